@@ -1,0 +1,81 @@
+"""Settings as frozen values. Each default has its reason beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ["Compression", "Limits", "SlowPolicy", "Timeouts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a stranger may make this side hold. ``None`` is not accepted: every limit counts."""
+
+    #: Bytes of one message, after decompression; 1009 beyond it. 1 MiB holds any usual message.
+    max_message_size: int = 1024 * 1024
+    #: Frames of one message; 1008 beyond it. Fragments are coalesced, so this bounds only CPU.
+    max_fragments: int = 16_384
+    #: Empty fragments in a row; 1008 beyond it. They pass every limit that counts bytes.
+    max_empty_fragments: int = 64
+    #: Bytes of a whole request or response head; 431 beyond it.
+    max_head_size: int = 16 * 1024
+    #: Bytes of one line of a head; 414 for the request line, 431 for a header.
+    max_line_size: int = 8 * 1024
+    #: Header lines of a head; 431 beyond it.
+    max_headers: int = 100
+    #: Bytes of the body of a plain HTTP request; 413 beyond it.
+    max_body_size: int = 1024 * 1024
+    #: Messages that wait in the inbox of an ``async def`` handler before reading pauses.
+    receive_queue: int = 32
+    #: Messages that may wait for a socket that refuses bytes. One always may, however large.
+    send_queue: int = 256
+    #: Bytes that may wait for a socket that refuses bytes.
+    send_queue_bytes: int = 1024 * 1024
+    #: Bytes taken from one connection in one turn of the loop before the others have theirs.
+    turn_bytes: int = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; ``None`` switches a timeout off."""
+
+    #: TLS handshake. uvloop's own default is 60 s, too kind to a peer that says nothing.
+    tls_handshake: float = 10.0
+    #: The whole request head, not per byte, and the application's decision before 101.
+    handshake: float | None = 10.0
+    #: A plain HTTP connection between two requests.
+    keep_alive: float | None = 75.0
+    #: A ping leaves after this long without one. 20 s keeps NAT tables and proxies awake.
+    ping_interval: float | None = 20.0
+    #: A ping without its pong for this long ends the connection.
+    ping_timeout: float | None = 20.0
+    #: From our close frame to the peer's, then to the end of TCP.
+    close: float | None = 5.0
+    #: Without any progress of a socket that refused bytes.
+    write: float | None = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """permessage-deflate (RFC 7692), accepted when a client offers it.
+
+    Without context takeover one compressor serves all connections of a loop and a broadcast is
+    compressed once for all. ``context_takeover=True`` compresses better, but each connection then
+    holds two zlib windows: about 300 KiB with the defaults here.
+    """
+
+    #: Messages below this many bytes are sent as they are.
+    threshold: int = 1024
+    #: zlib level. 1 takes a third of the CPU of 6 and gives about 90 % of it on JSON.
+    level: int = 1
+    mem_level: int = 8
+    context_takeover: bool = False
+
+
+class SlowPolicy(Enum):
+    """What becomes of a message for a client whose send queue is over its limit."""
+
+    EVICT = "evict"
+    DROP_NEWEST = "drop_newest"
+    DROP_OLDEST = "drop_oldest"
