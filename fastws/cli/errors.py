@@ -1,0 +1,27 @@
+"""How the command line fails: one line on stderr and an exit code that a script can rely on.
+
+2 (usage): the command line is wrong on any machine: an unknown option, a port of 99999.
+3 (cannot start): it is well-formed, but this machine cannot do it now: no such file, a busy port.
+1 (failed): ``fastws connect`` could not connect, or the connection broke.
+"""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["EXIT_CANNOT_START", "EXIT_FAILED", "EXIT_USAGE", "CannotStart", "os_error_text"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CANNOT_START = 3
+
+
+class CannotStart(click.ClickException):
+    """The command line is fine, and still the program cannot start."""
+
+    exit_code = EXIT_CANNOT_START
+
+
+def os_error_text(error: OSError) -> str:
+    """What went wrong in the words of the system, without errno and path."""
+    return error.strerror or str(error) or type(error).__name__

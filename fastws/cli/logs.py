@@ -1,0 +1,70 @@
+"""Where log lines go: ``fastws.error`` to stderr, ``fastws.access`` to stdout.
+
+The library itself installs no handler; only the command does, because the process is its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TextIO
+
+__all__ = ["LEVELS", "configure"]
+
+LEVELS = ("critical", "error", "warning", "info", "debug")
+
+COLOURS = {
+    logging.DEBUG: "\x1b[36m",
+    logging.INFO: "\x1b[32m",
+    logging.WARNING: "\x1b[33m",
+    logging.ERROR: "\x1b[31m",
+    logging.CRITICAL: "\x1b[1;31m",
+}
+RESET = "\x1b[0m"
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes lines, and drops those that cannot be written: a full disk must not stop the server."""
+
+    dropped = 0
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        self.dropped += 1
+
+
+class LevelFormatter(logging.Formatter):
+    """Time, level, message; the level in colour on a terminal."""
+
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__("%(asctime)s %(level)s %(message)s", "%H:%M:%S")
+        self.colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        name = f"{record.levelname.lower():8}"
+        record.level = f"{COLOURS.get(record.levelno, '')}{name}{RESET}" if self.colour else name
+        return super().format(record)
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """Colour on a terminal, unless the person has said no (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
+
+
+def configure(level: str, *, access_log: bool) -> None:
+    """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` alone."""
+    errors = LineHandler(sys.stderr)
+    errors.setFormatter(LevelFormatter(colour=wants_colour(sys.stderr)))
+    for name in ("fastws", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [errors]
+        logger.setLevel(level.upper())
+        logger.propagate = False
+
+    access = logging.getLogger("fastws.access")
+    lines = LineHandler(sys.stdout)
+    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    access.handlers[:] = [lines]
+    access.propagate = False
+    access.setLevel(logging.INFO)
+    access.disabled = not access_log

@@ -1,0 +1,83 @@
+"""The ``fastws`` command. A subcommand is imported when it is called, so that each starts quickly."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import click
+
+from fastws._version import __version__
+
+__all__ = ["main"]
+
+
+class Lazy(NamedTuple):
+    """Where a subcommand lives, and the line that ``fastws --help`` shows without importing it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS = {
+    "serve": Lazy("fastws.cli.serve", "serve", "Run the built-in application, or a handler of your own."),
+    "connect": Lazy("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
+    "cert": Lazy("fastws.cli.cert", "cert", "Make a local certificate authority and a server certificate."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name until one is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        command = getattr(importlib.import_module(lazy.module), lazy.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`fastws COMMAND --help` shows the options of a command.",
+)
+@click.version_option(__version__, prog_name="fastws", message="%(prog)s %(version)s")
+def fastws() -> None:
+    """A WebSocket server and client for asyncio.
+
+    `fastws serve` runs an echo server and a chat room with their pages on http://127.0.0.1:8080.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code. No exception of a user's making passes."""
+    try:
+        result = fastws.main(args, prog_name="fastws", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(describe(error), err=True)
+        return error.exit_code
+    except click.Abort:
+        return 130  # 128 + SIGINT: interrupted before there was anything to stop
+    return result if isinstance(result, int) else 0
+
+
+def describe(error: click.ClickException) -> str:
+    """The error as one line that begins with the command it belongs to."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "fastws"
+    message = " ".join(error.format_message().split())
+    return f"{command}: {message}"

@@ -1,0 +1,144 @@
+"""Options in sections, and the types of the values that people write."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+if TYPE_CHECKING:
+    HeaderParam = click.ParamType[tuple[str, str]]
+    OriginParam = click.ParamType[str]
+    TrustedParam = click.ParamType[tuple[str, ...]]
+else:  # generic only since click 8.4
+    HeaderParam = OriginParam = TrustedParam = click.ParamType
+
+__all__ = [
+    "HEADER",
+    "ORIGIN",
+    "TRUSTED",
+    "Command",
+    "HeaderType",
+    "OriginType",
+    "TrustedType",
+    "option",
+    "seconds_or_never",
+]
+
+#: RFC 9110, section 5.6.2.
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+#: What frames a message or belongs to the handshake; a fixed value would break every response.
+RESERVED = {"connection", "content-length", "transfer-encoding", "upgrade"}
+
+
+class SectionedOption(click.Option):
+    """An option that knows the heading it stands under in ``--help``."""
+
+    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class Command(click.Command):
+    """A command whose ``--help`` lists the options under their headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                heading = param.section if isinstance(param, SectionedOption) else "Other"
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def option(*declarations: str, section: str, **attributes: Any) -> Callable[[Any], Any]:
+    """A ``click.option`` that stands under ``section``."""
+    return click.option(*declarations, cls=SectionedOption, section=section, **attributes)
+
+
+def seconds_or_never(value: float) -> float | None:
+    """On the command line 0 switches a timeout off; inside that is ``None``."""
+    return value or None
+
+
+class HeaderType(HeaderParam):
+    """``NAME:VALUE``, one header field (RFC 9110, section 5). In the environment: one a line."""
+
+    name = "NAME:VALUE"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return rv.splitlines()
+
+    def convert(
+        self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, colon, content = value.partition(":")
+        content = content.strip(" \t")
+        if not colon:
+            self.fail(f"{value!r} has no colon; write NAME:VALUE", param, ctx)
+        if not TOKEN.fullmatch(name):
+            self.fail(f"{name!r} is not a header name", param, ctx)
+        if name.lower() in RESERVED or name.lower().startswith("sec-websocket-"):
+            self.fail(f"{name} is set by the protocol itself", param, ctx)
+        if not is_field_value(content):
+            self.fail(f"the value of {name} holds characters that no header can carry", param, ctx)
+        return name, content
+
+
+def is_field_value(text: str) -> bool:
+    """Whether ``text`` can go over the wire as a field value: Latin-1 without control characters."""
+    return all(char == "\t" or " " <= char <= "~" or "\xa0" <= char <= "\xff" for char in text)
+
+
+class OriginType(OriginParam):
+    """``scheme://host[:port]``, or ``*`` for all of them."""
+
+    name = "ORIGIN"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == "*":
+            return value
+        try:
+            parts = urlsplit(value)
+            _ = parts.port
+        except ValueError:
+            self.fail(f"{value!r} is not an origin", param, ctx)
+        beyond = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+        if not parts.scheme or not parts.hostname or beyond:
+            self.fail(f"{value!r} is not an origin; write scheme://host[:port], or * for all", param, ctx)
+        return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+class TrustedType(TrustedParam):
+    """Addresses and networks with commas between them, or ``*``."""
+
+    name = "IP,..."
+
+    def convert(
+        self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        trusted = tuple(part.strip() for part in value.split(",") if part.strip())
+        for entry in trusted:
+            try:
+                if entry != "*":
+                    ipaddress.ip_network(entry)
+            except ValueError as error:
+                self.fail(f"{error}; write addresses or networks, or * for all", param, ctx)
+        return trusted
+
+
+HEADER = HeaderType()
+ORIGIN = OriginType()
+TRUSTED = TrustedType()

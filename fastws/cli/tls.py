@@ -1,0 +1,62 @@
+"""A server's TLS context from the files that a person names."""
+
+from __future__ import annotations
+
+import ssl
+
+from fastws.cli.errors import CannotStart, os_error_text
+
+__all__ = ["server_context"]
+
+
+class NeedsPassword(Exception):
+    """OpenSSL asked for the key's password and none was given."""
+
+
+def server_context(certfile: str, keyfile: str | None, password: str | None) -> ssl.SSLContext:
+    """TLS 1.2 and up, ``http/1.1`` alone, no renegotiation. Raises `CannotStart`."""
+    certificates = read("--ssl-certfile", certfile)
+    keys = certificates if keyfile is None else read("--ssl-keyfile", keyfile)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+
+    def ask() -> str:
+        # Without a callback OpenSSL would ask at the terminal, and a service would hang.
+        if password is None:
+            raise NeedsPassword
+        return password
+
+    holder = keyfile or certfile
+    try:
+        context.load_cert_chain(certfile, keyfile, ask)
+    except NeedsPassword:
+        raise CannotStart(f"the key in {holder} is encrypted: give --ssl-keyfile-password") from None
+    except ValueError as error:
+        raise CannotStart(f"--ssl-keyfile-password: {error}") from error
+    except ssl.SSLError as error:
+        if b"-----BEGIN CERTIFICATE-----" not in certificates:
+            raise CannotStart(f"--ssl-certfile {certfile}: there is no PEM certificate in it") from error
+        raise CannotStart(explain(error, certfile, holder, keys)) from error
+    return context
+
+
+def read(option: str, path: str) -> bytes:
+    """OpenSSL's own message for a missing file does not say which of the two it is."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise CannotStart(f"{option} {path}: {os_error_text(error)}") from error
+
+
+def explain(error: ssl.SSLError, certfile: str, holder: str, keys: bytes) -> str:
+    """OpenSSL says "PEM lib" to nearly everything; what is in the files says the rest."""
+    if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
+        return f"the key in {holder} does not belong to the certificate in {certfile}"
+    if b"PRIVATE KEY-----" not in keys:
+        return f"there is no PEM private key in {holder}"
+    if b"ENCRYPTED" in keys:
+        return f"--ssl-keyfile-password does not open {holder}"
+    return f"cannot use {certfile} with the key in {holder}: {error.reason or 'damaged'}"
