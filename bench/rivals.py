@@ -1,0 +1,147 @@
+"""The servers of the matrix: how each is started, what it can do, and whether it is here at all."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import orjson
+
+from bench import builds
+from bench.builds import SERVERS as FOLDER
+from bench.builds import NotInstalled
+from bench.model import ServerRecord
+
+__all__ = ["OURS", "NotInstalled", "QUICK_SERVERS", "Server", "catalogue", "extra", "record"]
+
+#: The subject: ratios are ours divided by theirs.
+OURS = "fastws"
+
+_ALL = frozenset({"echo", "broadcast", "tls", "deflate", "connect", "idle"})
+_PYTHON = _ALL | {"import"}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server. ``command`` and ``version`` raise NotInstalled where it cannot be had."""
+
+    name: str
+    title: str
+    can: frozenset[str]
+    #: The command; PORT and, for TLS, CERTFILE KEYFILE are appended.
+    command: Callable[[], list[str]]
+    version: Callable[[], str]
+    #: What stands before the port and before certificate and key.
+    flags: tuple[str, str, str] = ("", "", "")
+    #: Where messages are broadcast, and what the server puts between messages it merges.
+    broadcast: str = "/broadcast"
+    merged_by: str | None = None
+    #: What ``import`` of it means.
+    module: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+    def argv(self, port: int, tls: tuple[str, str] | None = None) -> list[str]:
+        """The whole command line. May build the server first."""
+        words = zip(self.flags, (str(port), *(tls or ())), strict=False)
+        return [*self.command(), *(word for pair in words for word in pair if word)]
+
+
+def _ours(name: str, title: str, can: frozenset[str] = _ALL, **more: object) -> Server:
+    command = [sys.executable, "-m", "fastws", "serve", "--no-access-log"]
+    flags = ("--port", "--ssl-certfile", "--ssl-keyfile")
+    return Server(name, title, can, lambda: command, _our_version, flags, **more)  # type: ignore[arg-type]
+
+
+def _our_version() -> str:
+    from fastws._version import __version__
+
+    return __version__
+
+
+def _script(name: str, title: str, package: str, *more: str, module: str | None = None) -> Server:
+    """A Python rival: ``servers/<package>_server.py``."""
+    command = [sys.executable, str(FOLDER / f"{package}_server.py"), *more]
+    can = _PYTHON if module else _ALL
+    if package == "picows":  # frames only, no extensions
+        can = can - {"deflate"}
+    return Server(name, title, can, lambda: command, lambda: _python_version(package, *more), module=module)
+
+
+def _python_version(package: str, *more: str) -> str:
+    engine = "wsproto" if "--wsproto" in more else "websockets"
+    own = builds.python_package(package)
+    builds.python_package("uvloop")
+    return f"{own} ({engine} {builds.python_package(engine)})" if package == "uvicorn" else own
+
+
+def _gorilla(name: str, title: str, can: frozenset[str], broadcast: str, merged_by: str | None = None) -> Server:
+    def version() -> str:
+        builds.go_program("gorilla")
+        package = builds.tool_version("dpkg-query", "-W", "-f", "${Version}", "golang-github-gorilla-websocket-dev")
+        return f"{package} ({builds.tool_version('go', 'version').split()[2]})"
+
+    return Server(
+        name, title, can, lambda: [str(builds.go_program("gorilla"))], version, broadcast=broadcast, merged_by=merged_by
+    )
+
+
+def _bare(name: str, title: str, source: str, can: str) -> Server:
+    def version() -> str:
+        builds.c_program(source)
+        return builds.tool_version("cc", "--version")
+
+    return Server(name, title, frozenset({can}), lambda: [str(builds.c_program(source))], version)
+
+
+def _node_version() -> str:
+    builds.node_program()
+    package = orjson.loads((FOLDER / "node/node_modules/ws/package.json").read_bytes())
+    return f"{package['version']} (node {builds.tool_version('node', '--version')})"
+
+
+def catalogue() -> dict[str, Server]:
+    """Every server by name, in the order of the report."""
+    asynchronous = [sys.executable, str(FOLDER / "fastws_async.py")]
+    everyone: Iterable[Server] = (
+        _ours(OURS, "fastws", _PYTHON, module="fastws"),
+        Server("fastws-async", "fastws, async for", frozenset({"echo"}), lambda: asynchronous, _our_version),
+        _ours("fastws-merge", "fastws, merge", frozenset({"broadcast"}), broadcast="/ws", merged_by="\n"),
+        _ours("fastws-wsproto", "fastws on wsproto", _ALL, env={"FASTWS_ENGINE": "wsproto"}),
+        _script("picows", "picows", "picows", module="picows"),
+        _script("websockets", "websockets", "websockets", module="websockets.asyncio.server"),
+        _script("aiohttp", "aiohttp", "aiohttp", module="aiohttp.web"),
+        _script("tornado", "tornado", "tornado", module="tornado.websocket"),
+        _script("uvicorn-websockets", "uvicorn + websockets", "uvicorn", module="uvicorn"),
+        _script("uvicorn-wsproto", "uvicorn + wsproto", "uvicorn", "--wsproto"),
+        _script("socketify", "socketify (uWebSockets)", "socketify", module="socketify"),
+        Server("ws", "ws (node)", _ALL, builds.node_program, _node_version),
+        _gorilla("gorilla", "gorilla (Go)", _ALL, "/broadcast"),
+        _gorilla("gorilla-merge", "gorilla (Go), merge", frozenset({"broadcast"}), "/ws", "\n"),
+        _bare("bare-echo", "bare C echo: the limit", "bare_echo.c", "echo"),
+        _bare("bare-fanout", "bare C send(2): the limit", "bare_fanout.c", "broadcast"),
+    )
+    return {server.name: server for server in everyone}
+
+
+QUICK_SERVERS = (OURS, "picows", "websockets", "aiohttp", "socketify")
+
+
+def extra(text: str) -> Server:
+    """``NAME=COMMAND``: any server that takes ``PORT [CERTFILE KEYFILE]``. Raises ValueError."""
+    name, equals, command = text.partition("=")
+    words = shlex.split(command)
+    if not name or not equals or not words:
+        raise ValueError(f"{text!r} is not NAME=COMMAND")
+    return Server(name, name, _ALL, lambda: words, lambda: "as given")
+
+
+def record(server: Server) -> ServerRecord:
+    """Look whether a server can be had, building it where that is needed."""
+    try:
+        return ServerRecord(server.name, server.title, version=server.version())
+    except NotInstalled as reason:
+        return ServerRecord(server.name, server.title, missing=str(reason))
+    except Exception as error:  # a half-installed rival is a missing rival, not our failure
+        return ServerRecord(server.name, server.title, missing=f"{type(error).__name__}: {error}")
