@@ -1,0 +1,220 @@
+"""The opening handshake as pure functions, both roles (RFC 6455, section 4)."""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+import os
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import sha1
+
+from fastws.config import Compression
+from fastws.errors import HandshakeError, Refused
+from fastws.protocol import extensions as ext
+from fastws.protocol.deflate import DeflateParams
+from fastws.protocol.headers import HeaderPairs, is_token
+from fastws.protocol.messages import Request, Response, checked_field, error_response
+
+__all__ = [
+    "accept_head",
+    "check_accept",
+    "check_upgrade",
+    "choose_subprotocol",
+    "negotiate_deflate",
+    "new_key",
+    "request_head",
+]
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# Section 4.2.1, item 5: base64 of 16 bytes.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+# RFC 6454, section 7, for the schemes that can be compared with a Host; all else is foreign.
+_ORIGIN = re.compile(r"(https?|wss?)://([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
+_HOST = re.compile(r"([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+# The handshake's own fields: an application that set them would break it.
+_RESERVED = frozenset(
+    (
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
+
+
+# -- server role --------------------------------------------------------------------------------
+
+
+def check_upgrade(
+    request: Request, *, origins: frozenset[str] = frozenset(), require_origin: bool = False
+) -> Response | None:
+    """Return None for a request that may become a WebSocket, else the refusal (section 4.2.2).
+
+    ``origins`` are allowed beside the request's own host: exact, as browsers send them
+    (``https://example.com``), or ``*`` for all. Without an Origin header a client is not a browser
+    and is let in, unless ``require_origin``.
+    """
+    headers = request.headers
+    if request.method != "GET":
+        return error_response(405, headers=[("Allow", "GET")])
+    if not request.upgrade:
+        return error_response(426, headers=[("Upgrade", "websocket"), ("Connection", "Upgrade")])
+    if request.http_version == "1.0" or "upgrade" not in headers.tokens("connection"):
+        return error_response(400)
+    if headers.get_list("sec-websocket-version") != ["13"]:
+        return error_response(426, headers=[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")])
+    keys = headers.get_list("sec-websocket-key")
+    if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+        return error_response(400)
+    sent = headers.get_list("origin")
+    if not sent:
+        return error_response(403) if require_origin else None
+    if len(sent) != 1 or not _origin_allowed(sent[0], headers.get("host", ""), origins):
+        return error_response(403)
+    return None
+
+
+def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> bool:
+    if origin in origins or "*" in origins:
+        return True
+    # Section 10.2. The scheme is not compared: TLS may end at a proxy that we know nothing of.
+    of_page = _ORIGIN.fullmatch(origin.lower())
+    of_request = _HOST.fullmatch((host or "").lower())
+    if of_page is None or of_request is None or of_page[2] != of_request[1]:
+        return False
+    default = _DEFAULT_PORTS[of_page[1]]
+    return (of_page[3] or default) == (of_request[2] or default)
+
+
+def choose_subprotocol(request: Request, supported: Sequence[str]) -> str | None:
+    """Return the first of the client's subprotocols that is supported, or None (case counts)."""
+    if not supported:
+        return None
+    for value in request.headers.get_list("sec-websocket-protocol"):
+        for name in value.split(","):
+            name = name.strip(" \t")
+            if name in supported and is_token(name):
+                return name
+    return None
+
+
+def negotiate_deflate(
+    request: Request, compression: Compression | None
+) -> tuple[DeflateParams, bytes] | None:
+    """Return what permessage-deflate was agreed to be, and the value for the 101; None for none."""
+    if compression is None:
+        return None
+    offered = request.headers.get_list("sec-websocket-extensions")
+    return ext.negotiate(offered, compression) if offered else None
+
+
+def _accept_token(key: bytes) -> bytes:
+    return binascii.b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
+
+
+def accept_head(
+    request: Request,
+    *,
+    subprotocol: str | None = None,
+    extensions: bytes | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> bytes:
+    """Return the 101 for a request that ``check_upgrade`` let through.
+
+    Raises ValueError for a subprotocol that is no token, for headers that belong to the handshake,
+    and for such as would split the response.
+    """
+    head = _SWITCHING + _accept_token(request.headers["sec-websocket-key"].encode()) + b"\r\n"
+    if subprotocol is not None:
+        if not is_token(subprotocol):
+            raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
+        head += b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
+    if extensions is not None:
+        head += b"Sec-WebSocket-Extensions: %b\r\n" % extensions
+    return head + _field_lines(headers) + b"\r\n"
+
+
+def _field_lines(headers: HeaderPairs) -> bytes:
+    lines = b""
+    for name, value in headers:
+        name_bytes, value_bytes = checked_field(name, value)
+        if name_bytes.decode().lower() in _RESERVED:
+            raise ValueError(f"{name_bytes.decode()} belongs to the handshake")
+        lines += b"%b: %b\r\n" % (name_bytes, value_bytes)
+    return lines
+
+
+# -- client role --------------------------------------------------------------------------------
+
+
+def new_key() -> bytes:
+    """Return a fresh Sec-WebSocket-Key (section 4.1, item 7)."""
+    return binascii.b2a_base64(os.urandom(16), newline=False)
+
+
+def request_head(
+    *,
+    host: str,
+    target: str,
+    key: bytes,
+    origin: str | None = None,
+    subprotocols: Sequence[str] = (),
+    compression: Compression | None = None,
+    headers: HeaderPairs = (),
+) -> bytes:
+    """Return a request to upgrade.
+
+    ``host`` is what goes into the Host field, with the port where it is not the default one.
+    Raises ValueError for anything that would split the request or is not what it is meant to be.
+    """
+    if not re.fullmatch(r"/[\x21-\x7e]*", target):
+        raise ValueError(f"{target!r} cannot be the target of a request")
+    for name in subprotocols:
+        if not is_token(name):
+            raise ValueError(f"{name!r} cannot be a subprotocol")
+    own: list[tuple[str | bytes, str | bytes]] = [("Host", host)]
+    if origin is not None:
+        own.append(("Origin", origin))
+    lines = [b"GET %b HTTP/1.1" % target.encode()]
+    lines += [b"%b: %b" % checked_field(name, value) for name, value in own]
+    lines += [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: " + key]
+    lines.append(b"Sec-WebSocket-Version: 13")
+    if subprotocols:
+        lines.append(b"Sec-WebSocket-Protocol: " + ", ".join(subprotocols).encode())
+    if compression is not None:
+        lines.append(b"Sec-WebSocket-Extensions: " + ext.deflate_offer(compression))
+    return b"\r\n".join(lines) + b"\r\n" + _field_lines(headers) + b"\r\n"
+
+
+def check_accept(
+    response: Response, *, key: bytes, subprotocols: Sequence[str], compression: Compression | None
+) -> tuple[str | None, DeflateParams | None]:
+    """Return the subprotocol and the compression that a 101 agreed to (section 4.1).
+
+    Raises Refused for another status, and HandshakeError for a 101 that is not the right one.
+    """
+    if response.status != 101:
+        raise Refused(response)
+    headers = response.headers
+    if headers.tokens("upgrade") != ["websocket"]:
+        raise HandshakeError("the 101 does not say 'Upgrade: websocket'")
+    if "upgrade" not in headers.tokens("connection"):
+        raise HandshakeError("the 101 does not say 'Connection: Upgrade'")
+    tokens = headers.get_list("sec-websocket-accept")
+    if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode("latin-1"), _accept_token(key)):
+        raise HandshakeError("the 101 does not carry the Sec-WebSocket-Accept of this handshake")
+    chosen = headers.get_list("sec-websocket-protocol")
+    if len(chosen) > 1 or (chosen and chosen[0] not in subprotocols):
+        raise HandshakeError("the server chose a subprotocol that was not offered")
+    params = ext.check_deflate(headers.get_list("sec-websocket-extensions"), compression)
+    return (chosen[0] if chosen else None), params

@@ -1,0 +1,238 @@
+"""HTTP messages as values: what a client asked, and what it is answered.
+
+Nothing here parses a stream (that is ``http.py``); a request is made from a head that the gate has
+already accepted, or from literals in a test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Protocol
+from urllib.parse import parse_qs, unquote_to_bytes
+
+import orjson
+
+from fastws.protocol.headers import HeaderPairs, Headers, is_token, is_value
+
+__all__ = ["BodyStream", "Headers", "Request", "Response", "decode_path", "error_response", "split_target"]
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+# RFC 9112, section 3.2.2: a client that speaks to a proxy sends a whole URL.
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?]*")
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Path and query of a request target, both still percent-encoded (RFC 9112, section 3.2)."""
+    path, _, query = target.partition("?")
+    if path[:1] != "/" and (absolute := _ABSOLUTE.match(target)):
+        path = path[absolute.end() :] or "/"
+    return path, query
+
+
+def decode_path(target: str) -> str:
+    """The path of a target as text. Raises ValueError for NUL, bad escapes, and what is not UTF-8."""
+    path = split_target(target)[0]
+    if "%" not in path:
+        return path
+    if _BAD_ESCAPE.search(path) or "%00" in path:
+        raise ValueError("the path holds a NUL or a bad percent-encoding")
+    return unquote_to_bytes(path).decode()
+
+
+class Request:
+    """One HTTP request, whether it becomes a WebSocket or not.
+
+    ``target`` is what stood in the request line; ``path`` is its path, percent-decoded as UTF-8;
+    ``query`` is raw, without the question mark. ``scheme`` is ``http``, ``https``, ``ws`` or
+    ``wss``. ``body`` is empty until the whole body of a plain HTTP request has come.
+
+    An open connection keeps its request for life, so this holds the head as bytes; ``headers``
+    is parsed when asked for, and ``compact`` forgets it again.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_path_params",
+        "body",
+        "http_version",
+        "method",
+        "path",
+        "peer",
+        "raw_head",
+        "scheme",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(
+        self,
+        method: str = "GET",
+        target: str = "/",
+        headers: Headers | HeaderPairs = (),
+        *,
+        path: str | None = None,
+        http_version: str = "1.1",
+        upgrade: bool | None = None,
+        body: bytes = b"",
+        peer: tuple[Any, ...] | str | None = None,
+        scheme: str = "http",
+        raw_head: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.http_version = http_version
+        self.body = body
+        self.peer = peer
+        self.scheme = scheme
+        self.raw_head = raw_head
+        self._path_params: dict[str, str] | None = None
+        self._headers: Headers | None = None
+        if not raw_head:
+            self._headers = headers if isinstance(headers, Headers) else Headers(headers)
+        self.path = decode_path(target) if path is None else path
+        self.upgrade = "websocket" in self.headers.tokens("upgrade") if upgrade is None else upgrade
+
+    @property
+    def headers(self) -> Headers:
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = Headers.parse(self.raw_head)
+        return headers
+
+    def compact(self) -> None:
+        """Forget what can be parsed again from the raw head (some 2 KB of a browser's handshake)."""
+        if self.raw_head:
+            self._headers = None
+
+    @property
+    def path_params(self) -> dict[str, str]:
+        """What the route's pattern took from the path; empty until a router has set it."""
+        if self._path_params is None:
+            self._path_params = {}
+        return self._path_params
+
+    @path_params.setter
+    def path_params(self, params: dict[str, str]) -> None:
+        self._path_params = params
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as it came, still percent-encoded."""
+        return split_target(self.target)[0].encode("latin-1")
+
+    @property
+    def query(self) -> str:
+        return split_target(self.target)[1]
+
+    @property
+    def tls(self) -> bool:
+        return self.scheme in ("https", "wss")
+
+    @property
+    def query_params(self) -> dict[str, list[str]]:
+        """The query as a form (``application/x-www-form-urlencoded``), at most 1,000 fields.
+
+        Raises ValueError when there are more.
+        """
+        return parse_qs(self.query, keep_blank_values=True, max_num_fields=1000)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """RFC 6265, section 4.2: the first of a repeated name counts; what is no pair is left out."""
+        cookies: dict[str, str] = {}
+        for pair in "; ".join(self.headers.get_list("cookie")).split(";"):
+            name, equals, value = pair.partition("=")
+            if equals:
+                cookies.setdefault(name.strip(" \t"), value.strip(" \t").strip('"'))
+        return cookies
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ``orjson.JSONDecodeError``, a ValueError."""
+        return orjson.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target!r}>"
+
+
+class BodyStream(Protocol):
+    """A response body too large to hold: read in pieces, closed once whatever happens."""
+
+    length: int
+
+    def read(self, n: int) -> bytes:
+        """At most ``n`` bytes, ``b""`` at the end. May touch the disk; must be short."""
+
+    def close(self) -> None: ...
+
+
+class Response:
+    """A whole HTTP response. A ``str`` body is sent as UTF-8, ``text/plain`` unless told otherwise.
+
+    Raises ValueError for a header name that is no token, and for a value with CR, LF, NUL, other
+    control characters or anything outside latin-1, so that nobody can split a response through it.
+    ``stream``, when given, is sent in place of ``body`` and closed by whoever sends it.
+    """
+
+    __slots__ = ("body", "raw_headers", "status", "stream")
+
+    def __init__(
+        self,
+        status: int = 200,
+        body: bytes | str = b"",
+        headers: HeaderPairs | Mapping[str, str] = (),
+        content_type: str | None = None,
+        *,
+        stream: BodyStream | None = None,
+    ) -> None:
+        if not 100 <= status <= 999:
+            raise ValueError(f"{status} is no HTTP status")
+        if isinstance(body, str):
+            body = body.encode()
+            content_type = content_type or "text/plain; charset=utf-8"
+        self.status = int(status)
+        self.body = body
+        self.stream = stream
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        #: Names and values as they go on the wire, names in the case they were given.
+        self.raw_headers = [checked_field(name, value) for name, value in pairs]
+        if content_type is not None:
+            self.raw_headers.append(checked_field("Content-Type", content_type))
+
+    @property
+    def headers(self) -> Headers:
+        """A view for look-ups, made anew at each access."""
+        return Headers(self.raw_headers)
+
+    @property
+    def reason(self) -> bytes:
+        return _REASONS.get(self.status, b"")
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+def checked_field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
+    """A header field ready for the wire. Raises ValueError rather than let it split the message."""
+    name = name.decode("latin-1") if isinstance(name, bytes) else name
+    value = value.decode("latin-1") if isinstance(value, bytes) else value
+    if not is_token(name):
+        raise ValueError(f"{name!r} cannot be a header name")
+    if not is_value(value):
+        raise ValueError(f"{value!r} cannot be the value of {name}")
+    return name.encode("latin-1"), value.encode("latin-1")
+
+
+def error_response(status: int, *, headers: HeaderPairs = ()) -> Response:
+    """An error in constant words: nothing of the request comes back in it (HTML or not)."""
+    phrase = _REASONS.get(status, b"Error").decode()
+    return Response(status, f"{status} {phrase}\n", [*headers, ("X-Content-Type-Options", "nosniff")])
