@@ -143,9 +143,7 @@ def explain(error: OSError, bind: Bind) -> str:
 
 def open_tcp(bind: TCPBind, backlog: int) -> list[socket.socket]:
     """One socket for each address of the host, all on the same port."""
-    infos = socket.getaddrinfo(
-        bind.host or None, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    infos = socket.getaddrinfo(bind.host or None, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = list(dict.fromkeys((info[0], info[4][0]) for info in infos))
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []

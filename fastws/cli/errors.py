@@ -21,6 +21,10 @@ class CannotStart(click.ClickException):
 
     exit_code = EXIT_CANNOT_START
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.ctx = click.get_current_context(silent=True)
+
 
 def os_error_text(error: OSError) -> str:
     """What went wrong in the words of the system, without errno and path."""

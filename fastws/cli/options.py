@@ -49,12 +49,14 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
+        others = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
-                heading = param.section if isinstance(param, SectionedOption) else "Other"
-                sections.setdefault(heading, []).append(record)
-        for heading, records in sections.items():
+            if isinstance(param, SectionedOption) and record is not None:
+                sections.setdefault(param.section, []).append(record)
+            elif isinstance(param, click.Option) and record is not None:
+                others.append(record)
+        for heading, records in [*sections.items(), ("Other", others)]:
             with formatter.section(heading):
                 formatter.write_dl(records)
 

@@ -1,0 +1,90 @@
+"""The values that people write on the command line."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from fastws.cli.options import HEADER, ORIGIN, TRUSTED, seconds_or_never
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("X-Server:mine", ("X-Server", "mine")),
+        ("X-Empty:", ("X-Empty", "")),
+        ("X-Time: 12:30:00 ", ("X-Time", "12:30:00")),
+        ("X-Latin:\xe9", ("X-Latin", "\xe9")),
+    ],
+)
+def test_a_header_is_split_at_its_first_colon(text: str, pair: tuple[str, str]) -> None:
+    assert HEADER.convert(text, None, None) == pair
+    assert HEADER.convert(pair, None, None) == pair
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("X-Server", "no colon"),
+        (":value", "not a header name"),
+        ("X Server: mine", "not a header name"),
+        ("X-Server: a\r\nX-Evil: b", "characters that no header can carry"),
+        ("X-Server: \x00", "characters that no header can carry"),
+        ("X-Server: \u20ac", "characters that no header can carry"),
+        ("Content-Length: 5", "set by the protocol itself"),
+        ("sec-websocket-accept: x", "set by the protocol itself"),
+        ("TRANSFER-ENCODING: chunked", "set by the protocol itself"),
+    ],
+)
+def test_what_is_no_header_is_refused(text: str, why: str) -> None:
+    with pytest.raises(click.BadParameter, match=why):
+        HEADER.convert(text, None, None)
+
+
+def test_headers_in_the_environment_stand_one_a_line() -> None:
+    assert HEADER.split_envvar_value("X-A: 1 2\nX-B: 3") == ["X-A: 1 2", "X-B: 3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("*", "*"),
+        ("https://Example.org", "https://example.org"),
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
+    assert ORIGIN.convert(text, None, None) == origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "example.org",
+        "https://",
+        "https://a.b/c",
+        "https://a.b?c",
+        "https://u@a.b",
+        "https://a:x",
+        "http://[",
+    ],
+)
+def test_what_is_no_origin_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not an origin"):
+        ORIGIN.convert(text, None, None)
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    assert TRUSTED.convert("10.0.0.0/8, ::1,127.0.0.1", None, None) == ("10.0.0.0/8", "::1", "127.0.0.1")
+    assert TRUSTED.convert("*", None, None) == ("*",)
+    assert TRUSTED.convert("", None, None) == ()
+    assert TRUSTED.convert(("*",), None, None) == ("*",)
+    with pytest.raises(click.BadParameter, match="write addresses or networks"):
+        TRUSTED.convert("127.0.0.1,proxy.example", None, None)
+
+
+def test_zero_seconds_mean_never() -> None:
+    assert seconds_or_never(0.0) is None
+    assert seconds_or_never(0.5) == 0.5

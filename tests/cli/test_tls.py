@@ -1,0 +1,78 @@
+"""A server's TLS context from files: what it allows, and a clear line for each file that is wrong."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from fastws.cli.authority import ensure_authority, issue, subject_name
+from fastws.cli.errors import CannotStart
+from fastws.cli.tls import server_context
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a good pair, the same key encrypted, a foreign key of another kind, and junk."""
+    folder = tmp_path_factory.mktemp("tls")
+    issue(ensure_authority(folder), folder, [subject_name("localhost")], 1)
+    pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    key = serialization.load_pem_private_key((folder / "server-key.pem").read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    (folder / "encrypted.pem").write_bytes(key.private_bytes(pem, pkcs8, secret))
+    foreign = rsa.generate_private_key(65537, 2048)
+    (folder / "rsa-key.pem").write_bytes(foreign.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+    pair = (folder / "server.pem").read_bytes() + (folder / "server-key.pem").read_bytes()
+    (folder / "both.pem").write_bytes(pair)
+    (folder / "junk.pem").write_bytes(b"hello\n")
+    (folder / "torn.pem").write_bytes((folder / "server.pem").read_bytes()[:200])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "password"),
+    [
+        ("server.pem", "server-key.pem", None),
+        ("both.pem", None, None),
+        ("server.pem", "encrypted.pem", "secret"),
+    ],
+)
+def test_a_good_pair_makes_a_strict_context(
+    files: Path, cert: str, key: str | None, password: str | None
+) -> None:
+    context = server_context(str(files / cert), str(files / key) if key else None, password)
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "password", "why"),
+    [
+        ("missing.pem", "server-key.pem", None, r"--ssl-certfile .*missing\.pem: No such file or directory"),
+        ("server.pem", "missing.pem", None, r"--ssl-keyfile .*missing\.pem: No such file or directory"),
+        ("", "server-key.pem", None, "--ssl-certfile .*: Is a directory"),
+        (
+            "junk.pem",
+            "server-key.pem",
+            None,
+            r"--ssl-certfile .*junk\.pem: there is no PEM certificate in it",
+        ),
+        ("server-key.pem", None, None, "there is no PEM certificate in it"),
+        ("server.pem", None, None, r"there is no PEM private key in .*server\.pem"),
+        ("server.pem", "junk.pem", None, r"there is no PEM private key in .*junk\.pem"),
+        ("server.pem", "ca-key.pem", None, r"the key in .*ca-key\.pem does not belong to the certificate in"),
+        ("server.pem", "rsa-key.pem", None, r"the key in .*rsa-key\.pem does not belong to the certificate"),
+        ("server.pem", "encrypted.pem", None, r"encrypted\.pem is encrypted: give --ssl-keyfile-password"),
+        ("server.pem", "encrypted.pem", "wrong", r"--ssl-keyfile-password does not open .*encrypted\.pem"),
+        ("server.pem", "encrypted.pem", "x" * 2000, "--ssl-keyfile-password: password cannot be longer"),
+        ("torn.pem", "server-key.pem", None, r"cannot use .*torn\.pem with the key in .*: damaged"),
+    ],
+)
+def test_each_file_that_is_wrong_has_its_own_line(
+    files: Path, cert: str, key: str | None, password: str | None, why: str
+) -> None:
+    with pytest.raises(CannotStart, match=why):
+        server_context(str(files / cert), str(files / key) if key else None, password)
