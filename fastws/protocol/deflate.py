@@ -120,10 +120,10 @@ class DeflatePool:
     One per loop. ``client`` is the role of this side.
     """
 
-    __slots__ = ("_compression", "_deflaters", "_inflaters")
+    __slots__ = ("_deflaters", "_inflaters", "compression")
 
     def __init__(self, compression: Compression) -> None:
-        self._compression = compression
+        self.compression = compression
         self._deflaters: dict[int, Deflater] = {}
         self._inflaters: dict[int, Inflater] = {}
 
@@ -152,5 +152,5 @@ class DeflatePool:
         return self._inflaters[bits]
 
     def _new_deflater(self, bits: int, takeover: bool) -> Deflater:
-        settings = self._compression
+        settings = self.compression
         return Deflater(bits, takeover=takeover, level=settings.level, mem_level=settings.mem_level)
