@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from fastws._version import __version__
 
@@ -80,4 +81,14 @@ def describe(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "fastws"
     message = " ".join(error.format_message().split())
-    return f"{command}: {message}"
+    return f"{command}: {message}{from_environment(error)}"
+
+
+def from_environment(error: click.ClickException) -> str:
+    """Where a wrong value came from, if it is not on the command line for all to see."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return ""
+    name, prefix = error.param.name, error.ctx.auto_envvar_prefix
+    if not name or error.ctx.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
+        return ""
+    return f" (from {prefix}_{name.upper()} in the environment)"

@@ -35,6 +35,8 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: What frames a message or belongs to the handshake; a fixed value would break every response.
 RESERVED = {"connection", "content-length", "transfer-encoding", "upgrade"}
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 class SectionedOption(click.Option):
     """An option that knows the heading it stands under in ``--help``."""
@@ -118,7 +120,10 @@ class OriginType(OriginParam):
         beyond = parts.path.strip("/") or parts.query or parts.fragment or parts.username
         if not parts.scheme or not parts.hostname or beyond:
             self.fail(f"{value!r} is not an origin; write scheme://host[:port], or * for all", param, ctx)
-        return f"{parts.scheme}://{parts.netloc}".lower()
+        origin = f"{parts.scheme}://{parts.netloc}".lower()
+        # Browsers leave the default port out, and origins are compared as they send them.
+        default = DEFAULT_PORTS.get(parts.scheme)
+        return origin.removesuffix(f":{parts.port}") if parts.port == default else origin
 
 
 class TrustedType(TrustedParam):

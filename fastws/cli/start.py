@@ -1,24 +1,64 @@
-"""From the options of ``fastws serve`` to a running server."""
+"""From the options of ``fastws serve`` to a running server, and to its exit code."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
 import os
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from fastws.apps import builtin
 from fastws.cli import logs
-from fastws.cli.binds import Bind, FDBind, Listener, TCPBind, UnixBind, open_listeners, parse_bind
-from fastws.cli.errors import CannotStart
+from fastws.cli.binds import Bind, FDBind, TCPBind, UnixBind, open_listeners, parse_bind
+from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.load import load
 from fastws.cli.options import seconds_or_never
 from fastws.cli.tls import server_context
-from fastws.config import Compression, Limits, Timeouts
+from fastws.config import Compression, Limits, Settings, Timeouts
+from fastws.handlers import as_handler
+from fastws.routes import Router
+from fastws.server import Server, as_routes, run, settings_from
+from fastws.static_files import Static
 
 __all__ = ["start"]
+
+
+def start(app: str | None, options: dict[str, Any]) -> int:
+    """Run until a signal. Everything that can be wrong is looked at before the first socket opens."""
+    binds = choose_binds(options)
+    factory = loop_factory(options["loop"])
+    tls = tls_of(options)
+    logs.configure(options["log_level"], access_log=options["access_log"])
+    settings = settings_of(options)
+    routes = routes_of(app, options, settings)
+    listeners = open_listeners(binds, options["backlog"])
+    scheme = "http" if tls is None else "https"
+    addresses = [
+        {"sock": sock, "ssl": tls, "backlog": options["backlog"]}
+        for listener in listeners
+        for sock in listener.sockets
+    ]
+
+    def started(server: Server) -> None:
+        # On stderr and whatever the log level: it tells which port 0 became.
+        for listener in listeners:
+            click.echo(f"Serving on {listener.address(scheme)} (press Ctrl-C to stop)", err=True)
+
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            grace = options["timeout_graceful_shutdown"]
+            return runner.run(run(routes, addresses, settings, started=started, grace=grace))
+    finally:
+        for bind in binds:
+            if isinstance(bind, UnixBind):
+                with contextlib.suppress(OSError):
+                    os.unlink(bind.path)
 
 
 def choose_binds(options: dict[str, Any]) -> list[Bind]:
@@ -63,23 +103,56 @@ def tls_of(options: dict[str, Any]) -> ssl.SSLContext | None:
     return server_context(certfile, keyfile, options["ssl_keyfile_password"])
 
 
-def static_of(text: str) -> tuple[str, str]:
-    """``/prefix=DIR`` or ``DIR`` as prefix and directory. Raises `CannotStart` if it is none."""
+def settings_of(options: dict[str, Any]) -> Settings:
+    return settings_from(
+        limits=limits_of(options),
+        timeouts=timeouts_of(options),
+        compression=Compression() if options["ws_per_message_deflate"] else None,
+        origins=options["origin"],
+        require_origin=options["require_origin"],
+        headers=options["header"],
+        access_log=options["access_log"],
+        limit_concurrency=options["limit_concurrency"],
+        proxy_headers=options["proxy_headers"],
+        forwarded_allow_ips=options["forwarded_allow_ips"],
+    )
+
+
+def routes_of(app: str | None, options: dict[str, Any], settings: Settings) -> list[Any]:
+    """The built-in routes or the person's own, with the folders of ``--static``."""
+    folders = [static_of(text) for text in options["static"]]
+    if app is None:
+        if options["factory"]:
+            raise click.UsageError("--factory needs MODULE:ATTR")
+        return list(builtin.routes(folders))
+    given = load(app, factory=options["factory"], app_dir=options["app_dir"])
+    try:
+        routes = [*as_routes(given), *folders]
+        Router(routes, settings, as_handler)
+    except (TypeError, ValueError) as error:
+        raise CannotStart(f"{app} cannot be served: {error}") from error
+    return routes
+
+
+def static_of(text: str) -> Static:
+    """``/prefix=DIR`` or ``DIR``. Raises `CannotStart` if there is no such directory."""
     prefix, equals, directory = text.partition("=")
     if not (equals and text.startswith("/")) or os.path.isdir(text):
         prefix, directory = "/static", text
-    if not os.path.isdir(directory):
-        what = "is not a directory" if os.path.exists(directory) else "no such directory"
-        raise CannotStart(f"--static {directory}: {what}")
-    return prefix.rstrip("/") or "/", directory
+    try:
+        return Static(prefix, directory)
+    except OSError as error:
+        if not os.path.exists(directory):
+            raise CannotStart(f"--static {directory}: no such directory") from error
+        raise CannotStart(f"--static {directory}: {os_error_text(error)}") from error
 
 
-def check_loop(name: str) -> None:
-    if name == "uvloop" and importlib.util.find_spec("uvloop") is None:
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """``auto`` is uvloop where it is installed."""
+    if name != "asyncio" and importlib.util.find_spec("uvloop") is not None:
+        import uvloop
+
+        return uvloop.new_event_loop
+    if name == "uvloop":
         raise CannotStart("--loop uvloop: uvloop is not installed")
-
-
-def announce(listeners: list[Listener], scheme: str) -> None:
-    """The address to open. On stderr and whatever the log level: it tells which port 0 became."""
-    for listener in listeners:
-        click.echo(f"Serving on {listener.address(scheme)} (press Ctrl-C to stop)", err=True)
+    return asyncio.new_event_loop

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Result", "fastws", "environment"]
+__all__ = ["Child", "Result", "environment", "fastws", "running"]
 
 ROOT = Path(__file__).parents[2]
 Result = subprocess.CompletedProcess[str]
@@ -31,3 +35,69 @@ def fastws(*args: object, cwd: Path | None = None, stdin: str = "", **env: str) 
         text=True,
         timeout=20,
     )
+
+
+class Child:
+    """A command that goes on running; its output is collected in files, so that no pipe fills up."""
+
+    def __init__(
+        self,
+        args: tuple[object, ...],
+        folder: Path,
+        env: dict[str, str],
+        *,
+        stdin: int | None = None,
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
+        self.out, self.err = folder / "stdout", folder / "stderr"
+        with self.out.open("wb") as out, self.err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fastws", *map(str, args)],
+                stdin=stdin if stdin is not None else subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=folder,
+                env=environment(**env),
+                pass_fds=pass_fds,
+            )
+
+    def stderr(self) -> str:
+        return self.err.read_text()
+
+    def stdout(self) -> str:
+        return self.out.read_text()
+
+    def line(self, start: str, seconds: float = 10) -> str:
+        """The first line of stderr or stdout that begins with ``start``, as soon as it is there."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in (self.stderr() + self.stdout()).splitlines():
+                if line.startswith(start):
+                    return line
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.01)
+        raise AssertionError(f"no line {start!r}; stderr: {self.stderr()!r}, stdout: {self.stdout()!r}")
+
+    def address(self) -> str:
+        """The address that the start line says to open."""
+        return self.line("Serving on ").split()[2]
+
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(seconds)
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, *args: object, stdin: int | None = None, pass_fds: tuple[int, ...] = (), **env: str
+) -> Iterator[Child]:
+    """Run ``fastws ARGS`` in ``folder``; it is killed at the end if it still runs."""
+    child = Child(args, folder, env, stdin=stdin, pass_fds=pass_fds)
+    try:
+        yield child
+    finally:
+        if child.process.poll() is None:
+            child.process.kill()
+        child.process.wait(10)

@@ -52,6 +52,8 @@ def test_headers_in_the_environment_stand_one_a_line() -> None:
         ("https://Example.org", "https://example.org"),
         ("http://localhost:3000/", "http://localhost:3000"),
         ("https://[::1]:8443", "https://[::1]:8443"),
+        ("https://example.org:443", "https://example.org"),
+        ("http://example.org:443", "http://example.org:443"),
     ],
 )
 def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
