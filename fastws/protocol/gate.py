@@ -32,11 +32,11 @@ _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]"
 FIELDS = rb"(?:" + _TCHAR + rb"++:" + _TEXT + rb"*+\r\n)*+"
 
-# RFC 9112, sections 2.2 (one empty line before the request line is ignored), 3 and 5.
+# RFC 9112, sections 3 and 5.
 _REQUEST_HEAD = re.compile(
-    rb"(?:\r\n)?+(" + _TCHAR + rb"++) ([\x21-\x7e]++) HTTP/(1\.[01])\r\n" + FIELDS + rb"\r\n"
+    rb"(" + _TCHAR + rb"++) ([\x21-\x7e]++) HTTP/(1\.[01])\r\n" + FIELDS + rb"\r\n"
 )
-_OTHER_VERSION = re.compile(rb"(?:\r\n)?+" + _TCHAR + rb"++ [\x21-\x7e]++ HTTP/[0-9]+(?:\.[0-9]+)?\r\n")
+_OTHER_VERSION = re.compile( _TCHAR + rb"++ [\x21-\x7e]++ HTTP/[0-9]+(?:\.[0-9]+)?\r\n")
 # What no head holds, wherever it is cut: control characters, a CR or LF that stands alone.
 _BAD_OCTET = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r[^\n]|(?<!\r)\n")
 # RFC 9112, section 3.2; user information is no part of it (RFC 9110, section 4.2.4).
@@ -56,10 +56,8 @@ class Rejected(Exception):
         self.status = status
 
 
-class RequestLine(NamedTuple):
-    method: bytes
-    target: bytes
-    version: bytes
+#: Method, target and version (``b"1.0"`` or ``b"1.1"``).
+RequestLine = tuple[bytes, bytes, bytes]
 
 
 class Framing(NamedTuple):
@@ -155,17 +153,17 @@ def check_request_head(head: bytes, limits: Limits) -> RequestLine:
             raise Rejected(505, "an HTTP version that is not spoken here")
         raise Rejected(400, "not a request head")
     check_fields(head, limits)
-    return RequestLine(*match.groups())
+    method, target, version = match.groups()
+    return method, target, version
 
 
-def check_target(line: RequestLine, lowered: bytes) -> None:
+def check_target(method: bytes, target: bytes, lowered: bytes) -> None:
     """RFC 9112, section 3.2: a path, or a whole URL that names the same host as Host does."""
-    target = line.target
     if b"#" in target:
         raise Rejected(400, "a fragment in a target")
-    if target[0] == 0x2F or (target == b"*" and line.method == b"OPTIONS"):
+    if target[0] == 0x2F or (target == b"*" and method == b"OPTIONS"):
         return
-    if line.method == b"CONNECT":
+    if method == b"CONNECT":
         raise Rejected(501, "not a proxy")
     absolute = _ABSOLUTE_TARGET.match(target.lower())
     if absolute is None or field_values(lowered, b"\r\nhost:") != [absolute[1]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["HeaderPairs", "Headers", "is_token", "is_value"]
+__all__ = ["HeaderPairs", "Headers", "is_token", "is_value", "raw_fields"]
 
 HeaderPairs = Iterable[tuple[str, str] | tuple[bytes, bytes]]
 
@@ -13,8 +13,9 @@ HeaderPairs = Iterable[tuple[str, str] | tuple[bytes, bytes]]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110, section 5.5, without the control characters that a lenient reader lets through.
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-# One line of a head that the gate has accepted; white space around the value is no part of it.
-_FIELD = re.compile(r"\n([^:\r\n]++):[ \t]*+([^\r\n]*)")
+# One line of a head that the gate has accepted, which is why so little has to be asked of it here.
+_FIELD = re.compile(r"\n([^:]++):[ \t]*+([^\r]*+)")
+_RAW_FIELD = re.compile(rb"\n([^:]++):[ \t]*+([^\r]*+)")
 
 
 def _text(value: str | bytes) -> str:
@@ -28,45 +29,45 @@ class Headers:
     Iteration and ``items()`` give lower-cased names in the order of arrival, repeats included.
     """
 
-    __slots__ = ("_index", "_pairs")
+    __slots__ = ("_first", "_pairs")
 
     def __init__(self, pairs: HeaderPairs = ()) -> None:
-        self._fill([(_text(name).lower(), _text(value)) for name, value in pairs])
+        self._pairs = [(_text(name).lower(), _text(value)) for name, value in pairs]
+        self._first = dict(reversed(self._pairs))
 
     @classmethod
     def parse(cls, head: bytes) -> Headers:
         """Take the fields out of a whole message head that has passed the gate."""
         headers = cls.__new__(cls)
-        lines = _FIELD.findall(head.decode("latin-1"))
-        headers._fill([(name.lower(), value.rstrip(" \t")) for name, value in lines])
+        text = head.decode("latin-1")
+        # White space around a value is no part of it (RFC 9110, section 5.5).
+        pairs = [(name.lower(), value) for name, value in _FIELD.findall(text)]
+        if " \r" in text or "\t\r" in text:
+            pairs = [(name, value.rstrip(" \t")) for name, value in pairs]
+        headers._pairs = pairs
+        # The first of a repeated name wins, so it is entered last.
+        headers._first = dict(reversed(pairs))
         return headers
 
-    def _fill(self, pairs: list[tuple[str, str]]) -> None:
-        self._pairs = pairs
-        index: dict[str, list[str]] = {}
-        for name, value in pairs:
-            if name in index:
-                index[name].append(value)
-            else:
-                index[name] = [value]
-        self._index = index
-
     def get(self, name: str, default: str | None = None) -> str | None:
-        values = self._index.get(name) or self._index.get(name.lower())
-        return values[0] if values else default
+        value = self._first.get(name)
+        return self._first.get(name.lower(), default) if value is None else value
 
     def get_list(self, name: str) -> list[str]:
-        return list(self._index.get(name.lower(), ()))
+        name = name.lower()
+        value = self._first.get(name)
+        if value is None:
+            return []
+        if len(self._first) == len(self._pairs):
+            return [value]
+        return [value for key, value in self._pairs if key == name]
 
     def tokens(self, name: str) -> list[str]:
         """The members of a comma-separated list over all fields of that name, lower-cased."""
-        values = self._index.get(name) or self._index.get(name.lower())
-        if not values:
-            return []
-        if len(values) == 1 and "," not in values[0]:
-            return [values[0].lower()]
-        parts = ",".join(values).lower().split(",")
-        return [part for part in map(_strip, parts) if part]
+        text = ",".join(self.get_list(name)).lower()
+        if "," not in text:
+            return [text] if text else []
+        return [token for part in text.split(",") if (token := part.strip(" \t"))]
 
     def items(self) -> list[tuple[str, str]]:
         return list(self._pairs)
@@ -77,10 +78,10 @@ class Headers:
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._pairs]
 
     def __getitem__(self, name: str) -> str:
-        return self._index[name.lower()][0]
+        return self._first[name.lower()]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._index
+        return isinstance(name, str) and name.lower() in self._first
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self._pairs)
@@ -97,8 +98,12 @@ class Headers:
         return f"Headers({self._pairs!r})"
 
 
-def _strip(text: str) -> str:
-    return text.strip(" \t")
+def raw_fields(head: bytes) -> list[tuple[bytes, bytes]]:
+    """The fields of a whole message head that has passed the gate, just as they came."""
+    fields = _RAW_FIELD.findall(head)
+    if b" \r" in head or b"\t\r" in head:
+        fields = [(name, value.rstrip(b" \t")) for name, value in fields]
+    return fields
 
 
 def is_token(text: str) -> bool:

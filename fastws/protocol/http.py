@@ -27,6 +27,7 @@ from fastws.protocol.gate import (
     field_values,
     framing,
 )
+from fastws.protocol.headers import raw_fields
 from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Request, Response, decode_path, error_response
 
@@ -124,7 +125,7 @@ class ServerHTTP:
                 return self._next_of_body()
         except Rejected as rejected:
             return self._refuse(rejected.status)
-        except h11.RemoteProtocolError as error:
+        except h11.ProtocolError as error:
             return self._refuse(error.error_status_hint)
         return None
 
@@ -262,31 +263,38 @@ class ServerHTTP:
         return b""
 
 
-def _read_head(head: bytes, limits: Limits) -> tuple[Request, Framing, h11.Connection]:
-    line = check_request_head(head, limits)
+def _read_head(head: bytes, limits: Limits) -> tuple[Request, Framing, h11.Connection | None]:
+    # RFC 9112, section 2.2: old clients put an empty line behind a body, which is none of a head.
+    head = head.removeprefix(b"\r\n")
+    verb, where, version = check_request_head(head, limits)
     lowered = head.lower()
-    check_host(lowered, line.version)
-    check_target(line, lowered)
-    body = framing(lowered, line.version)
+    check_host(lowered, version)
+    check_target(verb, where, lowered)
+    body = framing(lowered, version)
     upgrade = b"\r\nupgrade:" in lowered and b"websocket" in field_tokens(lowered, b"\r\nupgrade:")
     if upgrade and body != NO_BODY:
         # A proxy before us could take frames for a body, or a body for frames.
         raise Rejected(400, "a body on a request to upgrade")
     if b"\r\nexpect:" in lowered and field_values(lowered, b"\r\nexpect:") != [b"100-continue"]:
         raise Rejected(417, "an expectation that cannot be met")
-    connection = h11.Connection(h11.SERVER, limits.max_head_size)
-    connection.receive_data(head.removeprefix(b"\r\n"))
-    connection.next_event()
-    target = line.target.decode("ascii")
+    if upgrade and verb == b"GET":
+        # h11 judges the fields here too, but a connection's state would only be thrown away.
+        h11.Request(method=verb, target=where, headers=raw_fields(head), http_version=version)
+        connection = None
+    else:
+        connection = h11.Connection(h11.SERVER, limits.max_head_size)
+        connection.receive_data(head)
+        connection.next_event()
+    target = where.decode("ascii")
     try:
         path = decode_path(target)
     except ValueError:
         raise Rejected(400, "the path cannot be decoded") from None
     request = Request(
-        _METHODS.get(line.method) or line.method.decode("ascii"),
+        _METHODS.get(verb) or verb.decode("ascii"),
         target,
         path=path,
-        http_version="1.1" if line.version == b"1.1" else "1.0",
+        http_version="1.1" if version == b"1.1" else "1.0",
         upgrade=upgrade,
         scheme="ws" if upgrade else "http",
         raw_head=head,
