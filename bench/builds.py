@@ -9,7 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["NotInstalled", "c_program", "go_program", "node_program", "prepare_node", "python_package", "tool_version"]
+__all__ = [
+    "NotInstalled",
+    "c_program",
+    "go_program",
+    "node_program",
+    "prepare_node",
+    "python_package",
+    "tool_version",
+]
 
 SERVERS = Path(__file__).parent / "servers"
 BUILD = Path(__file__).parent / ".build"
@@ -56,7 +64,8 @@ def go_program(folder: str) -> Path:
         raise NotInstalled("Go is not installed")
     if not Path(GOPATH, "src/github.com/gorilla/websocket").is_dir():
         raise NotInstalled("the Debian package golang-github-gorilla-websocket-dev is not installed")
-    return _build(SERVERS / folder / "main.go", ["go", "build", "-o"], {"GO111MODULE": "off", "GOPATH": GOPATH})
+    env = {"GO111MODULE": "off", "GOPATH": GOPATH}
+    return _build(SERVERS / folder / "main.go", ["go", "build", "-o"], env)
 
 
 def node_program() -> list[str]:

@@ -14,56 +14,70 @@ RSS = Metric("rss_kb", "RSS per connection", "KB", False)
 IMPORT = Metric("import_ms", "import", "ms", False)
 
 
-def _echo(name: str, title: str, *options: str, tls: bool = False) -> Cell:
-    needs = frozenset({"echo", "tls"} if tls else {"echo"})
-    return Cell(name, title, "echo", needs, (MESSAGES, CPU), options)
+def _echo(name: str, title: str, options: str, *also: str) -> Cell:
+    return Cell(name, title, "echo", frozenset({"echo", *also}), (MESSAGES, CPU), tuple(options.split()))
 
 
-def _fanout(name: str, title: str, *options: str, also: str = "broadcast", by_cpu: bool = False) -> Cell:
-    metrics = (CPU, DELIVERIES) if by_cpu else (DELIVERIES, CPU)
-    return Cell(name, title, "fanout", frozenset({"broadcast", also}), metrics, options)
+def _fanout(name: str, title: str, options: str, *also: str, first: Metric = DELIVERIES) -> Cell:
+    metrics = (first, CPU if first is DELIVERIES else DELIVERIES)
+    return Cell(name, title, "fanout", frozenset({"broadcast", *also}), metrics, tuple(options.split()))
 
 
 def _room(clients: int) -> Cell:
-    title = f"room of {clients}: everyone speaks, everyone hears all, 64 B"
+    title = f"room of {clients}, all speak, all hear, 64 B"
     options = ("--clients", str(clients), "--size", "64")
     return Cell(f"room-{clients}", title, "room", frozenset({"broadcast"}), (DELIVERIES, CPU), options)
 
 
-def _idle(name: str, clients: int, *, tls: bool = False) -> Cell:
-    title = f"memory of {clients:,} open {'TLS ' if tls else ''}connections that have spoken once"
-    needs = frozenset({"echo", "tls"} if tls else {"echo", "idle"})
+def _connect(clients: int) -> Cell:
+    needs = frozenset({"echo", "connect"})
+    options = ("--clients", str(clients))
+    return Cell("connect", f"handshakes, {clients} at a time", "connect", needs, (CPU, HANDSHAKES), options)
+
+
+def _idle(name: str, clients: int, kind: str, *also: str) -> Cell:
+    title = f"{clients:,} open {kind} connections that have spoken once"
+    needs = frozenset({"echo", "idle", *also})
     return Cell(name, title, "idle", needs, (RSS,), ("--clients", str(clients)), seconds=1.0)
 
 
+def _import() -> Cell:
+    title = "time to import, beyond Python with asyncio"
+    return Cell("import", title, "import", frozenset({"import"}), (IMPORT,), seconds=None)
+
+
 _ALL = (
-    _echo("echo-16", "echo 20 B, 16 clients", "--clients", "16", "--size", "20"),
-    _echo("echo-200", "echo 20 B, 200 clients", "--clients", "200", "--size", "20"),
-    _echo("echo-16x16", "echo 20 B, 16 clients × 16 outstanding", "--clients", "16", "--size", "20", "--depth", "16"),
-    _echo("echo-16k", "echo 16 KiB, 16 clients", "--clients", "16", "--size", "16384", "--binary"),
-    _echo("echo-1m", "echo 1 MiB, 20 clients", "--clients", "20", "--size", "1048576", "--binary"),
+    _echo("echo-16", "echo 20 B, 16 clients", "--clients 16 --size 20"),
+    _echo("echo-200", "echo 20 B, 200 clients", "--clients 200 --size 20"),
+    _echo("echo-16x16", "echo 20 B, 16 clients × 16 outstanding", "--clients 16 --size 20 --depth 16"),
+    _echo("echo-16k", "echo 16 KiB, 16 clients", "--clients 16 --size 16384 --binary"),
+    _echo("echo-1m", "echo 1 MiB, 20 clients", "--clients 20 --size 1048576 --binary"),
     _fanout(
-        "fanout-1", "fan-out of 64 B to 1,000, one outstanding", "--clients", "1000", "--size", "64", "--window", "1",
-        by_cpu=True,
+        "fanout-1",
+        "fan-out of 64 B to 1,000, one outstanding",
+        "--clients 1000 --size 64 --window 1",
+        first=CPU,
     ),
-    _fanout("fanout-16", "fan-out of 64 B to 1,000, 16 outstanding", "--clients", "1000", "--size", "64", "--window", "16"),
+    _fanout("fanout-16", "fan-out of 64 B to 1,000, 16 outstanding", "--clients 1000 --size 64 --window 16"),
     _room(100),
     _room(400),
-    Cell("connect", "handshakes", "connect", frozenset({"echo", "connect"}), (CPU, HANDSHAKES), ("--clients", "16")),
-    _idle("idle", 8000),
-    _idle("idle-tls", 1500, tls=True),
-    _echo("tls-echo", "echo 20 B over TLS, 16 clients", "--clients", "16", "--size", "20", tls=True),
+    _connect(16),
+    _idle("idle", 8000, "plain"),
+    _idle("idle-tls", 1500, "TLS", "tls"),
+    _echo("tls-echo", "echo 20 B over TLS, 16 clients", "--clients 16 --size 20", "tls"),
     _fanout(
-        "tls-fanout", "fan-out of 64 B over TLS to 500, 16 outstanding",
-        "--clients", "500", "--size", "64", "--window", "16",
-        also="tls",
+        "tls-fanout",
+        "fan-out of 64 B over TLS to 500, 16 outstanding",
+        "--clients 500 --size 64 --window 16",
+        "tls",
     ),
     _fanout(
-        "deflate", "broadcast of 1 KiB of JSON with deflate to 1,000",
-        "--clients", "1000", "--size", "1024", "--window", "1", "--deflate",
-        also="deflate",
+        "deflate",
+        "broadcast of 1 KiB of JSON with deflate to 1,000",
+        "--clients 1000 --size 1024 --window 1 --deflate",
+        "deflate",
     ),
-    Cell("import", "time to import, beyond asyncio", "import", frozenset({"import"}), (IMPORT,), seconds=None),
+    _import(),
 )
 
 #: By name, in the order of the report.

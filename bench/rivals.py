@@ -14,7 +14,16 @@ from bench.builds import SERVERS as FOLDER
 from bench.builds import NotInstalled
 from bench.model import ServerRecord
 
-__all__ = ["OURS", "NotInstalled", "QUICK_SERVERS", "Server", "catalogue", "extra", "record"]
+__all__ = [
+    "DEFAULT_SERVERS",
+    "NotInstalled",
+    "OURS",
+    "QUICK_SERVERS",
+    "Server",
+    "catalogue",
+    "extra",
+    "record",
+]
 
 #: The subject: ratios are ours divided by theirs.
 OURS = "fastws"
@@ -76,15 +85,17 @@ def _python_version(package: str, *more: str) -> str:
     return f"{own} ({engine} {builds.python_package(engine)})" if package == "uvicorn" else own
 
 
-def _gorilla(name: str, title: str, can: frozenset[str], broadcast: str, merged_by: str | None = None) -> Server:
+def _gorilla(name: str, title: str, can: frozenset[str], path: str, merged_by: str | None = None) -> Server:
     def version() -> str:
         builds.go_program("gorilla")
-        package = builds.tool_version("dpkg-query", "-W", "-f", "${Version}", "golang-github-gorilla-websocket-dev")
+        debian = "golang-github-gorilla-websocket-dev"
+        package = builds.tool_version("dpkg-query", "-W", "-f", "${Version}", debian)
         return f"{package} ({builds.tool_version('go', 'version').split()[2]})"
 
-    return Server(
-        name, title, can, lambda: [str(builds.go_program("gorilla"))], version, broadcast=broadcast, merged_by=merged_by
-    )
+    def command() -> list[str]:
+        return [str(builds.go_program("gorilla"))]
+
+    return Server(name, title, can, command, version, broadcast=path, merged_by=merged_by)
 
 
 def _bare(name: str, title: str, source: str, can: str) -> Server:
@@ -125,6 +136,8 @@ def catalogue() -> dict[str, Server]:
     return {server.name: server for server in everyone}
 
 
+#: Variants of ours that nobody asked about in particular are measured only when they are named.
+DEFAULT_SERVERS = tuple(name for name in catalogue() if name not in ("fastws-merge", "fastws-wsproto"))
 QUICK_SERVERS = (OURS, "picows", "websockets", "aiohttp", "socketify")
 
 

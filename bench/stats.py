@@ -54,7 +54,8 @@ def bootstrap_median(values: Sequence[float]) -> Estimate:
     if not values:
         raise ValueError("no values")
     data = np.asarray(values, dtype=float)
-    return _estimate(float(np.median(data)), _resampled_medians(data, np.random.default_rng(SEED)), len(values))
+    medians = _resampled_medians(data, np.random.default_rng(SEED))
+    return _estimate(float(np.median(data)), medians, len(values))
 
 
 def paired_ratio(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estimate | None:

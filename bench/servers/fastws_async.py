@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fastws
 import uvloop
 from _argv import HOST, arguments, ready, tls_context
+
+import fastws
 
 
 async def echo(ws: fastws.WebSocket) -> None:

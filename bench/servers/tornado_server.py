@@ -39,7 +39,8 @@ class Broadcast(Socket):
 async def main() -> None:
     port, files = arguments()
     app = Application(
-        [("/wsecho", Echo), ("/broadcast", Broadcast)], websocket_max_message_size=MAX_MESSAGE, log_function=str
+        [("/wsecho", Echo), ("/broadcast", Broadcast)],
+        websocket_max_message_size=MAX_MESSAGE,
     )
     HTTPServer(app, ssl_options=tls_context(files)).listen(port, HOST)
     ready(port)

@@ -1,0 +1,67 @@
+"""The generator: ``fastws bench`` as a process of its own, and how its JSON becomes figures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.launch import ROOT, Running, on_core
+from bench.model import Cell
+from bench.rivals import Server
+from bench.schedule import Outcome
+
+__all__ = ["LoadDriver", "read_report"]
+
+#: Beyond the seconds of the measurement: connecting thousands of clients to a slow server takes its time.
+PATIENCE = 90.0
+WARMUP = 0.4
+ECHO_PATH = "/wsecho"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadDriver:
+    """Calls ``fastws bench`` on its core. ``command`` is replaced by a small fake in tests."""
+
+    core: int | None
+    command: tuple[str, ...] = (sys.executable, "-m", "fastws", "bench")
+
+    def __call__(self, cell: Cell, server: Server, running: Running) -> Outcome:
+        with tempfile.TemporaryDirectory() as folder:
+            report = Path(folder, "report.json")
+            argv = [*self.command, *arguments(cell, server, running), "--json", str(report)]
+            try:
+                done = subprocess.run(
+                    argv, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                    preexec_fn=on_core(self.core), timeout=(cell.seconds or 0) + PATIENCE,
+                )  # fmt: skip
+            except subprocess.TimeoutExpired:
+                return Outcome({}, "the generator did not end in time")
+            if report.exists():
+                return read_report(orjson.loads(report.read_bytes()), cell)
+            lines = (done.stderr or done.stdout).strip().splitlines()
+            return Outcome({}, lines[-1] if lines else f"the generator ended with {done.returncode}")
+
+
+def arguments(cell: Cell, server: Server, running: Running) -> list[str]:
+    """URL, scenario and options of one cell against one server."""
+    scheme, path = "wss" if cell.tls else "ws", ECHO_PATH if "echo" in cell.needs else server.broadcast
+    words = [f"{scheme}://127.0.0.1:{running.port}{path}", cell.scenario, *cell.options]
+    words += ["--pid", str(running.process.pid), "--warmup", str(WARMUP)]
+    if cell.seconds is not None:
+        words += ["--duration", str(cell.seconds)]
+    if cell.tls:
+        words.append("--insecure")
+    if server.merged_by is not None and "broadcast" in cell.needs:
+        words += ["--merged-by", server.merged_by]
+    return words
+
+
+def read_report(report: dict[str, Any], cell: Cell) -> Outcome:
+    """The figures of a cell out of the generator's JSON."""
+    raise NotImplementedError

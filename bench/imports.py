@@ -1,0 +1,31 @@
+"""How long ``import MODULE`` takes in a fresh interpreter that has asyncio already."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+from bench.launch import ROOT, on_core
+
+__all__ = ["import_milliseconds"]
+
+TRIES = 5
+CODE = "import asyncio, time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+
+
+def import_milliseconds(module: str, core: int | None, tries: int = TRIES) -> float:
+    """The median of ``tries`` fresh interpreters. Raises RuntimeError when the import fails.
+
+    One more goes before them, uncounted: it compiles the bytecode and warms the page cache.
+    """
+    return 1000 * statistics.median([_seconds(module, core) for _ in range(tries + 1)][1:])
+
+
+def _seconds(module: str, core: int | None) -> float:
+    argv = [sys.executable, "-c", CODE.format(module=module)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, preexec_fn=on_core(core))
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise RuntimeError(f"import {module} failed: {lines[-1] if lines else done.returncode}")
+    return float(done.stdout)
