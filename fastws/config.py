@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Compression", "Limits", "SlowPolicy", "Timeouts"]
+__all__ = ["Compression", "Limits", "Settings", "SlowPolicy", "Timeouts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,34 @@ class Compression:
     context_takeover: bool = False
 
 
+DEFAULT_COMPRESSION = Compression()
+
+
 class SlowPolicy(Enum):
     """What becomes of a message for a client whose send queue is over its limit."""
 
     EVICT = "evict"
     DROP_NEWEST = "drop_newest"
     DROP_OLDEST = "drop_oldest"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a server applies to every connection, unless a route says otherwise."""
+
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    #: ``None`` switches permessage-deflate off.
+    compression: Compression | None = DEFAULT_COMPRESSION
+    #: Origins allowed beside the server's own, such as ``https://example.com``; ``*`` allows all.
+    origins: frozenset[str] = frozenset()
+    #: Refuse a handshake without Origin: only browsers may connect then, and send theirs.
+    require_origin: bool = False
+    #: Fields of every response, 101 too, that has none of that name itself.
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"X-Server", b"fastws"),)
+    #: One line per HTTP response and per closed WebSocket on the logger ``fastws.access``.
+    access_log: bool = True
+    #: Connections beyond this many are answered 503; ``None`` is no limit.
+    limit_concurrency: int | None = None
+    #: Peers whose X-Forwarded-For and X-Forwarded-Proto are believed: networks, or ``*`` for all.
+    trusted_proxies: tuple[str, ...] = ()

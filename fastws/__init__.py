@@ -1,0 +1,108 @@
+"""fastws: a fast and strict WebSocket server, client and library for asyncio.
+
+Names are imported when they are first used, so that ``import fastws`` is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fastws._version import __version__
+
+if TYPE_CHECKING:
+    from fastws.client import connect
+    from fastws.config import Compression, Limits, Settings, SlowPolicy, Timeouts
+    from fastws.errors import (
+        ConcurrencyError,
+        ConnectionClosed,
+        ConnectionClosedError,
+        ConnectionClosedOK,
+        FastWSError,
+        HandshakeError,
+        InvalidURL,
+        Refused,
+    )
+    from fastws.handlers import Handler
+    from fastws.hub import Hub
+    from fastws.outbox import SendStatus
+    from fastws.protocol.frames import CloseCode
+    from fastws.protocol.messages import Headers, Request, Response
+    from fastws.routes import Route
+    from fastws.server import Server, run, serve
+    from fastws.static_files import Static
+    from fastws.websocket import WebSocket
+
+_MODULES = {
+    "CloseCode": "protocol.frames",
+    "Compression": "config",
+    "ConcurrencyError": "errors",
+    "ConnectionClosed": "errors",
+    "ConnectionClosedError": "errors",
+    "ConnectionClosedOK": "errors",
+    "FastWSError": "errors",
+    "Handler": "handlers",
+    "HandshakeError": "errors",
+    "Headers": "protocol.messages",
+    "Hub": "hub",
+    "InvalidURL": "errors",
+    "Limits": "config",
+    "Refused": "errors",
+    "Request": "protocol.messages",
+    "Response": "protocol.messages",
+    "Route": "routes",
+    "SendStatus": "outbox",
+    "Server": "server",
+    "Settings": "config",
+    "SlowPolicy": "config",
+    "Static": "static_files",
+    "Timeouts": "config",
+    "WebSocket": "websocket",
+    "connect": "client",
+    "run": "server",
+    "serve": "server",
+}
+
+__all__ = [
+    "CloseCode",
+    "Compression",
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "FastWSError",
+    "Handler",
+    "HandshakeError",
+    "Headers",
+    "Hub",
+    "InvalidURL",
+    "Limits",
+    "Refused",
+    "Request",
+    "Response",
+    "Route",
+    "SendStatus",
+    "Server",
+    "Settings",
+    "SlowPolicy",
+    "Static",
+    "Timeouts",
+    "WebSocket",
+    "__version__",
+    "connect",
+    "run",
+    "serve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'fastws' has no attribute {name!r}")
+    value = getattr(import_module(f"fastws.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The built-in application: echo, chat, broadcast, and their pages."""

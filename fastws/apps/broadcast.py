@@ -1,0 +1,26 @@
+"""Broadcast: every message goes to every client connected here, the sender included."""
+
+from __future__ import annotations
+
+from fastws.handlers import Handler
+from fastws.hub import Hub
+from fastws.websocket import WebSocket
+
+__all__ = ["Broadcast"]
+
+TOPIC = "broadcast"
+
+
+class Broadcast(Handler):
+    """Messages go on as they are, in their own type and without merging."""
+
+    __slots__ = ("hub",)
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+
+    def on_open(self, ws: WebSocket) -> None:
+        self.hub.subscribe(ws, TOPIC)
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        self.hub.publish(TOPIC, message)

@@ -1,0 +1,48 @@
+"""The chat room: a hub, a bounded queue per client, and messages merged with newlines."""
+
+from __future__ import annotations
+
+import logging
+
+from fastws import logs
+from fastws.handlers import Handler
+from fastws.hub import Hub
+from fastws.websocket import WebSocket
+
+__all__ = ["LIMITS", "TIMEOUTS", "Chat"]
+
+log = logging.getLogger("fastws.error")
+
+TOPIC = "room"
+#: The largest message, and what may wait for a client that does not read.
+LIMITS = {"max_message_size": 512, "send_queue": 256}
+#: A ping every 54 s (nine tenths of the pong wait), a pong within 60 s, a write within 10 s.
+TIMEOUTS = {"ping_interval": 54.0, "ping_timeout": 6.0, "write": 10.0}
+#: Closes that need no line in the error log: as intended, or the peer just went away.
+EXPECTED = (1000, 1001, 1005, 1006)
+
+
+class Chat(Handler):
+    """Everybody hears what anybody says, as text, in the hub's order."""
+
+    __slots__ = ("hub",)
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.hub.topic(TOPIC, merge="\n")
+
+    def on_open(self, ws: WebSocket) -> None:
+        self.hub.subscribe(ws, TOPIC)
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            try:
+                message = message.decode()
+            except UnicodeDecodeError:
+                ws.begin_close(1007, "not UTF-8")
+                return
+        self.hub.publish(TOPIC, message.replace("\n", " ").strip())
+
+    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+        if code not in EXPECTED:
+            log.error("chat: %s closed with %d %s", logs.peer_text(ws.peer), code, logs.escape(reason))

@@ -1,0 +1,24 @@
+"""Echo: every message goes back as it came, in its own type."""
+
+from __future__ import annotations
+
+import logging
+
+from fastws import logs
+from fastws.handlers import Handler
+from fastws.websocket import WebSocket
+
+__all__ = ["Echo"]
+
+log = logging.getLogger("fastws.error")
+
+
+class Echo(Handler):
+    """Sends each message back. What it received is logged at level DEBUG."""
+
+    __slots__ = ()
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("recv: %s", logs.escape(message if isinstance(message, str) else repr(message)))
+        ws.send_nowait(message)

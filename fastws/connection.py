@@ -1,0 +1,591 @@
+"""The one asyncio Protocol: a message's way, readable top to bottom.
+
+The transport hands bytes to :meth:`Connection.buffer_updated`; the machine turns one read into all
+of its events; each message goes to the handler and each duty of the protocol to the outbox; at the
+end of the read one write takes everything the handler said. Until the WebSocket is open, bytes go
+to a *phase* (the server's HTTP, the client's handshake), which is dropped then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import IntFlag
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastws.config import Limits, Timeouts
+from fastws.flusher import direct_descriptor
+from fastws.hub import leave_all
+from fastws.outbox import Outbox
+from fastws.protocol.events import Close, Fail, Ping, Pong
+from fastws.protocol.frames import CloseCode, Opcode
+from fastws.protocol.machine import CLOSED, DRAINING, OPEN, Machine
+from fastws.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from fastws.context import LoopContext
+    from fastws.handlers import Handler
+    from fastws.hub import Entry
+    from fastws.protocol.messages import Request, Response
+
+__all__ = ["Connection", "Phase"]
+
+log = logging.getLogger("fastws.error")
+
+PING = int(Opcode.PING)
+PONG = int(Opcode.PONG)
+
+#: Events of one connection that one turn of the loop delivers before the others have theirs.
+TURN_EVENTS = 1024
+
+#: After a pong is overdue the peer has this many seconds more: the pong may lie in the socket
+#: while the process was stopped, for timers fire before reads when it goes on.
+GRACE = 1.0
+
+
+class Hold(IntFlag):
+    """Why nothing is read at the moment."""
+
+    USER = 1  #: the application asked for it
+    INBOX = 2  #: the inbox of a coroutine is full
+    PEER = 4  #: the peer does not read what we owe it
+    TURN = 8  #: others have their turn first
+
+
+HOLD_USER, HOLD_INBOX, HOLD_PEER, HOLD_TURN = map(int, Hold)
+
+
+class Phase(Protocol):
+    """What comes before the WebSocket is open."""
+
+    def received(self, data: bytes | memoryview) -> None: ...
+    def eof_received(self) -> bool: ...
+    def timed_out(self) -> None: ...
+    def drained(self) -> None: ...
+    def lost(self, exc: Exception | None) -> None: ...
+
+
+class Owner(Protocol):
+    """Who keeps a connection: a server, or a client's connect()."""
+
+    limits: Limits
+
+    def connection_open(self, connection: Connection) -> None: ...
+    def websocket_closed(self, connection: Connection) -> None: ...
+    def connection_lost(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One TCP connection from accept (or connect) to its end."""
+
+    __slots__ = (
+        "__weakref__",
+        "_close_at",
+        "_finished",
+        "_graced",
+        "_held",
+        "_holds",
+        "_lingering",
+        "_lost",
+        "_ping_at",
+        "_ping_payload",
+        "_ping_sent",
+        "_pong_by",
+        "_stall_at",
+        "_stall_mark",
+        "context",
+        "evicted",
+        "handler",
+        "machine",
+        "opened_at",
+        "outbox",
+        "owner",
+        "peer",
+        "phase",
+        "receive_queue",
+        "received_bytes",
+        "received_messages",
+        "tick",
+        "timeouts",
+        "transport",
+        "ws",
+    )
+
+    transport: Any
+    outbox: Outbox
+
+    def __init__(self, context: LoopContext, machine: Machine, owner: Owner, timeouts: Timeouts) -> None:
+        self.context = context
+        self.machine = machine
+        self.owner = owner
+        self.timeouts = timeouts
+        self.phase: Any = None
+        self.handler: Any = None
+        self.ws: Any = None
+        self.peer: Any = None
+        self.receive_queue = 0
+        self.received_messages = 0
+        self.received_bytes = 0
+        self.opened_at = 0.0
+        self.tick = 0
+        self._holds = 0
+        self._held: list[Any] | None = None
+        self._finished = False
+        self._lingering = False
+        self.evicted = False
+        self._lost: asyncio.Future[None] | None = None
+        # Due times on the loop's clock; 0.0 is never.
+        self._close_at = 0.0
+        self._ping_at = 0.0
+        self._pong_by = 0.0
+        self._graced = False
+        self._ping_payload = b""
+        self._ping_sent = 0.0
+        self._stall_at = 0.0
+        self._stall_mark = -1
+
+    # -- what the transport tells ---------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        # With a mark of 0, pause_writing means: the socket has refused bytes.
+        transport.set_write_buffer_limits(high=0)
+        self.peer = transport.get_extra_info("peername")
+        limits = self.owner.limits
+        self.outbox = Outbox(
+            self,
+            transport,
+            self.context.flusher,
+            direct_descriptor(transport),
+            limits.send_queue,
+            limits.send_queue_bytes,
+        )
+        self.owner.connection_open(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self.context.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        buffer = self.context.buffer
+        self._received(buffer[:nbytes])
+        if nbytes == len(buffer) and self.machine.state is OPEN:
+            # A flood: libuv would read on, up to 32 times, before it looks at another socket.
+            self._yield_turn()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from a host that calls by hand instead of through :meth:`get_buffer`."""
+        self._received(data)
+
+    def _received(self, data: bytes | memoryview) -> None:
+        if self.phase is not None:
+            self.phase.received(data)
+            return
+        self.received_bytes += len(data)
+        events = self.machine.receive(data)
+        if self._held is not None:
+            self._held.extend(events)
+        elif events:
+            self.deliver(events)
+
+    def eof_received(self) -> bool:
+        """The peer sends nothing more; a WebSocket without a close frame ends with 1006."""
+        if self.phase is not None:
+            keep: bool = self.phase.eof_received()
+            return keep
+        self._leave()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.context.wheel.cancel(self)
+        self._leave()
+        self.outbox.discard()
+        self.machine.receive_eof()
+        if self.phase is not None:
+            self.phase.lost(exc)
+            self.phase = None
+        self._held = None
+        self._finish()
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
+        self.owner.connection_lost(self)
+
+    def pause_writing(self) -> None:
+        """The socket has refused bytes."""
+        self.outbox.pause()
+        write = self.timeouts.write
+        if write is not None and not self._stall_at:
+            now = self.context.wheel.time()
+            self._stall_at = now + write
+            self._stall_mark = -1
+            self.context.wheel.sooner(self, now + min(write / 4, 1.0))
+
+    def resume_writing(self) -> None:
+        """The socket has taken all that it refused."""
+        self._stall_at = 0.0
+        self.outbox.resume()
+
+    # -- messages in ----------------------------------------------------------------------------
+
+    def open(
+        self,
+        handler: Handler,
+        limits: Limits,
+        timeouts: Timeouts,
+        request: Request | None,
+        response: Response | None,
+        subprotocol: str | None,
+    ) -> WebSocket:
+        """The handshake is done: make the WebSocket, call ``on_open``, deliver early frames."""
+        self.phase = None
+        self.handler = handler
+        self.timeouts = timeouts
+        self.receive_queue = limits.receive_queue
+        outbox = self.outbox
+        outbox.max_messages = limits.send_queue
+        outbox.max_bytes = limits.send_queue_bytes
+        outbox.variant = self.machine.variant
+        # Count from the first frame: the answer to the handshake may wait in this turn's write.
+        outbox.sent_messages = 0
+        outbox.sent_bytes = -outbox.buffered_amount
+        self.received_bytes = 0
+        self.opened_at = self.context.clock()
+        now = self.context.wheel.time()
+        self._close_at = 0.0
+        if timeouts.ping_interval is not None:
+            self._ping_at = now + timeouts.ping_interval
+            self.context.wheel.set(self, self._ping_at)
+        else:
+            self.context.wheel.cancel(self)
+        ws = self.ws = WebSocket(self, outbox, request, response, subprotocol)
+        corked, outbox.corked = outbox.corked, True
+        try:
+            self._call(handler.on_open, ws)
+            events = self.machine.receive(b"")
+            if events:
+                self.deliver(events)
+        finally:
+            outbox.corked = corked
+            if not corked:
+                outbox.flush()
+        return ws
+
+    def deliver(self, events: list[Any]) -> None:
+        """Hand the events of one read to the handler, and what it said to the socket in one write."""
+        outbox = self.outbox
+        ws = self.ws
+        machine = self.machine
+        on_message = self.handler.on_message
+        corked, outbox.corked = outbox.corked, True
+        index = 0
+        for event in events:
+            if self._holds or (outbox.refused and self._congested()) or index == TURN_EVENTS:
+                self._hold_back(events[index:])
+                break
+            index += 1
+            if type(event) is not str and type(event) is not bytes:
+                self._control(event)
+            elif machine.state is OPEN:
+                self.received_messages += 1
+                try:
+                    on_message(ws, event)
+                except Exception:
+                    self._handler_failed("on_message")
+        outbox.corked = corked
+        if not corked:
+            outbox.flush()
+        if outbox.refused and machine.state is OPEN:
+            # Nothing more is read from a peer that does not read what we owe it.
+            self._hold(HOLD_PEER)
+
+    def _congested(self) -> bool:
+        outbox = self.outbox
+        if outbox.queued * 2 >= outbox.max_messages or outbox.queue_bytes * 2 >= outbox.max_bytes:
+            self._hold(HOLD_PEER)
+            return True
+        return False
+
+    def _hold_back(self, events: list[Any]) -> None:
+        self._held = events
+        if not self._holds:
+            self._yield_turn()
+
+    def _yield_turn(self) -> None:
+        """Let other connections have their turn of the loop before more of this one."""
+        if not self._holds & HOLD_TURN:
+            self._hold(HOLD_TURN)
+            self.context.call_soon(self._release, HOLD_TURN)
+
+    def _hold(self, reason: int) -> None:
+        if not self._holds and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._holds |= reason
+
+    def _release(self, reason: int) -> None:
+        """Take one reason away; deliver what was held back and read again when none is left."""
+        if not self._holds & reason:
+            return
+        self._holds &= ~reason
+        while self._held is not None and not self._holds:
+            held, self._held = self._held, None
+            self.deliver(held)
+        if not self._holds and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def hold_input(self) -> None:
+        """Read nothing more for now; for the phase."""
+        self._hold(HOLD_PEER)
+
+    def release_input(self) -> None:
+        self._release(HOLD_PEER)
+
+    def pause_user(self) -> None:
+        self._hold(HOLD_USER)
+
+    def resume_user(self) -> None:
+        self._release(HOLD_USER)
+
+    def pause_inbox(self) -> None:
+        self._hold(HOLD_INBOX)
+
+    def resume_inbox(self) -> None:
+        self._release(HOLD_INBOX)
+
+    def _control(self, event: Any) -> None:
+        """Do what the protocol owes for a control frame, and note the end."""
+        kind = type(event)
+        if kind is Ping:
+            frame = self.machine.answer(event)
+            if frame is not None:
+                self.outbox.push_urgent(PONG, frame)
+        elif kind is Pong:
+            self._pong(event.payload)
+        elif kind is Close or kind is Fail:
+            frame = self.machine.answer(event)
+            if frame is not None:
+                self.outbox.push_last(frame, discard=kind is Fail)
+            self._lingering = kind is Fail
+            self._leave()
+            self._drain_soon()
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Begin to close; what was accepted before goes out first. Does nothing when closing."""
+        frame = self.machine.close(code, reason)
+        if frame is None:
+            return
+        self.outbox.push_last(frame)
+        self._leave()
+        self._await_end()
+        if self._holds:
+            # Nobody takes messages any more; the peer's close frame must not wait behind them.
+            self.context.call_soon(self._release, HOLD_USER | HOLD_INBOX | HOLD_PEER | HOLD_TURN)
+
+    def evict(self, reason: str) -> None:
+        """Close a peer that is too slow: what waits for it is thrown away (1008)."""
+        frame = self.machine.close(CloseCode.POLICY_VIOLATION, reason)
+        if frame is None:
+            return
+        self.outbox.push_last(frame, discard=True)
+        self._lingering = True
+        self.evicted = True
+        # Soon, not now: this may be in the middle of a fan-out, where on_close must not publish.
+        self.context.call_soon(self._evicted)
+
+    def _evicted(self) -> None:
+        self._leave()
+        self._finish()
+        self._await_end()
+        self._end_if_drained()
+
+    def _leave(self) -> None:
+        """The close begins: take no part in broadcasts any more."""
+        outbox = self.outbox
+        outbox.is_open = False
+        leave_all(outbox)
+
+    def _await_end(self) -> None:
+        """Give the peer ``timeouts.close`` seconds to do its part of the close."""
+        if self.timeouts.close is not None and not self._close_at:
+            self._close_at = self.context.wheel.time() + self.timeouts.close
+            self.context.wheel.sooner(self, self._close_at)
+
+    def _drain_soon(self) -> None:
+        """Nothing more is parsed: end TCP as soon as what is owed has gone out."""
+        self._finish()
+        self._await_end()
+        self.context.call_soon(self._end_if_drained)
+
+    def _end_if_drained(self) -> None:
+        """End TCP once everything that is owed has left."""
+        outbox = self.outbox
+        draining = self.machine.state is DRAINING
+        if not (draining or self._lingering) or self.transport.is_closing():
+            return
+        outbox.flush()
+        if outbox.refused or outbox.queued:
+            return
+        if self._lingering and self.transport.can_write_eof():
+            # The peer may still be sending: with unread bytes in the socket a close would be a
+            # reset, which takes our close frame with it. End our side, discard theirs.
+            self._read_to_end()
+        elif draining and not (self.machine.is_client and not self._lingering):
+            # The server is the one to end TCP (RFC 6455, section 7.1.1); a client waits for that.
+            outbox.fd = -1
+            self.transport.close()
+
+    def _read_to_end(self) -> None:
+        self.outbox.fd = -1
+        self._held = None
+        if self._holds:
+            self._holds = 0
+            self.transport.resume_reading()
+        self.transport.write_eof()
+
+    def abort(self) -> None:
+        """End TCP at once."""
+        self._leave()
+        self.outbox.discard()
+        self.transport.abort()
+
+    def linger(self) -> None:
+        """End TCP after what was written, in the HTTP phase; the peer may still be sending."""
+        self._lingering = True
+        self._await_end()
+        self.context.call_soon(self._end_if_drained)
+
+    def _finish(self) -> None:
+        """The WebSocket is over: tell the handler, once, and whoever waits."""
+        if self._finished or self.ws is None:
+            return
+        self._finished = True
+        self._ping_at = self._pong_by = 0.0
+        self.ws.ended()
+        machine = self.machine
+        self.owner.websocket_closed(self)
+        try:
+            self.handler.on_close(self.ws, machine.close_code, machine.close_reason)
+        except Exception:
+            log.exception("on_close of %r failed", self.ws)
+
+    def _handler_failed(self, name: str) -> None:
+        log.exception("%s of %r failed", name, self.ws)
+        self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _call(self, callback: Any, *args: Any) -> None:
+        try:
+            callback(*args)
+        except Exception:
+            self._handler_failed(callback.__name__)
+
+    async def wait_lost(self) -> None:
+        """Wait for the end of TCP."""
+        if self.machine.state is CLOSED:
+            return
+        if self._lost is None:
+            self._lost = self.context.create_future()
+        await asyncio.shield(self._lost)
+
+    # -- what the outbox asks -------------------------------------------------------------------
+
+    def encode_entry(self, entry: Entry) -> bytes:
+        """Return the frame of a published message that only this peer can read."""
+        return self.machine.encode(entry.message)
+
+    def drained(self) -> None:
+        """The socket has taken bytes again."""
+        if self.phase is not None:
+            self.phase.drained()
+            return
+        if self._holds & HOLD_PEER:
+            self._release(HOLD_PEER)
+        if self.machine.state is OPEN:
+            self.ws.drained()
+            if not self.outbox.refused:
+                self._call(self.handler.on_writable, self.ws)
+        else:
+            self._end_if_drained()
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def send_ping(self, payload: bytes) -> None:
+        self.outbox.push_urgent(PING, self.machine.ping(payload))
+
+    def _pong(self, payload: bytes) -> None:
+        now = self.context.clock()
+        if payload == self._ping_payload:
+            self._ping_payload = b""
+            self._pong_by = 0.0
+            self._graced = False
+            self.ws.latency = now - self._ping_sent
+        else:
+            self.ws.pong_received(payload, now)
+
+    def set_deadline(self, when: float) -> None:
+        """Let the phase be told by ``timed_out`` when it has not ended until then."""
+        self._close_at = when
+        self.context.wheel.set(self, when)
+
+    def clear_deadline(self) -> None:
+        self._close_at = 0.0
+
+    def on_timer(self, now: float) -> float | None:
+        """Do what is due; return when to look again."""
+        if self.transport is None:
+            return None
+        if self._close_at and now >= self._close_at:
+            self._close_at = 0.0
+            if self._stall_at and self.phase is None:
+                # What was accepted before the close still goes out; the write limit watches it.
+                self._await_end()
+            elif self.phase is not None and self.machine.state is not DRAINING:
+                self.phase.timed_out()
+            else:
+                self.abort()
+                return None
+        if self._stall_at and not self._progress(now):
+            log.warning("%r took nothing for %g s: aborted", self.peer, self.timeouts.write)
+            self.abort()
+            return None
+        if self.machine.state is OPEN and not self._keep_alive(now):
+            return None
+        return self._next_due(now)
+
+    def _progress(self, now: float) -> bool:
+        """False when a socket that refused bytes has taken none within the write limit."""
+        write = self.timeouts.write
+        assert write is not None
+        held = self.transport.get_write_buffer_size()
+        if held != self._stall_mark:
+            self._stall_mark = held
+            self._stall_at = now + write
+        return now < self._stall_at
+
+    def _keep_alive(self, now: float) -> bool:
+        timeouts = self.timeouts
+        if self._pong_by and now >= self._pong_by:
+            if self._holds or not self._graced:
+                # While we do not read, a pong cannot arrive.
+                self._graced = True
+                self._pong_by = now + GRACE
+            else:
+                self.machine.close_reason = "ping timeout"
+                self.machine.closed_by_peer = False
+                self.abort()
+                return False
+        if self._ping_at and now >= self._ping_at:
+            assert timeouts.ping_interval is not None
+            self._ping_at = now + timeouts.ping_interval
+            if not self._pong_by:
+                self._ping_payload = self.context.mask()
+                if timeouts.ping_timeout is not None:
+                    self._pong_by = now + timeouts.ping_timeout
+                self._ping_sent = self.context.clock()
+                self.send_ping(self._ping_payload)
+        return True
+
+    def _next_due(self, now: float) -> float | None:
+        due = [when for when in (self._close_at, self._ping_at, self._pong_by) if when]
+        if self._stall_at:
+            due.append(min(self._stall_at, now + 1.0))
+        return min(due) if due else None

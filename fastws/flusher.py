@@ -1,0 +1,160 @@
+"""The one place that writes, and the turn of the loop in which what was published is joined.
+
+A *turn* lasts from the first ``schedule`` or publish to the call that the loop makes after the
+events it has at hand. Everything said in one turn leaves in one write per connection; what a topic
+published in it is joined once, and every subscriber with nothing else waiting is given those same
+bytes. The rule of order: a client receives in the order of the application's calls for it. Each
+publish takes the next number of one sequence per loop; an outbox with anything unusual in the turn
+(a direct send, a subscription, an exclusion) is *settled* there: it takes what was published for it
+so far into its own list and remembers the number (``cursor``).
+
+What may not live here: encoding, policies of one connection, and anything about HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+try:
+    from fastws._fanout import send_many, send_one
+except ImportError:  # built without a C compiler: everything goes through transport.write
+    send_one = send_many = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from fastws.hub import Topic
+    from fastws.outbox import Outbox
+
+__all__ = ["Flusher"]
+
+
+class Flusher:
+    """One per event loop; everything here runs on that loop."""
+
+    __slots__ = ("_call_soon", "_scheduled", "_waiting", "dirty", "seq", "turn")
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._call_soon = call_soon
+        self._scheduled = False
+        self._waiting: list[Outbox] = []
+        #: Topics that published in this turn.
+        self.dirty: list[Topic] = []
+        self.seq = 0
+        self.turn = 1
+
+    def schedule(self, outbox: Outbox) -> None:
+        """Flush ``outbox`` once, at the end of this turn."""
+        self._waiting.append(outbox)
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self.flush)
+
+    def published(self, topic: Topic) -> int:
+        """Note that ``topic`` has something for this turn; return the publish's sequence number."""
+        if not topic.batch:
+            self.dirty.append(topic)
+            if not self._scheduled:
+                self._scheduled = True
+                self._call_soon(self.flush)
+        self.seq += 1
+        return self.seq
+
+    def flush(self) -> None:
+        """End the turn: join, fan out, and flush every outbox that waits."""
+        dirty = self.dirty
+        if dirty:
+            self.dirty = []
+            if len(dirty) > 1:
+                self._settle_shared(dirty)
+            for topic in dirty:
+                self._fan_out(topic)
+            for topic in dirty:
+                topic.batch = []
+            self.turn += 1
+        self._scheduled = False
+        waiting = self._waiting
+        if waiting:
+            self._waiting = []
+            for outbox in waiting:
+                outbox.flush()
+
+    def _settle_shared(self, dirty: list[Topic]) -> None:
+        """Give every outbox that listens to several of these topics its own, ordered join."""
+        seen: set[Outbox] = set()
+        for topic in dirty:
+            for outbox in topic.subscribers:
+                if outbox.turn == self.turn:
+                    continue
+                if outbox in seen:
+                    outbox.settle(self)
+                else:
+                    seen.add(outbox)
+
+    def _fan_out(self, topic: Topic) -> None:
+        """Hand the batch of ``topic`` to its subscribers: the same bytes to all that are idle."""
+        turn = self.turn
+        batch = topic.batch
+        # By variant (plain, or compressed with a window of N bits): who is to have those bytes.
+        groups: dict[int, list[Outbox]] = {}
+        for outbox in list(topic.subscribers):
+            if outbox.turn == turn:
+                outbox.settle(self)
+            elif outbox.is_idle():
+                group = groups.get(outbox.variant)
+                if group is None:
+                    groups[outbox.variant] = [outbox]
+                else:
+                    group.append(outbox)
+            else:
+                outbox.offer(topic, batch)
+        for variant, outboxes in groups.items():
+            write_many(outboxes, topic.join(batch, variant), len(batch))
+
+
+def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
+    """Write the same bytes to many outboxes that hold nothing.
+
+    Plain TCP sockets are written by one C call without the GIL; a descriptor of -1 (TLS, a foreign
+    transport, no C module) goes through its transport.
+    """
+    size = len(data)
+    direct = []
+    fds = []
+    for outbox in outboxes:
+        outbox.sent_messages += messages
+        outbox.sent_bytes += size
+        if outbox.fd >= 0:
+            direct.append(outbox)
+            fds.append(outbox.fd)
+        else:
+            outbox.transport_write(data)
+    if fds:
+        unusual = send_many(fds, data)
+        if unusual is not None:
+            for index, taken in unusual:
+                direct[index].wrote(data, taken)
+
+
+def write(outbox: Outbox, data: bytes) -> None:
+    """Write to one outbox that holds nothing: straight to the socket where that is allowed."""
+    if not outbox.may_write_directly():
+        outbox.transport_write(data)
+        return
+    taken = send_one(outbox.fd, data)
+    if taken != len(data):
+        outbox.wrote(data, taken)
+
+
+def direct_descriptor(transport: Any) -> int:
+    """Return the descriptor that may be written directly, or -1.
+
+    Only plain TCP: under TLS the bytes need encryption first, and a transport that is not a
+    socket's may keep an order of its own.
+    """
+    if send_one is None or transport.get_extra_info("ssl_object") is not None:
+        return -1
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return -1
+    fileno: int = sock.fileno()
+    return fileno

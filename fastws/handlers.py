@@ -1,0 +1,103 @@
+"""What an application hands to a route: callbacks, or a coroutine function."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastws.errors import ConnectionClosed
+from fastws.websocket import WebSocket
+
+__all__ = ["CoroutineHandler", "Handler", "as_handler"]
+
+log = logging.getLogger("fastws.error")
+
+CoroutineFunction = Callable[[WebSocket], Awaitable[object]]
+
+
+class Handler:
+    """Callbacks of a WebSocket: the fast path, without a task per connection.
+
+    One instance serves every connection of its route; keep what belongs to one of them in
+    ``ws.state``. All methods are called on the event loop, are plain functions and must not block.
+    An exception in one of them is logged and closes that connection with 1011, no other.
+    """
+
+    __slots__ = ()
+
+    def on_open(self, ws: WebSocket) -> None:
+        """The handshake is done; ``ws`` can send."""
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        """A whole message: ``str`` for text, ``bytes`` for binary."""
+
+    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+        """The WebSocket is closed, for whatever reason; called exactly once after ``on_open``."""
+
+    def on_writable(self, ws: WebSocket) -> None:
+        """A slow socket has taken all that waited for it."""
+
+
+class CoroutineHandler(Handler):
+    """Runs ``async def handler(ws)`` in a task per connection.
+
+    When the coroutine returns, the WebSocket closes with 1000; when it raises, with 1011, and the
+    exception is logged. ``ConnectionClosed`` from a handler is no error.
+    """
+
+    __slots__ = ("_function", "_tasks")
+
+    def __init__(self, function: CoroutineFunction) -> None:
+        self._function = function
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_open(self, ws: WebSocket) -> None:
+        ws.open_inbox()
+        task = asyncio.get_running_loop().create_task(self._run(ws))
+        self._tasks.add(task)
+        ws.set_task(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        ws.deliver(message)
+
+    async def _run(self, ws: WebSocket) -> None:
+        try:
+            await self._function(ws)
+        except ConnectionClosed:
+            pass
+        except asyncio.CancelledError:
+            ws.begin_close(1001, "going away")
+            raise
+        except Exception:
+            log.exception("handler of %r failed", ws)
+            ws.begin_close(1011, "internal error")
+            return
+        ws.begin_close(1000, "")
+
+
+def as_handler(given: Any) -> Handler:
+    """Return the handler for what a person gave to a route.
+
+    Raises ``TypeError`` for anything but a :class:`Handler`, a subclass of it that can be made
+    without arguments, or a coroutine function of one argument.
+    """
+    if isinstance(given, type) and issubclass(given, Handler):
+        given = given()
+    if isinstance(given, Handler):
+        for name in ("on_open", "on_message", "on_close", "on_writable"):
+            if inspect.iscoroutinefunction(getattr(given, name)):
+                raise TypeError(
+                    f"{type(given).__name__}.{name} is async, which callbacks are not: "
+                    "use `async def handler(ws)` instead"
+                )
+        return given
+    call = (
+        given if inspect.isfunction(given) or inspect.ismethod(given) else getattr(given, "__call__", given)
+    )
+    if inspect.iscoroutinefunction(call):
+        return CoroutineHandler(given)
+    raise TypeError(f"a handler is a fastws.Handler or an `async def handler(ws)`, not {given!r}")

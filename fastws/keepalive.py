@@ -1,0 +1,100 @@
+"""One timer wheel per loop: a timer per connection would cost 488 bytes each (``call_later``)."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Wheel"]
+
+#: Seconds between two spokes. Timers fire up to one tick late, never early.
+TICK = 0.05
+
+
+class Timed(Protocol):
+    """What a wheel turns: something with one next due time."""
+
+    #: Managed by the wheel: the tick at which it is due, 0 when it is not in the wheel.
+    tick: int
+
+    def on_timer(self, now: float) -> float | None:
+        """Do what is due and return the next due time, if there is one."""
+
+
+class Wheel:
+    """Timed items in buckets by tick; the loop holds one timer, for the earliest bucket.
+
+    ``call_at`` and ``time`` are the loop's. Items may be set, moved and cancelled at any moment,
+    also from within ``on_timer``.
+    """
+
+    __slots__ = ("_armed", "_buckets", "_call_at", "_handle", "_ticks", "time")
+
+    def __init__(self, call_at: Callable[..., Any], time: Callable[[], float]) -> None:
+        self._call_at = call_at
+        self.time = time
+        self._buckets: dict[int, set[Timed]] = {}
+        self._ticks: list[int] = []
+        self._armed = 0
+        self._handle: Any = None
+
+    def set(self, item: Timed, when: float) -> None:
+        """Let ``item`` be due at ``when`` (the loop's clock), and at no other time."""
+        tick = math.ceil(when / TICK)
+        if item.tick == tick:
+            return
+        if item.tick:
+            self.cancel(item)
+        item.tick = tick
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            self._buckets[tick] = {item}
+            heapq.heappush(self._ticks, tick)
+            self._arm()
+        else:
+            bucket.add(item)
+
+    def sooner(self, item: Timed, when: float) -> None:
+        """Let ``item`` be due at ``when`` unless it is due before that."""
+        if not item.tick or when < item.tick * TICK:
+            self.set(item, when)
+
+    def cancel(self, item: Timed) -> None:
+        """Take ``item`` out; does nothing when it is not in the wheel."""
+        bucket = self._buckets.get(item.tick)
+        if bucket is not None:
+            bucket.discard(item)
+        item.tick = 0
+
+    def _arm(self) -> None:
+        earliest = self._ticks[0]
+        if self._handle is not None:
+            if self._armed <= earliest:
+                return
+            self._handle.cancel()
+        self._armed = earliest
+        self._handle = self._call_at(earliest * TICK, self._fire)
+
+    def _fire(self) -> None:
+        self._handle = None
+        now = self.time()
+        current = math.floor(now / TICK + 1e-6)
+        while self._ticks and self._ticks[0] <= current:
+            for item in self._buckets.pop(heapq.heappop(self._ticks)):
+                item.tick = 0
+                due = item.on_timer(now)
+                if due is not None:
+                    # Never again in a tick that is being served: that would not end.
+                    self.sooner(item, max(due, (current + 1) * TICK))
+        if self._ticks:
+            self._arm()
+
+    def stop(self) -> None:
+        """Forget all items and give the loop its timer back."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+        self._buckets.clear()
+        self._ticks.clear()

@@ -1,0 +1,54 @@
+"""One line per HTTP response and per closed WebSocket, escaped so that nobody can forge one."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+__all__ = ["access", "error", "escape", "http_line", "peer_text", "websocket_line"]
+
+error = logging.getLogger("fastws.error")
+access = logging.getLogger("fastws.access")
+
+
+def escape(text: str) -> str:
+    """Return printable ASCII: everything else, backslashes and quotes become escapes."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+
+
+def peer_text(peer: Any) -> str:
+    """Return an address as ``host:port``, ``[v6]:port`` or ``unix``."""
+    if isinstance(peer, (tuple, list)) and len(peer) >= 2:
+        host = f"[{peer[0]}]" if ":" in str(peer[0]) else peer[0]
+        return escape(f"{host}:{peer[1]}")
+    return escape(str(peer)) if peer else "unix"
+
+
+def http_line(
+    peer: Any, method: str, target: str, version: str, status: int, size: int, seconds: float
+) -> str:
+    return (
+        f'{peer_text(peer)} "{escape(method)} {escape(target)} HTTP/{version}" {status} '
+        f"{size} bytes {seconds * 1000:.1f} ms"
+    )
+
+
+def websocket_line(
+    peer: Any,
+    path: str,
+    code: int,
+    reason: str,
+    by_peer: bool,
+    seconds: float,
+    received: tuple[int, int],
+    sent: tuple[int, int],
+) -> str:
+    """``received`` and ``sent`` are (messages, bytes on the wire)."""
+    who = "peer" if by_peer else "server"
+    words = f' "{escape(reason)}"' if reason else ""
+    return (
+        f'{peer_text(peer)} "WS {escape(path)}" closed {code}{words} by {who} after {seconds:.1f} s, '
+        f"in {received[0]} messages {received[1]} bytes, out {sent[0]} messages {sent[1]} bytes"
+    )

@@ -1,0 +1,402 @@
+"""What waits to be written to one connection, and the verdict on what does not fit.
+
+Three places, in the order in which they leave:
+
+- ``_urgent``: PING and PONG that wait for a socket which refused bytes, the newest of each;
+- ``_pending``: what this turn has said so far, to leave in one write;
+- ``_queue``: messages that wait because the socket has refused bytes. Only this has limits.
+
+*Refused* is the one meaning of slow: ``pause_writing`` with a high-water mark of 0 says that the
+transport holds something the socket did not take. A burst in one turn against a socket that still
+takes bytes is not slow, however large.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastws.config import SlowPolicy
+from fastws.flusher import write
+
+if TYPE_CHECKING:
+    from fastws.flusher import Flusher
+    from fastws.hub import Entry, Topic
+
+__all__ = ["Outbox", "SendStatus"]
+
+#: Joined into one write while a slow socket takes bytes again: enough to fill its buffer, little to copy.
+DRAIN_BYTES = 256 * 1024
+
+
+class SendStatus(IntEnum):
+    """The verdict of a send that never waits."""
+
+    #: The socket holds nothing back.
+    SENT = 0
+    #: Accepted; waits behind a slow socket.
+    QUEUED = 1
+    #: Not accepted: the queue of a slow socket is at its limit.
+    DROPPED = 2
+    #: Not accepted: the WebSocket is closing or closed.
+    CLOSED = 3
+
+
+SENT = SendStatus.SENT
+QUEUED = SendStatus.QUEUED
+DROPPED = SendStatus.DROPPED
+CLOSED = SendStatus.CLOSED
+DROP_NEWEST = SlowPolicy.DROP_NEWEST
+DROP_OLDEST = SlowPolicy.DROP_OLDEST
+
+
+class Owner(Protocol):
+    """What an outbox asks of its connection."""
+
+    def encode_entry(self, entry: Entry) -> bytes: ...
+    def evict(self, reason: str) -> None: ...
+    def drained(self) -> None: ...
+
+
+class Outbox:
+    """The sending half of one connection. ``fd`` is -1 where only the transport may write."""
+
+    __slots__ = (
+        "__weakref__",
+        "_owner",
+        "_pending",
+        "_queue",
+        "_transport",
+        "_urgent",
+        "corked",
+        "cursor",
+        "dropped",
+        "fd",
+        "flusher",
+        "fragmenting",
+        "is_open",
+        "max_bytes",
+        "max_messages",
+        "queue_bytes",
+        "refused",
+        "sent_bytes",
+        "sent_messages",
+        "topics",
+        "turn",
+        "variant",
+    )
+
+    def __init__(
+        self, owner: Owner, transport: Any, flusher: Flusher, fd: int, max_messages: int, max_bytes: int
+    ) -> None:
+        self._owner = owner
+        self._transport = transport
+        self.flusher = flusher
+        self.fd = fd
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        self.is_open = True
+        self.corked = False
+        self.refused = False
+        #: A fragmented message is under way: other messages wait in the queue until it is complete.
+        self.fragmenting = False
+        self._pending: list[bytes] | None = None
+        self._queue: deque[bytes | Entry] | None = None
+        self._urgent: dict[int, bytes] | None = None
+        self.queue_bytes = 0
+        #: Which bytes of a broadcast fit: 0 plain, 9 to 15 compressed with that window, -1 its own.
+        self.variant = 0
+        self.turn = 0
+        self.cursor = 0
+        self.topics: dict[Topic, None] | None = None
+        self.sent_messages = 0
+        self.sent_bytes = 0
+        self.dropped = 0
+
+    # -- what the application says --------------------------------------------------------------
+
+    def push(self, frame: bytes, *, force: bool = False) -> SendStatus:
+        """Take one frame of the application; ``force`` takes it over the limits too."""
+        if self.topics is not None and self.flusher.dirty:
+            self.settle(self.flusher)
+        if not self.is_open:
+            return CLOSED
+        if self.refused or self.fragmenting:
+            if not force and self.is_full(len(frame)):
+                self.dropped += 1
+                return DROPPED
+            self.sent_messages += 1
+            self._enqueue(frame, len(frame))
+            return QUEUED
+        self.sent_messages += 1
+        self._append(frame)
+        return SENT
+
+    def push_fragment(self, frame: bytes, *, first: bool, fin: bool) -> None:
+        """Take one frame of a fragmented message (RFC 6455, section 5.4); the caller paces them."""
+        if first and self.topics is not None and self.flusher.dirty:
+            self.settle(self.flusher)
+        self.fragmenting = not fin
+        self._append(frame)
+        if fin:
+            self.sent_messages += 1
+            if self._queue is not None and not self.refused:
+                self.flush()
+                self._drain()
+
+    def push_urgent(self, opcode: int, frame: bytes) -> None:
+        """Take a PING or PONG: it overtakes data that waits, and the newest replaces an older one."""
+        if not self.is_open:
+            return
+        if self.refused:
+            if self._urgent is None:
+                self._urgent = {}
+            self._urgent[opcode] = frame
+        else:
+            self._append(frame)
+
+    def push_last(self, frame: bytes, *, discard: bool = False) -> None:
+        """Take the CLOSE frame: what was accepted before goes first unless ``discard``."""
+        if self.topics is not None and self.flusher.dirty:
+            self.settle(self.flusher)
+        if not self.is_open:
+            return
+        self.is_open = False
+        if discard or self.fragmenting:
+            # A message cut short cannot be completed; only control frames may follow its fragments.
+            self.fragmenting = False
+            self._queue = None
+            self._urgent = None
+            self.queue_bytes = 0
+        if self.refused:
+            self._enqueue(frame, 0)
+        else:
+            self._append(frame)
+
+    def _append(self, frame: bytes) -> None:
+        if self._pending is None:
+            self._pending = [frame]
+            if not self.corked:
+                self.flusher.schedule(self)
+        else:
+            self._pending.append(frame)
+
+    # -- what topics say ------------------------------------------------------------------------
+
+    def is_idle(self) -> bool:
+        """True when a broadcast's shared bytes may be written to the socket as they are.
+
+        The transport is asked too: after a reset it closes its descriptor at once, which the next
+        accepted connection may get, and tells us of it only in a later turn.
+        """
+        return (
+            self._pending is None
+            and not self.refused
+            and not self.fragmenting
+            and self.is_open
+            and self.variant >= 0
+            and not self._transport.is_closing()
+        )
+
+    def offer(self, topic: Topic, batch: list[Entry]) -> None:
+        """Take what ``topic`` published in this turn, with the topic's policy if that is too much."""
+        if not self.is_open:
+            return
+        if self.refused or self.fragmenting:
+            for entry in batch:
+                self._offer_slow(topic, entry)
+                if not self.is_open:
+                    return
+        else:
+            self.sent_messages += len(batch)
+            if self.variant >= 0:
+                self._append(topic.join(batch, self.variant))
+            else:
+                for entry in topic.merged(batch):
+                    self._append(self._owner.encode_entry(entry))
+
+    def settle(self, flusher: Flusher) -> None:
+        """Take, in the order of publishing, what this turn published for this client so far."""
+        if self.turn != flusher.turn:
+            self.turn = flusher.turn
+            self.cursor = 0
+        after = self.cursor
+        self.cursor = flusher.seq
+        topics = [topic for topic in self.topics or () if topic.batch]
+        if len(topics) == 1:
+            self.offer(topics[0], [entry for entry in topics[0].batch if entry.seq > after])
+            return
+        entries = [
+            (entry.seq, topic, entry) for topic in topics for entry in topic.batch if entry.seq > after
+        ]
+        entries.sort(key=_sequence)
+        start = 0
+        for end in range(1, len(entries) + 1):
+            # A run of one topic may merge; a message of another topic between two ends the run.
+            if end == len(entries) or entries[end][1] is not entries[start][1]:
+                self.offer(entries[start][1], [entry for _, _, entry in entries[start:end]])
+                start = end
+
+    def is_full(self, size: int) -> bool:
+        """True when a message of ``size`` bytes is over the limits; an empty queue takes any one."""
+        if not self._queue:
+            return False
+        return len(self._queue) >= self.max_messages or self.queue_bytes + size > self.max_bytes
+
+    def _offer_slow(self, topic: Topic, entry: Entry) -> None:
+        size = entry.size
+        if self.is_full(size):
+            if topic.policy is DROP_NEWEST:
+                self.dropped += 1
+                return
+            if topic.policy is DROP_OLDEST:
+                if not self._drop_oldest(size):
+                    return
+            else:
+                self._owner.evict("too slow")
+                return
+        self._enqueue(entry, size)
+
+    def _drop_oldest(self, size: int) -> bool:
+        """Make room for ``size`` bytes by dropping what topics published, oldest first.
+
+        What the application sent to this client alone was accepted and is never dropped: where
+        only that waits, the new message is the one to go.
+        """
+        queue = self._queue
+        assert queue is not None
+        index = 0
+        while self.is_full(size):
+            while index < len(queue) and isinstance(queue[index], bytes):
+                index += 1
+            if index == len(queue):
+                self.dropped += 1
+                return False
+            oldest = queue[index]
+            del queue[index]
+            self.queue_bytes -= oldest.size  # type: ignore[union-attr]
+            self.dropped += 1
+        return True
+
+    def _enqueue(self, item: bytes | Entry, size: int) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(item)
+        self.queue_bytes += size
+
+    # -- what the socket takes ------------------------------------------------------------------
+
+    @property
+    def buffered_amount(self) -> int:
+        """Bytes accepted that the socket has not taken yet."""
+        pending = sum(map(len, self._pending)) if self._pending else 0
+        held: int = self._transport.get_write_buffer_size() if self.refused else 0
+        return pending + self.queue_bytes + held
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait because the socket has refused bytes."""
+        return len(self._queue) if self._queue else 0
+
+    def flush(self) -> None:
+        """Write what this turn has said, in one write."""
+        pending = self._pending
+        if pending is None:
+            return
+        self._pending = None
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        self.sent_bytes += len(data)
+        write(self, data)
+
+    def wrote(self, data: bytes, taken: int) -> None:
+        """Continue after a direct write that took less than everything (negative: an errno)."""
+        if taken < 0:
+            self.discard()
+            self._transport.abort()
+        elif taken == 0:
+            self._transport.write(data)
+        else:
+            self._transport.write(memoryview(data)[taken:])
+
+    def transport_write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def may_write_directly(self) -> bool:
+        """True when bytes may go to ``fd`` past the transport: it holds none and is not closing."""
+        return self.fd >= 0 and not self.refused and not self._transport.is_closing()
+
+    def pause(self) -> None:
+        """The socket has refused bytes."""
+        self.refused = True
+
+    def resume(self) -> None:
+        """The socket has taken all that was refused: write what waits until it refuses again."""
+        self.refused = False
+        if self._urgent is not None:
+            urgent = b"".join(self._urgent.values())
+            self._urgent = None
+            self.sent_bytes += len(urgent)
+            write(self, urgent)
+        if not self.fragmenting:
+            self._drain()
+        self._owner.drained()
+
+    def _drain(self) -> None:
+        while self._queue and not self.refused:
+            data = self._next_chunk()
+            self.sent_bytes += len(data)
+            write(self, data)
+        if not self._queue:
+            self._queue = None
+
+    def _next_chunk(self) -> bytes:
+        """Join what leads the queue, merging again what its topic merges."""
+        queue = self._queue
+        assert queue is not None
+        chunks: list[bytes] = []
+        size = 0
+        while queue and size < DRAIN_BYTES:
+            item = queue.popleft()
+            if isinstance(item, bytes):
+                data = item
+                self.queue_bytes -= len(item)
+            else:
+                data = self._take_run(item)
+            size += len(data)
+            chunks.append(data)
+        # The CLOSE frame counted 0 bytes when it was queued; only it can be left in the sum.
+        if not queue:
+            self.queue_bytes = 0
+        return b"".join(chunks)
+
+    def _take_run(self, first: Entry) -> bytes:
+        queue = self._queue
+        assert queue is not None
+        run = [first]
+        topic = first.topic
+        while topic.merge is not None and queue:
+            following = queue[0]
+            if isinstance(following, bytes) or following.topic is not topic:
+                break
+            run.append(following)
+            queue.popleft()
+        for entry in run:
+            self.queue_bytes -= entry.size
+        self.sent_messages += len(run)
+        if self.variant >= 0:
+            return topic.join(run, self.variant)
+        return b"".join([self._owner.encode_entry(entry) for entry in topic.merged(run)])
+
+    def discard(self) -> None:
+        """Forget everything: the connection is lost."""
+        self.is_open = False
+        self.fd = -1
+        self._pending = None
+        self._queue = None
+        self._urgent = None
+        self.queue_bytes = 0
+
+
+def _sequence(item: tuple[int, Topic, Entry]) -> int:
+    return item[0]

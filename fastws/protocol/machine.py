@@ -1,0 +1,332 @@
+"""One machine per socket: the HTTP phase, then the WebSocket phase, in either role.
+
+Bytes go in through :meth:`Machine.receive`, events come out of it; what is to be written comes out
+of the verbs. The states and what moves between them stand in one table. No I/O, no clock and no
+logger may live here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any
+
+from fastws.config import Limits
+from fastws.protocol import handshake
+from fastws.protocol.deflate import DeflateParams, DeflatePool, Deflater
+from fastws.protocol.events import Close, Fail, Ping
+from fastws.protocol.frames import CloseCode, MaskSource, Opcode, Reader, encode, encode_close
+from fastws.protocol.http import ServerHTTP
+from fastws.protocol.http_client import ClientHTTP
+from fastws.protocol.messages import Request, Response
+
+__all__ = ["TRANSITIONS", "Machine", "State", "Trigger"]
+
+
+class State(Enum):
+    """Where one connection is; server and client share the states of the WebSocket phase."""
+
+    HTTP = "HTTP"  #: server: a request head or body, or a response to it, is under way
+    DECIDING = "DECIDING"  #: server: a request to upgrade waits for the application's verdict
+    CONNECTING = "CONNECTING"  #: client: the request to upgrade is out, its answer is not here
+    OPEN = "OPEN"  #: messages flow
+    CLOSING = "CLOSING"  #: our close frame is out, the peer's is not here
+    DRAINING = "DRAINING"  #: nothing more is parsed; what is owed goes out, then TCP ends
+    CLOSED = "CLOSED"  #: TCP has ended
+
+
+class Trigger(Enum):
+    """What moves a machine from one state to the next."""
+
+    UPGRADE = "a request to upgrade"
+    ACCEPT = "101"
+    REFUSE = "a response other than 101, and close"
+    LOCAL_CLOSE = "our close frame"
+    PEER_CLOSE = "the peer's close frame"
+    FAIL = "a violation by the peer"
+    EOF = "the end of TCP"
+
+
+HTTP, DECIDING, CONNECTING = State.HTTP, State.DECIDING, State.CONNECTING
+OPEN, CLOSING, DRAINING, CLOSED = State.OPEN, State.CLOSING, State.DRAINING, State.CLOSED
+
+#: Every transition there is; whatever is not here cannot happen and raises ``KeyError``.
+TRANSITIONS: dict[tuple[State, Trigger], State] = {
+    (HTTP, Trigger.UPGRADE): DECIDING,
+    (HTTP, Trigger.REFUSE): DRAINING,
+    (HTTP, Trigger.EOF): CLOSED,
+    (DECIDING, Trigger.ACCEPT): OPEN,
+    (DECIDING, Trigger.REFUSE): DRAINING,
+    (DECIDING, Trigger.EOF): CLOSED,
+    (CONNECTING, Trigger.ACCEPT): OPEN,
+    (CONNECTING, Trigger.REFUSE): DRAINING,
+    (CONNECTING, Trigger.FAIL): DRAINING,
+    (CONNECTING, Trigger.EOF): CLOSED,
+    (OPEN, Trigger.LOCAL_CLOSE): CLOSING,
+    (OPEN, Trigger.PEER_CLOSE): DRAINING,
+    (OPEN, Trigger.FAIL): DRAINING,
+    (OPEN, Trigger.EOF): CLOSED,
+    (CLOSING, Trigger.PEER_CLOSE): DRAINING,
+    (CLOSING, Trigger.FAIL): DRAINING,
+    (CLOSING, Trigger.EOF): CLOSED,
+    (DRAINING, Trigger.EOF): CLOSED,
+    (CLOSED, Trigger.EOF): CLOSED,
+}
+
+TEXT = int(Opcode.TEXT)
+BINARY = int(Opcode.BINARY)
+PING = int(Opcode.PING)
+PONG = int(Opcode.PONG)
+
+#: What a read gives: messages as ``str`` and ``bytes``, everything else as a value of its own.
+Event = Any
+
+
+class Machine:
+    """The protocol of one connection; ``close_code`` and ``close_reason`` follow section 7.1.5."""
+
+    __slots__ = (
+        "_deflater",
+        "_early",
+        "_http",
+        "_mask",
+        "_reader",
+        "close_code",
+        "close_reason",
+        "closed_by_peer",
+        "state",
+        "threshold",
+        "variant",
+    )
+
+    def __init__(self, state: State, http: ServerHTTP | ClientHTTP, mask: MaskSource | None) -> None:
+        self.state = state
+        self._http: Any = http
+        self._mask = mask
+        self._reader: Any = None
+        self._early = b""
+        self._deflater: Deflater | None = None
+        #: Payloads from this size are compressed; 0 when compression was not negotiated.
+        self.threshold = 0
+        #: Which bytes of a broadcast this peer can be given; see ``Outbox.variant``.
+        self.variant = 0 if mask is None else -1
+        self.close_code = int(CloseCode.ABNORMAL_CLOSURE)
+        self.close_reason = ""
+        self.closed_by_peer = True
+
+    @classmethod
+    def server(cls, limits: Limits, response_headers: Sequence[tuple[bytes, bytes]] = ()) -> Machine:
+        return cls(HTTP, ServerHTTP(limits, response_headers), None)
+
+    @classmethod
+    def client(cls, limits: Limits, mask: MaskSource) -> Machine:
+        return cls(CONNECTING, ClientHTTP(limits), mask)
+
+    @property
+    def is_client(self) -> bool:
+        return self._mask is not None
+
+    def _move(self, trigger: Trigger) -> None:
+        self.state = TRANSITIONS[self.state, trigger]
+
+    # -- bytes in -------------------------------------------------------------------------------
+
+    def receive(self, data: bytes | memoryview) -> list[Event]:
+        """Take what one read gave and return all events of it, in order.
+
+        The caller hands each event that is neither ``str`` nor ``bytes`` to :meth:`answer` when its
+        turn comes, so that what the application said to earlier events goes out before a close.
+        """
+        state = self.state
+        if state is OPEN or state is CLOSING:
+            if self._early:
+                data, self._early = self._early + bytes(data), b""
+            events: list[Event] = self._reader.receive(data)
+            return events
+        if state is HTTP:
+            self._http.receive(bytes(data))
+            return self._requests()
+        if state is DECIDING:
+            self._early += bytes(data)
+        elif state is CONNECTING:
+            self._http.receive(bytes(data))
+            response = self._http.next_event()
+            return [] if response is None else [response]
+        return []
+
+    def _requests(self) -> list[Event]:
+        events: list[Event] = []
+        while (event := self._http.next_event()) is not None:
+            events.append(event)
+            if isinstance(event, Request) and event.upgrade:
+                self._move(Trigger.UPGRADE)
+                self._early = self._http.trailing()
+                break
+        return events
+
+    def receive_eof(self) -> None:
+        """Note the end of TCP; without a close frame the code is 1006 (section 7.1.5)."""
+        self._move(Trigger.EOF)
+        self._http = None
+
+    @property
+    def early_bytes(self) -> int:
+        """Bytes that came behind the handshake and wait for the verdict."""
+        return len(self._early)
+
+    # -- the HTTP phase, server role ------------------------------------------------------------
+
+    @property
+    def http(self) -> ServerHTTP:
+        """The HTTP phase, for its response verbs; gone once the WebSocket is open."""
+        http: ServerHTTP = self._http
+        return http
+
+    def accept(
+        self,
+        request: Request,
+        limits: Limits,
+        *,
+        subprotocol: str | None = None,
+        deflate: DeflatePool | None = None,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+    ) -> bytes:
+        """Open the WebSocket; return the 101 head. Early frames come from the next ``receive``."""
+        negotiated = (
+            handshake.negotiate_deflate(request, deflate.compression) if deflate is not None else None
+        )
+        params, extension = negotiated if negotiated is not None else (None, None)
+        self._move(Trigger.ACCEPT)
+        self._open(limits, params, deflate)
+        return handshake.accept_head(request, subprotocol=subprotocol, extensions=extension, headers=headers)
+
+    def refuse(self, response: Response) -> bytes:
+        """Answer something other than 101; what follows is never parsed as a request."""
+        data: bytes = self._http.respond(response, close=True)
+        self._move(Trigger.REFUSE)
+        self._early = b""
+        return data
+
+    def finish_http(self) -> None:
+        """The last response is given: nothing that follows is parsed."""
+        self._move(Trigger.REFUSE)
+
+    # -- the HTTP phase, client role ------------------------------------------------------------
+
+    def opened(
+        self,
+        response: Response,
+        limits: Limits,
+        *,
+        key: bytes,
+        subprotocols: Sequence[str] = (),
+        deflate: DeflatePool | None = None,
+    ) -> str | None:
+        """Check the server's 101, open, and return the subprotocol it chose.
+
+        Raises ``HandshakeError`` if the answer is not a valid one.
+        """
+        try:
+            subprotocol, params = handshake.check_accept(
+                response,
+                key=key,
+                subprotocols=subprotocols,
+                compression=deflate.compression if deflate is not None else None,
+            )
+        except Exception:
+            self._move(Trigger.FAIL)
+            raise
+        self._early = self._http.trailing()
+        self._move(Trigger.ACCEPT)
+        self._open(limits, params, deflate)
+        return subprotocol
+
+    def refused(self) -> None:
+        """The server's answer was not 101."""
+        self._move(Trigger.REFUSE)
+
+    def _open(self, limits: Limits, params: DeflateParams | None, deflate: DeflatePool | None) -> None:
+        self._http = None
+        client = self.is_client
+        inflate = None
+        if params is not None:
+            assert deflate is not None
+            inflate = deflate.inflater(params, client)
+            self._deflater = deflate.deflater(params, client)
+            self.threshold = max(deflate.compression.threshold, 1)
+            if not client:
+                self.variant = params.server_max_window_bits if params.server_no_context_takeover else -1
+        self._reader = Reader(
+            client, limits.max_message_size, limits.max_fragments, limits.max_empty_fragments, inflate
+        )
+
+    # -- the WebSocket phase --------------------------------------------------------------------
+
+    def answer(self, event: Event) -> bytes | None:
+        """Do what the protocol itself owes for ``event``; return the frame, if there is one."""
+        if type(event) is Ping:
+            if self.state is not OPEN:
+                return None
+            return encode(PONG, event.payload, self._key(), True, False)
+        if type(event) is Close:
+            return self._peer_closed(event)
+        if type(event) is Fail:
+            return self._failed(event)
+        return None
+
+    def _peer_closed(self, event: Close) -> bytes | None:
+        """A close frame is answered once, with its own code (section 5.5.1)."""
+        reply = None
+        if self.state is OPEN:
+            self.close_code, self.close_reason = event.code, event.reason
+            code = None if event.code == CloseCode.NO_STATUS_RECEIVED else event.code
+            reply = encode_close(code, "", self._key())
+        self._move(Trigger.PEER_CLOSE)
+        return reply
+
+    def _failed(self, event: Fail) -> bytes | None:
+        reply = None
+        if self.state is OPEN:
+            self.close_code, self.close_reason = event.code, event.reason
+            self.closed_by_peer = False
+            reply = encode_close(event.code, event.reason, self._key())
+        self._move(Trigger.FAIL)
+        return reply
+
+    def encode(self, message: str | bytes, compress: bool | None = None) -> bytes:
+        """Return the frame of one message; ``compress=None`` goes by the negotiated threshold."""
+        opcode = TEXT if isinstance(message, str) else BINARY
+        if self.threshold and compress is not False and (compress or len(message) >= self.threshold):
+            assert self._deflater is not None
+            payload = message.encode() if isinstance(message, str) else message
+            return encode(opcode, self._deflater(payload), self._key(), True, True)
+        if self._mask is None:
+            return encode(opcode, message, None, True, False)
+        return encode(opcode, message, self._mask(), True, False)
+
+    def encode_fragment(self, opcode: int, payload: bytes | str, fin: bool) -> bytes:
+        """Return one frame of a fragmented message (section 5.4); fragments are not compressed."""
+        return encode(opcode, payload, self._key(), fin, False)
+
+    def ping(self, payload: bytes) -> bytes:
+        """Return a PING. Raises ``ValueError`` beyond 125 bytes (section 5.5)."""
+        if len(payload) > 125:
+            raise ValueError("the payload of a ping holds at most 125 bytes")
+        return encode(PING, payload, self._key(), True, False)
+
+    def close(self, code: int | None, reason: str) -> bytes | None:
+        """Begin to close; return the close frame, or None when the machine is not open.
+
+        Raises ``ValueError`` for a code that may not be sent or a reason beyond 123 bytes.
+        """
+        frame = encode_close(code, reason, self._key())
+        if self.state is not OPEN:
+            return None
+        self.close_code = int(CloseCode.NO_STATUS_RECEIVED) if code is None else code
+        self.close_reason = reason
+        self.closed_by_peer = False
+        self._move(Trigger.LOCAL_CLOSE)
+        return frame
+
+    def _key(self) -> bytes | None:
+        return None if self._mask is None else self._mask()

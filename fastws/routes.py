@@ -1,0 +1,187 @@
+"""Which path leads where, and with which settings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fastws.config import Compression, Limits, Settings, Timeouts
+from fastws.protocol.messages import Request, Response
+from fastws.static_files import Static
+
+__all__ = ["Endpoint", "Route", "Router"]
+
+#: ``def`` or ``async def``; what it returns answers instead of 101, None lets the handshake go on.
+Authorize = Callable[[Request], Response | Awaitable[Response | None] | None]
+#: A plain HTTP endpoint, ``def`` or ``async def``.
+Page = Callable[[Request], Response | Awaitable[Response]]
+
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Unset:
+    """Marks an argument that was not given where None has a meaning."""
+
+
+UNSET = Unset()
+
+
+class Route:
+    """A path with a WebSocket handler, a plain HTTP endpoint, or both.
+
+    ``path`` may hold parameters: ``/room/{name}`` matches one segment each, percent-decoded, in
+    ``request.path_params``. ``handler`` is a ``fastws.Handler`` or an ``async def handler(ws)``;
+    ``http`` is a ``def`` or ``async def`` from ``Request`` to ``Response``, for ``methods`` (GET
+    brings HEAD with it).
+
+    The settings of a route win over the server's: ``limits`` and ``timeouts`` as a mapping of the
+    fields to change (``{"max_message_size": 512}``) or as a whole value, ``compression`` (None
+    switches it off), ``origins``, ``require_origin``, ``subprotocols`` in order of preference for
+    negotiation, ``headers`` added to the 101, and ``authorize``, which may refuse or answer before
+    101, bounded by ``timeouts.handshake``. Raises ``ValueError`` and ``TypeError`` for what fits nothing.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        handler: Any = None,
+        *,
+        http: Page | None = None,
+        methods: Sequence[str] = ("GET",),
+        limits: Limits | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
+        compression: Compression | Unset | None = UNSET,
+        origins: Iterable[str] | None = None,
+        require_origin: bool | None = None,
+        subprotocols: Sequence[str] = (),
+        headers: Iterable[tuple[str, str]] = (),
+        authorize: Authorize | None = None,
+    ) -> None:
+        if not path.startswith("/"):
+            raise ValueError(f"the path of a route begins with '/': {path!r}")
+        if handler is None and http is None:
+            raise TypeError(f"route {path!r} has neither a WebSocket handler nor http=")
+        self.path = path
+        self.handler = handler
+        self.http = http
+        self.methods = tuple(dict.fromkeys([*methods, "HEAD"] if "GET" in methods else methods))
+        self.limits = limits
+        self.timeouts = timeouts
+        self.compression = compression
+        self.origins = origins
+        self.require_origin = require_origin
+        self.subprotocols = tuple(subprotocols)
+        self.headers = Response(headers=list(headers)).raw_headers
+        self.authorize = authorize
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A route with all its settings decided; shared by its connections."""
+
+    handler: Any
+    http: Page | None
+    methods: tuple[str, ...]
+    limits: Limits
+    timeouts: Timeouts
+    compression: Compression | None
+    origins: frozenset[str]
+    require_origin: bool
+    subprotocols: tuple[str, ...]
+    headers: tuple[tuple[bytes, bytes], ...]
+    authorize: Authorize | None
+    static: Static | None = None
+
+
+class Router:
+    """Routes by exact path, then by pattern in the order given, then static folders, longest first."""
+
+    def __init__(self, routes: Iterable[Any], settings: Settings, as_handler: Callable[[Any], Any]) -> None:
+        self._exact: dict[str, Endpoint] = {}
+        self._patterns: list[tuple[re.Pattern[str], Endpoint]] = []
+        self._folders: list[tuple[str, Endpoint]] = []
+        for route in routes:
+            if isinstance(route, Static):
+                self._folders.append((route.prefix, _folder(route, settings)))
+            elif isinstance(route, Route):
+                self._add(route, _endpoint(route, settings, as_handler))
+            else:
+                raise TypeError(f"a route is a fastws.Route or a fastws.Static, not {route!r}")
+        self._folders.sort(key=lambda folder: -len(folder[0]))
+
+    def _add(self, route: Route, endpoint: Endpoint) -> None:
+        if "{" not in route.path:
+            if route.path in self._exact:
+                raise ValueError(f"two routes have the path {route.path!r}")
+            self._exact[route.path] = endpoint
+            return
+        pieces = _PARAMETER.split(route.path)
+        # Odd pieces are names, even ones the text between them.
+        text = [
+            f"(?P<{piece}>[^/]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
+        ]
+        try:
+            self._patterns.append((re.compile("".join(text)), endpoint))
+        except re.error as exc:
+            raise ValueError(f"the path {route.path!r} is no pattern: {exc}") from None
+
+    def match(self, request: Request) -> Endpoint | None:
+        """Return the endpoint for the request's path and set its path parameters."""
+        path = request.path
+        found = self._exact.get(path)
+        if found is not None:
+            return found
+        for pattern, endpoint in self._patterns:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                request.path_params = match.groupdict()
+                return endpoint
+        for prefix, endpoint in self._folders:
+            if path.startswith(prefix):
+                request.path_params = {"path": path[len(prefix) :]}
+                return endpoint
+        return None
+
+
+def _folder(static: Static, settings: Settings) -> Endpoint:
+    route = Route(static.prefix, http=lambda request: static.respond(request, request.path_params["path"]))
+    return replace(_endpoint(route, settings, lambda given: given), static=static)
+
+
+def _endpoint(route: Route, settings: Settings, as_handler: Callable[[Any], Any]) -> Endpoint:
+    if route.http is not None and not callable(route.http):
+        raise TypeError(f"http= of route {route.path!r} is not callable")
+    if route.authorize is not None and len(inspect.signature(route.authorize).parameters) != 1:
+        raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request")
+    return Endpoint(
+        handler=None if route.handler is None else as_handler(route.handler),
+        http=route.http,
+        methods=route.methods if route.http is not None else ("GET",),
+        limits=changed(settings.limits, route.limits),
+        timeouts=changed(settings.timeouts, route.timeouts),
+        compression=settings.compression if isinstance(route.compression, Unset) else route.compression,
+        origins=settings.origins if route.origins is None else frozenset(route.origins),
+        require_origin=settings.require_origin if route.require_origin is None else route.require_origin,
+        subprotocols=route.subprotocols,
+        headers=(*route.headers, *_without(settings.headers, route.headers)),
+        authorize=route.authorize,
+    )
+
+
+def changed(base: Any, change: Any) -> Any:
+    """Return ``base`` with the fields of a mapping changed, or ``change`` if that is a whole value."""
+    if change is None:
+        return base
+    if isinstance(change, Mapping):
+        return replace(base, **change)
+    return change
+
+
+def _without(
+    headers: Iterable[tuple[bytes, bytes]], given: Iterable[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    names = {name.lower() for name, _ in given}
+    return [header for header in headers if header[0].lower() not in names]

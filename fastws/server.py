@@ -1,0 +1,367 @@
+"""The server: listeners, the connections they accepted, and how both end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import ssl as ssl_module
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fastws import logs
+from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Timeouts
+from fastws.connection import Connection
+from fastws.context import context_of
+from fastws.handlers import as_handler
+from fastws.protocol.machine import Machine
+from fastws.protocol.messages import Response
+from fastws.proxies import TrustedProxies
+from fastws.routes import Route, Router, changed
+from fastws.serving import ServerPhase
+from fastws.static_files import Static
+
+__all__ = ["Counters", "Server", "as_routes", "run", "serve", "settings_from"]
+
+log = logging.getLogger("fastws.error")
+
+#: Seconds that a stop gives to clients before those that do not read are cut.
+GRACE = 10.0
+#: Seconds that cancelled handlers have to end after that.
+CANCEL_GRACE = 1.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a server has done since it began; messages and bytes count when their socket closes."""
+
+    connections: int = 0
+    http_responses: int = 0
+    websockets_opened: int = 0
+    websockets_closed: int = 0
+    messages_received: int = 0
+    messages_sent: int = 0
+    messages_dropped: int = 0
+    bytes_received: int = 0
+    bytes_sent: int = 0
+    #: Clients closed with 1008 because they were too slow.
+    evicted: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+
+class Server:
+    """Listens and serves; made by :func:`serve`. Belongs to one event loop.
+
+    ``settings`` are the defaults of all routes, ``counters`` what it has done so far,
+    ``connections`` those that are open now.
+    """
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self.settings = settings
+        self.limits = settings.limits
+        self.counters = Counters()
+        self.connections: set[Connection] = set()
+        self.is_closing = False
+        self.trusted = TrustedProxies(settings.trusted_proxies)
+        self.router = Router(as_routes(app), settings, as_handler)
+        self._listeners: list[asyncio.Server] = []
+        self._empty: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._context = context_of(self._loop)
+
+    # -- listening ------------------------------------------------------------------------------
+
+    async def listen(
+        self,
+        host: str | None = None,
+        port: int = 0,
+        *,
+        sock: socket.socket | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+        backlog: int = 2048,
+        reuse_port: bool | None = None,
+    ) -> None:
+        """Listen at one more address. Raises ``OSError`` when it cannot be had."""
+        options: dict[str, Any] = {"backlog": backlog}
+        if ssl is not None:
+            options["ssl"] = ssl
+            options["ssl_handshake_timeout"] = self.settings.timeouts.tls_handshake
+        if unix is not None:
+            listener = await self._loop.create_unix_server(self._accept, os.fspath(unix), **options)
+        elif sock is not None and sock.family == getattr(socket, "AF_UNIX", None):
+            listener = await self._loop.create_unix_server(self._accept, sock=sock, **options)
+        elif sock is not None:
+            listener = await self._loop.create_server(self._accept, sock=sock, **options)
+        else:
+            if reuse_port:
+                options["reuse_port"] = True
+            listener = await self._loop.create_server(self._accept, host, port, **options)
+        self._listeners.append(listener)
+
+    def _accept(self) -> Connection:
+        machine = Machine.server(self.limits, self.settings.headers)
+        return Connection(self._context, machine, self, self.settings.timeouts)
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The sockets listened on, as ``asyncio.Server.sockets``."""
+        return tuple(sock for listener in self._listeners for sock in listener.sockets)
+
+    @property
+    def port(self) -> int:
+        """The port of the first listener. Raises ``IndexError`` when there is none with a port."""
+        ports: list[int] = [
+            sock.getsockname()[1] for sock in self.sockets if isinstance(sock.getsockname(), tuple)
+        ]
+        return ports[0]
+
+    def is_serving(self) -> bool:
+        return bool(self._listeners) and not self.is_closing
+
+    def is_full(self) -> bool:
+        """True when the connection that asks is one too many for ``limit_concurrency``."""
+        limit = self.settings.limit_concurrency
+        return limit is not None and len(self.connections) > limit
+
+    async def serve_forever(self) -> None:
+        """Serve until cancelled, then shut down."""
+        try:
+            await self._loop.create_future()
+        finally:
+            await self.shutdown()
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop to listen; what is open goes on. Twice does no harm."""
+        self.is_closing = True
+        for listener in self._listeners:
+            listener.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until the last connection has ended."""
+        if self.connections:
+            if self._empty is None:
+                self._empty = self._loop.create_future()
+            await asyncio.shield(self._empty)
+
+    async def shutdown(self, timeout: float | None = GRACE) -> None:
+        """Stop: close the listeners, let what was accepted go out, close every WebSocket with 1001.
+
+        Who has not ended after ``timeout`` seconds (None: wait for ever) is cut; then the tasks of
+        handlers are cancelled. Leaves no task and no timer in the loop.
+        """
+        self.close()
+        tasks = {c.ws.task for c in self.connections if c.ws is not None and c.ws.task is not None}
+        for connection in list(self.connections):
+            self._part(connection)
+        deadline = None if timeout is None else self._loop.time() + timeout
+        try:
+            await asyncio.wait_for(self.wait_closed(), timeout)
+        except TimeoutError:
+            pass
+        finally:
+            for connection in list(self.connections):
+                connection.abort()
+        await self.wait_closed()
+        await _end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
+
+    def _part(self, connection: Connection) -> None:
+        if connection.ws is not None:
+            connection.close(1001, "going away")
+        elif isinstance(connection.phase, ServerPhase) and not connection.phase.part():
+            connection.abort()
+
+    # -- what connections tell ------------------------------------------------------------------
+
+    def connection_open(self, connection: Connection) -> None:
+        self.counters.connections += 1
+        self.connections.add(connection)
+        connection.phase = ServerPhase(connection, self)
+
+    def websocket_closed(self, connection: Connection) -> None:
+        counters, outbox, machine = self.counters, connection.outbox, connection.machine
+        counters.websockets_closed += 1
+        counters.messages_received += connection.received_messages
+        counters.bytes_received += connection.received_bytes
+        counters.messages_sent += outbox.sent_messages
+        counters.messages_dropped += outbox.dropped
+        counters.bytes_sent += outbox.sent_bytes
+        if connection.evicted:
+            counters.evicted += 1
+        if self.settings.access_log and logs.access.isEnabledFor(logging.INFO):
+            line = logs.websocket_line(
+                connection.peer,
+                connection.ws.request.path,
+                machine.close_code,
+                machine.close_reason,
+                machine.closed_by_peer,
+                self._context.clock() - connection.opened_at,
+                (connection.received_messages, connection.received_bytes),
+                (outbox.sent_messages, outbox.sent_bytes),
+            )
+            logs.access.info("%s", line)
+
+    def connection_lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if not self.connections and self._empty is not None:
+            if not self._empty.done():
+                self._empty.set_result(None)
+            self._empty = None
+
+
+async def _end_tasks(tasks: set[asyncio.Task[None]], seconds: float | None) -> None:
+    """Wait for handlers whose WebSocket has ended, then cancel them."""
+    pending = {task for task in tasks if not task.done()}
+    if not pending:
+        return
+    _, pending = await asyncio.wait(pending, timeout=seconds)
+    for task in pending:
+        task.cancel()
+    if pending:
+        await asyncio.wait(pending, timeout=CANCEL_GRACE)
+
+
+def as_routes(app: Any) -> list[Any]:
+    """Return routes for what a person gave: routes, or one handler for every path."""
+    if isinstance(app, (Route, Static)):
+        return [app]
+    if isinstance(app, (list, tuple)):
+        return list(app)
+    handler = as_handler(app)
+    return [Route("/{path}", handler), Route("/", handler)]
+
+
+def settings_from(
+    *,
+    limits: Limits | Mapping[str, Any] | None = None,
+    timeouts: Timeouts | Mapping[str, Any] | None = None,
+    compression: Compression | None = DEFAULT_COMPRESSION,
+    origins: Iterable[str] = (),
+    require_origin: bool = False,
+    headers: Iterable[tuple[str, str]] = (),
+    access_log: bool = True,
+    limit_concurrency: int | None = None,
+    proxy_headers: bool = False,
+    forwarded_allow_ips: Iterable[str] = ("127.0.0.1", "::1"),
+) -> Settings:
+    """Return :class:`Settings` from the keyword arguments of :func:`serve`."""
+    fields = Response(headers=list(headers)).raw_headers
+    if not any(name.lower() == b"x-server" for name, _ in fields):
+        fields.append((b"X-Server", b"fastws"))
+    return Settings(
+        limits=changed(Limits(), limits),
+        timeouts=changed(Timeouts(), timeouts),
+        compression=compression,
+        origins=frozenset(origins),
+        require_origin=require_origin,
+        headers=tuple(fields),
+        access_log=access_log,
+        limit_concurrency=limit_concurrency,
+        trusted_proxies=tuple(forwarded_allow_ips) if proxy_headers else (),
+    )
+
+
+class serve:
+    """Serve a handler or routes: ``async with serve(handler, host, port) as server``, or ``await``.
+
+    ``app`` is a :class:`fastws.Handler`, an ``async def handler(ws)`` (either for every path), or a
+    list of :class:`fastws.Route` and :class:`fastws.Static`. Without ``host`` it listens on every
+    interface; port 0 picks a free one (``server.port``). ``sock``, ``unix`` and ``reuse_port`` as in
+    ``loop.create_server``; ``ssl`` is a server-side ``ssl.SSLContext``.
+
+    Settings for all routes that say nothing else: ``limits`` and ``timeouts`` (a value, or a mapping
+    of the fields to change), ``compression`` (None: off), ``origins``, ``require_origin``,
+    ``headers`` of every response, ``access_log``, ``limit_concurrency``, and ``proxy_headers`` with
+    ``forwarded_allow_ips``.
+
+    Touches neither signals nor the loop's settings. Leaving the block shuts down (10 s at most).
+    Raises ``OSError`` when the address cannot be had, ``TypeError`` and ``ValueError`` for settings
+    that fit nothing.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        host: str | None = None,
+        port: int = 0,
+        *,
+        ssl: ssl_module.SSLContext | None = None,
+        sock: socket.socket | None = None,
+        unix: str | os.PathLike[str] | None = None,
+        backlog: int = 2048,
+        reuse_port: bool | None = None,
+        **settings: Any,
+    ) -> None:
+        self._app = app
+        self._settings = settings_from(**settings)
+        self._address: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "ssl": ssl,
+            "sock": sock,
+            "unix": unix,
+            "backlog": backlog,
+            "reuse_port": reuse_port,
+        }
+        self._server: Server | None = None
+
+    async def _start(self) -> Server:
+        server = Server(self._app, self._settings)
+        await server.listen(**self._address)
+        return server
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Server:
+        self._server = await self._start()
+        return self._server
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        await self._server.shutdown()
+
+
+async def run(
+    app: Any,
+    addresses: Iterable[Mapping[str, Any]],
+    settings: Settings,
+    *,
+    started: Callable[[Server], None] = lambda server: None,
+    grace: float | None = GRACE,
+) -> int:
+    """Serve at ``addresses`` (keyword arguments of :meth:`Server.listen`) until a signal stops it.
+
+    SIGINT and SIGTERM stop cleanly: 0 is returned. A second one ends at once with 128 + its number.
+    For a program of its own (``fastws serve``): it takes the signals. Raises ``OSError`` when an
+    address cannot be had.
+    """
+    loop = asyncio.get_running_loop()
+    server = Server(app, settings)
+    stop: asyncio.Future[int] = loop.create_future()
+
+    def on_signal(number: int) -> None:
+        if stop.done():
+            os._exit(128 + number)
+        stop.set_result(number)
+
+    try:
+        for address in addresses:
+            await server.listen(**address)
+    except BaseException:
+        await server.shutdown(0)
+        raise
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    started(server)
+    stopped_by = signal.Signals(await stop).name
+    log.info("%s: closing %d connections", stopped_by, len(server.connections))
+    await server.shutdown(grace)
+    return 0

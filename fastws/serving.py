@@ -1,0 +1,467 @@
+"""The server's phase of a connection: plain HTTP, and the way from a request to an open WebSocket.
+
+Requests are served one after the other, in order. What a client pipelines behind a request that is
+not answered yet stays in the socket beyond one read. After 101 the connection drops this object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from fastws import logs
+from fastws.connection import Connection
+from fastws.protocol import handshake
+from fastws.protocol.http import Data, EndOfBody, Refusal
+from fastws.protocol.machine import DECIDING, HTTP
+from fastws.protocol.messages import Request, Response, error_response
+from fastws.proxies import forwarded
+
+if TYPE_CHECKING:
+    from fastws.routes import Endpoint
+    from fastws.server import Server
+
+__all__ = ["ServerPhase"]
+
+log = logging.getLogger("fastws.error")
+
+#: Responses of one connection in one turn of the loop, before the others have theirs.
+TURN_RESPONSES = 16
+#: Bytes of a streamed body read and written in one step.
+STREAM_STEP = 256 * 1024
+#: Frames that come before the verdict on a request to upgrade may fill this much.
+EARLY_BYTES = 64 * 1024
+#: A request body must bring this many bytes in BODY_SECONDS, or the answer is 408.
+BODY_BYTES = 3000
+BODY_SECONDS = 30.0
+
+
+class ServerPhase:
+    """One connection until it is a WebSocket, or for all its life if it never becomes one."""
+
+    __slots__ = (
+        "_body",
+        "_body_mark",
+        "_connection",
+        "_endpoint",
+        "_idle",
+        "_request",
+        "_server",
+        "_started",
+        "_status",
+        "_stream",
+        "_task",
+        "_turn_responses",
+        "_written",
+    )
+
+    def __init__(self, connection: Connection, server: Server) -> None:
+        self._connection = connection
+        self._server = server
+        self._request: Request | None = None
+        self._endpoint: Endpoint | None = None
+        self._body: list[bytes] = []
+        self._body_mark = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._stream: Any = None
+        self._idle = False
+        self._started = 0.0
+        self._status = 0
+        self._written = 0
+        self._turn_responses = 0
+        self._expect_head()
+
+    # -- what the connection tells --------------------------------------------------------------
+
+    def received(self, data: bytes | memoryview) -> None:
+        machine = self._connection.machine
+        self._take(machine.receive(data))
+        if self._connection.phase is not self:
+            return
+        if machine.state is DECIDING and machine.early_bytes > EARLY_BYTES:
+            self._hold_input()
+        elif self._idle and self._request is None and machine.state is HTTP and machine.http.buffered:
+            # The first bytes of a head have come: the whole of it has the handshake's time.
+            self._idle = False
+            self._expect_head()
+
+    def eof_received(self) -> bool:
+        """A client may end its side once it has asked; it still gets its answer."""
+        if self._connection.machine.state is not HTTP:
+            return False
+        self._connection.machine.http.receive_eof()
+        self._take(self._connection.machine.receive(b""))
+        waits = self._request is not None or self._stream is not None
+        return waits and self._connection.transport.can_write_eof()
+
+    def timed_out(self) -> None:
+        """The head, the body or the verdict took too long."""
+        if self._request is None and not self._connection.machine.http.buffered:
+            # Between two requests there is nobody to answer.
+            self._connection.transport.close()
+            return
+        if self._request is not None and self._endpoint is not None and self._body_progress():
+            return
+        status = 408
+        if self._task is not None:
+            # The application has not decided in time.
+            self._task.cancel()
+            self._task = None
+            status = 503
+        self._refuse(error_response(status))
+
+    def drained(self) -> None:
+        if self._stream is not None:
+            self._pump()
+        else:
+            self._continue()
+
+    def part(self) -> bool:
+        """The server stops: False when there is no answer to wait for."""
+        return self._request is not None or self._busy()
+
+    def lost(self, exc: Exception | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._close_stream()
+
+    # -- requests -------------------------------------------------------------------------------
+
+    def _take(self, events: list[Any]) -> None:
+        """Serve what a read brought, and what follows it as long as answers come at once."""
+        connection = self._connection
+        corked, connection.outbox.corked = connection.outbox.corked, True
+        while events and connection.phase is self:
+            for event in events:
+                self._event(event)
+            if connection.phase is not self or connection.machine.state is not HTTP:
+                break
+            if connection.outbox.refused or self._busy():
+                break
+            if self._turn_responses >= TURN_RESPONSES:
+                self._hold_input()
+                connection.context.call_soon(self._next_turn)
+                break
+            events = connection.machine.receive(b"")
+        connection.outbox.corked = corked
+        if not corked:
+            connection.outbox.flush()
+        if connection.outbox.refused and connection.phase is self:
+            self._hold_input()
+
+    def _busy(self) -> bool:
+        return self._task is not None or self._stream is not None
+
+    def _next_turn(self) -> None:
+        self._turn_responses = 0
+        self._continue()
+
+    def _continue(self) -> None:
+        """Go on with what was pipelined, and read again."""
+        connection = self._connection
+        if connection.phase is not self or self._busy() or connection.outbox.refused:
+            return
+        connection.release_input()
+        if connection.machine.state is HTTP:
+            self._take(connection.machine.receive(b""))
+
+    def _hold_input(self) -> None:
+        self._connection.hold_input()
+
+    def _event(self, event: Any) -> None:
+        if isinstance(event, Request):
+            self._begin(event)
+        elif isinstance(event, Data):
+            self._body.append(event.data)
+            self._body_mark += len(event.data)
+        elif isinstance(event, EndOfBody):
+            self._connection.clear_deadline()
+            self._respond_to_request()
+        elif isinstance(event, Refusal):
+            self._refuse(event.response)
+
+    def _begin(self, request: Request) -> None:
+        connection = self._connection
+        self._request = request
+        self._started = connection.context.clock()
+        settings = self._server.settings
+        request.peer = connection.peer
+        if connection.transport.get_extra_info("ssl_object") is not None:
+            request.scheme += "s"
+        if settings.trusted_proxies:
+            forwarded(request, self._server.trusted)
+            connection.peer = request.peer
+        if self._server.is_full():
+            self._refuse(error_response(503))
+            return
+        self._endpoint = endpoint = self._server.router.match(request)
+        if request.upgrade:
+            self._upgrade(request, endpoint)
+            return
+        refusal = self._check_plain(request, endpoint)
+        if refusal is not None:
+            self._endpoint = None
+            self._write_response(refusal)
+            return
+        self._body = []
+        self._body_mark = 0
+        self._deadline(BODY_SECONDS)
+        owed = connection.machine.http.take_output()
+        if owed:
+            connection.outbox.push(owed, force=True)
+
+    def _check_plain(self, request: Request, endpoint: Endpoint | None) -> Response | None:
+        """Return why a plain request is not served; None means that it is."""
+        if endpoint is None:
+            return error_response(404)
+        if request.method not in endpoint.methods:
+            if endpoint.http is None and request.method == "HEAD":
+                return error_response(426, headers=[("Upgrade", "websocket")])
+            return error_response(405, headers=[("Allow", ", ".join(endpoint.methods))])
+        if endpoint.http is None:
+            return handshake.check_upgrade(request) or error_response(426)
+        return None
+
+    def _body_progress(self) -> bool:
+        """True, and more time, when the body came faster than BODY_BYTES in BODY_SECONDS."""
+        if self._task is not None or self._body_mark < BODY_BYTES:
+            return False
+        self._body_mark = 0
+        self._connection.set_deadline(self._connection.context.wheel.time() + BODY_SECONDS)
+        return True
+
+    def _respond_to_request(self) -> None:
+        request, endpoint = self._request, self._endpoint
+        if request is None or endpoint is None or endpoint.http is None:
+            return
+        request.body = b"".join(self._body)
+        self._body = []
+        try:
+            result = endpoint.http(request)
+        except Exception:
+            log.exception("the endpoint of %s failed", logs.escape(request.path))
+            result = error_response(500)
+        if inspect.isawaitable(result):
+            self._hold_input()
+            self._task = self._spawn(self._await_response(result))
+        else:
+            self._write_response(result)
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        return asyncio.get_running_loop().create_task(coroutine)
+
+    async def _await_response(self, awaitable: Awaitable[Response]) -> None:
+        try:
+            response = await awaitable
+        except Exception:
+            assert self._request is not None
+            log.exception("the endpoint of %s failed", logs.escape(self._request.path))
+            response = error_response(500)
+        self._task = None
+        self._write_response(response)
+        self._connection.outbox.flush()
+        self._continue()
+
+    # -- responses ------------------------------------------------------------------------------
+
+    def _write_response(self, response: Response) -> None:
+        connection = self._connection
+        if not isinstance(response, Response):
+            log.error("an endpoint returned %r, which is no Response", type(response).__name__)
+            response = error_response(500)
+        self._turn_responses += 1
+        self._status = response.status
+        if response.stream is not None:
+            self._start_stream(response)
+            return
+        self._written = len(response.body)
+        connection.outbox.push(connection.machine.http.respond(response), force=True)
+        self._response_done()
+
+    def _start_stream(self, response: Response) -> None:
+        connection = self._connection
+        assert response.stream is not None
+        self._written = response.stream.length
+        self._stream = response.stream
+        connection.outbox.push(connection.machine.http.start_response(response), force=True)
+        self._hold_input()
+        if self._request is not None and self._request.method == "HEAD":
+            self._end_stream()
+        else:
+            connection.context.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Write a step of the stream; the next one follows when the socket takes it."""
+        connection = self._connection
+        if self._stream is None or connection.outbox.refused or connection.transport.is_closing():
+            return
+        try:
+            chunk = self._stream.read(STREAM_STEP)
+        except OSError:
+            log.exception("reading a body failed")
+            connection.abort()
+            return
+        if not chunk:
+            self._end_stream()
+            connection.outbox.flush()
+            self._continue()
+            return
+        connection.outbox.push(connection.machine.http.send_body(chunk), force=True)
+        connection.outbox.flush()
+        if not connection.outbox.refused:
+            connection.context.call_soon(self._pump)
+
+    def _end_stream(self) -> None:
+        self._close_stream()
+        self._connection.machine.http.end_response()
+        self._response_done()
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _response_done(self) -> None:
+        connection = self._connection
+        self._log_response()
+        self._request = None
+        self._endpoint = None
+        if connection.machine.http.must_close or self._server.is_closing:
+            self._end()
+        else:
+            self._expect_request()
+
+    def _log_response(self) -> None:
+        server = self._server
+        server.counters.http_responses += 1
+        request = self._request
+        if not server.settings.access_log or not logs.access.isEnabledFor(logging.INFO):
+            return
+        seconds = self._connection.context.clock() - self._started if request is not None else 0.0
+        method, target, version = ("-", "-", "-")
+        if request is not None:
+            method, target, version = request.method, request.target, request.http_version
+        logs.access.info(
+            "%s",
+            logs.http_line(
+                self._connection.peer, method, target, version, self._status, self._written, seconds
+            ),
+        )
+
+    def _refuse(self, response: Response) -> None:
+        """Answer and close; nothing that follows is parsed."""
+        connection = self._connection
+        self._status = response.status
+        self._written = len(response.body)
+        connection.outbox.push(connection.machine.refuse(response), force=True)
+        self._log_response()
+        self._request = None
+        self._end()
+        if not connection.outbox.corked:
+            connection.outbox.flush()
+
+    def _end(self) -> None:
+        connection = self._connection
+        if connection.machine.state is HTTP:
+            connection.machine.finish_http()
+        connection.linger()
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def _expect_head(self) -> None:
+        self._deadline(self._server.settings.timeouts.handshake)
+
+    def _expect_request(self) -> None:
+        self._idle = not self._connection.machine.http.buffered
+        if self._idle:
+            self._deadline(self._server.settings.timeouts.keep_alive)
+        else:
+            self._expect_head()
+
+    def _deadline(self, seconds: float | None) -> None:
+        if seconds is None:
+            self._connection.clear_deadline()
+        else:
+            self._connection.set_deadline(self._connection.context.wheel.time() + seconds)
+
+    # -- from a request to a WebSocket ----------------------------------------------------------
+
+    def _upgrade(self, request: Request, endpoint: Endpoint | None) -> None:
+        if endpoint is None or (endpoint.handler is None and request.method in endpoint.methods):
+            self._refuse(error_response(404))
+            return
+        if request.method not in endpoint.methods:
+            self._refuse(error_response(405, headers=[("Allow", ", ".join(endpoint.methods))]))
+            return
+        refusal = handshake.check_upgrade(
+            request, origins=endpoint.origins, require_origin=endpoint.require_origin
+        )
+        if refusal is not None:
+            self._refuse(refusal)
+        elif self._server.is_closing:
+            self._refuse(error_response(503))
+        elif endpoint.authorize is None:
+            self._accept()
+        else:
+            self._ask(endpoint.authorize, request)
+
+    def _ask(self, authorize: Any, request: Request) -> None:
+        try:
+            verdict = authorize(request)
+        except Exception:
+            log.exception("authorize of %s failed", logs.escape(request.path))
+            verdict = error_response(500)
+        if inspect.isawaitable(verdict):
+            self._task = self._spawn(self._await_verdict(verdict))
+            self._deadline(self._server.settings.timeouts.handshake)
+        else:
+            self._decide(verdict)
+
+    async def _await_verdict(self, awaitable: Awaitable[Response | None]) -> None:
+        try:
+            verdict = await awaitable
+        except Exception:
+            assert self._request is not None
+            log.exception("authorize of %s failed", logs.escape(self._request.path))
+            verdict = error_response(500)
+        self._task = None
+        self._decide(verdict)
+
+    def _decide(self, verdict: Response | None) -> None:
+        if self._connection.machine.state is not DECIDING:
+            return
+        if verdict is None:
+            self._accept()
+        elif isinstance(verdict, Response):
+            self._refuse(verdict)
+        else:
+            log.error("authorize returned %r, which is neither a Response nor None", type(verdict).__name__)
+            self._refuse(error_response(500))
+
+    def _accept(self) -> None:
+        connection = self._connection
+        request, endpoint = self._request, self._endpoint
+        assert request is not None
+        assert endpoint is not None
+        subprotocol = (
+            handshake.choose_subprotocol(request, endpoint.subprotocols) if endpoint.subprotocols else None
+        )
+        head = connection.machine.accept(
+            request,
+            endpoint.limits,
+            subprotocol=subprotocol,
+            deflate=connection.context.deflate_pool(endpoint.compression),
+            headers=endpoint.headers,
+        )
+        self._server.counters.websockets_opened += 1
+        corked, connection.outbox.corked = connection.outbox.corked, True
+        connection.outbox.push(head, force=True)
+        request.compact()
+        connection.release_input()
+        connection.open(endpoint.handler, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
+        connection.outbox.corked = corked
+        if not corked:
+            connection.outbox.flush()

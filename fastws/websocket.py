@@ -1,0 +1,346 @@
+"""What a user holds: one open WebSocket, in either role."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from fastws.errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from fastws.inbox import Inbox
+from fastws.outbox import CLOSED, Outbox, SendStatus
+from fastws.protocol.frames import Opcode
+
+if TYPE_CHECKING:
+    from fastws.connection import Connection
+    from fastws.protocol.messages import Request, Response
+
+__all__ = ["WebSocket"]
+
+#: Codes that a close as intended has; everything else raises ``ConnectionClosedError``.
+INTENDED = (1000, 1001, 1005)
+
+#: ``send`` waits while more than this many bytes wait for a slow socket.
+HIGH_WATER_BYTES = 64 * 1024
+
+TEXT = int(Opcode.TEXT)
+BINARY = int(Opcode.BINARY)
+CONTINUATION = int(Opcode.CONTINUATION)
+
+Message = str | bytes | bytearray | memoryview
+
+
+class WebSocket:
+    """One WebSocket. Its methods belong on its event loop; concurrent senders are safe there.
+
+    ``request`` is the handshake's request (server) and ``response`` its answer (client);
+    ``subprotocol`` what was agreed on, or None.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_connection",
+        "_drained",
+        "_fragments",
+        "_inbox",
+        "_pings",
+        "_state",
+        "_task",
+        "latency",
+        "outbox",
+        "request",
+        "response",
+        "subprotocol",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        outbox: Outbox,
+        request: Request | None,
+        response: Response | None,
+        subprotocol: str | None,
+    ) -> None:
+        self._connection = connection
+        self.outbox = outbox
+        self.request = request
+        self.response = response
+        self.subprotocol = subprotocol
+        #: Seconds of the last measured round trip of a ping; None before the first pong.
+        self.latency: float | None = None
+        self._inbox: Inbox | None = None
+        self._state: dict[str, Any] | None = None
+        self._drained: list[asyncio.Future[None]] | None = None
+        self._pings: dict[bytes, tuple[asyncio.Future[float], float]] | None = None
+        self._fragments: asyncio.Lock | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        path = self.request.path if self.request is not None else "client"
+        return f"<WebSocket {path} {self._connection.machine.state.name}>"
+
+    # -- sending --------------------------------------------------------------------------------
+
+    def send_nowait(self, message: Message, *, compress: bool | None = None) -> SendStatus:
+        """Send ``str`` as text or bytes as binary, without waiting; return the verdict.
+
+        ``SENT``: the socket holds nothing back. ``QUEUED``: waits behind a slow socket. ``DROPPED``:
+        that socket's queue is over its limit (256 messages or 1 MiB), nothing was queued.
+        ``CLOSED``: nothing can be sent any more. Never raises for the peer's state.
+        ``compress`` overrides the negotiated threshold. Raises ``TypeError`` for other types.
+        """
+        outbox = self.outbox
+        if not outbox.is_open:
+            return CLOSED
+        return outbox.push(self._encode(message, compress))
+
+    async def send(
+        self,
+        message: Message | Iterable[Message] | AsyncIterable[Message],
+        *,
+        compress: bool | None = None,
+    ) -> None:
+        """Send a message; wait while the peer is slow to read.
+
+        The message is accepted first, whatever waits already: cancelled while it waits, it still
+        goes. An iterable or async iterable of ``str`` or of bytes goes as the fragments of one
+        message (RFC 6455, section 5.4), uncompressed; other messages wait until it is complete. Raises
+        ``ConnectionClosed`` after the close, ``TypeError`` for other types.
+        """
+        if isinstance(message, AsyncIterable) or not isinstance(message, (str, bytes, bytearray, memoryview)):
+            await self._send_fragments(message)
+            return
+        if not self.outbox.is_open or self.outbox.push(self._encode(message, compress), force=True) is CLOSED:
+            raise self.closed_error()
+        if self.outbox.refused:
+            await self._writable()
+
+    def send_json(self, value: Any) -> SendStatus:
+        """``send_nowait`` of ``value`` as JSON text (orjson). Raises ``TypeError`` if it is not JSON."""
+        return self.send_nowait(orjson.dumps(value).decode())
+
+    def _encode(self, message: Message, compress: bool | None) -> bytes:
+        if not isinstance(message, (str, bytes)):
+            if not isinstance(message, (bytearray, memoryview)):
+                raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+            message = bytes(message)
+        return self._connection.machine.encode(message, compress)
+
+    async def _send_fragments(self, parts: Iterable[Message] | AsyncIterable[Message]) -> None:
+        if self._fragments is None:
+            self._fragments = asyncio.Lock()
+        async with self._fragments:
+            part: Message | None = None
+            opcode = 0
+            try:
+                async for following in _each(parts):
+                    if not isinstance(following, (str, bytes, bytearray, memoryview)):
+                        raise TypeError(f"a fragment is str or bytes, not {type(following).__name__}")
+                    if part is None:
+                        opcode = TEXT if isinstance(following, str) else BINARY
+                    else:
+                        if isinstance(part, str) is not isinstance(following, str):
+                            raise TypeError("the fragments of one message are all str or all bytes")
+                        self._push_fragment(opcode, part, False)
+                        opcode = CONTINUATION
+                        while self.outbox.refused and self.outbox.is_open:
+                            await self._next_drain()
+                    part = following
+            except BaseException:
+                if opcode == CONTINUATION:
+                    # The peer has a part of a message that nobody can complete.
+                    self.begin_close(1011, "message cut short")
+                raise
+            if part is not None:
+                self._push_fragment(opcode, part, True)
+
+    def _push_fragment(self, opcode: int, part: Message, fin: bool) -> None:
+        if not self.outbox.is_open:
+            raise self.closed_error()
+        payload = part if isinstance(part, (str, bytes)) else bytes(part)
+        frame = self._connection.machine.encode_fragment(opcode, payload, fin)
+        self.outbox.push_fragment(frame, first=opcode != CONTINUATION, fin=fin)
+
+    async def _writable(self) -> None:
+        """Wait until the queue of a slow socket is below its high-water mark."""
+        outbox = self.outbox
+        while outbox.is_open and outbox.refused and outbox.buffered_amount > HIGH_WATER_BYTES:
+            await self._next_drain()
+
+    async def _next_drain(self) -> None:
+        waiter = self._connection.context.create_future()
+        if self._drained is None:
+            self._drained = []
+        self._drained.append(waiter)
+        await waiter
+
+    @property
+    def buffered_amount(self) -> int:
+        """Bytes accepted by ``send`` that the socket has not taken yet."""
+        return self.outbox.buffered_amount
+
+    # -- receiving ------------------------------------------------------------------------------
+
+    async def recv(self) -> str | bytes:
+        """Return the next message: ``str`` for text, ``bytes`` for binary.
+
+        Cancelling loses no message. One coroutine at a time: another one gets
+        ``ConcurrencyError``. Raises ``ConnectionClosedOK`` or ``ConnectionClosedError`` at the end,
+        after the messages that came before it, and ``RuntimeError`` on a WebSocket whose handler
+        takes callbacks.
+        """
+        if self._inbox is None:
+            raise RuntimeError("this WebSocket's messages go to on_message; recv() has none")
+        return await self._inbox.get()
+
+    async def recv_json(self) -> Any:
+        """``recv`` and parse (orjson). Raises ``orjson.JSONDecodeError`` for what is not JSON."""
+        return orjson.loads(await self.recv())
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """Iterate over messages; ends at a close as intended, raises ``ConnectionClosedError`` else."""
+        try:
+            while True:
+                yield await self.recv()
+        except ConnectionClosedOK:
+            return
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the socket: the peer's TCP will fill up. Twice does no harm."""
+        self._connection.pause_user()
+
+    def resume_reading(self) -> None:
+        """End what ``pause_reading`` began."""
+        self._connection.resume_user()
+
+    # -- pings and the end ----------------------------------------------------------------------
+
+    async def ping(self, payload: bytes | None = None) -> float:
+        """Send a PING and wait for its PONG; return the round trip in seconds.
+
+        Raises ``ConnectionClosed`` if the WebSocket ends before, ``ValueError`` for a payload over
+        125 bytes or one that is already under way.
+        """
+        if not self.outbox.is_open:
+            raise self.closed_error()
+        if self._pings is None:
+            self._pings = {}
+        if payload is None:
+            payload = self._connection.context.mask()
+        if payload in self._pings:
+            raise ValueError("a ping with this payload is already under way")
+        waiter: asyncio.Future[float] = self._connection.context.create_future()
+        self._connection.send_ping(payload)
+        self._pings[payload] = (waiter, self._connection.context.clock())
+        return await waiter
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close, and wait for the peer's close frame and the end of TCP (at most 5 s by default).
+
+        What was accepted before goes out first. Closing twice does no harm. Raises ``ValueError``
+        for a code that may not be sent (RFC 6455, section 7.4) or a reason over 123 bytes.
+        """
+        self.begin_close(code, reason)
+        await self.wait_closed()
+
+    def begin_close(self, code: int = 1000, reason: str = "") -> None:
+        """Begin to close without waiting for the peer; raises as :meth:`close` does."""
+        self._connection.close(code, reason)
+
+    async def wait_closed(self) -> None:
+        """Wait until the WebSocket and its TCP connection have ended."""
+        await self._connection.wait_lost()
+
+    @property
+    def close_code(self) -> int | None:
+        """The code of RFC 6455, section 7.1.5; None while the WebSocket is open."""
+        return self._connection.machine.close_code if self.closed else None
+
+    @property
+    def close_reason(self) -> str | None:
+        """The reason that came with :attr:`close_code`; None while the WebSocket is open."""
+        return self._connection.machine.close_reason if self.closed else None
+
+    @property
+    def closed(self) -> bool:
+        """True from the moment at which the close begins, from whichever side."""
+        return not self.outbox.is_open
+
+    def closed_error(self) -> ConnectionClosed:
+        """Return the exception for a use after the close."""
+        machine = self._connection.machine
+        kind = ConnectionClosedOK if machine.close_code in INTENDED else ConnectionClosedError
+        return kind(machine.close_code, machine.close_reason, by_peer=machine.closed_by_peer)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """A dictionary for the application, made when it is first asked for."""
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address as the socket gives it, or as a trusted proxy says."""
+        return self._connection.peer
+
+    # -- what the connection tells --------------------------------------------------------------
+
+    def open_inbox(self) -> None:
+        """Collect messages for :meth:`recv`; for handlers that are coroutines."""
+        connection = self._connection
+        self._inbox = Inbox(connection.receive_queue, connection.pause_inbox, connection.resume_inbox)
+
+    def set_task(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task of an ``async def`` handler, or None."""
+        return self._task
+
+    def deliver(self, message: str | bytes) -> None:
+        assert self._inbox is not None
+        self._inbox.put(message)
+
+    def pong_received(self, payload: bytes, now: float) -> None:
+        if self._pings is None:
+            return
+        found = self._pings.pop(payload, None)
+        if found is not None:
+            waiter, sent = found
+            self.latency = now - sent
+            if not waiter.done():
+                waiter.set_result(self.latency)
+
+    def drained(self) -> None:
+        """The socket has taken bytes again: let the senders look whether it is enough."""
+        if self._drained is not None:
+            waiters, self._drained = self._drained, None
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def ended(self) -> None:
+        """The WebSocket is closed: wake everybody who waits."""
+        self.drained()
+        if self._inbox is not None:
+            self._inbox.end(self.closed_error)
+        if self._pings is not None:
+            for waiter, _ in self._pings.values():
+                if not waiter.done():
+                    waiter.set_exception(self.closed_error())
+            self._pings = None
+
+
+async def _each(parts: Any) -> AsyncIterator[Any]:
+    if isinstance(parts, AsyncIterable):
+        async for part in parts:
+            yield part
+    elif isinstance(parts, Iterable):
+        for part in parts:
+            yield part
+    else:
+        raise TypeError(f"a message is str, bytes or an iterable of them, not {type(parts).__name__}")
