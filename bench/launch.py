@@ -42,6 +42,12 @@ class Running:
         return lines[-1][:200] if lines else f"exit status {self.process.poll()}"
 
 
+def environment() -> dict[str, str]:
+    """Ours, with this checkout importable for a script that does not lie in it."""
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)}
+
+
 def on_core(core: int | None) -> Callable[[], None]:
     """A ``preexec_fn``: this core alone, and as many descriptors as the limit allows."""
 
@@ -62,7 +68,7 @@ def running(server: Server, core: int | None, tls: tuple[str, str] | None = None
     with tempfile.TemporaryFile() as log:
         try:
             process = subprocess.Popen(
-                argv, cwd=ROOT, env={**os.environ, **server.env}, stdin=subprocess.DEVNULL,
+                argv, cwd=ROOT, env={**environment(), **server.env}, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=subprocess.STDOUT, preexec_fn=on_core(core),
             )  # fmt: skip
         except OSError as error:
