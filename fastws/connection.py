@@ -276,12 +276,10 @@ class Connection(asyncio.BufferedProtocol):
         machine = self.machine
         on_message = self.handler.on_message
         corked, outbox.corked = outbox.corked, True
-        index = 0
-        for event in events:
+        for index, event in enumerate(events):
             if self._holds or (outbox.refused and self._congested()) or index == TURN_EVENTS:
                 self._hold_back(events[index:])
                 break
-            index += 1
             if type(event) is not str and type(event) is not bytes:
                 self._control(event)
             elif machine.state is OPEN:

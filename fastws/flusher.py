@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+send_one: Callable[[int, bytes], int] | None
+send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
 try:
     from fastws._fanout import send_many, send_one
 except ImportError:  # built without a C compiler: everything goes through transport.write
-    send_one = send_many = None  # type: ignore[assignment]
+    send_one = send_many = None
 
 if TYPE_CHECKING:
     from fastws.hub import Topic
@@ -129,6 +131,7 @@ def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
         else:
             outbox.transport_write(data)
     if fds:
+        assert send_many is not None  # fd is -1 without it
         unusual = send_many(fds, data)
         if unusual is not None:
             for index, taken in unusual:
@@ -140,6 +143,7 @@ def write(outbox: Outbox, data: bytes) -> None:
     if not outbox.may_write_directly():
         outbox.transport_write(data)
         return
+    assert send_one is not None  # fd is -1 without it
     taken = send_one(outbox.fd, data)
     if taken != len(data):
         outbox.wrote(data, taken)

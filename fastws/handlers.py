@@ -95,9 +95,7 @@ def as_handler(given: Any) -> Handler:
                     "use `async def handler(ws)` instead"
                 )
         return given
-    call = (
-        given if inspect.isfunction(given) or inspect.ismethod(given) else getattr(given, "__call__", given)
-    )
-    if inspect.iscoroutinefunction(call):
+    # An object whose class has an `async def __call__` will do too.
+    if inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__):
         return CoroutineHandler(given)
     raise TypeError(f"a handler is a fastws.Handler or an `async def handler(ws)`, not {given!r}")

@@ -236,7 +236,8 @@ class Hub:
 
     def topics(self, ws: Any) -> Iterable[str]:
         """Return the names of this hub's topics that ``ws`` listens to."""
-        return [topic.name for topic in ws.outbox.topics or () if self._topics.get(topic.name) is topic]
+        listened: dict[Topic, None] = ws.outbox.topics or {}
+        return [topic.name for topic in listened if self._topics.get(topic.name) is topic]
 
     def _bind(self, flusher: Flusher) -> None:
         if self._flusher is not None and any(topic.subscribers for topic in self._topics.values()):

@@ -206,8 +206,8 @@ class Outbox:
         if self.refused or self.fragmenting:
             for entry in batch:
                 self._offer_slow(topic, entry)
-                if not self.is_open:
-                    return
+                if not self.is_open:  # the policy evicted this client
+                    return  # type: ignore[unreachable]
         else:
             self.sent_messages += len(batch)
             if self.variant >= 0:

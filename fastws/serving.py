@@ -267,7 +267,7 @@ class ServerPhase:
 
     # -- responses ------------------------------------------------------------------------------
 
-    def _write_response(self, response: Response) -> None:
+    def _write_response(self, response: object) -> None:
         connection = self._connection
         if not isinstance(response, Response):
             log.error("an endpoint returned %r, which is no Response", type(response).__name__)
@@ -430,7 +430,7 @@ class ServerPhase:
         self._task = None
         self._decide(verdict)
 
-    def _decide(self, verdict: Response | None) -> None:
+    def _decide(self, verdict: object) -> None:
         if self._connection.machine.state is not DECIDING:
             return
         if verdict is None:
