@@ -148,8 +148,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        # With a mark of 0, pause_writing means: the socket has refused bytes.
-        transport.set_write_buffer_limits(high=0)
+        # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
+        # above it, those of TLS at it: with 0 they would be paused for ever.
+        over_tls = transport.get_extra_info("ssl_object") is not None
+        transport.set_write_buffer_limits(high=1 if over_tls else 0)
         self.peer = transport.get_extra_info("peername")
         limits = self.owner.limits
         self.outbox = Outbox(
