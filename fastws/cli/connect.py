@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,6 +29,8 @@ __all__ = ["connect"]
 
 #: How long the server has to answer our close frame after Ctrl-C or the end of the input.
 CLOSE_WAIT = 1.0
+#: At the end of the input replies may still be under way: until nothing has come for so long.
+QUIET = 0.25
 
 
 @click.command(cls=Command)
@@ -136,28 +140,46 @@ async def talk(
     ws: WebSocket, outgoing: AsyncIterator[str | bytes], stop: asyncio.Event
 ) -> ConnectionClosed | None:
     """Send and print until either side ends; ``None`` where the server did not answer our close."""
-    receiver = asyncio.create_task(receive(ws))
-    others = [asyncio.create_task(send(ws, outgoing)), asyncio.create_task(stop.wait())]
+    heard = asyncio.Event()
+    receiver = asyncio.create_task(receive(ws, heard))
+    sender = asyncio.create_task(send(ws, outgoing))
+    stopper = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait([receiver, *others], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([receiver, sender, stopper], return_when=asyncio.FIRST_COMPLETED)
+        if sender.done() and not receiver.done():
+            await asyncio.wait(
+                [settled := asyncio.create_task(quiet(heard)), receiver, stopper],
+                timeout=CLOSE_WAIT,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            settled.cancel()
         async with asyncio.timeout(CLOSE_WAIT):
             await ws.close(1000)
             return await receiver
     except TimeoutError:
         return None
     finally:
-        for task in (receiver, *others):
+        for task in (receiver, sender, stopper):
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(sender, stopper, return_exceptions=True)
 
 
-async def receive(ws: WebSocket) -> ConnectionClosed:
+async def receive(ws: WebSocket, heard: asyncio.Event) -> ConnectionClosed:
     prefix = "< " if sys.stdout.isatty() else ""
     try:
         while True:
             click.echo(prefix + show(await ws.recv()))
+            heard.set()
     except ConnectionClosed as closed:
         return closed
+
+
+async def quiet(heard: asyncio.Event) -> None:
+    """Wait until nothing has been received for a while."""
+    with contextlib.suppress(TimeoutError):
+        while True:
+            heard.clear()
+            await asyncio.wait_for(heard.wait(), QUIET)
 
 
 async def send(ws: WebSocket, outgoing: AsyncIterator[str | bytes]) -> None:
@@ -207,8 +229,14 @@ def reason(error: Exception) -> str:
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
-    if isinstance(error, OSError):
+    if isinstance(error, socket.gaierror):
         return os_error_text(error)
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {str(getattr(error, 'reason', None) or error).lower().replace('_', ' ')}"
+    if isinstance(error, OSError):
+        # Where a name has several addresses asyncio joins the failures into one text without errno.
+        numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
+        return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or os_error_text(error)
     if isinstance(error, Refused):
         body = printable(error.response.body.decode("utf-8", "replace").strip())
         return f"{error}{': ' + body[:200] if body else ''}"
