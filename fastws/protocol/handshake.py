@@ -47,6 +47,8 @@ _RESERVED = frozenset(
         "upgrade",
     )
 )
+# RFC 9110, section 15.5.22: a 426 names the protocol, and section 7.8 wants the Connection option.
+_UPGRADE_FIELDS = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 )
@@ -68,11 +70,11 @@ def check_upgrade(
     if request.method != "GET":
         return error_response(405, headers=[("Allow", "GET")])
     if not request.upgrade:
-        return error_response(426, headers=[("Upgrade", "websocket"), ("Connection", "Upgrade")])
+        return error_response(426, headers=_UPGRADE_FIELDS)
     if request.http_version == "1.0" or "upgrade" not in headers.tokens("connection"):
         return error_response(400)
     if headers.get_list("sec-websocket-version") != ["13"]:
-        return error_response(426, headers=[("Sec-WebSocket-Version", "13"), ("Upgrade", "websocket")])
+        return error_response(426, headers=[*_UPGRADE_FIELDS, ("Sec-WebSocket-Version", "13")])
     keys = headers.get_list("sec-websocket-key")
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         return error_response(400)
@@ -174,7 +176,8 @@ def request_head(
 ) -> bytes:
     """Return a request to upgrade.
 
-    ``host`` is what goes into the Host field, with the port where it is not the default one.
+    ``host`` is what goes into the Host field, with the port where it is not the default one; a Host
+    among ``headers`` replaces it.
     Raises ValueError for anything that would split the request or is not what it is meant to be.
     """
     if not re.fullmatch(r"/[\x21-\x7e]*", target):
@@ -182,18 +185,19 @@ def request_head(
     for name in subprotocols:
         if not is_token(name):
             raise ValueError(f"{name!r} cannot be a subprotocol")
-    own: list[tuple[str | bytes, str | bytes]] = [("Host", host)]
-    if origin is not None:
-        own.append(("Origin", origin))
+    extra = [checked_field(name, value) for name, value in headers]
     lines = [b"GET %b HTTP/1.1" % target.encode()]
-    lines += [b"%b: %b" % checked_field(name, value) for name, value in own]
+    if all(name.lower() != b"host" for name, _ in extra):
+        lines.append(b"%b: %b" % checked_field("Host", host))
+    if origin is not None:
+        lines.append(b"%b: %b" % checked_field("Origin", origin))
     lines += [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: " + key]
     lines.append(b"Sec-WebSocket-Version: 13")
     if subprotocols:
         lines.append(b"Sec-WebSocket-Protocol: " + ", ".join(subprotocols).encode())
     if compression is not None:
         lines.append(b"Sec-WebSocket-Extensions: " + ext.deflate_offer(compression))
-    return b"\r\n".join(lines) + b"\r\n" + _field_lines(headers) + b"\r\n"
+    return b"\r\n".join(lines) + b"\r\n" + _field_lines(extra) + b"\r\n"
 
 
 def check_accept(

@@ -150,10 +150,10 @@ class ServerHTTP:
                 raise Rejected(400, "the connection ended within a head")
             return None
         request, self._body, self._h11 = _read_head(head, self._limits)
+        self._head_only = request.method == "HEAD"
         if request.upgrade:
             self._phase = _Phase.UPGRADE
             return request
-        self._head_only = request.method == "HEAD"
         if self._body.length > self._limits.max_body_size:
             raise Rejected(413, "the body is too large")
         self._phase = _Phase.BODY
@@ -220,6 +220,7 @@ class ServerHTTP:
         """
         if response.status < 200:
             raise ValueError(f"{response.status} is not a final response")
+        self._output = b""
         connection = self._connection()
         length = len(response.body) if response.stream is None else response.stream.length
         event = h11.Response(
