@@ -231,7 +231,9 @@ class connect:
     async def _connect(
         self, loop: asyncio.AbstractEventLoop, context: LoopContext, opened: asyncio.Future[WebSocket]
     ) -> Connection:
-        def factory() -> Connection:
+        connection: Connection
+
+        def factory() -> Any:
             return Connection(
                 context, Machine.client(self.limits, context.mask), _Owner(self, opened), self.timeouts
             )

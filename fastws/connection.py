@@ -75,8 +75,13 @@ class Owner(Protocol):
     def connection_lost(self, connection: Connection) -> None: ...
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One TCP connection from accept (or connect) to its end."""
+class Connection:
+    """One TCP connection from accept (or connect) to its end.
+
+    An ``asyncio.BufferedProtocol`` by its methods, not by inheritance: a compiled class has no base
+    in Python. uvloop goes by the methods; plain asyncio goes by the class and calls
+    ``data_received``.
+    """
 
     __slots__ = (
         "__weakref__",

@@ -104,7 +104,7 @@ class Server:
             listener = await self._loop.create_server(self._accept, host, port, **options)
         self._listeners.append(listener)
 
-    def _accept(self) -> Connection:
+    def _accept(self) -> Any:
         machine = Machine.server(self.limits, self.settings.headers)
         return Connection(self._context, machine, self, self.settings.timeouts)
 

@@ -1,0 +1,46 @@
+# Types for the compiled build of connection.py; the source itself stays plain Python.
+cimport cython
+from fastws.outbox cimport Outbox
+from fastws.protocol.machine cimport Machine
+from fastws.websocket cimport WebSocket
+
+@cython.final
+cdef class Connection:
+    cdef object __weakref__
+    cdef public object context
+    cdef public Machine machine
+    cdef public object owner
+    cdef public object timeouts
+    cdef public object transport
+    cdef public object phase
+    cdef public object handler
+    cdef public WebSocket ws
+    cdef public object peer
+    cdef public Outbox outbox
+    cdef public Py_ssize_t receive_queue
+    cdef public long long received_messages
+    cdef public long long received_bytes
+    cdef public double opened_at
+    cdef public long long tick
+    cdef public bint evicted
+    cdef int _holds
+    cdef list _held
+    cdef bint _finished
+    cdef bint _lingering
+    cdef bint _graced
+    cdef object _lost
+    cdef double _close_at
+    cdef double _ping_at
+    cdef double _pong_by
+    cdef double _stall_at
+    cdef bytes _ping_payload
+    cdef double _ping_sent
+    cdef long long _stall_mark
+
+    cpdef _received(self, object data)
+    @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t)
+    cpdef deliver(self, list events)
+    cpdef bint _congested(self)
+    cpdef _hold(self, int reason)
+    cpdef _release(self, int reason)
+    cpdef _control(self, object event)

@@ -1,0 +1,27 @@
+# Types for the compiled build of flusher.py; the source itself stays plain Python.
+cimport cython
+from fastws.hub cimport Topic
+from fastws.outbox cimport Outbox
+
+@cython.final
+cdef class Flusher:
+    cdef object _call_soon
+    cdef bint _scheduled
+    cdef list _waiting
+    cdef public list dirty
+    cdef public long long seq
+    cdef public long long turn
+
+    cpdef schedule(self, Outbox outbox)
+    cpdef long long published(self, Topic topic)
+    @cython.locals(dirty=list, waiting=list, topic=Topic, outbox=Outbox)
+    cpdef flush(self)
+    @cython.locals(topic=Topic, outbox=Outbox)
+    cpdef _settle_shared(self, list dirty)
+    @cython.locals(turn=cython.longlong, batch=list, groups=dict, group=list, outboxes=list, outbox=Outbox)
+    cpdef _fan_out(self, Topic topic)
+
+@cython.locals(size=Py_ssize_t, direct=list, fds=list, outbox=Outbox)
+cpdef write_many(list outboxes, bytes data, Py_ssize_t messages)
+@cython.locals(taken=Py_ssize_t)
+cpdef write(Outbox outbox, bytes data)

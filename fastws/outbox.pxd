@@ -1,0 +1,44 @@
+# Types for the compiled build of outbox.py; the source itself stays plain Python.
+cimport cython
+from fastws.flusher cimport Flusher
+from fastws.hub cimport Entry, Topic
+
+@cython.final
+cdef class Outbox:
+    cdef object __weakref__
+    cdef object _owner
+    cdef object _transport
+    cdef list _pending
+    cdef object _queue
+    cdef dict _urgent
+    cdef public Flusher flusher
+    cdef public dict topics
+    cdef public int fd
+    cdef public int variant
+    cdef public bint corked
+    cdef public bint refused
+    cdef public bint fragmenting
+    cdef public bint is_open
+    cdef public Py_ssize_t max_messages
+    cdef public Py_ssize_t max_bytes
+    cdef public Py_ssize_t queue_bytes
+    cdef public long long turn
+    cdef public long long cursor
+    cdef public long long sent_messages
+    cdef public long long sent_bytes
+    cdef public long long dropped
+
+    cpdef push_urgent(self, int opcode, bytes frame)
+    cpdef _append(self, bytes frame)
+    cpdef bint is_idle(self)
+    cpdef offer(self, Topic topic, list batch)
+    @cython.locals(after=cython.longlong, entry=Entry)
+    cpdef settle(self, Flusher flusher)
+    cpdef bint is_full(self, Py_ssize_t size)
+    cpdef _offer_slow(self, Topic topic, Entry entry)
+    cpdef _enqueue(self, object item, Py_ssize_t size)
+    @cython.locals(pending=list)
+    cpdef flush(self)
+    cpdef wrote(self, bytes data, Py_ssize_t taken)
+    cpdef transport_write(self, bytes data)
+    cpdef bint may_write_directly(self)

@@ -1,0 +1,19 @@
+# Types for the compiled build of machine.py; the source itself stays plain Python.
+cimport cython
+
+@cython.final
+cdef class Machine:
+    cdef public object state
+    cdef object _http
+    cdef object _mask
+    cdef object _reader
+    cdef bytes _early
+    cdef object _deflater
+    cdef public Py_ssize_t threshold
+    cdef public int variant
+    cdef public int close_code
+    cdef public str close_reason
+    cdef public bint closed_by_peer
+
+    cpdef list receive(self, object data)
+    cpdef bytes encode(self, object message, object compress=*)

@@ -1,0 +1,22 @@
+# Types for the compiled build of websocket.py; the source itself stays plain Python.
+cimport cython
+from fastws.connection cimport Connection
+from fastws.outbox cimport Outbox
+
+@cython.final
+cdef class WebSocket:
+    cdef object __weakref__
+    cdef Connection _connection
+    cdef list _drained
+    cdef object _fragments
+    cdef object _inbox
+    cdef dict _pings
+    cdef dict _state
+    cdef object _task
+    cdef public object latency
+    cdef public Outbox outbox
+    cdef public object request
+    cdef public object response
+    cdef public object subprotocol
+
+    cpdef bytes _encode(self, object message, object compress)
