@@ -41,9 +41,10 @@ def routes(
 
 def _page(file: Path) -> Any:
     body = file.read_bytes()
+    headers = [("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff")]
 
     def page(request: Request) -> Response:
-        return Response(200, body, [("Cache-Control", "no-cache")], "text/html; charset=utf-8")
+        return Response(200, body, headers, "text/html; charset=utf-8")
 
     return page
 
