@@ -153,10 +153,6 @@ class Connection:
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
-        # above it, those of TLS at it: with 0 they would be paused for ever.
-        over_tls = transport.get_extra_info("ssl_object") is not None
-        transport.set_write_buffer_limits(high=1 if over_tls else 0)
         self.peer = transport.get_extra_info("peername")
         limits = self.owner.limits
         self.outbox = Outbox(
@@ -167,6 +163,11 @@ class Connection:
             limits.send_queue,
             limits.send_queue_bytes,
         )
+        # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
+        # above it, those of TLS at it: with 0 they would be paused for ever.
+        # A TLS transport that still holds a session ticket calls pause_writing right here.
+        over_tls = transport.get_extra_info("ssl_object") is not None
+        transport.set_write_buffer_limits(high=1 if over_tls else 0)
         self.owner.connection_open(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
