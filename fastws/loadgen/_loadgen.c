@@ -133,6 +133,7 @@ typedef struct {
     int separator;                 /* between merged messages; -1: none */
     double interval, phase;        /* ns between messages of an open loop; 0: closed loop */
     int deflate, speaks;           /* permessage-deflate is asked for; idle clients say one message */
+    int to_others;                 /* the server does not send a message back to who said it */
     int tls, verify, server_is_ip;
     char *server_name;
     SSL_CTX *ctx;
@@ -514,14 +515,16 @@ static void ask(generator *g, client *c, int64_t at) {
 
 /* ==== 7. What a message says: merged parts, stamps, compressed content ==================================== */
 
+static void hears_next(generator *g, client *c) {
+    if (c->heard >= g->asked) return;
+    g->complete[c->heard % g->ring]++;
+    c->heard++;
+}
+
 static void heard_fanout(generator *g, client *c, int64_t stamp) {
     g->counts.received++;
     if (stamp >= 0) record_since(g, stamp);
-    if (g->interval > 0 || (stamp >= 0 && stamp < g->forgiven)) return;
-    if (c->heard < g->asked) {
-        g->complete[c->heard % g->ring]++;
-        c->heard++;
-    }
+    if (g->interval == 0 && (stamp < 0 || stamp >= g->forgiven)) hears_next(g, c);
 }
 
 static void heard_echo(generator *g, client *c) {
@@ -980,6 +983,7 @@ static void step_window(generator *g) {
         if (g->asked == g->completed) g->progress_at = g->now;
         ask(g, c, g->now);
         g->asked++;
+        if (g->to_others) hears_next(g, c);
         mark_dirty(g, c);
     }
 }
@@ -995,7 +999,7 @@ static void step_room(generator *g) {
     if (g->interval > 0) note_lateness(g, g->round_at);
     g->due++;
     g->in_round = 1;
-    g->round_size = g->alive;
+    g->round_size = g->alive - (g->to_others != 0);
     g->round_heard = 0;
     g->progress_at = g->now;
     for (uint32_t i = 0; i < g->n; i++) {
@@ -1046,7 +1050,8 @@ static int drained(const generator *g) {
     if (g->scenario == IDLE || g->alive == 0) return 1;
     if (!g->speakers) return 0; /* how much another process has sent is not known here */
     if (g->scenario == FANOUT && g->interval == 0) return g->completed == g->asked;
-    uint64_t expected = g->scenario == FANOUT ? g->counts.asked * g->alive : g->counts.asked;
+    uint64_t hearers = g->scenario == FANOUT ? g->alive - (g->to_others != 0) : 1;
+    uint64_t expected = g->counts.asked * hearers;
     return g->counts.received >= expected;
 }
 
@@ -1246,7 +1251,8 @@ static int set_clients(generator *g) {
 static int generator_init(generator *g, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"scenario", "host", "port", "handshakes", "frame", "clients", "speakers", "depth",
                             "window", "rate", "phase", "size", "stamp_at", "stamp_mask", "separator", "deflate",
-                            "speaks", "tls", "verify", "server_name", "base", "limit", NULL};
+                            "speaks", "tls", "verify", "server_name", "base", "limit", "to_others",
+                            NULL};
     const char *host, *server_name;
     int port, scenario;
     PyObject *handshakes;
@@ -1255,10 +1261,11 @@ static int generator_init(generator *g, PyObject *args, PyObject *kwargs) {
     double rate, limit;
     long long size, base;
     if (g->clients) return PyErr_SetString(PyExc_RuntimeError, "already initialised"), -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "isiO!y*IIIIddLny*ippppsLd", names, &scenario, &host, &port,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "isiO!y*IIIIddLny*ippppsLdp", names, &scenario, &host, &port,
                                      &PyList_Type, &handshakes, &frame, &n, &speakers, &depth, &window, &rate,
                                      &g->phase, &size, &g->stamp_at, &mask, &g->separator, &g->deflate, &g->speaks,
-                                     &g->tls, &g->verify, &server_name, &base, &limit))
+                                     &g->tls, &g->verify, &server_name, &base, &limit,
+                                     &g->to_others))
         return -1;
     int result = -1;
     struct in6_addr numeric;

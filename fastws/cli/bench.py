@@ -1,0 +1,239 @@
+"""``fastws bench``: how many clients a WebSocket server can really hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fastws.cli.errors import CannotStart
+from fastws.cli.options import HEADER, Command, option
+
+if TYPE_CHECKING:
+    from fastws.loadgen import Plan
+    from fastws.loadgen.promises import Promise
+    from fastws.loadgen.until import Growth
+
+    ParamType = click.ParamType[Any]
+else:  # generic only since click 8.4
+    ParamType = click.ParamType
+
+__all__ = ["bench"]
+
+SECONDS, SECONDS_OF_A_STEP = 10.0, 3.0
+SIZES = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
+
+
+class Parsed(ParamType):
+    """A value that a function reads; its ValueError is the user's message."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def parse_size(text: str) -> int:
+    digits = text.rstrip("bBiIkKmM ")
+    scale = SIZES.get(text[len(digits) :].strip().lower())
+    if not digits.isdecimal() or scale is None:
+        raise ValueError(f"{text!r} is not a size; write 20, 16k or 1M")
+    return int(digits) * scale
+
+
+def parse_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
+def parse_seconds(text: str) -> float:
+    from fastws.loadgen.promises import parse_duration
+
+    return parse_duration(text)
+
+
+def parse_promise(text: str) -> Promise:
+    from fastws.loadgen.promises import parse_promise
+
+    return parse_promise(text)
+
+
+def parse_growth(text: str) -> Growth:
+    from fastws.loadgen.until import parse_growth
+
+    return parse_growth(text)
+
+
+def parse_separator(text: str) -> str:
+    try:
+        return text.encode("latin-1").decode("unicode_escape")
+    except UnicodeError:
+        raise ValueError(f"{text!r} is not one character, nor an escape such as \\n") from None
+
+
+TIME = Parsed("TIME", parse_seconds)
+PROMISE = Parsed("PROMISE", parse_promise)
+BELONGS_TO = {"depth": "echo", "publishers": "fanout", "window": "fanout", "speak_once": "idle"}
+COUNT = Parsed("N", parse_count)
+
+
+@click.command(
+    cls=Command,
+    epilog="Exit codes: 0 measured, 1 clients failed or a promise is broken, 2 wrong usage, 3 cannot start.",
+)
+@click.argument("url")
+@click.argument("scenario", type=click.Choice(["echo", "fanout", "room", "connect", "idle"]))
+@option("--clients", section="Load", type=COUNT, default="100", show_default=True, help="Connections in all.")
+@option("--publishers", section="Load", type=COUNT, help="fanout: clients that publish.  [1]")
+@option("--depth", section="Load", type=COUNT, help="echo: messages outstanding per client.  [1]")
+@option("--window", section="Load", type=COUNT, help="fanout: messages outstanding.  [1]")
+@option(
+    "--rate",
+    section="Load",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="R",
+    help="Messages a second in all, sent when due whatever the server does; latency counts from then.",
+)
+@option(
+    "--processes",
+    section="Load",
+    type=COUNT,
+    default="1",
+    show_default=True,
+    help="Generators, each of which needs a core.",
+)
+@option("--duration", section="Load", type=TIME, metavar="TIME", help="Measured time.  [10s; 3s a step]")
+@option("--warmup", section="Load", type=TIME, default="1s", show_default=True, help="Time before it.")
+@option(
+    "--at-once",
+    section="Load",
+    type=COUNT,
+    default="64",
+    show_default=True,
+    help="Handshakes under way while the clients open.",
+)
+@option("--size", section="Messages", type=Parsed("BYTES", parse_size), default="64", show_default=True,
+        help="Bytes of a message: 20, 16k, 1M.")  # fmt: skip
+@option("--text/--binary", section="Messages", default=True, show_default=True, help="Their type.")
+@option(
+    "--message",
+    section="Messages",
+    metavar="TEXT",
+    help="Send this; in a fan-out, {stamp} in it becomes the time by which a delivery is known.",
+)
+@option("--deflate", section="Messages", is_flag=True, help="Demand permessage-deflate, and use it.")
+@option(
+    "--merged-by",
+    section="Messages",
+    metavar="CHAR",
+    type=Parsed("CHAR", parse_separator),
+    help=r"The server merges messages into one with this between them, for example '\n'.",
+)
+@option(
+    "--to-others", section="Messages", is_flag=True, help="The server sends no message back to its sender."
+)
+@option("--any-reply", section="Messages", is_flag=True, help="Count messages of any size as answers.")
+@option("--speak-once", section="Messages", is_flag=True, help="idle: each client says one message first.")
+@option("--header", section="Handshake", type=HEADER, multiple=True, help="Add a header. Repeatable.")
+@option("--origin", section="Handshake", metavar="ORIGIN", help="Send this Origin header.")
+@option("--subprotocol", section="Handshake", metavar="NAME", multiple=True, help="Offer it. Repeatable.")
+@option("--insecure", section="Handshake", is_flag=True, help="Accept any certificate.")
+@option(
+    "--connect-timeout",
+    section="Handshake",
+    type=TIME,
+    default="10s",
+    show_default=True,
+    help="For TCP, TLS and the upgrade together.",
+)
+@option("--pid", section="Results", type=COUNT, help="The server's process: measure its CPU and memory too.")
+@option(
+    "--until",
+    section="Results",
+    type=PROMISE,
+    multiple=True,
+    metavar="p99=50ms",
+    help="Raise the load step by step until this breaks. Repeatable.",
+)
+@option(
+    "--step",
+    section="Results",
+    type=Parsed("GROWTH", parse_growth),
+    metavar="GROWTH",
+    help="How: clients+100, clients*2, rate+1000, rate*1.5.  [rate*1.5 with --rate, else clients*1.5]",
+)
+@option(
+    "--require",
+    section="Results",
+    type=PROMISE,
+    multiple=True,
+    metavar="reach=1",
+    help="Exit with 1 where it is not so. Of p50 p90 p99 p99.9 max mean cpu rss errors (at most) and "
+    "reach rate rounds (at least). Repeatable.",
+)
+@option(
+    "--json",
+    "json_file",
+    section="Results",
+    metavar="FILE",
+    help="Write the results; - is the standard output.",
+)
+@option("--html", "html_file", section="Results", metavar="FILE", type=click.Path(), help="Write a page.")
+def bench(url: str, scenario: str, **options: Any) -> int:
+    """Measure the WebSocket server at URL (ws:// or wss://).
+
+    \b
+    echo     every client sends, and waits for its own message to come back
+    fanout   some publish, and everybody hears every message
+    room     everybody speaks once and hears all, round by round
+    connect  clients connect and close, as many as --clients at a time
+    idle     clients connect and stay
+    """
+    try:
+        from fastws.cli import measure
+        from fastws.loadgen import LoadgenError, PlanError
+    except ImportError as error:
+        raise CannotStart(missing(error)) from None
+    outputs = {name: options.pop(name) for name in ("json_file", "html_file", "until", "step", "require")}
+    try:
+        plan = make_plan(url, scenario, options, steps=bool(outputs["until"]))
+        return measure.climb(plan, **outputs) if outputs["until"] else measure.once(plan, **outputs)
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    except LoadgenError as error:
+        raise measure.Failed(str(error)) from None
+    except OSError as error:
+        raise CannotStart(f"{error.filename or 'output'}: {error.strerror or error}") from None
+
+
+def missing(error: ImportError) -> str:
+    if error.name in ("hdrh", "rich"):
+        return f"the package {error.name} is missing: pip install 'fastws-server[bench]'"
+    return "the load generator's C module is not built: it needs Linux, and a C compiler at installation"
+
+
+def make_plan(url: str, scenario: str, options: dict[str, Any], *, steps: bool) -> Plan:
+    """The plan of what was typed. Raises click.UsageError for options that do not belong together."""
+    from fastws.loadgen import Plan, Scenario
+
+    for name, needed in BELONGS_TO.items():
+        if options[name] and scenario != needed:
+            raise click.UsageError(f"--{name.replace('_', '-')} belongs to {needed}, not to {scenario}")
+    for name in ("depth", "window"):
+        if options[name] and options["rate"]:
+            raise click.UsageError(f"--{name} is a closed loop and --rate an open one: choose")
+    values = {name: value for name, value in options.items() if value is not None}
+    values["binary"] = not values.pop("text")
+    values["headers"] = values.pop("header")
+    values["subprotocols"] = values.pop("subprotocol")
+    values.setdefault("duration", SECONDS_OF_A_STEP if steps else SECONDS)
+    return Plan(url=url, scenario=Scenario(scenario), **values)

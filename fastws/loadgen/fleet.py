@@ -1,0 +1,124 @@
+"""The generator processes of a run, seen from the parent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from fastws.loadgen.plan import LoadgenError, Plan
+from fastws.loadgen.target import Target
+from fastws.loadgen.worker import Share
+
+__all__ = ["Fleet", "raise_descriptor_limit"]
+
+#: Descriptors of a process beside its clients.
+SPARE_DESCRIPTORS = 32
+EXIT_SECONDS = 5.0
+
+
+class Fleet:
+    """A context: the processes live inside it, and none survives it."""
+
+    def __init__(self, plan: Plan, target: Target) -> None:
+        """Raises LoadgenError when the clients need more descriptors than a process may have."""
+        raise_descriptor_limit(plan)
+        base = time.monotonic_ns()
+        self._selector = selectors.DefaultSelector()
+        self._rest: list[bytes] = [b""] * plan.processes
+        self._processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for process in range(plan.processes):
+                self._start(Share(plan, target, process, base))
+        except BaseException:
+            self._end()
+            raise
+
+    def _start(self, share: Share) -> None:
+        package_root = str(Path(__file__).parents[2])
+        path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fastws.loadgen"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        self._processes.append(process)
+        assert process.stdout is not None
+        self._selector.register(process.stdout, selectors.EVENT_READ, share.process)
+        self._order(process, share.to_json())
+
+    def _order(self, process: subprocess.Popen[bytes], line: bytes) -> None:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its end is noticed where its events are read
+            process.stdin.write(line + b"\n")
+
+    def order(self, do: str, **details: int) -> None:
+        """Tell all processes to ``run`` or to ``stop``."""
+        for process in self._processes:
+            self._order(process, orjson.dumps({"do": do, **details}))
+
+    def events(self, timeout: float) -> Iterator[tuple[int, dict[str, Any]]]:
+        """What the processes have said, each with its number. Raises LoadgenError when one has ended."""
+        for key, _ in self._selector.select(max(0.0, timeout)):
+            process = key.data
+            chunk = os.read(key.fd, 1 << 20)
+            if not chunk:
+                status = self._processes[process].wait()
+                raise LoadgenError(f"a generator process ended with status {status}")
+            *lines, self._rest[process] = (self._rest[process] + chunk).split(b"\n")
+            for line in lines:
+                event = orjson.loads(line)
+                if event["event"] == "failed":
+                    raise LoadgenError(event["text"])
+                yield process, event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        """Close the orders: each process says goodbye to the server, and ends."""
+        self._selector.close()
+        for process in self._processes:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+        for process in self._processes:
+            try:
+                process.wait(EXIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def raise_descriptor_limit(plan: Plan) -> None:
+    """Let this process and its children have a descriptor for each client of a share."""
+    clients = plan.share(0)
+    needed = clients + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if needed <= soft or soft == resource.RLIM_INFINITY:
+        return
+    if hard not in (resource.RLIM_INFINITY,) and needed > hard:
+        fitting = -(-plan.clients // max(1, hard - SPARE_DESCRIPTORS))
+        raise LoadgenError(
+            f"{clients:,} clients in one process need {needed:,} file descriptors, and the hard limit is "
+            f"{hard:,}: raise it (ulimit -Hn {needed} as root, LimitNOFILE= in systemd, nofile in "
+            f"/etc/security/limits.conf), or share the clients with --processes {fitting}"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard == resource.RLIM_INFINITY else hard, hard))

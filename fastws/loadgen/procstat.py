@@ -1,0 +1,79 @@
+"""CPU and memory of a server out of /proc: of one process with all its descendants."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastws.loadgen.plan import LoadgenError
+
+__all__ = ["ServerProbe", "Usage"]
+
+PROC = Path("/proc")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Seconds of CPU so far, and resident bytes now."""
+
+    cpu: float
+    rss: int
+
+
+class ServerProbe:
+    """Reads what a server has used. Raises LoadgenError when there is no such process."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self()
+
+    def __call__(self) -> Usage:
+        processes = list(family(self._pid))
+        if not processes:
+            raise LoadgenError(f"--pid {self._pid}: there is no such process")
+        return Usage(sum(map(cpu_seconds, processes)), sum(map(rss_bytes, processes)))
+
+
+def family(pid: int) -> Iterator[int]:
+    """The process and those that descend from it."""
+    parents = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdigit() and (stat := stat_fields(int(entry.name))):
+            parents[int(entry.name)] = int(stat[1])
+    for each in parents:
+        ancestor: int | None = each
+        while ancestor is not None and ancestor != pid:
+            ancestor = parents.get(ancestor)
+        if ancestor == pid:
+            yield each
+
+
+def stat_fields(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; empty when it is gone."""
+    try:
+        # The name before them stands in parentheses and may contain any.
+        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all its threads, those that have ended too."""
+    try:
+        # The process's own clock, in nanoseconds: what clock_getcpuclockid(3) returns.
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        fields = stat_fields(pid)
+        return (int(fields[11]) + int(fields[12])) / TICK if fields else 0.0
+
+
+def rss_bytes(pid: int) -> int:
+    try:
+        return int((PROC / str(pid) / "statm").read_text().split()[1]) * PAGE
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -1,0 +1,104 @@
+"""Promises such as ``p99=50ms``: what --require demands of a run, and --until of every step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import ge, le
+
+from fastws.loadgen.result import Result
+
+__all__ = ["Promise", "broken", "metrics", "parse_duration", "parse_promise"]
+
+_NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Zµ/%]*)")
+_SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "m": 60.0, "min": 60.0}
+
+# Of what each metric is measured in, the other units that people write.
+_LATENCIES = ("p50", "p90", "p99", "p99.9", "max", "mean")
+_MILLISECONDS = {"": 1.0, "ms": 1.0, "s": 1e3, "us": 1e-3, "µs": 1e-3}
+_MICROSECONDS = {"": 1.0, "us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
+_PLAIN = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "/s": 1.0, "k/s": 1e3, "M/s": 1e6, "%": 0.01}
+_KILOBYTES = {"": 1.0, "kb": 1.0, "kib": 1.0, "mb": 1024.0, "mib": 1024.0}
+#: A promise about a cost is an upper bound, about a gain a lower one.
+_COSTS = (*_LATENCIES, "cpu", "rss", "errors")
+_GAINS = ("reach", "rate", "rounds")
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """``metric`` stays at ``bound`` or on its good side."""
+
+    metric: str
+    bound: float
+
+    @property
+    def at_most(self) -> bool:
+        return self.metric in _COSTS
+
+    def holds(self, result: Result) -> bool:
+        value = metrics(result).get(self.metric)
+        return value is not None and (le if self.at_most else ge)(value, self.bound)
+
+    def __str__(self) -> str:
+        return f"{self.metric} {'at most' if self.at_most else 'at least'} {self.bound:g}{unit(self.metric)}"
+
+
+def metrics(result: Result) -> dict[str, float]:
+    """What promises can be made about, in the units of `unit`; what was not measured is missing."""
+    found: dict[str, float | None] = {
+        **(result.latency or {}),
+        "reach": result.reach,
+        "rate": result.rate,
+        "rounds": result.rounds_rate,
+        "errors": sum(error.count for error in result.errors),
+        "cpu": result.server.cpu_us if result.server else None,
+        "rss": result.server.rss_kb if result.server else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def unit(metric: str) -> str:
+    return " ms" if metric in _LATENCIES else {"cpu": " µs", "rss": " KB"}.get(metric, "")
+
+
+def parse_promise(text: str) -> Promise:
+    """``METRIC=VALUE``. Raises ValueError with a sentence that tells what can be written."""
+    metric, found, value = text.partition("=")
+    metric = metric.strip().rstrip("<>").strip()
+    if not found or metric not in (*_COSTS, *_GAINS):
+        raise ValueError(f"{text!r}: write METRIC=VALUE with one of {', '.join((*_COSTS, *_GAINS))}")
+    match metric:
+        case "cpu":
+            units = _MICROSECONDS
+        case "rss":
+            units = _KILOBYTES
+        case _:
+            units = _MILLISECONDS if metric in _LATENCIES else _PLAIN
+    return Promise(metric, parse_number(value, units, text))
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``10``, ``10s``, ``500ms`` or ``2m``. Raises ValueError."""
+    return parse_number(text, _SECONDS, text)
+
+
+def parse_number(value: str, units: dict[str, float], text: str) -> float:
+    found = _NUMBER.fullmatch(value.strip())
+    scale = units.get(found[2], units.get(found[2].lower())) if found else None
+    if found is None or scale is None:
+        raise ValueError(f"{text!r}: {value.strip()!r} is not a number with one of the units "
+                         f"{', '.join(filter(None, units))}")  # fmt: skip
+    return float(found[1]) * scale
+
+
+def broken(promises: Iterable[Promise], result: Result) -> list[str]:
+    """A sentence for each promise that the run did not keep."""
+    measured = metrics(result)
+    return [
+        f"{promise}: it was {measured[promise.metric]:.4g}{unit(promise.metric)}"
+        if promise.metric in measured
+        else f"{promise}: it was not measured"
+        for promise in promises
+        if not promise.holds(result)
+    ]
