@@ -5,10 +5,16 @@ Names are imported when they are first used, so that ``import fastws`` is cheap.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastws._version import __version__
+
+if "FASTWS_COMPILED" in os.environ:
+    from fastws import _build
+
+    _build.choose(os.environ["FASTWS_COMPILED"])
 
 if TYPE_CHECKING:
     from fastws.client import connect

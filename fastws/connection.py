@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The one asyncio Protocol: a message's way, readable top to bottom.
 
 The transport hands bytes to :meth:`Connection.buffer_updated`; the machine turns one read into all

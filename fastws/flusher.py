@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The one place that writes, and the turn of the loop in which what was published is joined.
 
 A *turn* lasts from the first ``schedule`` or publish to the call that the loop makes after the

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """Publish and subscribe: a message is encoded once, and joined once per topic and turn.
 
 A hub makes batches and offers them to outboxes; it knows no socket and waits for nobody. Order, and

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What waits to be written to one connection, and the verdict on what does not fit.
 
 Three places, in the order in which they leave:

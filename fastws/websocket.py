@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What a user holds: one open WebSocket, in either role."""
 
 from __future__ import annotations

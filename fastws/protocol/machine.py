@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """One machine per socket: the HTTP phase, then the WebSocket phase, in either role.
 
 Bytes go in through :meth:`Machine.receive`, events come out of it; what is to be written comes out
