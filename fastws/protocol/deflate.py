@@ -59,6 +59,9 @@ class Inflater:
         Never more than ``limit + 1`` bytes are inflated. Raises InflateError; the connection is
         then lost, and with it the window.
         """
+        if not payload:
+            # Not as RFC 7692, section 7.2.3.6, has it (one zero byte), but there is no doubt.
+            return b""
         try:
             return self._inflate(payload, limit)
         except zlib.error:

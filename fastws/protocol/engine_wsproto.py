@@ -6,7 +6,6 @@ payload, and is therefore the place for limits, for RSV bits, and for messages t
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Callable
 
@@ -58,6 +57,9 @@ class _Guard(Extension):
         #: Fragments, empty ones in a row, and size after the frame whose header was seen last.
         self._counted = self._announced = (0, 0, 0)
         self._compressed: bytearray | None = None
+        #: The message is text; and its last two bytes.
+        self._text = False
+        self._tail = b""
         #: Why the guard failed the connection, if it did.
         self.reason = ""
 
@@ -106,16 +108,24 @@ class _Guard(Extension):
         # Deflate can make data grow: fixed codes by an eighth, stored blocks by some bytes each.
         return self._max_size + (self._max_size >> 3) + 1024 if compressed else self._max_size
 
-    def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes:
+    def frame_inbound_payload_data(
+        self, proto: FrameDecoder | FrameProtocol, data: bytes
+    ) -> bytes | CloseReason:
         if self._opcode.iscontrol():
             return data
-        if self._rsv1 and not self.in_message:
-            self._compressed = bytearray()
+        if not self.in_message:
+            self._compressed = bytearray() if self._rsv1 else None
+            self._text = self._opcode is Opcode.TEXT
+            self._tail = b""
         self._counted = self._announced
-        if self._compressed is None:
-            return data
-        self._compressed += data
-        return b""
+        if self._compressed is not None:
+            self._compressed += data
+            return b""
+        # CPython's decoder waits for the third byte of a surrogate; the second already shows it.
+        self._tail = (self._tail + data[-2:])[-2:]
+        if self._text and b"\xed\xa0" <= self._tail <= b"\xed\xff":
+            return CloseReason.INVALID_FRAME_PAYLOAD_DATA
+        return data
 
     def frame_inbound_complete(
         self, proto: FrameDecoder | FrameProtocol, fin: bool
@@ -141,7 +151,7 @@ class _Guard(Extension):
 class Reader:
     """Frames to events; the contract is FrameReader's."""
 
-    __slots__ = ("_binary", "_connection", "_ended", "_guard", "_text")
+    __slots__ = ("_connection", "_ended", "_guard", "_message")
 
     def __init__(
         self,
@@ -156,8 +166,7 @@ class Reader:
         self._guard = _Guard(max_message_size, max_fragments, max_empty_fragments, inflate)
         role = ConnectionType.CLIENT if client else ConnectionType.SERVER
         self._connection = Connection(role, [self._guard])
-        self._text = io.StringIO()
-        self._binary = bytearray()
+        self._message = bytearray()
         self._ended = False
 
     @property
@@ -183,19 +192,11 @@ class Reader:
 
     def _event(self, found: wsevents.Event) -> Event | None:
         if isinstance(found, wsevents.TextMessage):
-            self._text.write(found.data)
-            if not found.message_finished:
-                return None
-            text = self._text.getvalue()
-            self._text = io.StringIO()
-            return text
+            # As bytes: a list of strings would weigh many times what arrived in small pieces.
+            text = self._collect(found.data.encode(), found.message_finished)
+            return None if text is None else text.decode()
         if isinstance(found, wsevents.BytesMessage):
-            self._binary += found.data
-            if not found.message_finished:
-                return None
-            binary = bytes(self._binary)
-            self._binary = bytearray()
-            return binary
+            return self._collect(found.data, found.message_finished)
         if isinstance(found, wsevents.Ping):
             return Ping(bytes(found.payload))
         if isinstance(found, wsevents.Pong):
@@ -205,6 +206,13 @@ class Reader:
         if self._connection.state is ConnectionState.OPEN:
             return Fail(int(found.code), self._reason(found))
         return Close(int(found.code), found.reason or "")
+
+    def _collect(self, part: bytes | bytearray, finished: bool) -> bytes | None:
+        self._message += part
+        if not finished:
+            return None
+        message, self._message = bytes(self._message), bytearray()
+        return message
 
     def _reason(self, found: wsevents.CloseConnection) -> str:
         if self._guard.reason:
@@ -223,7 +231,7 @@ def encode(
 ) -> bytes:
     """One frame; the contract is Encode's. (wsproto's own choose the mask themselves and copy more.)"""
     kind = Opcode(opcode)
-    data = payload.encode() if isinstance(payload, str) else bytes(payload)
+    data = payload.encode() if isinstance(payload, str) else bytes(memoryview(payload))
     if kind.iscontrol() and (len(data) > 125 or not fin or rsv1):
         raise ValueError("a control frame is whole, not compressed, and has at most 125 bytes")
     first = fin << 7 | rsv1 << 6 | kind
