@@ -14,6 +14,10 @@ from bench.compare import comparison_text
 from bench.goals import judge
 from bench.launch import ROOT
 from bench.markdown import goal_words, markdown, table, verdict_words
+from bench.micro.instructions import NoValgrind
+from bench.micro.instructions import check as check_instructions
+from bench.micro.instructions import record as record_instructions
+from bench.microbench import compare_with_baseline, save_baseline
 from bench.model import Run, load
 from bench.page import page
 from bench.readme import PLOT, readme_plot, rewrite, section
@@ -152,6 +156,27 @@ def readme(result: Run, root: Path) -> None:
         raise click.ClickException(f"{path}: {error}") from None
     _write(path, text)
     _write(root / PLOT, plot)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--save", is_flag=True, help="Record the figures as the baseline instead of comparing.")
+@click.argument("pytest_options", nargs=-1, type=click.UNPROCESSED)
+def micro(save: bool, pytest_options: tuple[str, ...]) -> None:
+    """Run the micro-benchmarks beside their baseline; what follows goes to pytest."""
+    sys.exit((save_baseline if save else compare_with_baseline)(pytest_options))
+
+
+@main.command()
+@click.option("--save", is_flag=True, help="Record the counts for this Python and architecture.")
+def instructions(save: bool) -> None:
+    """Count the frame path's instructions with callgrind; exit 1 where they are not within 5 %."""
+    try:
+        if save:
+            record_instructions(click.echo)
+        elif not check_instructions(click.echo):
+            sys.exit(1)
+    except NoValgrind as reason:
+        raise click.ClickException(str(reason)) from None
 
 
 @main.command()

@@ -63,5 +63,18 @@ def arguments(cell: Cell, server: Server, running: Running) -> list[str]:
 
 
 def read_report(report: dict[str, Any], cell: Cell) -> Outcome:
-    """The figures of a cell out of the generator's JSON."""
-    raise NotImplementedError
+    """The figures of a cell out of the generator's JSON.
+
+    A run in which a client was lost, refused or did not hear everything has no figures that count.
+    """
+    server, latency = report.get("server") or {}, report.get("latency") or {}
+    found = {"rate": report["rate"], "cpu_us": server.get("cpu_us"), "rss_kb": server.get("rss_kb")}
+    found |= {f"{name}_ms": latency.get(name) for name in ("p50", "p99")}
+    metrics = {name: float(value) for name, value in found.items() if value is not None}
+    remarks = ("generator saturated",) if report.get("saturated") else ()
+    if report["ok"] and report["reach"] == 1 and cell.metric.name in metrics:
+        return Outcome(metrics, None, remarks)
+    reasons = [*report["remarks"], *(error["text"] for error in report["errors"])]
+    if report["reach"] is not None and report["reach"] < 1:
+        reasons.append(f"{1 - report['reach']:.1%} of the messages were not heard")
+    return Outcome({}, "; ".join(dict.fromkeys(reasons)) or "no figures", ())

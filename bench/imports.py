@@ -1,4 +1,4 @@
-"""How long ``import MODULE`` takes in a fresh interpreter that has asyncio already."""
+"""How long a first import takes in a fresh interpreter that has asyncio already."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from bench.launch import ROOT, on_core
 __all__ = ["import_milliseconds"]
 
 TRIES = 5
-CODE = "import asyncio, time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+CODE = "import asyncio, time; t = time.perf_counter(); {line}; print(time.perf_counter() - t)"
 
 
-def import_milliseconds(module: str, core: int | None, tries: int = TRIES) -> float:
+def import_milliseconds(line: str, core: int | None, tries: int = TRIES) -> float:
     """The median of ``tries`` fresh interpreters. Raises RuntimeError when the import fails.
 
-    One more goes before them, uncounted: it compiles the bytecode and warms the page cache.
+    ``line`` imports what a program uses, so that what a package puts off until then counts too. One more
+    interpreter goes before them, uncounted: it compiles the bytecode and warms the page cache.
     """
-    return 1000 * statistics.median([_seconds(module, core) for _ in range(tries + 1)][1:])
+    return 1000 * statistics.median([_seconds(line, core) for _ in range(tries + 1)][1:])
 
 
-def _seconds(module: str, core: int | None) -> float:
-    argv = [sys.executable, "-c", CODE.format(module=module)]
+def _seconds(line: str, core: int | None) -> float:
+    argv = [sys.executable, "-c", CODE.format(line=line)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, preexec_fn=on_core(core))
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise RuntimeError(f"import {module} failed: {lines[-1] if lines else done.returncode}")
+        raise RuntimeError(f"{line!r} failed: {lines[-1] if lines else done.returncode}")
     return float(done.stdout)

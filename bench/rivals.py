@@ -47,8 +47,8 @@ class Server:
     #: Where messages are broadcast, and what the server puts between messages it merges.
     broadcast: str = "/broadcast"
     merged_by: str | None = None
-    #: What ``import`` of it means.
-    module: str | None = None
+    #: The line with which a program begins to use it.
+    first_line: str | None = None
     env: dict[str, str] = field(default_factory=dict)
 
     def argv(self, port: int, tls: tuple[str, str] | None = None) -> list[str]:
@@ -69,13 +69,15 @@ def _our_version() -> str:
     return __version__
 
 
-def _script(name: str, title: str, package: str, *more: str, module: str | None = None) -> Server:
+def _script(name: str, title: str, package: str, *more: str, first_line: str | None = None) -> Server:
     """A Python rival: ``servers/<package>_server.py``."""
     command = [sys.executable, str(FOLDER / f"{package}_server.py"), *more]
-    can = _PYTHON if module else _ALL
+    can = _PYTHON if first_line else _ALL
     if package == "picows":  # frames only, no extensions
         can = can - {"deflate"}
-    return Server(name, title, can, lambda: command, lambda: _python_version(package, *more), module=module)
+    return Server(
+        name, title, can, lambda: command, lambda: _python_version(package, *more), first_line=first_line
+    )
 
 
 def _python_version(package: str, *more: str) -> str:
@@ -116,17 +118,21 @@ def catalogue() -> dict[str, Server]:
     """Every server by name, in the order of the report."""
     asynchronous = [sys.executable, str(FOLDER / "fastws_async.py")]
     everyone: Iterable[Server] = (
-        _ours(OURS, "fastws", _PYTHON, module="fastws"),
+        _ours(OURS, "fastws", _PYTHON, first_line="from fastws import serve"),
         Server("fastws-async", "fastws, async for", frozenset({"echo"}), lambda: asynchronous, _our_version),
         _ours("fastws-merge", "fastws, merge", frozenset({"broadcast"}), broadcast="/ws", merged_by="\n"),
         _ours("fastws-wsproto", "fastws on wsproto", _ALL, env={"FASTWS_ENGINE": "wsproto"}),
-        _script("picows", "picows", "picows", module="picows"),
-        _script("websockets", "websockets", "websockets", module="websockets.asyncio.server"),
-        _script("aiohttp", "aiohttp", "aiohttp", module="aiohttp.web"),
-        _script("tornado", "tornado", "tornado", module="tornado.websocket"),
-        _script("uvicorn-websockets", "uvicorn + websockets", "uvicorn", module="uvicorn"),
+        _script("picows", "picows", "picows", first_line="from picows import ws_create_server"),
+        _script(
+            "websockets", "websockets", "websockets", first_line="from websockets.asyncio.server import serve"
+        ),
+        _script("aiohttp", "aiohttp", "aiohttp", first_line="from aiohttp import web"),
+        _script("tornado", "tornado", "tornado", first_line="from tornado.websocket import WebSocketHandler"),
+        _script(
+            "uvicorn-websockets", "uvicorn + websockets", "uvicorn", first_line="from uvicorn import run"
+        ),
         _script("uvicorn-wsproto", "uvicorn + wsproto", "uvicorn", "--wsproto"),
-        _script("socketify", "socketify (uWebSockets)", "socketify", module="socketify"),
+        _script("socketify", "socketify (uWebSockets)", "socketify", first_line="from socketify import App"),
         Server("ws", "ws (node)", _ALL, builds.node_program, _node_version),
         _gorilla("gorilla", "gorilla (Go)", _ALL, "/broadcast"),
         _gorilla("gorilla-merge", "gorilla (Go), merge", frozenset({"broadcast"}), "/ws", "\n"),

@@ -74,8 +74,8 @@ def _load(plan: Plan, driver: Driver, cell: Cell, server: Server) -> Outcome:
 
 
 def _import(plan: Plan, server: Server) -> Outcome:
-    assert server.module is not None
+    assert server.first_line is not None
     try:
-        return Outcome({"import_ms": import_milliseconds(server.module, plan.cores.server)})
+        return Outcome({"import_ms": import_milliseconds(server.first_line, plan.cores.server)})
     except RuntimeError as error:
         return Outcome({}, str(error))

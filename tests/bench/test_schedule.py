@@ -101,8 +101,8 @@ def test_a_server_gets_its_core() -> None:
 
 
 def test_importing_is_measured_and_a_broken_import_is_a_failure() -> None:
-    good = Server("good", "good", frozenset({"import"}), list, lambda: "1", module="json.tool")
-    bad = Server("bad", "bad", frozenset({"import"}), list, lambda: "1", module="no_such_module")
+    good = Server("good", "good", frozenset({"import"}), list, lambda: "1", first_line="import json.tool")
+    bad = Server("bad", "bad", frozenset({"import"}), list, lambda: "1", first_line="import no_such_module")
     samples = {sample.server: sample for sample in measure(plan(good, bad, cells=("import",)), fixed)}
     assert 0 < samples["good"].metrics["import_ms"] < 5000
     assert samples["bad"].failure is not None and "No module named" in samples["bad"].failure

@@ -1,0 +1,127 @@
+"""Instructions of the frame path, counted by callgrind: the same on a busy machine as on an idle one.
+
+The figures depend on the interpreter and the compiler, so there is one set for each minor version
+of Python and each architecture.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from bench.launch import ROOT
+from bench.micro.frame_path import CALLS
+
+__all__ = ["RECORD", "Difference", "NoValgrind", "check", "compare", "count", "key", "record"]
+
+RECORD = Path(__file__).parent / "instructions.json"
+#: A compiler's patch release moves a count by a percent or two; a change worth knowing of by more.
+TOLERANCE = 0.05
+Counts = dict[str, int]
+
+
+class NoValgrind(Exception):
+    """Valgrind is not installed, or cannot run Python here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    name: str
+    recorded: int | None
+    counted: int | None
+
+    @property
+    def close(self) -> bool:
+        if self.recorded is None or self.counted is None:
+            return False
+        return abs(self.counted - self.recorded) <= TOLERANCE * self.recorded
+
+    def __str__(self) -> str:
+        if self.counted is None:
+            return f"{self.name}: recorded {self.recorded:,}, but not counted (is this engine built?)"
+        if self.recorded is None:
+            return f"{self.name}: {self.counted:,} instructions, not recorded yet"
+        percent = 100 * (self.counted / self.recorded - 1)
+        verdict = "" if self.close else f": NOT within {TOLERANCE:.0%}"
+        recorded = f"recorded {self.recorded:,} ({percent:+.1f} %)"
+        return f"{self.name}: {self.counted:,} instructions, {recorded}{verdict}"
+
+
+def key() -> str:
+    """Which set of figures is meant here."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    return f"{platform.python_implementation().lower()}-{version}-{platform.machine()}"
+
+
+def count() -> Counts:
+    """Run the frame path under callgrind: instructions of one call, by name. Raises NoValgrind."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise NoValgrind("valgrind is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "out")
+        tool = [valgrind, "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
+        done = subprocess.run(
+            [*tool, sys.executable, "-m", "bench.micro.frame_path"],
+            cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"},
+        )  # fmt: skip
+        names = done.stdout.splitlines()
+        if done.returncode != 0 or not names:
+            raise NoValgrind(f"the frame path does not run under valgrind: {done.stderr.strip()[-300:]}")
+        parts = [Path(f"{out}.{2 * (number + 1)}").read_text() for number in range(len(names))]
+    return {name: _total(part) // CALLS for name, part in zip(names, parts, strict=True)}
+
+
+def _total(part: str) -> int:
+    found = re.search(r"^totals: (\d+)", part, re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def compare(recorded: Counts, counted: Counts) -> list[Difference]:
+    """All that either side has; what one lacks is a difference too."""
+    names = list(dict.fromkeys([*recorded, *counted]))
+    return [Difference(name, recorded.get(name), counted.get(name)) for name in names]
+
+
+def check(tell: Callable[[str], None], file: Path = RECORD) -> bool:
+    """Count and compare; False when a figure has moved. What cannot be checked is said, and passes."""
+    recorded = _load(file).get(key())
+    if recorded is None:
+        tell(f"SKIPPED: no instruction counts are recorded for {key()}")
+        return True
+    try:
+        counted = count()
+    except NoValgrind as reason:
+        tell(f"SKIPPED: {reason}; instruction counts are not checked")
+        return True
+    differences = compare(recorded, counted)
+    for difference in differences:
+        tell(str(difference))
+    return all(difference.close for difference in differences)
+
+
+def record(tell: Callable[[str], None], file: Path = RECORD) -> None:
+    """Count, and write the figures down for this Python and architecture. Raises NoValgrind."""
+    counted = count()
+    for difference in compare(_load(file).get(key(), {}), counted):
+        tell(str(difference))
+    everything = {**_load(file), key(): counted}
+    file.write_bytes(orjson.dumps(everything, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
+
+
+def _load(file: Path) -> dict[str, Counts]:
+    if not file.exists():
+        return {}
+    figures: dict[str, Counts] = orjson.loads(file.read_bytes())
+    return figures
