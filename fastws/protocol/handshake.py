@@ -90,7 +90,8 @@ def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> b
     if origin in origins or "*" in origins:
         return True
     # Section 10.2. The scheme is not compared: TLS may end at a proxy that we know nothing of.
-    of_page = _ORIGIN.fullmatch(origin.lower())
+    # Beyond ASCII lower-casing can make an ASCII letter of another one.
+    of_page = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
     of_request = _HOST.fullmatch((host or "").lower())
     if of_page is None or of_request is None or of_page[2] != of_request[1]:
         return False

@@ -145,8 +145,8 @@ class Request:
         cookies: dict[str, str] = {}
         for pair in "; ".join(self.headers.get_list("cookie")).split(";"):
             name, equals, value = pair.partition("=")
-            if equals:
-                cookies.setdefault(name.strip(" \t"), value.strip(" \t").strip('"'))
+            if equals and (name := name.strip(" \t")):
+                cookies.setdefault(name, value.strip(" \t").strip('"'))
         return cookies
 
     def json(self) -> Any:
