@@ -56,8 +56,8 @@ def imports(node: ast.AST, *, within_functions: bool = True) -> set[str]:
             continue
         elif is_for_type_checkers(child):
             assert isinstance(child, ast.If)
-            for other in child.orelse:
-                found |= imports(other, within_functions=within_functions)
+            otherwise = ast.Module(body=child.orelse, type_ignores=[])
+            found |= imports(otherwise, within_functions=within_functions)
         else:
             found |= imports(child, within_functions=within_functions)
     return found
