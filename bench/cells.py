@@ -38,7 +38,8 @@ def _connect(clients: int) -> Cell:
 def _idle(name: str, clients: int, kind: str, *also: str) -> Cell:
     title = f"{clients:,} open {kind} connections that have spoken once"
     needs = frozenset({"echo", "idle", *also})
-    return Cell(name, title, "idle", needs, (RSS,), ("--clients", str(clients)), seconds=1.0)
+    options = ("--clients", str(clients), "--speak-once")
+    return Cell(name, title, "idle", needs, (RSS,), options, seconds=1.0)
 
 
 def _import() -> Cell:

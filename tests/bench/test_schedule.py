@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from bench.cells import CELLS, QUICK_CELLS
-from bench.driver import LoadDriver
 from bench.launch import Running, StartError, running
 from bench.machine import Cores, describe, idle_check
 from bench.model import Cell, load
@@ -217,16 +216,3 @@ def test_running_waits_for_the_port_and_gives_up_on_who_never_listens(
         running(server("a", "import time; time.sleep(60)"), None),
     ):
         raise AssertionError("not reached")
-
-
-FAKE = """
-import json, sys
-args = sys.argv[1:]
-with open(args[args.index("--json") + 1], "w") as file:
-    json.dump({"args": args}, file)
-"""
-
-
-@pytest.fixture
-def driver() -> LoadDriver:
-    return LoadDriver(None, (sys.executable, "-c", FAKE))
