@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError, Refused
@@ -435,3 +437,36 @@ def test_we_understand_ourselves(compression: Compression | None, subprotocols: 
     )
     assert chosen == ("b" if subprotocols else None)
     assert (params is None) == (compression is None)
+
+
+FIELD_VALUES = st.binary(max_size=40).map(
+    lambda value: bytes(octet for octet in value if octet >= 32 and octet != 127)
+)
+NAMES = st.sampled_from(
+    [b"Connection", b"Cookie", b"Origin", b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Protocol", b"X-Other"]
+)
+
+
+@given(st.lists(st.tuples(NAMES, FIELD_VALUES), max_size=8))
+def test_whatever_stands_in_the_fields_there_is_an_answer(fields: list[tuple[bytes, bytes]]) -> None:
+    """W11: a field that crashes the handshake is a way to stop a server."""
+    http = ServerHTTP(Limits())
+    http.receive(
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: "
+        + KEY
+        + b"\r\nSec-WebSocket-Version: 13\r\n"
+        + b"".join(b"%b: %b\r\n" % field for field in fields)
+        + b"\r\n"
+    )
+    request = http.next_event()
+    assert isinstance(request, Request)
+    refusal = check_upgrade(request)
+    if refusal is None:
+        agreed = negotiate_deflate(request, Compression())
+        chosen = choose_subprotocol(request, ["a", "b"])
+        assert accept_head(request, subprotocol=chosen, extensions=agreed and agreed[1]).endswith(b"\r\n\r\n")
+        assert isinstance(request.cookies, dict)
+    else:
+        assert refusal.status in (400, 403)
+        assert b"Connection: close" in http.respond(refusal)
