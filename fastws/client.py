@@ -15,7 +15,7 @@ from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Timeouts
 from fastws.connection import Connection
 from fastws.context import LoopContext, context_of
 from fastws.errors import HandshakeError, InvalidURL, Refused
-from fastws.handlers import Handler, as_handler
+from fastws.handlers import Callbacks, Handler
 from fastws.protocol import handshake
 from fastws.protocol.machine import Machine
 from fastws.protocol.messages import Response
@@ -92,12 +92,12 @@ class ClientPhase:
         self._key = handshake.new_key()
         self.opened = opened
         request = connecting.request_head(self._key)
-        connection.outbox.push(request, force=True)
+        connection.outbox.push(request, True)
         connection.outbox.flush()
 
     def received(self, data: bytes | memoryview) -> None:
         try:
-            for response in self._connection.machine.receive(data):
+            for response in self._connection.machine.receive(data, len(data)):
                 self._answered(response)
         except HandshakeError as exc:
             self._fail(exc)
@@ -116,7 +116,7 @@ class ClientPhase:
             deflate=connection.context.deflate_pool(connecting.compression),
         )
         ws = connection.open(
-            connecting.handler, connecting.limits, connecting.timeouts, None, response, subprotocol
+            connecting.callbacks, connecting.limits, connecting.timeouts, None, response, subprotocol
         )
         if not self.opened.done():
             self.opened.set_result(ws)
@@ -129,7 +129,7 @@ class ClientPhase:
     def eof_received(self) -> bool:
         try:
             self._connection.machine.http.receive_eof()
-            for response in self._connection.machine.receive(b""):
+            for response in self._connection.machine.receive(b"", 0):
                 self._answered(response)
         except HandshakeError as exc:
             self._fail(exc)
@@ -183,7 +183,7 @@ class connect:
         unix: str | os.PathLike[str] | None = None,
     ) -> None:
         self.address = parse_url(url)
-        self.handler: Handler = _Inboxed() if handler is None else as_handler(handler)
+        self.callbacks = Callbacks(_Inboxed() if handler is None else handler)
         self.subprotocols = tuple(subprotocols)
         self._headers = Response(
             headers=list(headers.items() if isinstance(headers, Mapping) else headers)

@@ -13,7 +13,8 @@ cdef class Connection:
     cdef public object timeouts
     cdef public object transport
     cdef public object phase
-    cdef public object handler
+    cdef public object callbacks
+    cdef public object on_message
     cdef public WebSocket ws
     cdef public object peer
     cdef public Outbox outbox
@@ -37,7 +38,7 @@ cdef class Connection:
     cdef double _ping_sent
     cdef long long _stall_mark
 
-    cpdef _received(self, object data)
+    cpdef _received(self, object data, Py_ssize_t size)
     @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t)
     cpdef deliver(self, list events)
     cpdef bint _congested(self)

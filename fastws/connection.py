@@ -15,6 +15,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
+from fastws.context import BUFFER_SIZE
 from fastws.flusher import direct_descriptor
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
@@ -25,7 +26,7 @@ from fastws.websocket import WebSocket
 
 if TYPE_CHECKING:
     from fastws.context import LoopContext
-    from fastws.handlers import Handler
+    from fastws.handlers import Callbacks
     from fastws.hub import Entry
     from fastws.protocol.messages import Request, Response
 
@@ -99,10 +100,11 @@ class Connection:
         "_pong_by",
         "_stall_at",
         "_stall_mark",
+        "callbacks",
         "context",
         "evicted",
-        "handler",
         "machine",
+        "on_message",
         "opened_at",
         "outbox",
         "owner",
@@ -126,7 +128,8 @@ class Connection:
         self.owner = owner
         self.timeouts = timeouts
         self.phase: Any = None
-        self.handler: Any = None
+        self.callbacks: Any = None
+        self.on_message: Any = None
         self.ws: Any = None
         self.peer: Any = None
         self.receive_queue = 0
@@ -176,21 +179,21 @@ class Connection:
 
     def buffer_updated(self, nbytes: int) -> None:
         buffer = self.context.buffer
-        self._received(buffer[:nbytes])
-        if nbytes == len(buffer) and self.machine.state is OPEN:
+        self._received(buffer, nbytes)
+        if nbytes == BUFFER_SIZE and self.machine.state is OPEN:
             # A flood: libuv would read on, up to 32 times, before it looks at another socket.
             self._yield_turn()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from a host that calls by hand instead of through :meth:`get_buffer`."""
-        self._received(data)
+        self._received(data, len(data))
 
-    def _received(self, data: bytes | memoryview) -> None:
+    def _received(self, data: bytes | memoryview, size: int) -> None:
         if self.phase is not None:
-            self.phase.received(data)
+            self.phase.received(data[:size])
             return
-        self.received_bytes += len(data)
-        events = self.machine.receive(data)
+        self.received_bytes += size
+        events = self.machine.receive(data, size)
         if self._held is not None:
             self._held.extend(events)
         elif events:
@@ -237,7 +240,7 @@ class Connection:
 
     def open(
         self,
-        handler: Handler,
+        callbacks: Callbacks,
         limits: Limits,
         timeouts: Timeouts,
         request: Request | None,
@@ -246,7 +249,8 @@ class Connection:
     ) -> WebSocket:
         """The handshake is done: make the WebSocket, call ``on_open``, deliver early frames."""
         self.phase = None
-        self.handler = handler
+        self.callbacks = callbacks
+        self.on_message = callbacks.on_message
         self.timeouts = timeouts
         self.receive_queue = limits.receive_queue
         outbox = self.outbox
@@ -268,8 +272,8 @@ class Connection:
         ws = self.ws = WebSocket(self, outbox, request, response, subprotocol)
         corked, outbox.corked = outbox.corked, True
         try:
-            self._call(handler.on_open, ws)
-            events = self.machine.receive(b"")
+            self._call(callbacks.on_open, ws)
+            events = self.machine.receive(b"", 0)
             if events:
                 self.deliver(events)
         finally:
@@ -283,7 +287,7 @@ class Connection:
         outbox = self.outbox
         ws = self.ws
         machine = self.machine
-        on_message = self.handler.on_message
+        on_message = self.on_message
         corked, outbox.corked = outbox.corked, True
         for index, event in enumerate(events):
             if self._holds or (outbox.refused and self._congested()) or index == TURN_EVENTS:
@@ -471,7 +475,7 @@ class Connection:
         machine = self.machine
         self.owner.websocket_closed(self)
         try:
-            self.handler.on_close(self.ws, machine.close_code, machine.close_reason)
+            self.callbacks.on_close(self.ws, machine.close_code, machine.close_reason)
         except Exception:
             log.exception("on_close of %r failed", self.ws)
 
@@ -509,7 +513,7 @@ class Connection:
         if self.machine.state is OPEN:
             self.ws.drained()
             if not self.outbox.refused:
-                self._call(self.handler.on_writable, self.ws)
+                self._call(self.callbacks.on_writable, self.ws)
         else:
             self._end_if_drained()
 

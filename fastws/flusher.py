@@ -79,7 +79,7 @@ class Flusher:
         if waiting:
             self._waiting = []
             for outbox in waiting:
-                outbox.flush()
+                outbox.flush_later()
 
     def _settle_shared(self, dirty: list[Topic]) -> None:
         """Give every outbox that listens to several of these topics its own, ordered join."""
@@ -140,8 +140,8 @@ def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
 
 
 def write(outbox: Outbox, data: bytes) -> None:
-    """Write to one outbox that holds nothing: straight to the socket where that is allowed."""
-    if not outbox.may_write_directly():
+    """Write to one outbox: straight to the socket where that is allowed and nothing is held."""
+    if outbox.fd < 0 or outbox.refused:
         outbox.transport_write(data)
         return
     assert send_one is not None  # fd is -1 without it

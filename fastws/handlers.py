@@ -11,7 +11,7 @@ from typing import Any
 from fastws.errors import ConnectionClosed
 from fastws.websocket import WebSocket
 
-__all__ = ["CoroutineHandler", "Handler", "as_handler"]
+__all__ = ["Callbacks", "CoroutineHandler", "Handler", "as_handler"]
 
 log = logging.getLogger("fastws.error")
 
@@ -77,6 +77,22 @@ class CoroutineHandler(Handler):
             ws.begin_close(1011, "internal error")
             return
         ws.begin_close(1000, "")
+
+
+class Callbacks:
+    """The four callbacks of a handler, bound once for all connections of its route.
+
+    Raises ``TypeError`` as :func:`as_handler` does.
+    """
+
+    __slots__ = ("on_close", "on_message", "on_open", "on_writable")
+
+    def __init__(self, given: Any) -> None:
+        handler = as_handler(given)
+        self.on_open = handler.on_open
+        self.on_message = handler.on_message
+        self.on_close = handler.on_close
+        self.on_writable = handler.on_writable
 
 
 def as_handler(given: Any) -> Handler:

@@ -8,7 +8,8 @@ cdef class Outbox:
     cdef object __weakref__
     cdef object _owner
     cdef object _transport
-    cdef list _pending
+    cdef bytes _first
+    cdef list _more
     cdef object _queue
     cdef dict _urgent
     cdef public Flusher flusher
@@ -28,6 +29,7 @@ cdef class Outbox:
     cdef public long long sent_bytes
     cdef public long long dropped
 
+    cpdef push(self, bytes frame, bint force=*)
     cpdef push_urgent(self, int opcode, bytes frame)
     cpdef _append(self, bytes frame)
     cpdef bint is_idle(self)
@@ -37,8 +39,8 @@ cdef class Outbox:
     cpdef bint is_full(self, Py_ssize_t size)
     cpdef _offer_slow(self, Topic topic, Entry entry)
     cpdef _enqueue(self, object item, Py_ssize_t size)
-    @cython.locals(pending=list)
+    @cython.locals(first=bytes)
     cpdef flush(self)
+    cpdef flush_later(self)
     cpdef wrote(self, bytes data, Py_ssize_t taken)
     cpdef transport_write(self, bytes data)
-    cpdef bint may_write_directly(self)

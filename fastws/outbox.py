@@ -4,7 +4,7 @@
 Three places, in the order in which they leave:
 
 - ``_urgent``: PING and PONG that wait for a socket which refused bytes, the newest of each;
-- ``_pending``: what this turn has said so far, to leave in one write;
+- ``_first`` and ``_more``: what this turn has said so far, to leave in one write;
 - ``_queue``: messages that wait because the socket has refused bytes. Only this has limits.
 
 *Refused* is the one meaning of slow: ``pause_writing`` with a high-water mark of 0 says that the
@@ -65,8 +65,9 @@ class Outbox:
 
     __slots__ = (
         "__weakref__",
+        "_first",
+        "_more",
         "_owner",
-        "_pending",
         "_queue",
         "_transport",
         "_urgent",
@@ -102,7 +103,8 @@ class Outbox:
         self.refused = False
         #: A fragmented message is under way: other messages wait in the queue until it is complete.
         self.fragmenting = False
-        self._pending: list[bytes] | None = None
+        self._first: bytes | None = None
+        self._more: list[bytes] | None = None
         self._queue: deque[bytes | Entry] | None = None
         self._urgent: dict[int, bytes] | None = None
         self.queue_bytes = 0
@@ -117,7 +119,7 @@ class Outbox:
 
     # -- what the application says --------------------------------------------------------------
 
-    def push(self, frame: bytes, *, force: bool = False) -> SendStatus:
+    def push(self, frame: bytes, force: bool = False) -> SendStatus:
         """Take one frame of the application; ``force`` takes it over the limits too."""
         if self.topics is not None and self.flusher.dirty:
             self.settle(self.flusher)
@@ -176,12 +178,14 @@ class Outbox:
             self._append(frame)
 
     def _append(self, frame: bytes) -> None:
-        if self._pending is None:
-            self._pending = [frame]
+        if self._first is None:
+            self._first = frame
             if not self.corked:
                 self.flusher.schedule(self)
+        elif self._more is None:
+            self._more = [self._first, frame]
         else:
-            self._pending.append(frame)
+            self._more.append(frame)
 
     # -- what topics say ------------------------------------------------------------------------
 
@@ -192,7 +196,7 @@ class Outbox:
         accepted connection may get, and tells us of it only in a later turn.
         """
         return (
-            self._pending is None
+            self._first is None
             and not self.refused
             and not self.fragmenting
             and self.is_open
@@ -291,7 +295,11 @@ class Outbox:
     @property
     def buffered_amount(self) -> int:
         """Bytes accepted that the socket has not taken yet."""
-        pending = sum(map(len, self._pending)) if self._pending else 0
+        pending = 0
+        if self._more is not None:
+            pending = sum(map(len, self._more))
+        elif self._first is not None:
+            pending = len(self._first)
         held: int = self._transport.get_write_buffer_size() if self.refused else 0
         return pending + self.queue_bytes + held
 
@@ -302,13 +310,15 @@ class Outbox:
 
     def flush(self) -> None:
         """Write what this turn has said, in one write."""
-        pending = self._pending
-        if pending is None:
+        first = self._first
+        if first is None:
             return
-        self._pending = None
-        data = pending[0] if len(pending) == 1 else b"".join(pending)
-        self.sent_bytes += len(data)
-        write(self, data)
+        self._first = None
+        if self._more is not None:
+            first = b"".join(self._more)
+            self._more = None
+        self.sent_bytes += len(first)
+        write(self, first)
 
     def wrote(self, data: bytes, taken: int) -> None:
         """Continue after a direct write that took less than everything (negative: an errno)."""
@@ -323,9 +333,12 @@ class Outbox:
     def transport_write(self, data: bytes) -> None:
         self._transport.write(data)
 
-    def may_write_directly(self) -> bool:
-        """True when bytes may go to ``fd`` past the transport: it holds none and is not closing."""
-        return self.fd >= 0 and not self.refused and not self._transport.is_closing()
+    def flush_later(self) -> None:
+        """Flush at the end of a turn: meanwhile the transport may have begun to close (``is_idle``)."""
+        if self._transport.is_closing():
+            self._first = self._more = None
+        else:
+            self.flush()
 
     def pause(self) -> None:
         """The socket has refused bytes."""
@@ -393,7 +406,8 @@ class Outbox:
         """Forget everything: the connection is lost."""
         self.is_open = False
         self.fd = -1
-        self._pending = None
+        self._first = None
+        self._more = None
         self._queue = None
         self._urgent = None
         self.queue_bytes = 0

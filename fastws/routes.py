@@ -82,7 +82,7 @@ class Route:
 class Endpoint:
     """A route with all its settings decided; shared by its connections."""
 
-    handler: Any
+    callbacks: Any
     http: Page | None
     methods: tuple[str, ...]
     limits: Limits
@@ -99,7 +99,7 @@ class Endpoint:
 class Router:
     """Routes by exact path, then by pattern in the order given, then static folders, longest first."""
 
-    def __init__(self, routes: Iterable[Any], settings: Settings, as_handler: Callable[[Any], Any]) -> None:
+    def __init__(self, routes: Iterable[Any], settings: Settings, callbacks: Callable[[Any], Any]) -> None:
         self._exact: dict[str, Endpoint] = {}
         self._patterns: list[tuple[re.Pattern[str], Endpoint]] = []
         self._folders: list[tuple[str, Endpoint]] = []
@@ -107,7 +107,7 @@ class Router:
             if isinstance(route, Static):
                 self._folders.append((route.prefix, _folder(route, settings)))
             elif isinstance(route, Route):
-                self._add(route, _endpoint(route, settings, as_handler))
+                self._add(route, _endpoint(route, settings, callbacks))
             else:
                 raise TypeError(f"a route is a fastws.Route or a fastws.Static, not {route!r}")
         self._folders.sort(key=lambda folder: -len(folder[0]))
@@ -151,13 +151,13 @@ def _folder(static: Static, settings: Settings) -> Endpoint:
     return replace(_endpoint(route, settings, lambda given: given), static=static)
 
 
-def _endpoint(route: Route, settings: Settings, as_handler: Callable[[Any], Any]) -> Endpoint:
+def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any]) -> Endpoint:
     if route.http is not None and not callable(route.http):
         raise TypeError(f"http= of route {route.path!r} is not callable")
     if route.authorize is not None and len(inspect.signature(route.authorize).parameters) != 1:
         raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request")
     return Endpoint(
-        handler=None if route.handler is None else as_handler(route.handler),
+        callbacks=None if route.handler is None else callbacks(route.handler),
         http=route.http,
         methods=route.methods if route.http is not None else ("GET",),
         limits=changed(settings.limits, route.limits),

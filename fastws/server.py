@@ -16,7 +16,7 @@ from fastws import logs
 from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Timeouts
 from fastws.connection import Connection
 from fastws.context import context_of
-from fastws.handlers import as_handler
+from fastws.handlers import Callbacks, as_handler
 from fastws.protocol.machine import Machine
 from fastws.protocol.messages import Response
 from fastws.proxies import TrustedProxies
@@ -68,7 +68,7 @@ class Server:
         self.connections: set[Connection] = set()
         self.is_closing = False
         self.trusted = TrustedProxies(settings.trusted_proxies)
-        self.router = Router(as_routes(app), settings, as_handler)
+        self.router = Router(as_routes(app), settings, Callbacks)
         self._listeners: list[asyncio.Server] = []
         self._empty: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()

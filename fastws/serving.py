@@ -78,7 +78,7 @@ class ServerPhase:
 
     def received(self, data: bytes | memoryview) -> None:
         machine = self._connection.machine
-        self._take(machine.receive(data))
+        self._take(machine.receive(data, len(data)))
         if self._connection.phase is not self:
             return
         if machine.state is DECIDING and machine.early_bytes > EARLY_BYTES:
@@ -93,7 +93,7 @@ class ServerPhase:
         if self._connection.machine.state is not HTTP:
             return False
         self._connection.machine.http.receive_eof()
-        self._take(self._connection.machine.receive(b""))
+        self._take(self._connection.machine.receive(b"", 0))
         waits = self._request is not None or self._stream is not None
         return waits and self._connection.transport.can_write_eof()
 
@@ -145,7 +145,7 @@ class ServerPhase:
                 self._hold_input()
                 connection.context.call_soon(self._next_turn)
                 break
-            events = connection.machine.receive(b"")
+            events = connection.machine.receive(b"", 0)
         connection.outbox.corked = corked
         if not corked:
             connection.outbox.flush()
@@ -166,7 +166,7 @@ class ServerPhase:
             return
         connection.release_input()
         if connection.machine.state is HTTP:
-            self._take(connection.machine.receive(b""))
+            self._take(connection.machine.receive(b"", 0))
 
     def _hold_input(self) -> None:
         self._connection.hold_input()
@@ -211,7 +211,7 @@ class ServerPhase:
         self._deadline(BODY_SECONDS)
         owed = connection.machine.http.take_output()
         if owed:
-            connection.outbox.push(owed, force=True)
+            connection.outbox.push(owed, True)
 
     def _check_plain(self, request: Request, endpoint: Endpoint | None) -> Response | None:
         """Return why a plain request is not served; None means that it is."""
@@ -278,7 +278,7 @@ class ServerPhase:
             self._start_stream(response)
             return
         self._written = len(response.body)
-        connection.outbox.push(connection.machine.http.respond(response), force=True)
+        connection.outbox.push(connection.machine.http.respond(response), True)
         self._response_done()
 
     def _start_stream(self, response: Response) -> None:
@@ -286,7 +286,7 @@ class ServerPhase:
         assert response.stream is not None
         self._written = response.stream.length
         self._stream = response.stream
-        connection.outbox.push(connection.machine.http.start_response(response), force=True)
+        connection.outbox.push(connection.machine.http.start_response(response), True)
         self._hold_input()
         if self._request is not None and self._request.method == "HEAD":
             self._end_stream()
@@ -309,7 +309,7 @@ class ServerPhase:
             connection.outbox.flush()
             self._continue()
             return
-        connection.outbox.push(connection.machine.http.send_body(chunk), force=True)
+        connection.outbox.push(connection.machine.http.send_body(chunk), True)
         connection.outbox.flush()
         if not connection.outbox.refused:
             connection.context.call_soon(self._pump)
@@ -356,7 +356,7 @@ class ServerPhase:
         connection = self._connection
         self._status = response.status
         self._written = len(response.body)
-        connection.outbox.push(connection.machine.refuse(response), force=True)
+        connection.outbox.push(connection.machine.refuse(response), True)
         self._log_response()
         self._request = None
         self._end()
@@ -390,7 +390,7 @@ class ServerPhase:
     # -- from a request to a WebSocket ----------------------------------------------------------
 
     def _upgrade(self, request: Request, endpoint: Endpoint | None) -> None:
-        if endpoint is None or (endpoint.handler is None and request.method in endpoint.methods):
+        if endpoint is None or (endpoint.callbacks is None and request.method in endpoint.methods):
             self._refuse(error_response(404))
             return
         if request.method not in endpoint.methods:
@@ -458,10 +458,10 @@ class ServerPhase:
         )
         self._server.counters.websockets_opened += 1
         corked, connection.outbox.corked = connection.outbox.corked, True
-        connection.outbox.push(head, force=True)
+        connection.outbox.push(head, True)
         request.compact()
         connection.release_input()
-        connection.open(endpoint.handler, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
+        connection.open(endpoint.callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
         connection.outbox.corked = corked
         if not corked:
             connection.outbox.flush()

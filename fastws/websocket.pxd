@@ -18,5 +18,3 @@ cdef class WebSocket:
     cdef public object request
     cdef public object response
     cdef public object subprotocol
-
-    cpdef bytes _encode(self, object message, object compress)

@@ -95,7 +95,9 @@ class WebSocket:
         outbox = self.outbox
         if not outbox.is_open:
             return CLOSED
-        return outbox.push(self._encode(message, compress))
+        if type(message) is not str and type(message) is not bytes:
+            message = _exact(message)
+        return outbox.push(self._connection.machine.encode(message, compress))
 
     async def send(
         self,
@@ -113,7 +115,11 @@ class WebSocket:
         if isinstance(message, AsyncIterable) or not isinstance(message, (str, bytes, bytearray, memoryview)):
             await self._send_fragments(message)
             return
-        if not self.outbox.is_open or self.outbox.push(self._encode(message, compress), force=True) is CLOSED:
+        if not self.outbox.is_open:
+            raise self.closed_error()
+        if type(message) is not str and type(message) is not bytes:
+            message = _exact(message)
+        if self.outbox.push(self._connection.machine.encode(message, compress), True) is CLOSED:
             raise self.closed_error()
         if self.outbox.refused:
             await self._writable()
@@ -121,13 +127,6 @@ class WebSocket:
     def send_json(self, value: Any) -> SendStatus:
         """``send_nowait`` of ``value`` as JSON text (orjson). Raises ``TypeError`` if it is not JSON."""
         return self.send_nowait(orjson.dumps(value).decode())
-
-    def _encode(self, message: Message, compress: bool | None) -> bytes:
-        if not isinstance(message, (str, bytes)):
-            if not isinstance(message, (bytearray, memoryview)):
-                raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-            message = bytes(message)
-        return self._connection.machine.encode(message, compress)
 
     async def _send_fragments(self, parts: Iterable[Message] | AsyncIterable[Message]) -> None:
         if self._fragments is None:
@@ -137,8 +136,7 @@ class WebSocket:
             opcode = 0
             try:
                 async for following in _each(parts):
-                    if not isinstance(following, (str, bytes, bytearray, memoryview)):
-                        raise TypeError(f"a fragment is str or bytes, not {type(following).__name__}")
+                    following = _exact(following)
                     if part is None:
                         opcode = TEXT if isinstance(following, str) else BINARY
                     else:
@@ -160,8 +158,7 @@ class WebSocket:
     def _push_fragment(self, opcode: int, part: Message, fin: bool) -> None:
         if not self.outbox.is_open:
             raise self.closed_error()
-        payload = part if isinstance(part, (str, bytes)) else bytes(part)
-        frame = self._connection.machine.encode_fragment(opcode, payload, fin)
+        frame = self._connection.machine.encode_fragment(opcode, _exact(part), fin)
         self.outbox.push_fragment(frame, first=opcode != CONTINUATION, fin=fin)
 
     async def _writable(self) -> None:
@@ -334,6 +331,15 @@ class WebSocket:
                 if not waiter.done():
                     waiter.set_exception(self.closed_error())
             self._pings = None
+
+
+def _exact(message: object) -> str | bytes:
+    """Return a message as ``str`` or ``bytes``. Raises ``TypeError`` for other types."""
+    if isinstance(message, str):
+        return str(message)
+    if isinstance(message, (bytes, bytearray, memoryview)):
+        return bytes(message)
+    raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
 
 
 async def _each(parts: Any) -> AsyncIterator[Any]:

@@ -14,11 +14,14 @@ log = logging.getLogger("fastws.error")
 
 
 class Echo(Handler):
-    """Sends each message back. What it received is logged at level DEBUG."""
+    """Sends each message back. What it received is logged where the level was DEBUG at the start."""
 
-    __slots__ = ()
+    __slots__ = ("_verbose",)
+
+    def __init__(self) -> None:
+        self._verbose = log.isEnabledFor(logging.DEBUG)
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
-        if log.isEnabledFor(logging.DEBUG):
+        if self._verbose:
             log.debug("recv: %s", logs.escape(message if isinstance(message, str) else repr(message)))
         ws.send_nowait(message)

@@ -522,23 +522,38 @@ take_all(Reader *self, PyObject *events, const uint8_t *at, const uint8_t *stop)
 /* ---- Reader ----------------------------------------------------------------------------------- */
 
 static PyObject *
-reader_receive(Reader *self, PyObject *data)
+reader_receive(Reader *self, PyObject *const *args, Py_ssize_t nargs)
 {
     Py_buffer view;
     PyObject *events;
     Status status;
+    Py_ssize_t size;
 
+    if (nargs < 1 || nargs > 2) {
+        PyErr_SetString(PyExc_TypeError, "receive() takes data and, optionally, its size");
+        return NULL;
+    }
     if (self->busy) {
         /* inflate() runs Python code and lets other threads in. */
         PyErr_SetString(PyExc_RuntimeError, "receive() is already running");
         return NULL;
     }
-    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
+    if (PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0)
         return NULL;
+    size = view.len;
+    if (nargs == 2) {
+        size = PyLong_AsSsize_t(args[1]);
+        if (size < 0 || size > view.len) {
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_ValueError, "the size is not one of the data");
+            PyBuffer_Release(&view);
+            return NULL;
+        }
+    }
     events = PyList_New(0);
     if (events != NULL && !self->ended) {
         self->busy = 1;
-        status = take_all(self, events, view.buf, (const uint8_t *)view.buf + view.len);
+        status = take_all(self, events, view.buf, (const uint8_t *)view.buf + size);
         self->busy = 0;
         if (status == ERROR) {
             end(self);
@@ -615,9 +630,9 @@ reader_dealloc(Reader *self)
 }
 
 static PyMethodDef reader_methods[] = {
-    {"receive", (PyCFunction)reader_receive, METH_O,
-     "receive($self, data, /)\n--\n\n"
-     "All events of these bytes. No reference to data is kept. After a Close or a Fail: nothing."},
+    {"receive", (PyCFunction)(void (*)(void))reader_receive, METH_FASTCALL,
+     "receive($self, data, size=None, /)\n--\n\n"
+     "All events of these bytes, or of the first size of them. No reference to data is kept. After a Close or a Fail: nothing."},
     {NULL},
 };
 

@@ -177,9 +177,11 @@ class Reader:
         decoder = self._connection._proto._frame_decoder
         return self._guard.in_message or decoder.header is not None or len(decoder.buffer) > 0
 
-    def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
+    def receive(self, data: bytes | bytearray | memoryview, size: int | None = None, /) -> list[Event]:
         if self._ended:
             return []
+        if size is not None:
+            data = memoryview(data)[:size]
         ended = True
         try:
             self._connection.receive_data(data)  # type: ignore[arg-type]  # it copies any buffer

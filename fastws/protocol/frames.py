@@ -74,8 +74,11 @@ MaskSource = Callable[[], bytes]
 class FrameReader(Protocol):
     """One direction of one connection: bytes in, events out."""
 
-    def receive(self, data: Buffer, /) -> list[Event]:
-        """All events of these bytes. No reference to ``data`` is kept. After a Close or a Fail: nothing."""
+    def receive(self, data: Buffer, size: int = ..., /) -> list[Event]:
+        """All events of these bytes, or of the first ``size`` of them.
+
+        No reference to ``data`` is kept. After a Close or a Fail: nothing.
+        """
 
     @property
     def pending(self) -> bool:

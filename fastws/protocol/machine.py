@@ -132,8 +132,10 @@ class Machine:
 
     # -- bytes in -------------------------------------------------------------------------------
 
-    def receive(self, data: bytes | memoryview) -> list[Event]:
-        """Take what one read gave and return all events of it, in order.
+    def receive(self, data: bytes | memoryview, size: int) -> list[Event]:
+        """Take the first ``size`` bytes of a read and return all events of them, in order.
+
+        ``data`` may be a buffer that is used again: nothing keeps a view of it.
 
         The caller hands each event that is neither ``str`` nor ``bytes`` to :meth:`answer` when its
         turn comes, so that what the application said to earlier events goes out before a close.
@@ -141,16 +143,17 @@ class Machine:
         state = self.state
         if state is OPEN or state is CLOSING:
             if self._early:
-                data, self._early = self._early + bytes(data), b""
-            events: list[Event] = self._reader.receive(data)
+                data, self._early = self._early + bytes(data[:size]), b""
+                size = len(data)
+            events: list[Event] = self._reader.receive(data, size)
             return events
         if state is HTTP:
-            self._http.receive(bytes(data))
+            self._http.receive(bytes(data[:size]))
             return self._requests()
         if state is DECIDING:
-            self._early += bytes(data)
+            self._early += data[:size]
         elif state is CONNECTING:
-            self._http.receive(bytes(data))
+            self._http.receive(bytes(data[:size]))
             response = self._http.next_event()
             return [] if response is None else [response]
         return []
