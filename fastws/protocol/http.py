@@ -256,6 +256,7 @@ class ServerHTTP:
         else:
             connection.send(h11.EndOfMessage())
         self._h11 = None
+        self._head_only = False
         if connection.our_state is h11.DONE:
             self._phase = _Phase.HEAD
         else:

@@ -62,6 +62,34 @@ def test_response_without_a_body(data: bytes, status: int, length: bytes) -> Non
     assert not must_close
 
 
+@pytest.mark.parametrize("bad", [b"GET\r\n\r\n", get(b"Host: y")])
+def test_refusal_behind_head_has_a_body(bad: bytes) -> None:
+    http = ServerHTTP(LIMITS)
+    http.receive(get().replace(b"GET", b"HEAD") + bad)
+    while (event := http.next_event()) != EndOfBody():
+        assert isinstance(event, Request)
+    assert http.respond(Response(200, b"abc")).endswith(b"\r\nContent-Length: 3\r\n\r\n")
+    refusal = http.next_event()
+    assert isinstance(refusal, Refusal)
+    assert http.respond(refusal.response, close=True).endswith(b"\r\n\r\n400 Bad Request\n")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HEAD / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+        b"HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n",
+    ],
+)
+def test_refusal_of_head_has_none(data: bytes) -> None:
+    http = ServerHTTP(LIMITS)
+    http.receive(data)
+    while not isinstance(event := http.next_event(), Refusal):
+        assert isinstance(event, Request)
+    assert http.respond(event.response, close=True).endswith(b"\r\nConnection: close\r\n\r\n")
+    assert http.must_close
+
+
 def test_response_of_unknown_status_has_no_phrase() -> None:
     assert answered(get(), Response(799))[0].startswith(b"HTTP/1.1 799 \r\n")
 
