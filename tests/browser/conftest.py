@@ -7,9 +7,10 @@ a failure, so that no CI passes without having looked.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,38 +63,63 @@ def browser(certificates: Path) -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture(params=["http", "https"])
-def start(
-    request: pytest.FixtureRequest, certificates: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., Site]]:
-    """Starts servers of one scheme, with more options if need be."""
-    tls = ["--ssl-certfile", certificates / "server.pem", "--ssl-keyfile", certificates / "server-key.pem"]
-    scheme = tls if request.param == "https" else []
-    with ExitStack() as servers:
+@pytest.fixture(scope="module", params=["http", "https"])
+def tls(request: pytest.FixtureRequest, certificates: Path) -> list[object]:
+    """The options that make a server speak the scheme of this round."""
+    if request.param == "http":
+        return []
+    return ["--ssl-certfile", certificates / "server.pem", "--ssl-keyfile", certificates / "server-key.pem"]
+
+
+@contextmanager
+def servers(tls: list[object], folders: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    children: list[Child] = []
+    with ExitStack() as stack:
 
         def start(*options: object, port: int = 0) -> Site:
-            folder = tmp_path_factory.mktemp("server")
-            child = servers.enter_context(running(folder, "serve", "--port", port, *scheme, *options))
-            return Site(child, child.address())
+            arguments = ["serve", "--port", port, *tls, *options]
+            children.append(stack.enter_context(running(folders.mktemp("server"), *arguments)))
+            return Site(children[-1], children[-1].address())
 
+        yield start
+        for child in children:
+            assert "Traceback" not in child.stderr(), child.stderr()
+
+
+@pytest.fixture(scope="module")
+def site(tls: list[object], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """One server of each scheme for all tests that leave it as it is."""
+    with servers(tls, tmp_path_factory) as start:
+        yield start()
+
+
+@pytest.fixture
+def start(tls: list[object], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
+    """Starts servers for one test, with more options if need be."""
+    with servers(tls, tmp_path_factory) as start:
         yield start
 
 
-@pytest.fixture
-def site(start: Callable[..., Site]) -> Site:
-    return start()
+@dataclass
+class Troubles:
+    """What the pages complained about, and a pattern of what a test provokes on purpose."""
+
+    seen: list[str] = field(default_factory=list)
+    provoked: str | None = None
+
+    def unexpected(self) -> list[str]:
+        return [what for what in self.seen if self.provoked is None or not re.search(self.provoked, what)]
 
 
 @pytest.fixture
-def troubles() -> Iterator[list[str]]:
-    """What a page complained about. A test that provokes something looks at it and clears the list."""
-    troubles: list[str] = []
+def troubles() -> Iterator[Troubles]:
+    troubles = Troubles()
     yield troubles
-    assert troubles == []
+    assert troubles.unexpected() == []
 
 
 @pytest.fixture
-def new_page(browser: Browser, start: object, troubles: list[str]) -> Iterator[Callable[..., Page]]:
+def new_page(browser: Browser, start: object, troubles: Troubles) -> Iterator[Callable[..., Page]]:
     """Opens tabs, each like a person's own window. They close before the servers (``start``) end."""
     with ExitStack() as contexts:
 
@@ -102,9 +128,11 @@ def new_page(browser: Browser, start: object, troubles: list[str]) -> Iterator[C
             contexts.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(MILLISECONDS)
-            page.on("pageerror", lambda error: troubles.append(str(error)))
-            page.on("console", lambda message: message.type == "error" and troubles.append(message.text))
-            page.on("response", lambda got: got.status >= 400 and troubles.append(f"{got.status} {got.url}"))
+            page.on("pageerror", lambda error: troubles.seen.append(str(error)))
+            page.on("console", lambda message: message.type == "error" and troubles.seen.append(message.text))
+            page.on(
+                "response", lambda got: got.status >= 400 and troubles.seen.append(f"{got.status} {got.url}")
+            )
             return page
 
         yield new_page

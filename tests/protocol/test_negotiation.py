@@ -118,12 +118,12 @@ def test_nothing_of_an_empty_file_can_be_asked_for() -> None:
     [" " * 16_000, "," * 16_000, ";" * 16_000, '"' * 15_999, 'W/"' * 5_000, "bytes=" + " " * 16_000 + "x"],
 )
 def test_hostile_values_take_no_time(value: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     preferred_codings([value], KNOWN)
     preferred_codings(["gzip;" + value], KNOWN)
     entity_tag_matches([value], '"abc"')
     requested_range(value, 100)
-    assert time.perf_counter() - started < 0.05
+    assert time.thread_time() - started < 0.05
 
 
 @pytest.mark.parametrize(
