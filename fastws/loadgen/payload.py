@@ -86,7 +86,8 @@ def filler(size: int, *, binary: bool, without: str | None = None) -> bytes:
     while len(text) < size:
         text += f'{{"id":{rng.randrange(10**6)},"user":"{rng.choice(WORDS)}","text":"'
         text += " ".join(rng.choices(WORDS, k=8)) + '"} '
-    text = text[:size]
+    # The last one is no white space: the chat trims it.
+    text = (text[: size - 1] + ".")[:size]
     return (text if without is None else text.replace(without, "_")).encode()
 
 
