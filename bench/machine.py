@@ -42,6 +42,7 @@ def choose_cores() -> Cores:
 
 def describe() -> dict[str, str]:
     """Machine, kernel, versions, engine: the heading of every report."""
+    engine, hot_path = _build()
     return {
         "cpu": _cpu(),
         "cores": str(psutil.cpu_count()),
@@ -50,7 +51,8 @@ def describe() -> dict[str, str]:
         "kernel": platform.release(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "fastws": _fastws(),
-        "engine": _engine(),
+        "engine": engine,
+        "hot path": hot_path,
         "uvloop": _version("uvloop"),
         "h11": _version("h11"),
         "wsproto": _version("wsproto"),
@@ -118,7 +120,12 @@ def _fastws() -> str:
     return f"{__version__} ({commit})"
 
 
-def _engine() -> str:
-    code = "from fastws.protocol.frames import ENGINE; print(ENGINE)"
+def _build() -> tuple[str, str]:
+    """The engine, and whether the hot path is compiled, as a server of this environment has them."""
+    imports = "from fastws import connection; from fastws.protocol import frames"
+    code = f"{imports}; print(frames.ENGINE, connection.__file__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
+    if done.returncode != 0:
+        return "unknown", "unknown"
+    engine, file = done.stdout.split(maxsplit=1)
+    return engine, "interpreted" if file.strip().endswith(".py") else "compiled"

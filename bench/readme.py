@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.markdown import table
 from bench.model import Run
 from bench.plots import overview_plot
-from bench.rivals import OURS
+from bench.rivals import OURS, VARIANTS
 from bench.summary import Entry, Table, heading, number, tables
 
 __all__ = ["BEGIN", "END", "PLOT", "readme_plot", "rewrite", "section"]
@@ -15,7 +15,6 @@ PLOT = "docs/bench.svg"
 #: What a reader of a README looks for; the rest is in the whole report.
 COLUMNS = ("echo-16", "echo-16x16", "echo-1m", "fanout-16", "room-100", "connect", "idle")
 PANELS = ("echo-16", "echo-16x16", "fanout-16", "room-100")
-LEFT_OUT = ("fastws-merge", "fastws-wsproto")
 
 
 def section(run: Run) -> str:
@@ -56,7 +55,7 @@ def _rows(columns: list[Table]) -> list[list[str]]:
     names = {entry.name: entry.title for column in columns for entry in column.entries if entry.spreads}
     rows = []
     for name, title in names.items():
-        if name in LEFT_OUT:
+        if name in VARIANTS:
             continue
         mark = "**" if name == OURS else ""
         cells = [_figure(column.entry(name), column.cell.metric.name) for column in columns]

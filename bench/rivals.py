@@ -19,6 +19,7 @@ __all__ = [
     "NotInstalled",
     "OURS",
     "QUICK_SERVERS",
+    "VARIANTS",
     "Server",
     "catalogue",
     "extra",
@@ -122,6 +123,7 @@ def catalogue() -> dict[str, Server]:
         Server("fastws-async", "fastws, async for", frozenset({"echo"}), lambda: asynchronous, _our_version),
         _ours("fastws-merge", "fastws, merge", frozenset({"broadcast"}), broadcast="/ws", merged_by="\n"),
         _ours("fastws-wsproto", "fastws on wsproto", _ALL, env={"FASTWS_ENGINE": "wsproto"}),
+        _ours("fastws-interpreted", "fastws, interpreted", _ALL, env={"FASTWS_COMPILED": "0"}),
         _script("picows", "picows", "picows", first_line="from picows import ws_create_server"),
         _script(
             "websockets", "websockets", "websockets", first_line="from websockets.asyncio.server import serve"
@@ -143,7 +145,8 @@ def catalogue() -> dict[str, Server]:
 
 
 #: Variants of ours that nobody asked about in particular are measured only when they are named.
-DEFAULT_SERVERS = tuple(name for name in catalogue() if name not in ("fastws-merge", "fastws-wsproto"))
+VARIANTS = ("fastws-merge", "fastws-wsproto", "fastws-interpreted")
+DEFAULT_SERVERS = tuple(name for name in catalogue() if name not in VARIANTS)
 QUICK_SERVERS = (OURS, "picows", "websockets", "aiohttp", "socketify")
 
 

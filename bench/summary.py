@@ -82,7 +82,7 @@ def heading(run: Run) -> list[str]:
     machine = run.machine
     return [
         f"Measured on {run.date} with fastws {machine['fastws']}, engine {machine['engine']}, "
-        f"{machine['python']}, uvloop {machine['uvloop']}.",
+        f"hot path {machine['hot path']}, {machine['python']}, uvloop {machine['uvloop']}.",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory']}; {machine['system']}, "
         f"kernel {machine['kernel']}; {machine['pinning']}.",
         f"{run.idle} {run.rounds} rounds; figures are medians, ± is half the distance of the quartiles, "

@@ -20,7 +20,7 @@ LIMITS = Limits()
 
 def opened() -> Machine:
     machine = Machine.server(LIMITS)
-    (request,) = machine.receive(HANDSHAKE)
+    (request,) = machine.receive(HANDSHAKE, len(HANDSHAKE))
     assert check_upgrade(request) is None
     assert machine.accept(request, LIMITS).startswith(b"HTTP/1.1 101 ")
     return machine
@@ -61,7 +61,7 @@ def test_machine_echo(benchmark: Any) -> None:
     machine, data = opened(), STREAMS["20 B"]
 
     def echo() -> list[bytes]:
-        return [machine.encode(message) for message in machine.receive(data)]
+        return [machine.encode(message) for message in machine.receive(data, len(data))]
 
     assert len(benchmark(echo)) == 1
 
@@ -71,7 +71,7 @@ def test_machine_ping(benchmark: Any) -> None:
     machine, data = opened(), encode(int(Opcode.PING), b"are you there", MASK)
 
     def answer() -> bytes | None:
-        (event,) = machine.receive(data)
+        (event,) = machine.receive(data, len(data))
         assert type(event) is Ping
         return machine.answer(event)
 

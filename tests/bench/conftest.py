@@ -17,6 +17,7 @@ MACHINE = {
     "python": "CPython 3.11.0",
     "fastws": "1.0 (abc)",
     "engine": "c",
+    "hot path": "compiled",
     "uvloop": "0.22",
     "h11": "0.16",
     "wsproto": "1.3",

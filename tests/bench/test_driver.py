@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -124,6 +125,9 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, Runnin
 
 
 @pytest.mark.live
+@pytest.mark.skipif(
+    find_spec("fastws.loadgen._loadgen") is None, reason="the generator's C module is not built"
+)
 @pytest.mark.parametrize("name", [name for name in CELLS if name != "import"])
 def test_every_cell_is_understood_by_the_real_generator(name: str, ours: dict[bool, Running]) -> None:
     cell, server = CELLS[name], ours[CELLS[name].tls]

@@ -40,7 +40,7 @@ def alive(server: Server) -> Iterator[Running]:
 
 
 def client(server: Running, path: str, **options: object) -> ClientConnection:
-    return connect(f"ws://127.0.0.1:{server.port}{path}", open_timeout=5, **options)  # type: ignore[arg-type]
+    return connect(f"ws://127.0.0.1:{server.port}{path}", open_timeout=20, **options)  # type: ignore[arg-type]
 
 
 def test_echo_returns_each_message_in_its_own_type(server: Server, alive: Running) -> None:
@@ -49,7 +49,7 @@ def test_echo_returns_each_message_in_its_own_type(server: Server, alive: Runnin
     with client(alive, "/wsecho", compression=None) as ws:
         for message in MESSAGES:
             ws.send(message)
-            assert ws.recv(timeout=5) == message
+            assert ws.recv(timeout=20) == message
 
 
 def test_echo_of_one_mebibyte(server: Server, alive: Running) -> None:
@@ -57,7 +57,7 @@ def test_echo_of_one_mebibyte(server: Server, alive: Running) -> None:
         pytest.skip("broadcasts only")
     with client(alive, "/wsecho", compression=None, max_size=None) as ws:
         ws.send(b"\x5a" * 2**20)
-        assert ws.recv(timeout=5) == b"\x5a" * 2**20
+        assert ws.recv(timeout=20) == b"\x5a" * 2**20
 
 
 def test_broadcast_reaches_all_and_the_sender(server: Server, alive: Running) -> None:
@@ -74,7 +74,7 @@ def test_broadcast_reaches_all_and_the_sender(server: Server, alive: Running) ->
 
 def hear(ws: ClientConnection, text: str) -> None:
     """Receive until a message is ``text``, or ends with it on a line of its own (a merge)."""
-    while str(ws.recv(timeout=5)).split("\n")[-1] != text:
+    while str(ws.recv(timeout=20)).split("\n")[-1] != text:
         pass
 
 
@@ -84,7 +84,7 @@ def test_deflate_is_negotiated_where_the_catalogue_says_so(server: Server, alive
     with client(alive, server.broadcast, compression="deflate") as ws:
         assert [extension.name for extension in ws.protocol.extensions] == ["permessage-deflate"]
         ws.send("x" * 2000)
-        assert ws.recv(timeout=5) == "x" * 2000
+        assert ws.recv(timeout=20) == "x" * 2000
 
 
 @pytest.mark.parametrize("name", [name for name in SERVERS if "tls" in SERVERS[name].can])
@@ -92,6 +92,6 @@ def test_tls(name: str, tmp_path: Path) -> None:
     files = make_certificate(tmp_path)
     with running(installed(name, "tls"), None, files) as server:
         context = ssl.create_default_context(cafile=files[0])
-        with connect(f"wss://127.0.0.1:{server.port}/wsecho", ssl=context, open_timeout=5) as ws:
+        with connect(f"wss://127.0.0.1:{server.port}/wsecho", ssl=context, open_timeout=20) as ws:
             ws.send("over TLS")
-            assert ws.recv(timeout=5) == "over TLS"
+            assert ws.recv(timeout=20) == "over TLS"
