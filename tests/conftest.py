@@ -1,0 +1,42 @@
+"""Loops for tests: one that is moved by hand, and any of three that run coroutines in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from tests.kit import ManualLoop, Network
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture
+def loop() -> Iterator[ManualLoop]:
+    """A loop whose turns and clock a test moves; an error in a callback fails the test."""
+    with ManualLoop() as loop:  # type: ignore[abstract]
+        yield loop
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    return pytest.importorskip("uvloop").new_event_loop()  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Runs a coroutine on a real loop, asyncio's or uvloop's, whose network is in memory."""
+    loop = asyncio.new_event_loop() if request.param == "asyncio" else _uvloop()
+    errors: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+    Network(loop).install()
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return loop.run_until_complete(asyncio.wait_for(coroutine, 20))
+
+    yield run
+    left = asyncio.all_tasks(loop)
+    loop.close()
+    assert not errors
+    assert not left

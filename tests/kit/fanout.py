@@ -1,0 +1,54 @@
+"""The kernel's part of direct writes: descriptors that lead to transports in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.kit.transport import MemoryTransport
+
+__all__ = ["Kernel"]
+
+
+class _Socket:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+
+class Kernel:
+    """Stands in for the C module that writes to sockets past their transports.
+
+    ``open`` gives a transport a descriptor; ``send_one`` and ``send_many`` have the contract of
+    ``fastws._fanout``. ``errors`` maps a descriptor to the errno of its next send.
+    """
+
+    def __init__(self) -> None:
+        self._transports: dict[int, MemoryTransport] = {}
+        self.errors: dict[int, int] = {}
+        #: How many sockets each call wrote to.
+        self.calls: list[int] = []
+
+    def open(self) -> _Socket:
+        """Return a socket for the ``socket=`` of a transport; ``attach`` says which one it was."""
+        return _Socket(100 + len(self._transports))
+
+    def attach(self, transport: MemoryTransport) -> MemoryTransport:
+        sock: Any = transport.get_extra_info("socket")
+        self._transports[sock.fileno()] = transport
+        return transport
+
+    def send_one(self, fd: int, data: bytes) -> int:
+        self.calls.append(1)
+        return self._send(fd, data)
+
+    def send_many(self, fds: list[int], data: bytes) -> list[tuple[int, int]] | None:
+        self.calls.append(len(fds))
+        taken = [(index, self._send(fd, data)) for index, fd in enumerate(fds)]
+        return [one for one in taken if one[1] != len(data)] or None
+
+    def _send(self, fd: int, data: bytes) -> int:
+        if fd in self.errors:
+            return -self.errors.pop(fd)
+        return self._transports[fd].send_directly(data)
