@@ -10,7 +10,7 @@ from math import ceil, floor, log10
 __all__ = ["Axis", "Line", "chart", "linear", "logarithmic"]
 
 WIDTH, HEIGHT = 720, 260
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 64, 32, 12, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,14 @@ class Line:
 
 
 def linear(title: str, low: float, high: float, label: Callable[[float], str]) -> Axis:
-    """From ``low`` to ``high`` and a little more, with about five round ticks."""
+    """Between round numbers around ``low`` and ``high``, with about five ticks."""
     span = max(high - low, 1e-9)
     step = 10.0 ** floor(log10(span / 5))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
-    top = low + ceil(span / step - 1e-9) * step
-    ticks = [low + i * step for i in range(round((top - low) / step) + 1)]
-    return Axis(title, lambda value: (value - low) / (top - low), [(tick, label(tick)) for tick in ticks])
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    ticks = [number * step for number in range(first, max(last, first + 1) + 1)]
+    bottom, top = ticks[0], ticks[-1]
+    return Axis(title, lambda value: (value - bottom) / (top - bottom), [(tick, label(tick)) for tick in ticks])
 
 
 def logarithmic(title: str, low: float, high: float, label: Callable[[float], str]) -> Axis:

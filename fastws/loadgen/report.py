@@ -20,6 +20,15 @@ __all__ = ["climb_table", "live", "print_climb", "print_result", "rows", "title"
 
 BAR_WIDTH = 20
 
+#: What the time of a scenario is the time of.
+LATENCIES = {
+    Scenario.ECHO: "latency",
+    Scenario.FANOUT: "latency",
+    Scenario.ROOM: "all heard after",
+    Scenario.CONNECT: "handshake",
+    Scenario.IDLE: "handshake",
+}
+
 
 def title(plan: Plan) -> str:
     """What was asked, in one line."""
@@ -41,15 +50,15 @@ def title(plan: Plan) -> str:
 
 def rows(result: Result) -> Iterator[tuple[str, str]]:
     """(label, figure) of everything there is to tell."""
-    yield "throughput", f"{result.rate:,.0f} {result.unit}"
+    held = result.plan.scenario is Scenario.IDLE
+    yield ("held" if held else "throughput"), f"{result.rate:,.0f} {result.unit}"
     if result.rounds_rate is not None:
         yield "rounds", f"{result.rounds_rate:,.1f} /s"
     elif result.plan.scenario is Scenario.FANOUT:
         yield "published", f"{result.sent_rate:,.0f} messages/s"
     if result.latency is not None:
-        of = {Scenario.ROOM: "until a client has heard all", Scenario.FANOUT: "of a delivery"}
         shown = "  ".join(f"{name} {milliseconds(value)}" for name, value in result.latency.items())
-        yield f"latency {of.get(result.plan.scenario, '')}".strip(), shown
+        yield LATENCIES[result.plan.scenario], shown
     if result.reach is not None:
         yield "reach", f"{percent(result.reach)} ({result.received:,} of {result.expected:,})"
     for error in result.errors:
@@ -120,6 +129,9 @@ def print_climb(climb: Climb, console: Console) -> None:
     for row in climb_table(climb.steps):
         table.add_row(*map(Text, row))
     console.print(table)
+    last = climb.steps[-1].result
+    for remark in last.remarks if last is not None else ():
+        console.print(Text(f"note on the last step: {remark}", style="yellow"))
     console.print(Text(climb.verdict, style="bold"))
 
 

@@ -13,7 +13,7 @@ from fastws.loadgen.errors import ErrorCount, in_words
 from fastws.loadgen.histogram import HdrHistogram, Slots, load, summary
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
-from fastws.loadgen.verdict import Load, saturation
+from fastws.loadgen.verdict import Load, crowding, saturation
 
 __all__ = ["Moment", "Result", "ShareReport", "ServerUsage", "UNITS", "build"]
 
@@ -216,8 +216,8 @@ def remarks(result: Result, totals: Counter[str]) -> list[str]:
     plan, said = result.plan, []
     if result.interrupted:
         said.append("interrupted: the figures are of the part that was measured")
-    if result.saturated:
-        said.append(result.saturated)
+    crowded = crowding(result.loads)
+    said += [sentence for sentence in (result.saturated or crowded,) if sentence]
     if result.failed and plan.scenario is not Scenario.CONNECT:
         said.append(f"{result.failed:,} of {plan.clients:,} clients could not open")
     if result.failed and plan.scenario is Scenario.CONNECT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["SATURATED", "Load", "saturation"]
+__all__ = ["SATURATED", "Load", "crowding", "saturation"]
 
 #: Above this share of its core a generator is the bottleneck.
 SATURATED = 0.95
@@ -49,3 +49,11 @@ def saturation(loads: Sequence[Load]) -> str | None:
         f"generator saturated: it used {busiest.cpu_share:.0%} of its core, so these figures are a limit of "
         "the generator and the server may do better; try --processes 2 on a machine with a core for each"
     )
+
+
+def crowding(loads: Sequence[Load]) -> str | None:
+    """A sentence where others took so much of a generator's core that the latencies show it, else None."""
+    waited = max((load.waited_share for load in loads), default=0.0)
+    if waited < CROWDED:
+        return None
+    return f"the generator waited for its core for {waited:.0%} of the time: the latencies contain that"
