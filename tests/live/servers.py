@@ -1,0 +1,140 @@
+"""Servers in processes of their own, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from tests.cli.helpers import Child, fastws, running
+from tests.live.process import eventually
+
+__all__ = ["ENGINES", "LOOPS", "Servers", "Site", "make_certificates"]
+
+LOOPS = ("uvloop", "asyncio")
+ENGINES = ("c", "wsproto")
+
+
+@dataclass
+class Site:
+    """A running server; ``address`` is what its start line says to open."""
+
+    child: Child
+    address: str
+    certificates: Path | None
+
+    @property
+    def pid(self) -> int:
+        return self.child.process.pid
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def secure(self) -> bool:
+        return self.certificates is not None
+
+    def http(self, path: str) -> str:
+        return self.address + path
+
+    def ws(self, path: str) -> str:
+        return self.address.replace("http", "ws", 1) + path
+
+    def log(self) -> str:
+        """Both logs so far."""
+        return self.child.stdout() + self.child.stderr()
+
+    async def logged(self, text: str) -> bool:
+        """Whether a line with ``text`` comes within 5 seconds."""
+        return await eventually(lambda: text in self.log())
+
+    @cached_property
+    def tls(self) -> ssl.SSLContext | None:
+        """What a client needs to trust this server; None when it speaks plain TCP."""
+        return None if self.certificates is None else self.trust(self.certificates)
+
+    @staticmethod
+    def trust(certificates: Path) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=certificates / "ca.pem")
+
+
+def make_certificates(folder: Path) -> Path:
+    made = fastws("cert", "--directory", folder)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@contextmanager
+def without_coverage() -> Iterator[None]:
+    """Let a child run at its own speed: what is measured must not be the tracer."""
+    with mock.patch.dict(os.environ):
+        for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]:
+            del os.environ[name]
+        yield
+
+
+class Servers:
+    """Starts servers and keeps them: the same settings get the same server.
+
+    When they end, each must stop cleanly and must have logged no traceback.
+    """
+
+    def __init__(self, certificates: Path, folders: pytest.TempPathFactory) -> None:
+        self._certificates = certificates
+        self._folders = folders
+        self._kept: dict[object, Site] = {}
+        self._running = ExitStack()
+
+    def get(
+        self,
+        *options: str,
+        scheme: str = "ws",
+        loop: str = "auto",
+        engine: str | None = None,
+        app: str | None = None,
+        traced: bool = True,
+    ) -> Site:
+        """Return the server of these settings. ``traced=False``: never under coverage."""
+        key = (options, scheme, loop, engine, app, traced)
+        if key not in self._kept:
+            self._kept[key] = self._running.enter_context(
+                self.start(*options, scheme=scheme, loop=loop, engine=engine, app=app, traced=traced)
+            )
+        return self._kept[key]
+
+    @contextmanager
+    def start(
+        self,
+        *options: str,
+        scheme: str = "ws",
+        loop: str = "auto",
+        engine: str | None = None,
+        app: str | None = None,
+        traced: bool = True,
+    ) -> Iterator[Site]:
+        """Run a server of its own for as long as the block lasts."""
+        args = ["serve", "--port", "0", "--loop", loop, *([app] if app else []), *options]
+        certificates = self._certificates if scheme == "wss" else None
+        if certificates is not None:
+            args += ["--ssl-certfile", str(certificates / "server.pem")]
+            args += ["--ssl-keyfile", str(certificates / "server-key.pem")]
+        env = {} if engine is None else {"FASTWS_ENGINE": engine}
+        with ExitStack() as stack:
+            if not traced:
+                stack.enter_context(without_coverage())
+            child = stack.enter_context(running(self._folders.mktemp("server"), *args, **env))
+            yield Site(child, child.address(), certificates)
+            if child.process.poll() is None:
+                assert child.stop() == 0, child.stderr()
+            assert "Traceback" not in child.stderr(), child.stderr()
+
+    def close(self) -> None:
+        self._running.close()
