@@ -14,12 +14,14 @@ from pathlib import Path
 __all__ = ["Child", "Result", "environment", "fastws", "running"]
 
 ROOT = Path(__file__).parents[2]
+#: Which build is tested, in the children too.
+BUILD = ("FASTWS_COMPILED", "FASTWS_ENGINE")
 Result = subprocess.CompletedProcess[str]
 
 
 def environment(**extra: str) -> dict[str, str]:
     """The environment of a child: ours without the options that somebody may have set in it."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("FASTWS_") or k == "FASTWS_ENGINE"}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("FASTWS_") or k in BUILD}
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **extra}
 
