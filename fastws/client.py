@@ -97,7 +97,7 @@ class ClientPhase:
 
     def received(self, data: bytes | memoryview) -> None:
         try:
-            for response in self._connection.machine.receive(data, len(data)):
+            for response in self._connection.machine.receive(data):
                 self._answered(response)
         except HandshakeError as exc:
             self._fail(exc)
@@ -129,7 +129,7 @@ class ClientPhase:
     def eof_received(self) -> bool:
         try:
             self._connection.machine.http.receive_eof()
-            for response in self._connection.machine.receive(b"", 0):
+            for response in self._connection.machine.receive(b""):
                 self._answered(response)
         except HandshakeError as exc:
             self._fail(exc)

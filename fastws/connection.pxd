@@ -16,7 +16,7 @@ cdef class Connection:
     cdef public object callbacks
     cdef public object on_message
     cdef public WebSocket ws
-    cdef public object peer
+    cdef public object forwarded_for
     cdef public Outbox outbox
     cdef public Py_ssize_t receive_queue
     cdef public long long received_messages

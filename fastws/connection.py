@@ -103,12 +103,12 @@ class Connection:
         "callbacks",
         "context",
         "evicted",
+        "forwarded_for",
         "machine",
         "on_message",
         "opened_at",
         "outbox",
         "owner",
-        "peer",
         "phase",
         "receive_queue",
         "received_bytes",
@@ -131,7 +131,7 @@ class Connection:
         self.callbacks: Any = None
         self.on_message: Any = None
         self.ws: Any = None
-        self.peer: Any = None
+        self.forwarded_for: Any = None
         self.receive_queue = 0
         self.received_messages = 0
         self.received_bytes = 0
@@ -157,7 +157,6 @@ class Connection:
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.peer = transport.get_extra_info("peername")
         limits = self.owner.limits
         self.outbox = Outbox(
             self,
@@ -220,6 +219,9 @@ class Connection:
         if self._lost is not None and not self._lost.done():
             self._lost.set_result(None)
         self.owner.connection_lost(self)
+        # Let go of what refers back, so that reference counting frees all of it at once.
+        self.outbox.disown()
+        self.ws = None
 
     def pause_writing(self) -> None:
         """The socket has refused bytes."""
@@ -235,6 +237,11 @@ class Connection:
         """The socket has taken all that it refused."""
         self._stall_at = 0.0
         self.outbox.resume()
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address, as a trusted proxy says or as the transport knows."""
+        return self.forwarded_for or self.transport.get_extra_info("peername")
 
     # -- messages in ----------------------------------------------------------------------------
 
@@ -273,7 +280,7 @@ class Connection:
         corked, outbox.corked = outbox.corked, True
         try:
             self._call(callbacks.on_open, ws)
-            events = self.machine.receive(b"", 0)
+            events = self.machine.receive(b"")
             if events:
                 self.deliver(events)
         finally:
@@ -417,7 +424,7 @@ class Connection:
 
     def _await_end(self) -> None:
         """Give the peer ``timeouts.close`` seconds to do its part of the close."""
-        if self.timeouts.close is not None and not self._close_at:
+        if self.timeouts.close is not None and not self._close_at and self.machine.state is not CLOSED:
             self._close_at = self.context.wheel.time() + self.timeouts.close
             self.context.wheel.sooner(self, self._close_at)
 

@@ -92,7 +92,7 @@ class Outbox:
     def __init__(
         self, owner: Owner, transport: Any, flusher: Flusher, fd: int, max_messages: int, max_bytes: int
     ) -> None:
-        self._owner = owner
+        self._owner: Any = owner
         self._transport = transport
         self.flusher = flusher
         self.fd = fd
@@ -401,6 +401,10 @@ class Outbox:
         if self.variant >= 0:
             return topic.join(run, self.variant)
         return b"".join([self._owner.encode_entry(entry) for entry in topic.merged(run)])
+
+    def disown(self) -> None:
+        """The connection has ended and is told nothing more."""
+        self._owner = None
 
     def discard(self) -> None:
         """Forget everything: the connection is lost."""

@@ -65,7 +65,7 @@ class Server:
         self.settings = settings
         self.limits = settings.limits
         self.counters = Counters()
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
         self.is_closing = False
         self.trusted = TrustedProxies(settings.trusted_proxies)
         self.router = Router(as_routes(app), settings, Callbacks)
@@ -182,7 +182,7 @@ class Server:
 
     def connection_open(self, connection: Connection) -> None:
         self.counters.connections += 1
-        self.connections.add(connection)
+        self.connections[connection] = None
         connection.phase = ServerPhase(connection, self)
 
     def websocket_closed(self, connection: Connection) -> None:
@@ -209,7 +209,7 @@ class Server:
             logs.access.info("%s", line)
 
     def connection_lost(self, connection: Connection) -> None:
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         if not self.connections and self._empty is not None:
             if not self._empty.done():
                 self._empty.set_result(None)

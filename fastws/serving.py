@@ -78,7 +78,7 @@ class ServerPhase:
 
     def received(self, data: bytes | memoryview) -> None:
         machine = self._connection.machine
-        self._take(machine.receive(data, len(data)))
+        self._take(machine.receive(data))
         if self._connection.phase is not self:
             return
         if machine.state is DECIDING and machine.early_bytes > EARLY_BYTES:
@@ -93,7 +93,7 @@ class ServerPhase:
         if self._connection.machine.state is not HTTP:
             return False
         self._connection.machine.http.receive_eof()
-        self._take(self._connection.machine.receive(b"", 0))
+        self._take(self._connection.machine.receive(b""))
         waits = self._request is not None or self._stream is not None
         return waits and self._connection.transport.can_write_eof()
 
@@ -145,7 +145,7 @@ class ServerPhase:
                 self._hold_input()
                 connection.context.call_soon(self._next_turn)
                 break
-            events = connection.machine.receive(b"", 0)
+            events = connection.machine.receive(b"")
         connection.outbox.corked = corked
         if not corked:
             connection.outbox.flush()
@@ -166,7 +166,7 @@ class ServerPhase:
             return
         connection.release_input()
         if connection.machine.state is HTTP:
-            self._take(connection.machine.receive(b"", 0))
+            self._take(connection.machine.receive(b""))
 
     def _hold_input(self) -> None:
         self._connection.hold_input()
@@ -188,12 +188,12 @@ class ServerPhase:
         self._request = request
         self._started = connection.context.clock()
         settings = self._server.settings
-        request.peer = connection.peer
+        request.peer = connection.transport
         if connection.transport.get_extra_info("ssl_object") is not None:
             request.scheme += "s"
         if settings.trusted_proxies:
             forwarded(request, self._server.trusted)
-            connection.peer = request.peer
+            connection.forwarded_for = request.peer
         if self._server.is_full():
             self._refuse(error_response(503))
             return

@@ -39,6 +39,8 @@ class Parsed(ParamType):
             return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        except ImportError as error:
+            raise CannotStart(missing(error)) from None
 
 
 def parse_size(text: str) -> int:

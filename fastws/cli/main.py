@@ -25,6 +25,7 @@ class Lazy(NamedTuple):
 COMMANDS = {
     "serve": Lazy("fastws.cli.serve", "serve", "Run the built-in application, or a handler of your own."),
     "connect": Lazy("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
+    "bench": Lazy("fastws.cli.bench", "bench", "Measure what a WebSocket server can hold."),
     "cert": Lazy("fastws.cli.cert", "cert", "Make a local certificate authority and a server certificate."),
 }
 

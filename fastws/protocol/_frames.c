@@ -551,11 +551,12 @@ reader_receive(Reader *self, PyObject *const *args, Py_ssize_t nargs)
         }
     }
     events = PyList_New(0);
-    if (events != NULL && !self->ended) {
+    if (!self->ended) {
         self->busy = 1;
-        status = take_all(self, events, view.buf, (const uint8_t *)view.buf + size);
+        status = events == NULL ? ERROR : take_all(self, events, view.buf, (const uint8_t *)view.buf + size);
         self->busy = 0;
         if (status == ERROR) {
+            /* These bytes are lost, and with them the place in the stream. */
             end(self);
             Py_CLEAR(events);
         }
@@ -632,7 +633,8 @@ reader_dealloc(Reader *self)
 static PyMethodDef reader_methods[] = {
     {"receive", (PyCFunction)(void (*)(void))reader_receive, METH_FASTCALL,
      "receive($self, data, size=None, /)\n--\n\n"
-     "All events of these bytes, or of the first size of them. No reference to data is kept. After a Close or a Fail: nothing."},
+     "All events of these bytes, or of the first size of them. No reference to data is kept. "
+     "After a Close or a Fail: nothing."},
     {NULL},
 };
 

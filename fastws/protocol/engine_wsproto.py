@@ -178,10 +178,12 @@ class Reader:
         return self._guard.in_message or decoder.header is not None or len(decoder.buffer) > 0
 
     def receive(self, data: bytes | bytearray | memoryview, size: int | None = None, /) -> list[Event]:
+        if size is not None:
+            if not 0 <= size <= len(data):
+                raise ValueError("the size is not one of the data")
+            data = memoryview(data)[:size]
         if self._ended:
             return []
-        if size is not None:
-            data = memoryview(data)[:size]
         ended = True
         try:
             self._connection.receive_data(data)  # type: ignore[arg-type]  # it copies any buffer

@@ -15,5 +15,5 @@ cdef class Machine:
     cdef public str close_reason
     cdef public bint closed_by_peer
 
-    cpdef list receive(self, object data, Py_ssize_t size)
+    cpdef list receive(self, object data, Py_ssize_t size=*)
     cpdef bytes encode(self, object message, object compress=*)

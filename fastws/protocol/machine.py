@@ -132,14 +132,17 @@ class Machine:
 
     # -- bytes in -------------------------------------------------------------------------------
 
-    def receive(self, data: bytes | memoryview, size: int) -> list[Event]:
-        """Take the first ``size`` bytes of a read and return all events of them, in order.
+    def receive(self, data: bytes | memoryview, size: int = -1) -> list[Event]:
+        """Take what one read gave and return all events of it, in order.
 
-        ``data`` may be a buffer that is used again: nothing keeps a view of it.
+        ``data`` may be a buffer that is used again, of which only the first ``size`` bytes are
+        this read's: nothing keeps a view of it.
 
         The caller hands each event that is neither ``str`` nor ``bytes`` to :meth:`answer` when its
         turn comes, so that what the application said to earlier events goes out before a close.
         """
+        if size < 0:
+            size = len(data)
         state = self.state
         if state is OPEN or state is CLOSING:
             if self._early:

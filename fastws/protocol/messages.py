@@ -7,6 +7,7 @@ already accepted, or from literals in a test.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -56,11 +57,11 @@ class Request:
     __slots__ = (
         "_headers",
         "_path_params",
+        "_peer",
         "body",
         "http_version",
         "method",
         "path",
-        "peer",
         "raw_head",
         "scheme",
         "target",
@@ -85,7 +86,7 @@ class Request:
         self.target = target
         self.http_version = http_version
         self.body = body
-        self.peer = peer
+        self._peer: Any = peer
         self.scheme = scheme
         self.raw_head = raw_head
         self._path_params: dict[str, str] | None = None
@@ -102,10 +103,28 @@ class Request:
             headers = self._headers = Headers.parse(self.raw_head)
         return headers
 
+    @property
+    def peer(self) -> Any:
+        """The client's address: ``(host, port, ...)``, a path, or None when nobody knows it.
+
+        It may be set to what answers ``get_extra_info("peername")``, which is then asked each time:
+        thousands of open connections need no address of their own.
+        """
+        ask = getattr(self._peer, "get_extra_info", None)
+        return self._peer if ask is None else ask("peername")
+
+    @peer.setter
+    def peer(self, peer: Any) -> None:
+        self._peer = peer
+
     def compact(self) -> None:
         """Forget what can be parsed again from the raw head (some 2 KB of a browser's handshake)."""
         if self.raw_head:
             self._headers = None
+            # Thousands of clients ask for the same path: they can share one object.
+            plain = self.path is self.target
+            self.target = sys.intern(self.target)
+            self.path = self.target if plain else sys.intern(self.path)
 
     @property
     def path_params(self) -> dict[str, str]:
