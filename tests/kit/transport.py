@@ -122,7 +122,8 @@ class MemoryTransport(asyncio.Transport):
                 self.close()
 
     def _read_once(self) -> None:
-        if isinstance(self._protocol, asyncio.BufferedProtocol):
+        # As uvloop, which goes by the methods; asyncio asks for the class.
+        if hasattr(self._protocol, "get_buffer"):
             buffer = memoryview(self._protocol.get_buffer(-1))
             count = min(len(buffer), len(self._incoming))
             buffer[:count] = self._incoming[:count]
