@@ -218,9 +218,9 @@ def bench(url: str, scenario: str, **options: Any) -> int:
 
 
 def missing(error: ImportError) -> str:
-    if error.name in ("hdrh", "rich"):
-        return f"the package {error.name} is missing: pip install 'fastws-server[bench]'"
-    return "the load generator's C module is not built: it needs Linux, and a C compiler at installation"
+    if error.name == "fastws.loadgen._loadgen":
+        return "the load generator's C module is not built: it needs Linux, and a C compiler at installation"
+    return f"{error.name} is missing: pip install 'fastws-server[bench]'"
 
 
 def make_plan(url: str, scenario: str, options: dict[str, Any], *, steps: bool) -> Plan:

@@ -12,21 +12,8 @@ from fastws.loadgen.verdict import Load
 __all__ = ["counts", "result", "share", "slots_of"]
 
 PLAN = Plan(url="ws://127.0.0.1:1/", scenario=Scenario.ECHO, clients=10)
-NAMES = [
-    "asked",
-    "sent",
-    "received",
-    "other",
-    "bytes_in",
-    "rounds",
-    "opened",
-    "failed",
-    "lost",
-    "stalls",
-    "late_ns",
-    "pings",
-    "alive",
-]
+NAMES = ["asked", "sent", "received", "other", "bytes_in", "rounds", "opened", "failed"]
+NAMES += ["lost", "stalls", "late_ns", "pings", "alive"]
 
 
 def counts(**values: int) -> dict[str, int]:

@@ -82,7 +82,7 @@ def websockets_server(handler: Handler, **options: Any) -> Iterator[str]:
 
 
 @contextmanager
-def raw_server(talk: Callable[[socket.socket, int], None]) -> Iterator[str]:
+def raw_server(talk: Callable[[socket.socket, int], object]) -> Iterator[str]:
     """Calls ``talk`` with each connection and its number, in a thread each."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     threads: list[threading.Thread] = []

@@ -240,21 +240,21 @@ def test_an_answer_that_is_no_upgrade_has_a_name(name: str) -> None:
 
 
 def test_an_extension_that_was_not_offered_is_refused() -> None:
-    with raw_server(lambda connection, number: accept(connection, WITH_DEFLATE) and None) as url:
+    with raw_server(lambda connection, number: accept(connection, WITH_DEFLATE)) as url:
         one = generator(url, LISTEN, 1)
         assert one.open(1) == 0
     assert one.errors() == [(KINDS.index("upgrade"), 4, 1)]
 
 
 def test_deflate_that_was_declined_is_an_error() -> None:
-    with raw_server(lambda connection, number: accept(connection) and None) as url:
+    with raw_server(lambda connection, number: accept(connection)) as url:
         one = generator(url, replace(LISTEN, deflate=True), 1)
         assert one.open(1) == 0
     assert one.errors() == [(KINDS.index("deflate"), 0, 1)]
 
 
 def test_a_server_that_never_answers_is_given_up() -> None:
-    with raw_server(lambda connection, number: connection.recv(4096) and connection.recv(1) and None) as url:
+    with raw_server(lambda connection, number: connection.recv(4096) and connection.recv(1)) as url:
         one = generator(url, replace(LISTEN, connect_timeout=0.2), 3)
         begun = time.monotonic()
         assert one.open(3) == 0
@@ -340,7 +340,7 @@ def test_an_ipv6_address_and_one_initialisation_only() -> None:
     assert one.open(1) == 0
     assert one.counters()["failed"] == 1
     with pytest.raises(RuntimeError, match="already"):
-        one.__init__(**SETTINGS)  # type: ignore[misc]
+        one.__init__(**SETTINGS)
 
 
 def test_the_target_of_localhost_is_where_somebody_listens() -> None:

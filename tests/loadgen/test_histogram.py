@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastws.loadgen.histogram import DIGITS, HIGHEST, LOWEST, load, slot_value, slots, summary
+from fastws.loadgen.histogram import DIGITS, HIGHEST, LOWEST, HdrHistogram, load, slot_value, slots, summary
 
 
 def slot_of(value: int) -> int:

@@ -28,7 +28,9 @@ def read(frame: bytes, *, deflate: bool = False) -> tuple[Opcode, str | bytes]:
     frames = list(protocol.received_frames())
     assert frames[-1].message_finished
     parts = [frame.payload for frame in frames]
-    return frames[0].opcode, type(parts[0])().join(parts)  # type: ignore[arg-type]
+    if frames[0].opcode is Opcode.TEXT:
+        return Opcode.TEXT, "".join(map(str, parts))
+    return frames[0].opcode, b"".join(bytes(part) for part in parts)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("deflate", [False, True])

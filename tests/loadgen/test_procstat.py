@@ -15,8 +15,11 @@ from fastws.loadgen import procstat
 from fastws.loadgen.plan import LoadgenError
 from fastws.loadgen.procstat import ServerProbe
 
-BUSY = "import time; data = b'x' * 30_000_000; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
-TELL = "\nprint(1, flush=True); time.sleep(9)"
+#: 30 MB, and 0.2 s of CPU.
+BUSY = """import time; data = b"x" * 30_000_000; end = time.process_time() + 0.2
+while time.process_time() < end: pass
+"""
+TELL = "print(1, flush=True); time.sleep(9)"
 CHILD = BUSY + TELL
 IN_A_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}])"
 WITH_A_NAME = "import ctypes; ctypes.CDLL(None).prctl(15, b') R 1 (', 0, 0, 0); "

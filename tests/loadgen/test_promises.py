@@ -27,7 +27,7 @@ from tests.loadgen.results import result
 )
 def test_a_promise_is_read(text: str, metric: str, bound: float) -> None:
     promise = parse_promise(text)
-    assert (promise.metric, promise.bound) == (metric, pytest.approx(bound))
+    assert promise.metric == metric and promise.bound == pytest.approx(bound)
 
 
 @pytest.mark.parametrize("text", ["p98=1ms", "p99", "p99=", "p99=fast", "p99=5x", "reach=-1", "cpu=1%", "=1"])

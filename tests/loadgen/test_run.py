@@ -149,7 +149,7 @@ def test_headers_and_subprotocol_arrive() -> None:
         await echo(ws)
 
     with websockets_server(looking, subprotocols=["v2"]) as url:
-        made = bench(f"{url}a?b=c", "echo", headers=(("X-A", "b"),), subprotocols=("v1", "v2"))  # type: ignore[list-item]
+        made = bench(f"{url}a?b=c", "echo", headers=(("X-A", "b"),), subprotocols=("v1", "v2"))
     assert made.ok and set(seen) == {("b", "/a?b=c", "v2")}
 
 

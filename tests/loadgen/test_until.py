@@ -26,7 +26,9 @@ def holds_clients(limit: int) -> Callable[[Plan], Result]:
 
 def climbed(plan: Plan, growth: str | None, run: Callable[[Plan], Result], **more: Any) -> Climb:
     return Climb(
-        list(climb(plan, more.get("promises", P99), growth and parse_growth(growth), run=run, most=20))
+        list(
+            climb(plan, more.get("promises", P99), parse_growth(growth) if growth else None, run=run, most=20)
+        )
     )
 
 

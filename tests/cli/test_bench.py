@@ -1,0 +1,246 @@
+"""``fastws bench`` as a person calls it: its output, its files, its exit codes."""
+
+from __future__ import annotations
+
+import os
+import pty
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+from tests.cli.helpers import Result, environment, fastws
+from tests.loadgen.servers import Chat, accept, echo, raw_server, websockets_server
+
+pytestmark = pytest.mark.live
+
+SHORT = ("--clients", "4", "--duration", "300ms", "--warmup", "100ms")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with websockets_server(echo) as url:
+        yield url
+
+
+@pytest.fixture
+def nobody() -> str:
+    """The URL of a port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"ws://127.0.0.1:{taken.getsockname()[1]}/"
+
+
+def assert_one_line(result: Result, code: int, text: str) -> None:
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("fastws bench: ") and result.stderr.count("\n") == 1, result.stderr
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["echo", "--clients", "0"], "'0' is not a number from 1 up"),
+        (["echo", "--size", "big"], "'big' is not a size; write 20, 16k or 1M"),
+        (["echo", "--duration", "soon"], "'soon' is not a number"),
+        (["echo", "--rate", "0"], "'--rate'"),
+        (["echo", "--merged-by", "ab"], "one ASCII character"),
+        (["echo", "--merged-by", "\\"], "not one character, nor an escape"),
+        (["echo", "--header", "X"], "'X' has no colon"),
+        (["echo", "--require", "p98=1"], "write METRIC=VALUE"),
+        (["echo", "--until", "p99=1x"], "is not a number with one of the units"),
+        (["echo", "--step", "clients-1"], "something that grows"),
+        (["echo", "--step", "clients+1"], "--step belongs to --until"),
+        (["echo", "--until", "p99=1s", "--require", "reach=1"], "--require belongs to a single run"),
+        (["echo", "--until", "p99=1s", "--step", "rate*2"], "need a --rate to begin with"),
+        (["echo", "--window", "2"], "--window belongs to fanout, not to echo"),
+        (["idle", "--depth", "2"], "--depth belongs to echo, not to idle"),
+        (["echo", "--depth", "2", "--rate", "5"], "--depth is a closed loop and --rate an open one"),
+        (["fanout", "--size", "5"], "it needs 9 bytes"),
+        (["room", "--processes", "2"], "a room needs one process"),
+        (["swim"], "'swim' is not one of"),
+        ([], "Missing argument"),
+    ],
+)
+def test_a_wrong_command_line_is_usage(args: list[str], text: str) -> None:
+    assert_one_line(fastws("bench", "ws://127.0.0.1:1/", *args), 2, text)
+
+
+def test_another_url_is_usage() -> None:
+    assert_one_line(fastws("bench", "http://127.0.0.1/", "echo"), 2, "is not a WebSocket URL")
+
+
+def test_nobody_listens(nobody: str) -> None:
+    text = f"no client could open {nobody}: could not connect: Connection refused"
+    assert_one_line(fastws("bench", nobody, "echo"), 1, text)
+
+
+def test_the_upgrade_is_refused() -> None:
+    def refuse(connection: socket.socket, number: int) -> None:
+        connection.recv(4096)
+        connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+    with raw_server(refuse) as url:
+        assert_one_line(
+            fastws("bench", url, "echo"), 1, "the server refused the upgrade with status 404 Not Found"
+        )
+
+
+def test_too_few_file_descriptors(url: str) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        pytest.skip("there is no limit here")
+    result = fastws("bench", url, "idle", "--clients", str(hard + 1))
+    assert_one_line(result, 1, f"the hard limit is {hard:,}: raise it (ulimit -Hn {hard + 33}")
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_run(nobody: str, tmp_path: Path) -> None:
+    for option in ("--json", "--html"):
+        assert_one_line(fastws("bench", nobody, "echo", option, tmp_path / "no/a"), 3, "cannot write")
+        assert_one_line(fastws("bench", nobody, "echo", option, tmp_path), 3, "cannot write")
+
+
+@pytest.mark.parametrize(
+    ("module", "text"), [("hdrh", "pip install"), ("fastws.loadgen._loadgen", "C module")]
+)
+def test_what_is_not_installed_is_told(module: str, text: str, tmp_path: Path) -> None:
+    hide = f"import sys; sys.modules[{module!r}] = None"
+    code = f"{hide}\nfrom fastws.cli.main import main\nsys.exit(main(['bench', 'ws://127.0.0.1:1/', 'echo']))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert_one_line(result, 3, text)
+
+
+def test_a_run_prints_a_table_and_writes_its_files(url: str, tmp_path: Path) -> None:
+    json, page = tmp_path / "a.json", tmp_path / "a.html"
+    result = fastws("bench", url, "echo", *SHORT, "--json", json, "--html", page, "--pid", os.getpid(),
+                    "--require", "p99=5s", "--require", "reach=1")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    for word in (
+        "throughput",
+        "p99.9",
+        "reach",
+        "100 %",
+        "errors",
+        "generator CPU",
+        "server CPU",
+        "server RSS",
+    ):
+        assert word in result.stdout, word
+    made = orjson.loads(json.read_bytes())
+    assert made["rate"] > 0 and made["reach"] == 1 and made["broken"] == [] and made["ok"] is True
+    assert made["server"]["cpu_us"] > 0 and made["latency"]["p99"] > 0
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_the_json_may_go_to_the_standard_output(url: str) -> None:
+    result = fastws("bench", url, "connect", *SHORT, "--json", "-")
+    assert result.returncode == 0
+    assert orjson.loads(result.stdout)["unit"] == "handshakes/s"
+    assert "handshakes/s" in result.stderr
+
+
+def test_a_requirement_that_is_not_met(url: str) -> None:
+    result = fastws("bench", url, "echo", *SHORT, "--require", "p50=0.1us", "--require", "rate=1")
+    assert result.returncode == 1
+    assert result.stderr.startswith("fastws bench: required p50 at most 0.0001 ms: it was ")
+    assert "throughput" in result.stdout
+
+
+def test_dropped_clients_leave_a_partial_report(tmp_path: Path) -> None:
+    async def dropping(ws: ServerConnection) -> None:
+        async for message in ws:
+            await ws.send(message)
+            if ws.id.int % 2 and ws.latency >= 0:
+                await ws.close(1011, "sorry")
+
+    json = tmp_path / "a.json"
+    with websockets_server(dropping) as url:
+        result = fastws("bench", url, "echo", *SHORT, "--clients", "30", "--json", json)
+    assert result.returncode == 1
+    assert result.stderr.startswith("fastws bench: closed by the server with 1011 (")
+    assert "clients were lost before the end" in result.stdout and "throughput" in result.stdout
+    assert orjson.loads(json.read_bytes())["lost"] > 0
+
+
+def test_silence_is_not_a_result() -> None:
+    def silent(connection: socket.socket, number: int) -> None:
+        accept(connection)
+        while connection.recv(4096):
+            pass
+
+    with raw_server(silent) as url:
+        result = fastws("bench", url, "echo", *SHORT)
+    assert result.returncode == 1
+    assert result.stderr == "fastws bench: nothing came back that could be measured\n"
+
+
+def test_merged_messages_are_counted() -> None:
+    with websockets_server(Chat(joined_by="\n")) as url:
+        options = ["--window", "4", "--publishers", "4", "--merged-by", "\\n", "--require", "reach=1"]
+        result = fastws("bench", url, "fanout", *SHORT, *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("limit", "steps", "best"), [(12, [8, 12, 16], 1), (4, [8], None)])
+def test_the_limit_of_a_server_is_found_to_one_step(
+    limit: int, steps: list[int], best: int | None, tmp_path: Path
+) -> None:
+    async def limited(ws: ServerConnection) -> None:
+        if len(ws.server.connections) > limit:
+            await ws.close(1013, "full")
+        await echo(ws)
+
+    json, page = tmp_path / "a.json", tmp_path / "a.html"
+    with websockets_server(limited) as url:
+        result = fastws("bench", url, "idle", "--clients", 8, "--until", "errors=0", "--step", "clients+4",
+                        "--duration", "300ms", "--warmup", "0", "--json", json, "--html", page)  # fmt: skip
+    made = orjson.loads(json.read_bytes())
+    assert [step["clients"] for step in made["steps"]] == steps
+    assert made["best"] == best
+    assert made["verdict"] in result.stdout and made["verdict"] in page.read_text()
+    assert result.returncode == (0 if best is not None else 1)
+    if best is not None:
+        assert made["verdict"] == "this server holds 12 clients that are idle"
+
+
+def test_on_a_terminal_there_is_progress_and_ctrl_c_reports_what_was_measured(url: str) -> None:
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "fastws", "bench", url, "echo", "--clients", "4", "--duration", "60s"]
+    child = subprocess.Popen(
+        argv,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(TERM="xterm"),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        shown = read_until(ours, b"measuring")
+        os.killpg(child.pid, signal.SIGINT)  # as the terminal does: to every process
+        shown += read_until(ours, b"generator CPU")
+        assert child.wait(10) == 130
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+    assert b"p99" in shown and b"messages/s" in shown and b"Traceback" not in shown
+
+
+def read_until(descriptor: int, word: bytes) -> bytes:
+    shown, deadline = b"", time.monotonic() + 20
+    while word not in shown and time.monotonic() < deadline:
+        if select.select([descriptor], [], [], 1.0)[0]:
+            shown += os.read(descriptor, 65536)
+    assert word in shown, shown
+    return shown
