@@ -95,6 +95,20 @@ class TestReader:
         rest = sized(0x81, b"part-rest").wire(masked=True)[-5:]
         assert reader.receive(rest) == ["part-rest"]
 
+    def test_the_first_bytes_of_a_buffer(self, engine_: Engine) -> None:
+        data = bytearray(wire([sized(0x81, b"Hello")], client=False))
+        reader = new_reader(engine_, client=False)
+        assert reader.receive(data + b"junk", len(data)) == ["Hello"]
+        assert reader.receive(memoryview(data), 0) == []
+        assert not reader.pending
+        for size in (-1, len(data) + 1):
+            with pytest.raises(ValueError, match="size"):
+                reader.receive(data, size)
+        for misuse in ((), (data, len(data), 1), (data, "1"), ("text", 1)):
+            with pytest.raises(TypeError):
+                new_reader(engine_, client=False).receive(*misuse)
+        assert reader.receive(data, len(data)) == ["Hello"]
+
     def test_every_length_of_a_payload(self, engine_: Engine) -> None:
         """Each path through the widths of the masking, text and binary, at each alignment."""
         text = "".join(chr(33 + i % 90) for i in range(300))
@@ -218,6 +232,15 @@ class TestEncode:
         with pytest.raises(TypeError):
             engine_.encode(*arguments)
 
+    def test_arguments_that_raise(self, engine_: Engine) -> None:
+        class Unclear:
+            def __bool__(self) -> bool:
+                raise ZeroDivisionError
+
+        for flags in ((Unclear(), False), (True, Unclear())):
+            with pytest.raises((ZeroDivisionError, TypeError)):
+                engine_.encode(1, b"", None, *flags)  # type: ignore[arg-type]
+
     def test_misused_by_name(self, engine_: Engine) -> None:
         for extra in ({"opcode": 1}, {"final": True}):
             with pytest.raises(TypeError):
@@ -275,7 +298,7 @@ class TestMasks:
             "from fastws.protocol.frames import random_mask as mask\n"
             "mask()\n"
             "child = os.fork()\n"
-            "print(mask().hex(), flush=True)\n"
+            "os.write(1, mask().hex().encode() + b' ')\n"
             "child and os.waitpid(child, 0)\n"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

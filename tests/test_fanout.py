@@ -1,0 +1,156 @@
+"""send(2) from C: what is taken, what is not, and what is refused."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+_fanout = pytest.importorskip("fastws._fanout", reason="the C modules are not built")
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[Pair]]:
+    """More than fit without an allocation."""
+    made = [socket.socketpair() for _ in range(300)]
+    for one, other in made:
+        # Both block: that nothing waits here is the doing of the flags.
+        one.settimeout(5)
+        other.settimeout(5)
+    yield made
+    for pair in made:
+        for sock in pair:
+            sock.close()
+
+
+def fill(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            sock.send(bytes(65536))
+
+
+class TestSendOne:
+    @pytest.mark.parametrize("size", [0, 1, 100, 16 * 1024, 16 * 1024 + 1, 100_000])
+    def test_taken(self, pairs: list[Pair], size: int) -> None:
+        one, other = pairs[0]
+        data = bytes(range(256)) * (size // 256 + 1)
+        assert _fanout.send_one(one.fileno(), data[:size]) == size
+        received = b""
+        while len(received) < size:
+            received += other.recv(65536)
+        assert received == data[:size]
+
+    def test_not_all_and_then_nothing(self, pairs: list[Pair]) -> None:
+        one, _ = pairs[0]
+        data = bytes(8 * 1024 * 1024)
+        assert 0 < _fanout.send_one(one.fileno(), data) < len(data)
+        fill(one)
+        assert _fanout.send_one(one.fileno(), data) == 0
+        assert _fanout.send_one(one.fileno(), b"x") == 0
+
+    def test_errors_are_numbers(self, pairs: list[Pair]) -> None:
+        """EPIPE, without the signal."""
+        one, other = pairs[0]
+        other.close()
+        assert _fanout.send_one(one.fileno(), b"x") == -errno.EPIPE
+        one.close()
+        assert _fanout.send_one(one.fileno(), b"x") == -errno.EBADF
+
+    @pytest.mark.parametrize("arguments", [(), (1,), (1, "x"), (1, bytearray(1)), ("1", b""), (1, b"", 1)])
+    def test_misused(self, arguments: tuple[object, ...]) -> None:
+        with pytest.raises(TypeError):
+            _fanout.send_one(*arguments)
+
+    @pytest.mark.parametrize("descriptor", [2**31, 2**70, -2])
+    def test_no_descriptor(self, descriptor: int) -> None:
+        with pytest.raises(OverflowError):
+            _fanout.send_one(descriptor, b"")
+
+
+class TestSendMany:
+    @pytest.mark.parametrize("count", [0, 1, 256, 257, 300])
+    def test_all_taken(self, pairs: list[Pair], count: int) -> None:
+        assert _fanout.send_many([one.fileno() for one, _ in pairs[:count]], b"Hello") is None
+        assert [other.recv(100) for _, other in pairs[:count]] == [b"Hello"] * count
+
+    def test_only_the_exceptions_are_told(self, pairs: list[Pair]) -> None:
+        pairs[3][1].close()
+        fill(pairs[5][0])
+        fds = [one.fileno() for one, _ in pairs]
+        fds[7] = -1
+        assert _fanout.send_many(fds, b"Hello") == [(3, -errno.EPIPE), (5, 0), (7, -errno.EBADF)]
+        assert pairs[299][1].recv(100) == b"Hello"
+
+    def test_parts(self, pairs: list[Pair]) -> None:
+        data = bytes(8 * 1024 * 1024)
+        told = _fanout.send_many([one.fileno() for one, _ in pairs[:2]], data)
+        assert [index for index, _ in told] == [0, 1]
+        assert all(0 < taken < len(data) for _, taken in told)
+
+    @pytest.mark.parametrize("arguments", [(), ([],), ([], "x"), ((), b""), (["1"], b""), ([True], b"")])
+    def test_misused(self, arguments: tuple[object, ...]) -> None:
+        with pytest.raises(TypeError):
+            _fanout.send_many(*arguments)
+
+    def test_nothing_is_sent_when_one_is_no_descriptor(self, pairs: list[Pair]) -> None:
+        one, other = pairs[0]
+        with pytest.raises(OverflowError):
+            _fanout.send_many([one.fileno(), *[0] * 300, 2**40], b"Hello")
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(1)
+
+    def test_the_list_may_change_meanwhile(self, pairs: list[Pair]) -> None:
+        """Its descriptors were copied before the GIL was given away."""
+        fds = [one.fileno() for one, _ in pairs]
+        stop = threading.Event()
+
+        def change() -> None:
+            while not stop.is_set():
+                fds[:] = []
+                fds[:] = [one.fileno() for one, _ in pairs]
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        for _ in range(50):
+            assert _fanout.send_many(fds, b"x") is None
+        stop.set()
+        thread.join()
+
+
+def test_nothing_is_kept(pairs: list[Pair]) -> None:
+    pairs[3][1].close()
+    fds = [one.fileno() for one, _ in pairs]
+    before = None
+    for round_ in range(40):
+        for count in (0, 10, 300):
+            _fanout.send_many(fds[:count], b"x")
+        with pytest.raises(TypeError):
+            _fanout.send_many([*fds, "x"], b"x")
+        _fanout.send_one(fds[3], b"x")
+        if round_ == 20:
+            before = sys.getallocatedblocks()
+    assert before is not None
+    assert sys.getallocatedblocks() - before < 20
+
+
+def test_every_allocation_may_fail(pairs: list[Pair]) -> None:
+    testcapi = pytest.importorskip("_testcapi")
+    fds = [one.fileno() for one, _ in pairs[:10]] + [-1] * 300
+    failed = 0
+    for number in range(10):
+        try:
+            testcapi.set_nomemory(number, number + 1)
+            _fanout.send_many(fds, b"x")
+        except MemoryError:
+            failed += 1
+        finally:
+            testcapi.remove_mem_hooks()
+    assert failed
