@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 __all__ = ["Wheel"]
+
+log = logging.getLogger("fastws.error")
 
 #: Seconds between two spokes. Timers fire up to one tick late, never early.
 TICK = 0.05
@@ -27,10 +30,11 @@ class Wheel:
     """Timed items in buckets by tick; the loop holds one timer, for the earliest bucket.
 
     ``call_at`` and ``time`` are the loop's. Items may be set, moved and cancelled at any moment,
-    also from within ``on_timer``.
+    also from within ``on_timer``; an exception in one is logged and hurts no other. With no item
+    left the loop has its timer back.
     """
 
-    __slots__ = ("_armed", "_buckets", "_call_at", "_handle", "_ticks", "time")
+    __slots__ = ("_armed", "_buckets", "_call_at", "_count", "_handle", "_ticks", "time")
 
     def __init__(self, call_at: Callable[..., Any], time: Callable[[], float]) -> None:
         self._call_at = call_at
@@ -38,6 +42,7 @@ class Wheel:
         # Dictionaries, for they take half of what sets do.
         self._buckets: dict[int, dict[Timed, None]] = {}
         self._ticks: list[int] = []
+        self._count = 0
         self._armed = 0
         self._handle: Any = None
 
@@ -49,6 +54,7 @@ class Wheel:
         if item.tick:
             self.cancel(item)
         item.tick = tick
+        self._count += 1
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = {item: None}
@@ -64,10 +70,15 @@ class Wheel:
 
     def cancel(self, item: Timed) -> None:
         """Take ``item`` out; does nothing when it is not in the wheel."""
+        if not item.tick:
+            return
         bucket = self._buckets.get(item.tick)
         if bucket is not None:
             bucket.pop(item, None)
         item.tick = 0
+        self._count -= 1
+        if not self._count:
+            self._rest()
 
     def _arm(self) -> None:
         earliest = self._ticks[0]
@@ -83,17 +94,30 @@ class Wheel:
         now = self.time()
         current = math.floor(now / TICK + 1e-6)
         while self._ticks and self._ticks[0] <= current:
-            for item in self._buckets.pop(heapq.heappop(self._ticks)):
-                item.tick = 0
-                due = item.on_timer(now)
-                if due is not None:
-                    # Never again in a tick that is being served: that would not end.
-                    self.sooner(item, max(due, (current + 1) * TICK))
-        if self._ticks:
+            tick = heapq.heappop(self._ticks)
+            for item in self._buckets.pop(tick):
+                # An earlier one of this bucket may have cancelled or moved it.
+                if item.tick == tick:
+                    item.tick = 0
+                    self._count -= 1
+                    self._serve(item, now, current)
+        if self._count:
             self._arm()
+        else:
+            self._rest()
 
-    def stop(self) -> None:
-        """Forget all items and give the loop its timer back."""
+    def _serve(self, item: Timed, now: float, current: int) -> None:
+        try:
+            due = item.on_timer(now)
+        except Exception:
+            log.exception("the timer of %r failed", item)
+            return
+        if due is not None:
+            # Never again in a tick that is being served: that would not end.
+            self.sooner(item, max(due, (current + 1) * TICK))
+
+    def _rest(self) -> None:
+        """Nothing is in the wheel: forget the empty buckets and give the loop its timer back."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
