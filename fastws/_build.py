@@ -18,6 +18,7 @@ __all__ = ["HOT_PATH", "choose", "is_compiled"]
 #: The modules that are compiled, as listed in pyproject.toml.
 HOT_PATH = (
     "fastws.connection",
+    "fastws.context",
     "fastws.flusher",
     "fastws.hub",
     "fastws.outbox",

@@ -1,13 +1,13 @@
 # Types for the compiled build of connection.py; the source itself stays plain Python.
 cimport cython
+from fastws.context cimport LoopContext
 from fastws.outbox cimport Outbox
 from fastws.protocol.machine cimport Machine
 from fastws.websocket cimport WebSocket
 
 @cython.final
 cdef class Connection:
-    cdef object __weakref__
-    cdef public object context
+    cdef public LoopContext context
     cdef public Machine machine
     cdef public object owner
     cdef public object timeouts

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
-from fastws.context import BUFFER_SIZE
+from fastws.context import BUFFER_SIZE, ReadBuffer
 from fastws.flusher import direct_descriptor
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
@@ -86,7 +87,6 @@ class Connection:
     """
 
     __slots__ = (
-        "__weakref__",
         "_close_at",
         "_finished",
         "_graced",
@@ -173,18 +173,25 @@ class Connection:
         transport.set_write_buffer_limits(high=1 if over_tls else 0)
         self.owner.connection_open(self)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self.context.buffer
+    @property
+    def get_buffer(self) -> ReadBuffer:
+        """Where to read into: the loop's one buffer, whichever connection asks."""
+        return self.context.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        buffer = self.context.buffer
-        self._received(buffer, nbytes)
+        self._received(self.context.read_buffer.view, nbytes)
         if nbytes == BUFFER_SIZE and self.machine.state is OPEN:
             # A flood: libuv would read on, up to 32 times, before it looks at another socket.
             self._yield_turn()
 
-    def data_received(self, data: bytes) -> None:
-        """Take bytes from a host that calls by hand instead of through :meth:`get_buffer`."""
+    @property
+    def data_received(self) -> Callable[[bytes], None]:
+        """How plain asyncio hands over bytes. uvloop would keep a method for nothing, 64 bytes each."""
+        if self.context.reads_into_buffer:
+            raise AttributeError("this loop reads by get_buffer")
+        return self._bytes_received
+
+    def _bytes_received(self, data: bytes) -> None:
         self._received(data, len(data))
 
     def _received(self, data: bytes | memoryview, size: int) -> None:

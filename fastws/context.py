@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What all connections of one event loop share."""
 
 from __future__ import annotations
@@ -18,10 +19,32 @@ __all__ = ["LoopContext", "context_of"]
 BUFFER_SIZE = 256 * 1024 if ENGINE == "c" else 16 * 1024
 
 
+class ReadBuffer:
+    """One buffer for all reads of a loop, as the ``get_buffer`` of every protocol."""
+
+    __slots__ = ("view",)
+
+    def __init__(self, size: int) -> None:
+        self.view = memoryview(bytearray(size))
+
+    def __call__(self, sizehint: int) -> memoryview:
+        return self.view
+
+
 class LoopContext:
     """One per event loop, made when it is first asked for."""
 
-    __slots__ = ("buffer", "call_soon", "clock", "create_future", "deflate_pools", "flusher", "mask", "wheel")
+    __slots__ = (
+        "call_soon",
+        "clock",
+        "create_future",
+        "deflate_pools",
+        "flusher",
+        "mask",
+        "read_buffer",
+        "reads_into_buffer",
+        "wheel",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.call_soon = loop.call_soon
@@ -30,7 +53,9 @@ class LoopContext:
         self.create_future = loop.create_future
         self.flusher = Flusher(loop.call_soon)
         self.wheel = Wheel(loop.call_at, loop.time)
-        self.buffer = memoryview(bytearray(BUFFER_SIZE))
+        self.read_buffer = ReadBuffer(BUFFER_SIZE)
+        #: uvloop goes by a protocol's methods, asyncio by its class, which is not BufferedProtocol.
+        self.reads_into_buffer = not isinstance(loop, asyncio.BaseEventLoop)
         #: Four fresh bytes for each frame of a client (RFC 6455, section 5.3).
         self.mask = random_mask
         self.deflate_pools: dict[Compression, DeflatePool] = {}

@@ -5,7 +5,6 @@ from fastws.hub cimport Entry, Topic
 
 @cython.final
 cdef class Outbox:
-    cdef object __weakref__
     cdef object _owner
     cdef object _transport
     cdef bytes _first

@@ -64,7 +64,6 @@ class Outbox:
     """The sending half of one connection. ``fd`` is -1 where only the transport may write."""
 
     __slots__ = (
-        "__weakref__",
         "_first",
         "_more",
         "_owner",

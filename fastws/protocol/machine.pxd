@@ -1,7 +1,9 @@
 # Types for the compiled build of machine.py; the source itself stays plain Python.
 cimport cython
 
+# It refers to nothing that refers back, so that the collector need not visit it.
 @cython.final
+@cython.no_gc
 cdef class Machine:
     cdef public object state
     cdef object _http

@@ -1,0 +1,18 @@
+# Types for the compiled build of context.py; the source itself stays plain Python.
+cimport cython
+
+@cython.final
+cdef class ReadBuffer:
+    cdef public object view
+
+@cython.final
+cdef class LoopContext:
+    cdef public object call_soon
+    cdef public object clock
+    cdef public object create_future
+    cdef public dict deflate_pools
+    cdef public object flusher
+    cdef public object mask
+    cdef public ReadBuffer read_buffer
+    cdef public bint reads_into_buffer
+    cdef public object wheel
