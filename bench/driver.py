@@ -71,10 +71,26 @@ def read_report(report: dict[str, Any], cell: Cell) -> Outcome:
     found = {"rate": report["rate"], "cpu_us": server.get("cpu_us"), "rss_kb": server.get("rss_kb")}
     found |= {f"{name}_ms": latency.get(name) for name in ("p50", "p99")}
     metrics = {name: float(value) for name, value in found.items() if value is not None}
-    remarks = ("generator saturated",) if report.get("saturated") else ()
     if report["ok"] and report["reach"] == 1 and cell.metric.name in metrics:
-        return Outcome(metrics, None, remarks)
-    reasons = [*report["remarks"], *(error["text"] for error in report["errors"])]
+        return Outcome(metrics, None, _remarks(report))
+    return Outcome({}, "; ".join(_reasons(report)) or "no figures")
+
+
+def _remarks(report: dict[str, Any]) -> tuple[str, ...]:
+    """In few words, and the same in every round."""
+    if report["saturated"]:
+        return ("generator saturated",)
+    waited = any(remark.startswith("the generator waited") for remark in report["remarks"])
+    return ("the generator had to wait for its core",) if waited else ()
+
+
+def _reasons(report: dict[str, Any]) -> list[str]:
+    reasons = []
+    if report["failed"]:
+        reasons.append(f"{report['failed']:,} clients could not open")
+    if report["lost"]:
+        reasons.append(f"{report['lost']:,} of {report['opened']:,} clients were lost")
+    reasons += [error["text"] for error in report["errors"]]
     if report["reach"] is not None and report["reach"] < 1:
         reasons.append(f"{1 - report['reach']:.1%} of the messages were not heard")
-    return Outcome({}, "; ".join(dict.fromkeys(reasons)) or "no figures", ())
+    return reasons

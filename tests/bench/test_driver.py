@@ -25,6 +25,9 @@ REPORT: dict[str, Any] = {
     "latency": {"p50": 0.1, "p99": 0.2, "max": 5.0},
     "reach": 1.0,
     "ok": True,
+    "opened": 16,
+    "failed": 0,
+    "lost": 0,
     "errors": [],
     "remarks": [],
     "saturated": None,
@@ -59,15 +62,25 @@ def test_figures_are_read() -> None:
     assert got.failure is None and got.remarks == ()
 
 
-def test_a_saturated_generator_is_a_remark() -> None:
-    got = read_report({**REPORT, "saturated": "generator saturated: 99 %"}, CELLS["echo-16"])
-    assert got.remarks == ("generator saturated",) and got.metrics
+@pytest.mark.parametrize(
+    ("change", "remark"),
+    [
+        ({"saturated": "generator saturated: 99 %"}, "generator saturated"),
+        (
+            {"remarks": ["the generator waited for its core for 39% of the time: and so on"]},
+            "the generator had to wait for its core",
+        ),
+    ],
+)
+def test_what_a_reader_must_know_is_a_remark(change: dict[str, Any], remark: str) -> None:
+    got = read_report({**REPORT, **change}, CELLS["echo-16"])
+    assert got.remarks == (remark,) and got.metrics
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"ok": False, "remarks": ["3 of 16 clients were lost"]}, "3 of 16 clients were lost"),
+        ({"ok": False, "lost": 3, "remarks": ["other words"]}, "3 of 16 clients were lost"),
         (
             {"ok": False, "errors": [{"text": "closed by the server with 1008"}]},
             "closed by the server with 1008",
