@@ -14,7 +14,7 @@ from bench.compare import comparison_text
 from bench.goals import judge
 from bench.launch import ROOT
 from bench.markdown import goal_words, markdown, table, verdict_words
-from bench.micro.instructions import NoValgrind
+from bench.micro.instructions import NothingToCount
 from bench.micro.instructions import check as check_instructions
 from bench.micro.instructions import record as record_instructions
 from bench.microbench import compare_with_baseline, save_baseline
@@ -175,7 +175,7 @@ def instructions(save: bool) -> None:
             record_instructions(click.echo)
         elif not check_instructions(click.echo):
             sys.exit(1)
-    except NoValgrind as reason:
+    except NothingToCount as reason:
         raise click.ClickException(str(reason)) from None
 
 

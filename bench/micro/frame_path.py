@@ -19,16 +19,16 @@ WARM_UP, CALLS = 100, 300
 
 
 def work() -> list[Work]:
-    """What is counted, for each engine that is built."""
-    found: list[Work] = []
-    for name, engine in engines().items():
-        reader = engine.Reader(False, 1 << 20, 16_384, 64, None)
-        for stream in ("20 B", "16 x 20 B", "1 KiB text"):
-            found.append((f"{name}: scan {stream}", partial(reader.receive, STREAMS[stream])))
-        for kind, mask in (("", None), (" masked", MASK)):
-            found.append(
-                (f"{name}: encode 20 B{kind}", partial(engine.encode, TEXT, "t" * 20, mask, True, False))
-            )
+    """What is counted, all on the C engine: of the other, the packages it calls make most of the count."""
+    engine = engines()["c"]
+    reader = engine.Reader(False, 1 << 20, 16_384, 64, None)
+    # Larger ones would count which memcpy the C library takes on this processor.
+    small = {name: data for name, data in STREAMS.items() if len(data) < 2048}
+    found: list[Work] = [(f"scan {name}", partial(reader.receive, data)) for name, data in small.items()]
+    for kind, mask in (("server", None), ("client", MASK)):
+        for size in (20, 1024):
+            call = partial(engine.encode, TEXT, "t" * size, mask, True, False)
+            found.append((f"encode {size} B, {kind}", call))
     return found
 
 

@@ -21,8 +21,9 @@ import orjson
 
 from bench.launch import ROOT
 from bench.micro.frame_path import CALLS
+from bench.micro.material import engines
 
-__all__ = ["RECORD", "Difference", "NoValgrind", "check", "compare", "count", "key", "record"]
+__all__ = ["RECORD", "Difference", "NothingToCount", "check", "compare", "count", "key", "record"]
 
 RECORD = Path(__file__).parent / "instructions.json"
 #: A compiler's patch release moves a count by a percent or two; a change worth knowing of by more.
@@ -30,8 +31,8 @@ TOLERANCE = 0.05
 Counts = dict[str, int]
 
 
-class NoValgrind(Exception):
-    """Valgrind is not installed, or cannot run Python here."""
+class NothingToCount(Exception):
+    """Valgrind is not installed, or the C engine is not built: nothing can be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Difference:
 
     def __str__(self) -> str:
         if self.counted is None:
-            return f"{self.name}: recorded {self.recorded:,}, but not counted (is this engine built?)"
+            return f"{self.name}: recorded {self.recorded:,}, but not counted"
         if self.recorded is None:
             return f"{self.name}: {self.counted:,} instructions, not recorded yet"
         percent = 100 * (self.counted / self.recorded - 1)
@@ -64,10 +65,12 @@ def key() -> str:
 
 
 def count() -> Counts:
-    """Run the frame path under callgrind: instructions of one call, by name. Raises NoValgrind."""
+    """Run the frame path under callgrind: instructions of one call, by name. Raises NothingToCount."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
-        raise NoValgrind("valgrind is not installed")
+        raise NothingToCount("valgrind is not installed")
+    if "c" not in engines():
+        raise NothingToCount("the C engine is not built")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
         tool = [valgrind, "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
@@ -75,9 +78,9 @@ def count() -> Counts:
             [*tool, sys.executable, "-m", "bench.micro.frame_path"],
             cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"},
         )  # fmt: skip
+        if done.returncode != 0:
+            raise RuntimeError(f"the frame path does not run under valgrind: {done.stderr.strip()[-300:]}")
         names = done.stdout.splitlines()
-        if done.returncode != 0 or not names:
-            raise NoValgrind(f"the frame path does not run under valgrind: {done.stderr.strip()[-300:]}")
         parts = [Path(f"{out}.{2 * (number + 1)}").read_text() for number in range(len(names))]
     return {name: _total(part) // CALLS for name, part in zip(names, parts, strict=True)}
 
@@ -102,7 +105,7 @@ def check(tell: Callable[[str], None], file: Path = RECORD) -> bool:
         return True
     try:
         counted = count()
-    except NoValgrind as reason:
+    except NothingToCount as reason:
         tell(f"SKIPPED: {reason}; instruction counts are not checked")
         return True
     differences = compare(recorded, counted)
@@ -112,7 +115,7 @@ def check(tell: Callable[[str], None], file: Path = RECORD) -> bool:
 
 
 def record(tell: Callable[[str], None], file: Path = RECORD) -> None:
-    """Count, and write the figures down for this Python and architecture. Raises NoValgrind."""
+    """Count, and write the figures down for this Python and architecture. Raises NothingToCount."""
     counted = count()
     for difference in compare(_load(file).get(key(), {}), counted):
         tell(str(difference))

@@ -30,6 +30,7 @@ JSON_TEXT = json.dumps(DOCUMENT, separators=(",", ":"))
 STREAMS: dict[str, bytes] = {
     "20 B": encode(TEXT, "t" * 20, MASK),
     "16 x 20 B": encode(TEXT, "t" * 20, MASK) * 16,
+    "1 KiB ASCII": encode(TEXT, "t" * 1024, MASK),
     "1 KiB text": encode(TEXT, "tü" * 341, MASK),
     "64 KiB binary": encode(BINARY, random.Random(0).randbytes(65536), MASK),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from bench.launch import ROOT
 from bench.micro import instructions
-from bench.micro.instructions import Difference, NoValgrind, compare
+from bench.micro.instructions import Difference, NothingToCount, compare
 from bench.microbench import BASELINE, trimmed
 
 
@@ -69,7 +69,7 @@ def test_five_percent_either_way(counted: int, close: bool) -> None:
 def test_what_one_side_lacks_is_a_difference() -> None:
     new, gone = sorted(compare({"gone": 5}, {"new": 7}), key=lambda difference: difference.name, reverse=True)
     assert not new.close and "not recorded yet" in str(new)
-    assert not gone.close and "is this engine built?" in str(gone)
+    assert not gone.close and "but not counted" in str(gone)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_without_figures_or_valgrind_the_check_is_skipped_in_words(
     figures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent() -> dict[str, int]:
-        raise NoValgrind("valgrind is not installed")
+        raise NothingToCount("valgrind is not installed")
 
     said: list[str] = []
     assert instructions.check(said.append, figures)
@@ -111,5 +111,12 @@ def test_without_figures_or_valgrind_the_check_is_skipped_in_words(
 
 def test_valgrind_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "PATH", "/nowhere")
-    with pytest.raises(NoValgrind, match="valgrind is not installed"):
+    with pytest.raises(NothingToCount, match="valgrind is not installed"):
+        instructions.count()
+
+
+def test_the_c_engine_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("bench.micro.instructions.engines", dict)
+    with pytest.raises(NothingToCount, match="the C engine is not built"):
         instructions.count()
