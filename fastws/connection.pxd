@@ -22,13 +22,14 @@ cdef class Connection:
     cdef public long long received_messages
     cdef public long long received_bytes
     cdef public double opened_at
-    cdef public long long tick
-    cdef public bint evicted
+    # 32-bit values side by side: an open connection is to be small.
+    cdef public int tick
     cdef int _holds
-    cdef list _held
+    cdef public bint evicted
     cdef bint _finished
     cdef bint _lingering
     cdef bint _graced
+    cdef list _held
     cdef object _lost
     cdef double _close_at
     cdef double _ping_at
@@ -41,7 +42,6 @@ cdef class Connection:
     cpdef _received(self, object data, Py_ssize_t size)
     @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t)
     cpdef deliver(self, list events)
-    cpdef bint _congested(self)
     cpdef _hold(self, int reason)
     cpdef _release(self, int reason)
     cpdef _control(self, object event)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
 from fastws.context import BUFFER_SIZE, ReadBuffer
-from fastws.flusher import direct_descriptor
+from fastws.direct import direct_descriptor
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
 from fastws.protocol.events import Close, Fail, Ping, Pong
@@ -231,13 +231,15 @@ class Connection:
         self.ws = None
 
     def pause_writing(self) -> None:
-        """The socket has refused bytes."""
+        """The socket has refused bytes: nothing more is read from who does not read what we owe it."""
         self.outbox.pause()
+        if self.machine.state is OPEN:
+            self._hold(HOLD_PEER)
         write = self.timeouts.write
         if write is not None and not self._stall_at:
             now = self.context.wheel.time()
             self._stall_at = now + write
-            self._stall_mark = -1
+            self._stall_mark = self.transport.get_write_buffer_size()
             self.context.wheel.sooner(self, now + min(write / 4, 1.0))
 
     def resume_writing(self) -> None:
@@ -304,7 +306,7 @@ class Connection:
         on_message = self.on_message
         corked, outbox.corked = outbox.corked, True
         for index, event in enumerate(events):
-            if self._holds or (outbox.refused and self._congested()) or index == TURN_EVENTS:
+            if self._holds or index == TURN_EVENTS:
                 self._hold_back(events[index:])
                 break
             if type(event) is not str and type(event) is not bytes:
@@ -318,16 +320,6 @@ class Connection:
         outbox.corked = corked
         if not corked:
             outbox.flush()
-        if outbox.refused and machine.state is OPEN:
-            # Nothing more is read from a peer that does not read what we owe it.
-            self._hold(HOLD_PEER)
-
-    def _congested(self) -> bool:
-        outbox = self.outbox
-        if outbox.queued * 2 >= outbox.max_messages or outbox.queue_bytes * 2 >= outbox.max_bytes:
-            self._hold(HOLD_PEER)
-            return True
-        return False
 
     def _hold_back(self, events: list[Any]) -> None:
         self._held = events
@@ -414,6 +406,7 @@ class Connection:
         self.outbox.push_last(frame, discard=True)
         self._lingering = True
         self.evicted = True
+        self._leave()
         # Soon, not now: this may be in the middle of a fan-out, where on_close must not publish.
         self.context.call_soon(self._evicted)
 
@@ -522,7 +515,7 @@ class Connection:
         if self.phase is not None:
             self.phase.drained()
             return
-        if self._holds & HOLD_PEER:
+        if not self.outbox.refused:
             self._release(HOLD_PEER)
         if self.machine.state is OPEN:
             self.ws.drained()
@@ -581,9 +574,9 @@ class Connection:
         write = self.timeouts.write
         assert write is not None
         held = self.transport.get_write_buffer_size()
-        if held != self._stall_mark:
-            self._stall_mark = held
+        if held < self._stall_mark:
             self._stall_at = now + write
+        self._stall_mark = held
         return now < self._stall_at
 
     def _keep_alive(self, now: float) -> bool:

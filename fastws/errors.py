@@ -14,7 +14,9 @@ __all__ = [
     "ConcurrencyError",
     "FastWSError",
     "HandshakeError",
+    "HandshakeInterrupted",
     "InvalidURL",
+    "ProxyError",
     "Refused",
 ]
 
@@ -63,15 +65,37 @@ class HandshakeError(FastWSError):
     """The opening handshake did not end in a WebSocket (RFC 6455, section 4)."""
 
 
+class HandshakeInterrupted(HandshakeError):
+    """The connection ended before the answer to the handshake was complete: another try may do."""
+
+
 class Refused(HandshakeError):
     """The server answered the handshake with something other than 101.
 
-    ``response`` carries status, headers and (a bounded part of) the body.
+    ``response`` carries status, headers and (a bounded part of) the body. ``note`` says why a
+    redirect was not followed.
     """
 
-    def __init__(self, response: Response) -> None:
-        super().__init__(response)
+    def __init__(self, response: Response, note: str = "") -> None:
+        super().__init__(response, note)
+        self.response = response
+        self.note = note
+
+    def __str__(self) -> str:
+        said = f"the server refused the upgrade with status {self.response.status}"
+        return f"{said}: {self.note}" if self.note else said
+
+
+class ProxyError(FastWSError):
+    """A proxy did not let the connection through.
+
+    ``response`` is what an HTTP proxy answered instead of a tunnel; None when it answered nothing,
+    or speaks SOCKS.
+    """
+
+    def __init__(self, message: str, response: Response | None = None) -> None:
+        super().__init__(message, response)
         self.response = response
 
     def __str__(self) -> str:
-        return f"the server refused the upgrade with status {self.response.status}"
+        return str(self.args[0])

@@ -23,5 +23,3 @@ cdef class Flusher:
 
 @cython.locals(size=Py_ssize_t, direct=list, fds=list, outbox=Outbox)
 cpdef write_many(list outboxes, bytes data, Py_ssize_t messages)
-@cython.locals(taken=Py_ssize_t)
-cpdef write(Outbox outbox, bytes data)

@@ -15,14 +15,9 @@ What may not live here: encoding, policies of one connection, and anything about
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-send_one: Callable[[int, bytes], int] | None
-send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
-try:
-    from fastws._fanout import send_many, send_one
-except ImportError:  # built without a C compiler: everything goes through transport.write
-    send_one = send_many = None
+from fastws.direct import send_many
 
 if TYPE_CHECKING:
     from fastws.hub import Topic
@@ -85,7 +80,8 @@ class Flusher:
         """Give every outbox that listens to several of these topics its own, ordered join."""
         seen: set[Outbox] = set()
         for topic in dirty:
-            for outbox in topic.subscribers:
+            # A copy: the policy of a topic may evict, and who is evicted leaves at once.
+            for outbox in list(topic.subscribers):
                 if outbox.turn == self.turn:
                     continue
                 if outbox in seen:
@@ -137,29 +133,3 @@ def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
         if unusual is not None:
             for index, taken in unusual:
                 direct[index].wrote(data, taken)
-
-
-def write(outbox: Outbox, data: bytes) -> None:
-    """Write to one outbox: straight to the socket where that is allowed and nothing is held."""
-    if outbox.fd < 0 or outbox.refused:
-        outbox.transport_write(data)
-        return
-    assert send_one is not None  # fd is -1 without it
-    taken = send_one(outbox.fd, data)
-    if taken != len(data):
-        outbox.wrote(data, taken)
-
-
-def direct_descriptor(transport: Any) -> int:
-    """Return the descriptor that may be written directly, or -1.
-
-    Only plain TCP: under TLS the bytes need encryption first, and a transport that is not a
-    socket's may keep an order of its own.
-    """
-    if send_one is None or transport.get_extra_info("ssl_object") is not None:
-        return -1
-    sock = transport.get_extra_info("socket")
-    if sock is None:
-        return -1
-    fileno: int = sock.fileno()
-    return fileno

@@ -171,6 +171,8 @@ class Hub:
             self._topics[topic] = found
         elif found.batch:
             outbox.settle(flusher)
+            if not outbox.is_open:  # what it settled evicted it
+                return  # type: ignore[unreachable]
         if outbox.topics is None:
             outbox.topics = {}
         outbox.topics[found] = None
@@ -204,9 +206,11 @@ class Hub:
             plain = encode(TEXT, message, None, True, False)
         elif found.merge is not None:
             raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
-        else:
+        elif isinstance(message, (bytes, bytearray, memoryview)):
             message = bytes(message)
             plain = encode(BINARY, message, None, True, False)
+        else:
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         count = len(found.subscribers)
         outbox: Outbox | None = None
         if exclude is not None:

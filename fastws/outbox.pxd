@@ -8,6 +8,7 @@ cdef class Outbox:
     cdef object _owner
     cdef object _transport
     cdef bytes _first
+    cdef bytes _last
     cdef list _more
     cdef object _queue
     cdef dict _urgent
@@ -41,5 +42,7 @@ cdef class Outbox:
     @cython.locals(first=bytes)
     cpdef flush(self)
     cpdef flush_later(self)
+    @cython.locals(taken=Py_ssize_t)
+    cpdef _write(self, bytes data)
     cpdef wrote(self, bytes data, Py_ssize_t taken)
     cpdef transport_write(self, bytes data)

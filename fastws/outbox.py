@@ -1,11 +1,13 @@
 # cython: annotation_typing=False
 """What waits to be written to one connection, and the verdict on what does not fit.
 
-Three places, in the order in which they leave:
+Four places, in the order in which they leave:
 
 - ``_urgent``: PING and PONG that wait for a socket which refused bytes, the newest of each;
 - ``_first`` and ``_more``: what this turn has said so far, to leave in one write;
-- ``_queue``: messages that wait because the socket has refused bytes. Only this has limits.
+- ``_queue``: messages that wait because the socket has refused bytes, or because a fragmented one
+  is under way. Only this has limits, and only once the socket has refused bytes;
+- ``_last``: the CLOSE frame, when it waits.
 
 *Refused* is the one meaning of slow: ``pause_writing`` with a high-water mark of 0 says that the
 transport holds something the socket did not take. A burst in one turn against a socket that still
@@ -19,7 +21,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import SlowPolicy
-from fastws.flusher import write
+from fastws.direct import send_one
 
 if TYPE_CHECKING:
     from fastws.flusher import Flusher
@@ -65,6 +67,7 @@ class Outbox:
 
     __slots__ = (
         "_first",
+        "_last",
         "_more",
         "_owner",
         "_queue",
@@ -105,6 +108,7 @@ class Outbox:
         self._first: bytes | None = None
         self._more: list[bytes] | None = None
         self._queue: deque[bytes | Entry] | None = None
+        self._last: bytes | None = None
         self._urgent: dict[int, bytes] | None = None
         self.queue_bytes = 0
         #: Which bytes of a broadcast fit: 0 plain, 9 to 15 compressed with that window, -1 its own.
@@ -128,7 +132,6 @@ class Outbox:
             if not force and self.is_full(len(frame)):
                 self.dropped += 1
                 return DROPPED
-            self.sent_messages += 1
             self._enqueue(frame, len(frame))
             return QUEUED
         self.sent_messages += 1
@@ -172,7 +175,7 @@ class Outbox:
             self._urgent = None
             self.queue_bytes = 0
         if self.refused:
-            self._enqueue(frame, 0)
+            self._last = frame
         else:
             self._append(frame)
 
@@ -229,7 +232,9 @@ class Outbox:
         self.cursor = flusher.seq
         topics = [topic for topic in self.topics or () if topic.batch]
         if len(topics) == 1:
-            self.offer(topics[0], [entry for entry in topics[0].batch if entry.seq > after])
+            batch = [entry for entry in topics[0].batch if entry.seq > after]
+            if batch:
+                self.offer(topics[0], batch)
             return
         entries = [
             (entry.seq, topic, entry) for topic in topics for entry in topic.batch if entry.seq > after
@@ -243,8 +248,11 @@ class Outbox:
                 start = end
 
     def is_full(self, size: int) -> bool:
-        """True when a message of ``size`` bytes is over the limits; an empty queue takes any one."""
-        if not self._queue:
+        """True when a message of ``size`` bytes is over the limits; an empty queue takes any one.
+
+        What waits behind our own fragments, while the socket takes bytes, makes no client slow.
+        """
+        if not self._queue or not self.refused:
             return False
         return len(self._queue) >= self.max_messages or self.queue_bytes + size > self.max_bytes
 
@@ -317,7 +325,17 @@ class Outbox:
             first = b"".join(self._more)
             self._more = None
         self.sent_bytes += len(first)
-        write(self, first)
+        self._write(first)
+
+    def _write(self, data: bytes) -> None:
+        """Write straight to the socket where that is allowed and the transport holds nothing."""
+        if self.fd < 0 or self.refused:
+            self._transport.write(data)
+            return
+        assert send_one is not None  # fd is -1 without it
+        taken = send_one(self.fd, data)
+        if taken != len(data):
+            self.wrote(data, taken)
 
     def wrote(self, data: bytes, taken: int) -> None:
         """Continue after a direct write that took less than everything (negative: an errno)."""
@@ -350,7 +368,7 @@ class Outbox:
             urgent = b"".join(self._urgent.values())
             self._urgent = None
             self.sent_bytes += len(urgent)
-            write(self, urgent)
+            self._write(urgent)
         if not self.fragmenting:
             self._drain()
         self._owner.drained()
@@ -359,9 +377,13 @@ class Outbox:
         while self._queue and not self.refused:
             data = self._next_chunk()
             self.sent_bytes += len(data)
-            write(self, data)
+            self._write(data)
         if not self._queue:
             self._queue = None
+            if self._last is not None and not self.refused:
+                last, self._last = self._last, None
+                self.sent_bytes += len(last)
+                self._write(last)
 
     def _next_chunk(self) -> bytes:
         """Join what leads the queue, merging again what its topic merges."""
@@ -374,13 +396,11 @@ class Outbox:
             if isinstance(item, bytes):
                 data = item
                 self.queue_bytes -= len(item)
+                self.sent_messages += 1
             else:
                 data = self._take_run(item)
             size += len(data)
             chunks.append(data)
-        # The CLOSE frame counted 0 bytes when it was queued; only it can be left in the sum.
-        if not queue:
-            self.queue_bytes = 0
         return b"".join(chunks)
 
     def _take_run(self, first: Entry) -> bytes:
@@ -413,6 +433,7 @@ class Outbox:
         self._more = None
         self._queue = None
         self._urgent = None
+        self._last = None
         self.queue_bytes = 0
 
 

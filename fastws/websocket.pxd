@@ -15,6 +15,5 @@ cdef class WebSocket:
     cdef object _task
     cdef public object latency
     cdef public Outbox outbox
-    cdef public object request
-    cdef public object response
+    cdef object _handshake
     cdef public object subprotocol

@@ -13,10 +13,10 @@ from fastws.errors import ConnectionClosed, ConnectionClosedError, ConnectionClo
 from fastws.inbox import Inbox
 from fastws.outbox import CLOSED, Outbox, SendStatus
 from fastws.protocol.frames import Opcode
+from fastws.protocol.messages import Request, Response
 
 if TYPE_CHECKING:
     from fastws.connection import Connection
-    from fastws.protocol.messages import Request, Response
 
 __all__ = ["WebSocket"]
 
@@ -36,8 +36,7 @@ Message = str | bytes | bytearray | memoryview
 class WebSocket:
     """One WebSocket. Its methods belong on its event loop; concurrent senders are safe there.
 
-    ``request`` is the handshake's request (server) and ``response`` its answer (client);
-    ``subprotocol`` what was agreed on, or None.
+    ``subprotocol`` is what was agreed on, or None.
     """
 
     __slots__ = (
@@ -45,14 +44,13 @@ class WebSocket:
         "_connection",
         "_drained",
         "_fragments",
+        "_handshake",
         "_inbox",
         "_pings",
         "_state",
         "_task",
         "latency",
         "outbox",
-        "request",
-        "response",
         "subprotocol",
     )
 
@@ -66,8 +64,7 @@ class WebSocket:
     ) -> None:
         self._connection = connection
         self.outbox = outbox
-        self.request = request
-        self.response = response
+        self._handshake = request if request is not None else response
         self.subprotocol = subprotocol
         #: Seconds of the last measured round trip of a ping; None before the first pong.
         self.latency: float | None = None
@@ -81,6 +78,16 @@ class WebSocket:
     def __repr__(self) -> str:
         path = self.request.path if self.request is not None else "client"
         return f"<WebSocket {path} {self._connection.machine.state.name}>"
+
+    @property
+    def request(self) -> Request | None:
+        """The request that opened it; None on the client's side."""
+        return self._handshake if isinstance(self._handshake, Request) else None
+
+    @property
+    def response(self) -> Response | None:
+        """The server's answer that opened it; None on the server's side."""
+        return self._handshake if isinstance(self._handshake, Response) else None
 
     # -- sending --------------------------------------------------------------------------------
 

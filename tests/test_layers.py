@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[1] / "fastws"
 
 #: A package stands for all of its modules.
 LAYERS = [
-    {"_version", "_build", "errors", "config", "logs"},
+    {"_version", "_build", "_fanout", "direct", "errors", "config", "logs"},
     {"protocol"},
-    {"_fanout", "outbox", "flusher", "inbox", "keepalive"},
-    {"hub", "websocket", "routes", "static_files", "context", "proxies"},
+    {"context", "outbox", "flusher", "inbox", "keepalive"},
+    {"hub", "websocket", "routes", "static_files", "proxies"},
     {"handlers"},
     {"connection"},
     {"serving", "server", "client"},

@@ -1,9 +1,7 @@
 # Types for the compiled build of machine.py; the source itself stays plain Python.
 cimport cython
 
-# It refers to nothing that refers back, so that the collector need not visit it.
 @cython.final
-@cython.no_gc
 cdef class Machine:
     cdef public object state
     cdef object _http
@@ -11,7 +9,7 @@ cdef class Machine:
     cdef object _reader
     cdef bytes _early
     cdef object _deflater
-    cdef public Py_ssize_t threshold
+    cdef public int threshold
     cdef public int variant
     cdef public int close_code
     cdef public str close_reason

@@ -43,6 +43,9 @@ def decode_path(target: str) -> str:
     return unquote_to_bytes(path).decode()
 
 
+_UPGRADED = {"http": "ws", "https": "wss"}
+
+
 class Request:
     """One HTTP request, whether it becomes a WebSocket or not.
 
@@ -65,7 +68,6 @@ class Request:
         "raw_head",
         "scheme",
         "target",
-        "upgrade",
     )
 
     def __init__(
@@ -87,14 +89,15 @@ class Request:
         self.http_version = http_version
         self.body = body
         self._peer: Any = peer
-        self.scheme = scheme
         self.raw_head = raw_head
         self._path_params: dict[str, str] | None = None
         self._headers: Headers | None = None
         if not raw_head:
             self._headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.path = decode_path(target) if path is None else path
-        self.upgrade = "websocket" in self.headers.tokens("upgrade") if upgrade is None else upgrade
+        if upgrade is None:
+            upgrade = "websocket" in self.headers.tokens("upgrade")
+        self.scheme = _UPGRADED.get(scheme, scheme) if upgrade else scheme
 
     @property
     def headers(self) -> Headers:
@@ -102,6 +105,11 @@ class Request:
         if headers is None:
             headers = self._headers = Headers.parse(self.raw_head)
         return headers
+
+    @property
+    def upgrade(self) -> bool:
+        """Whether it asks to become a WebSocket (``Upgrade: websocket``)."""
+        return self.scheme in ("ws", "wss")
 
     @property
     def peer(self) -> Any:

@@ -69,17 +69,6 @@ def test_raising_readers(engine_: Engine) -> None:
     assert blocks_kept(work, 100) < 10
 
 
-def test_cycles_are_collected(engine_: Engine) -> None:
-    class Owner:
-        def __init__(self) -> None:
-            self.reader = engine_.Reader(False, 100, 10, 10, self.inflate)
-
-        def inflate(self, payload: bytes, limit: int) -> bytes:
-            return payload
-
-    assert blocks_kept(Owner, 200) < 10
-
-
 def test_encode(engine_: Engine) -> None:
     mask = MaskPool()
     refused = [(3, b""), (1, "\ud800"), (1, b"", b"abc"), (9, b"x" * 126), (1, 5), (1,), ("x", b"")]
