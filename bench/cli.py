@@ -14,9 +14,6 @@ from bench.compare import comparison_text
 from bench.goals import judge
 from bench.launch import ROOT
 from bench.markdown import goal_words, markdown, table, verdict_words
-from bench.micro.instructions import NothingToCount
-from bench.micro.instructions import check as check_instructions
-from bench.micro.instructions import record as record_instructions
 from bench.microbench import compare_with_baseline, save_baseline
 from bench.model import Run, load
 from bench.page import page
@@ -170,12 +167,15 @@ def micro(save: bool, pytest_options: tuple[str, ...]) -> None:
 @click.option("--save", is_flag=True, help="Record the counts for this Python and architecture.")
 def instructions(save: bool) -> None:
     """Count the frame path's instructions with callgrind; exit 1 where they are not within 5 %."""
+    # Only this command imports the library into the runner's own process.
+    from bench.micro import instructions as counting
+
     try:
         if save:
-            record_instructions(click.echo)
-        elif not check_instructions(click.echo):
+            counting.record(click.echo)
+        elif not counting.check(click.echo):
             sys.exit(1)
-    except NothingToCount as reason:
+    except counting.NothingToCount as reason:
         raise click.ClickException(str(reason)) from None
 
 
