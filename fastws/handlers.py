@@ -48,18 +48,18 @@ class CoroutineHandler(Handler):
     exception is logged. ``ConnectionClosed`` from a handler is no error.
     """
 
-    __slots__ = ("_function", "_tasks")
+    __slots__ = ("_function", "tasks")
 
     def __init__(self, function: CoroutineFunction) -> None:
         self._function = function
-        self._tasks: set[asyncio.Task[None]] = set()
+        #: Those that run now, also after their WebSocket has closed.
+        self.tasks: set[asyncio.Task[None]] = set()
 
     def on_open(self, ws: WebSocket) -> None:
         ws.open_inbox()
         task = asyncio.get_running_loop().create_task(self._run(ws))
-        self._tasks.add(task)
-        ws.set_task(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
         ws.deliver(message)
@@ -85,10 +85,12 @@ class Callbacks:
     Raises ``TypeError`` as :func:`as_handler` does.
     """
 
-    __slots__ = ("on_close", "on_message", "on_open", "on_writable")
+    __slots__ = ("on_close", "on_message", "on_open", "on_writable", "tasks")
 
     def __init__(self, given: Any) -> None:
         handler = as_handler(given)
+        #: The tasks of a coroutine handler that run now; none for callbacks.
+        self.tasks = handler.tasks if isinstance(handler, CoroutineHandler) else set()
         self.on_open = handler.on_open
         self.on_message = handler.on_message
         self.on_close = handler.on_close

@@ -95,6 +95,11 @@ class Endpoint:
     authorize: Authorize | None
     static: Static | None = None
 
+    @property
+    def tasks(self) -> set[Any]:
+        """The tasks of its handler that run now."""
+        return self.callbacks.tasks if self.callbacks is not None else set()
+
 
 class Router:
     """Routes by exact path, then by pattern in the order given, then static folders, longest first."""
@@ -128,6 +133,11 @@ class Router:
         except re.error as exc:
             raise ValueError(f"the path {route.path!r} is no pattern: {exc}") from None
 
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        patterns = [endpoint for _, endpoint in self._patterns]
+        return [*self._exact.values(), *patterns, *(endpoint for _, endpoint in self._folders)]
+
     def match(self, request: Request) -> Endpoint | None:
         """Return the endpoint for the request's path and set its path parameters."""
         path = request.path
@@ -156,13 +166,17 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         raise TypeError(f"http= of route {route.path!r} is not callable")
     if route.authorize is not None and len(inspect.signature(route.authorize).parameters) != 1:
         raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request")
+    compression = settings.compression if isinstance(route.compression, Unset) else route.compression
+    if getattr(route.handler, "takes_parts", False):
+        # What a compressed message becomes cannot be told from a part of it.
+        compression = None
     return Endpoint(
         callbacks=None if route.handler is None else callbacks(route.handler),
         http=route.http,
         methods=route.methods if route.http is not None else ("GET",),
         limits=changed(settings.limits, route.limits),
         timeouts=changed(settings.timeouts, route.timeouts),
-        compression=settings.compression if isinstance(route.compression, Unset) else route.compression,
+        compression=compression,
         origins=settings.origins if route.origins is None else frozenset(route.origins),
         require_origin=settings.require_origin if route.require_origin is None else route.require_origin,
         subprotocols=route.subprotocols,

@@ -158,7 +158,6 @@ class Server:
         handlers are cancelled. Leaves no task and no timer in the loop.
         """
         self.close()
-        tasks = {c.ws.task for c in self.connections if c.ws is not None and c.ws.task is not None}
         for connection in list(self.connections):
             self._part(connection)
         deadline = None if timeout is None else self._loop.time() + timeout
@@ -170,6 +169,7 @@ class Server:
             for connection in list(self.connections):
                 connection.abort()
         await self.wait_closed()
+        tasks = {task for endpoint in self.router.endpoints for task in endpoint.tasks}
         await _end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
 
     def _part(self, connection: Connection) -> None:

@@ -12,7 +12,6 @@ cdef class WebSocket:
     cdef object _inbox
     cdef dict _pings
     cdef dict _state
-    cdef object _task
     cdef public object latency
     cdef public Outbox outbox
     cdef object _handshake

@@ -48,7 +48,6 @@ class WebSocket:
         "_inbox",
         "_pings",
         "_state",
-        "_task",
         "latency",
         "outbox",
         "subprotocol",
@@ -68,12 +67,11 @@ class WebSocket:
         self.subprotocol = subprotocol
         #: Seconds of the last measured round trip of a ping; None before the first pong.
         self.latency: float | None = None
-        self._inbox: Inbox | None = None
+        self._inbox: Any = None
         self._state: dict[str, Any] | None = None
         self._drained: list[asyncio.Future[None]] | None = None
         self._pings: dict[bytes, tuple[asyncio.Future[float], float]] | None = None
         self._fragments: asyncio.Lock | None = None
-        self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         path = self.request.path if self.request is not None else "client"
@@ -198,7 +196,21 @@ class WebSocket:
         """
         if self._inbox is None:
             raise RuntimeError("this WebSocket's messages go to on_message; recv() has none")
-        return await self._inbox.get()
+        message: str | bytes = await self._inbox.get()
+        return message
+
+    def recv_streaming(self) -> AsyncIterator[str | bytes]:
+        """Iterate over the parts of the next message as they arrive: all ``str`` or all ``bytes``.
+
+        For a WebSocket made with :func:`fastws.streaming` (or ``connect(..., streaming=True)``): no
+        more than 512 KiB are held here, however large the message, and reading pauses while nobody
+        takes parts. Elsewhere the one part is the whole message. What is left of a message when the
+        next one is asked for is thrown away. Cancelling a step loses nothing. Raises as :meth:`recv`.
+        """
+        if self._inbox is None:
+            raise RuntimeError("this WebSocket's messages go to on_message; recv_streaming() has none")
+        parts: AsyncIterator[str | bytes] = self._inbox.parts()
+        return parts
 
     async def recv_json(self) -> Any:
         """``recv`` and parse (orjson). Raises ``orjson.JSONDecodeError`` for what is not JSON."""
@@ -298,13 +310,22 @@ class WebSocket:
         connection = self._connection
         self._inbox = Inbox(connection.receive_queue, connection.pause_inbox, connection.resume_inbox)
 
-    def set_task(self, task: asyncio.Task[None]) -> None:
-        self._task = task
+    def open_stream(self, max_message_size: int | None) -> None:
+        """Take messages in parts from now on. Only in ``on_open``."""
+        connection = self._connection
+        limits = connection.owner.limits
+        connection.machine.stream(max_message_size, limits.max_empty_fragments)
+        if self._inbox is not None:
+            # Few WebSockets need it.
+            from fastws.parts import PartsInbox
 
-    @property
-    def task(self) -> asyncio.Task[None] | None:
-        """The task of an ``async def`` handler, or None."""
-        return self._task
+            limit = max_message_size or limits.max_message_size
+            self._inbox = PartsInbox(
+                limit, connection.pause_inbox, connection.resume_inbox, self._message_too_big
+            )
+
+    def _message_too_big(self) -> None:
+        self.begin_close(1009, "message too big")
 
     def deliver(self, message: str | bytes) -> None:
         assert self._inbox is not None

@@ -12,8 +12,8 @@ cdef class Machine:
     cdef public int threshold
     cdef public int variant
     cdef public int close_code
-    cdef public str close_reason
     cdef public bint closed_by_peer
+    cdef public str close_reason
 
     cpdef list receive(self, object data, Py_ssize_t size=*)
     cpdef bytes encode(self, object message, object compress=*)
