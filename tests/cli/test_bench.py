@@ -213,6 +213,24 @@ def test_the_limit_of_a_server_is_found_to_one_step(
         assert made["verdict"] == "this server holds 12 clients that are idle"
 
 
+def test_the_rate_that_a_server_holds_is_found_to_one_step(tmp_path: Path) -> None:
+    """7 ms of work each: 142 messages a second."""
+
+    async def slow(ws: ServerConnection) -> None:
+        async for message in ws:
+            time.sleep(0.007)
+            await ws.send(message)
+
+    json = tmp_path / "a.json"
+    with websockets_server(slow) as url:
+        result = fastws("bench", url, "echo", "--clients", 4, "--rate", 80, "--step", "rate*3", "--until",
+                        "p99=300ms", "--duration", "1500ms", "--warmup", "0", "--json", json)  # fmt: skip
+    made = orjson.loads(json.read_bytes())
+    assert result.returncode == 0, result.stdout
+    assert [(step["rate"], step["holds"]) for step in made["steps"]] == [(80, True), (240, False)]
+    assert "this server holds 4 clients at 80 messages a second" in result.stdout
+
+
 def test_on_a_terminal_there_is_progress_and_ctrl_c_reports_what_was_measured(url: str) -> None:
     ours, theirs = pty.openpty()
     argv = [sys.executable, "-m", "fastws", "bench", url, "echo", "--clients", "4", "--duration", "60s"]
