@@ -20,7 +20,7 @@ from fastws.context import BUFFER_SIZE, ReadBuffer
 from fastws.direct import direct_descriptor
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
-from fastws.protocol.events import Close, Fail, Ping, Pong
+from fastws.protocol.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.frames import CloseCode, Opcode
 from fastws.protocol.machine import CLOSED, DRAINING, OPEN, Machine
 from fastws.websocket import WebSocket
@@ -383,6 +383,31 @@ class Connection:
             self._lingering = kind is Fail
             self._leave()
             self._drain_soon()
+        elif kind is Fragment:
+            self._part(event)
+        elif kind is More:
+            self._hold(HOLD_TURN)
+            self.context.call_soon(self._read_more)
+
+    def _part(self, part: Fragment) -> None:
+        """A part of a message, where the handler takes them."""
+        if self.machine.state is not OPEN:
+            return
+        if part.final:
+            self.received_messages += 1
+        try:
+            self.on_message(self.ws, part)
+        except Exception:
+            self._handler_failed("on_message")
+
+    def _read_more(self) -> None:
+        """Take the events of what the reader left for a later turn."""
+        events = self.machine.receive(b"", 0)
+        if self._held is not None:
+            self._held.extend(events)
+        elif events:
+            self._held = events
+        self._release(HOLD_TURN)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -411,7 +436,6 @@ class Connection:
         self.context.call_soon(self._evicted)
 
     def _evicted(self) -> None:
-        self._leave()
         self._finish()
         self._await_end()
         self._end_if_drained()
