@@ -39,7 +39,8 @@ def linear(title: str, low: float, high: float, label: Callable[[float], str]) -
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     ticks = [number * step for number in range(first, max(last, first + 1) + 1)]
     bottom, top = ticks[0], ticks[-1]
-    return Axis(title, lambda value: (value - bottom) / (top - bottom), [(tick, label(tick)) for tick in ticks])
+    labelled = [(tick, label(tick)) for tick in ticks]
+    return Axis(title, lambda value: (value - bottom) / (top - bottom), labelled)
 
 
 def logarithmic(title: str, low: float, high: float, label: Callable[[float], str]) -> Axis:
