@@ -16,7 +16,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
-from fastws.context import BUFFER_SIZE, ReadBuffer
+from fastws.context import BUFFER_SIZE
 from fastws.direct import direct_descriptor
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
@@ -174,9 +174,9 @@ class Connection:
         self.owner.connection_open(self)
 
     @property
-    def get_buffer(self) -> ReadBuffer:
+    def get_buffer(self) -> Callable[[int], memoryview]:
         """Where to read into: the loop's one buffer, whichever connection asks."""
-        return self.context.read_buffer
+        return self.context.get_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self._received(self.context.read_buffer.view, nbytes)
@@ -402,6 +402,7 @@ class Connection:
 
     def _read_more(self) -> None:
         """Take the events of what the reader left for a later turn."""
+        self._hold(HOLD_TURN)
         events = self.machine.receive(b"", 0)
         if self._held is not None:
             self._held.extend(events)

@@ -12,6 +12,7 @@ cdef class LoopContext:
     cdef public object create_future
     cdef public dict deflate_pools
     cdef public object flusher
+    cdef public object get_buffer
     cdef public object mask
     cdef public ReadBuffer read_buffer
     cdef public bint reads_into_buffer

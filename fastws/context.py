@@ -20,14 +20,14 @@ BUFFER_SIZE = 256 * 1024 if ENGINE == "c" else 16 * 1024
 
 
 class ReadBuffer:
-    """One buffer for all reads of a loop, as the ``get_buffer`` of every protocol."""
+    """One buffer for all reads of a loop; ``get`` serves as the ``get_buffer`` of every protocol."""
 
     __slots__ = ("view",)
 
     def __init__(self, size: int) -> None:
         self.view = memoryview(bytearray(size))
 
-    def __call__(self, sizehint: int) -> memoryview:
+    def get(self, sizehint: int) -> memoryview:
         return self.view
 
 
@@ -40,6 +40,7 @@ class LoopContext:
         "create_future",
         "deflate_pools",
         "flusher",
+        "get_buffer",
         "mask",
         "read_buffer",
         "reads_into_buffer",
@@ -54,6 +55,8 @@ class LoopContext:
         self.flusher = Flusher(loop.call_soon)
         self.wheel = Wheel(loop.call_at, loop.time)
         self.read_buffer = ReadBuffer(BUFFER_SIZE)
+        #: Bound once, for all connections.
+        self.get_buffer = self.read_buffer.get
         #: uvloop goes by a protocol's methods, asyncio by its class, which is not BufferedProtocol.
         self.reads_into_buffer = not isinstance(loop, asyncio.BaseEventLoop)
         #: Four fresh bytes for each frame of a client (RFC 6455, section 5.3).
