@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
+from urllib.parse import unquote_plus
 
-__all__ = ["access", "error", "escape", "http_line", "peer_text", "websocket_line"]
+__all__ = [
+    "access",
+    "conceal",
+    "error",
+    "escape",
+    "http_line",
+    "peer_text",
+    "secret_parameters",
+    "websocket_line",
+]
 
 error = logging.getLogger("fastws.error")
 access = logging.getLogger("fastws.access")
+
+#: Parameters of a query whose values no log may hold; ``token_auth`` adds those that it reads.
+secret_parameters = {"access_token", "token"}
+_PARAMETER = re.compile(r"(?<=[?&])([^=&]*)=[^&]*")
+
+
+def conceal(target: str) -> str:
+    """Return a request target without the values of its secret parameters."""
+    return _PARAMETER.sub(_concealed, target) if "?" in target else target
+
+
+def _concealed(parameter: re.Match[str]) -> str:
+    name = parameter[1]
+    return f"{name}=***" if unquote_plus(name) in secret_parameters else parameter[0]
 
 
 def escape(text: str) -> str:
@@ -30,7 +55,7 @@ def http_line(
     peer: Any, method: str, target: str, version: str, status: int, size: int, seconds: float
 ) -> str:
     return (
-        f'{peer_text(peer)} "{escape(method)} {escape(target)} HTTP/{version}" {status} '
+        f'{peer_text(peer)} "{escape(method)} {escape(conceal(target))} HTTP/{version}" {status} '
         f"{size} bytes {seconds * 1000:.1f} ms"
     )
 
