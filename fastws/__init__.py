@@ -19,6 +19,7 @@ if "FASTWS_COMPILED" in os.environ:
 if TYPE_CHECKING:
     from fastws.client import connect
     from fastws.config import Compression, Limits, Settings, SlowPolicy, Timeouts
+    from fastws.credentials import BasicAuth, BearerAuth
     from fastws.errors import (
         ConcurrencyError,
         ConnectionClosed,
@@ -27,19 +28,26 @@ if TYPE_CHECKING:
         FastWSError,
         HandshakeError,
         InvalidURL,
+        ProxyError,
         Refused,
     )
     from fastws.handlers import Handler
     from fastws.hub import Hub
     from fastws.outbox import SendStatus
+    from fastws.protocol.events import Fragment
     from fastws.protocol.frames import CloseCode
     from fastws.protocol.messages import Headers, Request, Response
+    from fastws.reconnect import Backoff, worth_retrying
     from fastws.routes import Route
     from fastws.server import Server, run, serve
     from fastws.static_files import Static
+    from fastws.stream_handlers import streaming
     from fastws.websocket import WebSocket
 
 _MODULES = {
+    "Backoff": "reconnect",
+    "BasicAuth": "credentials",
+    "BearerAuth": "credentials",
     "CloseCode": "protocol.frames",
     "Compression": "config",
     "ConcurrencyError": "errors",
@@ -47,12 +55,14 @@ _MODULES = {
     "ConnectionClosedError": "errors",
     "ConnectionClosedOK": "errors",
     "FastWSError": "errors",
+    "Fragment": "protocol.events",
     "Handler": "handlers",
     "HandshakeError": "errors",
     "Headers": "protocol.messages",
     "Hub": "hub",
     "InvalidURL": "errors",
     "Limits": "config",
+    "ProxyError": "errors",
     "Refused": "errors",
     "Request": "protocol.messages",
     "Response": "protocol.messages",
@@ -67,9 +77,14 @@ _MODULES = {
     "connect": "client",
     "run": "server",
     "serve": "server",
+    "streaming": "stream_handlers",
+    "worth_retrying": "reconnect",
 }
 
 __all__ = [
+    "Backoff",
+    "BasicAuth",
+    "BearerAuth",
     "CloseCode",
     "Compression",
     "ConcurrencyError",
@@ -77,12 +92,14 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "FastWSError",
+    "Fragment",
     "Handler",
     "HandshakeError",
     "Headers",
     "Hub",
     "InvalidURL",
     "Limits",
+    "ProxyError",
     "Refused",
     "Request",
     "Response",
@@ -98,6 +115,8 @@ __all__ = [
     "connect",
     "run",
     "serve",
+    "streaming",
+    "worth_retrying",
 ]
 
 

@@ -3,68 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import ssl as ssl_module
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote, urlsplit
+import logging
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Timeouts
 from fastws.connection import Connection
-from fastws.context import LoopContext, context_of
-from fastws.errors import HandshakeError, InvalidURL, Refused
+from fastws.context import context_of
+from fastws.credentials import BasicAuth, BearerAuth, cookie_field
+from fastws.errors import ConnectionClosedOK, Refused
 from fastws.handlers import Callbacks, Handler
-from fastws.protocol import handshake
+from fastws.opening import Opening, Owner
 from fastws.protocol.machine import Machine
 from fastws.protocol.messages import Response
+from fastws.reconnect import Backoff, Retry, retry_after, worth_retrying
+from fastws.redirects import Asked, follow
 from fastws.routes import changed
+from fastws.stream_handlers import streaming as in_parts
+from fastws.urls import Address, parse_url
+from fastws.ways import Way, WayOptions
 from fastws.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
 
 __all__ = ["Address", "connect", "parse_url"]
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a ``ws://`` or ``wss://`` URL leads."""
-
-    secure: bool
-    host: str
-    port: int
-    #: The Host field: with the port only where it is not the scheme's own.
-    authority: str
-    #: Path and query, percent-encoded.
-    target: str
-
-
-def parse_url(url: str) -> Address:
-    """Read a WebSocket URL (RFC 6455, section 3). Raises :class:`fastws.InvalidURL`."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise InvalidURL(f"{url!r} is no URL: {exc}") from None
-    if parts.scheme not in ("ws", "wss"):
-        raise InvalidURL(f"{url!r} does not begin with ws:// or wss://")
-    if not parts.hostname:
-        raise InvalidURL(f"{url!r} names no host")
-    if parts.fragment or url.endswith("#"):
-        raise InvalidURL(f"{url!r} has a fragment, which a WebSocket URL must not")
-    if parts.username is not None:
-        raise InvalidURL("credentials in a URL are not sent; give an Authorization header")
-    secure = parts.scheme == "wss"
-    default = 443 if secure else 80
-    try:
-        host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
-    except UnicodeError:
-        raise InvalidURL(f"{url!r} has a host name that cannot be encoded") from None
-    shown = f"[{host}]" if ":" in host else host
-    authority = shown if port in (None, default) else f"{shown}:{port}"
-    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    if parts.query:
-        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    return Address(secure, host, port or default, authority, target)
+log = logging.getLogger("fastws.client")
 
 
 class _Inboxed(Handler):
@@ -79,90 +45,38 @@ class _Inboxed(Handler):
         ws.deliver(message)
 
 
-class ClientPhase:
-    """A client's connection until the server has answered the handshake."""
-
-    __slots__ = ("_connect", "_connection", "_key", "opened")
-
-    def __init__(
-        self, connection: Connection, connecting: connect, opened: asyncio.Future[WebSocket]
-    ) -> None:
-        self._connection = connection
-        self._connect = connecting
-        self._key = handshake.new_key()
-        self.opened = opened
-        request = connecting.request_head(self._key)
-        connection.outbox.push(request, True)
-        connection.outbox.flush()
-
-    def received(self, data: bytes | memoryview) -> None:
-        try:
-            for response in self._connection.machine.receive(data):
-                self._answered(response)
-        except HandshakeError as exc:
-            self._fail(exc)
-
-    def _answered(self, response: Response) -> None:
-        connection, connecting = self._connection, self._connect
-        if response.status != 101:
-            connection.machine.refused()
-            self._fail(Refused(response))
-            return
-        subprotocol = connection.machine.opened(
-            response,
-            connecting.limits,
-            key=self._key,
-            subprotocols=connecting.subprotocols,
-            deflate=connection.context.deflate_pool(connecting.compression),
-        )
-        ws = connection.open(
-            connecting.callbacks, connecting.limits, connecting.timeouts, None, response, subprotocol
-        )
-        if not self.opened.done():
-            self.opened.set_result(ws)
-
-    def _fail(self, exc: Exception) -> None:
-        if not self.opened.done():
-            self.opened.set_exception(exc)
-        self._connection.abort()
-
-    def eof_received(self) -> bool:
-        try:
-            self._connection.machine.http.receive_eof()
-            for response in self._connection.machine.receive(b""):
-                self._answered(response)
-        except HandshakeError as exc:
-            self._fail(exc)
-        return False
-
-    def timed_out(self) -> None:
-        self._fail(TimeoutError("the server did not answer the handshake in time"))
-
-    def drained(self) -> None:
-        """Nothing waits for the socket in this phase."""
-
-    def lost(self, exc: Exception | None) -> None:
-        if not self.opened.done():
-            self.opened.set_exception(
-                exc or HandshakeError("the server closed the connection in the handshake")
-            )
-
-
 class connect:
     """Connect to a WebSocket server: ``async with connect(url) as ws``, or ``ws = await connect(url)``.
 
-    Leaving the block closes with 1000 and waits for the end. ``handler``, a
-    :class:`fastws.Handler`, takes messages by callbacks; without it ``async for``/``recv`` do.
+    Leaving the block closes with 1000 and waits for the end. ``async for ws in connect(url)``
+    connects again whenever the body of the loop has ended, and closes what it left open. ``retry``, a
+    function of the exception (of a handshake, or the ``ConnectionClosed`` of a WebSocket), decides
+    what is worth another try (default: :func:`fastws.worth_retrying`); the rest is raised, but a close
+    as intended ends the loop. ``backoff`` says how long to wait (:class:`fastws.Backoff`).
 
-    ``subprotocols`` in order of preference, ``headers`` and ``origin`` added to the request;
-    ``compression`` is offered (None: not); ``limits`` and ``timeouts`` as a value or as a mapping of
-    the fields to change. ``open_timeout`` bounds TCP, TLS and the handshake together (10 s). ``ssl``
-    is an ``ssl.SSLContext`` for ``wss`` (default: the system's authorities); ``server_hostname``,
-    ``sock`` and ``unix`` as in ``loop.create_connection``.
+    ``handler``, a :class:`fastws.Handler` or an ``async def handler(ws)``, takes messages by
+    callbacks; without it ``async for``/``recv`` do. ``streaming`` gives them out in parts
+    (``ws.recv_streaming()``) and switches compression off.
+
+    The request: ``subprotocols`` in order of preference, ``headers``, ``origin``, ``auth`` (a
+    :class:`fastws.BasicAuth` or :class:`fastws.BearerAuth`), ``cookies`` (a mapping, or a
+    ``http.cookiejar.CookieJar``, which also takes what the server sets); ``compression`` is offered
+    (None: not). Up to ``max_redirects`` redirects are followed (0: none), without credentials to
+    another origin and never from ``wss`` to ``ws``.
+
+    The connection: ``ssl`` is an ``ssl.SSLContext`` for ``wss`` (default: the system's authorities),
+    ``server_hostname`` the name that its certificate must have. ``proxy`` is True (what
+    ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say), the URL of an HTTP or SOCKS
+    proxy, or None; ``proxy_ssl`` is the context for an ``https`` one. ``sock`` is a connected socket,
+    ``unix`` a path, ``host`` and ``port`` lead elsewhere than the URL; ``local_addr`` binds.
+    A host's addresses are tried ``happy_eyeballs_delay`` seconds apart (0.25).
+
+    ``limits`` and ``timeouts`` are values, or mappings of the fields to change. ``open_timeout``
+    bounds everything until the WebSocket is open (10 s).
 
     Raises :class:`fastws.InvalidURL`, ``OSError`` (no connection, ``ssl.SSLError`` among them),
-    ``TimeoutError``, :class:`fastws.Refused` with the server's answer, and
-    :class:`fastws.HandshakeError` for an answer that is none. Cancelling leaves nothing behind.
+    ``TimeoutError``, :class:`fastws.ProxyError`, :class:`fastws.Refused` with the server's answer,
+    and :class:`fastws.HandshakeError` for an answer that is none. Cancelling leaves nothing behind.
     """
 
     def __init__(
@@ -170,36 +84,51 @@ class connect:
         url: str,
         *,
         handler: Any = None,
+        streaming: bool = False,
         subprotocols: Sequence[str] = (),
         headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
         origin: str | None = None,
+        auth: BasicAuth | BearerAuth | None = None,
+        cookies: Mapping[str, str] | CookieJar | None = None,
         compression: Compression | None = DEFAULT_COMPRESSION,
         limits: Limits | Mapping[str, Any] | None = None,
         timeouts: Timeouts | Mapping[str, Any] | None = None,
         open_timeout: float | None = 10.0,
-        ssl: ssl_module.SSLContext | None = None,
-        server_hostname: str | None = None,
-        sock: socket.socket | None = None,
-        unix: str | os.PathLike[str] | None = None,
+        max_redirects: int = 10,
+        retry: Retry = worth_retrying,
+        backoff: Backoff | None = None,
+        **way: Unpack[WayOptions],
     ) -> None:
-        self.address = parse_url(url)
-        self.callbacks = Callbacks(_Inboxed() if handler is None else handler)
-        self.subprotocols = tuple(subprotocols)
-        self._headers = Response(
-            headers=list(headers.items() if isinstance(headers, Mapping) else headers)
-        ).raw_headers
-        self._origin = origin
-        self.compression = compression
-        self.limits: Limits = changed(Limits(), limits)
-        self.timeouts: Timeouts = changed(Timeouts(), timeouts)
+        address = parse_url(url)
+        given: Any = _Inboxed() if handler is None else handler
+        if streaming:
+            given = in_parts(given)
+        fields = list(headers.items() if isinstance(headers, Mapping) else headers)
+        if auth is not None:
+            fields.append(("Authorization", auth.authorization))
+        self._jar: CookieJar | None = None
+        if isinstance(cookies, Mapping):
+            fields.append(("Cookie", cookie_field(cookies)))
+        else:
+            self._jar = cookies
+        all_timeouts: Timeouts = changed(Timeouts(), timeouts)
+        self._opening = Opening(
+            Asked(address, tuple(Response(headers=fields).raw_headers), origin),
+            Callbacks(given),
+            tuple(subprotocols),
+            None if getattr(given, "takes_parts", False) else compression,
+            changed(Limits(), limits),
+            all_timeouts,
+        )
+        self._way = Way(tls_handshake=all_timeouts.tls_handshake, **way)
+        self._way.check(address)
         self._open_timeout = open_timeout
-        if ssl is not None and not self.address.secure:
-            raise InvalidURL("ssl= goes with a wss:// URL")
-        self._ssl = ssl
-        self._server_hostname = server_hostname
-        self._sock = sock
-        self._unix = unix
+        self._max_redirects = max_redirects
+        self._retry = retry
+        self._backoff = Backoff() if backoff is None else backoff
         self._ws: WebSocket | None = None
+
+    # -- one WebSocket --------------------------------------------------------------------------
 
     def __await__(self) -> Generator[Any, None, WebSocket]:
         return self._open().__await__()
@@ -212,74 +141,113 @@ class connect:
         assert self._ws is not None
         await self._ws.close()
 
-    async def _open(self) -> WebSocket:
+    # -- one after the other --------------------------------------------------------------------
+
+    async def __aiter__(self) -> AsyncIterator[WebSocket]:
+        """Connect again and again; see the class for when it ends."""
+        if self._way.sock is not None:
+            raise ValueError("sock= can be used once, not to connect again")
         loop = asyncio.get_running_loop()
-        opened: asyncio.Future[WebSocket] = loop.create_future()
-        context = context_of(loop)
-        connection: Connection | None = None
+        failures = 0
+        while True:
+            try:
+                ws = await self._open()
+            except Exception as exc:
+                await self._pause(exc, failures)
+                failures += 1
+                continue
+            opened_at = loop.time()
+            try:
+                yield ws
+            finally:
+                ended = ws.closed_error() if ws.closed else None
+                await ws.close()
+            if loop.time() - opened_at >= self._backoff.reset:
+                failures = 0
+            if ended is not None:
+                try:
+                    await self._pause(ended, failures)
+                except ConnectionClosedOK:
+                    return
+                failures += 1
+
+    async def _pause(self, exc: Exception, failures: int) -> None:
+        """Wait before the next try. Raises ``exc`` when it is not worth one."""
+        if not self._retry(exc):
+            raise exc
+        delay = self._backoff.delay(failures, retry_after(exc))
+        log.info("%s: connecting again in %.1f s", exc, delay)
+        await asyncio.sleep(delay)
+
+    # -- the handshake --------------------------------------------------------------------------
+
+    async def _open(self) -> WebSocket:
+        opening, left = self._opening, self._max_redirects
         try:
-            async with asyncio.timeout(self._open_timeout):
-                connection = await self._connect(loop, context, opened)
-                return await opened
-        except BaseException:
-            if opened.done() and not opened.cancelled():
-                opened.exception()
-            if connection is not None:
-                connection.abort()
+            async with asyncio.timeout(self._open_timeout) as limit:
+                while True:
+                    try:
+                        return await self._attempt(opening)
+                    except Refused as refusal:
+                        asked = self._redirected(opening.asked, refusal, left)
+                    opening, left = replace(opening, asked=asked), left - 1
+        except TimeoutError:
+            if limit.expired():
+                raise TimeoutError(f"no WebSocket within {self._open_timeout:g} s") from None
             raise
 
-    async def _connect(
-        self, loop: asyncio.AbstractEventLoop, context: LoopContext, opened: asyncio.Future[WebSocket]
-    ) -> Connection:
-        connection: Connection
+    def _redirected(self, asked: Asked, refusal: Refused, left: int) -> Asked:
+        response = refusal.response
+        following = follow(asked, response) if self._max_redirects else None
+        if following is None:
+            raise refusal
+        if left == 0:
+            raise Refused(response, f"more than {self._max_redirects} redirects")
+        if self._way.sock is not None or (self._way.is_fixed and not following.first):
+            raise Refused(response, "a redirect away from sock=, unix= or host= is not followed")
+        return following
 
-        def factory() -> Any:
+    async def _attempt(self, opening: Opening) -> WebSocket:
+        """Connect and shake hands once."""
+        loop = asyncio.get_running_loop()
+        context = context_of(loop)
+        address = opening.asked.address
+        opened: asyncio.Future[WebSocket] = loop.create_future()
+        owner = Owner(opening, opened, self._cookies_for(address))
+
+        def factory() -> Connection:
             return Connection(
-                context, Machine.client(self.limits, context.mask), _Owner(self, opened), self.timeouts
+                context, Machine.client(opening.limits, context.mask), owner, opening.timeouts
             )
 
-        options: dict[str, Any] = {}
-        if self.address.secure:
-            options["ssl"] = self._ssl or ssl_module.create_default_context()
-            options["ssl_handshake_timeout"] = self.timeouts.tls_handshake
-            options["server_hostname"] = self._server_hostname or self.address.host
-        if self._unix is not None:
-            _, connection = await loop.create_unix_connection(factory, os.fspath(self._unix), **options)
-        elif self._sock is not None:
-            _, connection = await loop.create_connection(factory, sock=self._sock, **options)
-        else:
-            address = self.address
-            _, connection = await loop.create_connection(factory, address.host, address.port, **options)
-        return connection
+        # What was given for the first origin is not meant for another.
+        way = self._way if opening.asked.first else replace(self._way, server_hostname=None)
+        connection: Connection | None = None
+        try:
+            connection = await way.connect(loop, factory, address)
+            ws = await opened
+            self._store_cookies(address, ws.response)
+            return ws
+        except BaseException as exc:
+            if opened.done() and not opened.cancelled():
+                opened.exception()
+            opened.cancel()
+            if connection is not None:
+                connection.abort()
+            if isinstance(exc, Refused):
+                self._store_cookies(address, exc.response)
+            raise
 
-    def request_head(self, key: bytes) -> bytes:
-        """Return the request to upgrade (RFC 6455, section 4.1)."""
-        return handshake.request_head(
-            host=self.address.authority,
-            target=self.address.target,
-            key=key,
-            origin=self._origin,
-            subprotocols=self.subprotocols,
-            compression=self.compression,
-            headers=self._headers,
-        )
+    def _cookies_for(self, address: Address) -> list[tuple[bytes, bytes]]:
+        if self._jar is None:
+            return []
+        from fastws.cookies import jar_field
 
+        value = jar_field(self._jar, address)
+        return [] if value is None else [(b"Cookie", value.encode("latin-1"))]
 
-class _Owner:
-    """Keeps one client connection; there is nobody to count it."""
+    def _store_cookies(self, address: Address, response: Response | None) -> None:
+        if self._jar is not None and response is not None:
+            from fastws.cookies import store_cookies
 
-    __slots__ = ("_connect", "_opened", "limits")
-
-    def __init__(self, connecting: connect, opened: asyncio.Future[WebSocket]) -> None:
-        self._connect = connecting
-        self._opened = opened
-        self.limits = connecting.limits
-
-    def connection_open(self, connection: Connection) -> None:
-        connection.phase = ClientPhase(connection, self._connect, self._opened)
-
-    def websocket_closed(self, connection: Connection) -> None:
-        pass
-
-    def connection_lost(self, connection: Connection) -> None:
-        pass
+            store_cookies(self._jar, address, response)

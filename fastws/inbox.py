@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from fastws.errors import ConcurrencyError
 
@@ -66,3 +66,7 @@ class Inbox:
             self._paused = False
             self._resume()
         return message
+
+    async def parts(self) -> AsyncIterator[str | bytes]:
+        """Iterate over the next message as one that comes in parts; here it has one."""
+        yield await self.get()

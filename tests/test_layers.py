@@ -17,13 +17,14 @@ ROOT = Path(__file__).parents[1] / "fastws"
 
 #: A package stands for all of its modules.
 LAYERS = [
-    {"_version", "_build", "_fanout", "direct", "errors", "config", "logs"},
+    {"_version", "_build", "_fanout", "direct", "errors", "config", "credentials", "logs", "urls"},
     {"protocol"},
-    {"context", "outbox", "flusher", "inbox", "keepalive"},
-    {"hub", "websocket", "routes", "static_files", "proxies"},
-    {"handlers"},
+    {"abuse", "context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts"}
+    | {"reconnect", "redirects"},
+    {"auth", "hub", "websocket", "routes", "static_files", "proxies", "tunnels", "ways"},
+    {"handlers", "stream_handlers"},
     {"connection"},
-    {"serving", "server", "client"},
+    {"serving", "server", "opening", "client"},
     {"apps", "loadgen"},
     {"cli", "__main__"},
 ]

@@ -6,7 +6,7 @@ classes here are the rest. Both engines and the C module make exactly these.
 
 from __future__ import annotations
 
-__all__ = ["Close", "Event", "Fail", "Ping", "Pong"]
+__all__ = ["Close", "Event", "Fail", "Fragment", "More", "Ping", "Pong"]
 
 
 class _Payload:
@@ -69,6 +69,35 @@ class Fail(_Ending):
 
     The reason is a constant of ours and never repeats what the peer sent.
     """
+
+    __slots__ = ()
+
+
+class Fragment:
+    """A part of a message: ``data`` is ``str`` or ``bytes``; ``final`` for the last one.
+
+    Parts do not follow the peer's frames, which anything between may change (RFC 6455, section 5.4).
+    Only the last one of a message may be empty.
+    """
+
+    __slots__ = ("data", "final")
+
+    def __init__(self, data: str | bytes, final: bool) -> None:
+        self.data = data
+        self.final = final
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fragment) and (self.data, self.final) == (other.data, other.final)
+
+    def __hash__(self) -> int:
+        return hash((self.data, self.final))
+
+    def __repr__(self) -> str:
+        return f"Fragment({self.data!r}, {self.final!r})"
+
+
+class More:
+    """The last event of a call that left something unread: call again, with nothing."""
 
     __slots__ = ()
 

@@ -261,13 +261,24 @@ class Machine:
             inflate = deflate.inflater(params, client)
             self._deflater = deflate.deflater(params, client)
             self.threshold = max(deflate.compression.threshold, 1)
-            if not client:
-                self.variant = params.server_max_window_bits if params.server_no_context_takeover else -1
+            if client:
+                self.takeover = not params.client_no_context_takeover
+            else:
+                self.takeover = not params.server_no_context_takeover
+                self.variant = -1 if self.takeover else params.server_max_window_bits
         self._reader = Reader(
             client, limits.max_message_size, limits.max_fragments, limits.max_empty_fragments, inflate
         )
 
     # -- the WebSocket phase --------------------------------------------------------------------
+
+    def stream(self, max_message_size: int | None, max_empty_fragments: int) -> None:
+        """Give messages out in parts from now on; only before the first frame, and without deflate."""
+        assert not self.threshold
+        # Few connections need it, and it brings wsproto's frames with it.
+        from fastws.protocol.streaming import StreamReader
+
+        self._reader = StreamReader(self.is_client, max_message_size, max_empty_fragments)
 
     def answer(self, event: Event) -> bytes | None:
         """Do what the protocol itself owes for ``event``; return the frame, if there is one."""

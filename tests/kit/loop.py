@@ -214,6 +214,9 @@ class ManualLoop(asyncio.AbstractEventLoop):
     async def create_unix_server(self, *args: Any, **kwargs: Any) -> Any:
         return await self.network.create_unix_server(*args, **kwargs)
 
+    async def getaddrinfo(self, host: Any, port: Any, **kwargs: Any) -> Any:
+        return await self.network.getaddrinfo(host, port, **kwargs)
+
     async def create_connection(self, *args: Any, **kwargs: Any) -> Any:
         return await self.network.create_connection(*args, **kwargs)
 

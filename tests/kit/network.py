@@ -76,6 +76,7 @@ class Network:
         """Replace what the loop listens and connects with."""
         for name in ("create_server", "create_unix_server", "create_connection", "create_unix_connection"):
             setattr(self.loop, name, getattr(self, name))
+        setattr(self.loop, "getaddrinfo", self.getaddrinfo)  # noqa: B010
 
     # -- listening ------------------------------------------------------------------------------
 
@@ -119,6 +120,10 @@ class Network:
         raise ConnectionRefusedError(f"nobody listens at port {port}")
 
     # -- connecting -----------------------------------------------------------------------------
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> list[tuple[Any, ...]]:
+        """Every name is its own, only address."""
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
 
     async def create_connection(
         self,

@@ -1,0 +1,126 @@
+"""From a host name to a TCP connection: every address it has, none of them waited for in vain.
+
+RFC 8305 ("happy eyeballs"), done here because ``create_connection`` of uvloop cannot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from itertools import zip_longest
+from typing import Any
+
+__all__ = ["STAGGER", "create_connection"]
+
+#: Seconds after which the next address is tried beside the ones before (RFC 8305, section 8).
+STAGGER = 0.25
+
+#: What ``getaddrinfo`` returns of one address.
+Info = tuple[int, int, int, str, tuple[Any, ...]]
+LocalAddress = tuple[str, int]
+
+
+async def create_connection(
+    loop: asyncio.AbstractEventLoop,
+    factory: Callable[[], Any],
+    host: str,
+    port: int,
+    *,
+    local_addr: LocalAddress | None = None,
+    stagger: float = STAGGER,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """As ``loop.create_connection``, on any loop: the first address that answers is taken.
+
+    Raises ``OSError`` when none does. Cancelling leaves neither task nor socket.
+    """
+    if _is_literal(host) and local_addr is None:
+        return await loop.create_connection(factory, host, port, **options)
+    infos = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    if not infos:
+        raise OSError(f"{host} has no address")
+    if len(infos) == 1 and local_addr is None:
+        return await loop.create_connection(factory, infos[0][4][0], port, **options)
+    sock = await _race(loop, infos, stagger, local_addr)
+    return await loop.create_connection(factory, sock=sock, **options)
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _interleaved(infos: Sequence[Any]) -> list[Info]:
+    """Alternate between the families, beginning with the one that the system prefers (section 4)."""
+    families: dict[int, list[Info]] = {}
+    for info in infos:
+        families.setdefault(info[0], []).append(info)
+    return [info for turn in zip_longest(*families.values()) for info in turn if info is not None]
+
+
+async def _race(
+    loop: asyncio.AbstractEventLoop, infos: Sequence[Info], stagger: float, local_addr: LocalAddress | None
+) -> socket.socket:
+    waiting = deque(infos)
+    running: set[asyncio.Task[socket.socket]] = set()
+    errors: list[OSError] = []
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(loop.create_task(_attempt(loop, waiting.popleft(), local_addr)))
+            await asyncio.wait(
+                running, timeout=stagger if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in [task for task in running if task.done()]:
+                running.discard(task)
+                error = task.exception()
+                if error is None:
+                    return task.result()
+                if not isinstance(error, OSError):
+                    raise error
+                errors.append(error)
+    finally:
+        await _give_up(running)
+    raise _joined(errors)
+
+
+async def _attempt(
+    loop: asyncio.AbstractEventLoop, info: Info, local_addr: LocalAddress | None
+) -> socket.socket:
+    family, kind, protocol, _, address = info
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if local_addr is not None:
+            sock.bind(local_addr)
+        await loop.sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _give_up(running: set[asyncio.Task[socket.socket]]) -> None:
+    """Cancel the attempts that lost, and close what they may have got in the meantime."""
+    for task in running:
+        task.add_done_callback(_close_result)
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
+
+
+def _close_result(task: asyncio.Task[socket.socket]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+def _joined(errors: list[OSError]) -> OSError:
+    texts = list(dict.fromkeys(map(str, errors)))
+    return errors[0] if len(texts) == 1 else OSError(f"Multiple exceptions: {', '.join(texts)}")
