@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 
 mkdir "$work/tests"
 cp -r "$root/pyproject.toml" "$root/fastws" "$work"
-cp -r "$root/tests/protocol" "$root/tests/test_fanout.py" "$work/tests"
+cp -r "$root/tests/protocol" "$root/tests/blocks.py" "$root/tests/test_fanout.py" "$work/tests"
 find "$work" -name '*.so' -delete
 cd "$work"
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fastws.protocol
-from fastws.protocol import frames
+from fastws.protocol import engine_wsproto, frames
 from fastws.protocol.events import Close, Fail, Ping
 from fastws.protocol.frames import CloseCode, Engine, MaskPool, Opcode, encode_close, engine
 from tests.protocol.cases import CASES, VALID_UTF8, close
@@ -151,6 +151,10 @@ class TestReader:
             reader.receive(wire([sized(0xC1, b"x")], client=False))
         assert reader.receive(wire([sized(0x81, b"x")], client=False)) == []
         assert not reader.pending
+
+    def test_the_guard_is_not_negotiated(self, engine_: Engine) -> None:
+        """It stands where wsproto takes extensions; no offer and no answer ever names it."""
+        assert not engine_wsproto._Guard(1, 1, 1, None).offer()
 
     def test_not_entered_twice(self, engine_: Engine) -> None:
         """inflate() runs Python code, and other threads while zlib works."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Callable
 
 import pytest
 
 from fastws.protocol.frames import Engine, MaskPool
+from tests.blocks import blocks_kept
 from tests.protocol.cases import CASES
 from tests.protocol.wire import ENGINES, MASK, Case, feed, new_reader, sized, wire
 
@@ -18,19 +17,6 @@ except ImportError:
     _testcapi = None
 
 pytestmark = pytest.mark.parametrize("engine_", ENGINES[:1])
-
-
-def blocks_kept(work: Callable[[], object], rounds: int) -> int:
-    """What ``rounds`` of it leave behind; the least of some times, because caches fill for a while."""
-    kept = []
-    for _ in range(5):
-        gc.collect()
-        before = sys.getallocatedblocks()
-        for _ in range(rounds):
-            work()
-        gc.collect()
-        kept.append(sys.getallocatedblocks() - before)
-    return min(kept)
 
 
 @pytest.mark.parametrize("step", [None, 1])
@@ -96,7 +82,7 @@ def test_every_allocation_may_fail(engine_: Engine) -> None:
         for step in (len(data), 3):
             pieces = [data[at : at + step] for at in range(0, len(data), step)]
             work.append(lambda case=case, pieces=pieces: read(engine_, case, pieces))
-    work += [lambda: engine_.encode(1, "\u20ac" * 100, MASK), lambda: engine_.encode(3, b""), gc.collect]
+    work += [lambda: engine_.encode(1, "\u20ac" * 100, MASK), lambda: engine_.encode(3, b"")]
 
     def fail_each() -> None:
         for one in work:
