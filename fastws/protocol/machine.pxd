@@ -13,6 +13,7 @@ cdef class Machine:
     cdef public int variant
     cdef public int close_code
     cdef public bint closed_by_peer
+    cdef public bint takeover
     cdef public str close_reason
 
     cpdef list receive(self, object data, Py_ssize_t size=*)

@@ -96,6 +96,7 @@ class Machine:
         "close_reason",
         "closed_by_peer",
         "state",
+        "takeover",
         "threshold",
         "variant",
     )
@@ -109,6 +110,8 @@ class Machine:
         self._deflater: Deflater | None = None
         #: Payloads from this size are compressed; 0 when compression was not negotiated.
         self.threshold = 0
+        #: Frames are compressed with those before them: they must leave in the order of encoding.
+        self.takeover = False
         #: Which bytes of a broadcast this peer can be given; see ``Outbox.variant``.
         self.variant = 0 if mask is None else -1
         self.close_code = int(CloseCode.ABNORMAL_CLOSURE)
