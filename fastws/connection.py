@@ -276,15 +276,17 @@ class Connection:
         # Count from the first frame: the answer to the handshake may wait in this turn's write.
         outbox.sent_messages = 0
         outbox.sent_bytes = -outbox.buffered_amount
-        self.received_bytes = 0
+        self.received_bytes = self.machine.early_bytes
         self.opened_at = self.context.clock()
         now = self.context.wheel.time()
         self._close_at = 0.0
         if timeouts.ping_interval is not None:
             self._ping_at = now + timeouts.ping_interval
-            self.context.wheel.set(self, self._ping_at)
-        else:
+        due = self._next_due(now)
+        if due is None:
             self.context.wheel.cancel(self)
+        else:
+            self.context.wheel.set(self, due)
         ws = self.ws = WebSocket(self, outbox, request, response, subprotocol)
         corked, outbox.corked = outbox.corked, True
         try:
@@ -419,6 +421,7 @@ class Connection:
             return
         self.outbox.push_last(frame)
         self._leave()
+        self.ws.drained()
         self._await_end()
         if self._holds:
             # Nobody takes messages any more; the peer's close frame must not wait behind them.
@@ -542,12 +545,11 @@ class Connection:
             return
         if not self.outbox.refused:
             self._release(HOLD_PEER)
-        if self.machine.state is OPEN:
-            self.ws.drained()
-            if not self.outbox.refused:
-                self._call(self.callbacks.on_writable, self.ws)
-        else:
+        self.ws.drained()
+        if self.machine.state is not OPEN:
             self._end_if_drained()
+        elif not self.outbox.refused:
+            self._call(self.callbacks.on_writable, self.ws)
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -556,26 +558,28 @@ class Connection:
 
     def _pong(self, payload: bytes) -> None:
         now = self.context.clock()
-        if payload == self._ping_payload:
+        if self._ping_payload and payload == self._ping_payload:
+            sent = self._ping_sent
+            self.ws.latency = now - sent
+            self.ws.pongs_before(sent, now)
+        else:
+            sent = self.ws.pong_received(payload, now)
+        # A peer may answer only the newest of several pings (RFC 6455, section 5.5.3).
+        if self._ping_payload and sent >= self._ping_sent:
             self._ping_payload = b""
             self._pong_by = 0.0
             self._graced = False
-            self.ws.latency = now - self._ping_sent
-        else:
-            self.ws.pong_received(payload, now)
 
     def set_deadline(self, when: float) -> None:
         """Let the phase be told by ``timed_out`` when it has not ended until then."""
         self._close_at = when
-        self.context.wheel.set(self, when)
+        self.context.wheel.sooner(self, when)
 
     def clear_deadline(self) -> None:
         self._close_at = 0.0
 
     def on_timer(self, now: float) -> float | None:
         """Do what is due; return when to look again."""
-        if self.transport is None:
-            return None
         if self._close_at and now >= self._close_at:
             self._close_at = 0.0
             if self._stall_at and self.phase is None:
@@ -608,8 +612,8 @@ class Connection:
         timeouts = self.timeouts
         if self._pong_by and now >= self._pong_by:
             if self._holds or not self._graced:
-                # While we do not read, a pong cannot arrive.
-                self._graced = True
+                # While we do not read, a pong cannot arrive; nor in the moment when we begin again.
+                self._graced = not self._holds
                 self._pong_by = now + GRACE
             else:
                 self.machine.close_reason = "ping timeout"
