@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -147,24 +147,28 @@ class WebSocket:
                     else:
                         if isinstance(part, str) is not isinstance(following, str):
                             raise TypeError("the fragments of one message are all str or all bytes")
-                        self._push_fragment(opcode, part, False)
+                        await self._push_fragment(opcode, part, False)
                         opcode = CONTINUATION
-                        while self.outbox.refused and self.outbox.is_open:
-                            await self._next_drain()
                     part = following
+                if part is not None:
+                    await self._push_fragment(opcode, part, True)
             except BaseException:
                 if opcode == CONTINUATION:
                     # The peer has a part of a message that nobody can complete.
                     self.begin_close(1011, "message cut short")
                 raise
-            if part is not None:
-                self._push_fragment(opcode, part, True)
+        if self.outbox.refused:
+            await self._writable()
 
-    def _push_fragment(self, opcode: int, part: Message, fin: bool) -> None:
-        if not self.outbox.is_open:
+    async def _push_fragment(self, opcode: int, part: Message, fin: bool) -> None:
+        """Push a fragment once all that waits for a slow socket has left: it must overtake nothing."""
+        outbox = self.outbox
+        while outbox.refused and outbox.is_open:
+            await self._next_drain()
+        if not outbox.is_open:
             raise self.closed_error()
         frame = self._connection.machine.encode_fragment(opcode, _exact(part), fin)
-        self.outbox.push_fragment(frame, first=opcode != CONTINUATION, fin=fin)
+        outbox.push_fragment(frame, first=opcode != CONTINUATION, fin=fin)
 
     async def _writable(self) -> None:
         """Wait until the queue of a slow socket is below its high-water mark."""
@@ -242,16 +246,22 @@ class WebSocket:
         """
         if not self.outbox.is_open:
             raise self.closed_error()
-        if self._pings is None:
-            self._pings = {}
+        pings = self._pings
+        if pings is None:
+            pings = self._pings = {}
         if payload is None:
             payload = self._connection.context.mask()
-        if payload in self._pings:
+        if payload in pings:
             raise ValueError("a ping with this payload is already under way")
         waiter: asyncio.Future[float] = self._connection.context.create_future()
         self._connection.send_ping(payload)
-        self._pings[payload] = (waiter, self._connection.context.clock())
-        return await waiter
+        ping = pings[payload] = (waiter, self._connection.context.clock())
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if pings.get(payload) is ping:
+                del pings[payload]
+            raise
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the peer's close frame and the end of TCP (at most 5 s by default).
@@ -331,15 +341,30 @@ class WebSocket:
         assert self._inbox is not None
         self._inbox.put(message)
 
-    def pong_received(self, payload: bytes, now: float) -> None:
-        if self._pings is None:
-            return
-        found = self._pings.pop(payload, None)
-        if found is not None:
-            waiter, sent = found
-            self.latency = now - sent
-            if not waiter.done():
-                waiter.set_result(self.latency)
+    def pong_received(self, payload: bytes, now: float) -> float:
+        """Return when the ping with this payload left, 0.0 for none; those before it are answered too."""
+        pings = self._pings
+        if pings is None or payload not in pings:
+            return 0.0
+        sent = pings[payload][1]
+        self.latency = now - sent
+        for earlier in list(pings):
+            self._answered(earlier, now)
+            if earlier == payload:
+                break
+        return sent
+
+    def pongs_before(self, sent: float, now: float) -> None:
+        """A ping that left at ``sent`` has been answered, and those before it with it."""
+        if self._pings is not None:
+            for payload in [payload for payload, ping in self._pings.items() if ping[1] < sent]:
+                self._answered(payload, now)
+
+    def _answered(self, payload: bytes, now: float) -> None:
+        assert self._pings is not None
+        waiter, sent = self._pings.pop(payload)
+        if not waiter.done():
+            waiter.set_result(now - sent)
 
     def drained(self) -> None:
         """The socket has taken bytes again: let the senders look whether it is enough."""
@@ -374,7 +399,7 @@ async def _each(parts: Any) -> AsyncIterator[Any]:
     if isinstance(parts, AsyncIterable):
         async for part in parts:
             yield part
-    elif isinstance(parts, Iterable):
+    elif isinstance(parts, Iterable) and not isinstance(parts, Mapping):
         for part in parts:
             yield part
     else:
