@@ -30,6 +30,8 @@ log = logging.getLogger("fastws.error")
 
 #: Seconds that a stop gives to clients before those that do not read are cut.
 GRACE = 10.0
+#: Of those, what the process itself needs to end once they are cut.
+EXIT_TIME = 0.25
 #: Seconds that cancelled handlers have to end after that.
 CANCEL_GRACE = 1.0
 
@@ -339,7 +341,8 @@ async def run(
 ) -> int:
     """Serve at ``addresses`` (keyword arguments of :meth:`Server.listen`) until a signal stops it.
 
-    SIGINT and SIGTERM stop cleanly: 0 is returned. A second one ends at once with 128 + its number.
+    SIGINT and SIGTERM stop cleanly: 0 is returned, and the process can have ended ``grace`` seconds
+    after the signal. A second one ends at once with 128 + its number.
     For a program of its own (``fastws serve``): it takes the signals. Raises ``OSError`` when an
     address cannot be had.
     """
@@ -363,5 +366,5 @@ async def run(
     started(server)
     stopped_by = signal.Signals(await stop).name
     log.info("%s: closing %d connections", stopped_by, len(server.connections))
-    await server.shutdown(grace)
+    await server.shutdown(None if grace is None else max(grace - EXIT_TIME, 0.0))
     return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -25,12 +26,55 @@ RESET = "\x1b[0m"
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines, and drops those that cannot be written: a full disk must not stop the server."""
+    """Writes lines, and drops those that cannot be written.
 
-    dropped = 0
+    Neither a full disk nor a pipe that nobody reads may stop the server. ``dropped`` counts; the log
+    says how many when it goes on.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.dropped = 0
+        self._missed = 0
+        self._descriptor = descriptor_of(stream)
+        self._poll = None
+        if self._descriptor is not None:
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLOUT)
 
     def handleError(self, record: logging.LogRecord) -> None:
         self.dropped += 1
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._poll is None:
+            super().emit(record)
+            return
+        try:
+            text = self.format(record) + "\n"
+            if self._missed:
+                text = f"\n{self._missed} lines of the log could not be written\n{text}"
+            self._write(text.encode("utf-8", "backslashreplace"))
+            self._missed = 0
+        except Exception:
+            self._missed += 1
+            self.handleError(record)
+
+    def _write(self, data: bytes) -> None:
+        """Write without ever waiting. Raises ``OSError`` where that cannot be."""
+        assert self._poll is not None and self._descriptor is not None
+        for start in range(0, len(data), select.PIPE_BUF):
+            # A pipe that can be written takes this much at once (pipe(7)).
+            if not self._poll.poll(0):
+                raise BlockingIOError("nobody reads the log")
+            os.write(self._descriptor, data[start : start + select.PIPE_BUF])
+
+
+def descriptor_of(stream: TextIO) -> int | None:
+    """The stream's file descriptor; None where it has none or the system cannot ask before writing."""
+    try:
+        return stream.fileno() if hasattr(select, "poll") else None
+    except (OSError, ValueError):
+        return None
 
 
 class LevelFormatter(logging.Formatter):

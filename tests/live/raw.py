@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
@@ -78,6 +79,12 @@ class Frame:
     rsv: int = 0
 
     @property
+    def size(self) -> int:
+        """Bytes on the wire, the header included; a server masks nothing."""
+        size = len(self.payload)
+        return size + (2 if size < 126 else 4 if size < 1 << 16 else 10)
+
+    @property
     def code(self) -> int:
         """The code in a close frame; 1005 where there is none."""
         code: int = struct.unpack("!H", self.payload[:2])[0] if len(self.payload) >= 2 else 1005
@@ -143,7 +150,11 @@ class Peer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.settimeout(5)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.connect(("127.0.0.1", port))
+        try:
+            sock.connect(("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            raise
         self.sock = sock if tls is None else tls.wrap_socket(sock, server_hostname="127.0.0.1")
         self._read = bytearray()
 
@@ -170,6 +181,18 @@ class Peer:
         self._read = bytearray(rest)
         return head
 
+    def response(self) -> tuple[bytes, bytes]:
+        """Read a response with a Content-Length; return its head and body."""
+        head = self.head()
+        found = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+        assert found is not None, head
+        size = int(found[1])
+        while len(self._read) < size:
+            self._receive()
+        body = bytes(self._read[:size])
+        del self._read[:size]
+        return head, body
+
     def upgrade(self, path: str = "/echo", *fields: str) -> Peer:
         """Open the WebSocket."""
         self.send(upgrade(path, *fields))
@@ -181,10 +204,8 @@ class Peer:
         """Read the next frame."""
         while not (found := frames(self._read)):
             self._receive()
-        first = found[0]
-        size = len(first.payload)
-        del self._read[: size + (2 if size < 126 else 4 if size < 1 << 16 else 10)]
-        return first
+        del self._read[: found[0].size]
+        return found[0]
 
     def exchange(self, data: bytes = b"", seconds: float = 5.0) -> Outcome:
         """Send ``data`` as far as it is taken, and read until the server ends TCP or time is up."""
