@@ -213,6 +213,7 @@ take_message(Reader *self)
         }
         return message;
     }
+    /* Each byte was valid where it stood: only the last character may be missing its end. */
     PyObject *text = PyUnicode_DecodeUTF8(PyUnicode_DATA(message), size, NULL);
     Py_DECREF(message);
     return text;
@@ -273,11 +274,8 @@ deliver_inflated(Reader *self, PyObject *events, PyObject *payload)
 static Status
 finish_message(Reader *self, PyObject *events)
 {
-    PyObject *message;
+    PyObject *message = take_message(self);
 
-    if (self->utf8.need)
-        return fail(self, events, 1007, "invalid UTF-8");
-    message = take_message(self);
     self->fragments = 0;
     self->empty = 0;
     self->size = 0;
@@ -352,7 +350,6 @@ take_data(Reader *self, PyObject *events, const Header *h, const uint8_t **at, c
         self->opcode = h->opcode;
         self->compressed = h->rsv1;
         self->ascii = 1;
-        self->utf8.need = 0;
     }
     self->fragments++;
     self->empty = h->length ? 0 : self->empty + 1;
