@@ -8,7 +8,10 @@
 #include <Python.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0      /* Python ignores SIGPIPE wherever the flag is missing */
@@ -80,6 +83,174 @@ send_one(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
     }
     return PyLong_FromSsize_t(taken);
 }
+
+/* ---- What one connection says in one turn ------------------------------------------------------ */
+
+/* One item of a turn: bytes of its own, and the header of the frame that goes before them. */
+typedef struct {
+    const char *data;
+    Py_ssize_t size;
+    unsigned char header[10];
+    int header_size;
+} Piece;
+
+/* Messages to this size in all are put together here, under the GIL, instead of in a new object. */
+enum { SCRATCH = 64 * 1024 };
+static char scratch[SCRATCH];
+
+/* The header of an unmasked frame that is a whole message (RFC 6455, section 5.2). */
+static int
+write_header(unsigned char *header, int opcode, Py_ssize_t size)
+{
+    header[0] = (unsigned char)(0x80 | opcode);
+    if (size <= 125) {
+        header[1] = (unsigned char)size;
+        return 2;
+    }
+    if (size <= 0xFFFF) {
+        header[1] = 126;
+        header[2] = (unsigned char)(size >> 8);
+        header[3] = (unsigned char)size;
+        return 4;
+    }
+    header[1] = 127;
+    for (int i = 0; i < 8; i++) {
+        header[2 + i] = (unsigned char)((uint64_t)size >> (56 - 8 * i));
+    }
+    return 10;
+}
+
+/* A str is a text message (ASCII only), bytes are a binary one, a tuple holds a frame made before. */
+static int
+as_piece(PyObject *item, Piece *piece)
+{
+    if (PyUnicode_CheckExact(item) && PyUnicode_IS_READY(item) && PyUnicode_IS_COMPACT_ASCII(item)) {
+        piece->data = (const char *)PyUnicode_1BYTE_DATA(item);
+        piece->size = PyUnicode_GET_LENGTH(item);
+        piece->header_size = write_header(piece->header, 1, piece->size);
+        return 0;
+    }
+    if (PyBytes_CheckExact(item)) {
+        piece->data = PyBytes_AS_STRING(item);
+        piece->size = PyBytes_GET_SIZE(item);
+        piece->header_size = write_header(piece->header, 2, piece->size);
+        return 0;
+    }
+    if (PyTuple_CheckExact(item) && PyTuple_GET_SIZE(item) == 1 && PyBytes_Check(PyTuple_GET_ITEM(item, 0))) {
+        piece->data = PyBytes_AS_STRING(PyTuple_GET_ITEM(item, 0));
+        piece->size = PyBytes_GET_SIZE(PyTuple_GET_ITEM(item, 0));
+        piece->header_size = 0;
+        return 0;
+    }
+    PyErr_SetString(PyExc_TypeError, "an item is ASCII str, bytes, or a tuple with a frame");
+    return -1;
+}
+
+static char *
+put_piece(char *to, const Piece *piece)
+{
+    memcpy(to, piece->header, (size_t)piece->header_size);
+    memcpy(to + piece->header_size, piece->data, (size_t)piece->size);
+    return to + piece->header_size + piece->size;
+}
+
+/* (bytes in all, bytes taken or -errno, the rest). */
+static PyObject *
+not_all(Py_ssize_t total, Py_ssize_t taken, const char *data)
+{
+    Py_ssize_t from = taken > 0 ? taken : 0;
+
+    return Py_BuildValue("nny#", total, taken, data + from, taken < 0 ? (Py_ssize_t)0 : total - from);
+}
+
+/* One large item: its header and its own bytes, without putting them together. */
+static PyObject *
+send_large(int fd, const Piece *piece)
+{
+    struct iovec parts[2] = {
+        {(void *)piece->header, (size_t)piece->header_size},
+        {(void *)piece->data, (size_t)piece->size},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    Py_ssize_t total = piece->header_size + piece->size, taken;
+    PyObject *rest;
+
+    Py_BEGIN_ALLOW_THREADS
+    do {
+        taken = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (taken < 0 && errno == EINTR);
+    if (taken < 0)
+        taken = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -errno;
+    Py_END_ALLOW_THREADS
+    if (taken == total)
+        return PyLong_FromSsize_t(total);
+    if (taken < 0 || taken >= piece->header_size)
+        return Py_BuildValue("nny#", total, taken, piece->data + (taken < 0 ? 0 : taken - piece->header_size),
+                             taken < 0 ? (Py_ssize_t)0 : total - taken);
+    rest = PyBytes_FromStringAndSize(NULL, total - taken);
+    if (rest == NULL)
+        return NULL;
+    memcpy(PyBytes_AS_STRING(rest), piece->header + taken, (size_t)(piece->header_size - taken));
+    memcpy(PyBytes_AS_STRING(rest) + piece->header_size - taken, piece->data, (size_t)piece->size);
+    return Py_BuildValue("nnN", total, taken, rest);
+}
+
+static PyObject *
+send_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *one, **items = &one, *joined = NULL, *result;
+    Py_ssize_t count = 1, total = 0, taken;
+    Piece piece;
+    char *data = scratch, *end;
+    int fd;
+
+    if (nargs != 2) {
+        PyErr_SetString(PyExc_TypeError, "send_items() takes a descriptor and an item or a list of them");
+        return NULL;
+    }
+    if (as_descriptor(args[0], &fd) < 0)
+        return NULL;
+    one = args[1];
+    if (PyList_CheckExact(args[1])) {
+        items = ((PyListObject *)args[1])->ob_item;
+        count = PyList_GET_SIZE(args[1]);
+    }
+    /* 1. How much is it? No code of Python's runs from here to the send, so the list stays as it is. */
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (as_piece(items[i], &piece) < 0)
+            return NULL;
+        total += piece.header_size + piece.size;
+    }
+    if (count == 1 && total > SCRATCH)
+        return send_large(fd, &piece);
+
+    /* 2. Put it together. */
+    if (total > SCRATCH) {
+        if ((joined = PyBytes_FromStringAndSize(NULL, total)) == NULL)
+            return NULL;
+        data = PyBytes_AS_STRING(joined);
+    }
+    end = data;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        as_piece(items[i], &piece);
+        end = put_piece(end, &piece);
+    }
+
+    /* 3. Send it. What is in the scratch needs the GIL for as long as it is looked at. */
+    if (joined == NULL) {
+        taken = send_now(fd, data, total);
+    }
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        taken = send_now(fd, data, total);
+        Py_END_ALLOW_THREADS
+    }
+    result = taken == total ? PyLong_FromSsize_t(total) : not_all(total, taken, data);
+    Py_XDECREF(joined);
+    return result;
+}
+
+/* ---- The same bytes to many -------------------------------------------------------------------- */
 
 /* The exceptions as a list of (index, taken); None when all took everything. */
 static PyObject *
@@ -154,6 +325,11 @@ static PyMethodDef functions[] = {
     {"send_one", (PyCFunction)(void (*)(void))send_one, METH_FASTCALL,
      "send_one($module, fd, data, /)\n--\n\n"
      "Bytes taken; 0 when the socket takes none now; -errno."},
+    {"send_items", (PyCFunction)(void (*)(void))send_items, METH_FASTCALL,
+     "send_items($module, fd, items, /)\n--\n\n"
+     "Send one item or a list of them in one go: bytes in all if the socket took everything, else a tuple\n"
+     "of that, the bytes taken (or -errno), and the rest. An ASCII str goes as an unmasked text message,\n"
+     "bytes as a binary one, the bytes in a tuple of one as they are."},
     {"send_many", (PyCFunction)(void (*)(void))send_many, METH_FASTCALL,
      "send_many($module, fds, data, /)\n--\n\n"
      "Send the same bytes to each; (index, bytes taken or -errno) of those that did not take all, or None."},

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["direct_descriptor", "send_many", "send_one"]
+__all__ = ["Item", "direct_descriptor", "send_items", "send_many", "send_one"]
 
+#: What one connection says: a message that nothing needs to be done to (ASCII ``str``, ``bytes``), or
+#: a tuple of one with a frame made before.
+Item = str | bytes | tuple[bytes]
+
+send_items: Callable[[int, Item | list[Item]], int | tuple[int, int, bytes]] | None
 send_one: Callable[[int, bytes], int] | None
 send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
 try:
-    from fastws._fanout import send_many, send_one
+    from fastws._fanout import send_items, send_many, send_one
 except ImportError:  # built without a C compiler: everything goes through transport.write
-    send_one = send_many = None
+    send_items = send_one = send_many = None
 
 
 def direct_descriptor(transport: Any) -> int:

@@ -7,7 +7,7 @@ from fastws.hub cimport Entry, Topic
 cdef class Outbox:
     cdef object _owner
     cdef object _transport
-    cdef bytes _first
+    cdef object _first
     cdef bytes _last
     cdef list _more
     cdef object _queue
@@ -31,7 +31,10 @@ cdef class Outbox:
 
     cpdef push(self, bytes frame, bint force=*)
     cpdef push_urgent(self, int opcode, bytes frame)
-    cpdef _append(self, bytes frame)
+    cpdef push_message(self, object message)
+    cpdef bint takes_messages(self)
+    cpdef _append_frame(self, bytes frame)
+    cpdef _append(self, object item)
     cpdef bint is_idle(self)
     cpdef offer(self, Topic topic, list batch)
     @cython.locals(after=cython.longlong, entry=Entry)
@@ -39,7 +42,7 @@ cdef class Outbox:
     cpdef bint is_full(self, Py_ssize_t size)
     cpdef _offer_slow(self, Topic topic, Entry entry)
     cpdef _enqueue(self, object item, Py_ssize_t size)
-    @cython.locals(first=bytes)
+    @cython.locals(more=list, data=bytes)
     cpdef flush(self)
     cpdef flush_later(self)
     @cython.locals(taken=Py_ssize_t)

@@ -21,7 +21,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import SlowPolicy
-from fastws.direct import send_one
+from fastws.direct import Item, send_items, send_one
+from fastws.protocol.frames import Opcode, encode
 
 if TYPE_CHECKING:
     from fastws.flusher import Flusher
@@ -50,6 +51,8 @@ SENT = SendStatus.SENT
 QUEUED = SendStatus.QUEUED
 DROPPED = SendStatus.DROPPED
 CLOSED = SendStatus.CLOSED
+TEXT = int(Opcode.TEXT)
+BINARY = int(Opcode.BINARY)
 DROP_NEWEST = SlowPolicy.DROP_NEWEST
 DROP_OLDEST = SlowPolicy.DROP_OLDEST
 
@@ -105,8 +108,8 @@ class Outbox:
         self.refused = False
         #: A fragmented message is under way: other messages wait in the queue until it is complete.
         self.fragmenting = False
-        self._first: bytes | None = None
-        self._more: list[bytes] | None = None
+        self._first: Item | None = None
+        self._more: list[Item] | None = None
         self._queue: deque[bytes | Entry] | None = None
         self._last: bytes | None = None
         self._urgent: dict[int, bytes] | None = None
@@ -135,15 +138,42 @@ class Outbox:
             self._enqueue(frame, len(frame))
             return QUEUED
         self.sent_messages += 1
-        self._append(frame)
+        self._append_frame(frame)
         return SENT
+
+    def push_message(self, message: str | bytes) -> SendStatus:
+        """Take a message to which nothing needs to be done; only where :meth:`takes_messages`.
+
+        Its header is written when the turn is, into the same buffer: no frame is made of it.
+        """
+        if self.topics is not None and self.flusher.dirty:
+            self.settle(self.flusher)
+        if not self.is_open:
+            return CLOSED
+        self.sent_messages += 1
+        self._append(message)
+        return SENT
+
+    def takes_messages(self) -> bool:
+        """True when what is pushed now goes to the socket directly, unmasked and uncompressed."""
+        return self.fd >= 0 and self.variant == 0 and not self.refused and not self.fragmenting
+
+    def must_wait(self) -> bool:
+        """True when a message pushed now waits, or is dropped; settles, so that none comes before it.
+
+        For who compresses with context takeover: what is encoded now may leave after what topics
+        have in the queue, which is encoded when it leaves, so it must not touch the window.
+        """
+        if self.topics is not None and self.flusher.dirty:
+            self.settle(self.flusher)
+        return self.refused or self.fragmenting
 
     def push_fragment(self, frame: bytes, *, first: bool, fin: bool) -> None:
         """Take one frame of a fragmented message (RFC 6455, section 5.4); the caller paces them."""
         if first and self.topics is not None and self.flusher.dirty:
             self.settle(self.flusher)
         self.fragmenting = not fin
-        self._append(frame)
+        self._append_frame(frame)
         if fin:
             self.sent_messages += 1
             if self._queue is not None and not self.refused:
@@ -159,7 +189,7 @@ class Outbox:
                 self._urgent = {}
             self._urgent[opcode] = frame
         else:
-            self._append(frame)
+            self._append_frame(frame)
 
     def push_last(self, frame: bytes, *, discard: bool = False) -> None:
         """Take the CLOSE frame: what was accepted before goes first unless ``discard``."""
@@ -177,17 +207,20 @@ class Outbox:
         if self.refused:
             self._last = frame
         else:
-            self._append(frame)
+            self._append_frame(frame)
 
-    def _append(self, frame: bytes) -> None:
+    def _append_frame(self, frame: bytes) -> None:
+        self._append((frame,))
+
+    def _append(self, item: Item) -> None:
         if self._first is None:
-            self._first = frame
+            self._first = item
             if not self.corked:
                 self.flusher.schedule(self)
         elif self._more is None:
-            self._more = [self._first, frame]
+            self._more = [self._first, item]
         else:
-            self._more.append(frame)
+            self._more.append(item)
 
     # -- what topics say ------------------------------------------------------------------------
 
@@ -218,10 +251,10 @@ class Outbox:
         else:
             self.sent_messages += len(batch)
             if self.variant >= 0:
-                self._append(topic.join(batch, self.variant))
+                self._append_frame(topic.join(batch, self.variant))
             else:
                 for entry in topic.merged(batch):
-                    self._append(self._owner.encode_entry(entry))
+                    self._append_frame(self._owner.encode_entry(entry))
 
     def settle(self, flusher: Flusher) -> None:
         """Take, in the order of publishing, what this turn published for this client so far."""
@@ -303,10 +336,8 @@ class Outbox:
     def buffered_amount(self) -> int:
         """Bytes accepted that the socket has not taken yet."""
         pending = 0
-        if self._more is not None:
-            pending = sum(map(len, self._more))
-        elif self._first is not None:
-            pending = len(self._first)
+        if self._first is not None:
+            pending = len(_joined(self._more if self._more is not None else [self._first]))
         held: int = self._transport.get_write_buffer_size() if self.refused else 0
         return pending + self.queue_bytes + held
 
@@ -320,12 +351,24 @@ class Outbox:
         first = self._first
         if first is None:
             return
-        self._first = None
-        if self._more is not None:
-            first = b"".join(self._more)
-            self._more = None
-        self.sent_bytes += len(first)
-        self._write(first)
+        more = self._more
+        self._first = self._more = None
+        if self.fd < 0 or self.refused:
+            data = _joined(more if more is not None else [first])
+            self.sent_bytes += len(data)
+            self._transport.write(data)
+            return
+        assert send_items is not None  # fd is -1 without it
+        result = send_items(self.fd, first if more is None else more)
+        if type(result) is int:
+            self.sent_bytes += result
+        else:
+            self._went_out_in_part(result)
+
+    def _went_out_in_part(self, result: Any) -> None:
+        size, taken, rest = result
+        self.sent_bytes += size
+        self.wrote(rest, taken if taken < 0 else 0)
 
     def _write(self, data: bytes) -> None:
         """Write straight to the socket where that is allowed and the transport holds nothing."""
@@ -435,6 +478,15 @@ class Outbox:
         self._urgent = None
         self._last = None
         self.queue_bytes = 0
+
+
+def _joined(items: list[Item]) -> bytes:
+    """Return the frames of ``items``, for where they do not go to the socket directly."""
+    return b"".join([item[0] if isinstance(item, tuple) else _frame(item) for item in items])
+
+
+def _frame(message: str | bytes) -> bytes:
+    return encode(TEXT if isinstance(message, str) else BINARY, message, None, True, False)
 
 
 def _sequence(item: tuple[int, Topic, Entry]) -> int:

@@ -16,3 +16,6 @@ cdef class WebSocket:
     cdef public Outbox outbox
     cdef object _handshake
     cdef public object subprotocol
+
+    @cython.locals(outbox=Outbox)
+    cpdef object _push(self, object message, object compress, bint force)

@@ -97,12 +97,20 @@ class WebSocket:
         ``CLOSED``: nothing can be sent any more. Never raises for the peer's state.
         ``compress`` overrides the negotiated threshold. Raises ``TypeError`` for other types.
         """
+        return self._push(message, compress, False)
+
+    def _push(self, message: Message, compress: bool | None, force: bool) -> SendStatus:
         outbox = self.outbox
         if not outbox.is_open:
             return CLOSED
         if type(message) is not str and type(message) is not bytes:
             message = _exact(message)
-        return outbox.push(self._connection.machine.encode(message, compress))
+        if outbox.takes_messages() and (type(message) is bytes or message.isascii()):
+            return outbox.push_message(message)
+        machine = self._connection.machine
+        if machine.takeover and outbox.must_wait():
+            compress = False
+        return outbox.push(machine.encode(message, compress), force)
 
     async def send(
         self,
@@ -114,17 +122,14 @@ class WebSocket:
 
         The message is accepted first, whatever waits already: cancelled while it waits, it still
         goes. An iterable or async iterable of ``str`` or of bytes goes as the fragments of one
-        message (RFC 6455, section 5.4), uncompressed; other messages wait until it is complete. Raises
-        ``ConnectionClosed`` after the close, ``TypeError`` for other types.
+        message (RFC 6455, section 5.4), uncompressed; other messages wait until it is complete. Its
+        place among them is that of its first fragment, which waits while the peer is slow. Raises
+        ``ConnectionClosed`` after the close, ``TypeError`` for other types (a mapping among them).
         """
         if isinstance(message, AsyncIterable) or not isinstance(message, (str, bytes, bytearray, memoryview)):
             await self._send_fragments(message)
             return
-        if not self.outbox.is_open:
-            raise self.closed_error()
-        if type(message) is not str and type(message) is not bytes:
-            message = _exact(message)
-        if self.outbox.push(self._connection.machine.encode(message, compress), True) is CLOSED:
+        if self._push(message, compress, True) is CLOSED:
             raise self.closed_error()
         if self.outbox.refused:
             await self._writable()
@@ -220,13 +225,15 @@ class WebSocket:
         """``recv`` and parse (orjson). Raises ``orjson.JSONDecodeError`` for what is not JSON."""
         return orjson.loads(await self.recv())
 
-    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+    def __aiter__(self) -> WebSocket:
         """Iterate over messages; ends at a close as intended, raises ``ConnectionClosedError`` else."""
+        return self
+
+    async def __anext__(self) -> str | bytes:
         try:
-            while True:
-                yield await self.recv()
+            return await self.recv()
         except ConnectionClosedOK:
-            return
+            raise StopAsyncIteration from None
 
     def pause_reading(self) -> None:
         """Take nothing more from the socket: the peer's TCP will fill up. Twice does no harm."""

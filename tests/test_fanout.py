@@ -6,9 +6,11 @@ import errno
 import socket
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from fastws.protocol.frames import encode
 from tests.blocks import blocks_kept
 
 _fanout = pytest.importorskip("fastws._fanout", reason="the C modules are not built")
@@ -35,6 +37,88 @@ def fill(sock: socket.socket) -> None:
     with pytest.raises(BlockingIOError):
         while True:
             sock.send(bytes(65536))
+
+
+def taken_from(sock: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        received += sock.recv(65536)
+    return received
+
+
+class TestSendItems:
+    """A turn of one connection: messages get their headers, frames made before go as they are."""
+
+    @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200_000])
+    @pytest.mark.parametrize("text", [True, False])
+    def test_a_message(self, pairs: list[Pair], size: int, text: bool) -> None:
+        one, other = pairs[0]
+        message = "x" * size if text else b"x" * size
+        expected = encode(1 if text else 2, message)
+        assert _fanout.send_items(one.fileno(), message) == len(expected)
+        assert taken_from(other, len(expected)) == expected
+
+    @pytest.mark.parametrize("size", [5, 40_000])
+    def test_many(self, pairs: list[Pair], size: int) -> None:
+        one, other = pairs[0]
+        items = ["a" * size, b"b" * size, (b"\x89\x00",), "c"]
+        expected = encode(1, "a" * size) + encode(2, b"b" * size) + b"\x89\x00" + encode(1, "c")
+        assert _fanout.send_items(one.fileno(), items) == len(expected)
+        assert taken_from(other, len(expected)) == expected
+
+    @pytest.mark.parametrize(
+        "items", [b"x" * 8_000_000, [b"x" * 4_000_000] * 2, ["y" * 60_000], (b"z" * 8_000_000,)]
+    )
+    def test_not_all(self, pairs: list[Pair], items: Any) -> None:
+        one, _ = pairs[0]
+        if items == ["y" * 60_000]:
+            fill(one)
+        whole = b"".join(
+            item[0] if isinstance(item, tuple) else encode(1 if isinstance(item, str) else 2, item)
+            for item in (items if isinstance(items, list) else [items])
+        )
+        size, taken, rest = _fanout.send_items(one.fileno(), items)
+        assert size == len(whole)
+        assert 0 <= taken < size
+        assert rest == whole[taken:]
+
+    def test_errors_are_numbers(self, pairs: list[Pair]) -> None:
+        one, other = pairs[0]
+        other.close()
+        for items in ("x", ["x", b"y"], b"x" * 100_000):
+            size, taken, rest = _fanout.send_items(one.fileno(), items)
+            assert (taken, rest) == (-errno.EPIPE, b"")
+            assert size > 0
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            (0,),
+            (0, "x", 1),
+            ("0", "x"),
+            (0, 5),
+            (0, "\u20ac"),
+            (0, ("x",)),
+            (0, (b"x", b"y")),
+            (0, [None]),
+        ],
+    )
+    def test_wrong_arguments(self, arguments: tuple[Any, ...]) -> None:
+        with pytest.raises(TypeError):
+            _fanout.send_items(*arguments)
+
+    def test_keeps_nothing(self, pairs: list[Pair]) -> None:
+        fd = pairs[0][0].fileno()
+        fill(pairs[0][0])
+
+        def work() -> None:
+            for items in ("x", b"y", ["x", (b"z",)], b"x" * 100_000, ["x" * 40_000] * 3):
+                _fanout.send_items(fd, items)
+            with pytest.raises(TypeError):
+                _fanout.send_items(fd, ["x", None])
+
+        assert blocks_kept(work, 100) < 10
 
 
 class TestSendOne:

@@ -510,7 +510,7 @@ class TestDirect:
     @pytest.fixture
     def kernel(self, monkeypatch: pytest.MonkeyPatch) -> Kernel:
         kernel = Kernel()
-        monkeypatch.setattr("fastws.outbox.send_one", kernel.send_one)
+        kernel.patch(monkeypatch)
         return kernel
 
     def open(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int | None = None) -> Peer:
@@ -526,6 +526,23 @@ class TestDirect:
         loop.settle()
         assert kernel.calls == [1]
         assert peer.texts() == ["a", "b"]
+
+    def test_messages_and_frames_in_one_write(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        peer = self.open(loop, flusher, kernel)
+        assert peer.outbox.takes_messages()
+        for message in ("a", b"b"):
+            assert peer.outbox.push_message(message) is SendStatus.SENT
+        peer.outbox.push(text("c"))
+        assert peer.outbox.buffered_amount == 9
+        loop.settle()
+        assert kernel.calls == [1]
+        assert [one.payload for one in peer.frames()] == [b"a", b"b", b"c"]
+        assert peer.outbox.sent_messages == 3
+        assert peer.outbox.sent_bytes == 9
+        peer.outbox.is_open = False
+        assert peer.outbox.push_message("d") is SendStatus.CLOSED
 
     @pytest.mark.parametrize("room", [0, 2])
     def test_the_rest_goes_through_the_transport(

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import fastws.direct
+import fastws.flusher
+import fastws.outbox
+from fastws.direct import Item
+from fastws.protocol.frames import Opcode, encode
 from tests.kit.transport import MemoryTransport
 
 __all__ = ["Kernel"]
+
+
+def _frame(item: Item) -> bytes:
+    if isinstance(item, tuple):
+        return item[0]
+    return encode(Opcode.TEXT if isinstance(item, str) else Opcode.BINARY, item)
 
 
 class _Socket:
@@ -20,8 +31,8 @@ class _Socket:
 class Kernel:
     """Stands in for the C module that writes to sockets past their transports.
 
-    ``open`` gives a transport a descriptor; ``send_one`` and ``send_many`` have the contract of
-    ``fastws._fanout``. ``errors`` maps a descriptor to the errno of its next send.
+    ``open`` gives a transport a descriptor; the ``send_...`` have the contract of ``fastws._fanout``.
+    ``errors`` maps a descriptor to the errno of its next send.
     """
 
     def __init__(self) -> None:
@@ -39,9 +50,22 @@ class Kernel:
         self._transports[sock.fileno()] = transport
         return transport
 
+    def patch(self, monkeypatch: Any) -> None:
+        """Put this in the place of the C functions; pytest's ``monkeypatch`` takes it out again."""
+        for module in (fastws.direct, fastws.outbox, fastws.flusher):
+            for name in ("send_items", "send_many", "send_one"):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, getattr(self, name))
+
     def send_one(self, fd: int, data: bytes) -> int:
         self.calls.append(1)
         return self._send(fd, data)
+
+    def send_items(self, fd: int, items: Item | list[Item]) -> int | tuple[int, int, bytes]:
+        self.calls.append(1)
+        data = b"".join(map(_frame, items if isinstance(items, list) else [items]))
+        taken = self._send(fd, data)
+        return taken if taken == len(data) else (len(data), taken, data[max(taken, 0) :])
 
     def send_many(self, fds: list[int], data: bytes) -> list[tuple[int, int]] | None:
         self.calls.append(len(fds))
