@@ -10,7 +10,11 @@ __all__ = ["Compression", "Limits", "Settings", "SlowPolicy", "Timeouts"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a stranger may make this side hold. ``None`` is not accepted: every limit counts."""
+    """How much a stranger may make this side hold: every limit counts, ``None`` is not accepted.
+
+    Except for the last two, against abuse, which are off: what is too much of these is for the
+    application to know. A second begins with the first event that falls into none yet.
+    """
 
     #: Bytes of one message, after decompression; 1009 beyond it. 1 MiB holds any usual message.
     max_message_size: int = 1024 * 1024
@@ -34,6 +38,10 @@ class Limits:
     send_queue_bytes: int = 1024 * 1024
     #: Bytes taken from one connection in one turn of the loop before the others have theirs.
     turn_bytes: int = 256 * 1024
+    #: Complete messages taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
+    messages_per_second: int | None = None
+    #: Bytes of frames taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
+    bytes_per_second: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +110,9 @@ class Settings:
     access_log: bool = True
     #: Connections beyond this many are answered 503; ``None`` is no limit.
     limit_concurrency: int | None = None
+    #: Connections that one address may have open; 429 beyond it. IPv6 counts by its first 64 bits.
+    limit_connections_per_address: int | None = None
+    #: Requests to upgrade from one address in a second; 429 beyond it.
+    limit_handshakes_per_address: int | None = None
     #: Peers whose X-Forwarded-For and X-Forwarded-Proto are believed: networks, or ``*`` for all.
     trusted_proxies: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fastws import logs
+from fastws.addresses import Addresses
 from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Timeouts
 from fastws.connection import Connection
 from fastws.context import context_of
@@ -51,6 +52,8 @@ class Counters:
     bytes_sent: int = 0
     #: Clients closed with 1008 because they were too slow.
     evicted: int = 0
+    #: Connections and handshakes answered 429, for a limit on what one address may do.
+    limited: int = 0
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
@@ -70,6 +73,9 @@ class Server:
         self.connections: dict[Connection, None] = {}
         self.is_closing = False
         self.trusted = TrustedProxies(settings.trusted_proxies)
+        self.addresses = Addresses(
+            settings.limit_connections_per_address, settings.limit_handshakes_per_address
+        )
         self.router = Router(as_routes(app), settings, Callbacks)
         self._listeners: list[asyncio.Server] = []
         self._empty: asyncio.Future[None] | None = None
@@ -185,7 +191,13 @@ class Server:
     def connection_open(self, connection: Connection) -> None:
         self.counters.connections += 1
         self.connections[connection] = None
-        connection.phase = ServerPhase(connection, self)
+        connection.phase = phase = ServerPhase(connection, self)
+        if self.settings.limit_connections_per_address is not None:
+            peer = connection.peer
+            # Behind a trusted proxy the address comes with the first request.
+            proxied = self.settings.trusted_proxies and isinstance(peer, tuple) and peer[0] in self.trusted
+            if not proxied and not self.addresses.enter(connection, peer):
+                phase.limit()
 
     def websocket_closed(self, connection: Connection) -> None:
         counters, outbox, machine = self.counters, connection.outbox, connection.machine
@@ -212,6 +224,7 @@ class Server:
 
     def connection_lost(self, connection: Connection) -> None:
         self.connections.pop(connection, None)
+        self.addresses.leave(connection)
         if not self.connections and self._empty is not None:
             if not self._empty.done():
                 self._empty.set_result(None)
@@ -250,6 +263,8 @@ def settings_from(
     headers: Iterable[tuple[str, str]] = (),
     access_log: bool = True,
     limit_concurrency: int | None = None,
+    limit_connections_per_address: int | None = None,
+    limit_handshakes_per_address: int | None = None,
     proxy_headers: bool = False,
     forwarded_allow_ips: Iterable[str] = ("127.0.0.1", "::1"),
 ) -> Settings:
@@ -266,6 +281,8 @@ def settings_from(
         headers=tuple(fields),
         access_log=access_log,
         limit_concurrency=limit_concurrency,
+        limit_connections_per_address=limit_connections_per_address,
+        limit_handshakes_per_address=limit_handshakes_per_address,
         trusted_proxies=tuple(forwarded_allow_ips) if proxy_headers else (),
     )
 
@@ -280,8 +297,9 @@ class serve:
 
     Settings for all routes that say nothing else: ``limits`` and ``timeouts`` (a value, or a mapping
     of the fields to change), ``compression`` (None: off), ``origins``, ``require_origin``,
-    ``headers`` of every response, ``access_log``, ``limit_concurrency``, and ``proxy_headers`` with
-    ``forwarded_allow_ips``.
+    ``headers`` of every response, ``access_log``, ``limit_concurrency``,
+    ``limit_connections_per_address``, ``limit_handshakes_per_address`` (in a second), and
+    ``proxy_headers`` with ``forwarded_allow_ips``.
 
     Touches neither signals nor the loop's settings. Leaving the block shuts down (10 s at most).
     Raises ``OSError`` when the address cannot be had, ``TypeError`` and ``ValueError`` for settings

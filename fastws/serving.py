@@ -197,6 +197,9 @@ class ServerPhase:
         if self._server.is_full():
             self._refuse(error_response(503))
             return
+        if not self._within_limits(request):
+            self.limit()
+            return
         self._endpoint = endpoint = self._server.router.match(request)
         if request.upgrade:
             self._upgrade(request, endpoint)
@@ -212,6 +215,20 @@ class ServerPhase:
         owed = connection.machine.http.take_output()
         if owed:
             connection.outbox.push(owed, True)
+
+    def _within_limits(self, request: Request) -> bool:
+        """Whether the request's address may have one more connection, and one more handshake now."""
+        addresses, connection = self._server.addresses, self._connection
+        if not addresses.limited:
+            return True
+        if not addresses.enter(connection, request.peer):
+            return False
+        return not request.upgrade or addresses.shake_hands(request.peer, connection.context.wheel.time())
+
+    def limit(self) -> None:
+        """Answer 429 to an address that has or asks too much, and close."""
+        self._server.counters.limited += 1
+        self._refuse(error_response(429, headers=[("Retry-After", "1")]))
 
     def _check_plain(self, request: Request, endpoint: Endpoint | None) -> Response | None:
         """Return why a plain request is not served; None means that it is."""
@@ -367,6 +384,8 @@ class ServerPhase:
         connection = self._connection
         if connection.machine.state is HTTP:
             connection.machine.finish_http()
+        # From here on the peer has the time for a close, not what was left for its request.
+        connection.clear_deadline()
         connection.linger()
 
     # -- time -----------------------------------------------------------------------------------
@@ -460,6 +479,7 @@ class ServerPhase:
         corked, connection.outbox.corked = connection.outbox.corked, True
         connection.outbox.push(head, True)
         request.compact()
+        connection.machine.meter(endpoint.limits, connection.context.wheel.time)
         connection.release_input()
         connection.open(endpoint.callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
         connection.outbox.corked = corked

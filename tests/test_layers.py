@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[1] / "fastws"
 LAYERS = [
     {"_version", "_build", "_fanout", "direct", "errors", "config", "credentials", "logs", "urls"},
     {"protocol"},
-    {"abuse", "context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts"}
+    {"context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts"}
     | {"reconnect", "redirects"},
-    {"auth", "hub", "websocket", "routes", "static_files", "proxies", "tunnels", "ways"},
+    {"addresses", "auth", "hub", "websocket", "routes", "static_files", "proxies", "tunnels", "ways"},
     {"handlers", "stream_handlers"},
     {"connection"},
     {"serving", "server", "opening", "client"},

@@ -146,6 +146,34 @@ LIMITS, TIMEOUTS = Limits(), Timeouts()
     help="Answer 503 to connections above this many.",
 )
 @option(
+    "--limit-connections-per-address",
+    section="Access",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Answer 429 to connections of one address above this many.",
+)
+@option(
+    "--limit-handshakes-per-address",
+    section="Access",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Answer 429 to upgrades of one address above this many in a second.",
+)
+@option(
+    "--limit-messages-per-second",
+    section="Access",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Close a WebSocket (1008) that sends more messages in a second.",
+)
+@option(
+    "--limit-bytes-per-second",
+    section="Access",
+    type=click.IntRange(1),
+    metavar="BYTES",
+    help="Close a WebSocket (1008) that sends more bytes in a second.",
+)
+@option(
     "--proxy-headers/--no-proxy-headers",
     section="Access",
     default=True,

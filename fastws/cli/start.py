@@ -84,6 +84,8 @@ def limits_of(options: dict[str, Any]) -> Limits:
         receive_queue=options["ws_max_queue"],
         send_queue=options["ws_send_queue"],
         send_queue_bytes=options["ws_send_queue_bytes"],
+        messages_per_second=options["limit_messages_per_second"],
+        bytes_per_second=options["limit_bytes_per_second"],
     )
 
 
@@ -113,6 +115,8 @@ def settings_of(options: dict[str, Any]) -> Settings:
         headers=options["header"],
         access_log=options["access_log"],
         limit_concurrency=options["limit_concurrency"],
+        limit_connections_per_address=options["limit_connections_per_address"],
+        limit_handshakes_per_address=options["limit_handshakes_per_address"],
         proxy_headers=options["proxy_headers"],
         forwarded_allow_ips=options["forwarded_allow_ips"],
     )

@@ -8,7 +8,7 @@ logger may live here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,7 @@ from fastws.protocol.frames import CloseCode, MaskSource, Opcode, Reader, encode
 from fastws.protocol.http import ServerHTTP
 from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Request, Response
+from fastws.protocol.meter import Meter
 
 __all__ = ["TRANSITIONS", "Machine", "State", "Trigger"]
 
@@ -281,7 +282,16 @@ class Machine:
         # Few connections need it, and it brings wsproto's frames with it.
         from fastws.protocol.streaming import StreamReader
 
-        self._reader = StreamReader(self.is_client, max_message_size, max_empty_fragments)
+        reader = StreamReader(self.is_client, max_message_size, max_empty_fragments)
+        if type(self._reader) is Meter:
+            self._reader.reader = reader
+        else:
+            self._reader = reader
+
+    def meter(self, limits: Limits, time: Callable[[], float]) -> None:
+        """Limit what the peer may send in a second from now on, if that is limited at all."""
+        if limits.messages_per_second is not None or limits.bytes_per_second is not None:
+            self._reader = Meter(self._reader, limits.messages_per_second, limits.bytes_per_second, time)
 
     def answer(self, event: Event) -> bytes | None:
         """Do what the protocol itself owes for ``event``; return the frame, if there is one."""

@@ -38,6 +38,8 @@ def assert_one_line(result: Result, code: int, text: str) -> None:
         (["--log-level", "loud"], "'loud' is not one of"),
         (["--loop", "gevent"], "'gevent' is not one of"),
         (["--limit-concurrency", "0"], "Invalid value for '--limit-concurrency'"),
+        (["--limit-connections-per-address", "0"], "Invalid value for '--limit-connections-per-address'"),
+        (["--limit-messages-per-second", "0"], "Invalid value for '--limit-messages-per-second'"),
         (["--timeout-graceful-shutdown", "soon"], "'soon' is not a valid float"),
         (["--ssl-keyfile", "key.pem"], "--ssl-keyfile needs --ssl-certfile"),
         (["--factory"], "--factory needs MODULE:ATTR"),
