@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastws.protocol.events import Close, Fail, Ping, Pong
+from fastws.protocol.events import Close, Fail, Fragment, More, Ping, Pong
 
 
 def test_equality_stays_in_the_class() -> None:
@@ -22,3 +22,12 @@ def test_hash_and_repr() -> None:
 def test_small() -> None:
     for event in (Ping(b""), Pong(b""), Close(1000, ""), Fail(1000, "")):
         assert not hasattr(event, "__dict__")
+
+
+def test_fragments() -> None:
+    assert Fragment("a", True) == Fragment("a", True) != Fragment("a", False)
+    assert Fragment("a", True) != Fragment(b"a", True)
+    assert Fragment("a", True) != "a"
+    assert len({Fragment("a", True), Fragment("a", True), Fragment("a", False)}) == 2
+    assert repr(Fragment(b"a", False)) == "Fragment(b'a', False)"
+    assert not hasattr(More(), "__dict__")
