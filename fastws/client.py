@@ -216,9 +216,7 @@ class connect:
         owner = Owner(opening, opened, self._cookies_for(address))
 
         def factory() -> Connection:
-            return Connection(
-                context, Machine.client(opening.limits, context.mask), owner, opening.timeouts
-            )
+            return Connection(context, Machine.client(opening.limits, context.mask), owner, opening.timeouts)
 
         # What was given for the first origin is not meant for another.
         way = self._way if opening.asked.first else replace(self._way, server_hostname=None)

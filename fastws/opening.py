@@ -88,9 +88,7 @@ class ClientPhase:
             subprotocols=opening.subprotocols,
             deflate=connection.context.deflate_pool(opening.compression),
         )
-        ws = connection.open(
-            opening.callbacks, opening.limits, opening.timeouts, None, response, subprotocol
-        )
+        ws = connection.open(opening.callbacks, opening.limits, opening.timeouts, None, response, subprotocol)
         if not self._opened.done():
             self._opened.set_result(ws)
 

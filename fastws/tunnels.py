@@ -109,7 +109,8 @@ class _Talk(asyncio.Protocol):
         try:
             response = self._tunnel.receive(data)
         except ValueError as exc:
-            self._fail(ProxyError(f"the proxy is none: {exc}"))
+            said = f"the proxy is none: {exc}" if data else "the proxy closed the connection"
+            self._fail(ProxyError(said))
             return
         if response is None:
             return

@@ -82,9 +82,7 @@ class Way:
             return protocol
         if proxy.scheme == "https":
             dial["ssl_handshake_timeout"] = self.tls_handshake
-        return await open_tunnel(
-            loop, factory, proxy, address, proxy_ssl=self.proxy_ssl, dial=dial, tls=tls
-        )
+        return await open_tunnel(loop, factory, proxy, address, proxy_ssl=self.proxy_ssl, dial=dial, tls=tls)
 
     def _tls(self, address: Address) -> dict[str, Any]:
         if not address.secure:
