@@ -1,0 +1,184 @@
+"""Turns of the loop: one write per connection, one join per topic, the same bytes for all that are idle."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import pytest
+
+import fastws.direct
+from fastws.direct import direct_descriptor
+from fastws.flusher import Flusher
+from fastws.hub import Hub
+from tests.kit import Kernel, ManualLoop, MemoryTransport
+from tests.outboxes import Peer, text
+
+
+@pytest.fixture
+def flusher(loop: ManualLoop) -> Flusher:
+    return Flusher(loop.call_soon)
+
+
+def audience(loop: ManualLoop, flusher: Flusher, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
+    peers = [Peer(loop, flusher) for _ in range(size)]
+    for peer in peers:
+        hub.subscribe(peer, topic)
+    return peers
+
+
+def test_a_turn_is_one_call_of_the_loop(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    peers = audience(loop, flusher, hub, 3)
+    peers[0].outbox.push(text("own"))
+    hub.publish("t", "a")
+    hub.publish("t", "b")
+    peers[1].outbox.push(text("own"))
+    assert len(loop._ready) == 1
+    loop.turn()
+    assert [peer.texts() for peer in peers] == [["own", "a", "b"], ["a", "b", "own"], ["a", "b"]]
+    assert [len(peer.transport.writes) for peer in peers] == [1, 1, 1]
+    assert loop.is_idle
+
+
+def test_turns_follow_each_other(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    (peer,) = audience(loop, flusher, hub, 1)
+    for number in range(3):
+        turn = flusher.turn
+        hub.publish("t", f"topic {number}")
+        loop.turn()
+        assert flusher.turn == turn + 1
+        peer.outbox.push(text(f"own {number}"))
+        loop.turn()
+    assert peer.texts() == ["topic 0", "own 0", "topic 1", "own 1", "topic 2", "own 2"]
+
+
+def test_what_a_topic_published_is_joined_once(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    peers = audience(loop, flusher, hub, 3)
+    hub.publish("t", "a")
+    hub.publish("t", "b")
+    loop.settle()
+    assert {bytes(peer.transport.writes[0]) for peer in peers} == {text("a") + text("b")}
+    assert [(peer.outbox.sent_messages, peer.outbox.sent_bytes) for peer in peers] == [(2, 6)] * 3
+
+
+def test_several_topics_keep_the_order_of_the_calls(loop: ManualLoop, flusher: Flusher) -> None:
+    hub, other = Hub(), Hub()
+    both, only = audience(loop, flusher, hub, 2)
+    hub.subscribe(both, "u")
+    other.subscribe(both, "t")
+    for where, topic, message in ((hub, "u", "1"), (hub, "t", "2"), (other, "t", "3"), (hub, "u", "4")):
+        where.publish(topic, message)
+    loop.settle()
+    assert both.texts() == ["1", "2", "3", "4"]
+    assert only.texts() == ["2"]
+    assert len(both.transport.writes) == 1
+
+
+def test_what_is_said_while_the_turn_ends_belongs_to_the_next(loop: ManualLoop, flusher: Flusher) -> None:
+    class Answering(Peer):
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            hub.publish("t", "from resume")
+
+    hub = Hub()
+    peer = Answering(loop, flusher)
+    hub.subscribe(peer, "t")
+    peer.stall()
+    hub.publish("t", "a")
+    peer.transport.take()
+    loop.settle()
+    assert peer.texts() == ["stalls", "a", "from resume"]
+
+
+def test_a_client_that_closes_in_the_turn(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    gone, stays = audience(loop, flusher, hub, 2)
+    hub.publish("t", "a")
+    gone.transport.abort()
+    loop.settle()
+    assert stays.texts() == ["a"]
+    assert gone.transport.writes == []
+
+
+class TestManySockets:
+    """One call of the kernel's stand-in for all that are idle."""
+
+    @pytest.fixture
+    def kernel(self, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+        kernel = Kernel()
+        kernel.patch(monkeypatch)
+        return kernel
+
+    def open(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int | None = None) -> Peer:
+        sock = kernel.open()
+        peer = Peer(loop, flusher, room=room, socket=sock, fd=sock.fileno())
+        kernel.attach(peer.transport)
+        return peer
+
+    def test_one_call_for_all(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+        hub = Hub()
+        direct = [self.open(loop, flusher, kernel) for _ in range(5)]
+        (through_transport,) = audience(loop, flusher, hub, 1)
+        for peer in direct:
+            hub.subscribe(peer, "t")
+        hub.publish("t", "a")
+        loop.settle()
+        assert kernel.calls == [5]
+        assert [peer.texts() for peer in [*direct, through_transport]] == [["a"]] * 6
+
+    def test_only_what_is_unusual_is_looked_at(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        hub = Hub()
+        whole, part, full, broken = (self.open(loop, flusher, kernel, room) for room in (None, 2, 0, None))
+        for peer in (whole, part, full, broken):
+            hub.subscribe(peer, "t")
+        kernel.errors[broken.outbox.fd] = 104
+        hub.publish("t", "hello")
+        loop.settle()
+        assert kernel.calls == [4]
+        assert whole.texts() == ["hello"]
+        assert (part.outbox.refused, full.outbox.refused) == (True, True)
+        assert broken.transport.aborted
+        hub.publish("t", "again")
+        loop.settle()
+        assert kernel.calls == [4, 1]
+        for peer in (part, full):
+            peer.transport.take()
+            assert peer.texts() == ["hello", "again"]
+
+    def test_groups_by_variant(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+        hub = Hub()
+        peers = [self.open(loop, flusher, kernel) for _ in range(4)]
+        for peer, variant in zip(peers, (0, 15, 15, -1), strict=True):
+            peer.outbox.variant = variant
+            hub.subscribe(peer, "t")
+        hub.publish("t", "x" * 2000)
+        loop.settle()
+        assert sorted(kernel.calls) == [1, 1, 2]
+        assert [peer.frames()[0].rsv1 for peer in peers] == [False, True, True, False]
+
+
+class TestDescriptor:
+    """Which sockets may be written past their transport."""
+
+    def test_plain_tcp_only(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        kernel = Kernel()
+        monkeypatch.setattr(fastws.direct, "send_one", kernel.send_one)
+        plain = MemoryTransport(loop, None, socket=kernel.open())
+        assert direct_descriptor(plain) == 100
+        assert direct_descriptor(MemoryTransport(loop, None)) == -1
+        assert direct_descriptor(MemoryTransport(loop, None, socket=kernel.open(), ssl_object=object())) == -1
+        monkeypatch.setattr(fastws.direct, "send_one", None)
+        assert direct_descriptor(plain) == -1
+
+    def test_without_the_c_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "fastws._fanout", None)
+        try:
+            assert importlib.reload(fastws.direct).send_one is None
+        finally:
+            monkeypatch.undo()
+            importlib.reload(fastws.direct)
