@@ -16,7 +16,7 @@ from fastws import logs
 from fastws.connection import Connection
 from fastws.protocol import handshake
 from fastws.protocol.http import Data, EndOfBody, Refusal
-from fastws.protocol.machine import DECIDING, HTTP
+from fastws.protocol.machine import DECIDING, DRAINING, HTTP
 from fastws.protocol.messages import Request, Response, error_response
 from fastws.proxies import forwarded
 
@@ -137,6 +137,9 @@ class ServerPhase:
         while events and connection.phase is self:
             for event in events:
                 self._event(event)
+                if connection.machine.state is DRAINING:
+                    # Answered for good: what else this read brought is no longer looked at.
+                    break
             if connection.phase is not self or connection.machine.state is not HTTP:
                 break
             if connection.outbox.refused or self._busy():

@@ -72,7 +72,8 @@ def fuzz(target: str, seconds: int, grow: bool) -> bool:
         flush=True,
     )
     if ran.returncode:
-        print(ran.stdout[-3000:] + ran.stderr[-3000:])
+        told = [line for line in ran.stderr.splitlines() if not line.startswith(("INFO:", "#", "stat::"))]
+        print("\n".join([ran.stdout[-2000:], *told])[-4000:])
     return ran.returncode == 0
 
 
