@@ -547,7 +547,8 @@ class Connection:
             self._release(HOLD_PEER)
         self.ws.drained()
         if self.machine.state is not OPEN:
-            self._end_if_drained()
+            # Soon: asyncio ends a transport twice that is closed while it tells of this.
+            self.context.call_soon(self._end_if_drained)
         elif not self.outbox.refused:
             self._call(self.callbacks.on_writable, self.ws)
 

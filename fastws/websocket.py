@@ -26,6 +26,9 @@ INTENDED = (1000, 1001, 1005)
 #: ``send`` waits while more than this many bytes wait for a slow socket.
 HIGH_WATER_BYTES = 64 * 1024
 
+#: A message of this size ends the turn of a coroutine that sends it, as many small ones do.
+LARGE_MESSAGE = 64 * 1024
+
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 CONTINUATION = int(Opcode.CONTINUATION)
@@ -131,7 +134,12 @@ class WebSocket:
             return
         if self._push(message, compress, True) is CLOSED:
             raise self.closed_error()
-        if self.outbox.refused:
+        outbox = self.outbox
+        if len(message) >= LARGE_MESSAGE or outbox.is_filling():
+            # The write at the end of this turn tells whether the socket takes it all; a coroutine
+            # that sends in a loop would never come to it.
+            await asyncio.sleep(0)
+        if outbox.refused:
             await self._writable()
 
     def send_json(self, value: Any) -> SendStatus:
@@ -174,6 +182,12 @@ class WebSocket:
             raise self.closed_error()
         frame = self._connection.machine.encode_fragment(opcode, _exact(part), fin)
         outbox.push_fragment(frame, first=opcode != CONTINUATION, fin=fin)
+        if len(frame) >= LARGE_MESSAGE or outbox.is_filling():
+            await asyncio.sleep(0)
+        if outbox.buffered_amount > HIGH_WATER_BYTES:
+            # Parts that nobody waits for would all pile up before this turn's write.
+            outbox.flush()
+            await asyncio.sleep(0)
 
     async def _writable(self) -> None:
         """Wait until the queue of a slow socket is below its high-water mark."""

@@ -280,3 +280,28 @@ async def test_the_fields_of_the_handshake() -> None:
     assert heads[0].startswith("GET /p?q HTTP/1.1\r\n")
     assert (sent["host"], sent["origin"]) == (f"127.0.0.1:{port}", "https://app.test")
     assert sent["sec-websocket-protocol"] == "a, b"
+
+
+@both_loops
+async def test_a_close_while_the_server_still_has_much_to_send() -> None:
+    """The end of TCP follows when the socket has taken everything, not while it still reports that."""
+
+    async def pour(ws: fastws.WebSocket) -> None:
+        await ws.send(b"x" * 1_000_000)
+        for _ in range(15):
+            ws.send_nowait(b"x" * 1_000_000)
+        await ws.wait_closed()
+
+    limits = {"send_queue_bytes": 1 << 24}
+    async with fastws.serve(pour, "127.0.0.1", limits=limits) as server:
+        ws = await fastws.connect(f"ws://127.0.0.1:{server.port}/")
+        assert len(await ws.recv()) == 1_000_000
+        ws.pause_reading()
+        await asyncio.sleep(0.05)
+        await ws.close()
+        assert ws.close_code == 1000
+        for _ in range(100):
+            if not server.connections:
+                break
+            await asyncio.sleep(0.01)
+        assert not server.connections
