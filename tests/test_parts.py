@@ -11,6 +11,7 @@ import fastws
 from fastws.parts import HIGH, PartsInbox
 from fastws.protocol.events import Fragment
 from tests.client.loops import both_loops
+from tests.client.peers import connected
 
 MIB = 1024 * 1024
 
@@ -126,14 +127,13 @@ async def blocks(count: int) -> AsyncIterator[bytes]:
 @pytest.mark.live
 @both_loops
 async def test_a_message_larger_than_the_limit_and_the_buffers() -> None:
-    async with fastws.serve(sizes, "127.0.0.1") as server:
-        async with fastws.connect(f"ws://127.0.0.1:{server.port}/") as ws:
-            await ws.send(blocks(20))
-            size, count = map(int, str(await ws.recv()).split())
-            assert size == 20 * MIB
-            assert count > 20
-            await ws.send("small")
-            assert await ws.recv() == "5 1"
+    async with connected(sizes) as ws:
+        await ws.send(blocks(20))
+        size, count = map(int, str(await ws.recv()).split())
+        assert size == 20 * MIB
+        assert count > 20
+        await ws.send("small")
+        assert await ws.recv() == "5 1"
 
 
 @pytest.mark.live
@@ -150,26 +150,24 @@ async def test_a_client_in_parts_reads_no_further_than_it_takes() -> None:
 
         await ws.send(counted())
 
-    async with fastws.serve(pour, "127.0.0.1") as server:
-        async with fastws.connect(f"ws://127.0.0.1:{server.port}/", streaming=True) as ws:
-            parts = ws.recv_streaming()
-            got = len(await anext(parts))
-            await asyncio.sleep(0.2)
-            assert sent < 40, "the server must wait for the reader"
-            async for part in parts:
-                got += len(part)
-            assert got == 64 * MIB
-            with pytest.raises(fastws.ConnectionClosedOK):
-                await anext(ws.recv_streaming())
+    async with connected(pour, streaming=True) as ws:
+        parts = ws.recv_streaming()
+        got = len(await anext(parts))
+        await asyncio.sleep(0.2)
+        assert sent < 40, "the server must wait for the reader"
+        async for part in parts:
+            got += len(part)
+        assert got == 64 * MIB
+        with pytest.raises(fastws.ConnectionClosedOK):
+            await anext(ws.recv_streaming())
 
 
 @pytest.mark.live
 @both_loops
 async def test_a_flood_of_small_fragments_arrives_whole() -> None:
-    async with fastws.serve(sizes, "127.0.0.1") as server:
-        async with fastws.connect(f"ws://127.0.0.1:{server.port}/") as ws:
-            await ws.send(["ab"] * 20_000)
-            assert str(await ws.recv()).split()[0] == "40000"
+    async with connected(sizes) as ws:
+        await ws.send(["ab"] * 20_000)
+        assert str(await ws.recv()).split()[0] == "40000"
 
 
 @pytest.mark.live
@@ -185,16 +183,15 @@ async def test_callbacks_get_parts_and_a_failing_one_closes() -> None:
             seen.append(message)
             ws.send_nowait("ok")
 
-    async with fastws.serve(fastws.streaming(Parts), "127.0.0.1") as server:
-        async with fastws.connect(f"ws://127.0.0.1:{server.port}/") as ws:
-            assert ws.response is not None
-            assert "sec-websocket-extensions" not in ws.response.headers
-            await ws.send("hello")
-            assert await ws.recv() == "ok"
-            assert seen == [fastws.Fragment("hello", True)]
-            await ws.send("fail")
-            with pytest.raises(fastws.ConnectionClosedError, match="1011"):
-                await ws.recv()
+    async with connected(fastws.streaming(Parts)) as ws:
+        assert ws.response is not None
+        assert "sec-websocket-extensions" not in ws.response.headers
+        await ws.send("hello")
+        assert await ws.recv() == "ok"
+        assert seen == [fastws.Fragment("hello", True)]
+        await ws.send("fail")
+        with pytest.raises(fastws.ConnectionClosedError, match="1011"):
+            await ws.recv()
 
 
 @pytest.mark.live
@@ -205,13 +202,12 @@ async def test_limits_of_a_streaming_handler() -> None:
             await ws.send(message)
 
     limited = fastws.streaming(whole, max_message_size=100)
-    async with fastws.serve(limited, "127.0.0.1") as server:
-        async with fastws.connect(f"ws://127.0.0.1:{server.port}/") as ws:
-            await ws.send(["é" * 20, "b"])
-            assert await ws.recv() == "é" * 20 + "b"
-            await ws.send("x" * 101)
-            with pytest.raises(fastws.ConnectionClosedError, match="1009"):
-                await ws.recv()
+    async with connected(limited) as ws:
+        await ws.send(["é" * 20, "b"])
+        assert await ws.recv() == "é" * 20 + "b"
+        await ws.send("x" * 101)
+        with pytest.raises(fastws.ConnectionClosedError, match="1009"):
+            await ws.recv()
     with pytest.raises(ValueError, match="at least 1"):
         fastws.streaming(whole, max_message_size=0)
     with pytest.raises(TypeError):
@@ -225,10 +221,9 @@ async def test_elsewhere_a_message_has_one_part_and_reading_can_pause() -> None:
         await ws.send(["hel", "lo"])
         await ws.wait_closed()
 
-    async with fastws.serve(hello, "127.0.0.1") as server:
-        async with fastws.connect(f"ws://127.0.0.1:{server.port}/") as ws:
-            ws.pause_reading()
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(ws.recv(), 0.05)
-            ws.resume_reading()
-            assert [part async for part in ws.recv_streaming()] == ["hello"]
+    async with connected(hello) as ws:
+        ws.pause_reading()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(ws.recv(), 0.05)
+        ws.resume_reading()
+        assert [part async for part in ws.recv_streaming()] == ["hello"]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fastws.cli.authority import ensure_authority, issue, subject_name
+from fastws.client import connect
+from fastws.server import serve
 from fastws.websocket import WebSocket
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
@@ -19,6 +21,15 @@ Talk = Callable[[Reader, Writer], Awaitable[None]]
 async def echo(ws: WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
+
+
+@asynccontextmanager
+async def connected(app: Any, **options: Any) -> AsyncIterator[WebSocket]:
+    """A client of a server with ``app``; the options are the client's."""
+    async with serve(app, "127.0.0.1") as server:
+        ws = await connect(f"ws://127.0.0.1:{server.port}/", **options)
+        yield ws
+        await ws.close()
 
 
 @asynccontextmanager

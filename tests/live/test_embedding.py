@@ -15,6 +15,7 @@ import pytest
 
 import fastws
 from tests.client.loops import both_loops
+from tests.client.peers import connected
 
 pytestmark = pytest.mark.live
 
@@ -135,8 +136,7 @@ async def test_publishing_from_the_loop_of_another_thread() -> None:
             await asyncio.sleep(0)
 
     hub.publish_threadsafe("news", "to nobody")
-    async with fastws.serve(listen, "127.0.0.1") as server:
-        async with fastws.connect(f"ws://127.0.0.1:{server.port}/") as ws:
-            assert await ws.recv() == "ready"
-            async with LoopInThread(main):
-                assert [await ws.recv() for _ in range(100)] == [str(number) for number in range(100)]
+    async with connected(listen) as ws:
+        assert await ws.recv() == "ready"
+        async with LoopInThread(main):
+            assert [await ws.recv() for _ in range(100)] == [str(number) for number in range(100)]
