@@ -17,6 +17,7 @@ if "FASTWS_COMPILED" in os.environ:
     _build.choose(os.environ["FASTWS_COMPILED"])
 
 if TYPE_CHECKING:
+    from fastws.auth import basic_auth, token_auth
     from fastws.client import connect
     from fastws.config import Compression, Limits, Settings, SlowPolicy, Timeouts
     from fastws.credentials import BasicAuth, BearerAuth
@@ -74,10 +75,12 @@ _MODULES = {
     "Static": "static_files",
     "Timeouts": "config",
     "WebSocket": "websocket",
+    "basic_auth": "auth",
     "connect": "client",
     "run": "server",
     "serve": "server",
     "streaming": "stream_handlers",
+    "token_auth": "auth",
     "worth_retrying": "reconnect",
 }
 
@@ -112,10 +115,12 @@ __all__ = [
     "Timeouts",
     "WebSocket",
     "__version__",
+    "basic_auth",
     "connect",
     "run",
     "serve",
     "streaming",
+    "token_auth",
     "worth_retrying",
 ]
 

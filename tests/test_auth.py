@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from fastws import Request, Response, Route, serve
-from fastws.auth import basic_auth, basic_credentials, token_auth
+from fastws import Request, Response, Route, basic_auth, serve, token_auth
+from fastws.auth import basic_credentials
 from fastws.logs import conceal
 from fastws.server import Server
 from tests.kit import ManualLoop, RawClient, Recorder
