@@ -181,8 +181,10 @@ class ServerPhase:
             self._body.append(event.data)
             self._body_mark += len(event.data)
         elif isinstance(event, EndOfBody):
-            self._connection.clear_deadline()
-            self._respond_to_request()
+            if self._request is not None:
+                # Else it was refused, and the time to the next request runs already.
+                self._connection.clear_deadline()
+                self._respond_to_request()
         elif isinstance(event, Refusal):
             self._refuse(event.response)
 

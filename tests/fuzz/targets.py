@@ -50,6 +50,9 @@ def _http(parts: list[bytes]) -> list[Any]:
             if isinstance(event, Refusal):
                 assert event.response.status in (400, 413, 414, 417, 431, 501, 505)
                 assert http.next_event() is None
+                if seen and isinstance(seen[-1][-1], bytearray):
+                    # How much of a body came out before it broke is nobody's business.
+                    seen[-1][-1].clear()
                 # Which of two faults is told may depend on how much of the head was seen.
                 return [*seen, "refused"]
             if isinstance(event, Request):
@@ -62,6 +65,7 @@ def _http(parts: list[bytes]) -> list[Any]:
             elif hasattr(event, "data"):
                 seen[-1][-1].extend(event.data)
             else:
+                seen[-1] = (*seen[-1][:-1], bytes(seen[-1][-1]))
                 http.respond(Response(200, b"ok"))
                 if http.must_close:
                     return seen
