@@ -62,7 +62,7 @@ async def echo(ws: Any) -> None:
 
 
 def port_of(server: Any) -> int:
-    port: int = list(server.sockets)[0].getsockname()[1]
+    port: int = next(iter(server.sockets)).getsockname()[1]
     return port
 
 
