@@ -33,6 +33,9 @@ __all__ = ["Outbox", "SendStatus"]
 #: Joined into one write while a slow socket takes bytes again: enough to fill its buffer, little to copy.
 DRAIN_BYTES = 256 * 1024
 
+#: Messages of one turn after which a coroutine that sends lets it end.
+TURN_MESSAGES = 64
+
 
 class SendStatus(IntEnum):
     """The verdict of a send that never waits."""
@@ -157,6 +160,10 @@ class Outbox:
     def takes_messages(self) -> bool:
         """True when what is pushed now goes to the socket directly, unmasked and uncompressed."""
         return self.fd >= 0 and self.variant == 0 and not self.refused and not self.fragmenting
+
+    def is_filling(self) -> bool:
+        """True when this turn has said so much to this client that it should end."""
+        return self._more is not None and len(self._more) >= TURN_MESSAGES
 
     def must_wait(self) -> bool:
         """True when a message pushed now waits, or is dropped; settles, so that none comes before it.

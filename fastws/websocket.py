@@ -27,7 +27,7 @@ INTENDED = (1000, 1001, 1005)
 HIGH_WATER_BYTES = 64 * 1024
 
 #: A message of this size ends the turn of a coroutine that sends it, as many small ones do.
-LARGE_MESSAGE = 64 * 1024
+LARGE_MESSAGE = 16 * 1024
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -135,11 +135,7 @@ class WebSocket:
         if self._push(message, compress, True) is CLOSED:
             raise self.closed_error()
         outbox = self.outbox
-        if len(message) >= LARGE_MESSAGE or outbox.is_filling():
-            # The write at the end of this turn tells whether the socket takes it all; a coroutine
-            # that sends in a loop would never come to it.
-            await asyncio.sleep(0)
-        if outbox.refused:
+        if outbox.refused or len(message) >= LARGE_MESSAGE or outbox.is_filling():
             await self._writable()
 
     def send_json(self, value: Any) -> SendStatus:
@@ -151,7 +147,7 @@ class WebSocket:
             self._fragments = asyncio.Lock()
         async with self._fragments:
             part: Message | None = None
-            opcode = 0
+            opcode = TEXT
             try:
                 async for following in _each(parts):
                     following = _exact(following)
@@ -170,7 +166,7 @@ class WebSocket:
                     # The peer has a part of a message that nobody can complete.
                     self.begin_close(1011, "message cut short")
                 raise
-        if self.outbox.refused:
+        if part is not None:
             await self._writable()
 
     async def _push_fragment(self, opcode: int, part: Message, fin: bool) -> None:
@@ -182,16 +178,17 @@ class WebSocket:
             raise self.closed_error()
         frame = self._connection.machine.encode_fragment(opcode, _exact(part), fin)
         outbox.push_fragment(frame, first=opcode != CONTINUATION, fin=fin)
-        if len(frame) >= LARGE_MESSAGE or outbox.is_filling():
-            await asyncio.sleep(0)
-        if outbox.buffered_amount > HIGH_WATER_BYTES:
-            # Parts that nobody waits for would all pile up before this turn's write.
-            outbox.flush()
+        # Not after the last part: cancelled here, the message would be one cut short.
+        if not fin and (len(frame) >= LARGE_MESSAGE or outbox.is_filling()):
             await asyncio.sleep(0)
 
     async def _writable(self) -> None:
         """Wait until the queue of a slow socket is below its high-water mark."""
         outbox = self.outbox
+        if not outbox.refused:
+            # The write at the end of this turn tells whether the socket takes it all; a coroutine
+            # that sends in a loop would never come to it.
+            await asyncio.sleep(0)
         while outbox.is_open and outbox.refused and outbox.buffered_amount > HIGH_WATER_BYTES:
             await self._next_drain()
 
@@ -369,10 +366,8 @@ class WebSocket:
             return 0.0
         sent = pings[payload][1]
         self.latency = now - sent
-        for earlier in list(pings):
-            self._answered(earlier, now)
-            if earlier == payload:
-                break
+        while payload in pings:
+            self._answered(next(iter(pings)), now)
         return sent
 
     def pongs_before(self, sent: float, now: float) -> None:

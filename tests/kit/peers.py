@@ -10,6 +10,7 @@ from fastws.handlers import Handler
 from fastws.server import Server, serve
 from fastws.websocket import WebSocket
 from tests.kit import wire
+from tests.kit.fanout import Kernel
 from tests.kit.loop import ManualLoop
 from tests.kit.transport import MemoryTransport
 from tests.kit.wire import Frame, HTTPAnswer
@@ -61,9 +62,16 @@ class RawClient:
     one that is gone without a word: ``vanish``.
     """
 
-    def __init__(self, server: Server, loop: ManualLoop, **options: Any) -> None:
+    def __init__(
+        self, server: Server, loop: ManualLoop, *, kernel: Kernel | None = None, **options: Any
+    ) -> None:
+        """``kernel`` gives the server's end a descriptor; ``options`` are those of its transport."""
+        if kernel is not None:
+            options["socket"] = kernel.open()
         self.loop = loop
         self.transport: MemoryTransport = loop.network.listener(server.port).accept(**options)
+        if kernel is not None:
+            kernel.attach(self.transport)
         self._received = b""
 
     @property
