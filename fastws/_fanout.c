@@ -163,9 +163,58 @@ not_all(Py_ssize_t total, Py_ssize_t taken, const char *data)
     return Py_BuildValue("nny#", total, taken, data + from, taken < 0 ? (Py_ssize_t)0 : total - from);
 }
 
+/* What the socket did not take of a large message: its own bytes, not a copy of them. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *owner;
+    const char *data;
+    Py_ssize_t size;
+} Rest;
+
+static int
+rest_getbuffer(Rest *self, Py_buffer *view, int flags)
+{
+    return PyBuffer_FillInfo(view, (PyObject *)self, (void *)self->data, self->size, 1, flags);
+}
+
+static void
+rest_dealloc(Rest *self)
+{
+    Py_DECREF(self->owner);
+    PyObject_Free(self);
+}
+
+static PyBufferProcs rest_buffer = {.bf_getbuffer = (getbufferproc)rest_getbuffer};
+
+static PyTypeObject RestType = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "fastws._fanout.Rest",
+    .tp_basicsize = sizeof(Rest),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_dealloc = (destructor)rest_dealloc,
+    .tp_as_buffer = &rest_buffer,
+};
+
+/* A read-only memoryview of bytes that belong to `owner`. */
+static PyObject *
+view_of(PyObject *owner, const char *data, Py_ssize_t size)
+{
+    Rest *rest = PyObject_New(Rest, &RestType);
+    PyObject *view;
+
+    if (rest == NULL)
+        return NULL;
+    rest->owner = Py_NewRef(owner);
+    rest->data = data;
+    rest->size = size;
+    view = PyMemoryView_FromObject((PyObject *)rest);
+    Py_DECREF(rest);
+    return view;
+}
+
 /* One large item: its header and its own bytes, without putting them together. */
 static PyObject *
-send_large(int fd, const Piece *piece)
+send_large(int fd, PyObject *item, const Piece *piece)
 {
     struct iovec parts[2] = {
         {(void *)piece->header, (size_t)piece->header_size},
@@ -184,9 +233,12 @@ send_large(int fd, const Piece *piece)
     Py_END_ALLOW_THREADS
     if (taken == total)
         return PyLong_FromSsize_t(total);
-    if (taken < 0 || taken >= piece->header_size)
-        return Py_BuildValue("nny#", total, taken, piece->data + (taken < 0 ? 0 : taken - piece->header_size),
-                             taken < 0 ? (Py_ssize_t)0 : total - taken);
+    if (taken < 0)
+        return Py_BuildValue("nny", total, taken, "");
+    if (taken >= piece->header_size) {
+        rest = view_of(item, piece->data + taken - piece->header_size, total - taken);
+        return rest == NULL ? NULL : Py_BuildValue("nnN", total, taken, rest);
+    }
     rest = PyBytes_FromStringAndSize(NULL, total - taken);
     if (rest == NULL)
         return NULL;
@@ -214,6 +266,7 @@ send_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
     if (PyList_CheckExact(args[1])) {
         items = ((PyListObject *)args[1])->ob_item;
         count = PyList_GET_SIZE(args[1]);
+        one = count == 1 ? items[0] : NULL;
     }
     /* 1. How much is it? No code of Python's runs from here to the send, so the list stays as it is. */
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -222,7 +275,7 @@ send_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
         total += piece.header_size + piece.size;
     }
     if (count == 1 && total > SCRATCH)
-        return send_large(fd, &piece);
+        return send_large(fd, one, &piece);
 
     /* 2. Put it together. */
     if (total > SCRATCH) {
@@ -328,8 +381,8 @@ static PyMethodDef functions[] = {
     {"send_items", (PyCFunction)(void (*)(void))send_items, METH_FASTCALL,
      "send_items($module, fd, items, /)\n--\n\n"
      "Send one item or a list of them in one go: bytes in all if the socket took everything, else a tuple\n"
-     "of that, the bytes taken (or -errno), and the rest. An ASCII str goes as an unmasked text message,\n"
-     "bytes as a binary one, the bytes in a tuple of one as they are."},
+     "of that, the bytes taken (or -errno), and the rest (bytes, or a view of a large message). An ASCII\n"
+     "str goes as an unmasked text message, bytes as a binary one, the bytes in a tuple as they are."},
     {"send_many", (PyCFunction)(void (*)(void))send_many, METH_FASTCALL,
      "send_many($module, fds, data, /)\n--\n\n"
      "Send the same bytes to each; (index, bytes taken or -errno) of those that did not take all, or None."},
@@ -347,5 +400,7 @@ static struct PyModuleDef module = {
 PyMODINIT_FUNC
 PyInit__fanout(void)
 {
+    if (PyType_Ready(&RestType) < 0)
+        return NULL;
     return PyModule_Create(&module);
 }

@@ -11,7 +11,7 @@ __all__ = ["Item", "direct_descriptor", "send_items", "send_many", "send_one"]
 #: a tuple of one with a frame made before.
 Item = str | bytes | tuple[bytes]
 
-send_items: Callable[[int, Item | list[Item]], int | tuple[int, int, bytes]] | None
+send_items: Callable[[int, Item | list[Item]], int | tuple[int, int, bytes | memoryview]] | None
 send_one: Callable[[int, bytes], int] | None
 send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
 try:

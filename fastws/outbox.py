@@ -375,7 +375,10 @@ class Outbox:
     def _went_out_in_part(self, result: Any) -> None:
         size, taken, rest = result
         self.sent_bytes += size
-        self.wrote(rest, taken if taken < 0 else 0)
+        if taken < 0:
+            self.wrote(b"", taken)
+        else:
+            self._transport.write(rest)
 
     def _write(self, data: bytes) -> None:
         """Write straight to the socket where that is allowed and the transport holds nothing."""

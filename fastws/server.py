@@ -18,6 +18,7 @@ from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Ti
 from fastws.connection import Connection
 from fastws.context import context_of
 from fastws.handlers import Callbacks, as_handler
+from fastws.memory import keep_blocks, trim_when_calm
 from fastws.protocol.machine import Machine
 from fastws.protocol.messages import Response
 from fastws.proxies import TrustedProxies
@@ -381,8 +382,11 @@ async def run(
         raise
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal, number)
+    keep_blocks()
+    trimming = loop.create_task(trim_when_calm())
     started(server)
     stopped_by = signal.Signals(await stop).name
+    trimming.cancel()
     log.info("%s: closing %d connections", stopped_by, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_TIME, 0.0))
     return 0
