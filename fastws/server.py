@@ -33,7 +33,7 @@ log = logging.getLogger("fastws.error")
 #: Seconds that a stop gives to clients before those that do not read are cut.
 GRACE = 10.0
 #: Of those, what the process itself needs to end once they are cut.
-EXIT_TIME = 0.25
+EXIT_TIME = 0.5
 #: Seconds that cancelled handlers have to end after that.
 CANCEL_GRACE = 1.0
 

@@ -63,7 +63,7 @@ class ServerPhase:
         self._server = server
         self._request: Request | None = None
         self._endpoint: Endpoint | None = None
-        self._body: list[bytes] = []
+        self._body = bytearray()
         self._body_mark = 0
         self._task: asyncio.Task[Any] | None = None
         self._stream: Any = None
@@ -178,7 +178,7 @@ class ServerPhase:
         if isinstance(event, Request):
             self._begin(event)
         elif isinstance(event, Data):
-            self._body.append(event.data)
+            self._body += event.data
             self._body_mark += len(event.data)
         elif isinstance(event, EndOfBody):
             if self._request is not None:
@@ -214,7 +214,7 @@ class ServerPhase:
             self._endpoint = None
             self._write_response(refusal)
             return
-        self._body = []
+        self._body = bytearray()
         self._body_mark = 0
         self._deadline(BODY_SECONDS)
         owed = connection.machine.http.take_output()
@@ -259,8 +259,8 @@ class ServerPhase:
         request, endpoint = self._request, self._endpoint
         if request is None or endpoint is None or endpoint.http is None:
             return
-        request.body = b"".join(self._body)
-        self._body = []
+        request.body = bytes(self._body)
+        self._body = bytearray()
         try:
             result = endpoint.http(request)
         except Exception:

@@ -53,7 +53,7 @@ class ChunkedBody:
 
         The others must come again, with more behind them. Raises Rejected.
         """
-        pieces: list[bytes | bytearray] = []
+        body = bytearray()  # not a list: a piece may be one byte, and an object each is fifty
         pos = 0
         while True:
             if self._expect is _Expect.SIZE:
@@ -66,7 +66,7 @@ class ChunkedBody:
                 self._begin(int(match[1], 16))
             elif self._expect is _Expect.DATA:
                 piece = data[pos : pos + self._left]
-                pieces.append(piece)
+                body += piece
                 pos += len(piece)
                 self._left -= len(piece)
                 if self._left:
@@ -82,7 +82,7 @@ class ChunkedBody:
             else:
                 pos = self._skip_trailers(data, pos)
                 break
-        return b"".join(pieces), pos
+        return bytes(body), pos
 
     def _begin(self, size: int) -> None:
         if size > self._room:

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.live.foreign import CLIENTS, Foreign, Tools, open_client
-from tests.live.servers import Servers, make_certificates
+from tests.live.foreign import Foreign
+from tests.live.foreign_clients import CLIENTS, Tools, open_client
+from tests.live.servers import Servers, Site, make_certificates
 
 NODE_FILES = Path(__file__).with_name("node")
 
@@ -63,3 +64,15 @@ async def client(request: pytest.FixtureRequest, certificates: Path) -> AsyncIte
     folder = request.getfixturevalue("node") if request.param == "ws" else None
     async with open_client(request.param, Tools(folder, certificates / "ca.pem")) as client:
         yield client
+
+
+@pytest.fixture
+def site(servers: Servers) -> Site:
+    return servers.get()
+
+
+@pytest.fixture
+def fresh(servers: Servers) -> Iterator[Site]:
+    """A server of its own. Named before ``client``, it ends after it, and nobody keeps it waiting."""
+    with servers.start() as site:
+        yield site

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import select
 import socket
@@ -11,11 +13,13 @@ import time
 from dataclasses import dataclass, field
 
 __all__ = ["BINARY", "CLOSE", "CONTINUATION", "Frame", "Outcome", "PING", "PONG", "Peer", "TEXT"]
-__all__ += ["close_frame", "frame", "frames", "upgrade"]
+__all__ += ["accepted", "close_frame", "frame", "frames", "upgrade"]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 MASK = b"\x37\xfa\x21\x3d"
+#: RFC 6455, section 1.3.
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -31,6 +35,13 @@ def upgrade(path: str = "/echo", *fields: str, host: str = "127.0.0.1") -> bytes
         *fields,
     ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+def accepted(key: str) -> bytes:
+    """The head with which a server opens the WebSocket."""
+    token = base64.b64encode(hashlib.sha1(key.encode() + GUID).digest()).decode()
+    lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+    return "\r\n".join([*lines, f"Sec-WebSocket-Accept: {token}"]).encode() + b"\r\n\r\n"
 
 
 def masked(payload: bytes, mask: bytes = MASK) -> bytes:

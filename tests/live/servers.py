@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import ssl
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from tests.cli.helpers import Child, fastws, running
 from tests.live.process import eventually
 
-__all__ = ["ENGINES", "LOOPS", "Servers", "Site", "make_certificates"]
+__all__ = ["ENGINES", "LOOPS", "Servers", "Site", "child_environment", "make_certificates", "needs_engine"]
 
 LOOPS = ("uvloop", "asyncio")
 ENGINES = ("c", "wsproto")
@@ -29,6 +30,7 @@ class Site:
     child: Child
     address: str
     certificates: Path | None
+    engine: str | None = None
 
     @property
     def pid(self) -> int:
@@ -66,6 +68,13 @@ class Site:
         return ssl.create_default_context(cafile=certificates / "ca.pem")
 
 
+def needs_engine(name: str) -> None:
+    """Skip the test where the engine was not built; in CI that is a failure."""
+    built = importlib.util.find_spec("fastws.protocol._frames") is not None
+    if name == "c" and not built and os.environ.get("FASTWS_REQUIRE_C") != "1":
+        pytest.skip("the C engine is not built")
+
+
 def make_certificates(folder: Path) -> Path:
     made = fastws("cert", "--directory", folder)
     assert made.returncode == 0, made.stderr
@@ -73,11 +82,14 @@ def make_certificates(folder: Path) -> Path:
 
 
 @contextmanager
-def without_coverage() -> Iterator[None]:
-    """Let a child run at its own speed: what is measured must not be the tracer."""
+def child_environment(*, traced: bool = True, engine: str | None = None) -> Iterator[None]:
+    """What a child started here inherits. ``traced=False``: it runs at its own speed, not coverage's."""
     with mock.patch.dict(os.environ):
-        for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]:
-            del os.environ[name]
+        if engine is not None:
+            os.environ["FASTWS_ENGINE"] = engine
+        if not traced:
+            for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]:
+                del os.environ[name]
         yield
 
 
@@ -126,12 +138,10 @@ class Servers:
         if certificates is not None:
             args += ["--ssl-certfile", str(certificates / "server.pem")]
             args += ["--ssl-keyfile", str(certificates / "server-key.pem")]
-        env = {} if engine is None else {"FASTWS_ENGINE": engine}
         with ExitStack() as stack:
-            if not traced:
-                stack.enter_context(without_coverage())
-            child = stack.enter_context(running(self._folders.mktemp("server"), *args, **env))
-            yield Site(child, child.address(), certificates)
+            with child_environment(traced=traced, engine=engine):
+                child = stack.enter_context(running(self._folders.mktemp("server"), *args))
+            yield Site(child, child.address(), certificates, engine)
             if child.process.poll() is None:
                 assert child.stop() == 0, child.stderr()
             assert "Traceback" not in child.stderr(), child.stderr()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 import fastws
 from tests.live.foreign import Foreign
 from tests.live.foreign_servers import SERVERS, SUBPROTOCOL, open_server
-from tests.live.servers import ENGINES, LOOPS, Servers, Site
+from tests.live.servers import ENGINES, LOOPS, Servers, Site, needs_engine
 
 pytestmark = [pytest.mark.live, pytest.mark.foreign]
 
@@ -33,12 +31,6 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
 def run_on(loop: str, main: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
         runner.run(main)
-
-
-def needs_engine(name: str) -> None:
-    found = importlib.util.find_spec("fastws.protocol._frames") is not None
-    if name == "c" and not found and os.environ.get("FASTWS_REQUIRE_C") != "1":
-        pytest.skip("the C engine is not built")
 
 
 @pytest.fixture(params=["ws", "wss"])
