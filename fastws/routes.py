@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fastws.config import Compression, Limits, Settings, Timeouts
+from fastws.protocol import handshake
 from fastws.protocol.messages import Request, Response
 from fastws.static_files import Static
 
@@ -19,7 +20,7 @@ Authorize = Callable[[Request], Response | Awaitable[Response | None] | None]
 #: A plain HTTP endpoint, ``def`` or ``async def``.
 Page = Callable[[Request], Response | Awaitable[Response]]
 
-_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
 
 
 class Unset:
@@ -32,10 +33,10 @@ UNSET = Unset()
 class Route:
     """A path with a WebSocket handler, a plain HTTP endpoint, or both.
 
-    ``path`` may hold parameters: ``/room/{name}`` matches one segment each, percent-decoded, in
-    ``request.path_params``. ``handler`` is a ``fastws.Handler`` or an ``async def handler(ws)``;
-    ``http`` is a ``def`` or ``async def`` from ``Request`` to ``Response``, for ``methods`` (GET
-    brings HEAD with it).
+    ``path`` may hold parameters: ``/room/{name}`` matches one segment, ``/files/{name:path}`` all
+    that follows, slashes too and even nothing; percent-decoded, in ``request.path_params``.
+    ``handler`` is a ``fastws.Handler`` or an ``async def handler(ws)``; ``http`` is a ``def`` or
+    ``async def`` from ``Request`` to ``Response``, for ``methods`` (GET brings HEAD with it).
 
     The settings of a route win over the server's: ``limits`` and ``timeouts`` as a mapping of the
     fields to change (``{"max_message_size": 512}``) or as a whole value, ``compression`` (None
@@ -123,13 +124,13 @@ class Router:
                 raise ValueError(f"two routes have the path {route.path!r}")
             self._exact[route.path] = endpoint
             return
-        pieces = _PARAMETER.split(route.path)
-        # Odd pieces are names, even ones the text between them.
-        text = [
-            f"(?P<{piece}>[^/]+)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
-        ]
+        text, end = "", 0
+        for parameter in _PARAMETER.finditer(route.path):
+            matches = "(?s:.*)" if parameter[2] else "[^/]+"
+            text += re.escape(route.path[end : parameter.start()]) + f"(?P<{parameter[1]}>{matches})"
+            end = parameter.end()
         try:
-            self._patterns.append((re.compile("".join(text)), endpoint))
+            self._patterns.append((re.compile(text + re.escape(route.path[end:])), endpoint))
         except re.error as exc:
             raise ValueError(f"the path {route.path!r} is no pattern: {exc}") from None
 
@@ -164,12 +165,15 @@ def _folder(static: Static, settings: Settings) -> Endpoint:
 def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any]) -> Endpoint:
     if route.http is not None and not callable(route.http):
         raise TypeError(f"http= of route {route.path!r} is not callable")
-    if route.authorize is not None and len(inspect.signature(route.authorize).parameters) != 1:
-        raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request")
+    if route.authorize is not None:
+        _check_authorize(route)
     compression = settings.compression if isinstance(route.compression, Unset) else route.compression
     if getattr(route.handler, "takes_parts", False):
         # What a compressed message becomes cannot be told from a part of it.
         compression = None
+    headers = (*route.headers, *_without(settings.headers, route.headers))
+    # Now, and not when the first client shakes hands.
+    handshake.check_extra_fields(headers)
     return Endpoint(
         callbacks=None if route.handler is None else callbacks(route.handler),
         http=route.http,
@@ -180,9 +184,17 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         origins=settings.origins if route.origins is None else frozenset(route.origins),
         require_origin=settings.require_origin if route.require_origin is None else route.require_origin,
         subprotocols=route.subprotocols,
-        headers=(*route.headers, *_without(settings.headers, route.headers)),
+        headers=headers,
         authorize=route.authorize,
     )
+
+
+def _check_authorize(route: Route) -> None:
+    assert route.authorize is not None
+    try:
+        inspect.signature(route.authorize).bind(None)
+    except TypeError:
+        raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request") from None
 
 
 def changed(base: Any, change: Any) -> Any:

@@ -251,7 +251,7 @@ def as_routes(app: Any) -> list[Any]:
     if isinstance(app, (list, tuple)):
         return list(app)
     handler = as_handler(app)
-    return [Route("/{path}", handler), Route("/", handler)]
+    return [Route("/{path:path}", handler)]
 
 
 def settings_from(

@@ -19,6 +19,7 @@ from fastws.protocol.messages import Request, Response, checked_field, error_res
 __all__ = [
     "accept_head",
     "check_accept",
+    "check_extra_fields",
     "check_upgrade",
     "choose_subprotocol",
     "negotiate_deflate",
@@ -147,14 +148,17 @@ def accept_head(
     return head + _field_lines(headers) + b"\r\n"
 
 
+def check_extra_fields(headers: HeaderPairs) -> list[tuple[bytes, bytes]]:
+    """Return the fields ready for the wire. Raises ValueError for those that belong to the handshake."""
+    fields = [checked_field(name, value) for name, value in headers]
+    for name, _ in fields:
+        if name.decode().lower() in _RESERVED:
+            raise ValueError(f"{name.decode()} belongs to the handshake")
+    return fields
+
+
 def _field_lines(headers: HeaderPairs) -> bytes:
-    lines = b""
-    for name, value in headers:
-        name_bytes, value_bytes = checked_field(name, value)
-        if name_bytes.decode().lower() in _RESERVED:
-            raise ValueError(f"{name_bytes.decode()} belongs to the handshake")
-        lines += b"%b: %b\r\n" % (name_bytes, value_bytes)
-    return lines
+    return b"".join([b"%b: %b\r\n" % field for field in check_extra_fields(headers)])
 
 
 # -- client role --------------------------------------------------------------------------------
