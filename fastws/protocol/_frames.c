@@ -169,7 +169,9 @@ size_limit(uint64_t max_size, int compressed)
     return compressed ? max_size + (max_size >> 3) + 1024 : max_size;
 }
 
-/* Make room for `n` bytes that are here. Doubles, up to what the message can still become. */
+/* Make room for `n` bytes that are here: sixteen times what has come, up to what the message can still
+ * become. So 1 MiB that comes in reads of 64 KiB is never moved, who only announces it is given nothing,
+ * and pages that nothing has been written to cost nobody memory. */
 static int
 reserve(Reader *self, size_t n)
 {
@@ -181,8 +183,7 @@ reserve(Reader *self, size_t n)
     if (wanted <= capacity)
         return 0;
     bound = self->fin ? self->size + self->remaining : size_limit(self->max_size, self->compressed);
-    grown = capacity * 2 < bound ? capacity * 2 : bound;
-    grown = capacity == 0 || grown < wanted ? wanted : grown;
+    grown = wanted * 16 < bound ? wanted * 16 : bound;
     if (self->message == NULL) {
         self->message = is_text(self) ? PyUnicode_New((Py_ssize_t)grown, 127)
                                       : PyBytes_FromStringAndSize(NULL, (Py_ssize_t)grown);
