@@ -12,7 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["MIB", "Watch", "cpu_seconds", "eventually", "open_files", "rss", "sampled_rss", "watch"]
+__all__ = [
+    "MIB",
+    "Watch",
+    "cpu_seconds",
+    "eventually",
+    "open_files",
+    "rss",
+    "sampled_rss",
+    "settled_files",
+    "watch",
+]
 
 MIB = 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -97,3 +107,13 @@ async def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
             return False
         await asyncio.sleep(0.02)
     return True
+
+
+async def settled_files(pid: int) -> int:
+    """Open files, once those have gone that were going."""
+    count, since = open_files(pid), time.monotonic()
+    while time.monotonic() - since < 0.2:
+        await asyncio.sleep(0.02)
+        if (now := open_files(pid)) != count:
+            count, since = now, time.monotonic()
+    return count

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 __all__ = ["BINARY", "CLOSE", "CONTINUATION", "Frame", "Outcome", "PING", "PONG", "Peer", "TEXT"]
-__all__ += ["accepted", "close_frame", "frame", "frames", "upgrade"]
+__all__ += ["accepted", "close_frame", "frame", "frames", "header", "upgrade"]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 

@@ -10,7 +10,7 @@ import pytest
 
 from fastws.apps import chat
 from tests.live.foreign import Closed, Foreign, ForeignPeer, ending
-from tests.live.process import eventually, open_files
+from tests.live.process import eventually, open_files, settled_files
 from tests.live.raw import CLOSE, TEXT, close_frame, frame
 from tests.live.servers import Servers, Site
 
@@ -170,7 +170,7 @@ async def test_who_does_not_read_is_evicted(fresh: Site, client: Foreign) -> Non
 async def test_who_takes_nothing_is_gone_after_the_write_wait(client: Foreign, servers: Servers) -> None:
     """The speaker is alone in the room: the server stops reading from it, and evicts nobody."""
     site = servers.get(app="tests.live.apps:impatient")
-    before = open_files(site.pid)
+    before = await settled_files(site.pid)
     speaker = await client.connect(site, "/ws")
     speaker.pause()
     speaker.write_raw(burst(0, 40_000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.live.foreign import Foreign, ask
-from tests.live.process import eventually, open_files
+from tests.live.process import eventually, open_files, settled_files
 from tests.live.servers import Servers, Site
 
 pytestmark = [pytest.mark.live, pytest.mark.foreign]
@@ -30,7 +30,7 @@ async def test_the_echo_is_logged(client: Foreign, servers: Servers) -> None:
 
 
 async def test_a_close_is_answered_and_tcp_ends(client: Foreign, site: Site) -> None:
-    before = open_files(site.pid)
+    before = await settled_files(site.pid)
     peer = await client.connect(site, "/wsecho")
     assert open_files(site.pid) == before + 1
     assert (await peer.close(1000, "done")).code == 1000

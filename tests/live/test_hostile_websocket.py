@@ -17,7 +17,7 @@ import pytest
 
 import fastws
 from tests.live.hostile import DEFLATE, LIMIT, MS, bounded, many, under_attack
-from tests.live.process import MIB, eventually, open_files, watch
+from tests.live.process import MIB, eventually, open_files, settled_files, watch
 from tests.live.raw import (
     BINARY,
     CLOSE,
@@ -337,7 +337,7 @@ def test_w16_every_split_of_a_character_is_put_together(between: str, site: Site
 @pytest.mark.parametrize("site", ENGINES[:1], indirect=True)
 async def test_w15_who_does_not_end_tcp_is_cut(site: Site) -> None:
     """The server waits 5 s for the other side of the close, whoever began it."""
-    before = open_files(site.pid)
+    before = await settled_files(site.pid)
     with many(site, 3) as peers:
         for peer, data in zip(peers, [close_frame(1000), frame(3), frame(TEXT, b"\xff")], strict=True):
             peer.upgrade().send(data)
