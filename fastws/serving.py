@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from fastws import logs
 from fastws.connection import Connection
 from fastws.protocol import handshake
-from fastws.protocol.http import Data, EndOfBody, Refusal
+from fastws.protocol.http import Data, EndOfBody
 from fastws.protocol.machine import DECIDING, DRAINING, HTTP
 from fastws.protocol.messages import Request, Response, error_response
 from fastws.proxies import forwarded
@@ -43,6 +43,7 @@ class ServerPhase:
     """One connection until it is a WebSocket, or for all its life if it never becomes one."""
 
     __slots__ = (
+        "_awaited",
         "_body",
         "_body_mark",
         "_connection",
@@ -65,6 +66,8 @@ class ServerPhase:
         self._endpoint: Endpoint | None = None
         self._body = bytearray()
         self._body_mark = 0
+        #: What the application still has to say about the request, and the task that waits for it.
+        self._awaited: Awaitable[Any] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._stream: Any = None
         self._idle = False
@@ -89,13 +92,11 @@ class ServerPhase:
             self._expect_head()
 
     def eof_received(self) -> bool:
-        """A client may end its side once it has asked; it still gets its answer."""
-        if self._connection.machine.state is not HTTP:
-            return False
-        self._connection.machine.http.receive_eof()
-        self._take(self._connection.machine.receive(b""))
-        waits = self._request is not None or self._stream is not None
-        return waits and self._connection.transport.can_write_eof()
+        """A client that ended its side behind its request has its answer: till then nothing is read."""
+        if self._connection.machine.state is HTTP:
+            self._connection.machine.http.receive_eof()
+            self._take(self._connection.machine.receive(b""))
+        return False
 
     def timed_out(self) -> None:
         """The head, the body or the verdict took too long."""
@@ -105,13 +106,8 @@ class ServerPhase:
             return
         if self._request is not None and self._endpoint is not None and self._body_progress():
             return
-        status = 408
-        if self._task is not None:
-            # The application has not decided in time.
-            self._task.cancel()
-            self._task = None
-            status = 503
-        self._refuse(error_response(status))
+        # 503: the application has not decided in time.
+        self._refuse(error_response(503 if self._give_up() else 408))
 
     def drained(self) -> None:
         if self._stream is not None:
@@ -124,9 +120,14 @@ class ServerPhase:
         return self._request is not None or self._busy()
 
     def lost(self, exc: Exception | None) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._give_up()
         self._close_stream()
+
+    def _give_up(self) -> bool:
+        """Cancel what the application still does about the request; True when there was something."""
+        self._awaited = None
+        task, self._task = self._task, None
+        return task is not None and task.cancel()
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -156,7 +157,7 @@ class ServerPhase:
             self._hold_input()
 
     def _busy(self) -> bool:
-        return self._task is not None or self._stream is not None
+        return self._awaited is not None or self._stream is not None
 
     def _next_turn(self) -> None:
         self._turn_responses = 0
@@ -185,7 +186,7 @@ class ServerPhase:
                 # Else it was refused, and the time to the next request runs already.
                 self._connection.clear_deadline()
                 self._respond_to_request()
-        elif isinstance(event, Refusal):
+        else:
             self._refuse(event.response)
 
     def _begin(self, request: Request) -> None:
@@ -249,7 +250,7 @@ class ServerPhase:
 
     def _body_progress(self) -> bool:
         """True, and more time, when the body came faster than BODY_BYTES in BODY_SECONDS."""
-        if self._task is not None or self._body_mark < BODY_BYTES:
+        if self._awaited is not None or self._body_mark < BODY_BYTES:
             return False
         self._body_mark = 0
         self._connection.set_deadline(self._connection.context.wheel.time() + BODY_SECONDS)
@@ -257,8 +258,9 @@ class ServerPhase:
 
     def _respond_to_request(self) -> None:
         request, endpoint = self._request, self._endpoint
-        if request is None or endpoint is None or endpoint.http is None:
-            return
+        assert request is not None
+        assert endpoint is not None
+        assert endpoint.http is not None
         request.body = bytes(self._body)
         self._body = bytearray()
         try:
@@ -268,24 +270,38 @@ class ServerPhase:
             result = error_response(500)
         if inspect.isawaitable(result):
             self._hold_input()
-            self._task = self._spawn(self._await_response(result))
+            self._wait_for(result, "the endpoint", self._responded)
         else:
             self._write_response(result)
 
-    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
-        return asyncio.get_running_loop().create_task(coroutine)
-
-    async def _await_response(self, awaitable: Awaitable[Response]) -> None:
-        try:
-            response = await awaitable
-        except Exception:
-            assert self._request is not None
-            log.exception("the endpoint of %s failed", logs.escape(self._request.path))
-            response = error_response(500)
-        self._task = None
+    def _responded(self, response: object) -> None:
         self._write_response(response)
         self._connection.outbox.flush()
         self._continue()
+
+    def _wait_for(self, awaitable: Awaitable[Any], who: str, then: Callable[[object], None]) -> None:
+        self._awaited = awaitable
+        self._task = asyncio.get_running_loop().create_task(self._finish(awaitable, who, then))
+
+    async def _finish(self, awaitable: Awaitable[Any], who: str, then: Callable[[object], None]) -> None:
+        """Await the application's answer to the request and go on with it, unless it was given up."""
+        request = self._request
+        assert request is not None
+        try:
+            answer = await awaitable
+        except asyncio.CancelledError:
+            if self._awaited is awaitable:
+                # Not by us: nobody will ever answer.
+                self._connection.abort()
+            raise
+        except Exception:
+            log.exception("%s of %s failed", who, logs.escape(request.path))
+            answer = error_response(500)
+        if self._awaited is awaitable:
+            self._awaited = None
+            then(answer)
+        elif isinstance(answer, Response) and answer.stream is not None:
+            answer.stream.close()
 
     # -- responses ------------------------------------------------------------------------------
 
@@ -295,24 +311,32 @@ class ServerPhase:
             log.error("an endpoint returned %r, which is no Response", type(response).__name__)
             response = error_response(500)
         self._turn_responses += 1
-        self._status = response.status
         if response.stream is not None:
             self._start_stream(response)
             return
+        try:
+            data = connection.machine.http.respond(response)
+        except Exception:
+            # Such as an interim status, which h11 has not been asked to send yet.
+            log.exception("a response with status %d cannot be sent", response.status)
+            response = error_response(500)
+            data = connection.machine.http.respond(response)
+        self._status = response.status
         self._written = len(response.body)
-        connection.outbox.push(connection.machine.http.respond(response), True)
+        connection.outbox.push(data, True)
         self._response_done()
 
     def _start_stream(self, response: Response) -> None:
         connection = self._connection
         assert response.stream is not None
+        self._status = response.status
         self._written = response.stream.length
         self._stream = response.stream
         connection.outbox.push(connection.machine.http.start_response(response), True)
-        self._hold_input()
         if self._request is not None and self._request.method == "HEAD":
             self._end_stream()
         else:
+            self._hold_input()
             connection.context.call_soon(self._pump)
 
     def _pump(self) -> None:
@@ -417,7 +441,7 @@ class ServerPhase:
         if endpoint is None or (endpoint.callbacks is None and request.method in endpoint.methods):
             self._refuse(error_response(404))
             return
-        if request.method not in endpoint.methods:
+        if endpoint.callbacks is None:
             self._refuse(error_response(405, headers=[("Allow", ", ".join(endpoint.methods))]))
             return
         refusal = handshake.check_upgrade(
@@ -439,24 +463,12 @@ class ServerPhase:
             log.exception("authorize of %s failed", logs.escape(request.path))
             verdict = error_response(500)
         if inspect.isawaitable(verdict):
-            self._task = self._spawn(self._await_verdict(verdict))
             self._deadline(self._server.settings.timeouts.handshake)
+            self._wait_for(verdict, "authorize", self._decide)
         else:
             self._decide(verdict)
 
-    async def _await_verdict(self, awaitable: Awaitable[Response | None]) -> None:
-        try:
-            verdict = await awaitable
-        except Exception:
-            assert self._request is not None
-            log.exception("authorize of %s failed", logs.escape(self._request.path))
-            verdict = error_response(500)
-        self._task = None
-        self._decide(verdict)
-
     def _decide(self, verdict: object) -> None:
-        if self._connection.machine.state is not DECIDING:
-            return
         if verdict is None:
             self._accept()
         elif isinstance(verdict, Response):
@@ -485,7 +497,8 @@ class ServerPhase:
         connection.outbox.push(head, True)
         request.compact()
         connection.machine.meter(endpoint.limits, connection.context.wheel.time)
-        connection.release_input()
+        if not connection.outbox.refused:
+            connection.release_input()
         connection.open(endpoint.callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
         connection.outbox.corked = corked
         if not corked:
