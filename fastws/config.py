@@ -36,8 +36,6 @@ class Limits:
     send_queue: int = 256
     #: Bytes that may wait for a socket that refuses bytes.
     send_queue_bytes: int = 1024 * 1024
-    #: Bytes taken from one connection in one turn of the loop before the others have theirs.
-    turn_bytes: int = 256 * 1024
     #: Complete messages taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
     messages_per_second: int | None = None
     #: Bytes of frames taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
