@@ -10,6 +10,6 @@ def send_items(
     """Send one item or a list of them in one go.
 
     Bytes in all if the socket took everything, else a tuple of that, the bytes taken (or -errno), and
-    the rest (bytes, or a view of a large message). An ASCII str goes as an unmasked text message, bytes as a binary one, the bytes in a tuple
-    of one as they are.
+    the rest (bytes, or a view of a large message). An ASCII str goes as an unmasked text message, bytes
+    as a binary one, the bytes in a tuple of one as they are.
     """
