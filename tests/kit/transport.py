@@ -122,8 +122,8 @@ class MemoryTransport(asyncio.Transport):
                 self.close()
 
     def _read_once(self) -> None:
-        # As uvloop, which goes by the methods; asyncio asks for the class.
-        if hasattr(self._protocol, "get_buffer"):
+        # asyncio goes by the class, uvloop by the methods that a protocol has.
+        if not hasattr(self._protocol, "data_received"):
             buffer = memoryview(self._protocol.get_buffer(-1))
             count = min(len(buffer), len(self._incoming))
             buffer[:count] = self._incoming[:count]
