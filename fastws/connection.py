@@ -542,6 +542,8 @@ class Connection:
         """The socket has taken bytes again."""
         if self.phase is not None:
             self.phase.drained()
+            if self._lingering:
+                self.context.call_soon(self._end_if_drained)
             return
         if not self.outbox.refused:
             self._release(HOLD_PEER)
@@ -583,11 +585,11 @@ class Connection:
         """Do what is due; return when to look again."""
         if self._close_at and now >= self._close_at:
             self._close_at = 0.0
-            if self._stall_at and self.phase is None:
-                # What was accepted before the close still goes out; the write limit watches it.
-                self._await_end()
-            elif self.phase is not None and self.machine.state is not DRAINING:
+            if self.phase is not None and self.machine.state is not DRAINING:
                 self.phase.timed_out()
+            elif self._stall_at:
+                # What was accepted before the end still goes out; the write limit watches it.
+                self._await_end()
             else:
                 self.abort()
                 return None

@@ -117,7 +117,13 @@ class ServerPhase:
 
     def part(self) -> bool:
         """The server stops: False when there is no answer to wait for."""
-        return self._request is not None or self._busy()
+        if self._request is not None or self._busy():
+            return True
+        if not self._connection.outbox.refused:
+            return False
+        # The last answer is still on its way.
+        self._end()
+        return True
 
     def lost(self, exc: Exception | None) -> None:
         self._give_up()
@@ -449,10 +455,8 @@ class ServerPhase:
         )
         if refusal is not None:
             self._refuse(refusal)
-        elif self._server.is_closing:
-            self._refuse(error_response(503))
         elif endpoint.authorize is None:
-            self._accept()
+            self._decide(None)
         else:
             self._ask(endpoint.authorize, request)
 
@@ -469,6 +473,9 @@ class ServerPhase:
             self._decide(verdict)
 
     def _decide(self, verdict: object) -> None:
+        if verdict is None and self._server.is_closing:
+            # Nobody would be left to close it: who was open has been told already.
+            verdict = error_response(503)
         if verdict is None:
             self._accept()
         elif isinstance(verdict, Response):
