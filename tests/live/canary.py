@@ -45,7 +45,7 @@ def main() -> None:
                 break
             delays.append(time.monotonic() - started)
     delays.sort()
-    p99 = delays[int(len(delays) * 0.99)] if delays else None
+    p99 = delays[int(len(delays) * 0.99)] if delays else 0.0
     print(json.dumps({"count": len(delays), "errors": errors, "p99": p99, "max": delays[-1:]}))
 
 

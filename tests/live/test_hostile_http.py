@@ -70,7 +70,21 @@ BAD_REQUESTS = [
     ],
     *[
         BadRequest("H2", f"Content-Length: {value!r}", with_body(f"Content-Length: {value}", body=b"x" * 10))
-        for value in ("+5", "-1", "1_0", "0x5", "", "5,5", "5;6", "5 5", "1e1", "9" * 20, "\xb2", "\xd9\xa5")
+        for value in (
+            "+5",
+            "-1",
+            "010",
+            "1_0",
+            "0x5",
+            "",
+            "5,5",
+            "5;6",
+            "5 5",
+            "1e1",
+            "9" * 20,
+            "\xb2",
+            "\xd9\xa5",
+        )
     ],
     BadRequest("H2", "two lengths", with_body("Content-Length: 5", "Content-Length: 6", body=b"x" * 6)),
     *[
