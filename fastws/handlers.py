@@ -90,7 +90,7 @@ class Callbacks:
     def __init__(self, given: Any) -> None:
         handler = as_handler(given)
         #: The tasks of a coroutine handler that run now; none for callbacks.
-        self.tasks = handler.tasks if isinstance(handler, CoroutineHandler) else set()
+        self.tasks: set[asyncio.Task[None]] = getattr(handler, "tasks", set())
         self.on_open = handler.on_open
         self.on_message = handler.on_message
         self.on_close = handler.on_close

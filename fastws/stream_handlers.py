@@ -28,7 +28,7 @@ def streaming(handler: Any, *, max_message_size: int | None = None) -> Handler:
 
 
 class _StreamingHandler(Handler):
-    __slots__ = ("_handler", "_max_message_size", "on_close", "on_message", "on_writable")
+    __slots__ = ("_handler", "_max_message_size", "on_close", "on_message", "on_writable", "tasks")
 
     #: Its routes and clients do not agree to compression.
     takes_parts = True
@@ -39,6 +39,8 @@ class _StreamingHandler(Handler):
         self.on_message = handler.on_message  # type: ignore[method-assign]
         self.on_close = handler.on_close  # type: ignore[method-assign]
         self.on_writable = handler.on_writable  # type: ignore[method-assign]
+        #: Those of a coroutine, as ``Callbacks`` looks for them.
+        self.tasks: set[Any] = getattr(handler, "tasks", set())
 
     def on_open(self, ws: WebSocket) -> None:
         self._handler.on_open(ws)
