@@ -1,0 +1,89 @@
+"""The public names, and what importing them costs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastws
+
+PUBLIC = {
+    "Backoff", "BasicAuth", "BearerAuth", "CloseCode", "Compression", "ConcurrencyError", "ConnectionClosed",
+    "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler", "HandshakeError",
+    "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Refused", "Request", "Response", "Route",
+    "SendStatus", "Server", "Settings", "SlowPolicy", "Static", "Timeouts", "WebSocket", "__version__",
+    "basic_auth", "connect", "run", "serve", "streaming", "token_auth", "worth_retrying",
+}  # fmt: skip
+
+
+def test_the_names() -> None:
+    assert set(fastws.__all__) == PUBLIC
+    assert dir(fastws) == sorted(PUBLIC)
+    assert len(fastws.__all__) == len(PUBLIC)
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_each_is_there_and_says_what_it_is(name: str) -> None:
+    value = getattr(fastws, name)
+    if name != "__version__":
+        assert inspect.getdoc(value)
+        assert value.__module__.startswith("fastws.")
+
+
+def test_other_names() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fastws.nothing  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    source = Path(fastws.__file__).read_text()
+    (block,) = [
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+    seen = {alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen | {"__version__"} == PUBLIC
+
+
+def test_modules_export_what_they_have() -> None:
+    """``__all__`` of each module names only what is there."""
+    for path in Path(fastws.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        named = {
+            element.value
+            for node in tree.body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+            for element in ast.walk(node.value)
+            if isinstance(element, ast.Constant)
+        }
+        bound = {name.id for name in ast.walk(tree) if isinstance(name, ast.Name)} | {
+            node.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        bound |= {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert named <= bound, path
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = (
+        "import sys, fastws\n"
+        "assert 'asyncio' not in sys.modules and 'h11' not in sys.modules\n"
+        "ours = {name for name in sys.modules if name.startswith('fastws.')}\n"
+        "assert ours <= {'fastws._version', 'fastws._build'}, ours\n"
+        "fastws.Limits\n"
+        "assert 'asyncio' not in sys.modules\n"
+    )
+    root = str(Path(fastws.__file__).parents[1])
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=20, cwd=root, env={"PYTHONPATH": root})
