@@ -486,7 +486,10 @@ class Connection:
         if self._holds:
             self._holds = 0
             self.transport.resume_reading()
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio's, when the peer has reset the connection already
+            self.transport.abort()
 
     def abort(self) -> None:
         """End TCP at once."""

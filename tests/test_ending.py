@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any
 
 import pytest
@@ -99,3 +100,18 @@ def test_who_is_let_in_after_the_stop_is_sent_away(loop: ManualLoop, server: Ser
     loop.advance(0.5)
     loop.run(server.shutdown())
     assert client.response().status == 503
+
+
+def test_who_has_reset_the_connection_already(loop: ManualLoop, server: Server) -> None:
+    """asyncio ends a socket that is none any more, and raises."""
+    client = RawClient(server, loop)
+    client.upgrade("/ws")
+
+    def write_eof() -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    client.transport.write_eof = write_eof  # type: ignore[method-assign]
+    client.send(b"\xff\xff")
+    loop.settle()
+    assert client.transport.aborted
+    assert loop.errors == []

@@ -24,9 +24,9 @@ DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 
 
 @contextmanager
-def under_attack(servers: Servers, engine: str | None) -> Iterator[Site]:
+def under_attack(servers: Servers, engine: str | None, loop: str = "auto") -> Iterator[Site]:
     """A server with a normal client; at the end it must be as it was before the attacks."""
-    with servers.start(engine=engine, traced=False) as site:
+    with servers.start(engine=engine, loop=loop, traced=False) as site:
         warm_up(site)
         files, memory = open_files(site.pid), rss(site.pid)
         with canary(site) as saw:

@@ -178,6 +178,11 @@ class Peer:
     def send(self, data: bytes | memoryview) -> None:
         self.sock.sendall(data)
 
+    def reset(self) -> None:
+        """End with a RST."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
     def _receive(self) -> None:
         data = self.sock.recv(65536)
         if not data:

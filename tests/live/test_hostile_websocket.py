@@ -8,6 +8,7 @@ does not count, and bind the C engine alone; what must come back, and memory, bi
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 
 import fastws
 from tests.live.hostile import DEFLATE, LIMIT, MS, bounded, many, under_attack
-from tests.live.process import MIB, eventually, open_files, settled_files, watch
+from tests.live.process import MIB, cpu_seconds, eventually, open_files, settled_files, watch
 from tests.live.raw import (
     BINARY,
     CLOSE,
@@ -37,10 +38,14 @@ from tests.live.servers import ENGINES, Servers, Site, needs_engine
 pytestmark = pytest.mark.live
 
 
+#: Both loops are attacked, each with one of the engines.
+LOOP = {"c": "auto", "wsproto": "asyncio"}
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def site(request: pytest.FixtureRequest, servers: Servers) -> Iterator[Site]:
     needs_engine(request.param)
-    with under_attack(servers, request.param) as site:
+    with under_attack(servers, request.param, LOOP[request.param]) as site:
         yield site
 
 
@@ -392,3 +397,33 @@ def test_w19_foreign_origins_are_refused(origin: str, site: Site) -> None:
     with Peer(site.port) as peer:
         outcome = peer.exchange(upgrade("/ws", f"Origin: {field_value}", host=host))
     assert (outcome.statuses, outcome.ended) == ([403], True)
+
+
+STREAM = (
+    upgrade("/ws", DEFLATE)
+    + frame(TEXT, b"hello")
+    + frame(TEXT, deflated(b"x" * 400), rsv=4)
+    + frame(PING, b"?")
+    + fragments(BINARY, b"abc", 2)
+    + frame(CONTINUATION, b"def")
+    + frame(3)
+)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_w17_resets_anywhere(seed: int, site: Site) -> None:
+    """What is left of it, and a traceback in the log, is looked for when the module ends."""
+    chance = random.Random(seed)
+    with watch(site.pid) as watched:
+        for _ in range(200):
+            cut = chance.choice([len(STREAM), chance.randrange(len(STREAM))])
+            with Peer(site.port) as peer:
+                peer.send(STREAM[:cut])
+                if chance.random() < 0.3:
+                    time.sleep(0.001)
+                if chance.random() < 0.8:
+                    peer.reset()
+    assert watched.rss_grown < MIB
+    before = cpu_seconds(site.pid)
+    time.sleep(0.2)
+    bounded(site, cpu_seconds(site.pid) - before, 0)
