@@ -227,8 +227,7 @@ class Server:
         self.connections.pop(connection, None)
         self.addresses.leave(connection)
         if not self.connections and self._empty is not None:
-            if not self._empty.done():
-                self._empty.set_result(None)
+            self._empty.set_result(None)
             self._empty = None
 
 
