@@ -10,7 +10,8 @@ import pytest
 
 import fastws
 from fastws.errors import HandshakeInterrupted
-from tests.kit import ManualLoop, RawServer
+from tests.kit import ManualLoop, RawServer, Recorder
+from tests.kit.wire import accept_token
 
 
 async def opened(**options: Any) -> fastws.WebSocket:
@@ -74,3 +75,68 @@ def test_tcp_that_is_cut(attempt: Attempt) -> None:
 def test_cancelled_it_hangs_up(attempt: Attempt) -> None:
     attempt.task.cancel()
     attempt.fails(asyncio.CancelledError)
+
+
+def test_a_101_for_somebody_who_has_gone(loop: ManualLoop) -> None:
+    """Cancelled in the very turn in which the answer comes: no ``on_open`` for nobody."""
+    handler = Recorder()
+    attempt = Attempt(loop, handler=handler)
+    head = attempt.server.received
+    key = next(line for line in head.decode().split("\r\n") if "-Key: " in line).split(": ")[1]
+    client = loop.network.connections[0][0]
+    attempt.task.cancel()
+    client.feed(
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        + f"Sec-WebSocket-Accept: {accept_token(key)}\r\n\r\n".encode()
+    )
+    attempt.fails(asyncio.CancelledError)
+    assert handler.events == []
+
+
+def test_a_request_that_the_socket_takes_in_pieces(loop: ManualLoop) -> None:
+    loop.network.capacity = 50
+    attempt = Attempt(loop)
+    attempt.server.accept()
+    assert attempt.task.result().close_code is None
+
+
+def test_no_route_to_the_server(loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A TimeoutError of TCP's own is passed on as it is."""
+
+    async def create_connection(*args: Any, **options: Any) -> Any:
+        raise TimeoutError(110, "Connection timed out")
+
+    monkeypatch.setattr(loop, "create_connection", create_connection)
+    with pytest.raises(TimeoutError, match="Connection timed out"):
+        loop.run(opened())
+
+
+def test_no_answer_at_all(loop: ManualLoop) -> None:
+    attempt = Attempt(loop, open_timeout=3.0)
+    loop.advance(3.1)
+    attempt.fails(TimeoutError, "no WebSocket within 3 s")
+
+
+def test_a_reset_in_the_handshake(loop: ManualLoop, attempt: Attempt) -> None:
+    loop.network.connections[0][0].lose()
+    loop.settle()
+    assert isinstance(attempt.task.exception(), ConnectionResetError)
+
+
+def test_garbage_for_somebody_who_has_gone(loop: ManualLoop, attempt: Attempt) -> None:
+    attempt.task.cancel()
+    loop.network.connections[0][0].feed(b"SSH-2.0\r\n\r\n")
+    attempt.fails(asyncio.CancelledError)
+
+
+def test_cancelled_by_its_own_on_open(loop: ManualLoop) -> None:
+    class Leaving(Recorder):
+        def on_open(self, ws: fastws.WebSocket) -> None:
+            super().on_open(ws)
+            connecting.task.cancel()
+
+    handler = Leaving()
+    connecting = Attempt(loop, handler=handler)
+    connecting.server.accept()
+    connecting.fails(asyncio.CancelledError)
+    assert handler.closes() == [(1006, "")]
