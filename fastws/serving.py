@@ -458,16 +458,16 @@ class ServerPhase:
         elif endpoint.authorize is None:
             self._decide(None)
         else:
-            self._ask(endpoint.authorize, request)
+            self._ask(endpoint.authorize, request, endpoint.timeouts.handshake)
 
-    def _ask(self, authorize: Any, request: Request) -> None:
+    def _ask(self, authorize: Any, request: Request, seconds: float | None) -> None:
         try:
             verdict = authorize(request)
         except Exception:
             log.exception("authorize of %s failed", logs.escape(request.path))
             verdict = error_response(500)
         if inspect.isawaitable(verdict):
-            self._deadline(self._server.settings.timeouts.handshake)
+            self._deadline(seconds)
             self._wait_for(verdict, "authorize", self._decide)
         else:
             self._decide(verdict)

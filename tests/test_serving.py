@@ -795,6 +795,17 @@ class TestAuthorize:
         assert client.transport.lost
         assert handler.events == []
 
+    def test_the_time_is_that_of_the_route(self, loop: ManualLoop) -> None:
+        async def slowly(request: Request) -> None:
+            await asyncio.sleep(25)
+
+        handler = Recorder()
+        route = Route("/", handler, authorize=slowly, timeouts={"handshake": 30})
+        client = Site(loop, route).client()
+        client.send(handshake())
+        loop.advance(26)
+        assert client.response().status == 101
+
     @pytest.mark.parametrize("end", ["eof", "loss"])
     def test_the_client_goes_meanwhile(self, loop: ManualLoop, end: str) -> None:
         async def later(request: Request) -> None:
