@@ -300,6 +300,17 @@ class TestPhases:
         loop.settle()
         assert len(client.responses()) == 2
 
+    def test_the_last_answer_takes_its_time(self, loop: ManualLoop) -> None:
+        client = self.site(loop)
+        client.stall(10)
+        client.get("/page", "Connection: close")
+        loop.settle()
+        assert not client.transport.eof_written
+        client.read()
+        loop.settle()
+        assert client.response().status == 200
+        assert client.transport.eof_written
+
     def test_a_deadline(self, loop: ManualLoop) -> None:
         client = self.site(loop)
         client.send(b"GET /page HT")
@@ -547,6 +558,16 @@ class TestViolations:
         loop.settle()
         assert client.transport.lost
         assert not client.transport.aborted
+
+    def test_a_peer_that_has_reset_it_before(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write_eof() -> None:
+            raise OSError(107, "Transport endpoint is not connected")
+
+        client = opened(loop, Recorder())
+        monkeypatch.setattr(client.transport, "write_eof", write_eof)
+        client.send(b"\x83\x80abcd")
+        loop.settle()
+        assert client.transport.aborted
 
     def test_a_peer_that_goes_on_has_five_seconds(self, loop: ManualLoop) -> None:
         client = opened(loop, Recorder())

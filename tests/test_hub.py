@@ -338,7 +338,10 @@ class World:
             for listener in heard:
                 self.expected[listener].append(message)
         elif verb == "send":
-            peer.outbox.push(text(message))
+            if peer.outbox.takes_messages():
+                peer.outbox.push_message(message)
+            else:
+                peer.outbox.push(text(message))
             if client not in self.closed:
                 self.expected[client].append(message)
         elif verb == "close":

@@ -7,7 +7,7 @@ import pytest
 from fastws.config import SlowPolicy
 from fastws.flusher import Flusher
 from fastws.hub import Hub
-from fastws.outbox import Outbox, SendStatus
+from fastws.outbox import TURN_MESSAGES, Outbox, SendStatus
 from fastws.protocol.frames import encode, encode_close
 from tests.kit import Kernel, ManualLoop
 from tests.kit.wire import CLOSE, CONTINUATION, PING, PONG, TEXT
@@ -232,6 +232,33 @@ class TestLast:
         peer.transport.take()
         assert [(one.opcode, one.payload[2:]) for one in peer.frames()] == [(TEXT, b"alls"), (CLOSE, b"bye")]
         assert peer.outbox.sent_messages == 1
+
+
+class TestPace:
+    """What who sends asks, to find out whether it should wait."""
+
+    def test_a_turn_in_which_much_was_said(self, loop: ManualLoop, peer: Peer) -> None:
+        for _ in range(TURN_MESSAGES - 1):
+            peer.outbox.push(text("x"))
+        assert not peer.outbox.is_filling()
+        peer.outbox.push(text("x"))
+        assert peer.outbox.is_filling()
+        loop.settle()
+        assert not peer.outbox.is_filling()
+
+    def test_what_must_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.subscribe(peer, "t")
+        assert not peer.outbox.must_wait()
+        hub.publish("t", "published before")
+        assert not peer.outbox.must_wait()
+        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        assert peer.outbox.must_wait()
+        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        loop.settle()
+        assert [one.payload for one in peer.frames()] == [b"published before", b"1", b"2"]
+        peer.stall()
+        assert peer.outbox.must_wait()
 
 
 class TestFragments:
@@ -572,6 +599,29 @@ class TestDirect:
         assert peer.outbox.refused
         peer.transport.take()
         assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
+
+    def test_a_message_behind_what_was_published(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        hub, peer = Hub(), self.open(loop, flusher, kernel)
+        hub.subscribe(peer, "t")
+        hub.publish("t", "1")
+        peer.outbox.push_message("2")
+        hub.publish("t", "3")
+        loop.settle()
+        assert peer.texts() == ["1", "2", "3"]
+
+    def test_urgent_frames_of_which_a_part_is_taken(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        peer = self.open(loop, flusher, kernel, 1)
+        peer.outbox.push(text("refused"))
+        peer.outbox.flush()
+        peer.outbox.push_urgent(PING, encode(PING, b"ping"))
+        peer.transport.take(len(text("refused")) - 1 + 2)
+        assert peer.outbox.refused
+        peer.transport.take()
+        assert [one.opcode for one in peer.frames()] == [TEXT, PING]
 
     def test_an_error_ends_the_connection(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
         peer = self.open(loop, flusher, kernel)

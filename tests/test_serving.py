@@ -645,6 +645,21 @@ class TestStopping:
         assert waits.transport.lost
         assert idle.transport.aborted
 
+    def test_the_last_answer_is_still_on_its_way(self, loop: ManualLoop) -> None:
+        client = Site(loop, Route("/", http=page)).client()
+        client.stall(10)
+        client.get("/")
+        loop.settle()
+        stopping = loop.create_task(client.connection.owner.shutdown())
+        loop.settle()
+        assert not stopping.done()
+        client.read()
+        loop.settle()
+        assert client.response().status == 200
+        client.transport.feed_eof()
+        loop.settle()
+        assert stopping.done()
+
 
 class TestUpgrade:
     def test_accepted(self, loop: ManualLoop) -> None:
