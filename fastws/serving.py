@@ -12,7 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from fastws import logs
+from fastws import logs, upgrades
+from fastws.body_pump import BodyPump
 from fastws.connection import Connection
 from fastws.protocol import handshake
 from fastws.protocol.http import Data, EndOfBody
@@ -30,8 +31,6 @@ log = logging.getLogger("fastws.error")
 
 #: Responses of one connection in one turn of the loop, before the others have theirs.
 TURN_RESPONSES = 16
-#: Bytes of a streamed body read and written in one step.
-STREAM_STEP = 256 * 1024
 #: Frames that come before the verdict on a request to upgrade may fill this much.
 EARLY_BYTES = 64 * 1024
 #: A request body must bring this many bytes in BODY_SECONDS, or the answer is 408.
@@ -69,7 +68,7 @@ class ServerPhase:
         #: What the application still has to say about the request, and the task that waits for it.
         self._awaited: Awaitable[Any] | None = None
         self._task: asyncio.Task[Any] | None = None
-        self._stream: Any = None
+        self._stream: BodyPump | None = None
         self._idle = False
         self._started = 0.0
         self._status = 0
@@ -111,7 +110,7 @@ class ServerPhase:
 
     def drained(self) -> None:
         if self._stream is not None:
-            self._pump()
+            self._stream.step()
         else:
             self._continue()
 
@@ -337,34 +336,18 @@ class ServerPhase:
         assert response.stream is not None
         self._status = response.status
         self._written = response.stream.length
-        self._stream = response.stream
+        self._stream = BodyPump(connection, response.stream, self._stream_ended)
         connection.outbox.push(connection.machine.http.start_response(response), True)
         if self._request is not None and self._request.method == "HEAD":
             self._end_stream()
         else:
             self._hold_input()
-            connection.context.call_soon(self._pump)
+            connection.context.call_soon(self._stream.step)
 
-    def _pump(self) -> None:
-        """Write a step of the stream; the next one follows when the socket takes it."""
-        connection = self._connection
-        if self._stream is None or connection.outbox.refused or connection.transport.is_closing():
-            return
-        try:
-            chunk = self._stream.read(STREAM_STEP)
-        except OSError:
-            log.exception("reading a body failed")
-            connection.abort()
-            return
-        if not chunk:
-            self._end_stream()
-            connection.outbox.flush()
-            self._continue()
-            return
-        connection.outbox.push(connection.machine.http.send_body(chunk), True)
-        connection.outbox.flush()
-        if not connection.outbox.refused:
-            connection.context.call_soon(self._pump)
+    def _stream_ended(self) -> None:
+        self._end_stream()
+        self._connection.outbox.flush()
+        self._continue()
 
     def _end_stream(self) -> None:
         self._close_stream()
@@ -372,9 +355,9 @@ class ServerPhase:
         self._response_done()
 
     def _close_stream(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def _response_done(self) -> None:
         connection = self._connection
@@ -444,18 +427,12 @@ class ServerPhase:
     # -- from a request to a WebSocket ----------------------------------------------------------
 
     def _upgrade(self, request: Request, endpoint: Endpoint | None) -> None:
-        if endpoint is None or (endpoint.callbacks is None and request.method in endpoint.methods):
-            self._refuse(error_response(404))
-            return
-        if endpoint.callbacks is None:
-            self._refuse(error_response(405, headers=[("Allow", ", ".join(endpoint.methods))]))
-            return
-        refusal = handshake.check_upgrade(
-            request, origins=endpoint.origins, require_origin=endpoint.require_origin
-        )
+        refusal = upgrades.refusal(request, endpoint)
         if refusal is not None:
             self._refuse(refusal)
-        elif endpoint.authorize is None:
+            return
+        assert endpoint is not None
+        if endpoint.authorize is None:
             self._decide(None)
         else:
             self._ask(endpoint.authorize, request, endpoint.timeouts.handshake)
@@ -477,36 +454,12 @@ class ServerPhase:
             # Nobody would be left to close it: who was open has been told already.
             verdict = error_response(503)
         if verdict is None:
-            self._accept()
+            assert self._request is not None
+            assert self._endpoint is not None
+            self._server.counters.websockets_opened += 1
+            upgrades.accept(self._connection, self._request, self._endpoint)
         elif isinstance(verdict, Response):
             self._refuse(verdict)
         else:
             log.error("authorize returned %r, which is neither a Response nor None", type(verdict).__name__)
             self._refuse(error_response(500))
-
-    def _accept(self) -> None:
-        connection = self._connection
-        request, endpoint = self._request, self._endpoint
-        assert request is not None
-        assert endpoint is not None
-        subprotocol = (
-            handshake.choose_subprotocol(request, endpoint.subprotocols) if endpoint.subprotocols else None
-        )
-        head = connection.machine.accept(
-            request,
-            endpoint.limits,
-            subprotocol=subprotocol,
-            deflate=connection.context.deflate_pool(endpoint.compression),
-            headers=endpoint.headers,
-        )
-        self._server.counters.websockets_opened += 1
-        corked, connection.outbox.corked = connection.outbox.corked, True
-        connection.outbox.push(head, True)
-        request.compact()
-        connection.machine.meter(endpoint.limits, connection.context.wheel.time)
-        if not connection.outbox.refused:
-            connection.release_input()
-        connection.open(endpoint.callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
-        connection.outbox.corked = corked
-        if not corked:
-            connection.outbox.flush()

@@ -24,7 +24,7 @@ LAYERS = [
     {"addresses", "auth", "hub", "websocket", "routes", "static_files", "proxies", "tunnels", "ways"},
     {"handlers", "stream_handlers"},
     {"connection"},
-    {"serving", "server", "opening", "client"},
+    {"body_pump", "serving", "server", "opening", "client", "upgrades"},
     {"apps", "loadgen"},
     {"cli", "__main__"},
 ]
