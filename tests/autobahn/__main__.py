@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.autobahn import suite
+from tests.autobahn import results, suite
 from tests.autobahn.environment import ROOT, Missing
 from tests.autobahn.suite import Report, Run
 from tests.live.servers import make_certificates
@@ -17,6 +17,10 @@ from tests.live.servers import make_certificates
 def main(args: list[str] | None = None) -> int:
     """Exit code: 0 all acceptable, or the suite cannot run here; 1 otherwise."""
     options = _parser().parse_args(args)
+    if options.write:
+        results.rewrite(results.load(options.reports))
+        return 0
+    tested = results.commit()
     roles = [role for role in ("server", "client") if getattr(options, role)] or ["server", "client"]
     cases = suite.ALL if options.full else tuple(options.cases) or suite.FAST
     failed = False
@@ -31,6 +35,7 @@ def main(args: list[str] | None = None) -> int:
                 failed |= os.environ.get("FASTWS_REQUIRE_AUTOBAHN") == "1"
                 continue
             show(report)
+            results.record(report, options.reports, tested)
             failed |= bool(report.failures())
     return 1 if failed else 0
 
@@ -44,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", nargs="+", default=(), metavar="CASE", help="such as 1.* or 9.3.1")
     parser.add_argument("--full", action="store_true", help="all 517 cases: some 10 minutes a run")
     parser.add_argument("--reports", type=Path, default=ROOT / "reports" / "autobahn", metavar="DIR")
+    parser.add_argument("--write", action="store_true", help="only rewrite docs/autobahn.md from the reports")
     return parser
 
 
