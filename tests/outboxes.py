@@ -8,8 +8,8 @@ from fastws.flusher import Flusher
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
 from fastws.protocol.frames import encode, encode_close
+from fastws.testing.wire import BINARY, TEXT
 from tests.kit import Frame, ManualLoop, MemoryTransport, read_frames
-from tests.kit.wire import BINARY, TEXT
 
 __all__ = ["Peer", "binary", "text"]
 

@@ -13,9 +13,9 @@ from fastws import Route, SendStatus, Server, WebSocket
 from fastws.connection import GRACE, TURN_EVENTS
 from fastws.context import BUFFER_SIZE
 from fastws.hub import Hub
+from fastws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT
 from tests.conftest import Run
 from tests.kit import ManualLoop, Network, Pair, RawClient, Recorder, frame, handshake
-from tests.kit.wire import BINARY, CLOSE, PING, PONG, TEXT
 
 NO_PINGS = {"ping_interval": None}
 

@@ -24,7 +24,7 @@ def test_one_per_loop(run: Run) -> None:
 
 
 async def _of_another_loop() -> LoopContext:
-    other = ManualLoop()  # type: ignore[abstract]
+    other = ManualLoop()
     return context_of(other)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import fastws
 from fastws import Request, Response, Route, Server
+from fastws.testing.wire import BINARY, CLOSE
 from tests.kit import ManualLoop, RawClient, Recorder, frame, handshake
-from tests.kit.wire import BINARY, CLOSE
 
 BODY = bytes(range(256)) * 4096
 

@@ -12,9 +12,9 @@ import pytest
 import fastws
 from fastws import ConnectionClosedError, Handler, Server, WebSocket
 from fastws.handlers import Callbacks, CoroutineHandler, as_handler
+from fastws.testing.wire import CLOSE, TEXT
 from tests.conftest import Run
 from tests.kit import ManualLoop, RawClient
-from tests.kit.wire import CLOSE, TEXT
 
 QUIET: dict[str, Any] = {"access_log": False, "timeouts": {"ping_interval": None}}
 

@@ -15,9 +15,9 @@ from fastws.flusher import Flusher
 from fastws.hub import MERGE_BYTES, MERGE_MESSAGES, Hub, leave_all
 from fastws.protocol.deflate import Inflater
 from fastws.protocol.frames import encode_close
+from fastws.testing.wire import BINARY, CLOSE, TEXT
 from tests.conftest import Run
 from tests.kit import Kernel, ManualLoop
-from tests.kit.wire import BINARY, CLOSE, TEXT
 from tests.outboxes import Peer, text
 
 

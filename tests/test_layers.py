@@ -25,7 +25,7 @@ LAYERS = [
     {"handlers", "stream_handlers"},
     {"connection"},
     {"body_pump", "serving", "server", "opening", "client", "upgrades"},
-    {"apps", "loadgen"},
+    {"apps", "loadgen", "testing"},
     {"cli", "__main__"},
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}

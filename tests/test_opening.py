@@ -10,8 +10,8 @@ import pytest
 
 import fastws
 from fastws.errors import HandshakeInterrupted
+from fastws.testing.wire import accept_token
 from tests.kit import ManualLoop, RawServer, Recorder
-from tests.kit.wire import accept_token
 
 
 async def opened(**options: Any) -> fastws.WebSocket:

@@ -9,8 +9,8 @@ from fastws.flusher import Flusher
 from fastws.hub import Hub
 from fastws.outbox import TURN_MESSAGES, Outbox, SendStatus
 from fastws.protocol.frames import encode, encode_close
+from fastws.testing.wire import CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.kit import Kernel, ManualLoop
-from tests.kit.wire import CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.outboxes import Peer, text
 
 BYE = encode_close(1000, "bye", None)

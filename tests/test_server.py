@@ -24,10 +24,10 @@ from fastws import (
     WebSocket,
 )
 from fastws.server import as_routes, run, settings_from
+from fastws.testing.network import ListeningSocket
+from fastws.testing.wire import CLOSE, TEXT
 from tests.conftest import Run
 from tests.kit import ManualLoop, RawClient, Recorder
-from tests.kit.network import ListeningSocket
-from tests.kit.wire import CLOSE, TEXT
 
 QUIET: dict[str, Any] = {"access_log": False, "timeouts": {"ping_interval": None}}
 

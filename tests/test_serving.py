@@ -13,8 +13,8 @@ import pytest
 import fastws
 from fastws import Request, Response, Route, Server, Static
 from fastws.serving import BODY_SECONDS, EARLY_BYTES, TURN_RESPONSES
+from fastws.testing.wire import TEXT
 from tests.kit import ManualLoop, RawClient, Recorder, frame, handshake
-from tests.kit.wire import TEXT
 
 
 class Site:

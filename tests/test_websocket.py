@@ -20,10 +20,10 @@ from fastws import (
     WebSocket,
 )
 from fastws.hub import Hub
+from fastws.testing.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from fastws.websocket import HIGH_WATER_BYTES
 from tests.conftest import Run
 from tests.kit import Kernel, ManualLoop, Pair, RawClient, Recorder, frame
-from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 SETTINGS: dict[str, Any] = {"timeouts": {"ping_interval": None}}
 QUIET: dict[str, Any] = {**SETTINGS, "access_log": False}

@@ -13,8 +13,8 @@ import fastws
 from fastws import Server, Static
 from fastws.apps.builtin import routes
 from fastws.apps.echo import Echo
+from fastws.testing.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.kit import ManualLoop, RawClient, frame
-from tests.kit.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 
 
 class Site:

@@ -20,8 +20,8 @@ from fastws.protocol.headers import is_value
 from fastws.protocol.http import Refusal, ServerHTTP
 from fastws.protocol.messages import Request, Response, decode_path
 from fastws.static_files import Static
+from fastws.testing.wire import KEY, accept_token
 from tests.fuzz.connection import connection
-from tests.kit.wire import KEY, accept_token
 
 __all__ = ["TARGETS", "pieces"]
 

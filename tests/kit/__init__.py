@@ -1,19 +1,28 @@
-"""What tests of an application need: a loop and a network without time and sockets.
+"""What the tests of fastws need beyond ``fastws.testing``, whose names are here too.
 
-``ManualLoop`` runs turns by hand on a clock that stands still until it is moved; ``Network`` gives
-any loop listeners and connections in memory; ``MemoryTransport`` is one end of such a connection
-and can refuse bytes as a slow peer's socket does; ``RawClient`` speaks bytes to a server, and can
-stall, read slowly or vanish; ``Pair`` is a server and a client, both real, joined in memory.
+``Kernel`` stands in for the C module that writes past transports; ``Pair`` is a server and a client on
+a ``ManualLoop``, from the outside.
 """
 
 from __future__ import annotations
 
+from fastws.testing import (
+    Frame,
+    HTTPAnswer,
+    Listener,
+    ManualLoop,
+    MemoryTransport,
+    Network,
+    RawServer,
+    Recorder,
+    frame,
+    handshake,
+    read_frames,
+    read_response,
+    wire,
+)
 from tests.kit.fanout import Kernel
-from tests.kit.loop import ManualLoop
-from tests.kit.network import Listener, Network
-from tests.kit.peers import Pair, RawClient, RawServer, Recorder
-from tests.kit.transport import MemoryTransport
-from tests.kit.wire import Frame, HTTPAnswer, frame, handshake, read_frames, read_response
+from tests.kit.peers import Pair, RawClient
 
 __all__ = [
     "Frame",
@@ -31,4 +40,5 @@ __all__ = [
     "handshake",
     "read_frames",
     "read_response",
+    "wire",
 ]

@@ -9,7 +9,7 @@ import fastws.flusher
 import fastws.outbox
 from fastws.direct import Item
 from fastws.protocol.frames import Opcode, encode
-from tests.kit.transport import MemoryTransport
+from fastws.testing import MemoryTransport
 
 __all__ = ["Kernel"]
 

@@ -1,225 +1,30 @@
-"""The other side of a connection: made of bytes, or real and joined in memory."""
+"""What only the tests of fastws itself need of the other side of a connection."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
+import fastws.testing
 from fastws.client import connect
-from fastws.handlers import Handler
 from fastws.server import Server, serve
+from fastws.testing import ManualLoop
 from fastws.websocket import WebSocket
-from tests.kit import wire
 from tests.kit.fanout import Kernel
-from tests.kit.loop import ManualLoop
-from tests.kit.transport import MemoryTransport
-from tests.kit.wire import Frame, HTTPAnswer
 
-__all__ = ["Pair", "RawClient", "RawServer", "Recorder"]
+__all__ = ["Pair", "RawClient"]
 
 
-class Recorder(Handler):
-    """Notes what happens to the WebSockets of a route: tuples that begin with the callback's name."""
-
-    def __init__(self, *, echo: bool = False) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        self.sockets: list[WebSocket] = []
-        self.echo = echo
-
-    @property
-    def ws(self) -> WebSocket:
-        """The WebSocket that was opened last."""
-        return self.sockets[-1]
-
-    def messages(self) -> list[str | bytes]:
-        return [event[1] for event in self.events if event[0] == "message"]
-
-    def closes(self) -> list[tuple[int, str]]:
-        """Code and reason of each ``on_close``."""
-        return [event[1:] for event in self.events if event[0] == "close"]
-
-    def on_open(self, ws: WebSocket) -> None:
-        self.sockets.append(ws)
-        self.events.append(("open",))
-
-    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
-        self.events.append(("message", message))
-        if self.echo:
-            ws.send_nowait(message)
-
-    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
-        self.events.append(("close", code, reason))
-
-    def on_writable(self, ws: WebSocket) -> None:
-        self.events.append(("writable",))
-
-
-class RawClient:
-    """A client made of bytes, connected in memory to a server that listens.
-
-    ``send`` is read by the server at once. What the server wrote is in ``transport``; ``response``,
-    ``frames`` and ``close_frame`` read it. A peer that is slow: ``stall``, ``read``, ``read_slowly``;
-    one that is gone without a word: ``vanish``.
-    """
+class RawClient(fastws.testing.RawClient):
+    """``kernel`` gives the server's end a descriptor, for writes past its transport."""
 
     def __init__(
         self, server: Server, loop: ManualLoop, *, kernel: Kernel | None = None, **options: Any
     ) -> None:
-        """``kernel`` gives the server's end a descriptor; ``options`` are those of its transport."""
         if kernel is not None:
             options["socket"] = kernel.open()
-        self.loop = loop
-        self.transport: MemoryTransport = loop.network.listener(server.port).accept(**options)
+        super().__init__(server, loop, **options)
         if kernel is not None:
             kernel.attach(self.transport)
-        self._received = b""
-
-    @property
-    def connection(self) -> Any:
-        """The server's connection."""
-        return self.transport.get_protocol()
-
-    # -- what it sends --------------------------------------------------------------------------
-
-    def send(self, data: bytes) -> None:
-        self.transport.feed(data)
-
-    def get(self, target: str = "/", *headers: str, method: str = "GET") -> None:
-        lines = [f"{method} {target} HTTP/1.1", "Host: server.example", *headers]
-        self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
-
-    def upgrade(self, path: str = "/", *headers: str, early: bytes = b"") -> HTTPAnswer:
-        """Shake hands, with ``early`` in the same read; return the answer."""
-        self.send(wire.handshake(path, *headers) + early)
-        self.loop.settle()
-        return self.response()
-
-    def text(self, message: str) -> None:
-        self.send(wire.frame(wire.TEXT, message))
-
-    def binary(self, message: bytes) -> None:
-        self.send(wire.frame(wire.BINARY, message))
-
-    def ping(self, payload: bytes = b"") -> None:
-        self.send(wire.frame(wire.PING, payload))
-
-    def pong(self, payload: bytes = b"") -> None:
-        self.send(wire.frame(wire.PONG, payload))
-
-    def close(self, code: int | None = 1000, reason: str = "") -> None:
-        payload = b"" if code is None else code.to_bytes(2, "big") + reason.encode()
-        self.send(wire.frame(wire.CLOSE, payload))
-
-    # -- what it gets ---------------------------------------------------------------------------
-
-    def response(self, *, head_only: bool = False) -> HTTPAnswer:
-        """Take one whole HTTP response out of what the server wrote."""
-        self._collect()
-        answer, self._received = wire.read_response(self._received, head_only=head_only)
-        return answer
-
-    def responses(self) -> list[HTTPAnswer]:
-        """Take all responses, which must be whole."""
-        answers = []
-        while self.pending():
-            answers.append(self.response())
-        return answers
-
-    def frames(self) -> list[Frame]:
-        """Take the whole frames that the server wrote since the last call."""
-        self._collect()
-        frames, self._received = wire.read_frames(self._received)
-        return frames
-
-    def texts(self) -> list[str]:
-        """As ``frames``, which must all be whole text messages."""
-        frames = self.frames()
-        assert all(one.opcode == wire.TEXT and one.fin for one in frames), frames
-        return [one.text for one in frames]
-
-    def pending(self) -> bytes:
-        """What the server wrote and nobody took yet."""
-        self._collect()
-        return self._received
-
-    def _collect(self) -> None:
-        self._received += self.transport.take_sent()
-
-    # -- how it reads ---------------------------------------------------------------------------
-
-    def stall(self, room: int = 0) -> None:
-        """Read nothing more; the kernels between take ``room`` bytes."""
-        self.transport.room = room
-
-    def read(self, count: int | None = None) -> None:
-        """After a stall: read ``count`` bytes more, or everything from now on."""
-        self.transport.take(count)
-
-    def read_slowly(self, count: int, seconds: float) -> None:
-        """Read ``count`` bytes every so many seconds, until the connection ends."""
-        if self.transport.lost:
-            return
-        self.transport.take(count)
-        self.loop.call_later(seconds, self.read_slowly, count, seconds)
-
-    def vanish(self) -> None:
-        """Go without a word: no data, no end, while the kernel still takes a little."""
-        self.transport.vanish()
-
-
-class RawServer:
-    """A server made of bytes, which ``fastws.connect`` can reach in memory at ``ws://server:80/``."""
-
-    class _Protocol(asyncio.Protocol):
-        def __init__(self, owner: RawServer) -> None:
-            self._owner = owner
-
-        def connection_made(self, transport: Any) -> None:
-            self._owner.transport = transport
-
-        def data_received(self, data: bytes) -> None:
-            self._owner.received += data
-
-        def eof_received(self) -> bool:
-            self._owner.ended = True
-            return True
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._owner.ended = True
-
-    def __init__(self, loop: ManualLoop, port: int = 80) -> None:
-        self.loop = loop
-        self.received = b""
-        #: The client has ended its side, or the connection.
-        self.ended = False
-        self.transport: Any = None
-        loop.run(loop.network.create_server(lambda: self._Protocol(self), port=port))
-
-    def send(self, data: bytes) -> None:
-        self.transport.write(data)
-        self.loop.settle()
-
-    def accept(self, *headers: str, early: bytes = b"") -> str:
-        """Answer the request with a right 101 and ``headers``; return the request's head."""
-        head, separator, rest = self.received.partition(b"\r\n\r\n")
-        assert separator, self.received
-        self.received = rest
-        request = head.decode()
-        key = next(line.split(": ")[1] for line in request.split("\r\n") if "-Key: " in line)
-        lines = [
-            "HTTP/1.1 101 Switching Protocols",
-            "Upgrade: websocket",
-            "Connection: Upgrade",
-            f"Sec-WebSocket-Accept: {wire.accept_token(key)}",
-            *headers,
-        ]
-        self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + early)
-        return request
-
-    def frames(self) -> list[Frame]:
-        """Take the whole frames that the client wrote since the last call."""
-        frames, self.received = wire.read_frames(self.received)
-        return frames
 
 
 class Pair:

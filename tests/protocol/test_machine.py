@@ -18,8 +18,8 @@ from fastws.protocol.frames import Engine
 from fastws.protocol.http import EndOfBody, Refusal
 from fastws.protocol.machine import TRANSITIONS, Machine, State, Trigger
 from fastws.protocol.messages import Request, Response
+from fastws.testing.wire import ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT
 from tests.kit import Frame, frame, handshake, read_frames, read_response
-from tests.kit.wire import ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT
 from tests.protocol.wire import ENGINES
 
 LIMITS = Limits()

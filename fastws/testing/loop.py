@@ -7,9 +7,9 @@ import contextvars
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.kit.network import Network
+from fastws.testing.network import Network
 
 __all__ = ["Call", "ManualLoop"]
 
@@ -58,7 +58,14 @@ class Call:
             self._loop.call_exception_handler({"message": f"error in {self._callback!r}", "exception": exc})
 
 
-class ManualLoop(asyncio.AbstractEventLoop):
+if TYPE_CHECKING:
+    # To type checkers an AbstractEventLoop that leaves out the half of it is abstract.
+    Loop = asyncio.BaseEventLoop
+else:
+    Loop = asyncio.AbstractEventLoop
+
+
+class ManualLoop(Loop):
     """Callbacks, timers, futures and tasks, one turn at a time: nothing here waits or sleeps.
 
     ``turn()`` runs what is ready now, ``settle()`` all that follows from it, ``advance(seconds)``
@@ -196,9 +203,9 @@ class ManualLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(
-        self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None
+        self, coro: Any, *, name: object = None, context: contextvars.Context | None = None
     ) -> asyncio.Task[Any]:
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        return asyncio.Task(coro, loop=self, name=None if name is None else str(name), context=context)
 
     def add_signal_handler(  # type: ignore[override]
         self, sig: int, callback: Callable[..., object], *args: Any

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from tests.kit.transport import MemoryTransport
+from fastws.testing.transport import MemoryTransport
 
 __all__ = ["Listener", "ListeningSocket", "Network"]
 

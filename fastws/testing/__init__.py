@@ -1,0 +1,32 @@
+"""For tests of an application that uses fastws: a server and a client without sockets or waiting.
+
+``pair`` joins a server and a client of it in memory, on any loop; a ``Clock`` moves the time of their
+timeouts and pings; what a client or server looks like that is slow, stalled or gone is a method of its
+``End``. ``ManualLoop`` is a whole loop whose turns and clock are moved by hand, for tests that are plain
+functions; ``Network`` gives any loop listeners and connections in memory; ``RawClient`` and
+``RawServer`` speak bytes. Nothing here is for use outside of tests.
+"""
+
+from __future__ import annotations
+
+from fastws.testing.loop import ManualLoop
+from fastws.testing.network import Listener, Network
+from fastws.testing.peers import RawClient, RawServer, Recorder
+from fastws.testing.transport import MemoryTransport
+from fastws.testing.wire import Frame, HTTPAnswer, frame, handshake, read_frames, read_response
+
+__all__ = [
+    "Frame",
+    "HTTPAnswer",
+    "Listener",
+    "ManualLoop",
+    "MemoryTransport",
+    "Network",
+    "RawClient",
+    "RawServer",
+    "Recorder",
+    "frame",
+    "handshake",
+    "read_frames",
+    "read_response",
+]
