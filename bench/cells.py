@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from bench.model import Cell, Metric
 
-__all__ = ["CELLS", "QUICK_CELLS"]
+__all__ = ["CELLS", "ECHO_PATH", "PATIENCE", "QUICK_CELLS", "WARMUP"]
+
+#: Seconds beyond those of the measurement: connecting thousands of clients to a slow server takes its time.
+PATIENCE = 90.0
+#: Seconds before each measurement.
+WARMUP = 0.4
+ECHO_PATH = "/wsecho"
 
 MESSAGES = Metric("rate", "messages", "/s", True)
 DELIVERIES = Metric("rate", "deliveries", "/s", True)
 HANDSHAKES = Metric("rate", "handshakes", "/s", True)
 CPU = Metric("cpu_us", "server CPU each", "µs", False)
+CLIENT_CPU = Metric("cpu_us", "client CPU each", "µs", False)
 RSS = Metric("rss_kb", "RSS per connection", "KB", False)
 IMPORT = Metric("import_ms", "import", "ms", False)
 
@@ -40,6 +47,14 @@ def _idle(name: str, clients: int, kind: str, *also: str) -> Cell:
     needs = frozenset({"echo", "idle", *also})
     options = ("--clients", str(clients), "--speak-once")
     return Cell(name, title, "idle", needs, (RSS,), options, seconds=1.0)
+
+
+def _client(name: str, title: str, options: str) -> Cell:
+    """The row of a server is here that of its library's client, all against one bare server."""
+    needs = frozenset({"client"})
+    return Cell(
+        f"client-{name}", f"client: {title}", "client", needs, (MESSAGES, CLIENT_CPU), tuple(options.split())
+    )
 
 
 def _import() -> Cell:
@@ -78,6 +93,9 @@ _ALL = (
         "--clients 1000 --size 1024 --window 1 --deflate",
         "deflate",
     ),
+    _client("echo", "echo 20 B, 16 connections", "--connections 16 --depth 1 --size 20"),
+    _client("16", "echo 20 B, 16 connections × 16 outstanding", "--connections 16 --depth 16 --size 20"),
+    _client("1m", "echo 1 MiB, 4 connections", "--connections 4 --depth 1 --size 1048576 --binary"),
     _import(),
 )
 

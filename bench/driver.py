@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+from bench.cells import ECHO_PATH, PATIENCE, WARMUP
+from bench.clientside import drive_client
 from bench.launch import ROOT, Running, on_core
 from bench.model import Cell
 from bench.rivals import Server
@@ -18,20 +20,20 @@ from bench.schedule import Outcome
 
 __all__ = ["LoadDriver", "read_report"]
 
-#: Beyond the seconds of the measurement: connecting thousands of clients to a slow server takes its time.
-PATIENCE = 90.0
-WARMUP = 0.4
-ECHO_PATH = "/wsecho"
-
 
 @dataclass(frozen=True, slots=True)
 class LoadDriver:
-    """Calls ``fastws bench`` on its core. ``command`` is replaced by a small fake in tests."""
+    """Calls ``fastws bench``, or a library's own client, on its core.
+
+    ``command`` is replaced by a small fake in tests.
+    """
 
     core: int | None
     command: tuple[str, ...] = (sys.executable, "-m", "fastws", "bench")
 
     def __call__(self, cell: Cell, server: Server, running: Running) -> Outcome:
+        if cell.scenario == "client":
+            return drive_client(cell, server.name, running.port, self.core)
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
             argv = [*self.command, *arguments(cell, server, running), "--json", str(report)]

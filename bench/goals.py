@@ -9,7 +9,7 @@ from bench.cells import CELLS
 from bench.model import Run
 from bench.stats import Estimate, bootstrap_median, paired_ratio
 
-__all__ = ["GOALS", "Goal", "Verdict", "judge"]
+__all__ = ["GOALS", "Goal", "Verdict", "judge", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,12 @@ class Verdict:
     estimate: Estimate | None
     met: bool | None
     aim_met: bool | None
+
+
+def rows() -> frozenset[tuple[str, str]]:
+    """Every pair of a cell and a server that some goal needs."""
+    pairs = {(goal.cell, name) for goal in GOALS for name in (goal.ours, goal.rival) if name is not None}
+    return frozenset(pairs)
 
 
 def judge(run: Run) -> list[Verdict]:
@@ -108,5 +114,7 @@ GOALS: tuple[Goal, ...] = (
     *_aim("tls-echo tls-fanout", "rate", "uws", 0.95),
     *_each("tls-fanout", "rate", websockets=5),
     *_each("deflate", "rate", websockets=10),
+    *_each("client-echo client-16 client-1m", "rate", websockets=1.1, aiohttp=1.1, picows=0.95),
+    *_each("client-echo client-16 client-1m", "rate", "fastws-async", websockets=1.1, aiohttp=1.1),
     Goal("import", "import_ms", None, 60),
 )

@@ -19,6 +19,7 @@ __all__ = [
     "NotInstalled",
     "OURS",
     "QUICK_SERVERS",
+    "UNDER_CLIENTS",
     "VARIANTS",
     "Server",
     "catalogue",
@@ -28,9 +29,13 @@ __all__ = [
 
 #: The subject: ratios are ours divided by theirs.
 OURS = "fastws"
+#: What all clients are measured against: the server that leaves most of the time to them.
+UNDER_CLIENTS = "bare-echo"
 
 _ALL = frozenset({"echo", "broadcast", "tls", "deflate", "connect", "idle"})
 _PYTHON = _ALL | {"import"}
+#: Who has a file NAME_client.py in here takes part in the cells of clients.
+CLIENTS = builds.SERVERS.parent / "clients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ def _script(name: str, title: str, package: str, *more: str, first_line: str | N
     can = _PYTHON if first_line else _ALL
     if package == "picows":  # frames only, no extensions
         can = can - {"deflate"}
+    if (CLIENTS / f"{package}_client.py").exists():
+        can = can | {"client"}
     return Server(
         name, title, can, lambda: command, lambda: _python_version(package, *more), first_line=first_line
     )
@@ -119,8 +126,14 @@ def catalogue() -> dict[str, Server]:
     """Every server by name, in the order of the report."""
     asynchronous = [sys.executable, str(FOLDER / "fastws_async.py")]
     everyone: Iterable[Server] = (
-        _ours(OURS, "fastws", _PYTHON, first_line="from fastws import serve"),
-        Server("fastws-async", "fastws, async for", frozenset({"echo"}), lambda: asynchronous, _our_version),
+        _ours(OURS, "fastws", _PYTHON | {"client"}, first_line="from fastws import serve"),
+        Server(
+            "fastws-async",
+            "fastws, async for",
+            frozenset({"echo", "client"}),
+            lambda: asynchronous,
+            _our_version,
+        ),
         _ours("fastws-merge", "fastws, merge", frozenset({"broadcast"}), broadcast="/ws", merged_by="\n"),
         _ours("fastws-wsproto", "fastws on wsproto", _ALL, env={"FASTWS_ENGINE": "wsproto"}),
         _ours("fastws-interpreted", "fastws, interpreted", _ALL, env={"FASTWS_COMPILED": "0"}),

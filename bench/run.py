@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.cells import CELLS, QUICK_CELLS
 from bench.certificate import make_certificate
 from bench.driver import LoadDriver
+from bench.goals import rows as rows_of_goals
 from bench.launch import ROOT
 from bench.machine import choose_cores, describe, idle_check
 from bench.model import Cell, Run, Sample, save
@@ -23,7 +24,8 @@ from bench.summary import with_unit
 __all__ = ["RunOptions", "choose", "execute"]
 
 FULL_ROUNDS, QUICK_ROUNDS = 9, 3
-QUICK_SECONDS = 1.0
+#: Of a figure in the selections that are made to end early: --quick and --goals.
+SHORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class RunOptions:
     """The options of ``python -m bench run``."""
 
     quick: bool = False
+    #: Only the pairs of cell and server that a goal needs.
+    goals: bool = False
     only: Sequence[str] = ()
     rounds: int | None = None
     seconds: float | None = None
@@ -43,17 +47,24 @@ def choose(options: RunOptions) -> tuple[list[Cell], list[Server]]:
     """The cells and servers asked for. Raises ValueError for a name or pattern that fits nothing."""
     extras = [extra(text) for text in options.extra]
     servers = catalogue() | {server.name: server for server in extras}
-    default_servers = [
-        *(QUICK_SERVERS if options.quick else DEFAULT_SERVERS),
-        *(more.name for more in extras),
-    ]
-    default_cells = list(QUICK_CELLS if options.quick else CELLS)
+    default_servers, default_cells = _defaults(options)
+    default_servers += [more.name for more in extras]
     sides = [text.partition("/")[::2] for text in options.only]
     chosen_servers = _matching([side[0] for side in sides], list(servers), default_servers, "server")
     chosen_cells = _matching([side[1] for side in sides], list(CELLS), default_cells, "cell")
-    seconds = options.seconds or (QUICK_SECONDS if options.quick else None)
+    seconds = options.seconds or (SHORT_SECONDS if options.quick or options.goals else None)
     cells = [CELLS[name] for name in chosen_cells]
     return [_lasting(cell, seconds) for cell in cells], [servers[name] for name in chosen_servers]
+
+
+def _defaults(options: RunOptions) -> tuple[list[str], list[str]]:
+    """Servers and cells where ``only`` names none."""
+    if options.quick:
+        return list(QUICK_SERVERS), list(QUICK_CELLS)
+    if options.goals:
+        cells, servers = zip(*rows_of_goals(), strict=True)
+        return list(servers), list(cells)
+    return list(DEFAULT_SERVERS), list(CELLS)
 
 
 def _matching(lists: list[str], known: list[str], default: list[str], kind: str) -> list[str]:
@@ -90,7 +101,8 @@ def execute(
     names = [cell.name for cell in cells]
     run = Run(date, rounds, machine, idle, idle_ok, records, names, quick=options.quick)
     with tempfile.TemporaryDirectory() as folder:
-        plan = Plan(cells, here, rounds, cores, make_certificate(Path(folder)))
+        tls = make_certificate(Path(folder))
+        plan = Plan(cells, here, rounds, cores, tls, rows_of_goals() if options.goals else None)
         _measure_all(plan, driver or LoadDriver(cores.client), run, path, tell)
     return run, path
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from bench.imports import import_milliseconds
 from bench.launch import Running, StartError, running
 from bench.machine import Cores
 from bench.model import Cell, Sample
-from bench.rivals import NotInstalled, Server
+from bench.rivals import UNDER_CLIENTS, NotInstalled, Server, catalogue
 
 __all__ = ["Driver", "Outcome", "Plan", "measure", "participants"]
 
@@ -37,9 +37,15 @@ class Plan:
     rounds: int
     cores: Cores
     tls: tuple[str, str] | None = None
+    #: The pairs of cell and server that are wanted; None: each that can be.
+    rows: Set[tuple[str, str]] | None = None
 
     def __len__(self) -> int:
-        return self.rounds * sum(len(participants(cell, self.servers)) for cell in self.cells)
+        return self.rounds * sum(len(self.participants(cell)) for cell in self.cells)
+
+    def participants(self, cell: Cell) -> list[Server]:
+        able = participants(cell, self.servers)
+        return able if self.rows is None else [one for one in able if (cell.name, one.name) in self.rows]
 
 
 def participants(cell: Cell, servers: Sequence[Server]) -> list[Server]:
@@ -51,7 +57,7 @@ def measure(plan: Plan, driver: Driver) -> Iterator[Sample]:
     for number in range(plan.rounds):
         order = random.Random(number)
         for cell in plan.cells:
-            servers = participants(cell, plan.servers)
+            servers = plan.participants(cell)
             order.shuffle(servers)
             for server in servers:
                 yield _sample(plan, driver, cell, server, number)
@@ -66,7 +72,8 @@ def _sample(plan: Plan, driver: Driver, cell: Cell, server: Server, number: int)
 
 
 def _load(plan: Plan, driver: Driver, cell: Cell, server: Server) -> Outcome:
-    with running(server, plan.cores.server, plan.tls if cell.tls else None) as process:
+    started = catalogue()[UNDER_CLIENTS] if cell.scenario == "client" else server
+    with running(started, plan.cores.server, plan.tls if cell.tls else None) as process:
         outcome = driver(cell, server, process)
         if process.process.poll() is not None:
             return Outcome(outcome.metrics, f"the server ended: {process.last_words()}", outcome.remarks)

@@ -69,6 +69,7 @@ def test_listing_names_every_cell_and_server() -> None:
         (("--only", "nobody/"), "no server 'nobody'"),
         (("--only", "/nothing"), "no cell 'nothing'"),
         (("--extra", "uws"), "is not NAME=COMMAND"),
+        (("--quick", "--goals"), "two selections"),
         (("--rounds", "0"), "0 is not in the range"),
         (("no-such-command",), "No such command"),
         (("goals", "/no/such/file"), "No such file"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cells import CELLS, QUICK_CELLS
+from bench.goals import GOALS, rows
 from bench.launch import Running, StartError, running
 from bench.machine import Cores, describe, idle_check
 from bench.model import Cell, load
@@ -179,6 +180,26 @@ def test_choosing() -> None:
     assert names(RunOptions(only=["/import"]))[1] == list(DEFAULT_SERVERS)
     assert names(RunOptions(extra=["uws=/opt/uws/server --fast"]))[1][-1] == "uws"
     assert {cell.seconds for cell in choose(RunOptions(seconds=0.5))[0]} == {0.5, None}
+
+
+def test_the_selection_for_the_goals_measures_just_what_they_need(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cells, servers = choose(RunOptions(goals=True, extra=["uws=/opt/uws"]))
+    assert {cell.name for cell in cells} == {goal.cell for goal in GOALS}
+    assert {cell.seconds for cell in cells} == {1.0, None}
+    whole = Plan(cells, servers, 1, NO_CORES, rows=rows())
+    pairs = [(cell.name, one.name) for cell in cells for one in whole.participants(cell)]
+    assert sorted(pairs) == sorted(rows()) and len(whole) == len(pairs)
+    assert ("echo-16k", "fastws") not in pairs and ("echo-16", "ws") not in pairs  # no goal asks for it
+
+    monkeypatch.setattr("bench.run.catalogue", lambda: {name: server(name) for name in ("fastws", "ws")})
+    monkeypatch.setattr("bench.run.idle_check", lambda: ("Idle.", True))
+    options = RunOptions(goals=True, only=["/echo-16,fanout-16"], rounds=1, json_file=tmp_path / "x")
+    result, _ = execute(options, lambda _: None, fixed)
+    assert result is not None
+    measured = [(sample.cell, sample.server) for sample in result.samples]
+    assert sorted(measured) == [("echo-16", "fastws"), ("fanout-16", "fastws"), ("fanout-16", "ws")]
 
 
 @pytest.mark.parametrize("only", ["nobody/", "/no-cell", "fastws/echo-17"])
