@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["Compression", "Limits", "Settings", "SlowPolicy", "Timeouts"]
+__all__ = [
+    "SERVER_LIMITS",
+    "SERVER_TIMEOUTS",
+    "Compression",
+    "Limits",
+    "Settings",
+    "SlowPolicy",
+    "Timeouts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +22,9 @@ class Limits:
 
     Except for the last two, against abuse, which are off: what is too much of these is for the
     application to know. A second begins with the first event that falls into none yet.
+
+    Each may differ by route, but for ``SERVER_LIMITS``: they count before a route is known. What is no
+    option: one pong waits for a client that does not read, the newest (RFC 6455, section 5.5.3).
     """
 
     #: Bytes of one message, after decompression; 1009 beyond it. 1 MiB holds any usual message.
@@ -28,13 +39,20 @@ class Limits:
     max_line_size: int = 8 * 1024
     #: Header lines of a head; 431 beyond it.
     max_headers: int = 100
-    #: Bytes of the body of a plain HTTP request; 413 beyond it.
+    #: Requests answered in one turn of the loop; those pipelined behind them wait unread.
+    pipelined_requests: int = 16
+    #: Bytes of the body of a plain HTTP request; 413 beyond it. 1 MiB holds any usual form.
     max_body_size: int = 1024 * 1024
+    #: Bytes a second that a body must bring on the average of ``Timeouts.body``; 408 below it.
+    min_body_rate: int = 100
+    #: Bytes of frames kept while ``authorize`` decides; beyond it they stay in the socket.
+    max_early_size: int = 64 * 1024
     #: Messages that wait in the inbox of an ``async def`` handler before reading pauses.
     receive_queue: int = 32
     #: Messages that may wait for a socket that refuses bytes. One always may, however large.
+    #: Beyond it, and beyond the bytes, the slow policy decides: 1008 unless it says otherwise.
     send_queue: int = 256
-    #: Bytes that may wait for a socket that refuses bytes.
+    #: Bytes that may wait for a socket that refuses bytes: what one client may cost everybody.
     send_queue_bytes: int = 1024 * 1024
     #: Complete messages taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
     messages_per_second: int | None = None
@@ -44,22 +62,34 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds; ``None`` switches a timeout off."""
+    """Seconds; ``None`` switches a timeout off.
+
+    Each may differ by route, but for ``SERVER_TIMEOUTS``: they run while no route is known.
+    """
 
     #: TLS handshake. uvloop's own default is 60 s, too kind to a peer that says nothing.
-    tls_handshake: float = 10.0
+    tls_handshake: float | None = 10.0
     #: The whole request head, not per byte, and the application's decision before 101.
     handshake: float | None = 10.0
-    #: A plain HTTP connection between two requests.
+    #: A request body must keep up ``Limits.min_body_rate`` over this long.
+    body: float | None = 30.0
+    #: A plain HTTP connection between two requests: a proxy before us gives up after 60 s.
     keep_alive: float | None = 75.0
     #: A ping leaves after this long without one. 20 s keeps NAT tables and proxies awake.
     ping_interval: float | None = 20.0
     #: A ping without its pong for this long ends the connection.
     ping_timeout: float | None = 20.0
-    #: From our close frame to the peer's, then to the end of TCP.
+    #: From our close frame to the peer's, then to the end of TCP: a peer that is there needs less.
     close: float | None = 5.0
-    #: Without any progress of a socket that refused bytes.
+    #: Without any progress of a socket that refused bytes: its peer has gone or does not read.
     write: float | None = 10.0
+
+
+#: Seconds: no timeout of a TLS handshake, where None would be a loop's own default.
+NEVER = 1e8
+#: Fields that count before a request has a route, and so are the server's alone.
+SERVER_LIMITS = ("max_head_size", "max_line_size", "max_headers", "pipelined_requests")
+SERVER_TIMEOUTS = ("tls_handshake", "keep_alive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastws.config import Compression, Limits, Settings, Timeouts
+from fastws.config import SERVER_LIMITS, SERVER_TIMEOUTS, Compression, Limits, Settings, Timeouts
 from fastws.protocol import handshake
 from fastws.protocol.messages import Request, Response
 from fastws.static_files import Static
 
-__all__ = ["Endpoint", "Route", "Router"]
+__all__ = ["Authorize", "Endpoint", "Route", "Router"]
 
 #: ``def`` or ``async def``; what it returns answers instead of 101, None lets the handshake go on.
 Authorize = Callable[[Request], Response | Awaitable[Response | None] | None]
@@ -42,7 +42,8 @@ class Route:
     fields to change (``{"max_message_size": 512}``) or as a whole value, ``compression`` (None
     switches it off), ``origins``, ``require_origin``, ``subprotocols`` in order of preference for
     negotiation, ``headers`` added to the 101, and ``authorize``, which may refuse or answer before
-    101, bounded by ``timeouts.handshake``. Raises ``ValueError`` and ``TypeError`` for what fits nothing.
+    101, bounded by ``timeouts.handshake``. Raises ``ValueError`` and ``TypeError`` for what fits nothing;
+    serving raises ``ValueError`` for limits of a head and others that count before there is a route.
     """
 
     def __init__(
@@ -178,8 +179,8 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         callbacks=None if route.handler is None else callbacks(route.handler),
         http=route.http,
         methods=route.methods if route.http is not None else ("GET",),
-        limits=changed(settings.limits, route.limits),
-        timeouts=changed(settings.timeouts, route.timeouts),
+        limits=_of_route(route, "limits", settings.limits, SERVER_LIMITS),
+        timeouts=_of_route(route, "timeouts", settings.timeouts, SERVER_TIMEOUTS),
         compression=compression,
         origins=settings.origins if route.origins is None else frozenset(route.origins),
         require_origin=settings.require_origin if route.require_origin is None else route.require_origin,
@@ -195,6 +196,17 @@ def _check_authorize(route: Route) -> None:
         inspect.signature(route.authorize).bind(None)
     except TypeError:
         raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request") from None
+
+
+def _of_route(route: Route, name: str, base: Any, server_only: tuple[str, ...]) -> Any:
+    """The limits or timeouts of a route. Raises ``ValueError`` for one that it cannot have."""
+    found = changed(base, getattr(route, name))
+    default = type(base)()
+    for field in server_only:
+        # A whole value that says nothing of a field has the default there, whatever the server's is.
+        if getattr(found, field) not in (getattr(base, field), getattr(default, field)):
+            raise ValueError(f"{field} of route {route.path!r} counts before there is one: set the server's")
+    return found
 
 
 def changed(base: Any, change: Any) -> Any:

@@ -9,12 +9,12 @@ import signal
 import socket
 import ssl as ssl_module
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fastws import logs
 from fastws.addresses import Addresses
-from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Timeouts
+from fastws.config import DEFAULT_COMPRESSION, NEVER, Compression, Limits, Settings, Timeouts
 from fastws.connection import Connection
 from fastws.context import context_of
 from fastws.handlers import Callbacks, as_handler
@@ -69,7 +69,6 @@ class Server:
 
     def __init__(self, app: Any, settings: Settings) -> None:
         self.settings = settings
-        self.limits = settings.limits
         self.counters = Counters()
         self.connections: dict[Connection, None] = {}
         self.is_closing = False
@@ -78,6 +77,9 @@ class Server:
             settings.limit_connections_per_address, settings.limit_handshakes_per_address
         )
         self.router = Router(as_routes(app), settings, Callbacks)
+        # A connection takes what the most generous route does, until it knows its own.
+        bodies = [endpoint.limits.max_body_size for endpoint in self.router.endpoints]
+        self.limits = replace(settings.limits, max_body_size=max(bodies or [settings.limits.max_body_size]))
         self._listeners: list[asyncio.Server] = []
         self._empty: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -100,7 +102,7 @@ class Server:
         options: dict[str, Any] = {"backlog": backlog}
         if ssl is not None:
             options["ssl"] = ssl
-            options["ssl_handshake_timeout"] = self.settings.timeouts.tls_handshake
+            options["ssl_handshake_timeout"] = self.settings.timeouts.tls_handshake or NEVER
         if unix is not None:
             listener = await self._loop.create_unix_server(self._accept, os.fspath(unix), **options)
         elif sock is not None and sock.family == getattr(socket, "AF_UNIX", None):

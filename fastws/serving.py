@@ -29,14 +29,6 @@ __all__ = ["ServerPhase"]
 
 log = logging.getLogger("fastws.error")
 
-#: Responses of one connection in one turn of the loop, before the others have theirs.
-TURN_RESPONSES = 16
-#: Frames that come before the verdict on a request to upgrade may fill this much.
-EARLY_BYTES = 64 * 1024
-#: A request body must bring this many bytes in BODY_SECONDS, or the answer is 408.
-BODY_BYTES = 3000
-BODY_SECONDS = 30.0
-
 
 class ServerPhase:
     """One connection until it is a WebSocket, or for all its life if it never becomes one."""
@@ -83,8 +75,9 @@ class ServerPhase:
         self._take(machine.receive(data))
         if self._connection.phase is not self:
             return
-        if machine.state is DECIDING and machine.early_bytes > EARLY_BYTES:
-            self._hold_input()
+        if machine.state is DECIDING:
+            if self._endpoint is not None and machine.early_bytes > self._endpoint.limits.max_early_size:
+                self._hold_input()
         elif self._idle and self._request is None and machine.state is HTTP and machine.http.buffered:
             # The first bytes of a head have come: the whole of it has the handshake's time.
             self._idle = False
@@ -150,7 +143,7 @@ class ServerPhase:
                 break
             if connection.outbox.refused or self._busy():
                 break
-            if self._turn_responses >= TURN_RESPONSES:
+            if self._turn_responses >= self._server.limits.pipelined_requests:
                 self._hold_input()
                 connection.context.call_soon(self._next_turn)
                 break
@@ -220,9 +213,13 @@ class ServerPhase:
             self._endpoint = None
             self._write_response(refusal)
             return
+        assert endpoint is not None
+        if not connection.machine.http.limit_body(endpoint.limits.max_body_size):
+            self._refuse(error_response(413))
+            return
         self._body = bytearray()
         self._body_mark = 0
-        self._deadline(BODY_SECONDS)
+        self._deadline(endpoint.timeouts.body)
         owed = connection.machine.http.take_output()
         if owed:
             connection.outbox.push(owed, True)
@@ -254,11 +251,15 @@ class ServerPhase:
         return None
 
     def _body_progress(self) -> bool:
-        """True, and more time, when the body came faster than BODY_BYTES in BODY_SECONDS."""
-        if self._awaited is not None or self._body_mark < BODY_BYTES:
+        """True, and more time, when the body came at the pace that its route asks for."""
+        assert self._endpoint is not None
+        seconds = self._endpoint.timeouts.body
+        if self._awaited is not None or seconds is None:
+            return False
+        if self._body_mark < self._endpoint.limits.min_body_rate * seconds:
             return False
         self._body_mark = 0
-        self._connection.set_deadline(self._connection.context.wheel.time() + BODY_SECONDS)
+        self._deadline(seconds)
         return True
 
     def _respond_to_request(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from fastws.config import NEVER
 from fastws.dialing import STAGGER, create_connection
 from fastws.errors import InvalidURL
 from fastws.tunnels import Proxy, from_environment, open_tunnel, parse_proxy, socks_socket
@@ -39,7 +40,7 @@ class Way:
 
     ssl: ssl_module.SSLContext | None = None
     server_hostname: str | None = None
-    tls_handshake: float = 10.0
+    tls_handshake: float | None = 10.0
     sock: socket.socket | None = None
     unix: str | os.PathLike[str] | None = None
     host: str | None = None
@@ -81,7 +82,7 @@ class Way:
             _, protocol = await loop.create_connection(factory, sock=sock, **tls)
             return protocol
         if proxy.scheme == "https":
-            dial["ssl_handshake_timeout"] = self.tls_handshake
+            dial["ssl_handshake_timeout"] = self.tls_handshake or NEVER
         return await open_tunnel(loop, factory, proxy, address, proxy_ssl=self.proxy_ssl, dial=dial, tls=tls)
 
     def _tls(self, address: Address) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class Way:
             return {}
         return {
             "ssl": self.ssl or ssl_module.create_default_context(),
-            "ssl_handshake_timeout": self.tls_handshake,
+            "ssl_handshake_timeout": self.tls_handshake or NEVER,
             "server_hostname": self.server_hostname or address.host,
         }
 

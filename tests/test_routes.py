@@ -114,6 +114,10 @@ class TestMistakes:
             (lambda: endpoint(headers=[("Upgrade", "x")]), ValueError, "belongs to the handshake"),
             (lambda: endpoint(Settings(headers=((b"connection", b"x"),))), ValueError, "belongs"),
             (lambda: endpoint(limits={"no_such_limit": 1}), TypeError, "no_such_limit"),
+            (lambda: endpoint(limits={"max_head_size": 4096}), ValueError, "max_head_size .* before"),
+            (lambda: endpoint(limits=Limits(max_headers=9)), ValueError, "max_headers .* before"),
+            (lambda: endpoint(timeouts={"keep_alive": 1.0}), ValueError, "keep_alive .* before"),
+            (lambda: endpoint(timeouts={"tls_handshake": None}), ValueError, "tls_handshake .* before"),
         ],
     )
     def test_at_once(self, make: Any, kind: type[Exception], match: str) -> None:

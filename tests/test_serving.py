@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws import Request, Response, Route, Server, Static
-from fastws.serving import BODY_SECONDS, EARLY_BYTES, TURN_RESPONSES
+from fastws import Limits, Request, Response, Route, Server, Static
 from fastws.testing.wire import TEXT
 from tests.kit import ManualLoop, RawClient, Recorder, frame, handshake
+
+EARLY_SIZE, PIPELINED = Limits().max_early_size, Limits().pipelined_requests
 
 
 class Site:
@@ -251,8 +252,26 @@ class TestTimes:
         for _ in range(4):
             assert client.pending() == b""
             client.send(b"x" * 3000)
-            loop.advance(BODY_SECONDS - 0.5)
+            loop.advance(29.5)
         assert len(client.response().body) == 12000
+
+    def test_the_pace_of_a_body_is_its_routes_own(self, loop: ManualLoop) -> None:
+        route = Route("/", http=body, methods=["POST"], timeouts={"body": 2}, limits={"min_body_rate": 5})
+        client = Site(loop, route).client()
+        client.get("/", "Content-Length: 100", method="POST")
+        for _ in range(5):
+            client.send(b"x" * 10)
+            loop.advance(1.9)
+        assert client.pending() == b""
+        loop.advance(2.2)
+        assert statuses(client) == [408]
+
+    def test_a_body_that_may_take_for_ever(self, loop: ManualLoop) -> None:
+        client = Site(loop, Route("/", http=body, methods=["POST"], timeouts={"body": None})).client()
+        client.get("/", "Content-Length: 2", method="POST")
+        loop.advance(10_000)
+        client.send(b"ok")
+        assert client.response().body == b"ok"
 
     def test_an_endpoint_has_the_time_it_takes(self, loop: ManualLoop) -> None:
         client = Site(loop, Route("/", http=slow)).client()
@@ -303,12 +322,12 @@ class TestPipelining:
         client = site.client()
         many = b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % number for number in range(100))
         client.send(many)
-        assert len(client.responses()) == TURN_RESPONSES
+        assert len(client.responses()) == PIPELINED
         loop.turn()
         loop.settle()
         rest = client.responses()
-        assert [one.body for one in rest] == [b"GET /%d" % number for number in range(TURN_RESPONSES, 100)]
-        assert len(client.transport.writes) >= 100 // TURN_RESPONSES
+        assert [one.body for one in rest] == [b"GET /%d" % number for number in range(PIPELINED, 100)]
+        assert len(client.transport.writes) >= 100 // PIPELINED
 
     def test_a_client_that_does_not_read(self, loop: ManualLoop, site: Site) -> None:
         """The answers of one read are owed; nothing more is read before they are gone."""
@@ -320,7 +339,7 @@ class TestPipelining:
         assert not client.transport.is_reading()
         assert client.transport.unread == 99 * len(request)
         loop.settle()
-        assert client.connection.outbox.queued <= TURN_RESPONSES
+        assert client.connection.outbox.queued <= PIPELINED
         client.read()
         loop.settle()
         assert len(client.responses()) == 100
@@ -849,7 +868,7 @@ class TestAuthorize:
         for _ in range(50):
             client.send(frame(TEXT, message))
         assert not client.transport.is_reading()
-        assert EARLY_BYTES < client.connection.machine.early_bytes < EARLY_BYTES + 11_000
+        assert EARLY_SIZE < client.connection.machine.early_bytes < EARLY_SIZE + 11_000
         loop.advance(1.1)
         assert handler.messages() == [message] * 50
 

@@ -7,12 +7,10 @@ from typing import Any
 import click
 
 from fastws.cli import logs
+from fastws.cli.limits import limit_options
 from fastws.cli.options import HEADER, ORIGIN, TRUSTED, Command, option
-from fastws.config import Limits, Timeouts
 
 __all__ = ["serve"]
-
-LIMITS, TIMEOUTS = Limits(), Timeouts()
 
 
 @click.command(
@@ -75,54 +73,7 @@ LIMITS, TIMEOUTS = Limits(), Timeouts()
 @option("--ssl-certfile", section="TLS", metavar="FILE", help="Certificate (and chain), PEM.")
 @option("--ssl-keyfile", section="TLS", metavar="FILE", help="Its key, PEM, if not in the same file.")
 @option("--ssl-keyfile-password", section="TLS", metavar="TEXT", help="Better in the environment.")
-@option(
-    "--ws-max-size",
-    section="WebSocket",
-    type=click.IntRange(1),
-    metavar="BYTES",
-    default=LIMITS.max_message_size,
-    help="Largest message taken from a client, decompressed.",
-)
-@option(
-    "--ws-max-queue",
-    section="WebSocket",
-    type=click.IntRange(1),
-    metavar="N",
-    default=LIMITS.receive_queue,
-    help="Received messages that wait for a handler before reading pauses.",
-)
-@option(
-    "--ws-send-queue",
-    section="WebSocket",
-    type=click.IntRange(1),
-    metavar="N",
-    default=LIMITS.send_queue,
-    help="Messages that may wait for a client that does not read.",
-)
-@option(
-    "--ws-send-queue-bytes",
-    section="WebSocket",
-    type=click.IntRange(1),
-    metavar="BYTES",
-    default=LIMITS.send_queue_bytes,
-    help="Bytes that may wait for it.",
-)
-@option(
-    "--ws-ping-interval",
-    section="WebSocket",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    default=TIMEOUTS.ping_interval,
-    help="Between two pings; 0 for none.",
-)
-@option(
-    "--ws-ping-timeout",
-    section="WebSocket",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    default=TIMEOUTS.ping_timeout,
-    help="For the pong to come; 0 to wait for ever.",
-)
+@limit_options
 @option(
     "--ws-per-message-deflate",
     section="WebSocket",
@@ -138,6 +89,21 @@ LIMITS, TIMEOUTS = Limits(), Timeouts()
     help="Accept browsers from this origin besides our own; * for all. Repeatable.",
 )
 @option("--require-origin", section="Access", is_flag=True, help="Refuse upgrades without an Origin.")
+@option(
+    "--auth-basic",
+    section="Access",
+    metavar="USER:PASSWORD",
+    multiple=True,
+    help="Ask for one of these before a WebSocket opens, but where a route has authorize= of its own; pages "
+    "stay open. Better in the environment. Repeatable.",
+)
+@option(
+    "--auth-token",
+    section="Access",
+    metavar="TOKEN",
+    multiple=True,
+    help="The same with Authorization: Bearer TOKEN or ?token=TOKEN. Better in the environment. Repeatable.",
+)
 @option(
     "--limit-concurrency",
     section="Access",
@@ -158,20 +124,6 @@ LIMITS, TIMEOUTS = Limits(), Timeouts()
     type=click.IntRange(1),
     metavar="N",
     help="Answer 429 to upgrades of one address above this many in a second.",
-)
-@option(
-    "--limit-messages-per-second",
-    section="Access",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Close a WebSocket (1008) that sends more messages in a second.",
-)
-@option(
-    "--limit-bytes-per-second",
-    section="Access",
-    type=click.IntRange(1),
-    metavar="BYTES",
-    help="Close a WebSocket (1008) that sends more bytes in a second.",
 )
 @option(
     "--proxy-headers/--no-proxy-headers",

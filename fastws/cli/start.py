@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import importlib.util
 import os
 import ssl
@@ -14,15 +15,16 @@ import click
 from click.core import ParameterSource
 
 from fastws.apps import builtin
+from fastws.auth import basic_auth, token_auth
 from fastws.cli import logs
 from fastws.cli.binds import Bind, FDBind, TCPBind, UnixBind, open_listeners, parse_bind
 from fastws.cli.errors import CannotStart, os_error_text
+from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.load import load
-from fastws.cli.options import seconds_or_never
 from fastws.cli.tls import server_context
-from fastws.config import Compression, Limits, Settings, Timeouts
+from fastws.config import Compression, Settings
 from fastws.handlers import as_handler
-from fastws.routes import Router
+from fastws.routes import Authorize, Route, Router
 from fastws.server import Server, as_routes, run, settings_from
 from fastws.static_files import Static
 
@@ -78,24 +80,6 @@ def choose_binds(options: dict[str, Any]) -> list[Bind]:
     return binds
 
 
-def limits_of(options: dict[str, Any]) -> Limits:
-    return Limits(
-        max_message_size=options["ws_max_size"],
-        receive_queue=options["ws_max_queue"],
-        send_queue=options["ws_send_queue"],
-        send_queue_bytes=options["ws_send_queue_bytes"],
-        messages_per_second=options["limit_messages_per_second"],
-        bytes_per_second=options["limit_bytes_per_second"],
-    )
-
-
-def timeouts_of(options: dict[str, Any]) -> Timeouts:
-    return Timeouts(
-        ping_interval=seconds_or_never(options["ws_ping_interval"]),
-        ping_timeout=seconds_or_never(options["ws_ping_timeout"]),
-    )
-
-
 def tls_of(options: dict[str, Any]) -> ssl.SSLContext | None:
     certfile, keyfile = options["ssl_certfile"], options["ssl_keyfile"]
     if certfile is None:
@@ -128,14 +112,42 @@ def routes_of(app: str | None, options: dict[str, Any], settings: Settings) -> l
     if app is None:
         if options["factory"]:
             raise click.UsageError("--factory needs MODULE:ATTR")
-        return list(builtin.routes(folders))
+        return protected(builtin.routes(folders), options)
     given = load(app, factory=options["factory"], app_dir=options["app_dir"])
     try:
         routes = [*as_routes(given), *folders]
         Router(routes, settings, as_handler)
     except (TypeError, ValueError) as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
-    return routes
+    return protected(routes, options)
+
+
+def protected(routes: list[Any], options: dict[str, Any]) -> list[Any]:
+    """The routes, those without an ``authorize`` of their own with the one of ``--auth-…``."""
+    authorize = authorize_of(options)
+    if authorize is None:
+        return list(routes)
+    return [_with_authorize(route, authorize) if isinstance(route, Route) else route for route in routes]
+
+
+def _with_authorize(route: Route, authorize: Authorize) -> Route:
+    changed = copy.copy(route)
+    changed.authorize = route.authorize or authorize
+    return changed
+
+
+def authorize_of(options: dict[str, Any]) -> Authorize | None:
+    """What ``--auth-basic`` or ``--auth-token`` asks for. No message repeats a secret."""
+    users, tokens = options["auth_basic"], options["auth_token"]
+    if users and tokens:
+        raise click.UsageError("--auth-basic does not go with --auth-token")
+    if not all(":" in user for user in users):
+        raise click.UsageError("--auth-basic is written USER:PASSWORD")
+    if not all(tokens):
+        raise click.UsageError("--auth-token is not empty")
+    if users:
+        return basic_auth("fastws", dict(user.split(":", 1) for user in users))
+    return token_auth(tokens, query="token") if tokens else None
 
 
 def static_of(text: str) -> Static:

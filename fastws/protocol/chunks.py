@@ -44,6 +44,10 @@ class ChunkedBody:
         self._room = limit
         self._trailer_room = MAX_TRAILERS
 
+    def limit(self, size: int) -> None:
+        """Bound the bytes of the rest of the body anew."""
+        self._room = size
+
     @property
     def finished(self) -> bool:
         return self._expect is _Expect.NOTHING

@@ -129,6 +129,11 @@ class ServerHTTP:
             return self._refuse(error.error_status_hint)
         return None
 
+    def limit_body(self, size: int) -> bool:
+        """Allow the request that has just come only this much body; False when it announces more."""
+        self._chunks.limit(size)
+        return self._body.length <= size
+
     def trailing(self) -> bytes:
         """Hand over, and forget, what came behind a request to upgrade."""
         return self._buffer.take(len(self._buffer))
