@@ -1,4 +1,4 @@
-"""Loops for tests: one that is moved by hand, and any of three that run coroutines in memory."""
+"""The watchdog over all tests; and loops: one moved by hand, and any of three whose network is in memory."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests import watchdog
 from tests.kit import ManualLoop, Network
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    watchdog.install(config)
 
 
 @pytest.fixture
