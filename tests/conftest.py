@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from fastws.testing import ManualLoop, Network
 from tests import watchdog
-from tests.kit import ManualLoop, Network
+
+pytest_plugins = ["fastws.pytest_plugin"]
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -19,10 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def loop() -> Iterator[ManualLoop]:
+def loop(fastws_loop: ManualLoop) -> ManualLoop:
     """A loop whose turns and clock a test moves; an error in a callback fails the test."""
-    with ManualLoop() as loop:  # type: ignore[abstract]
-        yield loop
+    return fastws_loop
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:

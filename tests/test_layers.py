@@ -26,7 +26,7 @@ LAYERS = [
     {"connection"},
     {"body_pump", "serving", "server", "opening", "client", "upgrades"},
     {"apps", "loadgen", "testing"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "pytest_plugin"},
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 

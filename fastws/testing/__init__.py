@@ -9,13 +9,18 @@ functions; ``Network`` gives any loop listeners and connections in memory; ``Raw
 
 from __future__ import annotations
 
+from fastws.testing.clock import Clock
 from fastws.testing.loop import ManualLoop
 from fastws.testing.network import Listener, Network
+from fastws.testing.pairs import End, live, pair
 from fastws.testing.peers import RawClient, RawServer, Recorder
 from fastws.testing.transport import MemoryTransport
+from fastws.testing.watch import WaitTimeout, until
 from fastws.testing.wire import Frame, HTTPAnswer, frame, handshake, read_frames, read_response
 
 __all__ = [
+    "Clock",
+    "End",
     "Frame",
     "HTTPAnswer",
     "Listener",
@@ -25,8 +30,12 @@ __all__ = [
     "RawClient",
     "RawServer",
     "Recorder",
+    "WaitTimeout",
     "frame",
     "handshake",
+    "live",
+    "pair",
     "read_frames",
     "read_response",
+    "until",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastws.testing.network import Network
+from fastws.testing.watch import waits_for
 
 __all__ = ["Call", "ManualLoop"]
 
@@ -120,7 +121,8 @@ class ManualLoop(Loop):
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end, moving the clock whenever nothing else is left to do.
 
-        Raises ``RuntimeError`` when the coroutine waits for something that cannot happen.
+        Raises ``RuntimeError`` when the coroutine waits for something that cannot happen, and says for
+        what.
         """
         previous = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
@@ -132,12 +134,13 @@ class ManualLoop(Loop):
                 if not self._ready:
                     due = self._next_timer()
                     if due is None:
+                        where = waits_for(task)
                         task.cancel()
                         self.settle()
-                        raise RuntimeError("the coroutine waits for something that cannot happen")
+                        raise RuntimeError(f"the coroutine waits for something that cannot happen {where}")
                     self._now = max(self._now, due)
                 self.turn()
-            raise RuntimeError("the coroutine does not come to its end")
+            raise RuntimeError(f"the coroutine does not come to its end: it waits {waits_for(task)}")
         finally:
             asyncio._set_running_loop(previous)
 

@@ -64,13 +64,13 @@ class Listener:
 class Network:
     """The addresses of one loop. ``install`` makes a real loop use it instead of sockets."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, capacity: int = 256 * 1024) -> None:
         self.loop = loop
         self.listeners: dict[object, Listener] = {}
         #: The ends of joined connections, (client's, server's), in the order in which they were made.
         self.connections: list[tuple[MemoryTransport, MemoryTransport]] = []
         #: Bytes that each end of a joined connection holds unread.
-        self.capacity = 256 * 1024
+        self.capacity = capacity
 
     def install(self) -> None:
         """Replace what the loop listens and connects with."""

@@ -41,6 +41,9 @@ class MemoryTransport(asyncio.Transport):
         self._coming = 0
         self._other: MemoryTransport | None = None
         self._capacity = capacity
+        #: Bytes that may lie here unread, and how many may still be read; None is no limit.
+        self._window = capacity
+        self._allowance: int | None = None
         self._reading = True
         self._paused_protocol = False
         self._closing = False
@@ -93,12 +96,43 @@ class MemoryTransport(asyncio.Transport):
         self.room = None if count is None else (self.room or 0) + count
         self.drain()
 
-    def vanish(self) -> None:
-        """Let the peer's machine go: the kernel takes ``capacity`` bytes more, no end is ever seen."""
+    def vanish(self, room: int | None = None) -> None:
+        """Let the peer's machine go: the kernel takes ``room`` bytes more, no end is ever seen.
+
+        The default is what it held before: ``capacity``.
+        """
         if self._other is not None:
             self._other._other = None
             self._other = None
-        self.room = self._capacity
+        self.room = self._capacity if room is None else room
+
+    @property
+    def other(self) -> MemoryTransport | None:
+        """The end that this one is joined to; None when there is none (any more)."""
+        return self._other
+
+    # -- how this end reads, whatever its protocol does -----------------------------------------
+
+    def hold_back(self, room: int) -> None:
+        """Read nothing more; ``room`` bytes more may lie here unread. Only of a joined transport."""
+        self._window = len(self._incoming) + self._coming + room
+        self._allowance = 0
+
+    def allow(self, count: int | None) -> None:
+        """Read ``count`` bytes more, or everything from now on."""
+        if count is None:
+            self._allowance = None
+            self._window = self._capacity
+        else:
+            self._allowance = (self._allowance or 0) + count
+        self._deliver()
+        if self._other is not None:
+            self._loop.call_soon(self._other.drain)
+
+    @property
+    def holds_back(self) -> bool:
+        """True from ``hold_back`` to ``allow(None)``."""
+        return self._allowance is not None
 
     @property
     def unread(self) -> int:
@@ -114,27 +148,45 @@ class MemoryTransport(asyncio.Transport):
     # -- reading --------------------------------------------------------------------------------
 
     def _deliver(self) -> None:
-        while self._incoming and self._reading and not self._closing:
+        while self._incoming and self._reading and not self._closing and self._allowance != 0:
             self._read_once()
-        if self._incoming_eof and self._reading and not self._incoming and not self._closing:
+        if (
+            self._allowance != 0
+            and self._incoming_eof
+            and self._reading
+            and not self._incoming
+            and not self._closing
+        ):
             self._incoming_eof = False
             if not self._protocol.eof_received():
                 self.close()
+
+    def _takes(self) -> bool:
+        return self._reading and not self._closing and self._allowance != 0
 
     def _read_once(self) -> None:
         # asyncio goes by the class, uvloop by the methods that a protocol has.
         if not hasattr(self._protocol, "data_received"):
             buffer = memoryview(self._protocol.get_buffer(-1))
-            count = min(len(buffer), len(self._incoming))
+            count = self._readable(len(buffer))
             buffer[:count] = self._incoming[:count]
             del self._incoming[:count]
             self._protocol.buffer_updated(count)
         else:
-            data = bytes(self._incoming)
-            self._incoming.clear()
+            count = self._readable(len(self._incoming))
+            data = bytes(self._incoming[:count])
+            del self._incoming[:count]
             self._protocol.data_received(data)
         if self._other is not None:
             self._loop.call_soon(self._other.drain)
+
+    def _readable(self, count: int) -> int:
+        """How many bytes are read now, ``count`` at most; they are taken from the allowance."""
+        count = min(count, len(self._incoming))
+        if self._allowance is not None:
+            count = min(count, self._allowance)
+            self._allowance -= count
+        return count
 
     def pause_reading(self) -> None:
         # As uvloop: asyncio forgives both, so a careful caller does neither.
@@ -202,7 +254,9 @@ class MemoryTransport(asyncio.Transport):
 
     def _socket_room(self) -> int:
         if self._other is not None:
-            return max(self._other._capacity - len(self._other._incoming) - self._other._coming, 0)
+            other = self._other
+            held = len(other._incoming) + other._coming
+            return max(other._window + (other._allowance or 0) - held, 0)
         return len(self._backlog) if self.room is None else self.room
 
     def _to_socket(self, data: bytes) -> None:

@@ -1,0 +1,106 @@
+"""The pytest plugin, in runs of pytest of their own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+INI = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+filterwarnings = error
+"""
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makeini(INI)
+    return pytester
+
+
+def run(inner: pytest.Pytester, code: str, *arguments: str) -> pytest.RunResult:
+    inner.makepyfile(code)
+    return inner.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+
+
+ECHO = """
+import asyncio
+import sys
+import fastws
+
+async def echo(ws):
+    async for message in ws:
+        await ws.send(message)
+
+async def silent(ws):
+    await ws.wait_closed()
+"""
+
+
+def test_the_fixtures(inner: pytest.Pytester) -> None:
+    code = """
+async def test_pair(fastws_pair):
+    async with fastws_pair(echo) as ws:
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+
+async def test_clock(fastws_pair, fastws_clock):
+    async with fastws_pair(echo) as ws:
+        await fastws_clock.advance(20.1)
+        assert ws.latency == 0.0
+
+async def test_server(fastws_server):
+    async with fastws_server(echo) as site, fastws.connect(site.url) as ws:
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+
+def test_loop(fastws_loop):
+    assert fastws_loop.run(asyncio.sleep(3600, "woke")) == "woke"
+"""
+    run(inner, ECHO + code).assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize("how", ["marker", "ini"])
+def test_a_wait_that_runs_out_fails_the_test_and_is_named(inner: pytest.Pytester, how: str) -> None:
+    if how == "ini":
+        inner.makeini(INI + "fastws_timeout = 0.2")
+    marker = "@pytest.mark.fastws_timeout(0.2)" if how == "marker" else ""
+    code = f"""
+import pytest
+
+{marker}
+async def test_pair(fastws_pair):
+    async with fastws_pair(silent) as ws:
+        await ws.recv()
+
+{marker}
+async def test_server(fastws_server):
+    async with fastws_server(silent) as site, fastws.connect(site.url) as ws:
+        await ws.recv()
+"""
+    result = run(inner, ECHO + code, "--strict-markers", "--strict-config")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["E*WaitTimeout: waited 0.2 s at *.py:*, `await ws.recv()`*"])
+
+
+def test_who_does_not_ask_for_it_does_not_pay_for_it(inner: pytest.Pytester) -> None:
+    """A run of pytest beside an installed fastws imports nothing of it but the plugin."""
+    code = """
+import sys
+
+def test_nothing_is_imported():
+    ours = {name for name in sys.modules if name.split(".")[0] == "fastws"}
+    assert ours <= {"fastws", "fastws._version", "fastws._build", "fastws.pytest_plugin"}
+    assert "fastws.pytest_plugin" in ours
+    assert "uvloop" not in sys.modules and "h11" not in sys.modules
+"""
+    result = run(inner, code, "-W", "error")
+    result.assert_outcomes(passed=1)
+    assert "warning" not in result.stdout.str()
+
+
+def test_the_options_are_listed(inner: pytest.Pytester) -> None:
+    inner.runpytest_subprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.fastws_timeout(seconds)*"])
+    inner.runpytest_subprocess("--help").stdout.fnmatch_lines(["*fastws_timeout (string):*"])
