@@ -51,7 +51,7 @@ class Clock:
     async def advance(self, seconds: float) -> None:
         """Move the time, stopping at each timer on the way for what follows from it.
 
-        fastws's own timers fire up to 0.05 s late. Raises ``ValueError`` for a time before now.
+        fastws's own timers fire up to 0.1 s late. Raises ``ValueError`` for a time before now.
         """
         if seconds < 0:
             raise ValueError("time goes forward only")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest_plugins = ["pytester"]
+PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
 
 INI = """
 [pytest]
@@ -104,3 +108,18 @@ def test_nothing_is_imported():
 def test_the_options_are_listed(inner: pytest.Pytester) -> None:
     inner.runpytest_subprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.fastws_timeout(seconds)*"])
     inner.runpytest_subprocess("--help").stdout.fnmatch_lines(["*fastws_timeout (string):*"])
+
+
+def test_every_block_of_the_page_about_testing_passes(inner: pytest.Pytester) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 7 == PAGE.count("```") / 2
+    inner.makepyfile(**{f"test_block_{number}": block for number, block in enumerate(blocks)})
+    tests = sum(len(re.findall(r"def test_", block)) for block in blocks)
+    inner.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=tests)
+
+
+def test_the_page_names_every_fixture(inner: pytest.Pytester) -> None:
+    inner.makepyfile("")
+    listed = inner.runpytest_subprocess("--fixtures").stdout.str()
+    found = re.findall(r"^(fastws_\w+)", listed, re.MULTILINE)
+    assert set(found) == set(re.findall(r"^\| `(fastws_\w+)` \|", PAGE, re.MULTILINE)) != set()
