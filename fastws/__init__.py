@@ -1,6 +1,9 @@
 """fastws: a fast and strict WebSocket server, client and library for asyncio.
 
 Names are imported when they are first used, so that ``import fastws`` is cheap.
+
+(For pytest, whose plugin this package has, and which warns where it was imported before:
+PYTEST_DONT_REWRITE.)
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from _pytest.assertion.rewrite import AssertionRewriter
+
+import fastws
 
 pytest_plugins = ["pytester"]
 PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
@@ -103,6 +106,11 @@ def test_nothing_is_imported():
     result = run(inner, code, "-W", "error")
     result.assert_outcomes(passed=1)
     assert "warning" not in result.stdout.str()
+
+
+def test_fastws_may_be_imported_before_pytest() -> None:
+    """Pytest warns of packages of a plugin's distribution that it comes too late to rewrite, unless told."""
+    assert AssertionRewriter.is_rewrite_disabled(fastws.__doc__ or "")
 
 
 def test_the_options_are_listed(inner: pytest.Pytester) -> None:
