@@ -38,6 +38,8 @@ def forwarded(request: Request, trusted: TrustedProxies) -> None:
 
     The list is read from the right: each trusted hop vouches for the address left of it.
     """
+    if request.is_vetted and not request.offer.forwarded:
+        return
     peer = request.peer
     host = peer[0] if isinstance(peer, tuple) and peer else None
     if host is not None and host not in trusted:

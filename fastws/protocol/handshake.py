@@ -7,6 +7,7 @@ import hmac
 import os
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from hashlib import sha1
 
 from fastws.config import Compression
@@ -67,6 +68,20 @@ def check_upgrade(
     (``https://example.com``), or ``*`` for all. Without an Origin header a client is not a browser
     and is let in, unless ``require_origin``.
     """
+    if not request.is_vetted:
+        refusal = _check_fields(request)
+        if refusal is not None:
+            return refusal
+        request.vetted()
+    offer = request.offer
+    if offer.origin is None:
+        return error_response(403) if require_origin else None
+    if not _origin_allowed(offer.origin, offer.host, origins):
+        return error_response(403)
+    return None
+
+
+def _check_fields(request: Request) -> Response | None:
     headers = request.headers
     if request.method != "GET":
         return error_response(405, headers=[("Allow", "GET")])
@@ -79,12 +94,7 @@ def check_upgrade(
     keys = headers.get_list("sec-websocket-key")
     if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
         return error_response(400)
-    sent = headers.get_list("origin")
-    if not sent:
-        return error_response(403) if require_origin else None
-    if len(sent) != 1 or not _origin_allowed(sent[0], headers.get("host", ""), origins):
-        return error_response(403)
-    return None
+    return error_response(403) if len(headers.get_list("origin")) > 1 else None
 
 
 def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> bool:
@@ -104,11 +114,10 @@ def choose_subprotocol(request: Request, supported: Sequence[str]) -> str | None
     """Return the first of the client's subprotocols that is supported, or None (case counts)."""
     if not supported:
         return None
-    for value in request.headers.get_list("sec-websocket-protocol"):
-        for name in value.split(","):
-            name = name.strip(" \t")
-            if name in supported and is_token(name):
-                return name
+    for name in (request.offer.subprotocols or "").split(","):
+        name = name.strip(" \t")
+        if name in supported and is_token(name):
+            return name
     return None
 
 
@@ -118,8 +127,16 @@ def negotiate_deflate(
     """Return what permessage-deflate was agreed to be, and the value for the 101; None for none."""
     if compression is None:
         return None
-    offered = request.headers.get_list("sec-websocket-extensions")
-    return ext.negotiate(offered, compression) if offered else None
+    offered = request.offer.extensions
+    if not offered:
+        return None
+    # Browsers of one kind all offer the same.
+    return _negotiate(offered, compression) if len(offered) <= 200 else ext.negotiate([offered], compression)
+
+
+@lru_cache(maxsize=64)
+def _negotiate(offered: str, compression: Compression) -> tuple[DeflateParams, bytes] | None:
+    return ext.negotiate([offered], compression)
 
 
 def _accept_token(key: bytes) -> bytes:
@@ -138,14 +155,22 @@ def accept_head(
     Raises ValueError for a subprotocol that is no token, for headers that belong to the handshake,
     and for such as would split the response.
     """
-    head = _SWITCHING + _accept_token(request.headers["sec-websocket-key"].encode()) + b"\r\n"
+    key = request.offer.key
+    assert key is not None
+    head = _SWITCHING + _accept_token(key.encode()) + b"\r\n"
     if subprotocol is not None:
         if not is_token(subprotocol):
             raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
         head += b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
     if extensions is not None:
         head += b"Sec-WebSocket-Extensions: %b\r\n" % extensions
-    return head + _field_lines(headers) + b"\r\n"
+    return head + _answer_lines(tuple(headers)) + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def _answer_lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The same fields go out with every 101 of a route."""
+    return _field_lines(headers)
 
 
 def check_extra_fields(headers: HeaderPairs) -> list[tuple[bytes, bytes]]:

@@ -7,6 +7,8 @@ cdef class Machine:
     cdef object _http
     cdef object _mask
     cdef object _reader
+    cdef object _limits
+    cdef object _response_headers
     cdef bytes _early
     cdef object _deflater
     cdef public int threshold

@@ -17,6 +17,7 @@ from fastws.protocol import handshake
 from fastws.protocol.deflate import DeflateParams, DeflatePool, Deflater
 from fastws.protocol.events import Close, Fail, Ping
 from fastws.protocol.frames import CloseCode, MaskSource, Opcode, Reader, encode, encode_close
+from fastws.protocol.heads import read_upgrade
 from fastws.protocol.http import ServerHTTP
 from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Request, Response
@@ -91,8 +92,10 @@ class Machine:
         "_deflater",
         "_early",
         "_http",
+        "_limits",
         "_mask",
         "_reader",
+        "_response_headers",
         "close_code",
         "close_reason",
         "closed_by_peer",
@@ -102,9 +105,18 @@ class Machine:
         "variant",
     )
 
-    def __init__(self, state: State, http: ServerHTTP | ClientHTTP, mask: MaskSource | None) -> None:
+    def __init__(
+        self,
+        state: State,
+        limits: Limits,
+        mask: MaskSource | None,
+        response_headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         self.state = state
-        self._http: Any = http
+        #: Of the HTTP phase, which is made when something comes that is no plain request to upgrade.
+        self._limits: Limits | None = limits
+        self._response_headers: Sequence[tuple[bytes, bytes]] | None = response_headers
+        self._http: Any = None if mask is None else ClientHTTP(limits)
         self._mask = mask
         self._reader: Any = None
         self._early = b""
@@ -121,11 +133,11 @@ class Machine:
 
     @classmethod
     def server(cls, limits: Limits, response_headers: Sequence[tuple[bytes, bytes]] = ()) -> Machine:
-        return cls(HTTP, ServerHTTP(limits, response_headers), None)
+        return cls(HTTP, limits, None, response_headers)
 
     @classmethod
     def client(cls, limits: Limits, mask: MaskSource) -> Machine:
-        return cls(CONNECTING, ClientHTTP(limits), mask)
+        return cls(CONNECTING, limits, mask)
 
     @property
     def is_client(self) -> bool:
@@ -155,8 +167,7 @@ class Machine:
             events: list[Event] = self._reader.receive(data, size)
             return events
         if state is HTTP:
-            self._http.receive(bytes(data[:size]))
-            return self._requests()
+            return self._receive_http(data, size)
         if state is DECIDING:
             self._early += data[:size]
         elif state is CONNECTING:
@@ -164,6 +175,16 @@ class Machine:
             response = self._http.next_event()
             return [] if response is None else [response]
         return []
+
+    def _receive_http(self, data: bytes | memoryview, size: int) -> list[Event]:
+        if self._http is None and self._limits is not None:
+            request = read_upgrade(data, size, self._limits)
+            if request is not None:
+                self._move(Trigger.UPGRADE)
+                self._early = bytes(data[len(request.raw_head) : size])
+                return [request]
+        self.http.receive(bytes(data[:size]))
+        return self._requests()
 
     def _requests(self) -> list[Event]:
         events: list[Event] = []
@@ -189,7 +210,11 @@ class Machine:
 
     @property
     def http(self) -> ServerHTTP:
-        """The HTTP phase, for its response verbs; gone once the WebSocket is open."""
+        """The HTTP phase, for its response verbs. Raises ``AttributeError`` once the WebSocket is open."""
+        if self._http is None:
+            if self._limits is None or self._response_headers is None:
+                raise AttributeError("HTTP is over")
+            self._http = ServerHTTP(self._limits, self._response_headers)
         http: ServerHTTP = self._http
         return http
 
@@ -213,7 +238,7 @@ class Machine:
 
     def refuse(self, response: Response) -> bytes:
         """Answer something other than 101; what follows is never parsed as a request."""
-        data: bytes = self._http.respond(response, close=True)
+        data: bytes = self.http.respond(response, close=True)
         self._move(Trigger.REFUSE)
         self._early = b""
         return data
@@ -257,7 +282,7 @@ class Machine:
         self._move(Trigger.REFUSE)
 
     def _open(self, limits: Limits, params: DeflateParams | None, deflate: DeflatePool | None) -> None:
-        self._http = None
+        self._http = self._limits = self._response_headers = None
         client = self.is_client
         inflate = None
         if params is not None:

@@ -10,14 +10,23 @@ import re
 import sys
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import orjson
 
 from fastws.protocol.headers import HeaderPairs, Headers, is_token, is_value
 
-__all__ = ["BodyStream", "Headers", "Request", "Response", "decode_path", "error_response", "split_target"]
+__all__ = [
+    "BodyStream",
+    "Headers",
+    "Offer",
+    "Request",
+    "Response",
+    "decode_path",
+    "error_response",
+    "split_target",
+]
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -43,6 +52,35 @@ def decode_path(target: str) -> str:
     return unquote_to_bytes(path).decode()
 
 
+class Offer(NamedTuple):
+    """What the handshake reads in a request to upgrade; None for a field that is not there.
+
+    A field that is a list is the members of all fields of its name.
+    """
+
+    key: str | None
+    host: str | None
+    origin: str | None
+    extensions: str | None
+    subprotocols: str | None
+    #: Whether X-Forwarded-For or X-Forwarded-Proto is among the fields.
+    forwarded: bool
+
+    @classmethod
+    def of(cls, headers: Headers) -> Offer:
+        def joined(name: str) -> str | None:
+            return ",".join(headers.get_list(name)) if name in headers else None
+
+        return cls(
+            headers.get("sec-websocket-key"),
+            headers.get("host"),
+            headers.get("origin"),
+            joined("sec-websocket-extensions"),
+            joined("sec-websocket-protocol"),
+            "x-forwarded-for" in headers or "x-forwarded-proto" in headers,
+        )
+
+
 _UPGRADED = {"http": "ws", "https": "wss"}
 
 
@@ -59,6 +97,7 @@ class Request:
 
     __slots__ = (
         "_headers",
+        "_offer",
         "_path_params",
         "_peer",
         "body",
@@ -83,6 +122,7 @@ class Request:
         peer: tuple[Any, ...] | str | None = None,
         scheme: str = "http",
         raw_head: bytes = b"",
+        offer: Offer | None = None,
     ) -> None:
         self.method = method
         self.target = target
@@ -92,6 +132,7 @@ class Request:
         self.raw_head = raw_head
         self._path_params: dict[str, str] | None = None
         self._headers: Headers | None = None
+        self._offer = offer
         if not raw_head:
             self._headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.path = decode_path(target) if path is None else path
@@ -105,6 +146,20 @@ class Request:
         if headers is None:
             headers = self._headers = Headers.parse(self.raw_head)
         return headers
+
+    @property
+    def is_vetted(self) -> bool:
+        """Whether the head was read as that of a request to upgrade, with all that this asks of it."""
+        return self._offer is not None
+
+    @property
+    def offer(self) -> Offer:
+        """What the handshake needs of the headers."""
+        return Offer.of(self.headers) if self._offer is None else self._offer
+
+    def vetted(self) -> None:
+        """Note that the headers are those of a valid request to upgrade."""
+        self._offer = self.offer
 
     @property
     def upgrade(self) -> bool:
@@ -128,7 +183,7 @@ class Request:
     def compact(self) -> None:
         """Forget what can be parsed again from the raw head (some 2 KB of a browser's handshake)."""
         if self.raw_head:
-            self._headers = None
+            self._headers = self._offer = None
             # Thousands of clients ask for the same path: they can share one object.
             plain = self.path is self.target
             self.target = sys.intern(self.target)

@@ -1,0 +1,46 @@
+"""A request to upgrade, read in one pass where the C engine runs (``_heads.c``).
+
+What this gives has passed all that the gate, h11 and ``check_upgrade`` ask, but for the origin.
+Everything that is bad, unfinished or unusual is None here and goes through those, which alone decide
+what is answered. Chosen with the engine of frames (``FASTWS_ENGINE``): wsproto's has no such reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from fastws.config import Limits
+from fastws.protocol.frames import ENGINE
+from fastws.protocol.messages import Offer, Request
+
+__all__ = ["read_upgrade"]
+
+_Read = Callable[[bytes | memoryview, int, int, int, int], tuple[int, str, tuple[Any, ...]] | None]
+_read: _Read | None = None
+if ENGINE == "c":
+    # Without it nothing is missing but speed.
+    with suppress(ImportError):
+        from fastws.protocol._heads import read_upgrade as _read
+
+
+def read_upgrade(data: bytes | memoryview, size: int, limits: Limits) -> Request | None:
+    """Return the request whose whole head begins the first ``size`` bytes; None: look more closely.
+
+    No reference to ``data`` is kept. The bytes behind ``request.raw_head`` are not looked at.
+    """
+    if _read is None:
+        return None
+    found = _read(data, size, limits.max_head_size, limits.max_line_size, limits.max_headers)
+    if found is None:
+        return None
+    end, target, fields = found
+    return Request(
+        "GET",
+        target,
+        path=target.partition("?")[0],
+        upgrade=True,
+        raw_head=bytes(data[:end]),
+        offer=Offer(*fields),
+    )
