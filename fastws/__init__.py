@@ -20,6 +20,8 @@ if "FASTWS_COMPILED" in os.environ:
     _build.choose(os.environ["FASTWS_COMPILED"])
 
 if TYPE_CHECKING:
+    from fastws.asgi.application import ASGI
+    from fastws.asgi.members import member
     from fastws.auth import basic_auth, token_auth
     from fastws.client import connect
     from fastws.config import Compression, Limits, Settings, SlowPolicy, Timeouts
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         InvalidURL,
         ProxyError,
         Refused,
+        StartupFailed,
     )
     from fastws.handlers import Handler
     from fastws.hub import Hub
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from fastws.websocket import WebSocket
 
 _MODULES = {
+    "ASGI": "asgi.application",
     "Backoff": "reconnect",
     "BasicAuth": "credentials",
     "BearerAuth": "credentials",
@@ -75,11 +79,13 @@ _MODULES = {
     "Server": "server",
     "Settings": "config",
     "SlowPolicy": "config",
+    "StartupFailed": "errors",
     "Static": "static_files",
     "Timeouts": "config",
     "WebSocket": "websocket",
     "basic_auth": "auth",
     "connect": "client",
+    "member": "asgi.members",
     "run": "server",
     "serve": "server",
     "streaming": "stream_handlers",
@@ -88,6 +94,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "ASGI",
     "Backoff",
     "BasicAuth",
     "BearerAuth",
@@ -114,12 +121,14 @@ __all__ = [
     "Server",
     "Settings",
     "SlowPolicy",
+    "StartupFailed",
     "Static",
     "Timeouts",
     "WebSocket",
     "__version__",
     "basic_auth",
     "connect",
+    "member",
     "run",
     "serve",
     "streaming",

@@ -189,9 +189,10 @@ class Connection:
         """How plain asyncio hands over bytes. uvloop would keep a method for nothing, 64 bytes each."""
         if self.context.reads_into_buffer:
             raise AttributeError("this loop reads by get_buffer")
-        return self._bytes_received
+        return self.bytes_received
 
-    def _bytes_received(self, data: bytes) -> None:
+    def bytes_received(self, data: bytes) -> None:
+        """Take bytes by hand, on any loop: a server that hosts us may have read them."""
         self._received(data, len(data))
 
     def _received(self, data: bytes | memoryview, size: int) -> None:

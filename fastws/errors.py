@@ -18,6 +18,7 @@ __all__ = [
     "InvalidURL",
     "ProxyError",
     "Refused",
+    "StartupFailed",
 ]
 
 
@@ -59,6 +60,10 @@ class ConcurrencyError(FastWSError):
 
 class InvalidURL(FastWSError, ValueError):
     """The text is not a ``ws://`` or ``wss://`` URL that can be connected to."""
+
+
+class StartupFailed(FastWSError):
+    """An ASGI application said, or raised, in its lifespan that it cannot start."""
 
 
 class HandshakeError(FastWSError):

@@ -46,6 +46,9 @@ class Route:
     serving raises ``ValueError`` for limits of a head and others that count before there is a route.
     """
 
+    #: Answers every request to this route itself, WebSocket or not (``fastws.ASGI``).
+    application: Any = None
+
     def __init__(
         self,
         path: str,
@@ -96,11 +99,13 @@ class Endpoint:
     headers: tuple[tuple[bytes, bytes], ...]
     authorize: Authorize | None
     static: Static | None = None
+    application: Any = None
 
     @property
     def tasks(self) -> set[Any]:
-        """The tasks of its handler that run now."""
-        return self.callbacks.tasks if self.callbacks is not None else set()
+        """The tasks of its handler, or of its application, that run now."""
+        owner = self.application or self.callbacks
+        return owner.tasks if owner is not None else set()
 
 
 class Router:
@@ -187,6 +192,7 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         subprotocols=route.subprotocols,
         headers=headers,
         authorize=route.authorize,
+        application=route.application,
     )
 
 

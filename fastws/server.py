@@ -80,12 +80,22 @@ class Server:
         # A connection takes what the most generous route does, until it knows its own.
         bodies = [endpoint.limits.max_body_size for endpoint in self.router.endpoints]
         self.limits = replace(settings.limits, max_body_size=max(bodies or [settings.limits.max_body_size]))
+        self.applications = [
+            endpoint.application for endpoint in self.router.endpoints if endpoint.application is not None
+        ]
+        self._started: list[Any] = []
         self._listeners: list[asyncio.Server] = []
         self._empty: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._context = context_of(self._loop)
 
     # -- listening ------------------------------------------------------------------------------
+
+    async def startup(self) -> None:
+        """Let ASGI applications start, before anybody is listened to. Raises ``StartupFailed``."""
+        for application in self.applications:
+            await application.startup()
+            self._started.append(application)
 
     async def listen(
         self,
@@ -182,11 +192,14 @@ class Server:
         await self.wait_closed()
         tasks = {task for endpoint in self.router.endpoints for task in endpoint.tasks}
         await _end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
+        while self._started:
+            left = None if deadline is None else max(deadline - self._loop.time(), CANCEL_GRACE)
+            await self._started.pop().shutdown(left)
 
     def _part(self, connection: Connection) -> None:
         if connection.ws is not None:
             connection.close(1001, "going away")
-        elif isinstance(connection.phase, ServerPhase) and not connection.phase.part():
+        elif connection.phase is not None and not connection.phase.part():
             connection.abort()
 
     # -- what connections tell ------------------------------------------------------------------
@@ -293,9 +306,9 @@ class serve:
     """Serve a handler or routes: ``async with serve(handler, host, port) as server``, or ``await``.
 
     ``app`` is a :class:`fastws.Handler`, an ``async def handler(ws)`` (either for every path), or a
-    list of :class:`fastws.Route` and :class:`fastws.Static`. Without ``host`` it listens on every
-    interface; port 0 picks a free one (``server.port``). ``sock``, ``unix`` and ``reuse_port`` as in
-    ``loop.create_server``; ``ssl`` is a server-side ``ssl.SSLContext``.
+    list of :class:`fastws.Route`, :class:`fastws.Static` and :class:`fastws.ASGI`. Without ``host`` it
+    listens on every interface; port 0 picks a free one (``server.port``). ``sock``, ``unix`` and
+    ``reuse_port`` as in ``loop.create_server``; ``ssl`` is a server-side ``ssl.SSLContext``.
 
     Settings for all routes that say nothing else: ``limits`` and ``timeouts`` (a value, or a mapping
     of the fields to change), ``compression`` (None: off), ``origins``, ``require_origin``,
@@ -305,7 +318,7 @@ class serve:
 
     Touches neither signals nor the loop's settings. Leaving the block shuts down (10 s at most).
     Raises ``OSError`` when the address cannot be had, ``TypeError`` and ``ValueError`` for settings
-    that fit nothing.
+    that fit nothing, ``StartupFailed`` when an ASGI application (:class:`fastws.ASGI`) cannot start.
     """
 
     def __init__(
@@ -336,7 +349,12 @@ class serve:
 
     async def _start(self) -> Server:
         server = Server(self._app, self._settings)
-        await server.listen(**self._address)
+        try:
+            await server.startup()
+            await server.listen(**self._address)
+        except BaseException:
+            await server.shutdown(0)
+            raise
         return server
 
     def __await__(self) -> Generator[Any, None, Server]:
@@ -364,7 +382,7 @@ async def run(
     SIGINT and SIGTERM stop cleanly: 0 is returned, and the process can have ended ``grace`` seconds
     after the signal. A second one ends at once with 128 + its number.
     For a program of its own (``fastws serve``): it takes the signals. Raises ``OSError`` when an
-    address cannot be had.
+    address cannot be had, ``StartupFailed`` when an ASGI application cannot start.
     """
     loop = asyncio.get_running_loop()
     server = Server(app, settings)
@@ -376,6 +394,7 @@ async def run(
         stop.set_result(number)
 
     try:
+        await server.startup()
         for address in addresses:
             await server.listen(**address)
     except BaseException:

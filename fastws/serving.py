@@ -174,7 +174,10 @@ class ServerPhase:
         self._connection.hold_input()
 
     def _event(self, event: Any) -> None:
-        if isinstance(event, Request):
+        if self._connection.phase is not self:
+            # An application has the request; this is more of it.
+            self._connection.phase.event(event)
+        elif isinstance(event, Request):
             self._begin(event)
         elif isinstance(event, Data):
             self._body += event.data
@@ -217,12 +220,44 @@ class ServerPhase:
         if not connection.machine.http.limit_body(endpoint.limits.max_body_size):
             self._refuse(error_response(413))
             return
+        if endpoint.application is not None:
+            self._hand_over(request, endpoint)
+            return
         self._body = bytearray()
         self._body_mark = 0
         self._deadline(endpoint.timeouts.body)
         owed = connection.machine.http.take_output()
         if owed:
             connection.outbox.push(owed, True)
+
+    def _hand_over(self, request: Request, endpoint: Endpoint) -> None:
+        """Let an application that answers for itself have the request, and the connection meanwhile."""
+        self._connection.clear_deadline()
+        self._connection.phase = endpoint.application.begin(self._connection, self, request, endpoint)
+
+    @property
+    def is_closing(self) -> bool:
+        return self._server.is_closing
+
+    def opened(self) -> None:
+        """The request to upgrade is accepted."""
+        self._server.counters.websockets_opened += 1
+
+    def answered(self, status: int, written: int) -> None:
+        """An application has written its whole response: this phase goes on."""
+        self._connection.phase = self
+        self._status = status
+        self._written = written
+        self._response_done()
+        self._continue()
+
+    def respond(self, response: Response, *, close: bool = False) -> None:
+        """Answer in place of an application; ``close`` where nothing that follows may be parsed."""
+        self._connection.phase = self
+        if close:
+            self._refuse(response)
+        else:
+            self._responded(response)
 
     def _within_limits(self, request: Request) -> bool:
         """Whether the request's address may have one more connection, and one more handshake now."""
@@ -242,6 +277,8 @@ class ServerPhase:
         """Return why a plain request is not served; None means that it is."""
         if endpoint is None:
             return error_response(404)
+        if endpoint.application is not None:
+            return None
         if request.method not in endpoint.methods:
             if endpoint.http is None and request.method == "HEAD":
                 return error_response(426, headers=[("Upgrade", "websocket")])
@@ -457,7 +494,10 @@ class ServerPhase:
         if verdict is None:
             assert self._request is not None
             assert self._endpoint is not None
-            self._server.counters.websockets_opened += 1
+            if self._endpoint.application is not None:
+                self._hand_over(self._request, self._endpoint)
+                return
+            self.opened()
             upgrades.accept(self._connection, self._request, self._endpoint)
         elif isinstance(verdict, Response):
             self._refuse(verdict)

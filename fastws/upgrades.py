@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from fastws.protocol import handshake
 from fastws.protocol.messages import Request, Response, error_response
@@ -16,24 +17,39 @@ __all__ = ["accept", "refusal"]
 
 def refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
     """Return why ``request`` cannot become a WebSocket at its path; None: if the application agrees."""
-    if endpoint is None or (endpoint.callbacks is None and request.method in endpoint.methods):
+    takes = endpoint is not None and (endpoint.callbacks is not None or endpoint.application is not None)
+    if endpoint is None or (not takes and request.method in endpoint.methods):
         return error_response(404)
-    if endpoint.callbacks is None:
+    if not takes:
         return error_response(405, headers=[("Allow", ", ".join(endpoint.methods))])
     return handshake.check_upgrade(request, origins=endpoint.origins, require_origin=endpoint.require_origin)
 
 
-def accept(connection: Connection, request: Request, endpoint: Endpoint) -> None:
-    """Answer 101, open the WebSocket and tell its handler, in one write with what that says."""
-    subprotocol = (
-        handshake.choose_subprotocol(request, endpoint.subprotocols) if endpoint.subprotocols else None
-    )
+def accept(
+    connection: Connection,
+    request: Request,
+    endpoint: Endpoint,
+    *,
+    callbacks: Any = None,
+    subprotocol: str | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer 101, open the WebSocket and tell its handler, in one write with what that says.
+
+    The rest is for an application that decides itself: ``callbacks`` in place of the endpoint's,
+    the subprotocol, and ``headers`` of the 101 before the endpoint's. Raises ``ValueError`` for such
+    as cannot be sent; then nothing has been.
+    """
+    if callbacks is None:
+        callbacks = endpoint.callbacks
+        if endpoint.subprotocols:
+            subprotocol = handshake.choose_subprotocol(request, endpoint.subprotocols)
     head = connection.machine.accept(
         request,
         endpoint.limits,
         subprotocol=subprotocol,
         deflate=connection.context.deflate_pool(endpoint.compression),
-        headers=endpoint.headers,
+        headers=[*headers, *endpoint.headers] if headers else endpoint.headers,
     )
     corked, connection.outbox.corked = connection.outbox.corked, True
     connection.outbox.push(head, True)
@@ -41,7 +57,7 @@ def accept(connection: Connection, request: Request, endpoint: Endpoint) -> None
     connection.machine.meter(endpoint.limits, connection.context.wheel.time)
     if not connection.outbox.refused:
         connection.release_input()
-    connection.open(endpoint.callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
+    connection.open(callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
     connection.outbox.corked = corked
     if not corked:
         connection.outbox.flush()

@@ -13,11 +13,12 @@ import pytest
 import fastws
 
 PUBLIC = {
-    "Backoff", "BasicAuth", "BearerAuth", "CloseCode", "Compression", "ConcurrencyError", "ConnectionClosed",
-    "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler", "HandshakeError",
-    "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Refused", "Request", "Response", "Route",
-    "SendStatus", "Server", "Settings", "SlowPolicy", "Static", "Timeouts", "WebSocket", "__version__",
-    "basic_auth", "connect", "run", "serve", "streaming", "token_auth", "worth_retrying",
+    "ASGI", "Backoff", "BasicAuth", "BearerAuth", "CloseCode", "Compression", "ConcurrencyError",
+    "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
+    "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Refused", "Request",
+    "Response", "Route", "SendStatus", "Server", "Settings", "SlowPolicy", "StartupFailed", "Static",
+    "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "member", "run", "serve", "streaming",
+    "token_auth", "worth_retrying",
 }  # fmt: skip
 
 

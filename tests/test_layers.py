@@ -25,7 +25,7 @@ LAYERS = [
     {"handlers", "stream_handlers"},
     {"connection"},
     {"body_pump", "serving", "server", "opening", "client", "upgrades"},
-    {"apps", "loadgen", "testing"},
+    {"apps", "asgi", "loadgen", "testing", "uvicorn"},
     {"cli", "__main__", "pytest_plugin"},
 ]
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}

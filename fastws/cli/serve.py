@@ -29,6 +29,27 @@ __all__ = ["serve"]
     help="Look for MODULE here first.",
 )
 @option(
+    "--interface",
+    section="Application",
+    type=click.Choice(["auto", "fastws", "asgi3"]),
+    default="auto",
+    help="What MODULE:ATTR is; auto looks at its arguments.",
+)
+@option(
+    "--root-path",
+    section="Application",
+    metavar="PATH",
+    default="",
+    help="Where a proxy has mounted the ASGI application.",
+)
+@option(
+    "--lifespan",
+    section="Application",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    help="Of the ASGI application; auto does without where it has none.",
+)
+@option(
     "--static",
     section="Application",
     metavar="[/PREFIX=]DIR",
@@ -172,7 +193,7 @@ def serve(app: str | None, **options: Any) -> int:
 
     Without an argument: the start page on /, the chat on /chat, echo on /echo and /wsecho, broadcast on
     /broadcast. MODULE:ATTR is a handler (async def handler(ws), or a fastws.Handler) or a list of routes of
-    your own.
+    your own, or any ASGI 3 application (FastAPI, Starlette, ...).
     """
     from fastws.cli.start import start
 

@@ -19,10 +19,12 @@ from fastws.auth import basic_auth, token_auth
 from fastws.cli import logs
 from fastws.cli.binds import Bind, FDBind, TCPBind, UnixBind, open_listeners, parse_bind
 from fastws.cli.errors import CannotStart, os_error_text
+from fastws.cli.interface import as_app
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.load import load
 from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
+from fastws.errors import StartupFailed
 from fastws.handlers import as_handler
 from fastws.routes import Authorize, Route, Router
 from fastws.server import Server, as_routes, run, settings_from
@@ -56,6 +58,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
         with asyncio.Runner(loop_factory=factory) as runner:
             grace = options["timeout_graceful_shutdown"]
             return runner.run(run(routes, addresses, settings, started=started, grace=grace))
+    except StartupFailed as error:
+        raise CannotStart(f"{app} cannot be served: {error}") from error
     finally:
         for bind in binds:
             if isinstance(bind, UnixBind):
@@ -114,12 +118,24 @@ def routes_of(app: str | None, options: dict[str, Any], settings: Settings) -> l
             raise click.UsageError("--factory needs MODULE:ATTR")
         return protected(builtin.routes(folders), options)
     given = load(app, factory=options["factory"], app_dir=options["app_dir"])
+    given = as_app(given, options["interface"], app, **mount_of(options))
     try:
         routes = [*as_routes(given), *folders]
         Router(routes, settings, as_handler)
     except (TypeError, ValueError) as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
     return protected(routes, options)
+
+
+def mount_of(options: dict[str, Any]) -> dict[str, Any]:
+    """What only an ASGI application is told. It takes bodies of any size unless the option is given."""
+    source = click.get_current_context().get_parameter_source("limit_body_size")
+    limited = source is not None and source is not ParameterSource.DEFAULT
+    return {
+        "root_path": options["root_path"],
+        "lifespan": options["lifespan"],
+        "max_body_size": options["limit_body_size"] if limited else None,
+    }
 
 
 def protected(routes: list[Any], options: dict[str, Any]) -> list[Any]:

@@ -31,13 +31,15 @@ from fastws.protocol.headers import raw_fields
 from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Request, Response, decode_path, error_response
 
-__all__ = ["ClientHTTP", "Data", "EndOfBody", "Refusal", "ServerHTTP"]
+__all__ = ["UNKNOWN", "ClientHTTP", "Data", "EndOfBody", "Refusal", "ServerHTTP"]
 
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # RFC 9110, section 6.4.1: these never have content. HEAD is the other such case.
 _BODILESS = frozenset((204, 304))
 # The framing is decided here, never by an application's header.
 _FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
+#: In place of a length: the body goes in chunks, or to the end of the connection.
+UNKNOWN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,30 +238,72 @@ class ServerHTTP:
         self._length_left = 0 if self._head_only or response.status in _BODILESS else length
         return connection.send(event)
 
+    def start_pieces(self, status: int, reason: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the head of a response whose length need not be known; then as for one with a stream.
+
+        A Content-Length among ``fields`` frames it, else chunks do, or the end of the connection
+        for HTTP/1.0. Raises ``h11.LocalProtocolError`` for fields that contradict each other,
+        ValueError for an interim response.
+        """
+        if status < 200:
+            raise ValueError(f"{status} is not a final response")
+        given = {name.lower() for name, _ in fields}
+        lengthless = status == 204
+        fields = [
+            field
+            for field in fields
+            if (name := field[0].lower()) != b"transfer-encoding"
+            and not (lengthless and name == b"content-length")
+        ]
+        fields += [field for field in self._response_headers if field[0].lower() not in given]
+        if self._ends_the_connection():
+            fields.append((b"Connection", b"close"))
+        event = h11.Response(status_code=status, reason=reason, headers=fields)
+        self._output = b""
+        self._length_left = UNKNOWN
+        for name, value in event.headers:
+            if name == b"content-length":
+                self._length_left = int(value)
+        if self._head_only or status in _BODILESS:
+            self._length_left = 0
+        return self._connection().send(event)
+
+    @property
+    def length_left(self) -> int:
+        """What is missing of the body of the response under way; UNKNOWN when it need not have a length."""
+        return self._length_left
+
     def _response_fields(self, response: Response, length: int, close: bool) -> list[tuple[bytes, bytes]]:
         fields = [field for field in response.raw_headers if field[0].lower() not in _FRAMING_FIELDS]
         given = {name.lower() for name, _ in fields}
         fields += [field for field in self._response_headers if field[0].lower() not in given]
         if response.status not in _BODILESS:
             fields.append((b"Content-Length", b"%d" % length))
-        if close or self._phase is not _Phase.RESPONSE or (self._eof and not self._buffer):
+        if close or self._ends_the_connection():
             fields.append((b"Connection", b"close"))
         return fields
 
+    def _ends_the_connection(self) -> bool:
+        """A request that is not here to its end, or a client that said it sends no more."""
+        return self._phase is not _Phase.RESPONSE or (self._eof and not self._buffer)
+
     def send_body(self, chunk: bytes) -> bytes:
         """Return a piece of the body, ready to be written; what exceeds the length is cut off."""
-        piece = chunk[: self._length_left]
-        self._length_left -= len(piece)
+        piece = chunk
+        if self._length_left != UNKNOWN:
+            piece = chunk[: self._length_left]
+            self._length_left -= len(piece)
         return self._connection().send(h11.Data(data=piece)) if piece else b""
 
     def end_response(self) -> bytes:
         """Complete the response; then the next request, or the end (see ``must_close``)."""
         connection = self._connection()
-        if self._length_left:
+        end = b""
+        if self._length_left > 0:
             # The stream was shorter than it said: only the end of the connection can tell.
             connection.send_failed()
         else:
-            connection.send(h11.EndOfMessage())
+            end = connection.send(h11.EndOfMessage())
         self._h11 = None
         self._head_only = False
         if connection.our_state is h11.DONE:
@@ -267,7 +311,7 @@ class ServerHTTP:
         else:
             self._phase = _Phase.OVER
             self._buffer = Buffer(self._limits)
-        return b""
+        return end
 
 
 def _read_head(head: bytes, limits: Limits) -> tuple[Request, Framing, h11.Connection | None]:

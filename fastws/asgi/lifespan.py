@@ -1,0 +1,120 @@
+"""The lifespan of an ASGI application: a task that is told of the start and of the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from fastws.asgi.messages import Application, Event
+from fastws.errors import StartupFailed
+
+__all__ = ["Lifespan"]
+
+log = logging.getLogger("fastws.error")
+
+
+class Lifespan:
+    """One start and one end of an application.
+
+    ``mode`` is ``auto`` (an application that raises before it has answered knows no lifespan, and is
+    served without), ``on`` (that is a failure) or ``off``. ``state`` is what the application fills
+    for its requests.
+    """
+
+    def __init__(self, app: Application, mode: str, state: dict[str, Any]) -> None:
+        self._app = app
+        self._mode = mode
+        self._state = state
+        self._task: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        #: What the application has been told and has to answer, and who waits for that.
+        self._awaited: tuple[str, asyncio.Future[Event]] | None = None
+
+    async def startup(self) -> None:
+        """Start the application. Raises ``StartupFailed`` with what it said."""
+        if self._mode == "off":
+            return
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        try:
+            answer = await self._tell("lifespan.startup")
+        except BaseException:
+            self._task.cancel()
+            raise
+        if answer is None:
+            failure = self._failure()
+            self._task = None
+            if self._mode == "on":
+                raise StartupFailed(f"the application has no lifespan: {failure}")
+            log.debug("the application has no lifespan: %s", failure)
+        elif answer["type"] == "lifespan.startup.failed":
+            await asyncio.wait([self._task], timeout=1)
+            self._task.cancel()
+            self._task = None
+            raise StartupFailed(_said(answer))
+
+    async def shutdown(self, timeout: float | None) -> None:
+        """End the application; its task is cancelled after ``timeout`` seconds (None: never)."""
+        task = self._task
+        if task is None or task.done():
+            return
+        try:
+            answer = await asyncio.wait_for(self._tell("lifespan.shutdown"), timeout)
+            if answer is None:
+                log.error("the application failed in its shutdown: %s", self._failure())
+            elif answer["type"] == "lifespan.shutdown.failed":
+                log.error("the application failed in its shutdown: %s", _said(answer))
+            else:
+                await asyncio.wait([task], timeout=timeout)
+        except TimeoutError:
+            log.error("the application has not shut down in %g s: cancelled", timeout)
+        finally:
+            self._task = None
+            if task.cancel():
+                await asyncio.wait([task], timeout=1)
+
+    async def _tell(self, kind: str) -> Event | None:
+        """Tell the application and return its answer; None when its task ended without one."""
+        task = self._task
+        assert task is not None
+        answer: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._awaited = (kind, answer)
+        self._events.put_nowait({"type": kind})
+        try:
+            either: list[asyncio.Future[Any]] = [task, answer]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return answer.result() if answer.done() else None
+        finally:
+            self._awaited = None
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self._state,
+        }
+        await self._app(scope, self._receive, self._send)
+
+    async def _receive(self) -> Event:
+        return await self._events.get()
+
+    async def _send(self, event: Event) -> None:
+        kind = event["type"]
+        asked, answer = self._awaited or ("", None)
+        if answer is None or answer.done() or kind not in (f"{asked}.complete", f"{asked}.failed"):
+            raise RuntimeError(f"the application sent {kind!r} in its lifespan, which is not due now")
+        answer.set_result(event)
+
+    def _failure(self) -> str:
+        """Why the task has ended, in one line."""
+        assert self._task is not None
+        if self._task.cancelled():
+            return "cancelled"
+        exc = self._task.exception()
+        return "it returned" if exc is None else f"{type(exc).__name__}: {exc}"
+
+
+def _said(answer: Event) -> str:
+    """The last line of what the application says went wrong: often a whole traceback."""
+    lines = str(answer.get("message", "")).strip().splitlines()
+    return f"the application failed to start: {lines[-1]}" if lines else "the application failed to start"

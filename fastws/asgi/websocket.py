@@ -1,0 +1,285 @@
+"""One WebSocket of an ASGI application, from the request to upgrade to its end.
+
+Until the application accepts, this is the connection's phase; then it is what the connection calls
+back. A message makes no task and no queue entry beyond the inbox's: the application's own task is
+woken, and what it sends goes to the connection's outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from fastws import logs, upgrades
+from fastws.asgi.messages import OURS, ClientDisconnected, Event, scope_of
+from fastws.errors import ConnectionClosed
+from fastws.inbox import Inbox
+from fastws.protocol.headers import is_token
+from fastws.protocol.messages import Request, Response, checked_field, error_response
+from fastws.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from fastws.asgi.application import ASGI
+    from fastws.connection import Connection
+    from fastws.routes import Endpoint
+    from fastws.serving import ServerPhase
+
+__all__ = ["Session"]
+
+
+class State(Enum):
+    """What the application may send next."""
+
+    DECIDING = "websocket.accept, websocket.close or websocket.http.response.start"
+    DENYING = "websocket.http.response.body"
+    OPEN = "websocket.send or websocket.close"
+    CLOSED = "nothing, after sending websocket.close or a whole response"
+    GONE = "nothing, for the client is gone"
+
+
+DECIDING, DENYING, OPEN, CLOSED, GONE = State
+
+
+class Session:
+    """Both sides of one WebSocket: the application's ``receive`` and ``send``, the connection's callbacks."""
+
+    __slots__ = (
+        "_asgi",
+        "_connection",
+        "_denial",
+        "_disconnect",
+        "_endpoint",
+        "_inbox",
+        "_phase",
+        "_request",
+        "_state",
+        "_told",
+        "_waiter",
+        "ws",
+    )
+
+    def __init__(
+        self, asgi: ASGI, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
+    ) -> None:
+        self._asgi = asgi
+        self._connection = connection
+        self._phase: Any = phase
+        self._request: Any = request
+        self._endpoint: Any = endpoint
+        self._state = DECIDING
+        self._told = False
+        self._denial: Response | None = None
+        self._disconnect: Event | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._inbox: Any = None
+        #: The WebSocket, once the application has accepted it.
+        self.ws: Any = None
+        seconds = endpoint.timeouts.handshake
+        if seconds is not None:
+            connection.set_deadline(connection.context.wheel.time() + seconds)
+
+    # -- the application ------------------------------------------------------------------------
+
+    def scope(self) -> dict[str, Any]:
+        request = self._request
+        lines = request.headers.get_list("sec-websocket-protocol")
+        offered = [value for line in lines for value in line.split(",")]
+        return {
+            "type": "websocket",
+            **scope_of(request, self._connection.transport, self._asgi.root_path, self._asgi.state),
+            "subprotocols": [name for value in offered if (name := value.strip(" \t"))],
+            "extensions": {"websocket.http.response": {}, OURS: {"session": self}},
+        }
+
+    async def run(self) -> None:
+        """Run the application to its end, and end what it has left open."""
+        path = self._request.path
+        try:
+            await self._asgi.app(self.scope(), self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except asyncio.CancelledError:
+            self._finish(1001, "going away", 503)
+            raise
+        except Exception:
+            self._asgi.log.exception("the ASGI application failed at %s", logs.escape(path))
+            self._finish(1011, "internal error", 500)
+        else:
+            if self._state is DECIDING or self._state is DENYING:
+                where = logs.escape(path)
+                self._asgi.log.error("the ASGI application returned without an answer at %s", where)
+            self._finish(1000, "", 500)
+
+    def _finish(self, code: int, reason: str, status: int) -> None:
+        if self._state is OPEN:
+            self._connection.close(code, reason)
+        elif self._state is DECIDING or self._state is DENYING:
+            self._refuse(error_response(status))
+
+    async def receive(self) -> Event:
+        """ASGI's ``receive``. Cancelling it loses nothing; one coroutine at a time."""
+        if not self._told:
+            self._told = True
+            return {"type": "websocket.connect"}
+        if self._inbox is None:
+            await self._decided()
+        if self._inbox is None:
+            assert self._disconnect is not None
+            return self._disconnect
+        try:
+            message = await self._inbox.get()
+        except ConnectionClosed as closed:
+            return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
+        if type(message) is str:
+            return {"type": "websocket.receive", "text": message}
+        return {"type": "websocket.receive", "bytes": message}
+
+    async def _decided(self) -> None:
+        """Wait until there are messages to come, or never will be."""
+        if self._disconnect is None:
+            self._waiter = self._connection.context.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    async def send(self, event: Event) -> None:
+        """ASGI's ``send``: a message waits while the client is slow. Concurrent senders are safe.
+
+        Raises ``ClientDisconnected`` once the client is gone, ``RuntimeError`` for what is not due.
+        """
+        kind = event["type"]
+        if kind != "websocket.send" or self._state is not OPEN:
+            self._control(kind, event)
+            return
+        data = event.get("bytes")
+        if data is None:
+            data = event.get("text")
+            if not isinstance(data, str):
+                raise TypeError(f"text is a str, not {type(data).__name__}")
+        elif not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"bytes are bytes, not {type(data).__name__}")
+        try:
+            await self.ws.send(data)
+        except ConnectionClosed as closed:
+            raise ClientDisconnected(str(closed)) from None
+
+    def _control(self, kind: str, event: Event) -> None:
+        """Everything but a message that can go."""
+        state = self._state
+        if state is GONE:
+            if kind != "websocket.close":
+                raise ClientDisconnected("the client is gone")
+        elif state is DECIDING and kind == "websocket.accept":
+            self._accept(event)
+        elif state is DECIDING and kind == "websocket.close":
+            self._refuse(error_response(403))
+        elif state is DECIDING and kind == "websocket.http.response.start":
+            self._denial = Response(event["status"], headers=event.get("headers", ()))
+            self._state = DENYING
+        elif state is DENYING and kind == "websocket.http.response.body":
+            self._deny(event)
+        elif state is OPEN and kind == "websocket.close":
+            self._close(event)
+        else:
+            raise RuntimeError(f"ASGI message {kind!r}: what is due now is {state.value}")
+
+    def _accept(self, event: Event) -> None:
+        if self._phase.is_closing:
+            # Nobody would be left to close it: who was open has been told already.
+            self._refuse(error_response(503))
+            raise ClientDisconnected("the server stops")
+        subprotocol = event.get("subprotocol")
+        if subprotocol is not None and not is_token(subprotocol):
+            raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
+        headers = [checked_field(name, value) for name, value in event.get("headers", ())]
+        upgrades.accept(
+            self._connection,
+            self._request,
+            self._endpoint,
+            callbacks=self,
+            subprotocol=subprotocol,
+            headers=[*self._asgi.more_headers(), *headers],
+        )
+        self._asgi.accepted(self._request)
+
+    def _close(self, event: Event) -> None:
+        code = event.get("code", 1000)
+        reason = event.get("reason") or ""
+        # CLOSED only now: the code may be one that cannot be sent.
+        self._connection.close(1000 if code is None else code, reason)
+        self._state = CLOSED
+
+    def _deny(self, event: Event) -> None:
+        assert self._denial is not None
+        self._denial.body += event.get("body", b"")
+        if not event.get("more_body", False):
+            self._refuse(self._denial)
+
+    def _refuse(self, response: Response) -> None:
+        self._state = CLOSED
+        self._asgi.refused(self._request, response.status)
+        response.raw_headers += self._asgi.more_headers()
+        phase, self._phase = self._phase, None
+        phase.respond(response, close=True)
+        self._gone(1006)
+
+    def _gone(self, code: int) -> None:
+        """There is no WebSocket, nor will there be one."""
+        self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": ""}
+        self._phase = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # -- the connection's phase, until the application has decided ------------------------------
+
+    def received(self, data: bytes | memoryview) -> None:
+        machine = self._connection.machine
+        machine.receive(data)
+        if machine.early_bytes > self._endpoint.limits.max_early_size:
+            self._connection.hold_input()
+
+    def event(self, event: Any) -> None:
+        """Nothing of HTTP follows a request to upgrade."""
+
+    def eof_received(self) -> bool:
+        return False
+
+    def timed_out(self) -> None:
+        """The application has not decided in time."""
+        self._refuse(error_response(503))
+
+    def drained(self) -> None:
+        """Nothing is written before the decision."""
+
+    def part(self) -> bool:
+        """The server stops: the application has until the handshake's end to answer."""
+        return True
+
+    def lost(self, exc: Exception | None) -> None:
+        self._state = GONE
+        self._gone(1006)
+
+    # -- the connection's callbacks, once it has accepted ---------------------------------------
+
+    def on_open(self, ws: WebSocket) -> None:
+        connection = self._connection
+        self.ws = ws
+        self._state = OPEN
+        self._inbox = Inbox(connection.receive_queue, connection.pause_inbox, connection.resume_inbox)
+        self._phase.opened()
+        self._phase = self._endpoint = None
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        self._inbox.put(message)
+
+    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+        if self._state is OPEN:
+            self._state = GONE
+        self._inbox.end(ws.closed_error)
+
+    def on_writable(self, ws: WebSocket) -> None:
+        """Who waits in ``send`` has been woken."""
