@@ -117,7 +117,7 @@ async def test_path_and_query(site: Site) -> None:
     [
         ("/case/reject", 403, {}, None),
         ("/nowhere", 403, {}, None),
-        ("/case/deny", 401, {"WWW-Authenticate": "Basic", "Content-Type": "application/json"}, b'{"why":"not you"}'),
+        ("/case/deny", 401, {"WWW-Authenticate": "Basic"}, b'{"why":"not you"}'),
         ("/case/deny_in_parts", 403, {"Content-Type": "text/plain; charset=utf-8"}, b"not you"),
         ("/case/raise_before", 500, {}, None),
         ("/case/return_before", 500, {}, None),
