@@ -65,7 +65,7 @@ class Tunnel:
             return self._whole()
         return None
 
-    def _whole(self) -> Response | None:
-        if self._response is not None:
-            self._response.body = bytes(self._body[:MAX_BODY])
+    def _whole(self) -> Response:
+        assert self._response is not None
+        self._response.body = bytes(self._body[:MAX_BODY])
         return self._response

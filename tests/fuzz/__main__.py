@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
@@ -33,16 +34,18 @@ def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=main.__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join([*PYTHON_TARGETS, C_TARGET]))
     parser.add_argument("--seconds", type=int, default=30, help="for each target")
+    parser.add_argument("--jobs", type=int, default=1, help="targets that run at the same time")
     parser.add_argument("--grow", action="store_true", help="keep inputs that reach new lines")
     options = parser.parse_args(args)
     unknown = set(options.targets) - {*PYTHON_TARGETS, C_TARGET}
     if unknown:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
-    results = [
-        fuzz(target, options.seconds, options.grow)
-        for target in options.targets or [*PYTHON_TARGETS, C_TARGET]
-    ]
-    return 0 if all(results) else 1
+    with ThreadPoolExecutor(options.jobs) as jobs:
+        held = jobs.map(
+            lambda target: fuzz(target, options.seconds, options.grow),
+            options.targets or [*PYTHON_TARGETS, C_TARGET],
+        )
+        return 0 if all(list(held)) else 1
 
 
 def fuzz(target: str, seconds: int, grow: bool) -> bool:

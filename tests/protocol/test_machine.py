@@ -13,7 +13,7 @@ from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError
 from fastws.protocol import frames, machine
 from fastws.protocol.deflate import DeflatePool
-from fastws.protocol.events import Close, Fail, Ping, Pong
+from fastws.protocol.events import Close, Fail, Fragment, Ping, Pong
 from fastws.protocol.frames import Engine
 from fastws.protocol.http import EndOfBody, Refusal
 from fastws.protocol.machine import TRANSITIONS, Machine, State, Trigger
@@ -406,3 +406,31 @@ def test_limits_are_those_of_the_route() -> None:
     assert server.receive(frame(TEXT, "x" * 10)) == ["x" * 10]
     (event,) = server.receive(frame(TEXT, "x" * 11))
     assert event == Fail(1009, "message too big")
+
+
+def test_messages_in_parts_from_now_on() -> None:
+    server = open_server()
+    server.stream(None, 2)
+    assert server.receive(frame(TEXT, "ab", fin=False)) == [Fragment("ab", False)]
+    assert server.receive(frame(CONTINUATION, "c")) == [Fragment("c", True)]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    "limits", [{"messages_per_second": 2}, {"bytes_per_second": 2 * len(frame(BINARY, b"x"))}]
+)
+def test_a_meter_holds_for_whole_messages_and_for_parts(streamed: bool, limits: dict[str, int]) -> None:
+    server = open_server()
+    server.meter(Limits(**limits), lambda: 0.0)
+    if streamed:
+        server.stream(None, 2)
+    events = server.receive(frame(BINARY, b"x") * 3)
+    assert type(events[-1]) is Fail
+    assert events[-1].code == 1008
+    assert len(b"".join(event.data if streamed else event for event in events[:-1])) == 2
+
+
+def test_without_limits_a_second_there_is_no_meter() -> None:
+    server = open_server()
+    server.meter(Limits(), lambda: pytest.fail("asked for the time"))
+    assert server.receive(frame(BINARY, b"x") * 3) == [b"x"] * 3

@@ -188,3 +188,20 @@ def test_error_response() -> None:
         (b"Content-Type", b"text/plain; charset=utf-8"),
     ]
     assert error_response(499).body == b"499 Error\n"
+
+
+def test_an_address_that_is_asked_for_each_time() -> None:
+    class Transport:
+        address = ("192.0.2.1", 5)
+
+        def get_extra_info(self, name: str) -> object:
+            return {"peername": self.address}[name]
+
+    transport, request = Transport(), Request("GET", "/")
+    assert request.peer is None
+    request.peer = transport
+    assert request.peer == ("192.0.2.1", 5)
+    transport.address = ("192.0.2.2", 6)
+    assert request.peer == ("192.0.2.2", 6)
+    request.peer = "/run/socket"
+    assert request.peer == "/run/socket"

@@ -93,6 +93,19 @@ def test_many_small_frames_are_left_for_later_turns() -> None:
     assert events[-1].final
 
 
+def test_an_error_of_the_engine_is_raised_once_and_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    streaming = reader()
+
+    def fail(data: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(streaming._connection, "receive_data", fail)
+    with pytest.raises(MemoryError):
+        streaming.receive(frame(1, "a"))
+    monkeypatch.undo()
+    assert streaming.receive(frame(1, "b")) == []
+
+
 def test_values() -> None:
     assert Fragment("a", True) != Fragment("a", False)
     assert hash(Fragment("a", True)) == hash(Fragment("a", True))

@@ -44,6 +44,16 @@ def test_a_refusal_that_breaks_off_or_never_ends_is_one_all_the_same() -> None:
     assert len(endless.body) == MAX_BODY
 
 
+def test_what_comes_behind_the_answer_is_none() -> None:
+    refused = Tunnel("a:1")
+    assert refused.receive(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n") is not None
+    assert refused.receive(b"") is None
+    stands = Tunnel("a:1")
+    assert stands.receive(b"HTTP/1.1 200 OK\r\n\r\n") is not None
+    assert stands.receive(b"too early") is None
+    assert stands.surplus
+
+
 def test_what_is_no_answer() -> None:
     with pytest.raises(ValueError, match=r"not HTTP/1\.1"):
         Tunnel("a:1").receive(b"nonsense\r\n\r\n")
