@@ -137,13 +137,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    module = _MODULES.get(name)
-    if module is None:
-        raise AttributeError(f"module 'fastws' has no attribute {name!r}")
-    value = getattr(import_module(f"fastws.{module}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:
+    # Type checkers would believe in every name.
+    def __getattr__(name: str) -> Any:
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module 'fastws' has no attribute {name!r}")
+        value = getattr(import_module(f"fastws.{module}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

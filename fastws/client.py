@@ -13,7 +13,7 @@ from fastws.connection import Connection
 from fastws.context import context_of
 from fastws.credentials import BasicAuth, BearerAuth, cookie_field
 from fastws.errors import ConnectionClosedOK, Refused
-from fastws.handlers import Callbacks, Handler
+from fastws.handlers import Callbacks, Handler, HandlerLike
 from fastws.opening import Opening, Owner
 from fastws.protocol.machine import Machine
 from fastws.protocol.messages import Response
@@ -83,7 +83,7 @@ class connect:
         self,
         url: str,
         *,
-        handler: Any = None,
+        handler: HandlerLike | None = None,
         streaming: bool = False,
         subprotocols: Sequence[str] = (),
         headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
@@ -100,7 +100,7 @@ class connect:
         **way: Unpack[WayOptions],
     ) -> None:
         address = parse_url(url)
-        given: Any = _Inboxed() if handler is None else handler
+        given: HandlerLike = _Inboxed() if handler is None else handler
         if streaming:
             given = in_parts(given)
         fields = list(headers.items() if isinstance(headers, Mapping) else headers)

@@ -11,7 +11,7 @@ from typing import Any
 from fastws.errors import ConnectionClosed
 from fastws.websocket import WebSocket
 
-__all__ = ["Callbacks", "CoroutineHandler", "Handler", "as_handler"]
+__all__ = ["Callbacks", "CoroutineHandler", "Handler", "HandlerLike", "as_handler"]
 
 log = logging.getLogger("fastws.error")
 
@@ -39,6 +39,10 @@ class Handler:
 
     def on_writable(self, ws: WebSocket) -> None:
         """A slow socket has taken all that waited for it."""
+
+
+#: What a person may give to a route.
+HandlerLike = Handler | type[Handler] | CoroutineFunction
 
 
 class CoroutineHandler(Handler):

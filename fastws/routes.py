@@ -6,12 +6,15 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastws.config import SERVER_LIMITS, SERVER_TIMEOUTS, Compression, Limits, Settings, Timeouts
 from fastws.protocol import handshake
 from fastws.protocol.messages import Request, Response
 from fastws.static_files import Static
+
+if TYPE_CHECKING:
+    from fastws.handlers import HandlerLike
 
 __all__ = ["Authorize", "Endpoint", "Route", "Router"]
 
@@ -52,7 +55,7 @@ class Route:
     def __init__(
         self,
         path: str,
-        handler: Any = None,
+        handler: HandlerLike | None = None,
         *,
         http: Page | None = None,
         methods: Sequence[str] = ("GET",),

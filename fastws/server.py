@@ -8,27 +8,30 @@ import os
 import signal
 import socket
 import ssl as ssl_module
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 from fastws import logs
 from fastws.addresses import Addresses
-from fastws.config import DEFAULT_COMPRESSION, NEVER, Compression, Limits, Settings, Timeouts
+from fastws.config import NEVER, Settings
 from fastws.connection import Connection
 from fastws.context import context_of
-from fastws.handlers import Callbacks, as_handler
+from fastws.handlers import Callbacks, HandlerLike, as_handler
 from fastws.memory import keep_blocks, trim_when_calm
 from fastws.protocol.machine import Machine
-from fastws.protocol.messages import Response
 from fastws.proxies import TrustedProxies
-from fastws.routes import Route, Router, changed
+from fastws.routes import Route, Router
 from fastws.serving import ServerPhase
+from fastws.settings import SettingsOptions, settings_from
 from fastws.static_files import Static
 
-__all__ = ["Counters", "Server", "as_routes", "run", "serve", "settings_from"]
+__all__ = ["App", "Counters", "Server", "as_routes", "run", "serve", "settings_from"]
 
 log = logging.getLogger("fastws.error")
+
+#: What a person may give to be served: one handler for every path, or routes.
+App = HandlerLike | Route | Static | Sequence[Route | Static]
 
 #: Seconds that a stop gives to clients before those that do not read are cut.
 GRACE = 10.0
@@ -67,7 +70,7 @@ class Server:
     ``connections`` those that are open now.
     """
 
-    def __init__(self, app: Any, settings: Settings) -> None:
+    def __init__(self, app: App, settings: Settings) -> None:
         self.settings = settings
         self.counters = Counters()
         self.connections: dict[Connection, None] = {}
@@ -258,7 +261,7 @@ async def _end_tasks(tasks: set[asyncio.Task[None]], seconds: float | None) -> N
         await asyncio.wait(pending, timeout=CANCEL_GRACE)
 
 
-def as_routes(app: Any) -> list[Any]:
+def as_routes(app: App) -> list[Route | Static]:
     """Return routes for what a person gave: routes, or one handler for every path."""
     if isinstance(app, (Route, Static)):
         return [app]
@@ -266,40 +269,6 @@ def as_routes(app: Any) -> list[Any]:
         return list(app)
     handler = as_handler(app)
     return [Route("/{path:path}", handler)]
-
-
-def settings_from(
-    *,
-    limits: Limits | Mapping[str, Any] | None = None,
-    timeouts: Timeouts | Mapping[str, Any] | None = None,
-    compression: Compression | None = DEFAULT_COMPRESSION,
-    origins: Iterable[str] = (),
-    require_origin: bool = False,
-    headers: Iterable[tuple[str, str]] = (),
-    access_log: bool = True,
-    limit_concurrency: int | None = None,
-    limit_connections_per_address: int | None = None,
-    limit_handshakes_per_address: int | None = None,
-    proxy_headers: bool = False,
-    forwarded_allow_ips: Iterable[str] = ("127.0.0.1", "::1"),
-) -> Settings:
-    """Return :class:`Settings` from the keyword arguments of :func:`serve`."""
-    fields = Response(headers=list(headers)).raw_headers
-    if not any(name.lower() == b"x-server" for name, _ in fields):
-        fields.append((b"X-Server", b"fastws"))
-    return Settings(
-        limits=changed(Limits(), limits),
-        timeouts=changed(Timeouts(), timeouts),
-        compression=compression,
-        origins=frozenset(origins),
-        require_origin=require_origin,
-        headers=tuple(fields),
-        access_log=access_log,
-        limit_concurrency=limit_concurrency,
-        limit_connections_per_address=limit_connections_per_address,
-        limit_handshakes_per_address=limit_handshakes_per_address,
-        trusted_proxies=tuple(forwarded_allow_ips) if proxy_headers else (),
-    )
 
 
 class serve:
@@ -323,7 +292,7 @@ class serve:
 
     def __init__(
         self,
-        app: Any,
+        app: App,
         host: str | None = None,
         port: int = 0,
         *,
@@ -332,7 +301,7 @@ class serve:
         unix: str | os.PathLike[str] | None = None,
         backlog: int = 2048,
         reuse_port: bool | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsOptions],
     ) -> None:
         self._app = app
         self._settings = settings_from(**settings)
@@ -370,7 +339,7 @@ class serve:
 
 
 async def run(
-    app: Any,
+    app: App,
     addresses: Iterable[Mapping[str, Any]],
     settings: Settings,
     *,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastws.handlers import Handler, as_handler
+from fastws.handlers import Handler, HandlerLike, as_handler
 from fastws.websocket import WebSocket
 
 __all__ = ["streaming"]
 
 
-def streaming(handler: Any, *, max_message_size: int | None = None) -> Handler:
+def streaming(handler: HandlerLike, *, max_message_size: int | None = None) -> Handler:
     """Let ``handler`` take messages in parts, for those that are larger than memory should hold.
 
     An ``async def handler(ws)`` uses ``async for part in ws.recv_streaming()``; ``recv()`` still

@@ -46,7 +46,7 @@ def test_type_checkers_see_the_same_names() -> None:
     (block,) = [
         node
         for node in ast.parse(source).body
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     ]
     seen = {alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert seen | {"__version__"} == PUBLIC

@@ -22,7 +22,7 @@ LAYERS = [
     {"context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts"}
     | {"reconnect", "redirects"},
     {"addresses", "auth", "hub", "websocket", "routes", "static_files", "proxies", "tunnels", "ways"},
-    {"handlers", "stream_handlers"},
+    {"handlers", "settings", "stream_handlers"},
     {"connection"},
     {"body_pump", "serving", "server", "opening", "client", "upgrades"},
     {"apps", "asgi", "loadgen", "testing", "uvicorn"},

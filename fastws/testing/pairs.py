@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from ssl import SSLContext
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from fastws.client import connect
 from fastws.config import Settings
-from fastws.server import Server, serve, settings_from
+from fastws.server import App, Server, serve
+from fastws.settings import SettingsOptions, settings_from
 from fastws.testing.clock import Clock
 from fastws.testing.loop import ManualLoop
 from fastws.testing.network import Network
@@ -90,7 +92,7 @@ class _MemoryWay(Way):
 
 
 class _MemoryServer(Server):
-    def __init__(self, app: Any, settings: Settings, network: Network) -> None:
+    def __init__(self, app: App, settings: Settings, network: Network) -> None:
         super().__init__(app, settings)
         self._network = network
 
@@ -117,14 +119,14 @@ class pair:
 
     def __init__(
         self,
-        app: Any,
+        app: App,
         path: str = "/",
         *,
         client: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         timeout: float | None = 5.0,
         capacity: int = 256 * 1024,
-        **settings: Any,
+        **settings: Unpack[SettingsOptions],
     ) -> None:
         self._app = app
         self._path = path
@@ -236,7 +238,14 @@ class live:
     another library's client, or another process.
     """
 
-    def __init__(self, app: Any, *, ssl: Any = None, timeout: float | None = 5.0, **settings: Any) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        ssl: SSLContext | None = None,
+        timeout: float | None = 5.0,
+        **settings: Unpack[SettingsOptions],
+    ) -> None:
         self._serving = serve(app, "127.0.0.1", ssl=ssl, **settings)
         self._scheme = "ws" if ssl is None else "wss"
         self._watch = Watch(timeout)

@@ -1,0 +1,177 @@
+"""What a type checker says about a program that uses fastws; nothing here is run.
+
+mypy and pyright check this file in their strict modes. A line with an ignore comment is one that they
+must refuse: an ignore that is not needed is an error too.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from pathlib import Path
+from typing import Any, assert_type
+
+import fastws
+
+
+async def handler(ws: fastws.WebSocket) -> None:
+    async for message in ws:
+        assert_type(message, str | bytes)
+        await ws.send(message)
+
+
+class Room(fastws.Handler):
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
+        ws.send_nowait(message)
+
+
+class Service:
+    async def __call__(self, ws: fastws.WebSocket) -> int:
+        return 1
+
+
+def not_async(ws: fastws.WebSocket) -> None: ...
+
+
+async def page(request: fastws.Request) -> fastws.Response:
+    assert_type(request.path_params, dict[str, str])
+    assert_type(request.query_params, dict[str, list[str]])
+    assert_type(request.cookies, dict[str, str])
+    assert_type(request.headers["host"], str)
+    assert_type(request.headers.get_list("cookie"), list[str])
+    return fastws.Response(200, "hello", {"X-Name": "value"})
+
+
+def one_route() -> fastws.serve:
+    return fastws.serve([fastws.Route("/", handler), fastws.Static("/files/", Path("/srv"))])
+
+
+async def clients() -> None:
+    async with fastws.connect("ws://server.test/") as ws:
+        assert_type(ws, fastws.WebSocket)
+    assert_type(await fastws.connect("ws://server.test/"), fastws.WebSocket)
+    async for each in fastws.connect(
+        "ws://server.test/", retry=fastws.worth_retrying, backoff=fastws.Backoff()
+    ):
+        assert_type(each, fastws.WebSocket)
+    fastws.connect("ws://server.test/", handler=Room())
+    fastws.connect("ws://server.test/", handler=Room)
+    fastws.connect("ws://server.test/", handler=handler)
+    fastws.connect("ws://server.test/", handler=not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    fastws.connect("wss://server.test/", ssl=ssl.create_default_context(), proxy="socks5://proxy.test")
+    fastws.connect("ws://server.test/", auth=fastws.BasicAuth("user", "password"), cookies={"name": "value"})
+    fastws.connect("ws://server.test/", headers=[("X-Name", "value")], limits={"receive_queue": 1})
+    fastws.connect("ws://server.test/", prxy=None)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    fastws.connect(b"ws://server.test/")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def sockets(ws: fastws.WebSocket, parts: Iterable[str], pieces: AsyncIterator[bytes]) -> None:
+    assert_type(await ws.recv(), str | bytes)
+    assert_type(await ws.recv_json(), Any)
+    assert_type(ws.recv_streaming(), AsyncIterator[str | bytes])
+    async for part in ws.recv_streaming():
+        assert_type(part, str | bytes)
+    await ws.send("text")
+    await ws.send(bytearray(b"binary"), compress=False)
+    await ws.send(parts)
+    await ws.send(pieces)
+    await ws.send(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(ws.send_nowait(memoryview(b"binary")), fastws.SendStatus)
+    assert_type(ws.send_json({"any": ["thing"]}), fastws.SendStatus)
+    assert_type(await ws.ping(), float)
+    assert_type(ws.latency, float | None)
+    assert_type(ws.buffered_amount, int)
+    assert_type(ws.subprotocol, str | None)
+    assert_type(ws.request, fastws.Request | None)
+    assert_type(ws.response, fastws.Response | None)
+    assert_type(ws.state, dict[str, Any])
+    assert_type(ws.closed, bool)
+    assert_type(ws.close_code, int | None)
+    assert_type(ws.close_reason, str | None)
+    assert_type(ws.closed_error(), fastws.ConnectionClosed)
+    await ws.close(1000, "done")
+    await ws.wait_closed()
+
+
+def authorize(request: fastws.Request) -> fastws.Response | None:
+    return None
+
+
+async def authorize_later(request: fastws.Request) -> fastws.Response | None:
+    return fastws.Response(403)
+
+
+async def servers() -> None:
+    hub = fastws.Hub(policy="drop_oldest", compression=fastws.Compression(level=6))
+    routes: list[fastws.Route | fastws.Static] = [
+        fastws.Route("/", handler, http=page, authorize=authorize, subprotocols=["chat"]),
+        fastws.Route("/room/{name}", Room(), authorize=authorize_later, limits={"max_message_size": 512}),
+        fastws.Route("/type", Room, timeouts=fastws.Timeouts(ping_interval=None), compression=None),
+        fastws.Route("/service", Service(), authorize=fastws.basic_auth("realm", {"user": "password"})),
+        fastws.Route("/token", handler, authorize=fastws.token_auth({"name": "secret"})),
+        fastws.Route("/large", fastws.streaming(handler, max_message_size=None)),
+        fastws.Static("/files/", Path("/srv")),
+    ]
+    fastws.Route("/wrong", not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    fastws.Route("/wrong", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    async with fastws.serve(routes, "127.0.0.1", 8080, origins=["*"], access_log=False) as server:
+        assert_type(server, fastws.Server)
+        assert_type(server.port, int)
+        assert_type(server.counters.as_dict(), dict[str, int])
+        await server.serve_forever()
+    assert_type(await fastws.serve(handler, unix="/run/socket"), fastws.Server)
+    fastws.serve(Room, reuse_port=True, limits=fastws.Limits(max_message_size=1), timeouts={"close": 1})
+    fastws.serve(handler, orgins=["*"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    fastws.serve(not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(hub.publish("news", "text", exclude=None), int)
+    hub.publish("news", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    hub.publish_threadsafe("news", b"binary")
+    assert_type(hub.count("news"), int)
+    hub.topic("chat", merge="\n", policy=fastws.SlowPolicy.EVICT)
+
+
+def failures(exc: Exception) -> None:
+    match exc:
+        case fastws.ConnectionClosed():
+            assert_type(exc.code, int)
+            assert_type(exc.reason, str)
+            assert_type(exc.by_peer, bool)
+        case fastws.Refused():
+            assert_type(exc.response, fastws.Response)
+            assert_type(exc.response.status, int)
+            assert_type(exc.response.body, bytes)
+        case fastws.ProxyError():
+            assert_type(exc.response, fastws.Response | None)
+        case _:
+            assert_type(fastws.worth_retrying(exc), bool)
+    assert_type(fastws.CloseCode(1000), fastws.CloseCode)
+
+
+def settings() -> None:
+    limits = fastws.Limits()
+    assert_type(limits.max_message_size, int)
+    assert_type(fastws.Timeouts().ping_interval, float | None)
+    limits.max_message_size = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    fastws.Limits(max_size=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(fastws.Backoff(first=0.1).delay(3), float)
+    fastws.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+class Parts(fastws.Handler):
+    """A handler for ``streaming`` is given fragments: its parameter admits both."""
+
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes | fastws.Fragment) -> None:
+        if isinstance(message, fastws.Fragment):
+            assert_type(message.data, str | bytes)
+            assert_type(message.final, bool)
+
+
+class Wrong(fastws.Handler):
+    def on_message(self, ws: fastws.WebSocket, message: str) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        ...
+
+
+def awaitable(value: Awaitable[fastws.WebSocket]) -> None: ...
+
+
+awaitable(fastws.connect("ws://server.test/"))
