@@ -169,6 +169,23 @@ size_limit(uint64_t max_size, int compressed)
     return compressed ? max_size + (max_size >> 3) + 1024 : max_size;
 }
 
+/* glibc maps each block from 128 KiB up and unmaps it again, until it has seen one of that size go; from then on it
+ * keeps twice the size of the largest. Show it one before the first large message: otherwise two of 1 MiB are
+ * already more than it keeps, and every message is made of new pages. Nothing is written to the block, and where
+ * thresholds were set (mallopt, fastws/memory.py) this changes none. */
+enum { LARGE = 128 * 1024, SHOWN = 4 * 1024 * 1024 };
+
+static void
+show_large_block(void)
+{
+    static int shown;
+
+    if (!shown) {
+        shown = 1;
+        PyMem_RawFree(PyMem_RawMalloc(SHOWN));
+    }
+}
+
 /* Make room for `n` bytes that are here: sixteen times what has come, up to what the message can still
  * become. So 1 MiB that comes in reads of 64 KiB is never moved, who only announces it is given nothing,
  * and pages that nothing has been written to cost nobody memory. */
@@ -184,6 +201,8 @@ reserve(Reader *self, size_t n)
         return 0;
     bound = self->fin ? self->size + self->remaining : size_limit(self->max_size, self->compressed);
     grown = wanted * 16 < bound ? wanted * 16 : bound;
+    if (grown >= LARGE)
+        show_large_block();
     if (self->message == NULL) {
         self->message = is_text(self) ? PyUnicode_New((Py_ssize_t)grown, 127)
                                       : PyBytes_FromStringAndSize(NULL, (Py_ssize_t)grown);
@@ -662,9 +681,12 @@ make_frame(int first, const uint8_t *payload, size_t n, const uint8_t *mask)
 {
     static const uint8_t no_mask[4];
     size_t size = 2 + (mask ? 4 : 0) + (n <= 125 ? 0 : n <= 0xFFFF ? 2 : 8);
-    PyObject *frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(size + n));
+    PyObject *frame;
     uint8_t *p;
 
+    if (n >= LARGE)
+        show_large_block();
+    frame = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(size + n));
     if (frame == NULL)
         return NULL;
     p = (uint8_t *)PyBytes_AS_STRING(frame);
