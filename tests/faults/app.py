@@ -1,0 +1,106 @@
+"""What the rows serve beside the built-in routes: ``fastws serve tests.faults.app:routes``."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import time
+from typing import Any
+
+import fastws
+from fastws.apps import builtin
+from fastws.protocol.messages import Request, Response
+
+__all__ = ["routes"]
+
+
+class Topic(fastws.Handler):
+    """Everybody hears what anybody says; ``policy`` is for those who do not read."""
+
+    def __init__(self, policy: str) -> None:
+        self.hub = fastws.Hub(policy=policy)
+
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        self.hub.subscribe(ws, "all")
+
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
+        self.hub.publish("all", message)
+
+
+class LastWords(Topic):
+    """``go N SIZE``: N messages are published, and in the same turn SIGTERM comes."""
+
+    def __init__(self) -> None:
+        super().__init__("evict")
+
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
+        _, count, size = str(message).split()
+        for number in range(int(count)):
+            head = b"%010d %019d " % (number, time.monotonic_ns())
+            self.hub.publish("all", head.ljust(int(size), b"."))
+        print(f"signalled {time.monotonic()}", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Raises(fastws.Handler):
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
+        raise RuntimeError("as asked")
+
+
+class Blocks(fastws.Handler):
+    """Stands still for as many seconds as it is told, as no handler may."""
+
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
+        time.sleep(float(message))
+        ws.send_nowait("done")
+
+
+async def raises_later(ws: fastws.WebSocket) -> None:
+    await ws.recv()
+    raise RuntimeError("as asked")
+
+
+async def never_returns(ws: fastws.WebSocket) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def is_cancelled(ws: fastws.WebSocket) -> None:
+    await ws.recv()
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+def _server() -> fastws.Server:
+    return next(each for each in gc.get_objects() if isinstance(each, fastws.Server))
+
+
+def counters(request: Request) -> Response:
+    """The server's counters, and how much waits for the clients now."""
+    server = _server()
+    waiting = [connection.outbox.buffered_amount for connection in server.connections]
+    state: dict[str, Any] = {
+        **server.counters.as_dict(),
+        "open": len(server.connections),
+        "buffered_max": max(waiting, default=0),
+        "tasks": len(asyncio.all_tasks()),
+        "uncollectable": len(gc.garbage),
+    }
+    return Response(200, json.dumps(state))
+
+
+routes = [
+    fastws.Route("/counters", http=counters),
+    fastws.Route("/dropping", Topic("drop_oldest")),
+    fastws.Route("/last-words", LastWords()),
+    fastws.Route("/raises", Raises()),
+    fastws.Route("/raises-later", raises_later),
+    fastws.Route("/blocks", Blocks()),
+    fastws.Route("/never-returns", never_returns),
+    fastws.Route("/is-cancelled", is_cancelled),
+    *builtin.routes(),
+]

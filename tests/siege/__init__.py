@@ -1,0 +1,1 @@
+"""All classes of attack at once beside normal clients: ``python -m tests.siege``."""
