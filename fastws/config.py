@@ -105,7 +105,9 @@ class Compression:
     threshold: int = 1024
     #: zlib level. 1 takes a third of the CPU of 6 and gives about 90 % of it on JSON.
     level: int = 1
+    #: zlib's memory, 1 to 9: 8 is 128 KiB for a compressor.
     mem_level: int = 8
+    #: Keep both windows between messages, if the peer agrees: see above for what it costs.
     context_takeover: bool = False
 
 
@@ -115,8 +117,11 @@ DEFAULT_COMPRESSION = Compression()
 class SlowPolicy(Enum):
     """What becomes of a message for a client whose send queue is over its limit."""
 
+    #: The client is closed with 1008: it has missed nothing until then. The default.
     EVICT = "evict"
+    #: This message is not queued: the client gets what was sent first.
     DROP_NEWEST = "drop_newest"
+    #: The oldest that waits makes room for it: the client gets what is new.
     DROP_OLDEST = "drop_oldest"
 
 
@@ -124,7 +129,9 @@ class SlowPolicy(Enum):
 class Settings:
     """What a server applies to every connection, unless a route says otherwise."""
 
+    #: How much a stranger may make this side hold.
     limits: Limits = Limits()
+    #: How long it waits for a stranger.
     timeouts: Timeouts = Timeouts()
     #: ``None`` switches permessage-deflate off.
     compression: Compression | None = DEFAULT_COMPRESSION

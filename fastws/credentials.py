@@ -18,7 +18,7 @@ _COOKIE_VALUE = re.compile(r"[^;\x00-\x1f\x7f]*")
 
 @dataclass(frozen=True, slots=True)
 class BasicAuth:
-    """A user and a password for ``connect(..., auth=...)`` (RFC 7617, as UTF-8).
+    """``user`` and ``password`` for ``connect(..., auth=...)`` (RFC 7617, as UTF-8).
 
     Raises ``ValueError`` for a user with a colon, which the scheme cannot carry, and for control
     characters.
@@ -41,7 +41,7 @@ class BasicAuth:
 
 @dataclass(frozen=True, slots=True)
 class BearerAuth:
-    """A token for ``connect(..., auth=...)`` (RFC 6750). Raises ``ValueError`` if it is none."""
+    """A ``token`` for ``connect(..., auth=...)`` (RFC 6750). Raises ``ValueError`` if it is none."""
 
     token: str = field(repr=False)
 

@@ -38,7 +38,7 @@ TURN_MESSAGES = 64
 
 
 class SendStatus(IntEnum):
-    """The verdict of a send that never waits."""
+    """The verdict of a send that never waits: what became of the message."""
 
     #: The socket holds nothing back.
     SENT = 0

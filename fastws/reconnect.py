@@ -40,9 +40,11 @@ def worth_retrying(exc: Exception) -> bool:
 class Backoff:
     """Seconds between tries: random from 0 to a bound that grows from ``first`` to ``limit``.
 
+    By default 1 s that becomes twice as much (``factor``) with each failure, up to 60 s.
+
     Random from 0 because the clients of a server that restarts lose it in the same moment, and must
     not come back in the same moment. A WebSocket that stayed open for ``reset`` seconds makes the
-    bound ``first`` again.
+    bound ``first`` again (10 s). Raises ``ValueError`` for numbers that do not grow.
     """
 
     first: float = 1.0

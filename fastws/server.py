@@ -64,7 +64,7 @@ class Counters:
 
 
 class Server:
-    """Listens and serves; made by :func:`serve`. Belongs to one event loop.
+    """Listens and serves; made by :func:`serve`. Its methods belong on its event loop.
 
     ``settings`` are the defaults of all routes, ``counters`` what it has done so far,
     ``connections`` those that are open now.
@@ -111,7 +111,12 @@ class Server:
         backlog: int = 2048,
         reuse_port: bool | None = None,
     ) -> None:
-        """Listen at one more address. Raises ``OSError`` when it cannot be had."""
+        """Listen at one more address: ``host`` (None: every interface) and ``port`` (0: a free one),
+        a bound ``sock``, or a path (``unix``).
+
+        ``ssl`` makes it TLS, ``backlog`` (2048) is how many connections the kernel keeps for us,
+        ``reuse_port`` lets several processes share the port. Raises ``OSError`` when it cannot be had.
+        """
         options: dict[str, Any] = {"backlog": backlog}
         if ssl is not None:
             options["ssl"] = ssl
@@ -146,6 +151,7 @@ class Server:
         return ports[0]
 
     def is_serving(self) -> bool:
+        """True from the first :meth:`listen` to :meth:`close`."""
         return bool(self._listeners) and not self.is_closing
 
     def is_full(self) -> bool:
@@ -154,7 +160,7 @@ class Server:
         return limit is not None and len(self.connections) > limit
 
     async def serve_forever(self) -> None:
-        """Serve until cancelled, then shut down."""
+        """Serve until cancelled, then :meth:`shutdown`."""
         try:
             await self._loop.create_future()
         finally:
@@ -169,7 +175,10 @@ class Server:
             listener.close()
 
     async def wait_closed(self) -> None:
-        """Wait until the last connection has ended."""
+        """Wait until the last connection has ended: for ever, unless :meth:`close` came before.
+
+        Any number of coroutines may wait; cancelling one ends nothing.
+        """
         if self.connections:
             if self._empty is None:
                 self._empty = self._loop.create_future()
@@ -178,8 +187,9 @@ class Server:
     async def shutdown(self, timeout: float | None = GRACE) -> None:
         """Stop: close the listeners, let what was accepted go out, close every WebSocket with 1001.
 
-        Who has not ended after ``timeout`` seconds (None: wait for ever) is cut; then the tasks of
-        handlers are cancelled. Leaves no task and no timer in the loop.
+        Who has not ended after ``timeout`` seconds (10; None: wait for ever) is cut; then the tasks of
+        handlers are cancelled, and have a second to end. Leaves no task and no timer in the loop.
+        Safe to call twice, also at the same time; cancelled, it cuts all connections at once.
         """
         self.close()
         for connection in list(self.connections):
@@ -208,6 +218,7 @@ class Server:
     # -- what connections tell ------------------------------------------------------------------
 
     def connection_open(self, connection: Connection) -> None:
+        """Called by a connection that has been accepted."""
         self.counters.connections += 1
         self.connections[connection] = None
         connection.phase = phase = ServerPhase(connection, self)
@@ -219,6 +230,7 @@ class Server:
                 phase.limit()
 
     def websocket_closed(self, connection: Connection) -> None:
+        """Called by a connection whose WebSocket has ended; counts what went through it."""
         counters, outbox, machine = self.counters, connection.outbox, connection.machine
         counters.websockets_closed += 1
         counters.messages_received += connection.received_messages
@@ -242,6 +254,7 @@ class Server:
             logs.access.info("%s", line)
 
     def connection_lost(self, connection: Connection) -> None:
+        """Called by a connection whose TCP has ended."""
         self.connections.pop(connection, None)
         self.addresses.leave(connection)
         if not self.connections and self._empty is not None:

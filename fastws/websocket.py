@@ -37,9 +37,11 @@ Message = str | bytes | bytearray | memoryview
 
 
 class WebSocket:
-    """One WebSocket. Its methods belong on its event loop; concurrent senders are safe there.
+    """One WebSocket. Its methods belong on its event loop, in the thread of that.
 
-    ``subprotocol`` is what was agreed on, or None.
+    There, concurrent senders are safe: their messages do not mix. One coroutine at a time may receive.
+    ``subprotocol`` is what was agreed on, or None; ``latency`` the last round trip of a ping in seconds,
+    None before the first pong (by default one leaves every 20 s); ``outbox`` is for :class:`fastws.Hub`.
     """
 
     __slots__ = (
@@ -139,7 +141,10 @@ class WebSocket:
             await self._writable()
 
     def send_json(self, value: Any) -> SendStatus:
-        """``send_nowait`` of ``value`` as JSON text (orjson). Raises ``TypeError`` if it is not JSON."""
+        """``send_nowait`` of ``value`` as JSON text (orjson); return its verdict, and never wait.
+
+        Raises ``TypeError`` (``orjson.JSONEncodeError``) for what is not JSON.
+        """
         return self.send_nowait(orjson.dumps(value).decode())
 
     async def _send_fragments(self, parts: Iterable[Message] | AsyncIterable[Message]) -> None:
@@ -233,7 +238,9 @@ class WebSocket:
         return parts
 
     async def recv_json(self) -> Any:
-        """``recv`` and parse (orjson). Raises ``orjson.JSONDecodeError`` for what is not JSON."""
+        """``recv`` and parse (orjson). Raises as :meth:`recv`, and ``orjson.JSONDecodeError`` (a
+        ``ValueError``) for what is not JSON, which takes that message.
+        """
         return orjson.loads(await self.recv())
 
     def __aiter__(self) -> WebSocket:
@@ -247,7 +254,10 @@ class WebSocket:
             raise StopAsyncIteration from None
 
     def pause_reading(self) -> None:
-        """Take nothing more from the socket: the peer's TCP will fill up. Twice does no harm."""
+        """Take nothing more from the socket: the peer's TCP will fill up. Twice does no harm.
+
+        Pings are not answered meanwhile, nor is a close seen; messages that were read already still come.
+        """
         self._connection.pause_user()
 
     def resume_reading(self) -> None:
@@ -259,8 +269,10 @@ class WebSocket:
     async def ping(self, payload: bytes | None = None) -> float:
         """Send a PING and wait for its PONG; return the round trip in seconds.
 
-        Raises ``ConnectionClosed`` if the WebSocket ends before, ``ValueError`` for a payload over
-        125 bytes or one that is already under way.
+        ``payload`` is four random bytes by default. Any number may be under way at once; a pong
+        answers those before it too. Cancelling ends the waiting, not the ping. It has no timeout of its
+        own: ``Timeouts.ping_timeout`` is for the pings of the keep-alive. Raises ``ConnectionClosed`` if
+        the WebSocket ends before, ``ValueError`` for a payload over 125 bytes or one that is under way.
         """
         if not self.outbox.is_open:
             raise self.closed_error()
@@ -284,8 +296,9 @@ class WebSocket:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the peer's close frame and the end of TCP (at most 5 s by default).
 
-        What was accepted before goes out first. Closing twice does no harm. Raises ``ValueError``
-        for a code that may not be sent (RFC 6455, section 7.4) or a reason over 123 bytes.
+        What was accepted before goes out first. Closing twice does no harm, from any coroutine; the
+        first code counts. Cancelled, the close still happens. Raises ``ValueError`` for a code that may
+        not be sent (RFC 6455, section 7.4) or a reason over 123 bytes.
         """
         self.begin_close(code, reason)
         await self.wait_closed()
@@ -295,7 +308,10 @@ class WebSocket:
         self._connection.close(code, reason)
 
     async def wait_closed(self) -> None:
-        """Wait until the WebSocket and its TCP connection have ended."""
+        """Wait until the WebSocket and its TCP connection have ended; it does not close them.
+
+        Any number of coroutines may wait, and cancelling one ends nothing.
+        """
         await self._connection.wait_lost()
 
     @property
@@ -314,7 +330,7 @@ class WebSocket:
         return not self.outbox.is_open
 
     def closed_error(self) -> ConnectionClosed:
-        """Return the exception for a use after the close."""
+        """Return the exception for a use after the close: ``ConnectionClosedOK`` for 1000, 1001 and 1005."""
         machine = self._connection.machine
         kind = ConnectionClosedOK if machine.close_code in INTENDED else ConnectionClosedError
         return kind(machine.close_code, machine.close_reason, by_peer=machine.closed_by_peer)
@@ -356,6 +372,7 @@ class WebSocket:
         self.begin_close(1009, "message too big")
 
     def deliver(self, message: str | bytes) -> None:
+        """Put a message into the inbox that :meth:`open_inbox` has opened."""
         assert self._inbox is not None
         self._inbox.put(message)
 

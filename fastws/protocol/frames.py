@@ -44,23 +44,38 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """RFC 6455, section 7.4.1, and the registry of IANA."""
+    """Why a WebSocket was closed: RFC 6455, section 7.4.1, and the registry of IANA.
 
+    An application may send 1000 to 1003 and 1007 to 1013, and codes of its own from 3000 to 4999.
+    """
+
+    #: It has done what it was opened for.
     NORMAL_CLOSURE = 1000
+    #: A server stops, or a browser leaves the page.
     GOING_AWAY = 1001
+    #: A frame that the RFC does not allow.
     PROTOCOL_ERROR = 1002
+    #: A type of message that this endpoint does not take, such as binary.
     UNSUPPORTED_DATA = 1003
     #: Never on the wire: the close frame carried no code.
     NO_STATUS_RECEIVED = 1005
     #: Never on the wire: the connection ended without a close frame.
     ABNORMAL_CLOSURE = 1006
+    #: Text that is not UTF-8, or a compressed message that cannot be inflated.
     INVALID_DATA = 1007
+    #: A limit other than that of size; a client that was too slow.
     POLICY_VIOLATION = 1008
+    #: Over ``Limits.max_message_size``.
     MESSAGE_TOO_BIG = 1009
+    #: A client misses an extension that the server did not agree to.
     MANDATORY_EXTENSION = 1010
+    #: The handler has raised.
     INTERNAL_ERROR = 1011
+    #: The server is restarted: try again.
     SERVICE_RESTART = 1012
+    #: The server has too much to do: try again later, or elsewhere.
     TRY_AGAIN_LATER = 1013
+    #: Not to be sent: a gateway got no valid answer from the server behind it.
     BAD_GATEWAY = 1014
     #: Never on the wire: the TLS handshake failed.
     TLS_HANDSHAKE = 1015

@@ -50,10 +50,12 @@ class Headers:
         return headers
 
     def get(self, name: str, default: str | None = None) -> str | None:
+        """Return the first value of ``name``, in any case; ``default`` (None) when there is none."""
         value = self._first.get(name)
         return self._first.get(name.lower(), default) if value is None else value
 
     def get_list(self, name: str) -> list[str]:
+        """Return all values of ``name``, in the order in which they came."""
         name = name.lower()
         value = self._first.get(name)
         if value is None:
@@ -70,6 +72,7 @@ class Headers:
         return [token for part in text.split(",") if (token := part.strip(" \t"))]
 
     def items(self) -> list[tuple[str, str]]:
+        """Return lower-cased names and values in the order in which they came, repeats included."""
         return list(self._pairs)
 
     @property

@@ -87,7 +87,8 @@ _UPGRADED = {"http": "ws", "https": "wss"}
 class Request:
     """One HTTP request, whether it becomes a WebSocket or not.
 
-    ``target`` is what stood in the request line; ``path`` is its path, percent-decoded as UTF-8;
+    ``method`` and ``http_version`` (``"1.1"``) are text; ``target`` is what stood in the request line,
+    ``raw_head`` all bytes up to the body; ``path`` is its path, percent-decoded as UTF-8;
     ``query`` is raw, without the question mark. ``scheme`` is ``http``, ``https``, ``ws`` or
     ``wss``. ``body`` is empty until the whole body of a plain HTTP request has come.
 
@@ -142,6 +143,7 @@ class Request:
 
     @property
     def headers(self) -> Headers:
+        """The header fields; parsed when they are first asked for."""
         headers = self._headers
         if headers is None:
             headers = self._headers = Headers.parse(self.raw_head)
@@ -207,10 +209,12 @@ class Request:
 
     @property
     def query(self) -> str:
+        """What follows the question mark, as it came; empty without one."""
         return split_target(self.target)[1]
 
     @property
     def tls(self) -> bool:
+        """Whether it came over TLS, as far as this server knows or a trusted proxy says."""
         return self.scheme in ("https", "wss")
 
     @property
@@ -253,6 +257,7 @@ class BodyStream(Protocol):
 class Response:
     """A whole HTTP response. A ``str`` body is sent as UTF-8, ``text/plain`` unless told otherwise.
 
+    ``status`` is a number from 100 to 999 (200), ``body`` its bytes, ``raw_headers`` the fields as bytes.
     Raises ValueError for a header name that is no token, and for a value with CR, LF, NUL, other
     control characters or anything outside latin-1, so that nobody can split a response through it.
     ``stream``, when given, is sent in place of ``body`` and closed by whoever sends it.
@@ -290,13 +295,16 @@ class Response:
 
     @property
     def reason(self) -> bytes:
+        """The phrase that belongs to the status; empty for one that has none."""
         return _REASONS.get(self.status, b"")
 
     @property
     def text(self) -> str:
+        """The body as UTF-8; what is none becomes U+FFFD."""
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
+        """The body as JSON. Raises ``orjson.JSONDecodeError``, a ValueError."""
         return orjson.loads(self.body)
 
     def __repr__(self) -> str:

@@ -37,18 +37,21 @@ class Listener:
 
     @property
     def sockets(self) -> tuple[ListeningSocket, ...]:
+        """One, until it is closed."""
         return (self._socket,) if self._serving else ()
 
     def is_serving(self) -> bool:
+        """True until it is closed."""
         return self._serving
 
     def close(self) -> None:
+        """Give the address back; connections stay."""
         if self._serving:
             self._serving = False
             del self._network.listeners[self._socket.getsockname()]
 
     async def wait_closed(self) -> None:
-        pass
+        """Return at once."""
 
     def accept(self, **options: Any) -> MemoryTransport:
         """Return the server's end of a new connection; ``options`` are those of the transport."""
@@ -103,6 +106,7 @@ class Network:
         ssl: object = None,
         **options: Any,
     ) -> Listener:
+        """As ``loop.create_unix_server``. Raises ``OSError`` for a path that is taken."""
         return self._listen(protocol_factory, sock or ListeningSocket(path or ""), ssl)
 
     def _listen(self, factory: Factory, sock: ListeningSocket, ssl: object) -> Listener:
@@ -135,6 +139,7 @@ class Network:
         ssl: object = None,
         **options: Any,
     ) -> tuple[MemoryTransport, Any]:
+        """As ``loop.create_connection``, by port alone. Raises ``ConnectionRefusedError``."""
         if sock is not None:
             port = sock.getsockname()[1]
         return await self._connect(protocol_factory, self.listener(port), ssl)
@@ -142,6 +147,7 @@ class Network:
     async def create_unix_connection(
         self, protocol_factory: Factory, path: str, *, ssl: object = None, **options: Any
     ) -> tuple[MemoryTransport, Any]:
+        """As ``loop.create_unix_connection``. Raises ``FileNotFoundError``."""
         if path not in self.listeners:
             raise FileNotFoundError(path)
         return await self._connect(protocol_factory, self.listeners[path], ssl)

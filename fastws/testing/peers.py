@@ -30,6 +30,7 @@ class Recorder(Handler):
         return self.sockets[-1]
 
     def messages(self) -> list[str | bytes]:
+        """What each ``on_message`` was given."""
         return [event[1] for event in self.events if event[0] == "message"]
 
     def closes(self) -> list[tuple[int, str]]:
@@ -74,9 +75,11 @@ class RawClient:
     # -- what it sends --------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
+        """Let bytes arrive at the server, as they are."""
         self.transport.feed(data)
 
     def get(self, target: str = "/", *headers: str, method: str = "GET") -> None:
+        """Send a plain HTTP request without a body; ``headers`` are whole lines."""
         lines = [f"{method} {target} HTTP/1.1", "Host: server.example", *headers]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
 
@@ -87,18 +90,23 @@ class RawClient:
         return self.response()
 
     def text(self, message: str) -> None:
+        """Send a text message in one frame."""
         self.send(wire.frame(wire.TEXT, message))
 
     def binary(self, message: bytes) -> None:
+        """Send a binary message in one frame."""
         self.send(wire.frame(wire.BINARY, message))
 
     def ping(self, payload: bytes = b"") -> None:
+        """Send a PING; the answer is among the ``frames``."""
         self.send(wire.frame(wire.PING, payload))
 
     def pong(self, payload: bytes = b"") -> None:
+        """Send a PONG, asked for or not."""
         self.send(wire.frame(wire.PONG, payload))
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Send a close frame, with an empty payload when ``code`` is None."""
         payload = b"" if code is None else code.to_bytes(2, "big") + reason.encode()
         self.send(wire.frame(wire.CLOSE, payload))
 
@@ -188,6 +196,7 @@ class RawServer:
         loop.run(loop.network.create_server(lambda: self._Protocol(self), port=port))
 
     def send(self, data: bytes) -> None:
+        """Write bytes, as they are, and let the client read them."""
         self.transport.write(data)
         self.loop.settle()
 

@@ -20,14 +20,20 @@ MASK = bytes.fromhex("37fa213d")
 class Frame(NamedTuple):
     """One frame as it was on the wire, unmasked (RFC 6455, section 5.2)."""
 
+    #: ``wire.TEXT``, ``BINARY``, ``CONTINUATION``, ``CLOSE``, ``PING`` or ``PONG``.
     opcode: int
+    #: Unmasked, and still compressed where ``rsv1`` is set.
     payload: bytes
+    #: The last frame of its message.
     fin: bool = True
+    #: The first bit of the three that extensions use: of permessage-deflate, "compressed".
     rsv1: bool = False
+    #: As every frame of a client is, and none of a server.
     masked: bool = False
 
     @property
     def text(self) -> str:
+        """The payload as UTF-8."""
         return self.payload.decode()
 
     @property
@@ -37,14 +43,18 @@ class Frame(NamedTuple):
 
     @property
     def close_reason(self) -> str:
+        """The reason of a close frame; empty when it has none."""
         return self.payload[2:].decode()
 
 
 class HTTPAnswer(NamedTuple):
-    """A response; header names in lower case, the last of a repeated name."""
+    """A response."""
 
+    #: The number of the status line.
     status: int
+    #: Names in lower case, the last of a repeated name.
     headers: dict[str, str]
+    #: As many bytes as Content-Length says.
     body: bytes
 
 

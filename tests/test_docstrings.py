@@ -1,0 +1,72 @@
+"""Everything that a user may hold says what it is, where it is defined."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastws
+import fastws.testing
+
+ROOT = Path(fastws.__file__).parents[1]
+NAMES = [(module, name) for module in (fastws, fastws.testing) for name in sorted(module.__all__)]
+CLASSES = [(module, name) for module, name in NAMES if isinstance(getattr(module, name), type)]
+
+
+def members(cls: type) -> Iterator[tuple[str, type, Any]]:
+    """Public names of a class, and the class of ours that has each."""
+    for name in dir(cls):
+        if name.startswith("_"):
+            continue
+        owners = [each for each in cls.__mro__ if name in vars(each)]
+        # What asyncio and the standard library describe needs no second description.
+        if all(each.__module__.startswith("fastws.") for each in owners):
+            yield name, owners[0], vars(owners[0])[name]
+
+
+def commented(owner: type) -> set[str]:
+    """Attributes with a ``#:`` comment above them, and those in double back-quotes in the docstring."""
+    # Beside a compiled module lies its source.
+    source = (ROOT / f"{owner.__module__.replace('.', '/')}.py").read_text(encoding="utf-8")
+    found = set(re.findall(r"^ +#:.*\n(?: +#.*\n)* +(?:self\.)?(\w+)(?::| =)", source, re.MULTILINE))
+    for each in owner.__mro__:
+        found |= set(re.findall(r"``(\w+)", each.__doc__ or ""))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), NAMES, ids=[f"{module.__name__}.{name}" for module, name in NAMES]
+)
+def test_every_name(module: Any, name: str) -> None:
+    value = getattr(module, name)
+    if inspect.ismodule(value) or isinstance(value, str):
+        return
+    assert value.__doc__
+    assert not value.__doc__.startswith(f"{name}("), "made by dataclass, not by a person"
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), CLASSES, ids=[f"{module.__name__}.{name}" for module, name in CLASSES]
+)
+def test_every_method_and_attribute(module: Any, name: str) -> None:
+    cls = getattr(module, name)
+    silent = []
+    for member, owner, value in members(cls):
+        described = isinstance(value, (property, classmethod, staticmethod))
+        # A property of a compiled class is a getset descriptor.
+        described = described or inspect.isroutine(value) or inspect.isgetsetdescriptor(value)
+        said = described and bool(inspect.getdoc(value))
+        if not said and member not in commented(owner):
+            silent.append(member)
+    assert silent == []
+
+
+def test_what_the_comments_are_is_seen() -> None:
+    assert {"max_message_size", "send_queue"} <= commented(fastws.Limits)
+    assert "latency" in commented(fastws.WebSocket)
+    assert "nothing" not in commented(fastws.Limits)
