@@ -143,7 +143,7 @@ class Settings:
     headers: tuple[tuple[bytes, bytes], ...] = ((b"X-Server", b"fastws"),)
     #: One line per HTTP response and per closed WebSocket on the logger ``fastws.access``.
     access_log: bool = True
-    #: Connections beyond this many are answered 503; ``None`` is no limit.
+    #: Connections beyond this many are answered 503, and with 32 more they are closed; ``None`` is no limit.
     limit_concurrency: int | None = None
     #: Connections that one address may have open; 429 beyond it. IPv6 counts by its first 64 bits.
     limit_connections_per_address: int | None = None

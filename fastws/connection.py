@@ -599,6 +599,7 @@ class Connection:
                 return None
         if self._stall_at and not self._progress(now):
             log.warning("%r took nothing for %g s: aborted", self.peer, self.timeouts.write)
+            self.evicted = True
             self.abort()
             return None
         if self.machine.state is OPEN and not self._keep_alive(now):

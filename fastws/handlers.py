@@ -74,7 +74,8 @@ class CoroutineHandler(Handler):
         except ConnectionClosed:
             pass
         except asyncio.CancelledError:
-            ws.begin_close(1001, "going away")
+            # A server that stops has begun the close before; anybody else's cancelling is a failure.
+            ws.begin_close(1011, "internal error")
             raise
         except Exception:
             log.exception("handler of %r failed", ws)

@@ -8,8 +8,10 @@ import os
 import signal
 import socket
 import ssl as ssl_module
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from email.utils import formatdate
 from typing import Any, Unpack
 
 from fastws import logs
@@ -17,6 +19,7 @@ from fastws.addresses import Addresses
 from fastws.config import NEVER, Settings
 from fastws.connection import Connection
 from fastws.context import context_of
+from fastws.descriptors import ACCEPTS, accepts_in_bulk, listen_again
 from fastws.handlers import Callbacks, HandlerLike, as_handler
 from fastws.memory import keep_blocks, trim_when_calm
 from fastws.protocol.machine import Machine
@@ -40,6 +43,11 @@ EXIT_TIME = 0.5
 #: Seconds that cancelled handlers have to end after that.
 CANCEL_GRACE = 1.0
 
+#: Connections above ``limit_concurrency`` that may ask and be answered 503; any more are closed unheard.
+FULL_ANSWERS = 32
+#: Seconds between two warnings of that.
+FULL_PAUSE = 10.0
+
 
 @dataclass(slots=True)
 class Counters:
@@ -54,7 +62,7 @@ class Counters:
     messages_dropped: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
-    #: Clients closed with 1008 because they were too slow.
+    #: Clients closed with 1008, or cut, because they were too slow.
     evicted: int = 0
     #: Connections and handshakes answered 429, for a limit on what one address may do.
     limited: int = 0
@@ -87,6 +95,11 @@ class Server:
             endpoint.application for endpoint in self.router.endpoints if endpoint.application is not None
         ]
         self._started: list[Any] = []
+        self._full_again = 0.0
+        #: Shared by all connections; the last one is the date.
+        self._response_headers = [field for field in settings.headers if field[0].lower() != b"date"]
+        self._response_headers.append((b"Date", b""))
+        self._dated = 0
         self._listeners: list[asyncio.Server] = []
         self._empty: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -117,7 +130,8 @@ class Server:
         ``ssl`` makes it TLS, ``backlog`` (2048) is how many connections the kernel keeps for us,
         ``reuse_port`` lets several processes share the port. Raises ``OSError`` when it cannot be had.
         """
-        options: dict[str, Any] = {"backlog": backlog}
+        in_bulk = accepts_in_bulk(self._loop)
+        options: dict[str, Any] = {"backlog": min(backlog, ACCEPTS) if in_bulk else backlog}
         if ssl is not None:
             options["ssl"] = ssl
             options["ssl_handshake_timeout"] = self.settings.timeouts.tls_handshake or NEVER
@@ -132,9 +146,12 @@ class Server:
                 options["reuse_port"] = True
             listener = await self._loop.create_server(self._accept, host, port, **options)
         self._listeners.append(listener)
+        if in_bulk and backlog > ACCEPTS:
+            for each in listener.sockets:
+                listen_again(each, backlog)
 
     def _accept(self) -> Any:
-        machine = Machine.server(self.limits, self.settings.headers)
+        machine = Machine.server(self.limits, self._response_headers)
         return Connection(self._context, machine, self, self.settings.timeouts)
 
     @property
@@ -154,10 +171,28 @@ class Server:
         """True from the first :meth:`listen` to :meth:`close`."""
         return bool(self._listeners) and not self.is_closing
 
+    def set_date(self) -> None:
+        """Let the next response carry the time of day (RFC 9110, section 6.6.1)."""
+        now = int(time.time())
+        if now != self._dated:
+            self._dated = now
+            self._response_headers[-1] = (b"Date", formatdate(now, usegmt=True).encode())
+
     def is_full(self) -> bool:
         """True when the connection that asks is one too many for ``limit_concurrency``."""
         limit = self.settings.limit_concurrency
         return limit is not None and len(self.connections) > limit
+
+    def _is_flooded(self) -> bool:
+        """True when so many wait to be told 503 that the next one is not worth a descriptor."""
+        limit = self.settings.limit_concurrency
+        if limit is None or len(self.connections) <= limit:
+            return False
+        now = self._loop.time()
+        if now >= self._full_again:
+            self._full_again = now + FULL_PAUSE
+            log.warning("%d connections are open: more are answered 503 or closed", len(self.connections) - 1)
+        return len(self.connections) > limit + FULL_ANSWERS
 
     async def serve_forever(self) -> None:
         """Serve until cancelled, then :meth:`shutdown`."""
@@ -222,6 +257,9 @@ class Server:
         self.counters.connections += 1
         self.connections[connection] = None
         connection.phase = phase = ServerPhase(connection, self)
+        if self._is_flooded():
+            connection.abort()
+            return
         if self.settings.limit_connections_per_address is not None:
             peer = connection.peer
             # Behind a trusted proxy the address comes with the first request.
@@ -351,6 +389,20 @@ class serve:
         await self._server.shutdown()
 
 
+class AcceptErrors:
+    """Says once in a while that accepting fails; asyncio's own handler would fill the log with it."""
+
+    def __init__(self) -> None:
+        self._again = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not str(context.get("message")).startswith("socket.accept()"):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._again:
+            self._again = loop.time() + FULL_PAUSE
+            log.warning("connections cannot be accepted: %s", context.get("exception"))
+
+
 async def run(
     app: App,
     addresses: Iterable[Mapping[str, Any]],
@@ -367,6 +419,8 @@ async def run(
     address cannot be had, ``StartupFailed`` when an ASGI application cannot start.
     """
     loop = asyncio.get_running_loop()
+    if accepts_in_bulk(loop):
+        loop.set_exception_handler(AcceptErrors())
     server = Server(app, settings)
     stop: asyncio.Future[int] = loop.create_future()
 

@@ -354,6 +354,7 @@ class ServerPhase:
             log.error("an endpoint returned %r, which is no Response", type(response).__name__)
             response = error_response(500)
         self._turn_responses += 1
+        self._server.set_date()
         if response.stream is not None:
             self._start_stream(response)
             return
@@ -429,6 +430,7 @@ class ServerPhase:
         connection = self._connection
         self._status = response.status
         self._written = len(response.body)
+        self._server.set_date()
         connection.outbox.push(connection.machine.refuse(response), True)
         self._log_response()
         self._request = None

@@ -775,6 +775,17 @@ class TestEviction:
         assert client.transport.aborted
         assert handler.closes() == [(1008, "too slow")]
 
+    def test_who_only_takes_nothing_counts_as_evicted_too(self, loop: ManualLoop) -> None:
+        handler = Recorder()
+        client = opened(loop, handler)
+        stall(loop, client, handler.ws)
+        loop.advance(9)
+        assert not client.connection.evicted
+        loop.advance(3)
+        assert client.transport.aborted
+        assert client.connection.evicted
+        assert handler.closes() == [(1006, "")]
+
     def test_who_has_the_frame_and_does_not_answer(self, loop: ManualLoop) -> None:
         client, _, _ = self.publish_until_evicted(loop)
         client.read()

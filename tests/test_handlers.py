@@ -129,7 +129,7 @@ class TestCoroutines:
         (task,) = asyncio.all_tasks(loop)
         task.cancel()
         loop.settle()
-        assert self.end(client) == (1001, "going away")
+        assert self.end(client) == (1011, "internal error")
         assert task.cancelled()
 
     @pytest.mark.parametrize("wrap", [lambda function: function, fastws.streaming])

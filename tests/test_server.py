@@ -127,6 +127,25 @@ class TestSettings:
         assert loop.network.listeners == {}
 
 
+class TestDate:
+    def test_each_response_says_when_it_was_made(
+        self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = [784_111_777.9]
+        monkeypatch.setattr("fastws.server.time.time", lambda: clock[0])
+        server = served(loop, Route("/", http=page), headers=[("Date", "never")])
+        client = RawClient(server, loop)
+        for seconds, path in ((0, "/"), (0, "/nowhere"), (86_400, "/")):
+            clock[0] += seconds
+            client.get(path)
+        client.send(b"nonsense\r\n\r\n")
+        loop.settle()
+        assert client.pending().count(b"\r\nDate: ") == 4
+        heads = [(each.status, each.headers["date"]) for each in client.responses()]
+        sunday, monday = "Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 07 Nov 1994 08:49:37 GMT"
+        assert heads == [(200, sunday), (404, sunday), (200, monday), (400, monday)]
+
+
 class TestListening:
     def test_addresses(self, loop: ManualLoop) -> None:
         server = served(loop, Recorder(), host="127.0.0.1", port=8000)

@@ -12,6 +12,7 @@ import pytest
 
 import fastws
 from fastws import Limits, Request, Response, Route, Server, Static
+from fastws.server import FULL_ANSWERS
 from fastws.testing.wire import TEXT
 from tests.kit import ManualLoop, RawClient, Recorder, frame, handshake
 
@@ -614,6 +615,21 @@ class TestConcurrency:
         assert late.upgrade("/ws").status == 503
         loop.advance(5.2)
         assert late.transport.lost
+
+
+    def test_far_too_many_are_closed_unheard(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site = Site(loop, Route("/", http=page), limit_concurrency=2)
+        clients = [site.client() for _ in range(2 + FULL_ANSWERS + 3)]
+        loop.settle()
+        assert [client.transport.lost for client in clients[-4:]] == [False, True, True, True]
+        clients[-4].get("/")
+        loop.settle()
+        assert statuses(clients[-4]) == [503]
+        assert [record.getMessage() for record in caplog.records] == [
+            "2 connections are open: more are answered 503 or closed"
+        ]
 
 
 class TestAddresses:

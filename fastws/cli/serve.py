@@ -130,6 +130,7 @@ __all__ = ["serve"]
     section="Access",
     type=click.IntRange(1),
     metavar="N",
+    show_default="what the limit of open files has room for",
     help="Answer 503 to connections above this many.",
 )
 @option(

@@ -24,6 +24,7 @@ from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.load import load
 from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
+from fastws.descriptors import connections_that_fit
 from fastws.errors import StartupFailed
 from fastws.handlers import as_handler
 from fastws.routes import Authorize, Route, Router
@@ -102,7 +103,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
         require_origin=options["require_origin"],
         headers=options["header"],
         access_log=options["access_log"],
-        limit_concurrency=options["limit_concurrency"],
+        limit_concurrency=options["limit_concurrency"] or connections_that_fit(),
         limit_connections_per_address=options["limit_connections_per_address"],
         limit_handshakes_per_address=options["limit_handshakes_per_address"],
         proxy_headers=options["proxy_headers"],

@@ -8,13 +8,12 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.faults import rows
-from tests.faults.harness import Missing, Record, Row, load_of_machine
+from tests.faults.harness import Missing, Record, Row, load_of_machine, result_of
 from tests.faults.report import markdown
 
 REPORTS = Path(__file__).parents[2] / "reports" / "faults"
@@ -55,17 +54,8 @@ def _run(each: Row, full: bool, reports: Path) -> dict[str, Any]:
     except Exception as error:  # one row that breaks must not hide the others
         traceback.print_exc()
         record.equal("the row runs to its end", f"{type(error).__name__}: {error}"[:300], "yes")
-    result = {
-        "row": each.name,
-        "title": each.title,
-        "full": full,
-        "began": began.isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - started, 1),
-        "machine": load_of_machine(),
-        "held": record.held or (skipped and not record.checks),
-        "checks": [asdict(check) for check in record.checks],
-        "notes": record.notes,
-    }
+    result = result_of(each.name, each.title, record, began, started)
+    result["held"] |= skipped and not record.checks
     (reports / f"{each.name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return result
 

@@ -17,7 +17,7 @@ FILES = 256
 @row("F7", "400 clients of a process that may have 256 files")
 def exhausted(record: Record) -> None:
     for loop in ("uvloop", "asyncio"):
-        _exhaust(record, loop, record.choose(60, 4))
+        _exhaust(record, loop, record.choose(60, 2))
 
 
 def _exhaust(record: Record, loop: str, seconds: float) -> None:

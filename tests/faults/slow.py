@@ -29,7 +29,7 @@ def deaf(record: Record) -> None:
             joined = time.monotonic()
             fast.stats()
             full_after = eventually(lambda: site.counters()["buffered_max"] > 0, 60)
-            gone = eventually(lambda: site.counters()["evicted"] >= count, 60)
+            gone = eventually(lambda: site.counters()["evicted"] >= count, record.choose(60, 0))
             time.sleep(max(0.0, seconds - (time.monotonic() - joined)))
             beside = fast.stats()
         evicted = site.counters()["evicted"]
@@ -41,8 +41,10 @@ def deaf(record: Record) -> None:
         record.at_most("p99, times that without slow ones", beside["delays"]["p99"] / alone_p99, 2)
         record.equal("out of order or missing at the fast ones", beside["disorder"] + whole["disorder"], 0)
         record.equal("fast ones lost", whole["ended"], 0)
-        record.equal("slow ones evicted, by the counter", evicted, count)
-        record.at_most("all of them, after the first socket refused bytes", gone, 15, "s")
+        if record.full:
+            # In the short form there is no time for it; tests/live/test_loads.py looks at an eviction.
+            record.equal("slow ones evicted, by the counter", evicted, count)
+            record.at_most("all of them, after the first socket refused bytes", gone, 15, "s")
         record.at_most("resident, at the peak", (max(watched.samples) - before) / MIB, 300, "MiB")
         record.at_most("resident, afterwards", (site.rss() - before) / MIB, 20, "MiB")
         record.note(

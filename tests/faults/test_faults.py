@@ -1,0 +1,37 @@
+"""The rows that cost seconds, in their short form; ``python -m tests.faults --full`` runs all as they say.
+
+Short forms of F3, F8 and F11 on both loops stand in ``tests/live/test_loads.py``.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.faults.harness import Missing, Record
+from tests.faults.rows import ALL
+
+pytestmark = pytest.mark.live
+
+#: Short forms that hold on two shared cores: what they check are counts, not milliseconds.
+QUICK = ["F7", "F13", "F14", "F16"]
+
+
+def test_there_is_each_row_once() -> None:
+    assert list(ALL) == sorted(ALL, key=lambda name: int(name[1:]))
+    assert set(QUICK) < set(ALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUICK)
+def test_row(name: str) -> None:
+    if name == "F7" and shutil.which("prlimit") is None:
+        pytest.skip("prlimit is not installed")
+    record = Record(full=False)
+    try:
+        ALL[name].run(record)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    assert record.checks
+    assert [check for check in record.checks if not check.held] == []

@@ -1,0 +1,147 @@
+"""``python -m tests.siege --minutes 30``: all classes of attack at once, beside 100 normal clients."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.faults.harness import MIB, Herd, Record, Site, eventually, herd, result_of, server
+from tests.faults.report import markdown
+from tests.live.process import cpu_seconds
+from tests.siege import attacks
+from tests.siege.attackers import attack_for
+
+REPORTS = Path(__file__).parents[2] / "reports" / "siege"
+#: Seconds of quiet after the attacks, until memory and files must be what they were.
+CALM = 25.0
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit code: 0 every bound held, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m tests.siege", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--attackers", type=int, default=20, help="at the same time")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
+    parser.add_argument("--engine", choices=["c", "wsproto"], default="c")
+    parser.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR")
+    options = parser.parse_args(args)
+    record = Record(full=True)
+    began, started = datetime.now(UTC), time.monotonic()
+    besiege(record, options)
+    result = result_of(f"siege, seed {options.seed}", main.__doc__ or "", record, began, started)
+    print("\n" + markdown([result]))
+    options.reports.mkdir(parents=True, exist_ok=True)
+    name = f"{options.loop}-{options.engine}-{options.seed}"
+    (options.reports / f"{name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    (options.reports / f"{name}.md").write_text(markdown([result]))
+    return 0 if record.held else 1
+
+
+def besiege(record: Record, options: argparse.Namespace) -> None:
+    seconds = options.minutes * 60
+    random_ = random.Random(options.seed)
+    arguments = ("--loop", options.loop, "--no-access-log", "--log-level", "critical")
+    env = {"FASTWS_ENGINE": options.engine}
+    with ExitStack() as stack:
+        site = stack.enter_context(server(*arguments, env=env))
+        echo = stack.enter_context(herd(site, 50, kind="echo", interval=0.5))
+        hear = stack.enter_context(herd(site, 50, path="/broadcast"))
+        hear.tell("publish")
+        # One short round of everything, so that what is made once is not taken for a leak.
+        asyncio.run(attack_for(site.port, attacks.ALL, options.attackers, min(20, seconds / 3), random_))
+        _calm(site)
+        echo.stats()
+        hear.stats()
+        files, memory, cpu = site.files(), site.rss(), cpu_seconds(site.pid)
+        watch = Watch(site, echo, hear)
+        made = asyncio.run(
+            watch.during(attack_for(site.port, attacks.ALL, options.attackers, seconds, random_))
+        )
+        used = cpu_seconds(site.pid) - cpu
+        back = eventually(lambda: site.files() <= files, CALM)
+        _calm(site)
+        watch.look()
+        _judge(record, watch, site, memory)
+        record.at_most("files more, after the attackers have gone", site.files() - files, 0)
+        record.note(
+            f"{sum(made.values()):,} attacks in {seconds / 60:.0f} min, {options.attackers} at once, of "
+            f"{len(made)} classes; engine {options.engine}, {options.loop}; server's CPU "
+            f"{used / seconds:.0%} of a core; resident at most {watch.most / MIB:.0f} MiB; files "
+            f"as before after {back:.1f} s"
+        )
+        record.note(", ".join(f"{name} {count:,}" for name, count in sorted(made.items())))
+
+
+class Watch:
+    """Looks at the normal clients twice a minute, and at the server."""
+
+    def __init__(self, site: Site, echo: Herd, hear: Herd) -> None:
+        self.site, self.echo, self.hear = site, echo, hear
+        self.reports: list[dict[str, Any]] = []
+        self.most = 0
+
+    async def during(self, attack: Any) -> Counter[str]:
+        looking = asyncio.create_task(self._look_on())
+        try:
+            made: Counter[str] = await attack
+        finally:
+            looking.cancel()
+        self.look()
+        return made
+
+    async def _look_on(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(1)
+            ticks += 1
+            self.most = max(self.most, self.site.rss())
+            if ticks % 30 == 0:
+                self.look()
+                worst = {name: self.reports[-1][name]["delays"] for name in ("echo", "hear")}
+                print(f"  {ticks} s: {worst}, resident {self.most / MIB:.0f} MiB at most", flush=True)
+
+    def look(self) -> None:
+        self.reports.append({"echo": self.echo.stats(), "hear": self.hear.stats()})
+
+    def sum(self, who: str, what: str) -> int:
+        return int(sum(report[who][what] for report in self.reports))
+
+    def quantile(self, who: str, name: str) -> float:
+        """The worst of the half minutes: stricter than the quantile of the whole time."""
+        return float(max(report[who]["delays"].get(name, 0.0) for report in self.reports))
+
+
+def _judge(record: Record, watch: Watch, site: Site, memory: int) -> None:
+    for who, what in (("echo", "50 that echo"), ("hear", "50 that hear a broadcast")):
+        record.equal(f"{what}: lost", watch.reports[-1][who]["ended"], 0)
+        record.equal(f"{what}: wrong or out of order", watch.sum(who, "disorder"), 0)
+        record.at_most(f"{what}: p99 of the worst half minute", watch.quantile(who, "p99"), 100, "ms")
+        record.note(
+            f"{what}: {watch.sum(who, 'messages'):,} messages, p50 {watch.quantile(who, 'p50')} ms "
+            f"and at most {watch.quantile(who, 'max')} ms in the worst half minute"
+        )
+    published = watch.reports[-1]["hear"]["published"]
+    record.at_least("messages published in that time", published, 1)
+    record.equal("process alive, and the same", site.alive(), True)
+    record.equal("tracebacks in the log", site.stderr().count("Traceback"), 0)
+    record.at_most("resident, grown, after the attackers have gone", (site.rss() - memory) / MIB, 5, "MiB")
+
+
+def _calm(site: Site) -> None:
+    """Wait for what the attackers left to run into its limits, and for the memory to be given back."""
+    time.sleep(CALM)
+    assert site.alive()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
