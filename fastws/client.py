@@ -48,14 +48,16 @@ class _Inboxed(Handler):
 class connect:
     """Connect to a WebSocket server: ``async with connect(url) as ws``, or ``ws = await connect(url)``.
 
-    Leaving the block closes with 1000 and waits for the end. ``async for ws in connect(url)``
+    Leaving the block closes with 1000 and waits for the end (``timeouts.close``, 5 s, at most).
+    ``async for ws in connect(url)``
     connects again whenever the body of the loop has ended, and closes what it left open. ``retry``, a
     function of the exception (of a handshake, or the ``ConnectionClosed`` of a WebSocket), decides
     what is worth another try (default: :func:`fastws.worth_retrying`); the rest is raised, but a close
     as intended ends the loop. ``backoff`` says how long to wait (:class:`fastws.Backoff`).
 
     ``handler``, a :class:`fastws.Handler` or an ``async def handler(ws)``, takes messages by
-    callbacks; without it ``async for``/``recv`` do. ``streaming`` gives them out in parts
+    callbacks; without it ``async for``/``recv`` do. A coroutine that goes on after its WebSocket is
+    cancelled when the block is left. ``streaming`` gives them out in parts
     (``ws.recv_streaming()``) and switches compression off.
 
     The request: ``subprotocols`` in order of preference, ``headers``, ``origin``, ``auth`` (a
@@ -139,7 +141,18 @@ class connect:
 
     async def __aexit__(self, *_: object) -> None:
         assert self._ws is not None
-        await self._ws.close()
+        await self._end(self._ws)
+
+    async def _end(self, ws: WebSocket) -> None:
+        """Close, and end a coroutine handler that goes on after the end of its WebSocket."""
+        opening = self._opening
+        try:
+            await ws.close()
+            if opening.callbacks.tasks:
+                await asyncio.wait(opening.callbacks.tasks, timeout=opening.timeouts.close)
+        finally:
+            for task in opening.callbacks.tasks:
+                task.cancel()
 
     # -- one after the other --------------------------------------------------------------------
 
@@ -161,7 +174,7 @@ class connect:
                 yield ws
             finally:
                 ended = ws.closed_error() if ws.closed else None
-                await ws.close()
+                await self._end(ws)
             if loop.time() - opened_at >= self._backoff.reset:
                 failures = 0
             if ended is not None:

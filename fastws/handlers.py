@@ -22,7 +22,8 @@ class Handler:
     """Callbacks of a WebSocket: the fast path, without a task per connection.
 
     One instance serves every connection of its route; keep what belongs to one of them in
-    ``ws.state``. All methods are called on the event loop, are plain functions and must not block.
+    ``ws.state``. All methods are called on the event loop, are plain functions and must not block: one
+    that does holds up every connection of its loop. Pings that went unanswered meanwhile end none.
     An exception in one of them is logged and closes that connection with 1011, no other.
     """
 
@@ -49,7 +50,8 @@ class CoroutineHandler(Handler):
     """Runs ``async def handler(ws)`` in a task per connection.
 
     When the coroutine returns, the WebSocket closes with 1000; when it raises, with 1011, and the
-    exception is logged. ``ConnectionClosed`` from a handler is no error.
+    exception is logged. ``ConnectionClosed`` from a handler is no error. One that does not return goes
+    on after its WebSocket, until it is cancelled with its server or client.
     """
 
     __slots__ = ("_function", "tasks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -33,6 +34,10 @@ class Address:
         return self.secure, self.host.lower(), self.port
 
 
+# What no host can hold, and some resolvers take: RFC 3986, section 3.2.2, without percent-encoding.
+_NOT_IN_A_HOST = re.compile(r'[\x00-\x20"#%/<>?@\[\\\]^`{|}\x7f]')
+
+
 def parse_url(url: str) -> Address:
     """Read a WebSocket URL (RFC 6455, section 3). Raises :class:`fastws.InvalidURL`."""
     try:
@@ -50,13 +55,23 @@ def parse_url(url: str) -> Address:
         raise InvalidURL("credentials in a URL are not sent; give auth=fastws.BasicAuth(user, password)")
     secure = parts.scheme == "wss"
     default = 443 if secure else 80
-    try:
-        host = parts.hostname.encode("idna").decode() if not parts.hostname.isascii() else parts.hostname
-    except UnicodeError:
-        raise InvalidURL(f"{url!r} has a host name that cannot be encoded") from None
+    host = _host(parts.hostname, url)
     shown = f"[{host}]" if ":" in host else host
     authority = shown if port in (None, default) else f"{shown}:{port}"
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
         target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
     return Address(secure, host, port or default, authority, target)
+
+
+def _host(name: str, url: str) -> str:
+    if ":" in name:
+        return name  # urlsplit has seen to it that this is an address of IPv6
+    if _NOT_IN_A_HOST.search(name):
+        raise InvalidURL(f"{url!r} has a host that is no name")
+    try:
+        # ASCII too: an empty label, or one of 64 letters, would fail in the resolver.
+        encoded = name.encode("idna").decode()
+    except UnicodeError:
+        raise InvalidURL(f"{url!r} has a host name that cannot be encoded") from None
+    return name if name.isascii() else encoded
