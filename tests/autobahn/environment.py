@@ -1,4 +1,7 @@
-"""The suite's own environment: Python 2, made once and kept in a folder that git ignores."""
+"""The suite's own environment: Python 2, made once and kept in a folder that git ignores.
+
+``python -m tests.autobahn.environment`` tells which Python 2.7 that is, or fails and tells why there is none.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["ROOT", "Missing", "wstest"]
+__all__ = ["ROOT", "Missing", "python27", "wstest"]
 
 ROOT = Path(__file__).parents[2]
 #: The last line of virtualenv that still makes environments of Python 2.7.
@@ -48,7 +51,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    python = _python27()
+    python = python27()
     tools, suite = folder / "tools", folder / "ats"
     for path in (tools, suite):
         shutil.rmtree(path, ignore_errors=True)
@@ -73,7 +76,7 @@ def _run(*command: object) -> None:
         raise Missing(f"{Path(str(command[0])).name} failed: {' '.join(last)}")
 
 
-def _python27() -> str:
+def python27() -> str:
     """Where a CPython 2.7 is: ``FASTWS_PYTHON27``, on the path, or among those of pyenv."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [
@@ -89,3 +92,11 @@ def _python27() -> str:
             if (told.stderr + told.stdout).startswith("Python 2.7"):
                 return candidate
     raise Missing("no Python 2.7 was found; pyenv installs one, FASTWS_PYTHON27 names another")
+
+
+if __name__ == "__main__":
+    try:
+        print(python27())
+    except Missing as missing:
+        print(missing)
+        sys.exit(1)
