@@ -34,6 +34,8 @@ UNDER_CLIENTS = "bare-echo"
 
 _ALL = frozenset({"echo", "broadcast", "tls", "deflate", "connect", "idle"})
 _PYTHON = _ALL | {"import"}
+#: The application of the rows of uvicorn under us.
+ASGI = ("asgi_app:app", "--app-dir", str(builds.SERVERS))
 #: Who has a file NAME_client.py in here takes part in the cells of clients.
 CLIENTS = builds.SERVERS.parent / "clients"
 
@@ -63,8 +65,8 @@ class Server:
         return [*self.command(), *(word for pair in words for word in pair if word)]
 
 
-def _ours(name: str, title: str, can: frozenset[str] = _ALL, **more: object) -> Server:
-    command = [sys.executable, "-m", "fastws", "serve", "--no-access-log"]
+def _ours(name: str, title: str, can: frozenset[str] = _ALL, *app: str, **more: object) -> Server:
+    command = [sys.executable, "-m", "fastws", "serve", "--no-access-log", *app]
     flags = ("--port", "--ssl-certfile", "--ssl-keyfile")
     return Server(name, title, can, lambda: command, _our_version, flags, **more)  # type: ignore[arg-type]
 
@@ -89,10 +91,14 @@ def _script(name: str, title: str, package: str, *more: str, first_line: str | N
 
 
 def _python_version(package: str, *more: str) -> str:
-    engine = "wsproto" if "--wsproto" in more else "websockets"
     own = builds.python_package(package)
     builds.python_package("uvloop")
-    return f"{own} ({engine} {builds.python_package(engine)})" if package == "uvicorn" else own
+    if package != "uvicorn":
+        return own
+    if "--fastws" in more:
+        return f"{own} (fastws {_our_version()})"
+    engine = "wsproto" if "--wsproto" in more else "websockets"
+    return f"{own} ({engine} {builds.python_package(engine)})"
 
 
 def _gorilla(name: str, title: str, can: frozenset[str], path: str, merged_by: str | None = None) -> Server:
@@ -137,6 +143,8 @@ def catalogue() -> dict[str, Server]:
         _ours("fastws-merge", "fastws, merge", frozenset({"broadcast"}), broadcast="/ws", merged_by="\n"),
         _ours("fastws-wsproto", "fastws on wsproto", _ALL, env={"FASTWS_ENGINE": "wsproto"}),
         _ours("fastws-interpreted", "fastws, interpreted", _ALL, env={"FASTWS_COMPILED": "0"}),
+        _ours("fastws-asgi", "fastws, ASGI", _ALL, *ASGI),
+        _ours("fastws-asgi-hub", "fastws, ASGI, Hub", frozenset({"broadcast"}), *ASGI, broadcast="/hub"),
         _script("picows", "picows", "picows", first_line="from picows import ws_create_server"),
         _script(
             "websockets", "websockets", "websockets", first_line="from websockets.asyncio.server import serve"
@@ -147,6 +155,7 @@ def catalogue() -> dict[str, Server]:
             "uvicorn-websockets", "uvicorn + websockets", "uvicorn", first_line="from uvicorn import run"
         ),
         _script("uvicorn-wsproto", "uvicorn + wsproto", "uvicorn", "--wsproto"),
+        _script("uvicorn-fastws", "uvicorn + fastws", "uvicorn", "--fastws"),
         _script("socketify", "socketify (uWebSockets)", "socketify", first_line="from socketify import App"),
         Server("ws", "ws (node)", _ALL, builds.node_program, _node_version),
         _gorilla("gorilla", "gorilla (Go)", _ALL, "/broadcast"),
@@ -158,7 +167,7 @@ def catalogue() -> dict[str, Server]:
 
 
 #: Variants of ours that nobody asked about in particular are measured only when they are named.
-VARIANTS = ("fastws-merge", "fastws-wsproto", "fastws-interpreted")
+VARIANTS = ("fastws-merge", "fastws-wsproto", "fastws-interpreted", "fastws-asgi-hub")
 DEFAULT_SERVERS = tuple(name for name in catalogue() if name not in VARIANTS)
 QUICK_SERVERS = (OURS, "picows", "websockets", "aiohttp", "socketify")
 

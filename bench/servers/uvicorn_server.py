@@ -1,43 +1,19 @@
-"""The rival `uvicorn`, a small ASGI application: echo at /wsecho, broadcast to all at /broadcast.
+"""The rival `uvicorn` with the ASGI application of ``asgi_app.py``.
 
-``--wsproto`` takes uvicorn's protocol on wsproto, otherwise its own choice, which is websockets.
+``--wsproto`` takes uvicorn's protocol on wsproto and ``--fastws`` our plug-in, otherwise it is uvicorn's own
+choice, which is websockets.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
 from _argv import HOST, MAX_MESSAGE, arguments, ready
+from asgi_app import app
 
-Event = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-room: set[Send] = set()
-
-
-def reply(event: Event) -> Event:
-    if event.get("text") is not None:
-        return {"type": "websocket.send", "text": event["text"]}
-    return {"type": "websocket.send", "bytes": event["bytes"]}
-
-
-async def app(scope: Event, receive: Receive, send: Send) -> None:
-    if scope["type"] != "websocket":
-        return
-    await receive()
-    await send({"type": "websocket.accept"})
-    echo = scope["path"] == "/wsecho"
-    if not echo:
-        room.add(send)
-    try:
-        while (event := await receive())["type"] == "websocket.receive":
-            for peer in (send,) if echo else list(room):
-                await peer(reply(event))
-    finally:
-        room.discard(send)
+PROTOCOLS = {"--wsproto": "wsproto", "--fastws": "fastws.uvicorn:FastWSProtocol"}
 
 
 class Server(uvicorn.Server):
@@ -54,7 +30,7 @@ def main() -> None:
         HOST,
         port,
         loop="uvloop",
-        ws="wsproto" if "--wsproto" in sys.argv else "auto",
+        ws=next((ws for flag, ws in PROTOCOLS.items() if flag in sys.argv), "auto"),
         ws_max_size=MAX_MESSAGE,
         lifespan="off",
         access_log=False,
