@@ -131,7 +131,12 @@ class WebSocket:
         place among them is that of its first fragment, which waits while the peer is slow. Raises
         ``ConnectionClosed`` after the close, ``TypeError`` for other types (a mapping among them).
         """
-        if isinstance(message, AsyncIterable) or not isinstance(message, (str, bytes, bytearray, memoryview)):
+        # What most messages are is asked first: an abstract class takes 0.3 us to say no.
+        if (
+            type(message) is not str
+            and type(message) is not bytes
+            and not isinstance(message, (str, bytes, bytearray, memoryview))
+        ):
             await self._send_fragments(message)
             return
         if self._push(message, compress, True) is CLOSED:
