@@ -339,7 +339,8 @@ class TestBadApplications:
             sending(START, {**BODY, "body": "text"}),
             sending({**START, "headers": [(b"content-length", b"5"), (b"content-length", b"6")]}, BODY),
         ],
-        ids="raises returns no-body no-start wrong-type interim splits twice str lengths".split(),
+        ids=["raises", "returns", "no-body", "no-start", "wrong-type"]
+        + ["interim", "splits", "twice", "str", "lengths"],
     )
     async def test_500_where_nothing_is_out(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
         async with served(app, lifespan="off") as client:
