@@ -39,6 +39,8 @@ class Cell:
     options: tuple[str, ...] = ()
     #: Seconds of measurement; None where the scenario ends by itself.
     seconds: float | None = 2.0
+    #: The same where a selection is made to end early.
+    short_seconds: float = 1.0
 
     @property
     def tls(self) -> bool:

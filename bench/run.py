@@ -24,8 +24,6 @@ from bench.summary import with_unit
 __all__ = ["RunOptions", "choose", "execute"]
 
 FULL_ROUNDS, QUICK_ROUNDS = 9, 3
-#: Of a figure in the selections that are made to end early: --quick and --goals.
-SHORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +50,8 @@ def choose(options: RunOptions) -> tuple[list[Cell], list[Server]]:
     sides = [text.partition("/")[::2] for text in options.only]
     chosen_servers = _matching([side[0] for side in sides], list(servers), default_servers, "server")
     chosen_cells = _matching([side[1] for side in sides], list(CELLS), default_cells, "cell")
-    seconds = options.seconds or (SHORT_SECONDS if options.quick or options.goals else None)
     cells = [CELLS[name] for name in chosen_cells]
-    return [_lasting(cell, seconds) for cell in cells], [servers[name] for name in chosen_servers]
+    return [_lasting(cell, options) for cell in cells], [servers[name] for name in chosen_servers]
 
 
 def _defaults(options: RunOptions) -> tuple[list[str], list[str]]:
@@ -76,8 +73,9 @@ def _matching(lists: list[str], known: list[str], default: list[str], kind: str)
     return wanted if patterns else [name for name in known if name in default]
 
 
-def _lasting(cell: Cell, seconds: float | None) -> Cell:
-    return cell if cell.seconds is None or seconds is None else replace(cell, seconds=seconds)
+def _lasting(cell: Cell, options: RunOptions) -> Cell:
+    seconds = options.seconds or (cell.short_seconds if options.quick or options.goals else cell.seconds)
+    return cell if cell.seconds is None else replace(cell, seconds=seconds)
 
 
 def execute(

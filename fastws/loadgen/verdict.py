@@ -11,6 +11,8 @@ __all__ = ["SATURATED", "Load", "crowding", "saturation"]
 SATURATED = 0.95
 #: A wait for a core above this share of the time is worth a word of its own.
 CROWDED = 0.05
+#: Less than this is no time in which a load could be seen: every client was lost before it began.
+LEAST_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Load:
 
 def saturation(loads: Sequence[Load]) -> str | None:
     """A sentence that begins with ``generator saturated`` where a process had no idle time, else None."""
+    loads = [load for load in loads if load.wall >= LEAST_SECONDS]
     if not loads:
         return None
     busiest = max(loads, key=lambda load: load.cpu_share + load.waited_share)
@@ -53,7 +56,7 @@ def saturation(loads: Sequence[Load]) -> str | None:
 
 def crowding(loads: Sequence[Load]) -> str | None:
     """A sentence where others took so much of a generator's core that the latencies show it, else None."""
-    waited = max((load.waited_share for load in loads), default=0.0)
+    waited = max((load.waited_share for load in loads if load.wall >= LEAST_SECONDS), default=0.0)
     if waited < CROWDED:
         return None
     return f"the generator waited for its core for {waited:.0%} of the time: the latencies contain that"

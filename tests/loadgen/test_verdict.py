@@ -32,3 +32,9 @@ def test_no_process_no_verdict() -> None:
 def test_a_crowded_core_is_worth_a_word() -> None:
     assert crowding([Load(1.0, 0.2, 0.04)]) is None
     assert "for 20% of the time" in str(crowding([Load(1.0, 0.2, 0.2)]))
+
+
+def test_no_time_is_no_load() -> None:
+    # All clients were lost in the warm-up: the measured time began and ended in the same turn.
+    moment = Load(wall=0.0001, cpu=0.000099, waited=0.00001)
+    assert saturation([moment]) is None and crowding([moment]) is None
