@@ -26,6 +26,7 @@ h2 { font-size: 1rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--faint); vertical-align: top; }
 td { font-variant-numeric: tabular-nums; }
+td:not(:last-child) { white-space: nowrap; }
 .note { border-left: 4px solid var(--two); padding-left: .8rem; }
 .verdict { font-weight: 600; }
 svg { width: 100%; height: auto; }
