@@ -7,6 +7,7 @@ payload, and is therefore the place for limits, for RSV bits, and for messages t
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 
 from wsproto import events as wsevents
@@ -19,6 +20,8 @@ from fastws.protocol.events import Close, Event, Fail, Ping, Pong
 
 __all__ = ["Reader", "encode"]
 
+#: No message is larger, whatever the limit: the C engine adds to it and doubles it.
+LARGEST = sys.maxsize // 4
 _RSV_NONE = RsvBits(False, False, False)
 _RSV1 = RsvBits(True, False, False)
 
@@ -49,7 +52,7 @@ class _Guard(Extension):
     def __init__(
         self, max_size: int, max_fragments: int, max_empty: int, inflate: Callable[[bytes, int], bytes] | None
     ) -> None:
-        self._max_size = max_size
+        self._max_size = min(max_size, LARGEST)
         self._max_fragments = max_fragments
         self._max_empty = max_empty
         self._inflate = inflate

@@ -112,7 +112,7 @@ class ReaderType(Protocol):
         """``client`` is the role of this side. ``inflate=None``: a frame with RSV1 fails with 1002.
 
         ``inflate(payload, limit)`` raises InflateError with the close code. Raises ValueError for a
-        limit below 1.
+        limit below 1. No message is larger than ``sys.maxsize // 4``, whatever the limit.
         """
 
 

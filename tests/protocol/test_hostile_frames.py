@@ -54,6 +54,15 @@ def bounds(engine_: Engine, *, memory: int, seconds: float) -> Iterator[None]:
     assert engine_.name != "c" or taken < seconds
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("limit", [sys.maxsize // 4, sys.maxsize // 2, sys.maxsize])
+def test_the_largest_limit_is_the_same_everywhere(engine_: Engine, limit: int, beyond: int) -> None:
+    """W5: found by `python -m tests.differential`; which of two faults is told depended on the engine."""
+    unmasked = b"\x82\x7f" + (sys.maxsize // 4 + beyond).to_bytes(8, "big")
+    reader = engine_.Reader(False, limit, 10, 10, None)
+    assert reader.receive(unmasked) == [TOO_BIG if beyond else Fail(1002, "unmasked frame")]
+
+
 def test_fragment_bomb(engine_: Engine) -> None:
     """W1."""
     bomb = wire([sized(0x01, b"x")] + [sized(0x00, b"x")] * 40_000, client=False)
