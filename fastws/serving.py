@@ -239,6 +239,10 @@ class ServerPhase:
     def is_closing(self) -> bool:
         return self._server.is_closing
 
+    def set_date(self) -> None:
+        """Before an application's response."""
+        self._server.set_date()
+
     def opened(self) -> None:
         """The request to upgrade is accepted."""
         self._server.counters.websockets_opened += 1

@@ -213,6 +213,7 @@ class Exchange:
         """Write the head; a body of one piece brings its length with it."""
         head = self._head
         assert head is not None
+        self._phase.set_date()
         fields = [*head.raw_headers, *self._asgi.more_headers()]
         if length is not None and not self._bodiless and "content-length" not in head.headers:
             fields.append((b"Content-Length", b"%d" % length))

@@ -80,6 +80,7 @@ class TestFraming:
                 client.ask()
                 status, headers = await client.head()
                 assert (status, headers["content-length"]) == (200, "5")
+                assert headers["date"].endswith(" gmt")
                 assert await client.exactly(5) == b"hello"
 
     async def test_pieces_go_in_chunks(self) -> None:
