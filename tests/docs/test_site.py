@@ -31,6 +31,7 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     # CI builds the site in a step of its own.
     if any(find_spec(name) is None for name in ("sphinx", "myst_parser", "furo")):
@@ -41,7 +42,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         env={key: value for key, value in os.environ.items() if not key.startswith("FASTWS_")},
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=110,
     )
     assert done.returncode == 0, done.stderr
     assert "Offer" in (tmp_path / "reference.html").read_text(encoding="utf-8"), "the docstrings are missing"
