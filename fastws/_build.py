@@ -21,8 +21,11 @@ HOT_PATH = (
     "fastws.context",
     "fastws.flusher",
     "fastws.hub",
+    "fastws.keepalive",
     "fastws.outbox",
     "fastws.protocol.machine",
+    "fastws.serving",
+    "fastws.upgrades",
     "fastws.websocket",
 )
 

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """One timer wheel per loop: a timer per connection would cost 488 bytes each (``call_later``)."""
 
 from __future__ import annotations
@@ -48,10 +49,13 @@ class Wheel:
 
     def set(self, item: Timed, when: float) -> None:
         """Let ``item`` be due at ``when`` (the loop's clock), and at no other time."""
-        tick = math.ceil(when / TICK)
-        if item.tick == tick:
-            return
+        ticks = when / TICK
+        tick = int(ticks)
+        if tick < ticks:
+            tick += 1
         if item.tick:
+            if item.tick == tick:
+                return
             self.cancel(item)
         item.tick = tick
         self._count += 1
@@ -70,9 +74,10 @@ class Wheel:
 
     def cancel(self, item: Timed) -> None:
         """Take ``item`` out; does nothing when it is not in the wheel."""
-        if not item.tick:
+        tick = item.tick
+        if not tick:
             return
-        bucket = self._buckets.get(item.tick)
+        bucket = self._buckets.get(tick)
         if bucket is not None:
             bucket.pop(item, None)
         item.tick = 0

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The server's phase of a connection: plain HTTP, and the way from a request to an open WebSocket.
 
 Requests are served one after the other, in order. What a client pipelines behind a request that is

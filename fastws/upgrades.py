@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """From a request to an open WebSocket: who may have one here, and the 101."""
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ def accept(
     connection: Connection,
     request: Request,
     endpoint: Endpoint,
-    *,
     callbacks: Any = None,
     subprotocol: str | None = None,
     headers: Iterable[tuple[bytes, bytes]] = (),
@@ -51,13 +51,14 @@ def accept(
         deflate=connection.context.deflate_pool(endpoint.compression),
         headers=[*headers, *endpoint.headers] if headers else endpoint.headers,
     )
-    corked, connection.outbox.corked = connection.outbox.corked, True
-    connection.outbox.push(head, True)
+    outbox = connection.outbox
+    corked, outbox.corked = outbox.corked, True
+    outbox.push(head, True)
     request.compact()
     connection.machine.meter(endpoint.limits, connection.context.wheel.time)
-    if not connection.outbox.refused:
+    if not outbox.refused:
         connection.release_input()
     connection.open(callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
-    connection.outbox.corked = corked
+    outbox.corked = corked
     if not corked:
-        connection.outbox.flush()
+        outbox.flush()
