@@ -169,9 +169,12 @@ class Connection:
         # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
         # above it, those of TLS at it: with 0 they would be paused for ever.
         # A TLS transport that still holds a session ticket calls pause_writing right here.
-        over_tls = transport.get_extra_info("ssl_object") is not None
-        transport.set_write_buffer_limits(high=1 if over_tls else 0)
+        transport.set_write_buffer_limits(high=1 if self.is_tls() else 0)
         self.owner.connection_open(self)
+
+    def is_tls(self) -> bool:
+        # What is written to directly is plain TCP, and need not be asked.
+        return self.outbox.fd < 0 and self.transport.get_extra_info("ssl_object") is not None
 
     @property
     def get_buffer(self) -> Callable[[int], memoryview]:

@@ -33,28 +33,32 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
 
-def forwarded(request: Request, trusted: TrustedProxies) -> None:
+def forwarded(request: Request, trusted: TrustedProxies) -> bool:
     """Set ``request.peer`` and ``request.scheme`` as the nearest untrusted hop is described.
 
-    The list is read from the right: each trusted hop vouches for the address left of it.
+    The list is read from the right: each trusted hop vouches for the address left of it. True when
+    the peer is another one now.
     """
     if request.is_vetted and not request.offer.forwarded:
-        return
+        return False
     peer = request.peer
     host = peer[0] if isinstance(peer, tuple) and peer else None
     if host is not None and host not in trusted:
-        return
+        return False
     protocol = (request.headers.get("x-forwarded-proto") or "").strip().lower()
     if protocol in ("http", "https", "ws", "wss"):
         secure = protocol in ("https", "wss")
         request.scheme = ("wss" if secure else "ws") if request.upgrade else ("https" if secure else "http")
     hops = [hop.strip() for value in request.headers.get_list("x-forwarded-for") for hop in value.split(",")]
+    found = False
     for hop in reversed(hops):
         if not _is_address(hop):
-            return
+            break
         request.peer = (hop, 0)
+        found = True
         if hop not in trusted:
-            return
+            break
+    return found
 
 
 def _is_address(text: str) -> bool:

@@ -197,10 +197,9 @@ class ServerPhase:
         self._started = connection.context.clock()
         settings = self._server.settings
         request.peer = connection.transport
-        if connection.transport.get_extra_info("ssl_object") is not None:
+        if connection.is_tls():
             request.scheme += "s"
-        if settings.trusted_proxies:
-            forwarded(request, self._server.trusted)
+        if settings.trusted_proxies and forwarded(request, self._server.trusted):
             connection.forwarded_for = request.peer
         if self._server.is_full():
             self._refuse(error_response(503))

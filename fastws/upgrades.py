@@ -48,7 +48,7 @@ def accept(
         request,
         endpoint.limits,
         subprotocol=subprotocol,
-        deflate=connection.context.deflate_pool(endpoint.compression),
+        deflate=connection.context.deflate_pool(endpoint.compression) if request.offer.extensions else None,
         headers=[*headers, *endpoint.headers] if headers else endpoint.headers,
     )
     outbox = connection.outbox

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Protocol
 
 from fastws.protocol.events import Event
@@ -41,6 +42,9 @@ class Opcode(IntEnum):
     CLOSE = 0x8
     PING = 0x9
     PONG = 0xA
+
+
+CLOSE = int(Opcode.CLOSE)
 
 
 class CloseCode(IntEnum):
@@ -181,16 +185,22 @@ def encode_close(code: int | None, reason: str, mask: bytes | None) -> bytes:
     Raises ValueError for a code that may not be sent, a reason without a code, and a reason of more
     than 123 bytes of UTF-8.
     """
+    return encode(CLOSE, _close_payload(code, reason), mask)
+
+
+# A server closes its connections, and answers their closes, with the same few codes and words.
+@lru_cache(maxsize=64)
+def _close_payload(code: int | None, reason: str) -> bytes:
     if code is None:
         if reason:
             raise ValueError("a close reason needs a close code")
-        return encode(Opcode.CLOSE, b"", mask)
+        return b""
     if not sendable(code):
         raise ValueError(f"close code {code} may not be sent")
     text = reason.encode()
     if len(text) > 123:
         raise ValueError(f"the close reason has {len(text)} bytes, more than 123")
-    return encode(Opcode.CLOSE, struct.pack("!H", code) + text, mask)
+    return struct.pack("!H", code) + text
 
 
 class MaskPool:

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The opening handshake as pure functions, both roles (RFC 6455, section 4)."""
 
 from __future__ import annotations

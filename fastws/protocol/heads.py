@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """A request to upgrade, read in one pass where the C engine runs (``_heads.c``).
 
 What this gives has passed all that the gate, h11 and ``check_upgrade`` ask, but for the origin.

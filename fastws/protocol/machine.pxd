@@ -20,3 +20,10 @@ cdef class Machine:
 
     cpdef list receive(self, object data, Py_ssize_t size=*)
     cpdef bytes encode(self, object message, object compress=*)
+    cpdef _move(self, object trigger)
+    cpdef list _receive_http(self, object data, Py_ssize_t size)
+    cpdef receive_eof(self)
+    cpdef _open(self, object limits, object params, object deflate)
+    cpdef bytes answer(self, object event)
+    cpdef bytes _peer_closed(self, object event)
+    cpdef bytes _key(self)

@@ -37,6 +37,9 @@ class State(Enum):
     DRAINING = "DRAINING"  #: nothing more is parsed; what is owed goes out, then TCP ends
     CLOSED = "CLOSED"  #: TCP has ended
 
+    # As cheap as it can be: an Enum's own hash is a function in Python, and every move asks for two.
+    __hash__ = object.__hash__
+
 
 class Trigger(Enum):
     """What moves a machine from one state to the next."""
@@ -49,37 +52,44 @@ class Trigger(Enum):
     FAIL = "a violation by the peer"
     EOF = "the end of TCP"
 
+    __hash__ = object.__hash__
+
 
 HTTP, DECIDING, CONNECTING = State.HTTP, State.DECIDING, State.CONNECTING
 OPEN, CLOSING, DRAINING, CLOSED = State.OPEN, State.CLOSING, State.DRAINING, State.CLOSED
 
+UPGRADE, ACCEPT, REFUSE, EOF = Trigger.UPGRADE, Trigger.ACCEPT, Trigger.REFUSE, Trigger.EOF
+LOCAL_CLOSE, PEER_CLOSE, FAIL = Trigger.LOCAL_CLOSE, Trigger.PEER_CLOSE, Trigger.FAIL
+
 #: Every transition there is; whatever is not here cannot happen and raises ``KeyError``.
 TRANSITIONS: dict[tuple[State, Trigger], State] = {
-    (HTTP, Trigger.UPGRADE): DECIDING,
-    (HTTP, Trigger.REFUSE): DRAINING,
-    (HTTP, Trigger.EOF): CLOSED,
-    (DECIDING, Trigger.ACCEPT): OPEN,
-    (DECIDING, Trigger.REFUSE): DRAINING,
-    (DECIDING, Trigger.EOF): CLOSED,
-    (CONNECTING, Trigger.ACCEPT): OPEN,
-    (CONNECTING, Trigger.REFUSE): DRAINING,
-    (CONNECTING, Trigger.FAIL): DRAINING,
-    (CONNECTING, Trigger.EOF): CLOSED,
-    (OPEN, Trigger.LOCAL_CLOSE): CLOSING,
-    (OPEN, Trigger.PEER_CLOSE): DRAINING,
-    (OPEN, Trigger.FAIL): DRAINING,
-    (OPEN, Trigger.EOF): CLOSED,
-    (CLOSING, Trigger.PEER_CLOSE): DRAINING,
-    (CLOSING, Trigger.FAIL): DRAINING,
-    (CLOSING, Trigger.EOF): CLOSED,
-    (DRAINING, Trigger.EOF): CLOSED,
-    (CLOSED, Trigger.EOF): CLOSED,
+    (HTTP, UPGRADE): DECIDING,
+    (HTTP, REFUSE): DRAINING,
+    (HTTP, EOF): CLOSED,
+    (DECIDING, ACCEPT): OPEN,
+    (DECIDING, REFUSE): DRAINING,
+    (DECIDING, EOF): CLOSED,
+    (CONNECTING, ACCEPT): OPEN,
+    (CONNECTING, REFUSE): DRAINING,
+    (CONNECTING, FAIL): DRAINING,
+    (CONNECTING, EOF): CLOSED,
+    (OPEN, LOCAL_CLOSE): CLOSING,
+    (OPEN, PEER_CLOSE): DRAINING,
+    (OPEN, FAIL): DRAINING,
+    (OPEN, EOF): CLOSED,
+    (CLOSING, PEER_CLOSE): DRAINING,
+    (CLOSING, FAIL): DRAINING,
+    (CLOSING, EOF): CLOSED,
+    (DRAINING, EOF): CLOSED,
+    (CLOSED, EOF): CLOSED,
 }
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 PING = int(Opcode.PING)
 PONG = int(Opcode.PONG)
+ABNORMAL_CLOSURE = int(CloseCode.ABNORMAL_CLOSURE)
+NO_STATUS_RECEIVED = int(CloseCode.NO_STATUS_RECEIVED)
 
 #: What a read gives: messages as ``str`` and ``bytes``, everything else as a value of its own.
 Event = Any
@@ -127,7 +137,7 @@ class Machine:
         self.takeover = False
         #: Which bytes of a broadcast this peer can be given; see ``Outbox.variant``.
         self.variant = 0 if mask is None else -1
-        self.close_code = int(CloseCode.ABNORMAL_CLOSURE)
+        self.close_code = ABNORMAL_CLOSURE
         self.close_reason = ""
         self.closed_by_peer = True
 
@@ -180,7 +190,7 @@ class Machine:
         if self._http is None and self._limits is not None:
             request = read_upgrade(data, size, self._limits)
             if request is not None:
-                self._move(Trigger.UPGRADE)
+                self._move(UPGRADE)
                 self._early = bytes(data[len(request.raw_head) : size])
                 return [request]
         self.http.receive(bytes(data[:size]))
@@ -191,14 +201,14 @@ class Machine:
         while (event := self._http.next_event()) is not None:
             events.append(event)
             if isinstance(event, Request) and event.upgrade:
-                self._move(Trigger.UPGRADE)
+                self._move(UPGRADE)
                 self._early = self._http.trailing()
                 break
         return events
 
     def receive_eof(self) -> None:
         """Note the end of TCP; without a close frame the code is 1006 (section 7.1.5)."""
-        self._move(Trigger.EOF)
+        self._move(EOF)
         self._http = None
 
     @property
@@ -232,20 +242,20 @@ class Machine:
             handshake.negotiate_deflate(request, deflate.compression) if deflate is not None else None
         )
         params, extension = negotiated if negotiated is not None else (None, None)
-        self._move(Trigger.ACCEPT)
+        self._move(ACCEPT)
         self._open(limits, params, deflate)
         return handshake.accept_head(request, subprotocol=subprotocol, extensions=extension, headers=headers)
 
     def refuse(self, response: Response) -> bytes:
         """Answer something other than 101; what follows is never parsed as a request."""
         data: bytes = self.http.respond(response, close=True)
-        self._move(Trigger.REFUSE)
+        self._move(REFUSE)
         self._early = b""
         return data
 
     def finish_http(self) -> None:
         """The last response is given: nothing that follows is parsed."""
-        self._move(Trigger.REFUSE)
+        self._move(REFUSE)
 
     # -- the HTTP phase, client role ------------------------------------------------------------
 
@@ -270,16 +280,16 @@ class Machine:
                 compression=deflate.compression if deflate is not None else None,
             )
         except Exception:
-            self._move(Trigger.FAIL)
+            self._move(FAIL)
             raise
         self._early = self._http.trailing()
-        self._move(Trigger.ACCEPT)
+        self._move(ACCEPT)
         self._open(limits, params, deflate)
         return subprotocol
 
     def refused(self) -> None:
         """The server's answer was not 101."""
-        self._move(Trigger.REFUSE)
+        self._move(REFUSE)
 
     def _open(self, limits: Limits, params: DeflateParams | None, deflate: DeflatePool | None) -> None:
         self._http = self._limits = self._response_headers = None
@@ -335,9 +345,9 @@ class Machine:
         reply = None
         if self.state is OPEN:
             self.close_code, self.close_reason = event.code, event.reason
-            code = None if event.code == CloseCode.NO_STATUS_RECEIVED else event.code
+            code = None if event.code == NO_STATUS_RECEIVED else event.code
             reply = encode_close(code, "", self._key())
-        self._move(Trigger.PEER_CLOSE)
+        self._move(PEER_CLOSE)
         return reply
 
     def _failed(self, event: Fail) -> bytes | None:
@@ -346,7 +356,7 @@ class Machine:
             self.close_code, self.close_reason = event.code, event.reason
             self.closed_by_peer = False
             reply = encode_close(event.code, event.reason, self._key())
-        self._move(Trigger.FAIL)
+        self._move(FAIL)
         return reply
 
     def encode(self, message: str | bytes, compress: bool | None = None) -> bytes:
@@ -378,10 +388,10 @@ class Machine:
         frame = encode_close(code, reason, self._key())
         if self.state is not OPEN:
             return None
-        self.close_code = int(CloseCode.NO_STATUS_RECEIVED) if code is None else code
+        self.close_code = NO_STATUS_RECEIVED if code is None else code
         self.close_reason = reason
         self.closed_by_peer = False
-        self._move(Trigger.LOCAL_CLOSE)
+        self._move(LOCAL_CLOSE)
         return frame
 
     def _key(self) -> bytes | None:

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """HTTP messages as values: what a client asked, and what it is answered.
 
 Nothing here parses a stream (that is ``http.py``); a request is made from a head that the gate has
