@@ -353,6 +353,7 @@ async def main(plan: Plan) -> None:
     while line := await commands.readline():
         say(await herd.obey(line.decode().strip()))
     working.cancel()
+    await herd.obey("hush")
     herd.leave()
 
 

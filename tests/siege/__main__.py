@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import random
+import subprocess
 import sys
 import time
-from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.cli.helpers import environment
 from tests.faults.harness import MIB, Herd, Record, Site, eventually, herd, result_of, server
 from tests.faults.report import markdown
 from tests.live.process import cpu_seconds
-from tests.siege import attacks
-from tests.siege.attackers import attack_for
 
 REPORTS = Path(__file__).parents[2] / "reports" / "siege"
 #: Seconds of quiet after the attacks, until memory and files must be what they were.
@@ -49,7 +46,6 @@ def main(args: list[str] | None = None) -> int:
 
 def besiege(record: Record, options: argparse.Namespace) -> None:
     seconds = options.minutes * 60
-    random_ = random.Random(options.seed)
     arguments = ("--loop", options.loop, "--no-access-log", "--log-level", "critical")
     env = {"FASTWS_ENGINE": options.engine}
     with ExitStack() as stack:
@@ -58,15 +54,13 @@ def besiege(record: Record, options: argparse.Namespace) -> None:
         hear = stack.enter_context(herd(site, 50, path="/broadcast"))
         hear.tell("publish")
         # One short round of everything, so that what is made once is not taken for a leak.
-        asyncio.run(attack_for(site.port, attacks.ALL, options.attackers, min(20, seconds / 3), random_))
+        Force(site, options.attackers, min(20, seconds / 3), options.seed).wait()
         _calm(site)
         echo.stats()
         hear.stats()
         files, memory, cpu = site.files(), site.rss(), cpu_seconds(site.pid)
         watch = Watch(site, echo, hear)
-        made = asyncio.run(
-            watch.during(attack_for(site.port, attacks.ALL, options.attackers, seconds, random_))
-        )
+        made = watch.during(Force(site, options.attackers, seconds, options.seed))
         used = cpu_seconds(site.pid) - cpu
         back = eventually(lambda: site.files() <= files, CALM)
         _calm(site)
@@ -74,12 +68,36 @@ def besiege(record: Record, options: argparse.Namespace) -> None:
         _judge(record, watch, site, memory)
         record.at_most("files more, after the attackers have gone", site.files() - files, 0)
         record.note(
-            f"{sum(made.values()):,} attacks in {seconds / 60:.0f} min, {options.attackers} at once, of "
+            f"{sum(made.values()):,} attacks in {seconds / 60:g} min, {options.attackers} at once, of "
             f"{len(made)} classes; engine {options.engine}, {options.loop}; server's CPU "
             f"{used / seconds:.0%} of a core; resident at most {watch.most / MIB:.0f} MiB; files "
             f"as before after {back:.1f} s"
         )
         record.note(", ".join(f"{name} {count:,}" for name, count in sorted(made.items())))
+
+
+class Force:
+    """The attackers. Their session is their own, so that the kernel gives no more to them than to one."""
+
+    def __init__(self, site: Site, count: int, seconds: float, seed: int) -> None:
+        args = map(str, (site.port, count, seconds, seed))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.siege.force", *args],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=environment(),
+        )
+
+    def done(self) -> bool:
+        return self._process.poll() is not None
+
+    def wait(self) -> dict[str, int]:
+        """What they did: how often each attack was made."""
+        out, _ = self._process.communicate()
+        assert self._process.returncode == 0, "the attackers failed"
+        made: dict[str, int] = json.loads(out)
+        return made
 
 
 class Watch:
@@ -90,25 +108,19 @@ class Watch:
         self.reports: list[dict[str, Any]] = []
         self.most = 0
 
-    async def during(self, attack: Any) -> Counter[str]:
-        looking = asyncio.create_task(self._look_on())
-        try:
-            made: Counter[str] = await attack
-        finally:
-            looking.cancel()
-        self.look()
-        return made
-
-    async def _look_on(self) -> None:
+    def during(self, force: Force) -> dict[str, int]:
+        """Look on until the attackers have done; return what they did."""
         ticks = 0
-        while True:
-            await asyncio.sleep(1)
+        while not force.done():
+            time.sleep(1)
             ticks += 1
             self.most = max(self.most, self.site.rss())
             if ticks % 30 == 0:
                 self.look()
                 worst = {name: self.reports[-1][name]["delays"] for name in ("echo", "hear")}
                 print(f"  {ticks} s: {worst}, resident {self.most / MIB:.0f} MiB at most", flush=True)
+        self.look()
+        return force.wait()
 
     def look(self) -> None:
         self.reports.append({"echo": self.echo.stats(), "hear": self.hear.stats()})
