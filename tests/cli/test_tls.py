@@ -46,6 +46,7 @@ def test_a_good_pair_makes_a_strict_context(
     context = server_context(str(files / cert), str(files / key) if key else None, password)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert all(each["aead"] and each["kea"] in ("kx-ecdhe", "kx-any") for each in context.get_ciphers())
 
 
 @pytest.mark.parametrize(

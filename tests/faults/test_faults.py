@@ -19,8 +19,8 @@ QUICK = ["F7", "F13", "F14", "F16"]
 
 
 def test_there_is_each_row_once() -> None:
-    assert list(ALL) == sorted(ALL, key=lambda name: int(name[1:]))
-    assert set(QUICK) < set(ALL)
+    wanted = [f"F{number}" for number in (1, 2, 3, 4, 7, 8, 11, 13, 14, 16, 17, 18, 19)]
+    assert list(ALL) == [*wanted, "slowhttptest", "testssl"]
 
 
 @pytest.mark.slow
