@@ -31,8 +31,10 @@ def _idle(record: Record, *, tls: bool, count: int, seconds: int) -> None:
         with herd(site, 1, **ECHO) as normal:
             time.sleep(seconds * 0.5)
             normal.stats()
-            out, _ = load.communicate(timeout=seconds * 2 + 120)
+            time.sleep(seconds * 0.45)
             echo = normal.stats()["delays"]
+            # Their going is no part of their staying.
+            out, _ = load.communicate(timeout=seconds * 2 + 120)
         result = _json(out)
         record.equal(f"{scheme}: clients held of {count:,}", int(result["rate"]), count)
         record.equal(f"{scheme}: dropped, failed", result["lost"] + result["failed"], 0)
