@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.faults import rows
 from tests.faults.harness import Missing, Record, Row, load_of_machine, result_of
-from tests.faults.report import markdown
+from tests.faults.report import markdown, write_page
 
 REPORTS = Path(__file__).parents[2] / "reports" / "faults"
 
@@ -24,6 +24,7 @@ def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="such as F3 (default: all)")
     parser.add_argument("--full", action="store_true", help="as the row says: minutes, thousands of clients")
+    parser.add_argument("--write", action="store_true", help="only write docs/faults.md of what ran")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR")
     options = parser.parse_args(args)
@@ -33,6 +34,9 @@ def main(args: list[str] | None = None) -> int:
     chosen = [each for name, each in rows.ALL.items() if not options.rows or name in options.rows]
     if options.list:
         print("\n".join(f"{each.name:5} {each.title}" for each in chosen))
+        return 0
+    if options.write:
+        write_page("figures", markdown(_kept(options.reports)))
         return 0
     options.reports.mkdir(parents=True, exist_ok=True)
     results = [_run(each, options.full, options.reports) for each in chosen]

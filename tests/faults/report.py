@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "write_page"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
 def markdown(results: Iterable[dict[str, Any]]) -> str:
@@ -22,3 +25,13 @@ def markdown(results: Iterable[dict[str, Any]]) -> str:
         for note in result["notes"]:
             notes.append(f"- {result['row']}: {note}")
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def write_page(name: str, text: str) -> None:
+    """Put ``text`` between the two comments of that name in ``docs/faults.md``."""
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    head, _, rest = PAGE.read_text().partition(begin)
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise ValueError(f"{PAGE} has no place for {name}")
+    PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.cli.helpers import environment
 from tests.faults.harness import MIB, Herd, Record, Site, eventually, herd, result_of, server
-from tests.faults.report import markdown
+from tests.faults.report import markdown, write_page
 from tests.live.process import cpu_seconds
 
 REPORTS = Path(__file__).parents[2] / "reports" / "siege"
@@ -30,6 +30,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
     parser.add_argument("--engine", choices=["c", "wsproto"], default="c")
+    parser.add_argument("--write", action="store_true", help="write docs/faults.md too")
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR")
     options = parser.parse_args(args)
     record = Record(full=True)
@@ -41,6 +42,8 @@ def main(args: list[str] | None = None) -> int:
     name = f"{options.loop}-{options.engine}-{options.seed}"
     (options.reports / f"{name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     (options.reports / f"{name}.md").write_text(markdown([result]))
+    if options.write:
+        write_page("siege", markdown([result]))
     return 0 if record.held else 1
 
 
