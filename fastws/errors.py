@@ -29,9 +29,9 @@ class FastWSError(Exception):
 class ConnectionClosed(FastWSError):
     """The WebSocket is closed; nothing can be sent or received any more.
 
-    ``code`` and ``reason`` are those of RFC 6455, section 7.1.5 and 7.1.6: 1005 when the close
-    frame carried no code, 1006 when the connection ended without a close frame. ``by_peer`` is
-    true when the peer began to close, false when this side did.
+    ``code`` and ``reason`` are those of the first close frame, the peer's or ours (RFC 6455, sections
+    7.1.5 and 7.1.6): 1005 when it carried no code, 1006 when the connection ended without one.
+    ``by_peer`` is true when the peer began to close, false when this side did.
     """
 
     def __init__(self, code: int, reason: str = "", *, by_peer: bool = False) -> None:

@@ -229,8 +229,14 @@ class Hub:
     def publish_threadsafe(self, topic: str, message: str | bytes) -> None:
         """Publish from any thread; the message goes out in a later turn of the hub's loop.
 
-        Does nothing while the hub has had no subscriber yet.
+        Messages of one thread keep their order. Does nothing while the hub has had no subscriber yet.
+        Raises ``TypeError`` for a message that is neither ``str`` nor ``bytes``, and ``RuntimeError``
+        when the hub's loop is closed.
         """
+        if isinstance(message, (bytearray, memoryview)):
+            message = bytes(message)  # the caller may go on to change it
+        elif not isinstance(message, (str, bytes)):
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)
 

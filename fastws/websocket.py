@@ -321,7 +321,10 @@ class WebSocket:
 
     @property
     def close_code(self) -> int | None:
-        """The code of RFC 6455, section 7.1.5; None while the WebSocket is open."""
+        """The code of the first close frame, the peer's or ours; None while the WebSocket is open.
+
+        1005: it carried none. 1006: TCP ended without one (RFC 6455, section 7.1.5).
+        """
         return self._connection.machine.close_code if self.closed else None
 
     @property

@@ -269,6 +269,31 @@ class TestThreads:
 
         assert run(scenario()) == ["from a thread"]
 
+    def test_what_is_changed_afterwards_is_sent_as_it_was(self, loop: ManualLoop) -> None:
+        hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+        hub.subscribe(peer, "t")
+        message = bytearray(b"before")
+        hub.publish_threadsafe("t", message)
+        message[:] = b"after!"
+        loop.settle()
+        assert [one.payload for one in peer.frames()] == [b"before"]
+
+    def test_what_is_no_message_is_said_to_the_caller(self, loop: ManualLoop) -> None:
+        hub = Hub()
+        with pytest.raises(TypeError, match="a message is"):
+            hub.publish_threadsafe("t", 1)  # type: ignore[arg-type]
+
+    def test_after_the_end_of_the_loop(self) -> None:
+        hub = Hub()
+
+        async def scenario() -> None:
+            loop: Any = asyncio.get_running_loop()
+            hub.subscribe(Peer(loop, Flusher(loop.call_soon)), "t")
+
+        asyncio.run(scenario())
+        with pytest.raises(RuntimeError, match="closed"):
+            hub.publish_threadsafe("t", "too late")
+
 
 # -- order, at random ---------------------------------------------------------------------------
 

@@ -226,3 +226,35 @@ async def test_the_client_of_the_examples(library: str) -> None:
         listening.cancel()
         await asyncio.wait([listening])
     assert heard[:3] == ["hello"] * 3
+
+
+@pytest.mark.parametrize("library", ["websockets", "fastws"])
+async def test_the_counter_of_the_examples(library: str) -> None:
+    """The same dialogue, whichever library serves; the other one's clients."""
+    scope = dict(NAMES)
+    exec(examples(library)[2], scope)
+    theirs = library == "websockets"
+    serving = (serve if theirs else fastws.serve)(scope["counter"], "127.0.0.1", 0)
+    client = fastws.connect if theirs else connect
+    async with asyncio.timeout(20), serving as server:
+        url = f"ws://127.0.0.1:{port_of(server)}/"
+        async with client(url) as one:
+            assert [json.loads(await one.recv()) for _ in range(2)] == [{"users": 1}, {"value": 0}]
+            async with client(url) as two:
+                assert [json.loads(await two.recv()) for _ in range(2)] == [{"users": 2}, {"value": 0}]
+                assert json.loads(await one.recv()) == {"users": 2}
+                await two.send(json.dumps({"add": 5}))
+                assert json.loads(await one.recv()) == json.loads(await two.recv()) == {"value": 5}
+            assert json.loads(await one.recv()) == {"users": 1}
+
+
+@pytest.mark.parametrize("library", ["websockets", "fastws"])
+async def test_the_question_of_the_examples(library: str) -> None:
+    async with asyncio.timeout(20), both_servers() as (ours, theirs):
+        scope = dict(NAMES, uri=f"ws://127.0.0.1:{ours if library == 'websockets' else theirs}/")
+        exec(examples(library)[3], scope)
+        assert await scope["hello"]() == "hello"
+
+
+def test_every_example_has_both_columns() -> None:
+    assert len(examples("websockets")) == len(examples("fastws")) == 4 == PAGE.count("```python") / 2
