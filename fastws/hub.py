@@ -233,10 +233,10 @@ class Hub:
         Raises ``TypeError`` for a message that is neither ``str`` nor ``bytes``, and ``RuntimeError``
         when the hub's loop is closed.
         """
-        if isinstance(message, (bytearray, memoryview)):
-            message = bytes(message)  # the caller may go on to change it
-        elif not isinstance(message, (str, bytes)):
-            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        if not isinstance(message, str):
+            if not isinstance(message, (bytes, bytearray, memoryview)):
+                raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+            message = bytes(message)  # what can be changed may be, before its turn
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)
 
