@@ -232,7 +232,7 @@ class Connection:
         self.owner.connection_lost(self)
         # Let go of what refers back, so that reference counting frees all of it at once.
         self.outbox.disown()
-        self.ws = None
+        self.ws = self.callbacks = self.on_message = None
 
     def pause_writing(self) -> None:
         """The socket has refused bytes: nothing more is read from who does not read what we owe it."""

@@ -51,9 +51,9 @@ def member(websocket: Any, send: Any = None, *, limits: Limits | None = None) ->
         return websocket
     session = _session(websocket)
     if session is not None:
-        if session.ws is None:
+        if session.outbox is None:
             raise RuntimeError("accept the WebSocket before it becomes a member of a hub")
-        return Member(session.ws.outbox)
+        return Member(session.outbox)
     foreign = _Foreign(*_verbs(websocket, send), limits or Limits())
     return Member(foreign.outbox, foreign)
 

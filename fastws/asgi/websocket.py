@@ -22,6 +22,7 @@ from fastws.websocket import WebSocket
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI
     from fastws.connection import Connection
+    from fastws.outbox import Outbox
     from fastws.routes import Endpoint
     from fastws.serving import ServerPhase
 
@@ -56,7 +57,8 @@ class Session:
         "_state",
         "_told",
         "_waiter",
-        "ws",
+        "_ws",
+        "outbox",
     )
 
     def __init__(
@@ -73,8 +75,9 @@ class Session:
         self._disconnect: Event | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._inbox: Any = None
-        #: The WebSocket, once the application has accepted it.
-        self.ws: Any = None
+        self._ws: Any = None
+        #: What a hub writes to, once the application has accepted it.
+        self.outbox: Outbox | None = None
         seconds = endpoint.timeouts.handshake
         if seconds is not None:
             connection.set_deadline(connection.context.wheel.time() + seconds)
@@ -161,7 +164,7 @@ class Session:
         elif not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"bytes are bytes, not {type(data).__name__}")
         try:
-            await self.ws.send(data)
+            await self._ws.send(data)
         except ConnectionClosed as closed:
             raise ClientDisconnected(str(closed)) from None
 
@@ -265,7 +268,8 @@ class Session:
 
     def on_open(self, ws: WebSocket) -> None:
         connection = self._connection
-        self.ws = ws
+        self._ws = ws
+        self.outbox = ws.outbox
         self._state = OPEN
         self._inbox = Inbox(connection.receive_queue, connection.pause_inbox, connection.resume_inbox)
         self._phase.opened()

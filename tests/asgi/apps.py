@@ -164,6 +164,13 @@ async def parameters(websocket: WebSocket) -> None:
 
 
 @behaviour
+async def membership(websocket: WebSocket) -> None:
+    await websocket.accept()
+    with fastws.member(websocket) as me:
+        await websocket.send_json(me.is_foreign)
+
+
+@behaviour
 async def close(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.close(code=4001, reason="enough")

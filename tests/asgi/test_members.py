@@ -233,3 +233,22 @@ async def test_one_of_aiohttp_is_evicted() -> None:
             hub.publish("room", str(number))
             await settle()
     assert calls == [(1008, b"too slow")]
+
+
+async def test_one_that_has_left_joins_nothing() -> None:
+    hub, told = fastws.Hub(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        hub.subscribe(fastws.member(scope, send), "room")
+        told.set()
+
+    async with served(app) as url:
+        async with fastws.connect(url):
+            pass
+        async with asyncio.timeout(5):
+            await told.wait()
+    assert hub.count("room") == 0

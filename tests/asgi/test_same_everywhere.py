@@ -263,6 +263,11 @@ async def test_the_chat(site: Site) -> None:
         assert (await asyncio.to_thread(get, site, path)).json() == 1
 
 
+async def test_where_the_socket_is_ours_a_hub_writes_to_it(site: Site) -> None:
+    async with client(site, "/case/membership") as ws:
+        assert json.loads(await ws.recv()) is (not site.ours)
+
+
 async def test_a_hundred_messages_in_one_turn_keep_their_order(site: Site) -> None:
     room = f"/chat/order{id(site)}"
     async with client(site, f"{room}?name=ann") as ann:
