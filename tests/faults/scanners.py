@@ -32,7 +32,13 @@ def tool(name: str) -> str:
 def slow_http(record: Record) -> None:
     tool("slowhttptest")
     for name, options in MODES.items():
-        with server("--no-access-log") as site, herd(site, 1, kind="echo", interval=0.05) as normal:
+        with (
+            tempfile.TemporaryDirectory() as large,
+            server("--no-access-log", "--static", f"/large={large}") as site,
+            herd(site, 1, kind="echo", interval=0.05) as normal,
+        ):
+            # More than the kernel takes for one who does not read.
+            (Path(large) / "file").write_bytes(bytes(8 << 20))
             files = site.files()
             normal.stats()
             seconds = _slow(record, site, name, options)
@@ -48,7 +54,7 @@ def _slow(record: Record, site: Site, name: str, options: list[str]) -> str:
     count, rate, length = record.choose((1000, 200, 30), (50, 50, 3))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        path = "/assets/style.css" if name in ("slow reads", "ranges") else "/"
+        path = "/large/file" if name in ("slow reads", "ranges") else "/"
         command = [tool("slowhttptest"), *options, "-g", "-o", str(out), "-c", str(count), "-r", str(rate)]
         command += ["-l", str(length), "-i", "2", "-p", "3", "-u", f"http://127.0.0.1:{site.port}{path}"]
         subprocess.run(command, check=False, capture_output=True, timeout=length + 60)
