@@ -17,7 +17,7 @@ ROOT = FOLDER.parents[1]
 def pyright(*arguments: str) -> dict[str, object]:
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, *arguments]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
         report: dict[str, object] = json.loads(done.stdout)
     except (json.JSONDecodeError, subprocess.TimeoutExpired) as exc:
         if os.environ.get("FASTWS_REQUIRE_PYRIGHT") == "1":
@@ -26,6 +26,7 @@ def pyright(*arguments: str) -> dict[str, object]:
     return report
 
 
+@pytest.mark.timeout(180)
 def test_the_public_names_are_what_they_are_said_to_be() -> None:
     report = pyright()
     assert report["generalDiagnostics"] == []
