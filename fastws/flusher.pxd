@@ -14,8 +14,10 @@ cdef class Flusher:
 
     cpdef schedule(self, Outbox outbox)
     cpdef long long published(self, Topic topic)
-    @cython.locals(dirty=list, waiting=list, topic=Topic, outbox=Outbox)
+    @cython.locals(waiting=list, outbox=Outbox)
     cpdef flush(self)
+    @cython.locals(dirty=list, topic=Topic)
+    cpdef _flush_topics(self)
     @cython.locals(topic=Topic, outbox=Outbox)
     cpdef _settle_shared(self, list dirty)
     @cython.locals(turn=cython.longlong, batch=list, groups=dict, group=list, outboxes=list, outbox=Outbox)

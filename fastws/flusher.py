@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""The one place that writes, and the turn of the loop in which what was published is joined.
+"""The turn of the loop: what was said in it is written at its end, what was published is joined once.
 
 A *turn* lasts from the first ``schedule`` or publish to the call that the loop makes after the
 events it has at hand. Everything said in one turn leaves in one write per connection; what a topic
@@ -58,23 +58,32 @@ class Flusher:
         return self.seq
 
     def flush(self) -> None:
-        """End the turn: join, fan out, and flush every outbox that waits."""
-        dirty = self.dirty
-        if dirty:
-            self.dirty = []
+        """End the turn: join, fan out, and flush every outbox that waits.
+
+        An exception, as from a topic's ``merge``, goes to the loop when all others have been written to.
+        """
+        try:
+            if self.dirty:
+                self._flush_topics()
+        finally:
+            self._scheduled = False
+            waiting = self._waiting
+            if waiting:
+                self._waiting = []
+                for outbox in waiting:
+                    outbox.flush_later()
+
+    def _flush_topics(self) -> None:
+        dirty, self.dirty = self.dirty, []
+        try:
             if len(dirty) > 1:
                 self._settle_shared(dirty)
             for topic in dirty:
                 self._fan_out(topic)
+        finally:
             for topic in dirty:
                 topic.batch = []
             self.turn += 1
-        self._scheduled = False
-        waiting = self._waiting
-        if waiting:
-            self._waiting = []
-            for outbox in waiting:
-                outbox.flush_later()
 
     def _settle_shared(self, dirty: list[Topic]) -> None:
         """Give every outbox that listens to several of these topics its own, ordered join."""
@@ -126,7 +135,7 @@ def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
             direct.append(outbox)
             fds.append(outbox.fd)
         else:
-            outbox.transport_write(data)
+            outbox.write_through(data)
     if fds:
         assert send_many is not None  # fd is -1 without it
         unusual = send_many(fds, data)

@@ -48,4 +48,4 @@ cdef class Outbox:
     @cython.locals(taken=Py_ssize_t)
     cpdef _write(self, bytes data)
     cpdef wrote(self, bytes data, Py_ssize_t taken)
-    cpdef transport_write(self, bytes data)
+    cpdef write_through(self, bytes data)

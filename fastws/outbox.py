@@ -16,6 +16,7 @@ takes bytes is not slow, however large.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from fastws.hub import Entry, Topic
 
 __all__ = ["Outbox", "SendStatus"]
+
+log = logging.getLogger("fastws.error")
 
 #: Joined into one write while a slow socket takes bytes again: enough to fill its buffer, little to copy.
 DRAIN_BYTES = 256 * 1024
@@ -344,7 +347,7 @@ class Outbox:
         """Bytes accepted that the socket has not taken yet."""
         pending = 0
         if self._first is not None:
-            pending = len(_joined(self._more if self._more is not None else [self._first]))
+            pending = sum(map(_size, self._more if self._more is not None else [self._first]))
         held: int = self._transport.get_write_buffer_size() if self.refused else 0
         return pending + self.queue_bytes + held
 
@@ -400,15 +403,28 @@ class Outbox:
         else:
             self._transport.write(memoryview(data)[taken:])
 
-    def transport_write(self, data: bytes) -> None:
-        self._transport.write(data)
+    def write_through(self, data: bytes) -> None:
+        """Write what many are given, where only the transport may."""
+        try:
+            self._transport.write(data)
+        except Exception:
+            self._broken()
+
+    def _broken(self) -> None:
+        """A foreign transport has raised: that ends its connection, and no other's turn."""
+        log.exception("writing to %r failed", self._transport)
+        self.discard()
+        self._transport.abort()
 
     def flush_later(self) -> None:
         """Flush at the end of a turn: meanwhile the transport may have begun to close (``is_idle``)."""
         if self._transport.is_closing():
             self._first = self._more = None
-        else:
+            return
+        try:
             self.flush()
+        except Exception:
+            self._broken()
 
     def pause(self) -> None:
         """The socket has refused bytes."""
@@ -493,6 +509,14 @@ class Outbox:
 def _joined(items: list[Item]) -> bytes:
     """Return the frames of ``items``, for where they do not go to the socket directly."""
     return b"".join([item[0] if isinstance(item, tuple) else _frame(item) for item in items])
+
+
+def _size(item: Item) -> int:
+    """The bytes of an item on the wire (RFC 6455, section 5.2); a ``str`` is ASCII."""
+    if isinstance(item, tuple):
+        return len(item[0])
+    size = len(item)
+    return size + (2 if size <= 125 else 4 if size <= 0xFFFF else 10)
 
 
 def _frame(message: str | bytes) -> bytes:

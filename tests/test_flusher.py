@@ -41,6 +41,67 @@ def test_a_turn_is_one_call_of_the_loop(loop: ManualLoop, flusher: Flusher) -> N
     assert loop.is_idle
 
 
+class TestFailures:
+    """A transport that raises, which none of asyncio's does, and an owner that does."""
+
+    def break_writing(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write(data: bytes) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(peer.transport, "write", write)
+
+    @pytest.mark.parametrize("published", [False, True])
+    def test_a_transport_that_raises_ends_alone(
+        self,
+        loop: ManualLoop,
+        flusher: Flusher,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        published: bool,
+    ) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, 3)
+        self.break_writing(peers[1], monkeypatch)
+        if published:
+            hub.publish("t", "a")
+        else:
+            for peer in peers:
+                peer.outbox.push(text("a"))
+        loop.turn()
+        assert [peer.texts() for peer in peers] == [["a"], [], ["a"]]
+        assert [peer.transport.aborted for peer in peers] == [False, True, False]
+        assert "ZeroDivisionError" in caplog.text
+        hub.publish("t", "b")
+        loop.turn()
+        assert [peer.texts() for peer in peers] == [["b"], [], ["b"]]
+
+    def test_what_raises_in_a_fan_out_stops_nothing_else(
+        self, loop: ManualLoop, flusher: Flusher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def evict(reason: str) -> None:
+            raise ZeroDivisionError
+
+        hub = Hub()
+        slow, speaker = Peer(loop, flusher, limits=(1, 100)), Peer(loop, flusher)
+        hub.subscribe(slow, "t")
+        monkeypatch.setattr(slow, "evict", evict)
+        slow.stall()
+        for message in ("a", "b"):
+            hub.publish("t", message)
+        speaker.outbox.push(text("own"))
+        with pytest.raises(ZeroDivisionError):
+            flusher.flush()
+        assert speaker.texts() == ["own"]
+        turn = flusher.turn
+        hub.unsubscribe(slow, "t")
+        hub.subscribe(speaker, "t")
+        hub.publish("t", "c")
+        speaker.outbox.push(text("again"))
+        loop.settle()
+        assert speaker.texts() == ["c", "again"]
+        assert flusher.turn == turn + 1
+
+
 def test_turns_follow_each_other(loop: ManualLoop, flusher: Flusher) -> None:
     hub = Hub()
     (peer,) = audience(loop, flusher, hub, 1)

@@ -571,6 +571,17 @@ class TestDirect:
         peer.outbox.is_open = False
         assert peer.outbox.push_message("d") is SendStatus.CLOSED
 
+    def test_what_waits_is_counted_with_its_headers(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        peer = self.open(loop, flusher, kernel)
+        for size in (0, 125, 126, 65535, 65536):
+            peer.outbox.push_message(bytes(size))
+            peer.outbox.push_message("x" * size)
+        waiting = peer.outbox.buffered_amount
+        loop.settle()
+        assert peer.outbox.sent_bytes == waiting
+
     @pytest.mark.parametrize("room", [0, 2])
     def test_the_rest_goes_through_the_transport(
         self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int
