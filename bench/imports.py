@@ -26,7 +26,7 @@ def import_milliseconds(line: str, core: int | None, tries: int = TRIES) -> floa
 
 def _seconds(line: str, core: int | None) -> float:
     argv = [sys.executable, "-c", CODE.format(line=line)]
-    # Installed packages have their bytecode; a sandbox that forbids to write it would have us time the compiler.
+    # Where bytecode may not be written, the time of the compiler would be in it.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, preexec_fn=on_core(core))
     if done.returncode != 0:
