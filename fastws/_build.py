@@ -21,6 +21,7 @@ HOT_PATH = (
     "fastws.context",
     "fastws.flusher",
     "fastws.hub",
+    "fastws.inbox",
     "fastws.keepalive",
     "fastws.outbox",
     "fastws.protocol.handshake",

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """Messages on their way to a coroutine that asks for them with ``recv``."""
 
 from __future__ import annotations
@@ -17,12 +18,28 @@ class Inbox:
     ``pause`` is called when ``high`` messages wait, ``resume`` when they are down to half of it.
     """
 
-    __slots__ = ("_failure", "_high", "_messages", "_pause", "_paused", "_resume", "_waiter")
+    __slots__ = (
+        "_create_future",
+        "_failure",
+        "_high",
+        "_messages",
+        "_pause",
+        "_paused",
+        "_resume",
+        "_waiter",
+    )
 
-    def __init__(self, high: int, pause: Callable[[], None], resume: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        high: int,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+        create_future: Callable[[], asyncio.Future[None]],
+    ) -> None:
         self._high = high
         self._pause = pause
         self._resume = resume
+        self._create_future = create_future
         self._messages: deque[str | bytes] = deque()
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
@@ -50,19 +67,37 @@ class Inbox:
 
         Raises ``ConcurrencyError`` when another coroutine waits already.
         """
-        messages = self._messages
-        while not messages:
-            if self._failure is not None:
-                raise self._failure()
-            if self._waiter is not None:
-                raise ConcurrencyError("another coroutine already waits in recv()")
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        message = messages.popleft()
-        if self._paused and len(messages) <= self._high // 2:
+        while not self._messages:
+            await self._more()
+        return self._take()
+
+    async def following(self, end: type[Exception]) -> str | bytes:
+        """As :meth:`get`, but ``StopAsyncIteration`` in place of an ``end``.
+
+        Not by way of it: each message of most handlers comes this way, and a coroutine more costs as
+        much as all the rest of it.
+        """
+        try:
+            while not self._messages:
+                await self._more()
+            return self._take()
+        except end:
+            raise StopAsyncIteration from None
+
+    def _more(self) -> asyncio.Future[None]:
+        """Return what to wait for while there is no message; raises as :meth:`get`."""
+        if self._failure is not None:
+            raise self._failure()
+        # One that is done belongs to a reader that was woken, or cancelled: it waits no more.
+        if self._waiter is not None and not self._waiter.done():
+            raise ConcurrencyError("another coroutine already waits in recv()")
+        self._waiter = waiter = self._create_future()
+        return waiter
+
+    def _take(self) -> str | bytes:
+        """Remove the first message; there must be one."""
+        message = self._messages.popleft()
+        if self._paused and len(self._messages) <= self._high // 2:
             self._paused = False
             self._resume()
         return message

@@ -113,6 +113,13 @@ class PartsInbox:
         parts, self._collected, self._collector = self._collected, [], None
         return "".join(parts) if isinstance(parts[0], str) else b"".join(parts)  # type: ignore[arg-type]
 
+    async def following(self, end: type[Exception]) -> str | bytes:
+        """As :meth:`get`, but ``StopAsyncIteration`` in place of an ``end``."""
+        try:
+            return await self.get()
+        except end:
+            raise StopAsyncIteration from None
+
     async def _refuse(self) -> NoReturn:
         self._collected = []
         self._too_big()

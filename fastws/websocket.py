@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -252,11 +252,11 @@ class WebSocket:
         """Iterate over messages; ends at a close as intended, raises ``ConnectionClosedError`` else."""
         return self
 
-    async def __anext__(self) -> str | bytes:
-        try:
-            return await self.recv()
-        except ConnectionClosedOK:
-            raise StopAsyncIteration from None
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]:
+        if self._inbox is None:
+            raise RuntimeError("this WebSocket's messages go to on_message; it cannot be iterated over")
+        following: Coroutine[Any, Any, str | bytes] = self._inbox.following(ConnectionClosedOK)
+        return following
 
     def pause_reading(self) -> None:
         """Take nothing more from the socket: the peer's TCP will fill up. Twice does no harm.
@@ -360,7 +360,12 @@ class WebSocket:
     def open_inbox(self) -> None:
         """Collect messages for :meth:`recv`; for handlers that are coroutines."""
         connection = self._connection
-        self._inbox = Inbox(connection.receive_queue, connection.pause_inbox, connection.resume_inbox)
+        self._inbox = Inbox(
+            connection.receive_queue,
+            connection.pause_inbox,
+            connection.resume_inbox,
+            connection.context.create_future,
+        )
 
     def open_stream(self, max_message_size: int | None) -> None:
         """Take messages in parts from now on. Only in ``on_open``."""

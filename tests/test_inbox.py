@@ -13,7 +13,8 @@ from tests.conftest import Run
 
 def make(high: int = 4) -> tuple[Inbox, list[str]]:
     said: list[str] = []
-    return Inbox(high, lambda: said.append("pause"), lambda: said.append("resume")), said
+    create_future = asyncio.get_running_loop().create_future
+    return Inbox(high, lambda: said.append("pause"), lambda: said.append("resume"), create_future), said
 
 
 def closed() -> Exception:

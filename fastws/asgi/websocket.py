@@ -271,7 +271,12 @@ class Session:
         self._ws = ws
         self.outbox = ws.outbox
         self._state = OPEN
-        self._inbox = Inbox(connection.receive_queue, connection.pause_inbox, connection.resume_inbox)
+        self._inbox = Inbox(
+            connection.receive_queue,
+            connection.pause_inbox,
+            connection.resume_inbox,
+            connection.context.create_future,
+        )
         self._phase.opened()
         self._phase = self._endpoint = None
         if self._waiter is not None and not self._waiter.done():
