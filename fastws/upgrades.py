@@ -37,8 +37,7 @@ def accept(
     """Answer 101, open the WebSocket and tell its handler, in one write with what that says.
 
     The rest is for an application that decides itself: ``callbacks`` in place of the endpoint's,
-    the subprotocol, and ``headers`` of the 101 before the endpoint's. Raises ``ValueError`` for such
-    as cannot be sent; then nothing has been.
+    the subprotocol, and ``headers`` of the 101 before the endpoint's, which it has checked.
     """
     if callbacks is None:
         callbacks = endpoint.callbacks

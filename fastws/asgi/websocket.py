@@ -15,8 +15,9 @@ from fastws import logs, upgrades
 from fastws.asgi.messages import OURS, ClientDisconnected, Event, scope_of
 from fastws.errors import ConnectionClosed
 from fastws.inbox import Inbox
+from fastws.protocol import handshake
 from fastws.protocol.headers import is_token
-from fastws.protocol.messages import Request, Response, checked_field, error_response
+from fastws.protocol.messages import Request, Response, error_response
 from fastws.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ class Session:
         subprotocol = event.get("subprotocol")
         if subprotocol is not None and not is_token(subprotocol):
             raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
-        headers = [checked_field(name, value) for name, value in event.get("headers", ())]
+        # Now: once the machine has accepted, nothing else can be answered.
+        headers = handshake.check_extra_fields(event.get("headers", ()))
         upgrades.accept(
             self._connection,
             self._request,
