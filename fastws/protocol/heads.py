@@ -19,11 +19,19 @@ from fastws.protocol.messages import Offer, Request
 __all__ = ["read_upgrade"]
 
 _Read = Callable[[bytes | memoryview, int, int, int, int], tuple[int, str, tuple[Any, ...]] | None]
-_read: _Read | None = None
-if ENGINE == "c":
-    # Without it nothing is missing but speed.
-    with suppress(ImportError):
-        from fastws.protocol._heads import read_upgrade as _read
+
+
+def _reader(engine: str) -> _Read | None:
+    if engine == "c":
+        # Without it nothing is missing but speed.
+        with suppress(ImportError):
+            from fastws.protocol import _heads
+
+            return _heads.read_upgrade
+    return None
+
+
+_read = _reader(ENGINE)
 
 
 def read_upgrade(data: bytes | memoryview, size: int, limits: Limits) -> Request | None:

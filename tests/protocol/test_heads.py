@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from fastws import protocol
 from fastws.config import Limits
 from fastws.protocol import handshake, heads
 from fastws.protocol.http import ServerHTTP
@@ -290,5 +292,21 @@ def test_nothing_is_kept() -> None:
 
 
 def test_without_the_c_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert heads._reader("c") is _heads.read_upgrade
+    monkeypatch.delattr(protocol, "_heads")
+    monkeypatch.setitem(sys.modules, "fastws.protocol._heads", None)
+    for engine in ("c", "wsproto"):
+        assert heads._reader(engine) is None
     monkeypatch.setattr(heads, "_read", None)
     assert heads.read_upgrade(head(), len(head()), LIMITS) is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"), [(b"http://x", None), (b"https://other", None), (b"http://y", 403), (b"", 403)]
+)
+def test_its_origin_is_still_asked_for(origin: bytes, status: int | None) -> None:
+    data = head(b"Origin: " + origin)
+    request = heads.read_upgrade(data, len(data), LIMITS)
+    assert request is not None
+    refusal = handshake.check_upgrade(request, origins=frozenset({"https://other"}))
+    assert (None if refusal is None else refusal.status) == status

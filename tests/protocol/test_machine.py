@@ -190,6 +190,16 @@ def test_a_refused_upgrade_is_never_followed_by_a_request() -> None:
     assert server.receive(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n") == []
 
 
+def test_a_request_to_upgrade_in_two_reads() -> None:
+    """One read is enough for the reader in C; this one goes through the gate."""
+    server = Machine.server(LIMITS)
+    data = handshake()
+    assert server.receive(data[:40]) == []
+    (request,) = server.receive(data[40:] + b"early")
+    assert (request.raw_head, request.upgrade) == (data, True)
+    assert (server.state, server.early_bytes) == (State.DECIDING, 5)
+
+
 def test_early_frames_wait_for_the_verdict() -> None:
     server, request = asking(early=frame(TEXT, "one") + frame(TEXT, "two")[:3])
     assert server.receive(frame(TEXT, "two")[3:]) == []
