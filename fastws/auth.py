@@ -123,28 +123,39 @@ def basic_credentials(request: Request) -> tuple[str, str] | None:
 class _Secrets:
     """Names with a secret each, kept as digests under a key that only this process knows.
 
-    What is compared has one length, and how long a comparison takes says nothing about a secret.
+    What is compared has one length, and how long a comparison takes says nothing about a secret, nor
+    whether a name is known: a dictionary would, for it compares once more when it finds one. So the
+    digest of a name leads to a bucket, all are equally full, and all of one is compared.
     """
 
-    __slots__ = ("_key", "_nobody", "_records")
+    __slots__ = ("_buckets", "_key")
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._key = os.urandom(32)
-        self._records = {
-            self._digest(name): (self._digest(name), self._digest(secret)) for name, secret in secrets.items()
-        }
-        #: What an unknown name is compared with; random, so that nothing equals it.
-        self._nobody = (os.urandom(32), os.urandom(32))
+        # A power of two: about one name in each.
+        self._buckets: list[list[tuple[bytes, bytes]]] = [[] for _ in range(1 << len(secrets).bit_length())]
+        for name, secret in secrets.items():
+            digest = self._digest(name)
+            self._bucket(digest).append((digest, self._digest(secret)))
+        fullest = max(map(len, self._buckets))
+        for bucket in self._buckets:
+            # Random, so that nothing equals it.
+            bucket += [(os.urandom(32), os.urandom(32)) for _ in range(fullest - len(bucket))]
 
     def _digest(self, text: str) -> bytes:
         # What a latin-1 header held stays encodable.
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, key=self._key).digest()
 
+    def _bucket(self, digest: bytes) -> list[tuple[bytes, bytes]]:
+        return self._buckets[int.from_bytes(digest[:4]) & len(self._buckets) - 1]
+
     def match(self, name: str, secret: str) -> bool:
         given = self._digest(name), self._digest(secret)
-        known = self._records.get(given[0], self._nobody)
-        # Both are always compared: & does not stop at the first.
-        return hmac.compare_digest(given[0], known[0]) & hmac.compare_digest(given[1], known[1])
+        found = False
+        for known in self._bucket(given[0]):
+            # Both are always compared: & does not stop at the first.
+            found |= hmac.compare_digest(given[0], known[0]) & hmac.compare_digest(given[1], known[1])
+        return found
 
 
 def _token(request: Request, header: str | None, subprotocol: str | None, query: str | None) -> str | None:

@@ -30,6 +30,9 @@ __all__ = ["ServerPhase"]
 
 log = logging.getLogger("fastws.error")
 
+#: Bytes of a request body that are enough for one turn of the loop.
+TURN_BODY = 16 * 1024
+
 
 class ServerPhase:
     """One connection until it is a WebSocket, or for all its life if it never becomes one."""
@@ -83,6 +86,10 @@ class ServerPhase:
             # The first bytes of a head have come: the whole of it has the handshake's time.
             self._idle = False
             self._expect_head()
+        elif machine.state is HTTP and len(data) > TURN_BODY and self._request is not None:
+            # More of a body, and its chunks may be a byte each: the others have their turn first.
+            self._hold_input()
+            self._connection.context.call_soon(self._next_turn)
 
     def eof_received(self) -> bool:
         """A client that ended its side behind its request has its answer: till then nothing is read."""

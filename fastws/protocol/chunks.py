@@ -68,6 +68,12 @@ class ChunkedBody:
                     break
                 pos = match.end()
                 self._begin(int(match[1], 16))
+                # A chunk that is here as a whole needs no other states: tiny ones come in thousands.
+                end = pos + self._left
+                if self._left and data.startswith(b"\r\n", end):
+                    body += data[pos:end]
+                    pos = end + 2
+                    self._expect = _Expect.SIZE
             elif self._expect is _Expect.DATA:
                 piece = data[pos : pos + self._left]
                 body += piece

@@ -223,7 +223,7 @@ class Peer:
         del self._read[: found[0].size]
         return found[0]
 
-    def exchange(self, data: bytes = b"", seconds: float = 5.0) -> Outcome:
+    def exchange(self, data: bytes = b"", seconds: float = 10.0) -> Outcome:
         """Send ``data`` as far as it is taken, and read until the server ends TCP or time is up."""
         self.sock.setblocking(False)
         view = memoryview(data)
