@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from fastws.testing import ManualLoop, Network
 from tests import watchdog
@@ -14,6 +15,11 @@ from tests import watchdog
 pytest_plugins = ["fastws.pytest_plugin"]
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+# How long an example takes is the machine's affair.
+settings.register_profile("fastws", deadline=None)
+settings.load_profile("fastws")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.autobahn.environment import ROOT, wstest
 
-__all__ = ["ACCEPTABLE", "ALL", "CASES", "FAST", "Report", "Run", "is_acceptable", "run"]
+__all__ = ["ACCEPTABLE", "ALL", "CASES", "FAST", "Report", "Run", "is_acceptable", "read", "run"]
 
 ALL = ("*",)
 #: How many they are.
@@ -63,14 +63,16 @@ class Report:
     behaviour: dict[str, str]
     closing: dict[str, str]
     seconds: float
+    #: Cases that the suite broke off, after half a second of most of them.
+    late: frozenset[str] = frozenset()
+
+    def verdicts(self) -> dict[str, tuple[str, str]]:
+        """Both of each case."""
+        return {case: (verdict, self.closing[case]) for case, verdict in self.behaviour.items()}
 
     def failures(self) -> dict[str, tuple[str, str]]:
         """Cases that are not acceptable in both respects."""
-        return {
-            case: (verdict, self.closing[case])
-            for case, verdict in self.behaviour.items()
-            if not is_acceptable((verdict, self.closing[case]))
-        }
+        return {case: both for case, both in self.verdicts().items() if not is_acceptable(both)}
 
     def cases(self, verdict: str) -> list[str]:
         """Cases with that verdict in either respect."""
@@ -95,7 +97,7 @@ def run(what: Run, certificates: Path, folder: Path) -> Report:
         _against_server(command, what, certificates, folder)
     else:
         _against_client(command, what, certificates, folder)
-    return _read(what, folder / "reports" / "index.json", time.monotonic() - began)
+    return read(what, folder / "reports" / "index.json", time.monotonic() - began)
 
 
 def _against_server(command: Path, what: Run, certificates: Path, folder: Path) -> None:
@@ -199,8 +201,10 @@ def _await_port(port: int, process: subprocess.Popen[str]) -> None:
     raise AssertionError("the suite does not listen")
 
 
-def _read(what: Run, index: Path, seconds: float) -> Report:
+def read(what: Run, index: Path, seconds: float) -> Report:
+    """What the suite wrote into its ``index.json``."""
     verdicts = json.loads(index.read_text())["fastws"]
+    late = frozenset(case for case in verdicts if _is_late(index.parent / verdicts[case]["reportfile"]))
     # By number, not as text.
     order = sorted(verdicts, key=lambda case: [int(part) for part in case.split(".")])
     return Report(
@@ -208,4 +212,11 @@ def _read(what: Run, index: Path, seconds: float) -> Report:
         {case: verdicts[case]["behavior"] for case in order},
         {case: verdicts[case]["behaviorClose"] for case in order},
         seconds,
+        late,
     )
+
+
+def _is_late(report: Path) -> bool:
+    """Whether the suite gave up: it fails the connection itself then, with 1001."""
+    told = json.loads(report.read_text())
+    return bool(told.get("failedByMe")) and told.get("localCloseCode") == 1001

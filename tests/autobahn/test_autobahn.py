@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.autobahn.environment import Missing
-from tests.autobahn.suite import FAST, Report, Run, run
+from tests.autobahn.suite import FAST, Report, Run, is_acceptable, read, run
 from tests.live.servers import make_certificates
 
 pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -34,7 +36,11 @@ def test_every_case_is_acceptable(what: Run, tmp_path: Path) -> None:
         if os.environ.get("FASTWS_REQUIRE_AUTOBAHN") == "1":
             raise
         pytest.skip(f"autobahn: {missing}")
-    assert not report.failures()
+    failures = report.failures()
+    if late := tuple(report.late & failures.keys()):
+        # A busy machine may need longer than half a second once; not twice.
+        failures |= run(replace(what, cases=late), make_certificates(tmp_path), tmp_path).verdicts()
+    assert not {case: both for case, both in failures.items() if not is_acceptable(both)}
     assert len(report.behaviour) == WHOLE_GROUPS + len([case for case in FAST if "*" not in case])
     # How early bad UTF-8 is noticed is all that is left to taste.
     assert all(case.startswith("6.4.") for case in report.cases("NON-STRICT"))
@@ -47,3 +53,16 @@ def test_a_failure_in_either_respect_counts() -> None:
     assert report.failures() == {"1.1.2": ("FAILED", "OK"), "6.4.1": ("NON-STRICT", "UNCLEAN")}
     assert report.cases("INFORMATIONAL") == ["7.1.6"]
     assert report.summary() == ("server-c-ws: 4 cases, 1 OK, 1 NON-STRICT, 1 INFORMATIONAL, 2 failed, 1 s")
+
+
+def test_a_case_that_the_suite_broke_off_is_late(tmp_path: Path) -> None:
+    verdicts = {}
+    ends = {"1.1.10": (True, 1001), "1.1.9": (False, 1001), "1.1.8": (True, 1002)}
+    for case, (failed, code) in ends.items():
+        name = f"{case}.json"
+        (tmp_path / name).write_text(json.dumps({"failedByMe": failed, "localCloseCode": code}))
+        verdicts[case] = {"behavior": "FAILED", "behaviorClose": "OK", "reportfile": name}
+    (tmp_path / "index.json").write_text(json.dumps({"fastws": verdicts}))
+    report = read(Run("server"), tmp_path / "index.json", 1.0)
+    assert report.late == {"1.1.10"}
+    assert list(report.behaviour) == ["1.1.8", "1.1.9", "1.1.10"]

@@ -470,3 +470,11 @@ def test_whatever_stands_in_the_fields_there_is_an_answer(fields: list[tuple[byt
     else:
         assert refusal.status in (400, 403)
         assert b"Connection: close" in http.respond(refusal)
+
+
+def test_the_fields_are_looked_at_once() -> None:
+    request = upgrade()
+    assert check_upgrade(request) is None
+    assert request.is_vetted
+    assert check_upgrade(request) is None
+    assert check_upgrade(request, require_origin=True) is not None

@@ -231,3 +231,75 @@ def test_requests_before_the_end_are_answered() -> None:
         assert http.next_event() == EndOfBody()
         assert (b"Connection: close" in http.respond(Response(200))) is closes
         assert http.must_close is closes
+
+
+# -- in pieces of the application's own ---------------------------------------------------------
+
+
+def started(data: bytes, status: int, *fields: tuple[bytes, bytes]) -> tuple[ServerHTTP, bytes]:
+    http = ServerHTTP(LIMITS, [(b"X-Server", b"fastws")])
+    http.receive(data)
+    while http.next_event() is not None:
+        pass
+    return http, http.start_pieces(status, b"Fine", list(fields))
+
+
+def test_pieces_of_unknown_length_are_chunks() -> None:
+    http, head = started(get(), 200, (b"Transfer-Encoding", b"gzip"), (b"X-Server", b"mine"))
+    assert head == b"HTTP/1.1 200 Fine\r\nX-Server: mine\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert http.length_left == -1
+    assert http.send_body(b"abc") == b"3\r\nabc\r\n"
+    assert http.send_body(b"") == b""
+    assert http.end_response() == b"0\r\n\r\n"
+
+
+def test_pieces_of_a_length_end_there() -> None:
+    http, head = started(get(), 200, (b"Content-Length", b"4"))
+    assert head == b"HTTP/1.1 200 Fine\r\nContent-Length: 4\r\nX-Server: fastws\r\n\r\n"
+    assert http.send_body(b"abc") == b"abc"
+    assert http.length_left == 1
+    assert http.send_body(b"def") == b"d"
+    assert http.end_response() == b""
+
+
+@pytest.mark.parametrize(("data", "status"), [(get(), 204), (get().replace(b"GET", b"HEAD"), 200)])
+def test_pieces_without_a_body(data: bytes, status: int) -> None:
+    http, head = started(data, status, (b"Content-Length", b"4"))
+    assert (b"Content-Length" in head) == (status == 200)
+    assert http.length_left == 0
+    assert http.send_body(b"abc") == b""
+
+
+def test_pieces_for_who_has_not_sent_all() -> None:
+    _, head = started(post(b"Content-Length: 5", body=b"hell"), 200)
+    assert b"Connection: close\r\n" in head
+
+
+def test_an_interim_response_is_none() -> None:
+    with pytest.raises(ValueError, match="103 is not a final response"):
+        started(get(), 103)
+
+
+@pytest.mark.parametrize(
+    ("data", "allowed"),
+    [
+        (post(b"Content-Length: 5", body=b""), [False, True]),
+        (chunked(b"5\r\nhello\r\n"), [True, True]),
+    ],
+)
+def test_a_body_is_limited_by_its_route(data: bytes, allowed: list[bool]) -> None:
+    for limit, expected in zip((4, 5), allowed, strict=True):
+        http = ServerHTTP(LIMITS)
+        http.receive(data)
+        assert isinstance(http.next_event(), Request)
+        assert http.limit_body(limit) is expected
+
+
+def test_chunks_end_at_the_route_s_limit() -> None:
+    http = ServerHTTP(LIMITS)
+    http.receive(chunked(b"5\r\nhello\r\n"))
+    http.next_event()
+    http.limit_body(4)
+    event = http.next_event()
+    assert isinstance(event, Refusal)
+    assert event.response.status == 413

@@ -444,3 +444,13 @@ def test_without_limits_a_second_there_is_no_meter() -> None:
     server = open_server()
     server.meter(Limits(), lambda: pytest.fail("asked for the time"))
     assert server.receive(frame(BINARY, b"x") * 3) == [b"x"] * 3
+
+
+def test_a_request_in_two_pieces_is_one_to_upgrade() -> None:
+    server, head, data = Machine.server(LIMITS), handshake(), frame(TEXT, "early")
+    assert server.receive(head[:20]) == []
+    (request,) = server.receive(head[20:] + data)
+    assert server.state is State.DECIDING
+    assert server.early_bytes == len(data)
+    server.accept(request, LIMITS)
+    assert server.receive(b"") == ["early"]
