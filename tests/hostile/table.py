@@ -240,7 +240,7 @@ WEBSOCKET = [
     Row(
         "W11",
         "handshake that crashes",
-        "CVE-2024-37890, CVE-2026-42544, CVE-2026-61666, CVE-2022-41940, CVE-2020-36048, GHSA-q9mw-68c2-j6m5",
+        "CVE-2024-37890, CVE-2026-42544, CVE-2026-61666, CVE-2022-41940, CVE-2022-21676, GHSA-q9mw-68c2-j6m5",
         send="10,000 handshakes that something has happened to (short form: 1,200)",
         expect="101, 4xx or the end",
         attacks=[websocket.random_handshakes],
