@@ -11,6 +11,8 @@ import select
 import sys
 from typing import TextIO
 
+from fastws.cli.sparing import Sparing
+
 __all__ = ["LEVELS", "configure"]
 
 LEVELS = ("critical", "error", "warning", "info", "debug")
@@ -99,6 +101,7 @@ def configure(level: str, *, access_log: bool) -> None:
     """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` alone."""
     errors = LineHandler(sys.stderr)
     errors.setFormatter(LevelFormatter(colour=wants_colour(sys.stderr)))
+    errors.addFilter(Sparing())
     for name in ("fastws", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [errors]
