@@ -96,6 +96,12 @@ _ALL = (
         "--clients 1000 --size 1024 --window 1 --deflate",
         "deflate",
     ),
+    _fanout(
+        "deflate-16",
+        "broadcast of 1 KiB of JSON with deflate to 1,000, 16 outstanding",
+        "--clients 1000 --size 1024 --window 16 --deflate",
+        "deflate",
+    ),
     _client("echo", "echo 20 B, 16 connections", "--connections 16 --depth 1 --size 20"),
     _client("16", "echo 20 B, 16 connections × 16 outstanding", "--connections 16 --depth 16 --size 20"),
     _client("1m", "echo 1 MiB, 4 connections", "--connections 4 --depth 1 --size 1048576 --binary"),

@@ -113,7 +113,7 @@ GOALS: tuple[Goal, ...] = (
     *_each("tls-echo", "rate", websockets=1.2),
     *_aim("tls-echo tls-fanout", "rate", "uws", 0.95),
     *_each("tls-fanout", "rate", websockets=5),
-    *_each("deflate", "rate", websockets=10),
+    *_each("deflate deflate-16", "rate", websockets=10),
     *_each("client-echo client-16 client-1m", "rate", websockets=1.1, aiohttp=1.1, picows=0.95),
     *_each("client-echo client-16 client-1m", "rate", "fastws-async", websockets=1.1, aiohttp=1.1),
     Goal("import", "import_ms", None, 60),
