@@ -53,6 +53,7 @@ async def served(app: App, **settings: Any) -> AsyncIterator[Client]:
             yield Client(reader, writer)
         finally:
             writer.close()
+    await asyncio.sleep(0)  # one that is done is forgotten a turn later
     assert not asgi.tasks
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

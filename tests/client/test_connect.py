@@ -234,7 +234,8 @@ async def test_a_server_that_hangs_up_and_one_that_says_nothing() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
     await asyncio.sleep(0.02)
-    assert descriptors() == before
+    # The server that hung up may have had one still open then.
+    assert descriptors() <= before
 
 
 async def _open(url: str, **options: Any) -> fastws.WebSocket:
