@@ -140,9 +140,9 @@ def check_deflate(values: list[str], compression: Compression | None) -> Deflate
     if found is None:
         raise HandshakeError("the server accepted permessage-deflate with parameters that are not valid")
     fresh = not compression.context_takeover
-    if fresh and "server_no_context_takeover" not in found:
-        raise HandshakeError("the server accepted permessage-deflate but insists on context takeover")
     return DeflateParams(
+        # RFC 7692, section 7.1.1.1: a server that accepts our wish says so. Some take the offer and do not
+        # (tornado); what they then send can be read, for a window of memory (section 7.1).
         server_no_context_takeover="server_no_context_takeover" in found,
         # What was offered binds this side even where the server does not repeat it.
         client_no_context_takeover=fresh or "client_no_context_takeover" in found,
