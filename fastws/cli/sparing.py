@@ -16,7 +16,8 @@ SECOND = 1.0
 class Sparing(logging.Filter):
     """Lets ``LINES`` lines of one cause through in a second; says how many it kept back, and of what.
 
-    It says so with the next line that it lets through, whatever its cause, once that second is over.
+    It says so with the next line that it lets through, whatever its cause, once that second is over. What is
+    below a warning passes: who turned that on wants all of it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,6 +27,8 @@ class Sparing(logging.Filter):
         self._seconds: dict[str, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
         now = self._clock()
         cause = str(record.msg)
         began, lines = self._seconds.get(cause, (now, 0))

@@ -59,6 +59,13 @@ def test_who_is_below_it_loses_nothing() -> None:
     assert len(log.lines) == 100
 
 
+def test_what_was_asked_for_is_not_kept_back() -> None:
+    log = Log()
+    for number in range(100):
+        log.logger.debug("recv: %d", number)
+    assert len(log.lines) == 100
+
+
 def test_the_command_spares_its_errors() -> None:
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in _loggers()]
     try:

@@ -265,6 +265,8 @@ class Stage:
         """Files and memory are what they were, and the process is the same."""
         deadline = time.monotonic() + SETTLE
         pid = self.site.pid
+        # A server that had given memory back before the row may take that again.
+        memory = max(memory, self.memory)
         while True:
             assert self.site.child.process.poll() is None, "the server has ended"
             files, grown, in_all = open_files(pid) - self.files, rss(pid) - memory, rss(pid) - self.memory
