@@ -74,8 +74,8 @@ class Inbox:
     async def following(self, end: type[Exception]) -> str | bytes:
         """As :meth:`get`, but ``StopAsyncIteration`` in place of an ``end``.
 
-        Not by way of it: each message of most handlers comes this way, and a coroutine more costs as
-        much as all the rest of it.
+        Not by way of it: each message of most handlers comes this way, and a coroutine more costs some
+        600 instructions.
         """
         try:
             while not self._messages:
