@@ -23,6 +23,8 @@ KEPT = ("group", "name", "fullname", "params", "param", "extra_info", "options",
 def compare_with_baseline(more: tuple[str, ...] = ()) -> int:
     """Run all of them beside the recorded figures; the exit status of pytest."""
     against = [f"--benchmark-compare={BASELINE}"] if BASELINE.exists() else []
+    # Another machine than the baseline's is worth a warning, and no failure as warnings of tests are.
+    against.append("-Wdefault::pytest_benchmark.logger.PytestBenchmarkWarning")
     return _pytest(COLUMNS, "--benchmark-group-by=fullname", *against, *more)
 
 
