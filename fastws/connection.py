@@ -249,7 +249,16 @@ class Connection:
     def resume_writing(self) -> None:
         """The socket has taken all that it refused."""
         self._stall_at = 0.0
-        self.outbox.resume()
+        if self.context.reads_into_buffer:
+            self.outbox.resume()
+        else:
+            # Soon: asyncio calls connection_lost twice on a transport that is closed, or whose write
+            # fails, while it tells of this.
+            self.context.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if not self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self.outbox.resume()
 
     @property
     def peer(self) -> Any:
@@ -556,7 +565,6 @@ class Connection:
             self._release(HOLD_PEER)
         self.ws.drained()
         if self.machine.state is not OPEN:
-            # Soon: asyncio ends a transport twice that is closed while it tells of this.
             self.context.call_soon(self._end_if_drained)
         elif not self.outbox.refused:
             self._call(self.callbacks.on_writable, self.ws)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
 from typing import Any
 
@@ -1088,3 +1090,33 @@ class TestBroadcasts:
         assert handler.events == [("open",)]
         client.read()
         assert handler.events == [("open",), ("writable",)]
+
+
+class IsResetWhenWritable(Recorder):
+    def on_open(self, ws: WebSocket) -> None:
+        super().on_open(ws)
+        ws.send_nowait(bytes(16 << 20))
+
+    def on_writable(self, ws: WebSocket) -> None:
+        super().on_writable(ws)
+        ws.outbox.wrote(b"as a write does that finds the connection reset", -errno.ECONNRESET)
+
+
+def test_asyncio_ends_a_transport_once_that_is_reset_when_it_has_drained() -> None:
+    handler = IsResetWhenWritable()
+    errors: list[dict[str, Any]] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        async with fastws.serve(handler, "127.0.0.1", port=0, access_log=False) as server:
+            port = server.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(handshake())
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(1 << 20):
+                    pass
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+    assert ("writable",) in handler.events
+    assert not errors
