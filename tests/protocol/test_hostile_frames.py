@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import tracemalloc
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.parametrize("engine_", ENGINES)
 
 KIB, MIB = 1024, 1024 * 1024
 READ = 64 * KIB
+SANITIZED = "FASTWS_SANITIZED" in os.environ  # by tests/sanitize.sh: several times as slow
 
 
 def default_reader(engine_: Engine) -> FrameReader:
@@ -41,7 +43,7 @@ def receive(reader: FrameReader, data: bytes, read: int = READ) -> list[Event]:
 
 @contextmanager
 def bounds(engine_: Engine, *, memory: int, seconds: float) -> Iterator[None]:
-    """Fail if the body allocates more; if it takes longer, on the C engine."""
+    """Fail if the body allocates more; if it takes longer, on the C engine as it is shipped."""
     tracemalloc.start()
     began = time.process_time()
     try:
@@ -51,7 +53,7 @@ def bounds(engine_: Engine, *, memory: int, seconds: float) -> Iterator[None]:
     finally:
         tracemalloc.stop()
     assert peak < memory
-    assert engine_.name != "c" or taken < seconds
+    assert engine_.name != "c" or SANITIZED or taken < seconds
 
 
 @pytest.mark.parametrize("beyond", [0, 1])
