@@ -14,7 +14,7 @@ from typing import Any
 from tests.faults.harness import MIB, Record, herd, row, server
 from tests.live.process import sampled_rss
 from tests.siege import attacks
-from tests.siege.attackers import attack_for
+from tests.siege.attackers import Target, attack_for
 
 ECHO: dict[str, Any] = {"kind": "echo", "interval": 0.05}
 
@@ -111,7 +111,7 @@ def capped(record: Record) -> None:
         normal.stats()
         chosen = [attacks.fragment_bomb, attacks.deflate_bomb, attacks.ping_flood]
         with sampled_rss(site.pid) as watched:
-            done = asyncio.run(attack_for(site.port, chosen, count, seconds, random.Random(7)))
+            done = asyncio.run(attack_for(Target(site.port), chosen, count, seconds, random.Random(7)))
         seen = normal.stats()
         log = site.stderr()
         record.equal("process alive", site.alive(), True)

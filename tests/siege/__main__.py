@@ -30,20 +30,22 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--loop", choices=["uvloop", "asyncio"], default="uvloop")
     parser.add_argument("--engine", choices=["c", "wsproto"], default="c")
+    parser.add_argument("--tls", action="store_true", help="everybody over TLS")
     parser.add_argument("--write", action="store_true", help="write docs/faults.md too")
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR")
     options = parser.parse_args(args)
     record = Record(full=True)
     began, started = datetime.now(UTC), time.monotonic()
     besiege(record, options)
-    result = result_of(f"siege, seed {options.seed}", main.__doc__ or "", record, began, started)
+    over = "wss" if options.tls else "ws"
+    result = result_of(f"siege, {over}, seed {options.seed}", main.__doc__ or "", record, began, started)
     print("\n" + markdown([result]))
     options.reports.mkdir(parents=True, exist_ok=True)
-    name = f"{options.loop}-{options.engine}-{options.seed}"
+    name = f"{over}-{options.loop}-{options.engine}-{options.seed}"
     (options.reports / f"{name}.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     (options.reports / f"{name}.md").write_text(markdown([result]))
     if options.write:
-        write_page("siege", markdown([result]))
+        write_page(f"siege-{over}", markdown([result]))
     return 0 if record.held else 1
 
 
@@ -52,7 +54,7 @@ def besiege(record: Record, options: argparse.Namespace) -> None:
     arguments = ("--loop", options.loop, "--no-access-log", "--log-level", "critical")
     env = {"FASTWS_ENGINE": options.engine}
     with ExitStack() as stack:
-        site = stack.enter_context(server(*arguments, env=env))
+        site = stack.enter_context(server(*arguments, tls=options.tls, env=env))
         echo = stack.enter_context(herd(site, 50, kind="echo", interval=0.5))
         hear = stack.enter_context(herd(site, 50, path="/broadcast"))
         hear.tell("publish")
@@ -83,7 +85,7 @@ class Force:
     """The attackers. Their session is their own, so that the kernel gives no more to them than to one."""
 
     def __init__(self, site: Site, count: int, seconds: float, seed: int) -> None:
-        args = map(str, (site.port, count, seconds, seed))
+        args = map(str, ("wss" if site.ca else "ws", site.port, count, seconds, seed))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.siege.force", *args],
             stdout=subprocess.PIPE,

@@ -7,17 +7,27 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-__all__ = ["Attack", "attack_for"]
+__all__ = ["Attack", "Target", "attack_for"]
 
 #: An attack ends by itself or is cut after this many seconds.
 LONGEST = 15.0
 
-Attack = Callable[[int, random.Random], Awaitable[None]]
+
+@dataclass(frozen=True)
+class Target:
+    """A port of this machine; with ``tls`` the attacks go over TLS."""
+
+    port: int
+    tls: bool = False
+
+
+Attack = Callable[[Target, random.Random], Awaitable[None]]
 
 
 async def attack_for(
-    port: int, attacks: Sequence[Attack], count: int, seconds: float, random_: random.Random
+    target: Target, attacks: Sequence[Attack], count: int, seconds: float, random_: random.Random
 ) -> Counter[str]:
     """Keep ``count`` attackers busy for ``seconds``; return how often each attack was made."""
     made: Counter[str] = Counter()
@@ -29,7 +39,7 @@ async def attack_for(
             made[getattr(attack, "__name__", str(attack))] += 1
             try:
                 async with asyncio.timeout(min(LONGEST, max(0.1, until - time.monotonic()))):
-                    await attack(port, random_)
+                    await attack(target, random_)
             except (OSError, EOFError, TimeoutError):
                 pass  # refused or cut, as it must be
             await asyncio.sleep(random_.uniform(0, 0.2))

@@ -9,18 +9,22 @@ import asyncio
 import os
 import random
 import socket
+import ssl
 import struct
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from tests.live.raw import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, header, upgrade
-from tests.siege.attackers import Attack
+from tests.siege.attackers import Attack, Target
 
-__all__ = ["ALL"]
+__all__ = ["ALL", "TLS"]
 
 DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 CHUNK = 256 * 1024
+UNVERIFIED = ssl.create_default_context()
+UNVERIFIED.check_hostname = False
+UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
 class Wire:
@@ -48,8 +52,9 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(port: int) -> AsyncIterator[Wire]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def wire(target: Target) -> AsyncIterator[Wire]:
+    tls = UNVERIFIED if target.tls else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.port, ssl=tls)
     writer.transport.set_write_buffer_limits(high=CHUNK)
     try:
         yield Wire(reader, writer)
@@ -58,21 +63,21 @@ async def wire(port: int) -> AsyncIterator[Wire]:
 
 
 @asynccontextmanager
-async def websocket(port: int, path: str = "/echo", *fields: str) -> AsyncIterator[Wire]:
-    async with wire(port) as opened:
+async def websocket(target: Target, path: str = "/echo", *fields: str) -> AsyncIterator[Wire]:
+    async with wire(target) as opened:
         await opened.send(upgrade(path, *fields))
         await opened.reader.readuntil(b"\r\n\r\n")
         yield opened
 
 
-async def _http(port: int, data: bytes, seconds: float = 5.0) -> None:
-    async with wire(port) as opened:
+async def _http(target: Target, data: bytes, seconds: float = 5.0) -> None:
+    async with wire(target) as opened:
         await opened.send(data)
         await opened.rest(seconds)
 
 
-async def _frames(port: int, data: bytes, *fields: str) -> None:
-    async with websocket(port, "/echo", *fields) as opened:
+async def _frames(target: Target, data: bytes, *fields: str) -> None:
+    async with websocket(target, "/echo", *fields) as opened:
         await opened.send(data)
         await opened.rest()
 
@@ -80,92 +85,94 @@ async def _frames(port: int, data: bytes, *fields: str) -> None:
 # -- WebSocket ----------------------------------------------------------------------------------
 
 
-async def fragment_bomb(port: int, random_: random.Random) -> None:
-    await _frames(port, frame(BINARY, b"a", fin=False) + frame(CONTINUATION, b"b", fin=False) * 60_000)
+async def fragment_bomb(target: Target, random_: random.Random) -> None:
+    await _frames(target, frame(BINARY, b"a", fin=False) + frame(CONTINUATION, b"b", fin=False) * 60_000)
 
 
-async def empty_fragments(port: int, random_: random.Random) -> None:
-    await _frames(port, frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 60_000)
+async def empty_fragments(target: Target, random_: random.Random) -> None:
+    await _frames(target, frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"", fin=False) * 60_000)
 
 
-async def large_lengths(port: int, random_: random.Random) -> None:
+async def large_lengths(target: Target, random_: random.Random) -> None:
     size = random_.choice([1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-    await _frames(port, b"\x82\xff" + struct.pack("!Q", size) + b"abcd" + os.urandom(64))
+    await _frames(target, b"\x82\xff" + struct.pack("!Q", size) + b"abcd" + os.urandom(64))
 
 
-async def unknown_opcodes(port: int, random_: random.Random) -> None:
-    await _frames(port, header(random_.choice([3, 4, 5, 6, 7, 11, 12, 13, 14, 15]), 1 << 40, mask=b"abcd"))
+async def unknown_opcodes(target: Target, random_: random.Random) -> None:
+    await _frames(target, header(random_.choice([3, 4, 5, 6, 7, 11, 12, 13, 14, 15]), 1 << 40, mask=b"abcd"))
 
 
 _squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
 BOMB = (_squeezer.compress(bytes(50 << 20)) + _squeezer.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
-async def deflate_bomb(port: int, random_: random.Random) -> None:
-    await _frames(port, frame(BINARY, BOMB, rsv=4), DEFLATE)
+async def deflate_bomb(target: Target, random_: random.Random) -> None:
+    await _frames(target, frame(BINARY, BOMB, rsv=4), DEFLATE)
 
 
-async def empty_blocks(port: int, random_: random.Random) -> None:
-    await _frames(port, frame(BINARY, b"\0\0\0\xff\xff" * 100_000, rsv=4), DEFLATE)
+async def empty_blocks(target: Target, random_: random.Random) -> None:
+    await _frames(target, frame(BINARY, b"\0\0\0\xff\xff" * 100_000, rsv=4), DEFLATE)
 
 
-async def reserved_bits(port: int, random_: random.Random) -> None:
+async def reserved_bits(target: Target, random_: random.Random) -> None:
     await _frames(
-        port, frame(random_.choice([TEXT, CONTINUATION, PING]), b"x", rsv=random_.choice([1, 2, 4, 7]))
+        target, frame(random_.choice([TEXT, CONTINUATION, PING]), b"x", rsv=random_.choice([1, 2, 4, 7]))
     )
 
 
-async def ping_flood(port: int, random_: random.Random) -> None:
+async def ping_flood(target: Target, random_: random.Random) -> None:
     """The peer never reads its pongs."""
-    async with websocket(port) as opened:
+    async with websocket(target) as opened:
         with suppress(TimeoutError):
             async with asyncio.timeout(3):
                 await opened.send(frame(random_.choice([PING, PONG]), bytes(125)) * 100_000)
 
 
-async def wrong_masks(port: int, random_: random.Random) -> None:
-    await _frames(port, frame(TEXT, b"unmasked", mask=None))
+async def wrong_masks(target: Target, random_: random.Random) -> None:
+    await _frames(target, frame(TEXT, b"unmasked", mask=None))
 
 
-async def control_rules(port: int, random_: random.Random) -> None:
+async def control_rules(target: Target, random_: random.Random) -> None:
     bad = [frame(PING, bytes(126)), frame(PING, b"", fin=False), frame(CONTINUATION, b"x"), b"\x88\x81abcd\0"]
-    await _frames(port, random_.choice(bad))
+    await _frames(target, random_.choice(bad))
 
 
-async def close_codes(port: int, random_: random.Random) -> None:
+async def close_codes(target: Target, random_: random.Random) -> None:
     code = random_.choice([0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535])
-    await _frames(port, close_frame(code, random_.choice([b"", b"\xff", b"x" * 123])) + frame(TEXT, b"after"))
+    await _frames(
+        target, close_frame(code, random_.choice([b"", b"\xff", b"x" * 123])) + frame(TEXT, b"after")
+    )
 
 
-async def bad_text(port: int, random_: random.Random) -> None:
+async def bad_text(target: Target, random_: random.Random) -> None:
     bad = random_.choice([b"\xed\xa0\x80", b"\xc0\xaf", b"\xf5\x80\x80\x80", b"\xe2\x82"])
-    await _frames(port, frame(TEXT, bytes(b"a" * random_.randrange(100_000)) + bad))
+    await _frames(target, frame(TEXT, bytes(b"a" * random_.randrange(100_000)) + bad))
 
 
-async def tiny_writes(port: int, random_: random.Random) -> None:
-    async with websocket(port) as opened:
+async def tiny_writes(target: Target, random_: random.Random) -> None:
+    async with websocket(target) as opened:
         for byte in frame(BINARY, os.urandom(500)):
             await opened.send(bytes([byte]))
         await opened.rest(0.2)
 
 
-async def large_echoes(port: int, random_: random.Random) -> None:
+async def large_echoes(target: Target, random_: random.Random) -> None:
     """Asks for more than it will ever read."""
-    async with websocket(port) as opened:
+    async with websocket(target) as opened:
         with suppress(TimeoutError):
             async with asyncio.timeout(2):
                 for _ in range(40):
                     await opened.send(frame(BINARY, bytes(512 * 1024)))
 
 
-async def slow_reader(port: int, random_: random.Random) -> None:
+async def slow_reader(target: Target, random_: random.Random) -> None:
     """Listens to what the normal ones hear, and reads none of it."""
-    async with websocket(port, "/broadcast"):
+    async with websocket(target, "/broadcast"):
         await asyncio.sleep(random_.uniform(1, 14))
 
 
-async def resets(port: int, random_: random.Random) -> None:
-    async with wire(port) as opened:
+async def resets(target: Target, random_: random.Random) -> None:
+    async with wire(target) as opened:
         whole = upgrade("/echo", DEFLATE) + frame(BINARY, b"\x12\x34", rsv=4) + frame(TEXT, b"x" * 1000) * 3
         await opened.send(whole[: random_.randrange(len(whole))])
         await asyncio.sleep(random_.uniform(0, 0.02))
@@ -175,7 +182,7 @@ async def resets(port: int, random_: random.Random) -> None:
 # -- handshake and HTTP -------------------------------------------------------------------------
 
 
-async def random_handshakes(port: int, random_: random.Random) -> None:
+async def random_handshakes(target: Target, random_: random.Random) -> None:
     noise = bytes(random_.randrange(1, 256) for _ in range(200))
     fields = [
         "X-A: " + noise.decode("latin-1"),
@@ -184,7 +191,7 @@ async def random_handshakes(port: int, random_: random.Random) -> None:
         "Origin: " + random_.choice(["null", "http://host.evil", "http://127.0.0.1`evil", "https://[::"]),
         *["X: y"] * random_.choice([1, 200]),
     ]
-    await _http(port, upgrade("/echo", *random_.sample(fields, 2)), 1)
+    await _http(target, upgrade("/echo", *random_.sample(fields, 2)), 1)
 
 
 SMUGGLED = [
@@ -205,46 +212,46 @@ SMUGGLED = [
 ]
 
 
-async def smuggling(port: int, random_: random.Random) -> None:
-    await _http(port, b"POST / HTTP/1.1\r\nHost: x\r\n" + random_.choice(SMUGGLED), 2)
+async def smuggling(target: Target, random_: random.Random) -> None:
+    await _http(target, b"POST / HTTP/1.1\r\nHost: x\r\n" + random_.choice(SMUGGLED), 2)
 
 
-async def large_heads(port: int, random_: random.Random) -> None:
+async def large_heads(target: Target, random_: random.Random) -> None:
     await _http(
-        port, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * random_.choice([9_000, 20_000, 500_000]), 2
+        target, b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * random_.choice([9_000, 20_000, 500_000]), 2
     )
 
 
-async def slowloris(port: int, random_: random.Random) -> None:
-    async with wire(port) as opened:
+async def slowloris(target: Target, random_: random.Random) -> None:
+    async with wire(target) as opened:
         await opened.send(b"GET / HTTP/1.1\r\nX: ")
         for _ in range(12):
             await opened.send(b"a")
             await asyncio.sleep(1)
 
 
-async def slow_body(port: int, random_: random.Random) -> None:
-    async with wire(port) as opened:
+async def slow_body(target: Target, random_: random.Random) -> None:
+    async with wire(target) as opened:
         await opened.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
         for _ in range(12):
             await opened.send(b"a")
             await asyncio.sleep(1)
 
 
-async def pipelining(port: int, random_: random.Random) -> None:
+async def pipelining(target: Target, random_: random.Random) -> None:
     """10,000 requests, no answer read."""
-    async with wire(port) as opened:
+    async with wire(target) as opened:
         with suppress(TimeoutError):
             async with asyncio.timeout(3):
                 await opened.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000)
                 await asyncio.sleep(3)
 
 
-async def forged_lines(port: int, random_: random.Random) -> None:
-    await _http(port, b"GET /%1b[31m%0d%0aFAKE HTTP/1.1\r\nHost: x\r\nUser-Agent: \x1b[31m\r\n\r\n", 1)
+async def forged_lines(target: Target, random_: random.Random) -> None:
+    await _http(target, b"GET /%1b[31m%0d%0aFAKE HTTP/1.1\r\nHost: x\r\nUser-Agent: \x1b[31m\r\n\r\n", 1)
 
 
-async def traversal(port: int, random_: random.Random) -> None:
+async def traversal(target: Target, random_: random.Random) -> None:
     paths = [
         b"/static/../../etc/passwd",
         b"/static/%2e%2e%2fetc/passwd",
@@ -253,29 +260,54 @@ async def traversal(port: int, random_: random.Random) -> None:
         b"/%00",
     ]
     data = b"GET " + random_.choice(paths) + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    await _http(port, data, 2)
+    await _http(target, data, 2)
 
 
-async def ranges(port: int, random_: random.Random) -> None:
+async def ranges(target: Target, random_: random.Random) -> None:
     many = b",".join(b"%d-%d" % (n, n + 5) for n in range(900))
-    await _http(port, b"GET /assets/style.css HTTP/1.1\r\nHost: x\r\nRange: bytes=" + many + b"\r\n\r\n", 1)
+    await _http(target, b"GET /assets/style.css HTTP/1.1\r\nHost: x\r\nRange: bytes=" + many + b"\r\n\r\n", 1)
 
 
-async def aborted_downloads(port: int, random_: random.Random) -> None:
-    async with wire(port) as opened:
+async def aborted_downloads(target: Target, random_: random.Random) -> None:
+    async with wire(target) as opened:
         await opened.send(b"GET /assets/style.css HTTP/1.1\r\nHost: x\r\n\r\n")
         await opened.reader.read(100)
         opened.reset()
 
 
-async def wrong_protocol(port: int, random_: random.Random) -> None:
-    """TLS, HTTP/2 and noise on a plain port."""
-    hello = [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        os.urandom(500),
-    ]
-    await _http(port, random_.choice(hello), 2)
+HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+
+
+async def wrong_protocol(target: Target, random_: random.Random) -> None:
+    """TLS on a plain port, HTTP on a TLS port, HTTP/2 and noise."""
+    greeting = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" if target.tls else HELLO
+    data = random_.choice([greeting, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", os.urandom(500)])
+    await _http(Target(target.port), data, 2)
+
+
+# -- TLS ----------------------------------------------------------------------------------------
+
+
+async def half_hellos(target: Target, random_: random.Random) -> None:
+    """The handshake is begun, or not even that."""
+    await _http(Target(target.port), HELLO[: random_.randrange(len(HELLO))], 12)
+
+
+async def broken_handshakes(target: Target, random_: random.Random) -> None:
+    """A whole hello with a byte changed, or one that nobody waits for the answer of."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        UNVERIFIED.wrap_bio(incoming, outgoing).do_handshake()
+    hello = bytearray(outgoing.read())
+    async with wire(Target(target.port)) as opened:
+        if random_.random() < 0.5:
+            hello[random_.randrange(len(hello))] ^= 1 << random_.randrange(8)
+            await opened.send(hello)
+            await opened.rest(2)
+        else:
+            await opened.send(hello)
+            await asyncio.sleep(random_.uniform(0, 0.005))
+            opened.reset()
 
 
 ALL: list[Attack] = [
@@ -307,3 +339,6 @@ ALL: list[Attack] = [
     aborted_downloads,
     wrong_protocol,
 ]
+
+#: Those that make sense on a TLS port only.
+TLS: list[Attack] = [half_hellos, broken_handshakes]
