@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +20,7 @@ from fastws.protocol.handshake import (
 )
 from fastws.protocol.http import ClientHTTP, ServerHTTP
 from fastws.protocol.messages import Request, Response
+from tests.effort import within_cpu
 
 # The key and the answer of RFC 6455, section 1.3.
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -235,9 +234,7 @@ def test_choose_subprotocol(
 @pytest.mark.parametrize("value", ["b" + " " * 66_000 + "x", "," * 66_000, " ," * 33_000, "a," * 33_000])
 def test_subprotocols_in_linear_time(value: str) -> None:
     request = upgrade(Sec_WebSocket_Protocol=value)
-    start = time.process_time()
-    assert choose_subprotocol(request, ["x"]) is None
-    assert time.process_time() - start < 0.2
+    assert within_cpu(0.2, lambda: choose_subprotocol(request, ["x"])) is None
 
 
 # -- server role: the answer --------------------------------------------------------------------

@@ -6,8 +6,6 @@ are those of this year's advisories: a new one is a new row.
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from fastws.config import Limits
 from fastws.protocol.http import Data, EndOfBody, Refusal, ServerHTTP
 from fastws.protocol.messages import Request, Response
+from tests.effort import within_cpu
 from tests.protocol.http_cases import ACCEPTED, LIMITS, REFUSED, UPGRADE_FIELDS, chunked, get, post
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n"
@@ -124,19 +123,13 @@ def test_limits_are_inclusive() -> None:
     assert events[-1].response.status == 413
 
 
-def cpu_seconds(data: bytes, feed: str) -> float:
-    start = time.process_time()
-    run(data, feed)
-    return time.process_time() - start
-
-
 def test_time_is_linear() -> None:
     """H3 and H6, with room for a slow machine; the quadratic answer takes many times as long."""
-    assert cpu_seconds(get(*[b"A: " + b"b" * 4000] * 5), "bytewise") < 0.25
-    assert cpu_seconds(chunked(b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n"), "whole") < 1
-    assert cpu_seconds(chunked(b"1;" + b"e" * 250 + b"\r\nx\r\n"), "bytewise") < 0.1
-    assert cpu_seconds(chunked(b"0\r\n" + b"A: " + b"b" * 8000), "bytewise") < 0.25
-    assert cpu_seconds(b"\r\n".join([get()] * 2000), "whole") < 2
+    within_cpu(0.25, lambda: run(get(*[b"A: " + b"b" * 4000] * 5), "bytewise"))
+    within_cpu(1, lambda: run(chunked(b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n"), "whole"))
+    within_cpu(0.1, lambda: run(chunked(b"1;" + b"e" * 250 + b"\r\nx\r\n"), "bytewise"))
+    within_cpu(0.25, lambda: run(chunked(b"0\r\n" + b"A: " + b"b" * 8000), "bytewise"))
+    within_cpu(2, lambda: run(b"\r\n".join([get()] * 2000), "whole"))
 
 
 # -- requests -----------------------------------------------------------------------------------
