@@ -40,6 +40,8 @@ cdef class Connection:
     cdef long long _stall_mark
 
     cpdef _received(self, object data, Py_ssize_t size)
+    cpdef _take(self, list events, Py_ssize_t size)
+    cpdef _choose_buffer(self)
     @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t)
     cpdef deliver(self, list events)
     cpdef _hold(self, int reason)

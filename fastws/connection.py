@@ -41,6 +41,9 @@ PONG = int(Opcode.PONG)
 #: Events of one connection that one turn of the loop delivers before the others have theirs.
 TURN_EVENTS = 1024
 
+#: From a read of so many bytes on it is asked whether a large message is under way.
+LARGE_READ = 64 * 1024
+
 #: After a pong is overdue the peer has this many seconds more: the pong may lie in the socket
 #: while the process was stopped, for timers fire before reads when it goes on.
 GRACE = 1.0
@@ -178,14 +181,25 @@ class Connection:
 
     @property
     def get_buffer(self) -> Callable[[int], memoryview]:
-        """Where to read into: the loop's one buffer, whichever connection asks."""
-        return self.context.get_buffer
+        """Where to read into: the loop's one buffer, whichever connection asks, or a large message's own."""
+        return self.machine.get_buffer if self.machine.in_place else self.context.get_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._received(self.context.read_buffer.view, nbytes)
-        if nbytes == BUFFER_SIZE and self.machine.state is OPEN:
+        machine = self.machine
+        if machine.in_place:
+            self._take(machine.received(nbytes), nbytes)
+        else:
+            self._received(self.context.read_buffer.view, nbytes)
+        if (nbytes >= LARGE_READ or machine.in_place) and self.outbox.fd >= 0:
+            self._choose_buffer()
+        if nbytes >= BUFFER_SIZE and machine.state is OPEN:
             # A flood: libuv would read on, up to 32 times, before it looks at another socket.
             self._yield_turn()
+
+    def _choose_buffer(self) -> None:
+        """Have the rest of a large message read to where it will stay: it is copied once less."""
+        if self.machine.choose_buffer() and not self.transport.is_closing():
+            self.transport.set_protocol(self)  # uvloop keeps what get_buffer was then
 
     @property
     def data_received(self) -> Callable[[bytes], None]:
@@ -202,8 +216,10 @@ class Connection:
         if self.phase is not None:
             self.phase.received(data[:size])
             return
+        self._take(self.machine.receive(data, size), size)
+
+    def _take(self, events: list[Any], size: int) -> None:
         self.received_bytes += size
-        events = self.machine.receive(data, size)
         if self._held is not None:
             self._held.extend(events)
         elif events:

@@ -36,7 +36,7 @@ export CI=true PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc 
 # Python keeps objects for ever; what ours keep is told by tests/protocol/test_leaks.py.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 LD_PRELOAD=$("$cc" -print-file-name=libasan.so) "$python" -m pytest -q -p no:cacheprovider \
-    tests/protocol/test_frames.py tests/protocol/test_hostile_frames.py tests/protocol/test_leaks.py \
+    tests/protocol/test_frames.py tests/protocol/test_hostile_frames.py tests/protocol/test_in_place.py tests/protocol/test_leaks.py \
     tests/protocol/test_differential.py tests/protocol/test_heads.py tests/test_fanout.py tests/loadgen/test_engine.py
 
 for module in $modules; do

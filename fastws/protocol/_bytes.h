@@ -111,6 +111,17 @@ copy_masked(uint8_t *restrict to, const uint8_t *restrict from, size_t n, const 
     return (seen & HIGH_BITS) != 0;
 }
 
+/* True when one of the bytes is not ASCII. */
+static inline int
+beyond_ascii(const uint8_t *p, size_t n)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < n; i++) {
+        any |= p[i];
+    }
+    return any >> 7;
+}
+
 /* Where the validation of a text stands: how many continuation bytes are needed, and the range of
  * the next one. All zero at the beginning. */
 typedef struct {

@@ -190,6 +190,13 @@ show_large_block(void)
     }
 }
 
+/* Of what there is of the message. */
+static inline uint64_t
+capacity_of(const Reader *self)
+{
+    return is_text(self) ? (uint64_t)PyUnicode_GET_LENGTH(self->message) : (uint64_t)PyBytes_GET_SIZE(self->message);
+}
+
 /* Make room for `n` bytes that are here: sixteen times what has come, up to what the message can still
  * become. So 1 MiB that comes in reads of 64 KiB is never moved, who only announces it is given nothing,
  * and pages that nothing has been written to cost nobody memory. */
@@ -197,11 +204,8 @@ static int
 reserve(Reader *self, size_t n)
 {
     uint64_t wanted = self->size + n, bound, grown;
-    uint64_t capacity = self->message == NULL ? 0
-                      : is_text(self) ? (uint64_t)PyUnicode_GET_LENGTH(self->message)
-                      : (uint64_t)PyBytes_GET_SIZE(self->message);
 
-    if (wanted <= capacity)
+    if (wanted <= (self->message == NULL ? 0 : capacity_of(self)))
         return 0;
     bound = self->fin ? self->size + self->remaining : size_limit(self->max_size, self->compressed);
     grown = wanted * 16 < bound ? wanted * 16 : bound;
@@ -308,35 +312,47 @@ finish_message(Reader *self, PyObject *events)
     return deliver(self, events, message);
 }
 
-/* As much of the frame's payload as is there, possibly nothing; the frame may end with it. */
+static inline uint8_t *
+payload_of(Reader *self)
+{
+    return is_text(self) ? PyUnicode_DATA(self->message) : (uint8_t *)PyBytes_AS_STRING(self->message);
+}
+
+/* `n` bytes of the frame's payload, possibly none, have come to where the message ends so far; the frame may end
+ * with them. `other`: one of them is not ASCII, if this is a text. */
+static Status
+took_payload(Reader *self, PyObject *events, size_t n, int other)
+{
+    if (is_text(self) && n && (other || self->utf8.need)) {
+        self->ascii = 0;
+        if (!utf8_feed(&self->utf8, payload_of(self) + self->size, n))
+            return fail(self, events, 1007, "invalid UTF-8");
+    }
+    self->size += n;
+    self->remaining -= n;
+    if (self->remaining)
+        return OK;
+    self->in_frame = 0;
+    return self->fin ? finish_message(self, events) : OK;
+}
+
+/* As much of the frame's payload as is there. */
 static Status
 take_payload(Reader *self, PyObject *events, const uint8_t **at, const uint8_t *stop)
 {
     size_t there = (size_t)(stop - *at);
     size_t n = self->remaining < there ? (size_t)self->remaining : there;
+    int other = 0;
 
     if (n) {
         if (reserve(self, n) < 0)
             return ERROR;
-        uint8_t *to = is_text(self) ? PyUnicode_DATA(self->message)
-                                    : (uint8_t *)PyBytes_AS_STRING(self->message);
-        to += self->size;
-        int beyond_ascii = copy_masked(to, *at, n, self->mask);
-        if (is_text(self) && (beyond_ascii || self->utf8.need)) {
-            self->ascii = 0;
-            if (!utf8_feed(&self->utf8, to, n))
-                return fail(self, events, 1007, "invalid UTF-8");
-        }
+        other = copy_masked(payload_of(self) + self->size, *at, n, self->mask);
         uint64_t rotated = mask_word(self->mask, n);
         memcpy(self->mask, &rotated, 4);
-        self->size += n;
-        self->remaining -= n;
         *at += n;
     }
-    if (self->remaining)
-        return OK;
-    self->in_frame = 0;
-    return self->fin ? finish_message(self, events) : OK;
+    return took_payload(self, events, n, other);
 }
 
 /* A whole text or binary message in one frame: the common case. */
@@ -586,6 +602,74 @@ reader_receive(Reader *self, PyObject *const *args, Py_ssize_t nargs)
     return events;
 }
 
+/* ---- large messages, read to where they will stay --------------------------------------------- */
+
+/* Less is read into a buffer and copied from there: that is cheaper than to change buffers. */
+enum { LEAST_ROOM = 64 * 1024 };
+
+/* How many bytes of the frame may be read straight to the message, 0 if it is not worth it. What a client sent has to be
+ * unmasked, what is compressed is no message yet; and only a message of one frame has its size from the beginning, so
+ * that nothing is moved while somebody holds its memory. */
+static size_t
+room(const Reader *self)
+{
+    if (!self->client || !self->in_frame || !self->fin || self->fragments != 1 || self->compressed
+        || self->message == NULL)
+        return 0;
+    uint64_t n = capacity_of(self) - self->size;
+    n = n < self->remaining ? n : self->remaining;
+    return n < LEAST_ROOM ? 0 : (size_t)n;
+}
+
+static PyObject *
+reader_room(Reader *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSize_t(room(self));
+}
+
+/* The memory belongs to the message, and lives as long as that or the view of it. */
+static int
+reader_getbuffer(Reader *self, Py_buffer *view, int flags)
+{
+    size_t n = room(self);
+
+    if (!n) {
+        view->obj = NULL;
+        PyErr_SetString(PyExc_BufferError, "no large message is under way");
+        return -1;
+    }
+    return PyBuffer_FillInfo(view, self->message, payload_of(self) + self->size, (Py_ssize_t)n, 0, flags);
+}
+
+static PyObject *
+reader_get_buffer(PyObject *self, PyObject *Py_UNUSED(sizehint))
+{
+    return Py_NewRef(self);
+}
+
+static PyObject *
+reader_received(Reader *self, PyObject *arg)
+{
+    size_t n = PyLong_AsSize_t(arg);
+    PyObject *events;
+
+    if (n == (size_t)-1 && PyErr_Occurred())
+        return NULL;
+    if (n > room(self)) {
+        PyErr_SetString(PyExc_ValueError, "more than there was room for");
+        return NULL;
+    }
+    events = PyList_New(0);
+    if (events == NULL)
+        return NULL;
+    int other = is_text(self) && beyond_ascii(payload_of(self) + self->size, n);
+    if (n && took_payload(self, events, n, other) == ERROR) {
+        end(self);
+        Py_CLEAR(events);
+    }
+    return events;
+}
+
 static PyObject *
 reader_pending(Reader *self, void *Py_UNUSED(closure))
 {
@@ -636,10 +720,20 @@ static PyMethodDef reader_methods[] = {
      "receive($self, data, size=None, /)\n--\n\n"
      "All events of these bytes, or of the first size of them. No reference to data is kept. "
      "After a Close or a Fail: nothing."},
+    {"get_buffer", reader_get_buffer, METH_O,
+     "get_buffer($self, sizehint, /)\n--\n\n"
+     "For a transport: the reader itself, a writable buffer of `room` bytes."},
+    {"received", (PyCFunction)reader_received, METH_O,
+     "received($self, size, /)\n--\n\n"
+     "As receive(), of so many bytes that were read into the reader's buffer."},
     {NULL},
 };
 
+static PyBufferProcs reader_buffer = {.bf_getbuffer = (getbufferproc)reader_getbuffer};
+
 static PyGetSetDef reader_getset[] = {
+    {"room", (getter)reader_room, NULL,
+     "How many bytes of the message under way may be read straight to where it will stay: 64 KiB or more, else 0.", NULL},
     {"pending", (getter)reader_pending, NULL, "A part of a frame or of a message is held.", NULL},
     {NULL},
 };
@@ -656,6 +750,7 @@ static PyTypeObject ReaderType = {
     .tp_dealloc = (destructor)reader_dealloc,
     .tp_methods = reader_methods,
     .tp_getset = reader_getset,
+    .tp_as_buffer = &reader_buffer,
 };
 
 /* ---- encode ----------------------------------------------------------------------------------- */

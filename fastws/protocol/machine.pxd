@@ -16,9 +16,12 @@ cdef class Machine:
     cdef public int close_code
     cdef public bint closed_by_peer
     cdef public bint takeover
+    cdef public bint in_place
     cdef public str close_reason
 
     cpdef list receive(self, object data, Py_ssize_t size=*)
+    cpdef bint choose_buffer(self)
+    cpdef list received(self, Py_ssize_t size)
     cpdef bytes encode(self, object message, object compress=*)
     cpdef _move(self, object trigger)
     cpdef list _receive_http(self, object data, Py_ssize_t size)

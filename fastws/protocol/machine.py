@@ -109,6 +109,7 @@ class Machine:
         "close_code",
         "close_reason",
         "closed_by_peer",
+        "in_place",
         "state",
         "takeover",
         "threshold",
@@ -135,6 +136,7 @@ class Machine:
         self.threshold = 0
         #: Frames are compressed with those before them: they must leave in the order of encoding.
         self.takeover = False
+        self.in_place = False
         #: Which bytes of a broadcast this peer can be given; see ``Outbox.variant``.
         self.variant = 0 if mask is None else -1
         self.close_code = ABNORMAL_CLOSURE
@@ -184,6 +186,29 @@ class Machine:
             self._http.receive(bytes(data[:size]))
             response = self._http.next_event()
             return [] if response is None else [response]
+        return []
+
+    def choose_buffer(self) -> bool:
+        """Set :attr:`in_place` anew; return whether it has changed.
+
+        It is true while the rest of a large message may be read straight into it, by :attr:`get_buffer`,
+        and goes to :meth:`received`. The reader in C can do that, in the client's role.
+        """
+        before, self.in_place = self.in_place, getattr(self._reader, "room", 0) > 0
+        return self.in_place is not before
+
+    @property
+    def get_buffer(self) -> Callable[[int], Any]:
+        """For a transport, as in ``asyncio.BufferedProtocol``: the memory of the message under way."""
+        get_buffer: Callable[[int], Any] = self._reader.get_buffer
+        return get_buffer
+
+    def received(self, size: int) -> list[Event]:
+        """As :meth:`receive`, of ``size`` bytes that were read into the message's own buffer."""
+        state = self.state
+        if state is OPEN or state is CLOSING:
+            events: list[Event] = self._reader.received(size)
+            return events
         return []
 
     def _receive_http(self, data: bytes | memoryview, size: int) -> list[Event]:
