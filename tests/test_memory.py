@@ -46,9 +46,19 @@ async def look(monkeypatch: pytest.MonkeyPatch, seconds_of_cpu: list[float]) -> 
 
 @pytest.mark.parametrize(
     ("seconds_of_cpu", "trims"),
-    [([0, 0.01, 0.02, 0.03], 0), ([0, 1, 2, 3], 0), ([0, 1, 1, 1, 1], 1), ([0, 1, 1, 2, 2], 2)],
+    [
+        # Nothing to speak of; never calm; calm again; and once more. After each time the clock is read.
+        ([0, 0.005, 0.01, 0.015], 0),
+        ([0, 1, 2, 3], 0),
+        ([0, 1, 1, 1, 1, 1], 1),
+        ([0, 1, 1, 1, 2, 2, 2], 2),
+        # Little at a time is work, too.
+        ([0, 0.01, 0.02, 0.03, 0.03, 0.04], 1),
+        # What took 10 ms is not done again before 200 ms are used.
+        ([0, 1, 1, 1.01, 1.05, 1.12, 1.2, 1.22, 1.23], 2),
+    ],
 )
-async def test_trims_once_after_each_busy_time(
+async def test_trims_once_in_a_calm_time_after_work(
     monkeypatch: pytest.MonkeyPatch, seconds_of_cpu: list[float], trims: int
 ) -> None:
     assert await look(monkeypatch, seconds_of_cpu) == trims
