@@ -46,8 +46,11 @@ def unfinished_messages(arena: Arena) -> None:
     data = fragments(BINARY, b"x", 16_000)
     count = 100 if arena.engine == "c" else arena.choose(5, 100)
     with arena.many(count) as peers, arena.bounds(grows=count * MIB // 2):
+        # All of them first: on the slow engine the last would wait longer for it than a handshake may take.
         for peer in peers:
-            peer.upgrade().send(data)
+            peer.upgrade()
+        for peer in peers:
+            peer.send(data)
         for peer in peers:
             # What was sent before is read: the pong says so.
             peer.send(frame(PING, b"?"))
@@ -204,7 +207,7 @@ def random_handshakes(arena: Arena) -> None:
             outcome = peer.exchange(b"", 3)
         assert outcome.ended, head
         for status in outcome.statuses:
-            assert status == 101 or 400 <= status < 500, (status, head)
+            assert status in (101, 505) or 400 <= status < 500, (status, head)
 
 
 STREAM = (
