@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "protocol/_bytes.h"
+
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0      /* Python ignores SIGPIPE wherever the flag is missing */
 #endif
@@ -30,12 +32,12 @@ typedef struct {
 
 /* Bytes taken; 0 when the socket takes none now; -errno. */
 static Py_ssize_t
-send_now(int fd, const char *data, Py_ssize_t size)
+send_now(int fd, const char *data, Py_ssize_t size, int flags)
 {
     Py_ssize_t taken;
 
     do {
-        taken = send(fd, data, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        taken = send(fd, data, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
     } while (taken < 0 && errno == EINTR);
     if (taken >= 0)
         return taken;
@@ -74,11 +76,11 @@ send_one(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
     bytes = PyBytes_AS_STRING(args[1]);
     size = PyBytes_GET_SIZE(args[1]);
     if (size <= SHORT_SEND) {
-        taken = send_now(fd, bytes, size);
+        taken = send_now(fd, bytes, size, 0);
     }
     else {
         Py_BEGIN_ALLOW_THREADS
-        taken = send_now(fd, bytes, size);
+        taken = send_now(fd, bytes, size, 0);
         Py_END_ALLOW_THREADS
     }
     return PyLong_FromSsize_t(taken);
@@ -90,7 +92,8 @@ send_one(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 typedef struct {
     const char *data;
     Py_ssize_t size;
-    unsigned char header[10];
+    const uint8_t *mask;    /* four bytes, or NULL */
+    unsigned char header[14];
     int header_size;
 } Piece;
 
@@ -120,10 +123,24 @@ write_header(unsigned char *header, int opcode, Py_ssize_t size)
     return 10;
 }
 
-/* A str is a text message (ASCII only), bytes are a binary one, a tuple holds a frame made before. */
+/* A str is a text message (ASCII only), bytes are a binary one; a tuple holds a frame made before, or a message and
+ * the key that masks it (section 5.3). */
 static int
 as_piece(PyObject *item, Piece *piece)
 {
+    piece->mask = NULL;
+    if (PyTuple_CheckExact(item) && PyTuple_GET_SIZE(item) == 2) {
+        PyObject *key = PyTuple_GET_ITEM(item, 1);
+        if (PyBytes_CheckExact(key) && PyBytes_GET_SIZE(key) == 4 && !PyTuple_Check(PyTuple_GET_ITEM(item, 0))) {
+            if (as_piece(PyTuple_GET_ITEM(item, 0), piece) < 0)
+                return -1;
+            piece->mask = (const uint8_t *)PyBytes_AS_STRING(key);
+            piece->header[1] |= 0x80;
+            memcpy(piece->header + piece->header_size, piece->mask, 4);
+            piece->header_size += 4;
+            return 0;
+        }
+    }
     if (PyUnicode_CheckExact(item) && PyUnicode_IS_READY(item) && PyUnicode_IS_COMPACT_ASCII(item)) {
         piece->data = (const char *)PyUnicode_1BYTE_DATA(item);
         piece->size = PyUnicode_GET_LENGTH(item);
@@ -142,7 +159,7 @@ as_piece(PyObject *item, Piece *piece)
         piece->header_size = 0;
         return 0;
     }
-    PyErr_SetString(PyExc_TypeError, "an item is ASCII str, bytes, or a tuple with a frame");
+    PyErr_SetString(PyExc_TypeError, "an item is ASCII str, bytes, or a tuple with a frame or with one of those and a mask");
     return -1;
 }
 
@@ -150,8 +167,14 @@ static char *
 put_piece(char *to, const Piece *piece)
 {
     memcpy(to, piece->header, (size_t)piece->header_size);
-    memcpy(to + piece->header_size, piece->data, (size_t)piece->size);
-    return to + piece->header_size + piece->size;
+    to += piece->header_size;
+    if (piece->mask != NULL) {
+        copy_masked((uint8_t *)to, (const uint8_t *)piece->data, (size_t)piece->size, piece->mask);
+    }
+    else {
+        memcpy(to, piece->data, (size_t)piece->size);
+    }
+    return to + piece->size;
 }
 
 /* (bytes in all, bytes taken or -errno, the rest). */
@@ -247,6 +270,62 @@ send_large(int fd, PyObject *item, const Piece *piece)
     return Py_BuildValue("nnN", total, taken, rest);
 }
 
+/* A large item that is masked on its way goes in parts: what has just been written to one is in the processor's cache
+ * when the kernel reads it. A multiple of four, so that each begins with the first byte of the key. */
+enum { PART = 128 * 1024 };
+
+#ifndef MSG_MORE
+#define MSG_MORE 0
+#endif
+
+/* What the socket did not take of it: bytes. */
+static PyObject *
+masked_rest(const Piece *piece, Py_ssize_t taken)
+{
+    Py_ssize_t header = taken < piece->header_size ? piece->header_size - taken : 0;
+    Py_ssize_t from = header ? 0 : taken - piece->header_size;
+    PyObject *rest = PyBytes_FromStringAndSize(NULL, header + piece->size - from);
+    uint8_t *to;
+    uint64_t rotated = mask_word(piece->mask, (size_t)from);
+
+    if (rest == NULL)
+        return NULL;
+    to = (uint8_t *)PyBytes_AS_STRING(rest);
+    memcpy(to, piece->header + piece->header_size - header, (size_t)header);
+    copy_masked(to + header, (const uint8_t *)piece->data + from, (size_t)(piece->size - from), (uint8_t *)&rotated);
+    return rest;
+}
+
+static PyObject *
+send_masked(int fd, const Piece *piece)
+{
+    Py_ssize_t total = piece->header_size + piece->size, taken = 0, masked = 0, got, size, n;
+    uint8_t *part = PyMem_RawMalloc(PART + sizeof piece->header);
+
+    if (part == NULL)
+        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    memcpy(part, piece->header, (size_t)piece->header_size);
+    size = piece->header_size;
+    do {
+        n = piece->size - masked < PART ? piece->size - masked : PART;
+        copy_masked(part + size, (const uint8_t *)piece->data + masked, (size_t)n, piece->mask);
+        masked += n;
+        size += n;
+        got = send_now(fd, (const char *)part, size, masked < piece->size ? MSG_MORE : 0);
+        taken = got < 0 ? got : taken + got;
+        n = size;
+        size = 0;
+    } while (got == n && masked < piece->size);
+    Py_END_ALLOW_THREADS
+    PyMem_RawFree(part);
+    if (taken == total)
+        return PyLong_FromSsize_t(total);
+    if (taken < 0)
+        return Py_BuildValue("nny", total, taken, "");
+    return Py_BuildValue("nnN", total, taken, masked_rest(piece, taken));
+}
+
 static PyObject *
 send_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
@@ -275,7 +354,7 @@ send_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
         total += piece.header_size + piece.size;
     }
     if (count == 1 && total > SCRATCH)
-        return send_large(fd, one, &piece);
+        return piece.mask != NULL ? send_masked(fd, &piece) : send_large(fd, one, &piece);
 
     /* 2. Put it together. */
     if (total > SCRATCH) {
@@ -291,11 +370,11 @@ send_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 
     /* 3. Send it. What is in the scratch needs the GIL for as long as it is looked at. */
     if (joined == NULL) {
-        taken = send_now(fd, data, total);
+        taken = send_now(fd, data, total, 0);
     }
     else {
         Py_BEGIN_ALLOW_THREADS
-        taken = send_now(fd, data, total);
+        taken = send_now(fd, data, total, 0);
         Py_END_ALLOW_THREADS
     }
     result = taken == total ? PyLong_FromSsize_t(total) : not_all(total, taken, data);
@@ -361,7 +440,7 @@ send_many(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
     /* 2. Write. The caller's frame holds `bytes`, which never change. */
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t i = 0; i < count; i++) {
-        targets[i].taken = send_now(targets[i].fd, bytes, size);
+        targets[i].taken = send_now(targets[i].fd, bytes, size, 0);
     }
     Py_END_ALLOW_THREADS
 

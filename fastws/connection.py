@@ -251,9 +251,13 @@ class Connection:
         self.ws = self.callbacks = self.on_message = None
 
     def pause_writing(self) -> None:
-        """The socket has refused bytes: nothing more is read from who does not read what we owe it."""
+        """The socket has refused bytes: nothing more is read from who does not read what we owe it.
+
+        But for a client's coroutine, whose inbox is a bound of its own: an echoing server that does the
+        same would wait for it as it does for the server, for ever.
+        """
         self.outbox.pause()
-        if self.machine.state is OPEN:
+        if self.machine.state is OPEN and not (self.machine.is_client and self.ws.has_inbox()):
             self._hold(HOLD_PEER)
         write = self.timeouts.write
         if write is not None and not self._stall_at:

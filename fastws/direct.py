@@ -7,9 +7,9 @@ from typing import Any
 
 __all__ = ["Item", "direct_descriptor", "send_items", "send_many", "send_one"]
 
-#: What one connection says: a message that nothing needs to be done to (ASCII ``str``, ``bytes``), or
-#: a tuple of one with a frame made before.
-Item = str | bytes | tuple[bytes]
+#: What one connection says: a message that nothing needs to be done to (ASCII ``str``, ``bytes``), a
+#: tuple of one with a frame made before, or such a message and the key that it has to be masked with.
+Item = str | bytes | tuple[bytes] | tuple[str | bytes, bytes]
 
 send_items: Callable[[int, Item | list[Item]], int | tuple[int, int, bytes | memoryview]] | None
 send_one: Callable[[int, bytes], int] | None

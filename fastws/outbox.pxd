@@ -33,6 +33,7 @@ cdef class Outbox:
     cpdef push_urgent(self, int opcode, bytes frame)
     cpdef push_message(self, object message)
     cpdef bint takes_messages(self)
+    cpdef bint is_direct(self)
     cpdef _append_frame(self, bytes frame)
     cpdef _append(self, object item)
     cpdef bint is_idle(self)

@@ -147,10 +147,11 @@ class Outbox:
         self._append_frame(frame)
         return SENT
 
-    def push_message(self, message: str | bytes) -> SendStatus:
-        """Take a message to which nothing needs to be done; only where :meth:`takes_messages`.
+    def push_message(self, message: str | bytes | tuple[str | bytes, bytes]) -> SendStatus:
+        """Take a message of which no frame is made before; only where :meth:`takes_messages`.
 
-        Its header is written when the turn is, into the same buffer: no frame is made of it.
+        Its header is written when the turn is, into the same buffer. With a key: where
+        :meth:`is_direct`, and it is masked on its way to the socket.
         """
         if self.topics is not None and self.flusher.dirty:
             self.settle(self.flusher)
@@ -162,7 +163,11 @@ class Outbox:
 
     def takes_messages(self) -> bool:
         """True when what is pushed now goes to the socket directly, unmasked and uncompressed."""
-        return self.fd >= 0 and self.variant == 0 and not self.refused and not self.fragmenting
+        return self.variant == 0 and self.is_direct()
+
+    def is_direct(self) -> bool:
+        """True when what is pushed now goes to the socket directly."""
+        return self.fd >= 0 and not self.refused and not self.fragmenting
 
     def is_filling(self) -> bool:
         """True when this turn has said so much to this client that it should end."""
@@ -508,19 +513,24 @@ class Outbox:
 
 def _joined(items: list[Item]) -> bytes:
     """Return the frames of ``items``, for where they do not go to the socket directly."""
-    return b"".join([item[0] if isinstance(item, tuple) else _frame(item) for item in items])
+    return b"".join([_frame(item) for item in items])
 
 
 def _size(item: Item) -> int:
     """The bytes of an item on the wire (RFC 6455, section 5.2); a ``str`` is ASCII."""
     if isinstance(item, tuple):
-        return len(item[0])
+        return len(item[0]) if len(item) == 1 else _size(item[0]) + 4
     size = len(item)
     return size + (2 if size <= 125 else 4 if size <= 0xFFFF else 10)
 
 
-def _frame(message: str | bytes) -> bytes:
-    return encode(TEXT if isinstance(message, str) else BINARY, message, None, True, False)
+def _frame(item: Item) -> bytes:
+    mask = None
+    if isinstance(item, tuple):
+        if len(item) == 1:
+            return item[0]
+        item, mask = item
+    return encode(TEXT if isinstance(item, str) else BINARY, item, mask, True, False)
 
 
 def _sequence(item: tuple[int, Topic, Entry]) -> int:

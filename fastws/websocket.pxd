@@ -17,5 +17,6 @@ cdef class WebSocket:
     cdef object _handshake
     cdef public object subprotocol
 
+    cpdef bint has_inbox(self)
     @cython.locals(outbox=Outbox)
     cpdef object _push(self, object message, object compress, bint force)

@@ -29,6 +29,9 @@ HIGH_WATER_BYTES = 64 * 1024
 #: A message of this size ends the turn of a coroutine that sends it, as many small ones do.
 LARGE_MESSAGE = 16 * 1024
 
+#: A client's message of this size is masked on its way to the socket: no frame is made of it before.
+MASKED_LATER = 64 * 1024
+
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 CONTINUATION = int(Opcode.CONTINUATION)
@@ -113,6 +116,14 @@ class WebSocket:
         if outbox.takes_messages() and (type(message) is bytes or message.isascii()):
             return outbox.push_message(message)
         machine = self._connection.machine
+        if (
+            len(message) >= MASKED_LATER
+            and outbox.is_direct()
+            and (type(message) is bytes or message.isascii())
+        ):
+            key = machine.key_only(compress)
+            if key is not None:
+                return outbox.push_message((message, key))
         if machine.takeover and outbox.must_wait():
             compress = False
         return outbox.push(machine.encode(message, compress), force)
@@ -366,6 +377,10 @@ class WebSocket:
             connection.resume_inbox,
             connection.context.create_future,
         )
+
+    def has_inbox(self) -> bool:
+        """True when messages are collected: then the inbox says how many may wait."""
+        return self._inbox is not None
 
     def open_stream(self, max_message_size: int | None) -> None:
         """Take messages in parts from now on. Only in ``on_open``."""

@@ -16,6 +16,7 @@ from tests.blocks import blocks_kept
 _fanout = pytest.importorskip("fastws._fanout", reason="the C modules are not built")
 
 Pair = tuple[socket.socket, socket.socket]
+KEY = bytes.fromhex("37fa213d")
 
 
 @pytest.fixture
@@ -30,6 +31,12 @@ def pairs() -> Iterator[list[Pair]]:
     for pair in made:
         for sock in pair:
             sock.close()
+
+
+def tcp_pair() -> Pair:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        return one, listener.accept()[0]
 
 
 def fill(sock: socket.socket) -> None:
@@ -82,10 +89,42 @@ class TestSendItems:
         assert 0 <= taken < size
         assert rest == whole[taken:]
 
+    @pytest.mark.parametrize("size", [0, 1, 5, 126, 65_535, 65_536, 131_072, 131_073, 200_001])
+    @pytest.mark.parametrize("text", [True, False])
+    def test_a_masked_message(self, pairs: list[Pair], size: int, text: bool) -> None:
+        one, other = pairs[0]
+        message = ("0123456789abcdefg" * (size // 17 + 1))[:size]
+        item = message if text else message.encode()
+        expected = encode(1 if text else 2, item, KEY)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1_000_000)
+        assert _fanout.send_items(one.fileno(), (item, KEY)) == len(expected)
+        assert taken_from(other, len(expected)) == expected
+        several = ["a", (item, KEY), (b"\x89\x00",)]
+        expected = encode(1, "a") + expected + b"\x89\x00"
+        assert _fanout.send_items(one.fileno(), several) == len(expected)
+        assert taken_from(other, len(expected)) == expected
+
+    @pytest.mark.parametrize("over", ["unix", "tcp"])
+    @pytest.mark.parametrize("filled", [True, False])
+    def test_not_all_of_a_masked_message(self, over: str, filled: bool) -> None:
+        """The rest goes on with the right byte of the key, wherever the socket stopped."""
+        message = bytes(range(251)) * 40_000
+        whole = encode(2, message, KEY)
+        for room in (2304, 5000, 300_001):
+            one, other = socket.socketpair() if over == "unix" else tcp_pair()
+            with one, other:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+                if filled:
+                    fill(one)
+                size, taken, rest = _fanout.send_items(one.fileno(), (message, KEY))
+                assert (size, type(rest)) == (len(whole), bytes)
+                assert taken == 0 if filled else 0 < taken < size
+                assert rest == whole[taken:]
+
     def test_errors_are_numbers(self, pairs: list[Pair]) -> None:
         one, other = pairs[0]
         other.close()
-        for items in ("x", ["x", b"y"], b"x" * 100_000):
+        for items in ("x", ["x", b"y"], b"x" * 100_000, (b"x" * 100_000, KEY)):
             size, taken, rest = _fanout.send_items(one.fileno(), items)
             assert (taken, rest) == (-errno.EPIPE, b"")
             assert size > 0
@@ -101,6 +140,10 @@ class TestSendItems:
             (0, "\u20ac"),
             (0, ("x",)),
             (0, (b"x", b"y")),
+            (0, (b"x", "mask")),
+            (0, ("\u20ac", KEY)),
+            (0, ((b"x",), KEY)),
+            (0, (b"x", KEY, KEY)),
             (0, [None]),
         ],
     )
@@ -113,7 +156,14 @@ class TestSendItems:
         fill(pairs[0][0])
 
         def work() -> None:
-            for items in ("x", b"y", ["x", (b"z",)], b"x" * 100_000, ["x" * 40_000] * 3):
+            for items in (
+                "x",
+                b"y",
+                ["x", (b"z",)],
+                b"x" * 100_000,
+                ["x" * 40_000] * 3,
+                (b"x" * 100_000, KEY),
+            ):
                 _fanout.send_items(fd, items)
             with pytest.raises(TypeError):
                 _fanout.send_items(fd, ["x", None])

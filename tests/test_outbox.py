@@ -578,6 +578,7 @@ class TestDirect:
         for size in (0, 125, 126, 65535, 65536):
             peer.outbox.push_message(bytes(size))
             peer.outbox.push_message("x" * size)
+            peer.outbox.push_message((bytes(size), b"mask"))
         waiting = peer.outbox.buffered_amount
         loop.settle()
         assert peer.outbox.sent_bytes == waiting

@@ -27,6 +27,7 @@ cdef class Machine:
     cpdef list _receive_http(self, object data, Py_ssize_t size)
     cpdef receive_eof(self)
     cpdef _open(self, object limits, object params, object deflate)
+    cpdef bytes key_only(self, object compress)
     cpdef bytes answer(self, object event)
     cpdef bytes _peer_closed(self, object event)
     cpdef bytes _key(self)

@@ -395,6 +395,12 @@ class Machine:
             return encode(opcode, message, None, True, False)
         return encode(opcode, message, self._mask(), True, False)
 
+    def key_only(self, compress: bool | None) -> bytes | None:
+        """Return a fresh key if all that a message needs is to be masked (section 5.3), else None."""
+        if self._mask is None or (self.threshold and compress is not False):
+            return None
+        return self._mask()
+
     def encode_fragment(self, opcode: int, payload: bytes | str, fin: bool) -> bytes:
         """Return one frame of a fragmented message (section 5.4); fragments are not compressed."""
         return encode(opcode, payload, self._key(), fin, False)

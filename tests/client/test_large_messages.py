@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,11 @@ uvloop = pytest.importorskip("uvloop")
 MIB = 1024 * 1024
 #: Of whatever is cut, this much is sent at first: more than the kernel holds back.
 CUT = 700_000
+
+
+async def echo(ws: fastws.WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
 
 
 class Peer:
@@ -94,6 +100,47 @@ async def given_up_on_the_way() -> None:
         await asyncio.wait_for(closing, 5)
 
 
-@pytest.mark.parametrize("scene", [received, lost_on_the_way, given_up_on_the_way])
+async def sent() -> None:
+    """Masked on its way, in a frame made before, compressed or not: and while the peer is slow to read."""
+    limits = {"max_message_size": 8 * MIB}
+    options: dict[str, Any]
+    for options in ({}, {"compression": None}):
+        async with (
+            fastws.serve(echo, "127.0.0.1", 0, limits=limits) as server,
+            fastws.connect(f"ws://127.0.0.1:{server.port}", limits=limits, **options) as ws,
+        ):
+            messages: list[str | bytes] = []
+            for size in (65_535, 65_536, 65_537, 300_003, 3 * MIB):
+                text = ("0123456789abcdefg" * (size // 17 + 1))[:size]
+                messages += [text, text.encode(), "é" + text]
+            sender = asyncio.ensure_future(_send_all(ws, messages))
+            for message in messages:
+                same = await ws.recv() == message  # what differs is too large to be shown
+                assert same
+            await sender
+
+
+async def _send_all(ws: fastws.WebSocket, messages: list[str | bytes]) -> None:
+    for message in messages:
+        await ws.send(message)
+
+
+async def both_send_more_than_is_read() -> None:
+    """Neither may stop to read for as long as the other does not read what it sends."""
+    limits = {"max_message_size": 8 * MIB}
+    for size, count in ((1000, 20_000), (300_000, 100)):
+        async with (
+            fastws.serve(echo, "127.0.0.1", 0, limits=limits, compression=None) as server,
+            fastws.connect(f"ws://127.0.0.1:{server.port}", limits=limits) as ws,
+        ):
+            sender = asyncio.ensure_future(_send_all(ws, [bytes(size)] * count))
+            for _ in range(count):
+                assert len(await ws.recv()) == size
+            await sender
+
+
+@pytest.mark.parametrize(
+    "scene", [sent, both_send_more_than_is_read, received, lost_on_the_way, given_up_on_the_way]
+)
 def test_on_uvloop(scene: object) -> None:
     uvloop.run(scene())  # type: ignore[operator]

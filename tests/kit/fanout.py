@@ -15,9 +15,12 @@ __all__ = ["Kernel"]
 
 
 def _frame(item: Item) -> bytes:
+    mask = None
     if isinstance(item, tuple):
-        return item[0]
-    return encode(Opcode.TEXT if isinstance(item, str) else Opcode.BINARY, item)
+        if len(item) == 1:
+            return item[0]
+        item, mask = item
+    return encode(Opcode.TEXT if isinstance(item, str) else Opcode.BINARY, item, mask)
 
 
 class _Socket:
