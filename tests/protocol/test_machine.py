@@ -454,3 +454,37 @@ def test_a_request_in_two_pieces_is_one_to_upgrade() -> None:
     assert server.early_bytes == len(data)
     server.accept(request, LIMITS)
     assert server.receive(b"") == ["early"]
+
+
+# -- large messages, read and sent without a copy ---------------------------------------------------
+
+
+def test_the_rest_of_a_large_message_is_read_in_place(engine: Engine) -> None:
+    """By the reader in C, in the client's role; not once nothing is parsed any more."""
+    payload = bytes(range(251)) * 1000
+    data = frame(BINARY, payload, mask=None)
+    client = open_client()
+    assert not client.choose_buffer()
+    assert client.receive(data[:100_000]) == []
+    changed = client.choose_buffer()
+    assert changed == client.in_place == (engine.name == "c")
+    if not client.in_place:
+        return
+    assert not client.choose_buffer()
+    rest = data[100_000:]
+    with memoryview(client.get_buffer(-1)) as view:
+        view[:] = rest
+        assert client.received(len(rest)) == [payload]
+    assert client.choose_buffer() and not client.in_place
+    client.receive(data[:100_000])
+    client.answer(Close(1000, ""))
+    assert client.received(1) == []
+
+
+def test_a_message_that_only_has_to_be_masked() -> None:
+    assert open_client().key_only(None) == mask()
+    assert open_client().key_only(True) == mask()
+    assert open_server().key_only(None) is None
+    compressing = open_client("Sec-WebSocket-Extensions: permessage-deflate", compression=Compression())
+    assert compressing.key_only(None) is None and compressing.key_only(True) is None
+    assert compressing.key_only(False) == mask()
