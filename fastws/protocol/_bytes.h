@@ -130,7 +130,7 @@ typedef struct {
 
 /* Continue the validation (RFC 3629, section 4). Overlong forms, surrogates and what lies above
  * U+10FFFF are found at the first byte that shows them. False: not UTF-8. */
-static int
+static inline int
 utf8_feed(Utf8 *state, const uint8_t *p, size_t n)
 {
     const uint8_t *end = p + n;
