@@ -513,7 +513,7 @@ class Outbox:
 
 def _joined(items: list[Item]) -> bytes:
     """Return the frames of ``items``, for where they do not go to the socket directly."""
-    return b"".join([_frame(item) for item in items])
+    return b"".join([frame_of(item) for item in items])
 
 
 def _size(item: Item) -> int:
@@ -524,7 +524,8 @@ def _size(item: Item) -> int:
     return size + (2 if size <= 125 else 4 if size <= 0xFFFF else 10)
 
 
-def _frame(item: Item) -> bytes:
+def frame_of(item: Item) -> bytes:
+    """Return an item as it is on the wire."""
     mask = None
     if isinstance(item, tuple):
         if len(item) == 1:

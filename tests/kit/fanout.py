@@ -8,19 +8,10 @@ import fastws.direct
 import fastws.flusher
 import fastws.outbox
 from fastws.direct import Item
-from fastws.protocol.frames import Opcode, encode
+from fastws.outbox import frame_of
 from fastws.testing import MemoryTransport
 
 __all__ = ["Kernel"]
-
-
-def _frame(item: Item) -> bytes:
-    mask = None
-    if isinstance(item, tuple):
-        if len(item) == 1:
-            return item[0]
-        item, mask = item
-    return encode(Opcode.TEXT if isinstance(item, str) else Opcode.BINARY, item, mask)
 
 
 class _Socket:
@@ -66,7 +57,7 @@ class Kernel:
 
     def send_items(self, fd: int, items: Item | list[Item]) -> int | tuple[int, int, bytes]:
         self.calls.append(1)
-        data = b"".join(map(_frame, items if isinstance(items, list) else [items]))
+        data = b"".join(map(frame_of, items if isinstance(items, list) else [items]))
         taken = self._send(fd, data)
         return taken if taken == len(data) else (len(data), taken, data[max(taken, 0) :])
 
