@@ -223,6 +223,12 @@ class Peer:
         del self._read[: found[0].size]
         return found[0]
 
+    def no_ping(self) -> Frame:
+        """Read the next frame that is not a PING; those are answered."""
+        while (found := self.frame()).opcode == PING:
+            self.send(frame(PONG, found.payload))
+        return found
+
     def exchange(self, data: bytes = b"", seconds: float = 10.0) -> Outcome:
         """Send ``data`` as far as it is taken, and read until the server ends TCP or time is up."""
         self.sock.setblocking(False)
