@@ -173,6 +173,8 @@ class Connection:
         # above it, those of TLS at it: with 0 they would be paused for ever.
         # A TLS transport that still holds a session ticket calls pause_writing right here.
         transport.set_write_buffer_limits(high=1 if self.is_tls() else 0)
+        if not self.context.reads_into_buffer and hasattr(transport, "max_size"):
+            transport.max_size = BUFFER_SIZE  # asyncio's own: what one read may give the engine to do
         self.owner.connection_open(self)
 
     def is_tls(self) -> bool:

@@ -121,6 +121,19 @@ class TestReads:
         assert handler.messages() == [message]
         assert client.transport.is_reading()
 
+    def test_no_read_of_plain_asyncio_is_larger(self) -> None:
+        """The reference engine would work for half a second on 256 KiB of small frames."""
+
+        async def scenario() -> int:
+            server = await fastws.serve(Recorder(), "127.0.0.1", 0)
+            async with fastws.connect(f"ws://127.0.0.1:{server.port}/", proxy=None):
+                (connection,) = server.connections
+                size: int = connection.transport.max_size
+            await server.shutdown()
+            return size
+
+        assert asyncio.run(scenario()) == BUFFER_SIZE
+
     def test_on_both_loops(self, run: Run) -> None:
         """uvloop reads into a buffer of ours, asyncio hands over bytes."""
 
