@@ -7,6 +7,10 @@ from fastws.outbox cimport Outbox
 cdef class Flusher:
     cdef object _call_soon
     cdef bint _scheduled
+    cdef object _clock
+    cdef double _cost
+    cdef double _deadline
+    cdef long long _seen
     cdef list _waiting
     cdef public list dirty
     cdef public long long seq
@@ -14,9 +18,12 @@ cdef class Flusher:
 
     cpdef schedule(self, Outbox outbox)
     cpdef long long published(self, Topic topic)
-    @cython.locals(waiting=list, outbox=Outbox)
     cpdef flush(self)
-    @cython.locals(dirty=list, topic=Topic)
+    @cython.locals(waiting=list, outbox=Outbox)
+    cpdef _flush_waiting(self)
+    @cython.locals(deliveries=Py_ssize_t, topic=Topic)
+    cpdef bint _waits_for_more(self) except *
+    @cython.locals(dirty=list, topic=Topic, started=double)
     cpdef _flush_topics(self)
     @cython.locals(topic=Topic, outbox=Outbox)
     cpdef _settle_shared(self, list dirty)

@@ -2,7 +2,8 @@
 """The turn of the loop: what was said in it is written at its end, what was published is joined once.
 
 A *turn* lasts from the first ``schedule`` or publish to the call that the loop makes after the
-events it has at hand. Everything said in one turn leaves in one write per connection; what a topic
+events it has at hand; for what is published to many, to the first such call since which nothing more
+was published. Everything said in one turn leaves in one write per connection; what a topic
 published in it is joined once, and every subscriber with nothing else waiting is given those same
 bytes. The rule of order: a client receives in the order of the application's calls for it. Each
 publish takes the next number of one sequence per loop; an outbox with anything unusual in the turn
@@ -14,6 +15,7 @@ What may not live here: encoding, policies of one connection, and anything about
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,16 +27,39 @@ if TYPE_CHECKING:
 
 __all__ = ["Flusher"]
 
+#: From so many deliveries on, a turn that published goes on while more comes: at most as many times
+#: as long as the last such fan-out took, and so many seconds.
+MANY, TIMES, LONGEST = 64, 2.0, 0.005
+
 
 class Flusher:
     """One per event loop; everything here runs on that loop."""
 
-    __slots__ = ("_call_soon", "_scheduled", "_waiting", "dirty", "seq", "turn")
+    __slots__ = (
+        "_call_soon",
+        "_clock",
+        "_cost",
+        "_deadline",
+        "_scheduled",
+        "_seen",
+        "_waiting",
+        "dirty",
+        "seq",
+        "turn",
+    )
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self, call_soon: Callable[[Callable[[], None]], object], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._call_soon = call_soon
+        self._clock = clock
         self._scheduled = False
         self._waiting: list[Outbox] = []
+        #: Until when this turn may go on, 0 where it was not asked; what had been published then.
+        self._deadline = 0.0
+        self._seen = 0
+        #: Seconds that the last large fan-out took.
+        self._cost = 0.0
         #: Topics that published in this turn.
         self.dirty: list[Topic] = []
         self.seq = 0
@@ -62,18 +87,47 @@ class Flusher:
 
         An exception, as from a topic's ``merge``, goes to the loop when all others have been written to.
         """
+        if self.dirty and self._waits_for_more():
+            self._call_soon(self.flush)
+            self._flush_waiting()
+            return
         try:
             if self.dirty:
                 self._flush_topics()
         finally:
             self._scheduled = False
-            waiting = self._waiting
-            if waiting:
-                self._waiting = []
-                for outbox in waiting:
-                    outbox.flush_later()
+            self._flush_waiting()
+
+    def _flush_waiting(self) -> None:
+        waiting = self._waiting
+        if waiting:
+            self._waiting = []
+            for outbox in waiting:
+                outbox.flush_later()
+
+    def _waits_for_more(self) -> bool:
+        """True when a fan-out to many shall have what the sockets bring meanwhile too.
+
+        To look at them once more costs microseconds, to write to every subscriber again hundreds of them.
+        The first look that brings nothing ends the turn.
+        """
+        if not self._deadline:
+            deliveries = 0
+            for topic in self.dirty:
+                deliveries += len(topic.subscribers)
+            if deliveries < MANY:
+                return False
+            self._deadline = self._clock() + min(TIMES * self._cost, LONGEST)
+        elif self.seq == self._seen or self._clock() >= self._deadline:
+            return False
+        self._seen = self.seq
+        return True
 
     def _flush_topics(self) -> None:
+        started = 0.0
+        if self._deadline:
+            self._deadline = 0.0
+            started = self._clock()
         dirty, self.dirty = self.dirty, []
         try:
             if len(dirty) > 1:
@@ -84,6 +138,8 @@ class Flusher:
             for topic in dirty:
                 topic.batch = []
             self.turn += 1
+            if started:
+                self._cost = self._clock() - started
 
     def _settle_shared(self, dirty: list[Topic]) -> None:
         """Give every outbox that listens to several of these topics its own, ordered join."""

@@ -9,7 +9,7 @@ import pytest
 
 import fastws.direct
 from fastws.direct import direct_descriptor
-from fastws.flusher import Flusher
+from fastws.flusher import MANY, Flusher
 from fastws.hub import Hub
 from tests.kit import Kernel, ManualLoop, MemoryTransport
 from tests.outboxes import Peer, text
@@ -162,6 +162,79 @@ def test_a_client_that_closes_in_the_turn(loop: ManualLoop, flusher: Flusher) ->
     loop.settle()
     assert stays.texts() == ["a"]
     assert gone.transport.writes == []
+
+
+class TestTurnThatGoesOn:
+    """What is published to many leaves when a look at the sockets brings nothing more, or soon anyway."""
+
+    @pytest.fixture
+    def clock(self) -> list[float]:
+        return [100.0]
+
+    @pytest.fixture
+    def flusher(self, loop: ManualLoop, clock: list[float]) -> Flusher:
+        def ticks() -> float:
+            clock[0] += 0.001
+            return clock[0]
+
+        return Flusher(loop.call_soon, ticks)
+
+    def test_while_more_comes(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY)
+        hub.publish("t", "first")
+        loop.settle()  # it took a millisecond
+        turn = flusher.turn
+        hub.publish("t", "a")
+        loop.turn()
+        assert all(peer.texts() == ["first"] for peer in peers)
+        hub.publish("t", "b")
+        peers[0].outbox.push(text("own"))
+        loop.turn()
+        assert peers[0].texts() == ["a", "b", "own"]
+        assert peers[1].texts() == []
+        loop.turn()
+        assert all(peer.texts() == ["a", "b"] for peer in peers[1:])
+        assert [len(peer.transport.writes) for peer in peers] == [2] * MANY
+        assert flusher.turn == turn + 1
+        assert loop.is_idle
+
+    def test_what_is_said_to_one_does_not_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY)
+        alone = Peer(loop, flusher)
+        hub.publish("t", "a")
+        alone.outbox.push(text("own"))
+        peers[0].outbox.push(text("own"))
+        loop.turn()
+        assert (alone.texts(), peers[0].texts(), peers[1].texts()) == (["own"], ["a", "own"], [])
+        hub.publish("t", "b")
+        loop.settle()
+        assert (peers[0].texts(), peers[1].texts()) == (["b"], ["a", "b"])
+
+    @pytest.mark.parametrize(("step", "looks"), [(0.0, 3), (0.01, 2)])
+    def test_no_longer_than_the_last_one_took(
+        self, loop: ManualLoop, flusher: Flusher, clock: list[float], step: float, looks: int
+    ) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY)
+        hub.publish("t", "a")
+        loop.settle()
+        turns = 0
+        while len(peers[0].texts()) < 2:
+            hub.publish("t", "b")
+            clock[0] += step
+            loop.turn()
+            turns += 1
+            assert turns < 50
+        assert turns == looks
+
+    def test_a_few_do_not_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY - 1)
+        hub.publish("t", "a")
+        loop.turn()
+        assert all(peer.texts() == ["a"] for peer in peers)
 
 
 class TestManySockets:
