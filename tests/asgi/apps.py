@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import anyio
 from fastapi import Body, FastAPI, Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -164,6 +165,30 @@ async def parameters(websocket: WebSocket) -> None:
 
 
 @behaviour
+async def address(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_json([str(websocket.url), websocket.url.port])
+    await websocket.close()
+
+
+@behaviour
+async def both_ways(websocket: WebSocket) -> None:
+    """One task reads, another one writes."""
+    await websocket.accept()
+    sending, receiving = anyio.create_memory_object_stream[Any]()
+
+    async def read() -> None:
+        async with sending:
+            async for value in websocket.iter_json():
+                await sending.send(value)
+
+    async with anyio.create_task_group() as tasks, receiving:
+        tasks.start_soon(read)
+        async for value in receiving:
+            await websocket.send_json(value)
+
+
+@behaviour
 async def membership(websocket: WebSocket) -> None:
     await websocket.accept()
     with fastws.member(websocket) as me:
@@ -222,6 +247,18 @@ async def send_after_disconnect(websocket: WebSocket) -> None:
         await websocket._send({"type": "websocket.send", "text": "too late"})
     except OSError:
         note("send_after_disconnect", "OSError")
+
+
+@behaviour
+async def receive_after_disconnect(websocket: WebSocket) -> None:
+    await websocket.accept()
+    note("receive_after_disconnect", (await websocket.receive())["type"])
+    # Past Starlette's own guard.
+    note("receive_after_disconnect", (await websocket._receive())["type"])
+    try:
+        await websocket.receive()
+    except RuntimeError:
+        note("receive_after_disconnect", "RuntimeError")
 
 
 @behaviour

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -387,3 +388,28 @@ class TestBadApplications:
             client.ask("/", "Content-Length: 2", method="POST")
             assert (await client.head())[0] == 500
         assert "another coroutine" in caplog.text
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    """Neither side has a host: ASGI's ``client`` is None, and ``server`` a path without a port."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["type"], scope["client"], scope["server"]))
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 204})
+            await send({"type": "http.response.body"})
+        else:
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": "hello"})
+
+    seen: list[Any] = []
+    path = str(tmp_path / "socket")
+    async with fastws.serve(fastws.ASGI(app, lifespan="off"), unix=path, access_log=False):
+        reader, writer = await asyncio.open_unix_connection(path)
+        client = Client(reader, writer)
+        client.ask("/page")
+        assert (await client.head())[0] == 204
+        writer.close()
+        async with fastws.connect("ws://localhost/", unix=path) as ws:
+            assert await ws.recv() == "hello"
+    assert seen == [("http", None, (path, None)), ("websocket", None, (path, None))]

@@ -87,6 +87,13 @@ async def test_json_as_text_and_as_bytes(site: Site) -> None:
     assert [json.loads(answer) for answer in answers] == [{"a": [1, None, "é"]}] * 2
 
 
+async def test_a_task_that_reads_beside_one_that_writes(site: Site) -> None:
+    async with client(site, "/case/both_ways") as ws:
+        for number in range(3):
+            await ws.send(json.dumps({"hello": number}))
+            assert json.loads(await ws.recv()) == {"hello": number}
+
+
 # -- the handshake ----------------------------------------------------------------------------------
 
 
@@ -110,6 +117,14 @@ async def test_path_and_query(site: Site) -> None:
     assert (path, raw_path) == ("/case/parameters", "/case/p%61rameters")
     assert (query, params) == ({"a": "b c", "d": ""}, {"name": "parameters"})
     assert (scheme, peer, started) == ("ws", "127.0.0.1", "yes")
+
+
+async def test_the_address_as_the_client_wrote_it(site: Site) -> None:
+    async with client(site, "/case/address?a=abc") as ws:
+        assert json.loads(await ws.recv()) == [site.ws("/case/address?a=abc"), site.port]
+    url = "ws://example.com:123/case/address"
+    async with connect(url, host="127.0.0.1", port=site.port, proxy=None) as ws:
+        assert json.loads(await ws.recv()) == [url, 123]
 
 
 @pytest.mark.parametrize(
@@ -180,6 +195,13 @@ async def test_sending_to_a_client_that_is_gone_is_an_oserror(site: Site) -> Non
     async with client(site, "/case/send_after_disconnect") as ws:
         await ws.close()
     assert await seen(site, "send_after_disconnect", 2) == ["websocket.disconnect", "OSError"]
+
+
+async def test_receiving_behind_the_end_tells_it_again(site: Site) -> None:
+    async with client(site, "/case/receive_after_disconnect") as ws:
+        await ws.close()
+    told = ["websocket.disconnect", "websocket.disconnect", "RuntimeError"]
+    assert await seen(site, "receive_after_disconnect", 3) == told
 
 
 async def test_sending_after_the_own_close_is_an_error(site: Site) -> None:
