@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from email.utils import formatdate
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 from fastws import logs
 from fastws.addresses import Addresses
@@ -72,7 +72,8 @@ class Counters:
 
 
 class Server:
-    """Listens and serves; made by :func:`serve`. Its methods belong on its event loop.
+    """Listens and serves; made by :func:`serve`. Its methods belong on its event loop; as a context
+    manager it shuts down (10 s at most) when the block is left.
 
     ``settings`` are the defaults of all routes, ``counters`` what it has done so far,
     ``connections`` those that are open now.
@@ -104,6 +105,12 @@ class Server:
         self._empty: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._context = context_of(self._loop)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.shutdown()
 
     # -- listening ------------------------------------------------------------------------------
 

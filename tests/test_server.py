@@ -49,6 +49,15 @@ def page(request: Request) -> Response:
     return Response(200, "page")
 
 
+def test_a_server_is_a_context_manager_too(loop: ManualLoop) -> None:
+    async def scenario() -> Server:
+        async with await fastws.serve(Recorder(), **QUIET) as server:
+            assert not server.is_closing
+        return server
+
+    assert loop.run(scenario()).is_closing
+
+
 class TestApps:
     def test_one_handler_for_every_path(self, loop: ManualLoop) -> None:
         for app in (Recorder(), Recorder, coroutine):
