@@ -156,7 +156,13 @@ class WebSocket:
         if outbox.refused or len(message) >= LARGE_MESSAGE or outbox.is_filling():
             await self._writable()
 
-    def send_json(self, value: Any) -> SendStatus:
+    async def send_json(self, value: Any) -> None:
+        """``send`` of ``value`` as JSON text (orjson). Raises as :meth:`send`, and ``TypeError``
+        (``orjson.JSONEncodeError``) for what is not JSON.
+        """
+        await self.send(orjson.dumps(value).decode())
+
+    def send_json_nowait(self, value: Any) -> SendStatus:
         """``send_nowait`` of ``value`` as JSON text (orjson); return its verdict, and never wait.
 
         Raises ``TypeError`` (``orjson.JSONEncodeError``) for what is not JSON.

@@ -87,10 +87,13 @@ class TestOnBothLoops:
     def test_json(self, run: Run) -> None:
         async def scenario() -> None:
             server, ws = await talk(echo)
-            assert ws.send_json({"a": [1, None, "ü"]}) is SendStatus.SENT
-            assert await ws.recv_json() == {"a": [1, None, "ü"]}
+            await ws.send_json({"a": [1, None, "ü"]})
+            assert ws.send_json_nowait([]) is SendStatus.SENT
+            assert [await ws.recv_json(), await ws.recv_json()] == [{"a": [1, None, "ü"]}, []]
             with pytest.raises(TypeError):
-                ws.send_json({1, 2})
+                await ws.send_json({1, 2})
+            with pytest.raises(TypeError):
+                ws.send_json_nowait({1, 2})
             ws.send_nowait("no json")
             with pytest.raises(orjson.JSONDecodeError):
                 await ws.recv_json()

@@ -203,6 +203,7 @@ async def test_a_handler_that_swallows_its_cancellation() -> None:
 Use = Callable[[fastws.WebSocket], Awaitable[object]]
 LATE: dict[str, Use] = {
     "send": lambda ws: ws.send("late"),
+    "send_json": lambda ws: ws.send_json(1),
     "fragments": lambda ws: ws.send(["la", "te"]),
     "recv": lambda ws: ws.recv(),
     "recv_json": lambda ws: ws.recv_json(),
@@ -221,7 +222,7 @@ async def test_use_after_the_close(code: int, use: Use) -> None:
         with pytest.raises(kind) as caught:
             await use(ws)
         assert (caught.value.code, caught.value.reason, caught.value.by_peer) == (code, "done", False)
-        assert ws.send_nowait("late") is ws.send_json(1) is fastws.SendStatus.CLOSED
+        assert ws.send_nowait("late") is ws.send_json_nowait(1) is fastws.SendStatus.CLOSED
         # Closing again does no harm, and the first code counts.
         await ws.close(4001)
         assert ws.close_code == code
@@ -248,7 +249,7 @@ async def test_what_cannot_be_sent() -> None:
             with pytest.raises(TypeError, match="a message is"):
                 ws.send_nowait(message)
         with pytest.raises(TypeError):
-            ws.send_json(object())
+            await ws.send_json(object())
         for code, reason in ((999, ""), (1005, ""), (1006, ""), (2999, ""), (5000, ""), (1000, "x" * 124)):
             with pytest.raises(ValueError):
                 await ws.close(code, reason)

@@ -26,7 +26,7 @@ def descriptors() -> int:
 
 async def answer_with_fields(ws: fastws.WebSocket) -> None:
     assert ws.request is not None
-    ws.send_json(dict(ws.request.headers.items()))
+    await ws.send_json(dict(ws.request.headers.items()))
 
 
 @both_loops

@@ -20,7 +20,7 @@ class JSON(Handler):
 
     def on_message(self, ws: Any, message: str | bytes) -> None:
         try:
-            ws.send_json(orjson.loads(message))
+            ws.send_json_nowait(orjson.loads(message))
         except (TypeError, ValueError):
             ws.begin_close(1007, "not JSON")
 

@@ -77,7 +77,8 @@ async def sockets(ws: fastws.WebSocket, parts: Iterable[str], pieces: AsyncItera
     await ws.send(pieces)
     await ws.send(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(ws.send_nowait(memoryview(b"binary")), fastws.SendStatus)
-    assert_type(ws.send_json({"any": ["thing"]}), fastws.SendStatus)
+    await ws.send_json({"any": ["thing"]})
+    assert_type(ws.send_json_nowait({"any": ["thing"]}), fastws.SendStatus)
     assert_type(await ws.ping(), float)
     assert_type(ws.latency, float | None)
     assert_type(ws.buffered_amount, int)
