@@ -19,9 +19,6 @@
 #define MSG_NOSIGNAL 0      /* Python ignores SIGPIPE wherever the flag is missing */
 #endif
 
-/* Up to this many bytes a send takes about as long as giving the GIL away and fighting for it. */
-enum { SHORT_SEND = 16 * 1024 };
-
 /* Sockets that need no allocation. */
 enum { FEW = 256 };
 
@@ -58,32 +55,6 @@ as_descriptor(PyObject *number, int *fd)
     }
     *fd = (int)value;
     return 0;
-}
-
-static PyObject *
-send_one(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
-{
-    Py_ssize_t size, taken;
-    const char *bytes;
-    int fd;
-
-    if (nargs != 2 || !PyBytes_Check(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "send_one() takes a descriptor and bytes");
-        return NULL;
-    }
-    if (as_descriptor(args[0], &fd) < 0)
-        return NULL;
-    bytes = PyBytes_AS_STRING(args[1]);
-    size = PyBytes_GET_SIZE(args[1]);
-    if (size <= SHORT_SEND) {
-        taken = send_now(fd, bytes, size, 0);
-    }
-    else {
-        Py_BEGIN_ALLOW_THREADS
-        taken = send_now(fd, bytes, size, 0);
-        Py_END_ALLOW_THREADS
-    }
-    return PyLong_FromSsize_t(taken);
 }
 
 /* ---- What one connection says in one turn ------------------------------------------------------ */
@@ -454,9 +425,6 @@ done:
 }
 
 static PyMethodDef functions[] = {
-    {"send_one", (PyCFunction)(void (*)(void))send_one, METH_FASTCALL,
-     "send_one($module, fd, data, /)\n--\n\n"
-     "Bytes taken; 0 when the socket takes none now; -errno."},
     {"send_items", (PyCFunction)(void (*)(void))send_items, METH_FASTCALL,
      "send_items($module, fd, items, /)\n--\n\n"
      "Send one item or a list of them in one go: bytes in all if the socket took everything, else a tuple\n"

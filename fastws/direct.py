@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Item", "direct_descriptor", "send_items", "send_many", "send_one"]
+__all__ = ["Item", "direct_descriptor", "send_items", "send_many"]
 
 #: What one connection says: a message that nothing needs to be done to (ASCII ``str``, ``bytes``), a
 #: tuple of one with a frame made before, or such a message and the key that it has to be masked with.
 Item = str | bytes | tuple[bytes] | tuple[str | bytes, bytes]
 
 send_items: Callable[[int, Item | list[Item]], int | tuple[int, int, bytes | memoryview]] | None
-send_one: Callable[[int, bytes], int] | None
 send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
 try:
-    from fastws._fanout import send_items, send_many, send_one
+    from fastws._fanout import send_items, send_many
 except ImportError:  # built without a C compiler: everything goes through transport.write
-    send_items = send_one = send_many = None
+    send_items = send_many = None
 
 
 def direct_descriptor(transport: Any) -> int:
@@ -26,7 +25,7 @@ def direct_descriptor(transport: Any) -> int:
     Only plain TCP: under TLS the bytes need encryption first, and a transport that is not a
     socket's may keep an order of its own.
     """
-    if send_one is None or transport.get_extra_info("ssl_object") is not None:
+    if send_items is None or transport.get_extra_info("ssl_object") is not None:
         return -1
     sock = transport.get_extra_info("socket")
     if sock is None:

@@ -197,4 +197,4 @@ def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
         unusual = send_many(fds, data)
         if unusual is not None:
             for index, taken in unusual:
-                direct[index].wrote(data, taken)
+                direct[index].wrote(taken, memoryview(data)[taken:] if taken > 0 else data)

@@ -22,7 +22,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import SlowPolicy
-from fastws.direct import Item, send_items, send_one
+from fastws.direct import Item, send_items
 from fastws.protocol.frames import Opcode, encode
 
 if TYPE_CHECKING:
@@ -368,45 +368,31 @@ class Outbox:
             return
         more = self._more
         self._first = self._more = None
+        self._write(first if more is None else more)
+
+    def _write(self, items: Item | list[Item]) -> None:
+        """Write one item or several: straight to the socket where that may be done and holds nothing."""
         if self.fd < 0 or self.refused:
-            data = _joined(more if more is not None else [first])
+            data = b"".join([frame_of(item) for item in (items if isinstance(items, list) else [items])])
             self.sent_bytes += len(data)
             self._transport.write(data)
             return
         assert send_items is not None  # fd is -1 without it
-        result = send_items(self.fd, first if more is None else more)
-        if type(result) is int:
+        result = send_items(self.fd, items)
+        if isinstance(result, int):
             self.sent_bytes += result
         else:
-            self._went_out_in_part(result)
+            size, taken, rest = result
+            self.sent_bytes += size
+            self.wrote(taken, rest)
 
-    def _went_out_in_part(self, result: Any) -> None:
-        size, taken, rest = result
-        self.sent_bytes += size
-        if taken < 0:
-            self.wrote(b"", taken)
-        else:
-            self._transport.write(rest)
-
-    def _write(self, data: bytes) -> None:
-        """Write straight to the socket where that is allowed and the transport holds nothing."""
-        if self.fd < 0 or self.refused:
-            self._transport.write(data)
-            return
-        assert send_one is not None  # fd is -1 without it
-        taken = send_one(self.fd, data)
-        if taken != len(data):
-            self.wrote(data, taken)
-
-    def wrote(self, data: bytes, taken: int) -> None:
+    def wrote(self, taken: int, rest: bytes | memoryview) -> None:
         """Continue after a direct write that took less than everything (negative: an errno)."""
         if taken < 0:
             self.discard()
             self._transport.abort()
-        elif taken == 0:
-            self._transport.write(data)
         else:
-            self._transport.write(memoryview(data)[taken:])
+            self._transport.write(rest)
 
     def write_through(self, data: bytes) -> None:
         """Write what many are given, where only the transport may."""
@@ -441,23 +427,19 @@ class Outbox:
         if self._urgent is not None:
             urgent = b"".join(self._urgent.values())
             self._urgent = None
-            self.sent_bytes += len(urgent)
-            self._write(urgent)
+            self._write((urgent,))
         if not self.fragmenting:
             self._drain()
         self._owner.drained()
 
     def _drain(self) -> None:
         while self._queue and not self.refused:
-            data = self._next_chunk()
-            self.sent_bytes += len(data)
-            self._write(data)
+            self._write((self._next_chunk(),))
         if not self._queue:
             self._queue = None
             if self._last is not None and not self.refused:
                 last, self._last = self._last, None
-                self.sent_bytes += len(last)
-                self._write(last)
+                self._write((last,))
 
     def _next_chunk(self) -> bytes:
         """Join what leads the queue, merging again what its topic merges."""
@@ -509,11 +491,6 @@ class Outbox:
         self._urgent = None
         self._last = None
         self.queue_bytes = 0
-
-
-def _joined(items: list[Item]) -> bytes:
-    """Return the frames of ``items``, for where they do not go to the socket directly."""
-    return b"".join([frame_of(item) for item in items])
 
 
 def _size(item: Item) -> int:

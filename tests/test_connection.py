@@ -1112,7 +1112,7 @@ class IsResetWhenWritable(Recorder):
 
     def on_writable(self, ws: WebSocket) -> None:
         super().on_writable(ws)
-        ws.outbox.wrote(b"as a write does that finds the connection reset", -errno.ECONNRESET)
+        ws.outbox.wrote(-errno.ECONNRESET, b"as a write does that finds the connection reset")
 
 
 def test_asyncio_ends_a_transport_once_that_is_reset_when_it_has_drained() -> None:

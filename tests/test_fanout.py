@@ -122,12 +122,15 @@ class TestSendItems:
                 assert rest == whole[taken:]
 
     def test_errors_are_numbers(self, pairs: list[Pair]) -> None:
+        """EPIPE, without the signal."""
         one, other = pairs[0]
         other.close()
         for items in ("x", ["x", b"y"], b"x" * 100_000, (b"x" * 100_000, KEY)):
             size, taken, rest = _fanout.send_items(one.fileno(), items)
             assert (taken, rest) == (-errno.EPIPE, b"")
             assert size > 0
+        one.close()
+        assert _fanout.send_items(one.fileno(), (b"x",)) == (1, -errno.EBADF, b"")
 
     @pytest.mark.parametrize(
         "arguments",
@@ -151,6 +154,11 @@ class TestSendItems:
         with pytest.raises(TypeError):
             _fanout.send_items(*arguments)
 
+    @pytest.mark.parametrize("descriptor", [2**31, 2**70, -2])
+    def test_no_descriptor(self, descriptor: int) -> None:
+        with pytest.raises(OverflowError):
+            _fanout.send_items(descriptor, b"")
+
     def test_keeps_nothing(self, pairs: list[Pair]) -> None:
         fd = pairs[0][0].fileno()
         fill(pairs[0][0])
@@ -169,44 +177,6 @@ class TestSendItems:
                 _fanout.send_items(fd, ["x", None])
 
         assert blocks_kept(work, 100) < 10
-
-
-class TestSendOne:
-    @pytest.mark.parametrize("size", [0, 1, 100, 16 * 1024, 16 * 1024 + 1, 100_000])
-    def test_taken(self, pairs: list[Pair], size: int) -> None:
-        one, other = pairs[0]
-        data = bytes(range(256)) * (size // 256 + 1)
-        assert _fanout.send_one(one.fileno(), data[:size]) == size
-        received = b""
-        while len(received) < size:
-            received += other.recv(65536)
-        assert received == data[:size]
-
-    def test_not_all_and_then_nothing(self, pairs: list[Pair]) -> None:
-        one, _ = pairs[0]
-        data = bytes(8 * 1024 * 1024)
-        assert 0 < _fanout.send_one(one.fileno(), data) < len(data)
-        fill(one)
-        assert _fanout.send_one(one.fileno(), data) == 0
-        assert _fanout.send_one(one.fileno(), b"x") == 0
-
-    def test_errors_are_numbers(self, pairs: list[Pair]) -> None:
-        """EPIPE, without the signal."""
-        one, other = pairs[0]
-        other.close()
-        assert _fanout.send_one(one.fileno(), b"x") == -errno.EPIPE
-        one.close()
-        assert _fanout.send_one(one.fileno(), b"x") == -errno.EBADF
-
-    @pytest.mark.parametrize("arguments", [(), (1,), (1, "x"), (1, bytearray(1)), ("1", b""), (1, b"", 1)])
-    def test_misused(self, arguments: tuple[object, ...]) -> None:
-        with pytest.raises(TypeError):
-            _fanout.send_one(*arguments)
-
-    @pytest.mark.parametrize("descriptor", [2**31, 2**70, -2])
-    def test_no_descriptor(self, descriptor: int) -> None:
-        with pytest.raises(OverflowError):
-            _fanout.send_one(descriptor, b"")
 
 
 class TestSendMany:
@@ -269,7 +239,6 @@ def test_nothing_is_kept(pairs: list[Pair]) -> None:
             _fanout.send_many(fds[:count], b"x")
         with pytest.raises(TypeError):
             _fanout.send_many([*fds, "x"], b"x")
-        _fanout.send_one(fds[3], b"x")
 
     assert blocks_kept(work, 20) < 10
 

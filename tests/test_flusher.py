@@ -301,18 +301,18 @@ class TestDescriptor:
 
     def test_plain_tcp_only(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
         kernel = Kernel()
-        monkeypatch.setattr(fastws.direct, "send_one", kernel.send_one)
+        monkeypatch.setattr(fastws.direct, "send_items", kernel.send_items)
         plain = MemoryTransport(loop, None, socket=kernel.open())
         assert direct_descriptor(plain) == 100
         assert direct_descriptor(MemoryTransport(loop, None)) == -1
         assert direct_descriptor(MemoryTransport(loop, None, socket=kernel.open(), ssl_object=object())) == -1
-        monkeypatch.setattr(fastws.direct, "send_one", None)
+        monkeypatch.setattr(fastws.direct, "send_items", None)
         assert direct_descriptor(plain) == -1
 
     def test_without_the_c_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "fastws._fanout", None)
         try:
-            assert importlib.reload(fastws.direct).send_one is None
+            assert importlib.reload(fastws.direct).send_items is None
         finally:
             monkeypatch.undo()
             importlib.reload(fastws.direct)

@@ -47,19 +47,16 @@ class Kernel:
     def patch(self, monkeypatch: Any) -> None:
         """Put this in the place of the C functions; pytest's ``monkeypatch`` takes it out again."""
         for module in (fastws.direct, fastws.outbox, fastws.flusher):
-            for name in ("send_items", "send_many", "send_one"):
+            for name in ("send_items", "send_many"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, getattr(self, name))
-
-    def send_one(self, fd: int, data: bytes) -> int:
-        self.calls.append(1)
-        return self._send(fd, data)
 
     def send_items(self, fd: int, items: Item | list[Item]) -> int | tuple[int, int, bytes]:
         self.calls.append(1)
         data = b"".join(map(frame_of, items if isinstance(items, list) else [items]))
         taken = self._send(fd, data)
-        return taken if taken == len(data) else (len(data), taken, data[max(taken, 0) :])
+        rest = data[taken:] if taken >= 0 else b""
+        return (len(data), taken, rest) if rest or taken < 0 else taken
 
     def send_many(self, fds: list[int], data: bytes) -> list[tuple[int, int]] | None:
         self.calls.append(len(fds))

@@ -213,9 +213,9 @@ class TestKernel:
         transport, _ = one(loop, room=3, socket=kernel.open())
         kernel.attach(transport)
         kernel.errors[100] = 32
-        assert kernel.send_one(100, b"abcde") == -32
+        assert kernel.send_items(100, (b"abcde",)) == (5, -32, b"")
         assert kernel.send_many([100], b"abcde") == [(0, 3)]
-        assert kernel.send_one(100, b"abcde") == 0
+        assert kernel.send_items(100, (b"abcde",)) == (5, 0, b"abcde")
         assert transport.sent == b"abc"
         transport.take()
         assert kernel.send_many([100], b"de") is None

@@ -10,8 +10,7 @@ from typing import assert_type
 from fastws import _fanout
 from fastws.protocol import _frames
 
-assert_type(_fanout.send_one(1, b"data"), int)
 assert_type(_fanout.send_many([1], b"data"), list[tuple[int, int]] | None)
-_fanout.send_one("1", b"data")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+_fanout.send_many("1", b"data")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 _fanout.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 _frames.nothing  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
