@@ -44,7 +44,9 @@ def escape(text: str) -> str:
 
 
 def peer_text(peer: Any) -> str:
-    """Return an address as ``host:port``, ``[v6]:port`` or ``unix``."""
+    """Return an address as ``host:port``, ``[v6]:port`` or ``unix``; ``-`` where it is not known."""
+    if peer is None:
+        return "-"  # TCP had ended before anybody could ask
     if isinstance(peer, (tuple, list)) and len(peer) >= 2:
         host = f"[{peer[0]}]" if ":" in str(peer[0]) else peer[0]
         return escape(f"{host}:{peer[1]}")

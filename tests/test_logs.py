@@ -44,7 +44,7 @@ def test_escaped_text_is_one_printable_line(text: str) -> None:
         (("evil\n", 1), r"evil\n:1"),
         ("/run/x.sock", "/run/x.sock"),
         ("", "unix"),
-        (None, "unix"),
+        (None, "-"),
         ((), "unix"),
     ],
 )

@@ -56,7 +56,7 @@ class Inflater:
     def __call__(self, payload: bytes, limit: int) -> bytes:
         """Return the message, of at most ``limit`` bytes.
 
-        Never more than ``limit + 1`` bytes are inflated. Raises InflateError; the connection is
+        Never more than one and a half times ``limit`` is inflated. Raises InflateError; the connection is
         then lost, and with it the window.
         """
         if not payload:
@@ -69,13 +69,19 @@ class Inflater:
 
     def _inflate(self, payload: bytes, limit: int) -> bytes:
         stream = self._stream or self._new_stream()
-        message, rest = b"", payload
+        # Half of the limit at a time: what is larger is found before its parts are joined, which would
+        # hold it twice.
+        message, rest, most = b"", payload, (limit >> 1) + 1
         for _ in range(_MAX_FINAL_BLOCKS):
-            message += stream.decompress(rest, limit + 1 - len(message))
-            if not stream.eof and len(message) <= limit:
-                message += stream.decompress(_TAIL, limit + 1 - len(message))
-            if len(message) > limit:
-                raise InflateError(1009)
+            for data in (rest, _TAIL):
+                while not stream.eof:
+                    part = stream.decompress(data, most)
+                    if len(message) + len(part) > limit:
+                        raise InflateError(1009)
+                    message += part
+                    if len(part) < most:
+                        break
+                    data = stream.unconsumed_tail
             if not stream.eof:
                 break
             # A block with BFINAL ended the stream. What follows, if anything, is a new one.

@@ -79,7 +79,7 @@ TARGETS = [
 
 def traversal(arena: Arena) -> None:
     for target in TARGETS:
-        with arena.peer() as peer, arena.bounds(cpu=20 * MS):
+        with arena.peer() as peer, arena.bounds(cpu=5 * MS):
             outcome = peer.exchange(request(target, "Connection: close"))
         assert outcome.statuses in ([400], [404]), (target, outcome.statuses)
         assert SECRET not in outcome.data and b"root:" not in outcome.data
@@ -158,7 +158,7 @@ RANGES = {
 
 def hostile_ranges(arena: Arena) -> None:
     for value, statuses in RANGES.items():
-        with arena.peer() as peer, arena.bounds(cpu=20 * MS):
+        with arena.peer() as peer, arena.bounds(cpu=5 * MS):
             outcome = peer.exchange(request("/files/page.html", f"Range: {value}", "Connection: close"))
         assert len(outcome.statuses) == 1 and outcome.statuses[0] in statuses, (value[:40], outcome.statuses)
     too_long = "Range: bytes=" + ",".join(["0-1"] * 10_000)

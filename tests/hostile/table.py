@@ -42,8 +42,8 @@ __all__ = ["ROWS"]
 #: For rows that take chances.
 SEEDS = (1, 2, 3)
 
-#: Two messages of the largest size, and what malloc needs to hold them.
-BOMB = 2 * LIMIT + LIMIT // 4
+#: Two messages of the largest size.
+BOMB = 2 * LIMIT
 
 WEBSOCKET = [
     Row(

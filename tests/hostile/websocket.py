@@ -150,12 +150,10 @@ def backtracking(arena: Arena) -> None:
     names = ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Connection", "Upgrade"]
     for name in names:
         for value in values:
-            with arena.peer() as peer, arena.bounds(cpu=20 * MS) as watched:
+            with arena.peer() as peer, arena.bounds(cpu=5 * MS):
                 outcome = peer.exchange(upgrade("/echo", f"{name}: {value}") + close_frame(1000))
             assert outcome.statuses[0] in (101, 400, 426, 431), (name, value[:30], outcome.statuses)
             assert outcome.ended
-            # 5 ms, and what a handshake costs anyway.
-            arena.quick(watched.cpu, 10 * MS, f"for {name}: {value[:30]}")
 
 
 # -- W11, W17: chance -------------------------------------------------------------------------------
