@@ -45,8 +45,9 @@ class Route:
     fields to change (``{"max_message_size": 512}``) or as a whole value, ``compression`` (None
     switches it off), ``origins``, ``require_origin``, ``subprotocols`` in order of preference for
     negotiation, ``headers`` added to the 101, and ``authorize``, which may refuse or answer before
-    101, bounded by ``timeouts.handshake``; it does not guard ``http``. Raises ``ValueError`` and ``TypeError`` for what fits nothing;
-    serving raises ``ValueError`` for limits of a head and others that count before there is a route.
+    101, bounded by ``timeouts.handshake``; it does not guard ``http``. Raises ``ValueError`` and
+    ``TypeError`` for what fits nothing; serving raises ``ValueError`` for limits of a head and others
+    that count before there is a route.
     """
 
     #: Answers every request to this route itself, WebSocket or not (``fastws.ASGI``).
