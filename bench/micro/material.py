@@ -97,7 +97,7 @@ class Listener:
 
 
 class Turn:
-    """The loop's end of a turn, called by hand."""
+    """The loop's end of a turn, called by hand until it is over: what many are to have, looks again first."""
 
     def __init__(self) -> None:
         self.flusher = Flusher(self._soon)
@@ -107,9 +107,10 @@ class Turn:
         self._calls.append(call)
 
     def end(self) -> None:
-        calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+        while self._calls:
+            calls, self._calls = self._calls, []
+            for call in calls:
+                call()
 
     def outbox(self, variant: int = 0) -> Outbox:
         """An outbox whose socket takes everything, through its transport."""
