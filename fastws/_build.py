@@ -24,6 +24,7 @@ HOT_PATH = (
     "fastws.inbox",
     "fastws.keepalive",
     "fastws.outbox",
+    "fastws.protocol.chunks",
     "fastws.protocol.handshake",
     "fastws.protocol.heads",
     "fastws.protocol.machine",

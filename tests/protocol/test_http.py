@@ -123,6 +123,23 @@ def test_limits_are_inclusive() -> None:
     assert events[-1].response.status == 413
 
 
+@pytest.mark.parametrize("feed", FEEDS)
+def test_chunks_of_every_small_size_give_the_body(feed: str) -> None:
+    """The sizes that are looked up and those that are matched, digits in both cases, CR and LF within."""
+    sizes = [*range(1, 20), *range(19, 0, -1)]
+    pieces = [b"\r\n1\r\n0\r\n\r\n234567890"[:size] for size in sizes]
+    chunks = [
+        (b"%x\r\n%b\r\n" if each % 2 else b"%X\r\n%b\r\n") % (len(piece), piece)
+        for each, piece in enumerate(pieces)
+    ]
+    events, _ = run(chunked(b"".join(chunks) + b"0\r\n\r\n"), feed)
+    assert b"".join(event.data for event in events if isinstance(event, Data)) == b"".join(pieces)
+    assert isinstance(events[-1], EndOfBody)
+    for wrong in (b"x\n\r", b"\r\n\r", b"xy\r\n"):
+        events, _ = run(chunked(b"1\r\nx\r\n1\r\n" + wrong), feed)
+        assert isinstance(events[-1], Refusal)
+
+
 def test_time_is_linear() -> None:
     """H3 and H6, with room for a slow machine; the quadratic answer takes many times as long."""
     within_cpu(0.25, lambda: run(get(*[b"A: " + b"b" * 4000] * 5), "bytewise"))
