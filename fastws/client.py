@@ -202,18 +202,20 @@ class connect:
                     try:
                         return await self._attempt(opening)
                     except Refused as refusal:
-                        asked = self._redirected(opening.asked, refusal, left)
+                        asked = self._redirected(opening.asked, refusal.response, left)
+                        if asked is None:
+                            raise
                     opening, left = replace(opening, asked=asked), left - 1
         except TimeoutError:
             if limit.expired():
                 raise TimeoutError(f"no WebSocket within {self._open_timeout:g} s") from None
             raise
 
-    def _redirected(self, asked: Asked, refusal: Refused, left: int) -> Asked:
-        response = refusal.response
+    def _redirected(self, asked: Asked, response: Response, left: int) -> Asked | None:
+        """Return what to ask next, None when the answer is no redirect, or one not to be followed."""
         following = follow(asked, response) if self._max_redirects else None
         if following is None:
-            raise refusal
+            return None
         if left == 0:
             raise Refused(response, f"more than {self._max_redirects} redirects")
         if self._way.sock is not None or (self._way.is_fixed and not following.first):
@@ -248,6 +250,9 @@ class connect:
             if isinstance(exc, Refused):
                 self._store_cookies(address, exc.response)
             raise
+        finally:
+            # The future has the exception, whose traceback has this frame.
+            del opened
 
     def _cookies_for(self, address: Address) -> list[tuple[bytes, bytes]]:
         if self._jar is None:

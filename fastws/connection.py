@@ -48,6 +48,9 @@ LARGE_READ = 64 * 1024
 #: while the process was stopped, for timers fire before reads when it goes on.
 GRACE = 1.0
 
+#: The protocol of a transport that has ended.
+_NOBODY = asyncio.BufferedProtocol()
+
 
 class Hold(IntFlag):
     """Why nothing is read at the moment."""
@@ -251,6 +254,9 @@ class Connection:
         # Let go of what refers back, so that reference counting frees all of it at once.
         self.outbox.disown()
         self.ws = self.callbacks = self.on_message = None
+        if self.is_tls():
+            # uvloop's transport holds on to the methods of its protocol, and has a buffer of 256 KiB.
+            self.transport.set_protocol(_NOBODY)
 
     def pause_writing(self) -> None:
         """The socket has refused bytes: nothing more is read from who does not read what we owe it.

@@ -128,14 +128,17 @@ class Owner:
         self, opening: Opening, opened: asyncio.Future[WebSocket], fields: list[tuple[bytes, bytes]]
     ) -> None:
         self._opening = opening
-        self._opened = opened
+        self._opened: asyncio.Future[WebSocket] | None = opened
         self._key = handshake.new_key()
         # Made before anything is connected: it may raise.
         self._request = opening.request_head(self._key, fields)
         self.limits = opening.limits
 
     def connection_open(self, connection: Connection) -> None:
-        connection.phase = ClientPhase(connection, self._opening, self._opened, self._key, self._request)
+        # Handed over, not kept: it is going to hold the WebSocket, and so this connection.
+        opened, self._opened = self._opened, None
+        assert opened is not None
+        connection.phase = ClientPhase(connection, self._opening, opened, self._key, self._request)
 
     def websocket_closed(self, connection: Connection) -> None:
         """Nobody counts."""

@@ -80,7 +80,7 @@ class ServerPhase:
         if self._connection.phase is not self:
             return
         if machine.state is DECIDING:
-            if self._endpoint is not None and machine.early_bytes > self._endpoint.limits.max_early_size:
+            if self._has_enough():
                 self._hold_input()
         elif self._idle and self._request is None and machine.state is HTTP and machine.http.buffered:
             # The first bytes of a head have come: the whole of it has the handshake's time.
@@ -112,8 +112,11 @@ class ServerPhase:
     def drained(self) -> None:
         if self._stream is not None:
             self._stream.step()
-        else:
+        elif self._connection.machine.state is not DECIDING:
             self._continue()
+        elif not self._has_enough():
+            # Or nobody would see that the client has gone: asyncio does not over TLS while it is not read.
+            self._connection.release_input()
 
     def part(self) -> bool:
         """The server stops: False when there is no answer to wait for."""
@@ -161,6 +164,11 @@ class ServerPhase:
             connection.outbox.flush()
         if connection.outbox.refused and connection.phase is self:
             self._hold_input()
+
+    def _has_enough(self) -> bool:
+        """True when no more may come behind a request to upgrade before the verdict."""
+        endpoint = self._endpoint
+        return endpoint is not None and self._connection.machine.early_bytes > endpoint.limits.max_early_size
 
     def _busy(self) -> bool:
         return self._awaited is not None or self._stream is not None

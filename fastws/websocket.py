@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -356,9 +357,13 @@ class WebSocket:
 
     def closed_error(self) -> ConnectionClosed:
         """Return the exception for a use after the close: ``ConnectionClosedOK`` for 1000, 1001 and 1005."""
+        return self.error_maker()()
+
+    def error_maker(self) -> Callable[[], ConnectionClosed]:
+        """Return what makes :meth:`closed_error`; it holds on to nothing of the WebSocket."""
         machine = self._connection.machine
         kind = ConnectionClosedOK if machine.close_code in INTENDED else ConnectionClosedError
-        return kind(machine.close_code, machine.close_reason, by_peer=machine.closed_by_peer)
+        return partial(kind, machine.close_code, machine.close_reason, by_peer=machine.closed_by_peer)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -445,7 +450,7 @@ class WebSocket:
         """The WebSocket is closed: wake everybody who waits."""
         self.drained()
         if self._inbox is not None:
-            self._inbox.end(self.closed_error)
+            self._inbox.end(self.error_maker())
         if self._pings is not None:
             for waiter, _ in self._pings.values():
                 if not waiter.done():

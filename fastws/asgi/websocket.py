@@ -290,7 +290,7 @@ class Session:
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
         if self._state is OPEN:
             self._state = GONE
-        self._inbox.end(ws.closed_error)
+        self._inbox.end(ws.error_maker())
 
     def on_writable(self, ws: WebSocket) -> None:
         """Who waits in ``send`` has been woken."""
