@@ -24,7 +24,7 @@ _SIZE_LINE_BEGUN = re.compile(
     rb"(?:[0-9A-Fa-f]{1,16}+(?:" + _EXTENSION + rb"|[\t ]{1,16}+)?+(?:(?<![\t ])\r)?+)?+"
 )
 _TRAILER = re.compile(FIELDS)
-# The lines of chunks so small that they may come in thousands: to look one up costs a third of a match.
+# The lines of chunks so small that they may come in thousands: to look one up costs less than a match.
 _TINY = {f"{digit}\r\n".encode(): int(digit, 16) for digit in "123456789abcdefABCDEF"}
 
 

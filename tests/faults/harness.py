@@ -39,7 +39,6 @@ __all__ = [
 ]
 __all__ += ["bench", "herd", "load_of_machine", "median", "result_of", "row", "server"]
 
-
 #: How many times its bound a figure may have in the short form, by its unit.
 SHORT_FORM = {"ms": 10, "% of a core": 2}
 
