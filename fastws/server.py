@@ -11,7 +11,6 @@ import ssl as ssl_module
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from email.utils import formatdate
 from typing import Any, Self, Unpack
 
 from fastws import logs
@@ -19,6 +18,7 @@ from fastws.addresses import Addresses
 from fastws.config import NEVER, Settings
 from fastws.connection import Connection
 from fastws.context import context_of
+from fastws.dates import http_date
 from fastws.descriptors import ACCEPTS, accepts_in_bulk, listen_again
 from fastws.handlers import Callbacks, HandlerLike, as_handler
 from fastws.memory import keep_blocks, trim_when_calm
@@ -137,6 +137,7 @@ class Server:
         ``ssl`` makes it TLS, ``backlog`` (2048) is how many connections the kernel keeps for us,
         ``reuse_port`` lets several processes share the port. Raises ``OSError`` when it cannot be had.
         """
+        self.set_date()
         in_bulk = accepts_in_bulk(self._loop)
         options: dict[str, Any] = {"backlog": min(backlog, ACCEPTS) if in_bulk else backlog}
         if ssl is not None:
@@ -183,7 +184,7 @@ class Server:
         now = int(time.time())
         if now != self._dated:
             self._dated = now
-            self._response_headers[-1] = (b"Date", formatdate(now, usegmt=True).encode())
+            self._response_headers[-1] = (b"Date", http_date(now).encode())
 
     def is_full(self) -> bool:
         """True when the connection that asks is one too many for ``limit_concurrency``."""

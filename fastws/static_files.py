@@ -12,11 +12,11 @@ import os
 import stat
 import time
 from contextlib import contextmanager
-from email.utils import formatdate, mktime_tz, parsedate_tz
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from fastws.dates import http_date, seconds_of
 from fastws.protocol.content_types import content_type
 from fastws.protocol.messages import Headers, Request, Response, checked_field, error_response
 from fastws.protocol.negotiation import entity_tag_matches, preferred_codings, requested_range
@@ -209,7 +209,7 @@ class _File:
     @property
     def last_modified(self) -> str:
         # RFC 9110, section 8.8.2.1: never later than the response itself.
-        return formatdate(max(0, min(self.modified, int(time.time()))), usegmt=True)
+        return http_date(max(0, min(self.modified, int(time.time()))))
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         return [(b"ETag", self.etag.encode()), (b"Last-Modified", self.last_modified.encode())]
@@ -250,18 +250,8 @@ def _not_modified(headers: Headers, file: _File) -> bool:
     if tags:
         return entity_tag_matches(tags, file.etag)
     since = headers.get_list("if-modified-since")
-    moment = _moment(since[0]) if len(since) == 1 else None
+    moment = seconds_of(since[0]) if len(since) == 1 else None
     return moment is not None and file.modified <= moment
-
-
-def _moment(date: str) -> float | None:
-    """A date in any of the three formats of RFC 9110, section 5.6.7, as seconds since 1970."""
-    try:
-        # The longest of the three has 33 characters; the parser was not made for strangers.
-        parsed = parsedate_tz(date) if len(date) <= 40 else None
-        return None if parsed is None else mktime_tz(parsed)
-    except (ValueError, IndexError, OverflowError):
-        return None
 
 
 def _part(request: Request, file: _File, size: int) -> range | None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1] / "fastws"
 #: A package stands for all of its modules.
 LAYERS = [
     {"_version", "_build", "_fanout", "direct", "errors", "config", "credentials", "logs", "memory", "urls"}
-    | {"descriptors"},
+    | {"dates", "descriptors"},
     {"protocol"},
     {"context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts"}
     | {"reconnect", "redirects"},
