@@ -18,7 +18,6 @@ cdef class Connection:
     cdef public WebSocket ws
     cdef public object forwarded_for
     cdef public Outbox outbox
-    cdef public Py_ssize_t receive_queue
     cdef public long long received_messages
     cdef public long long received_bytes
     cdef public double opened_at
@@ -35,8 +34,7 @@ cdef class Connection:
     cdef double _ping_at
     cdef double _pong_by
     cdef double _stall_at
-    cdef bytes _ping_payload
-    cdef double _ping_sent
+    cdef tuple _ping
     cdef long long _stall_mark
 
     cpdef _received(self, object data, Py_ssize_t size)

@@ -100,9 +100,8 @@ class Connection:
         "_holds",
         "_lingering",
         "_lost",
+        "_ping",
         "_ping_at",
-        "_ping_payload",
-        "_ping_sent",
         "_pong_by",
         "_stall_at",
         "_stall_mark",
@@ -116,7 +115,6 @@ class Connection:
         "outbox",
         "owner",
         "phase",
-        "receive_queue",
         "received_bytes",
         "received_messages",
         "tick",
@@ -138,7 +136,6 @@ class Connection:
         self.on_message: Any = None
         self.ws: Any = None
         self.forwarded_for: Any = None
-        self.receive_queue = 0
         self.received_messages = 0
         self.received_bytes = 0
         self.opened_at = 0.0
@@ -154,8 +151,8 @@ class Connection:
         self._ping_at = 0.0
         self._pong_by = 0.0
         self._graced = False
-        self._ping_payload = b""
-        self._ping_sent = 0.0
+        #: The payload of the keep-alive's ping that is under way, and when it left.
+        self._ping: tuple[bytes, float] | None = None
         self._stall_at = 0.0
         self._stall_mark = -1
 
@@ -163,15 +160,8 @@ class Connection:
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        limits = self.owner.limits
-        self.outbox = Outbox(
-            self,
-            transport,
-            self.context.flusher,
-            direct_descriptor(transport),
-            limits.send_queue,
-            limits.send_queue_bytes,
-        )
+        descriptor = direct_descriptor(transport)
+        self.outbox = Outbox(self, transport, self.context.flusher, descriptor, self.owner.limits)
         # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
         # above it, those of TLS at it: with 0 they would be paused for ever.
         # A TLS transport that still holds a session ticket calls pause_writing right here.
@@ -309,10 +299,8 @@ class Connection:
         self.callbacks = callbacks
         self.on_message = callbacks.on_message
         self.timeouts = timeouts
-        self.receive_queue = limits.receive_queue
         outbox = self.outbox
-        outbox.max_messages = limits.send_queue
-        outbox.max_bytes = limits.send_queue_bytes
+        outbox.limits = limits
         outbox.variant = self.machine.variant
         # Count from the first frame: the answer to the handshake may wait in this turn's write.
         outbox.sent_messages = 0
@@ -604,15 +592,16 @@ class Connection:
 
     def _pong(self, payload: bytes) -> None:
         now = self.context.clock()
-        if self._ping_payload and payload == self._ping_payload:
-            sent = self._ping_sent
+        ping = self._ping
+        if ping is not None and payload == ping[0]:
+            sent = ping[1]
             self.ws.latency = now - sent
             self.ws.pongs_before(sent, now)
         else:
             sent = self.ws.pong_received(payload, now)
         # A peer may answer only the newest of several pings (RFC 6455, section 5.5.3).
-        if self._ping_payload and sent >= self._ping_sent:
-            self._ping_payload = b""
+        if ping is not None and sent >= ping[1]:
+            self._ping = None
             self._pong_by = 0.0
             self._graced = False
 
@@ -671,11 +660,11 @@ class Connection:
             assert timeouts.ping_interval is not None
             self._ping_at = now + timeouts.ping_interval
             if not self._pong_by:
-                self._ping_payload = self.context.mask()
+                payload = self.context.mask()
                 if timeouts.ping_timeout is not None:
                     self._pong_by = now + timeouts.ping_timeout
-                self._ping_sent = self.context.clock()
-                self.send_ping(self._ping_payload)
+                self._ping = (payload, self.context.clock())
+                self.send_ping(payload)
         return True
 
     def _next_due(self, now: float) -> float | None:

@@ -20,8 +20,7 @@ cdef class Outbox:
     cdef public bint refused
     cdef public bint fragmenting
     cdef public bint is_open
-    cdef public Py_ssize_t max_messages
-    cdef public Py_ssize_t max_bytes
+    cdef public object limits
     cdef public Py_ssize_t queue_bytes
     cdef public long long turn
     cdef public long long cursor

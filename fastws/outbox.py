@@ -21,7 +21,7 @@ from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastws.config import SlowPolicy
+from fastws.config import Limits, SlowPolicy
 from fastws.direct import Item, send_items
 from fastws.protocol.frames import Opcode, encode
 
@@ -89,8 +89,7 @@ class Outbox:
         "flusher",
         "fragmenting",
         "is_open",
-        "max_bytes",
-        "max_messages",
+        "limits",
         "queue_bytes",
         "refused",
         "sent_bytes",
@@ -101,14 +100,14 @@ class Outbox:
     )
 
     def __init__(
-        self, owner: Owner, transport: Any, flusher: Flusher, fd: int, max_messages: int, max_bytes: int
+        self, owner: Owner, transport: Any, flusher: Flusher, fd: int, limits: Limits
     ) -> None:
         self._owner: Any = owner
         self._transport = transport
         self.flusher = flusher
         self.fd = fd
-        self.max_messages = max_messages
-        self.max_bytes = max_bytes
+        #: How much may wait: ``send_queue`` and ``send_queue_bytes``.
+        self.limits = limits
         self.is_open = True
         self.corked = False
         self.refused = False
@@ -302,7 +301,8 @@ class Outbox:
         """
         if not self._queue or not self.refused:
             return False
-        return len(self._queue) >= self.max_messages or self.queue_bytes + size > self.max_bytes
+        limits = self.limits
+        return len(self._queue) >= limits.send_queue or self.queue_bytes + size > limits.send_queue_bytes
 
     def _offer_slow(self, topic: Topic, entry: Entry) -> None:
         size = entry.size

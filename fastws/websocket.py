@@ -383,7 +383,7 @@ class WebSocket:
         """Collect messages for :meth:`recv`; for handlers that are coroutines."""
         connection = self._connection
         self._inbox = Inbox(
-            connection.receive_queue,
+            connection.outbox.limits.receive_queue,
             connection.pause_inbox,
             connection.resume_inbox,
             connection.context.create_future,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastws.config import Limits
 from fastws.flusher import Flusher
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
@@ -40,7 +41,8 @@ class Peer:
     ) -> None:
         self.transport = MemoryTransport(loop, self, room=room, **extra)
         self.transport.set_write_buffer_limits(high=0)
-        self.outbox = Outbox(self, self.transport, flusher, fd, *limits)
+        most = Limits(send_queue=limits[0], send_queue_bytes=limits[1])
+        self.outbox = Outbox(self, self.transport, flusher, fd, most)
         self.evicted: list[str] = []
         self.drains = 0
         self._rest = b""

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from fastws.config import Limits
 from fastws.flusher import Flusher
 from fastws.outbox import Outbox
 from fastws.protocol.frames import Engine, Opcode, encode, engine
@@ -114,6 +115,6 @@ class Turn:
 
     def outbox(self, variant: int = 0) -> Outbox:
         """An outbox whose socket takes everything, through its transport."""
-        outbox = Outbox(NullOwner(), NullTransport(), self.flusher, -1, 256, 1 << 20)
+        outbox = Outbox(NullOwner(), NullTransport(), self.flusher, -1, Limits())
         outbox.variant = variant
         return outbox

@@ -143,7 +143,7 @@ class _Foreign:
         self._loop = asyncio.get_running_loop()
         self._evicted: str | None = None
         flusher = context_of(self._loop).flusher
-        self.outbox = Outbox(self, self, flusher, -1, limits.send_queue, limits.send_queue_bytes)
+        self.outbox = Outbox(self, self, flusher, -1, limits)
         self.outbox.variant = -1
 
     # -- what the outbox asks of its connection -------------------------------------------------

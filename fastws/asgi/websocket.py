@@ -274,7 +274,7 @@ class Session:
         self.outbox = ws.outbox
         self._state = OPEN
         self._inbox = Inbox(
-            connection.receive_queue,
+            connection.outbox.limits.receive_queue,
             connection.pause_inbox,
             connection.resume_inbox,
             connection.context.create_future,
