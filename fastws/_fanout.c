@@ -297,6 +297,15 @@ send_masked(int fd, const Piece *piece)
     return Py_BuildValue("nnN", total, taken, masked_rest(piece, taken));
 }
 
+/* Everything that as_piece() takes as a message of its own. */
+static PyObject *
+is_item(PyObject *Py_UNUSED(module), PyObject *message)
+{
+    int ascii = PyUnicode_CheckExact(message) && PyUnicode_IS_READY(message) && PyUnicode_IS_COMPACT_ASCII(message);
+
+    return PyBool_FromLong(ascii || PyBytes_CheckExact(message));
+}
+
 static PyObject *
 send_items(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
@@ -425,6 +434,9 @@ done:
 }
 
 static PyMethodDef functions[] = {
+    {"is_item", is_item, METH_O,
+     "is_item($module, message, /)\n--\n\n"
+     "True for bytes and for a str of ASCII: what send_items() takes as a message."},
     {"send_items", (PyCFunction)(void (*)(void))send_items, METH_FASTCALL,
      "send_items($module, fd, items, /)\n--\n\n"
      "Send one item or a list of them in one go: bytes in all if the socket took everything, else a tuple\n"

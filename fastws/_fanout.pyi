@@ -16,3 +16,6 @@ def send_items(
     the rest (bytes, or a view of a large message). An ASCII str goes as an unmasked text message, bytes
     as a binary one, the bytes in a tuple of one as they are; in a tuple with a key a message is masked.
     """
+
+def is_item(message: str | bytes, /) -> bool:
+    """True for bytes and for a str of ASCII: what send_items() takes as a message."""

@@ -5,6 +5,9 @@ from fastws.outbox cimport Outbox
 from fastws.protocol.machine cimport Machine
 from fastws.websocket cimport WebSocket
 
+cdef Py_ssize_t LARGE_READ
+cdef Py_ssize_t FLOOD
+
 @cython.final
 cdef class Connection:
     cdef public LoopContext context
@@ -37,10 +40,12 @@ cdef class Connection:
     cdef tuple _ping
     cdef long long _stall_mark
 
+    @cython.locals(machine=Machine)
+    cpdef buffer_updated(self, Py_ssize_t nbytes)
     cpdef _received(self, object data, Py_ssize_t size)
     cpdef _take(self, list events, Py_ssize_t size)
     cpdef _choose_buffer(self)
-    @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t)
+    @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t, most=Py_ssize_t)
     cpdef deliver(self, list events)
     cpdef _hold(self, int reason)
     cpdef _release(self, int reason)

@@ -3,7 +3,7 @@
 
 The transport hands bytes to :meth:`Connection.buffer_updated`; the machine turns one read into all
 of its events; each message goes to the handler and each duty of the protocol to the outbox; at the
-end of the read one write takes everything the handler said. Until the WebSocket is open, bytes go
+end of the loop's turn one write takes everything the handler said. Until the WebSocket is open, bytes go
 to a *phase* (the server's HTTP, the client's handshake), which is dropped then.
 """
 
@@ -43,6 +43,10 @@ TURN_EVENTS = 1024
 
 #: From a read of so many bytes on it is asked whether a large message is under way.
 LARGE_READ = 64 * 1024
+
+#: A read of so many bytes has filled the buffer: libuv would read on, up to 32 times, before it looks
+#: at another socket.
+FLOOD = BUFFER_SIZE
 
 #: After a pong is overdue the peer has this many seconds more: the pong may lie in the socket
 #: while the process was stopped, for timers fire before reads when it goes on.
@@ -187,8 +191,7 @@ class Connection:
             self._received(self.context.read_buffer.view, nbytes)
         if (nbytes >= LARGE_READ or machine.in_place) and self.outbox.fd >= 0:
             self._choose_buffer()
-        if nbytes >= BUFFER_SIZE and machine.state is OPEN:
-            # A flood: libuv would read on, up to 32 times, before it looks at another socket.
+        if nbytes >= FLOOD and machine.state is OPEN:
             self._yield_turn()
 
     def _choose_buffer(self) -> None:
@@ -225,6 +228,7 @@ class Connection:
         if self.phase is not None:
             keep: bool = self.phase.eof_received()
             return keep
+        self.outbox.flush()
         self._leave()
         return False
 
@@ -330,14 +334,15 @@ class Connection:
         return ws
 
     def deliver(self, events: list[Any]) -> None:
-        """Hand the events of one read to the handler, and what it said to the socket in one write."""
+        """Hand the events of one read to the handler, and what it said to the flusher, for one write."""
         outbox = self.outbox
         ws = self.ws
         machine = self.machine
         on_message = self.on_message
         corked, outbox.corked = outbox.corked, True
+        most = TURN_EVENTS
         for index, event in enumerate(events):
-            if self._holds or index == TURN_EVENTS:
+            if self._holds or index == most:
                 self._hold_back(events[index:])
                 break
             if type(event) is not str and type(event) is not bytes:
@@ -349,8 +354,8 @@ class Connection:
                 except Exception:
                     self._handler_failed("on_message")
         outbox.corked = corked
-        if not corked:
-            outbox.flush()
+        if not corked and outbox.has_said():
+            outbox.flusher.answer(outbox)
 
     def _hold_back(self, events: list[Any]) -> None:
         self._held = events
@@ -487,6 +492,7 @@ class Connection:
 
     def _drain_soon(self) -> None:
         """Nothing more is parsed: end TCP as soon as what is owed has gone out."""
+        self.outbox.flush()
         self._finish()
         self._await_end()
         self.context.call_soon(self._end_if_drained)

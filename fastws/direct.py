@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Item", "direct_descriptor", "send_items", "send_many"]
+__all__ = ["Item", "direct_descriptor", "is_item", "send_items", "send_many"]
 
 #: What one connection says: a message that nothing needs to be done to (ASCII ``str``, ``bytes``), a
 #: tuple of one with a frame made before, or such a message and the key that it has to be masked with.
@@ -13,10 +13,13 @@ Item = str | bytes | tuple[bytes] | tuple[str | bytes, bytes]
 
 send_items: Callable[[int, Item | list[Item]], int | tuple[int, int, bytes | memoryview]] | None
 send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
+#: True for what needs no more than a header: bytes, and a ``str`` of ASCII.
+is_item: Callable[[str | bytes], bool]
 try:
-    from fastws._fanout import send_items, send_many
+    from fastws._fanout import is_item, send_items, send_many
 except ImportError:  # built without a C compiler: everything goes through transport.write
     send_items = send_many = None
+    is_item = bool
 
 
 def direct_descriptor(transport: Any) -> int:

@@ -7,6 +7,7 @@ from fastws.outbox cimport Outbox
 cdef class Flusher:
     cdef object _call_soon
     cdef bint _scheduled
+    cdef int _alone
     cdef object _clock
     cdef double _cost
     cdef double _deadline
@@ -19,6 +20,8 @@ cdef class Flusher:
     cpdef schedule(self, Outbox outbox)
     cpdef long long published(self, Topic topic)
     cpdef flush(self)
+    @cython.locals(most=Py_ssize_t)
+    cpdef answer(self, Outbox outbox)
     @cython.locals(waiting=list, outbox=Outbox)
     cpdef _flush_waiting(self)
     @cython.locals(deliveries=Py_ssize_t, topic=Topic)

@@ -31,11 +31,19 @@ __all__ = ["Flusher"]
 #: as long as the last such fan-out took, and so many seconds.
 MANY, TIMES, LONGEST = 64, 2.0, 0.005
 
+#: So many connections' answers are written together: what the kernel does for one is in the
+#: processor's cache for the next, and a peer that waits for several is woken once.
+TOGETHER = 16
+
+#: After a turn in which one connection alone was answered, so many answers are not waited for.
+ALONE = 64
+
 
 class Flusher:
     """One per event loop; everything here runs on that loop."""
 
     __slots__ = (
+        "_alone",
         "_call_soon",
         "_clock",
         "_cost",
@@ -55,6 +63,8 @@ class Flusher:
         self._clock = clock
         self._scheduled = False
         self._waiting: list[Outbox] = []
+        #: Answers that go out at once before it is tried again whether others come with them.
+        self._alone = 0
         #: Until when this turn may go on, 0 where it was not asked; what had been published then.
         self._deadline = 0.0
         self._seen = 0
@@ -71,6 +81,21 @@ class Flusher:
         if not self._scheduled:
             self._scheduled = True
             self._call_soon(self.flush)
+
+    def answer(self, outbox: Outbox) -> None:
+        """Write what the handler said to one read, together with the answers to others of this turn.
+
+        At once where that gathers nothing: when this is a large message, or when only one connection
+        had something to say in the last turn that was waited for.
+        """
+        if outbox.is_large() or (self._alone and not self._scheduled):
+            self._alone -= self._alone > 0
+            outbox.flush()
+            return
+        self.schedule(outbox)
+        most = TOGETHER
+        if len(self._waiting) >= most:
+            self._flush_waiting()
 
     def published(self, topic: Topic) -> int:
         """Note that ``topic`` has something for this turn; return the publish's sequence number."""
@@ -102,6 +127,7 @@ class Flusher:
         waiting = self._waiting
         if waiting:
             self._waiting = []
+            self._alone = ALONE if len(waiting) == 1 else 0
             for outbox in waiting:
                 outbox.flush_later()
 

@@ -3,6 +3,8 @@ cimport cython
 from fastws.flusher cimport Flusher
 from fastws.hub cimport Entry, Topic
 
+cdef Py_ssize_t LARGE_ANSWER
+
 @cython.final
 cdef class Outbox:
     cdef object _owner
@@ -35,6 +37,8 @@ cdef class Outbox:
     cpdef bint is_direct(self)
     cpdef _append_frame(self, bytes frame)
     cpdef _append(self, object item)
+    cpdef bint has_said(self)
+    cpdef bint is_large(self)
     cpdef bint is_idle(self)
     cpdef offer(self, Topic topic, list batch)
     @cython.locals(after=cython.longlong, entry=Entry)
@@ -45,7 +49,7 @@ cdef class Outbox:
     @cython.locals(more=list)
     cpdef flush(self)
     cpdef flush_later(self)
-    @cython.locals(data=bytes)
+    @cython.locals(data=bytes, size=cython.longlong)
     cpdef _write(self, object items)
     cpdef wrote(self, Py_ssize_t taken, object rest)
     cpdef write_through(self, bytes data)

@@ -36,6 +36,9 @@ log = logging.getLogger("fastws.error")
 #: Joined into one write while a slow socket takes bytes again: enough to fill its buffer, little to copy.
 DRAIN_BYTES = 256 * 1024
 
+#: A message of so many bytes does not wait for those to others: it would leave the processor's cache.
+LARGE_ANSWER = 4096
+
 #: Messages of one turn after which a coroutine that sends lets it end.
 TURN_MESSAGES = 64
 
@@ -361,6 +364,16 @@ class Outbox:
         """Messages that wait because the socket has refused bytes."""
         return len(self._queue) if self._queue else 0
 
+    def has_said(self) -> bool:
+        """True when this turn has said something that is not written yet."""
+        return self._first is not None
+
+    def is_large(self) -> bool:
+        """True when what this turn has said begins with a large message."""
+        first = self._first
+        assert first is not None
+        return len(first[0] if isinstance(first, tuple) else first) >= LARGE_ANSWER
+
     def flush(self) -> None:
         """Write what this turn has said, in one write."""
         first = self._first
@@ -380,7 +393,8 @@ class Outbox:
         assert send_items is not None  # fd is -1 without it
         result = send_items(self.fd, items)
         if isinstance(result, int):
-            self.sent_bytes += result
+            size = result
+            self.sent_bytes += size
         else:
             size, taken, rest = result
             self.sent_bytes += size

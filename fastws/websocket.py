@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from fastws.direct import is_item
 from fastws.errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from fastws.inbox import Inbox
 from fastws.outbox import CLOSED, Outbox, SendStatus
@@ -114,14 +115,10 @@ class WebSocket:
             return CLOSED
         if type(message) is not str and type(message) is not bytes:
             message = _exact(message)
-        if outbox.takes_messages() and (type(message) is bytes or message.isascii()):
+        if outbox.takes_messages() and is_item(message):
             return outbox.push_message(message)
         machine = self._connection.machine
-        if (
-            len(message) >= MASKED_LATER
-            and outbox.is_direct()
-            and (type(message) is bytes or message.isascii())
-        ):
+        if len(message) >= MASKED_LATER and outbox.is_direct() and is_item(message):
             key = machine.key_only(compress)
             if key is not None:
                 return outbox.push_message((message, key))

@@ -61,10 +61,12 @@ class Scripted(Recorder):
 
 
 class TestReads:
-    def test_one_write_at_the_end_of_a_read(self, loop: ManualLoop) -> None:
+    def test_one_write_at_the_end_of_a_turn(self, loop: ManualLoop) -> None:
         client = opened(loop, Recorder(echo=True))
         writes = len(client.transport.writes)
-        client.send(frame(TEXT, "a") + frame(PING, b"p") + frame(BINARY, b"b"))
+        client.send(frame(TEXT, "a") + frame(PING, b"p"))
+        client.send(frame(BINARY, b"b"))
+        loop.turn()
         assert len(client.transport.writes) == writes + 1
         assert [(one.opcode, one.payload) for one in client.frames()] == [
             (TEXT, b"a"),
@@ -78,7 +80,15 @@ class TestReads:
         for byte in frame(TEXT, "hello") + frame(BINARY, b"x" * 300):
             client.send(bytes([byte]))
         assert handler.messages() == ["hello", b"x" * 300]
+        loop.settle()
         assert [one.payload for one in client.frames()] == [b"hello", b"x" * 300]
+
+    def test_the_end_of_tcp_right_behind_a_message_loses_no_answer(self, loop: ManualLoop) -> None:
+        client = opened(loop, Recorder(echo=True))
+        client.text("last words")
+        client.transport.feed_eof()
+        assert client.texts() == ["last words"]
+        loop.settle()
 
     def test_early_frames_come_behind_on_open_in_the_same_write(self, loop: ManualLoop) -> None:
         class Greeting(Recorder):
@@ -1055,7 +1065,7 @@ class TestCounts:
             loop.settle()
         (line,) = [record.getMessage() for record in caplog.records if record.name == "fastws.access"]
         received = len(early + frame(TEXT, "hello") + frame(PING, b"p") + frame(CLOSE, b"\x03\xe8"))
-        sent = sum(2 + size for size in (5, 5, 1))
+        sent = sum(2 + size for size in (5, 5, 1, 2))
         assert f"in 2 messages {received} bytes, out 2 messages {sent} bytes" in line
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import fastws.direct
 from fastws.direct import direct_descriptor
-from fastws.flusher import MANY, Flusher
+from fastws.flusher import ALONE, MANY, TOGETHER, Flusher
 from fastws.hub import Hub
 from tests.kit import Kernel, ManualLoop, MemoryTransport
 from tests.outboxes import Peer, text
@@ -100,6 +100,82 @@ class TestFailures:
         loop.settle()
         assert speaker.texts() == ["c", "again"]
         assert flusher.turn == turn + 1
+
+
+class TestAnswers:
+    """What handlers say to reads: written together, where there is more than one."""
+
+    def answer(self, flusher: Flusher, peer: Peer, message: str) -> None:
+        peer.outbox.corked = True
+        peer.outbox.push(text(message))
+        peer.outbox.corked = False
+        flusher.answer(peer.outbox)
+
+    def test_of_one_turn_leave_at_its_end(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peers = [Peer(loop, flusher) for _ in range(3)]
+        for message in ("a", "b"):
+            for peer in peers:
+                self.answer(flusher, peer, message)
+        assert [peer.texts() for peer in peers] == [[]] * 3
+        loop.turn()
+        assert [peer.texts() for peer in peers] == [["a", "b"]] * 3
+        assert [len(peer.transport.writes) for peer in peers] == [1] * 3
+        assert loop.is_idle
+
+    def test_no_more_wait_than_are_written_together(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peers = [Peer(loop, flusher) for _ in range(TOGETHER + 1)]
+        for peer in peers[:-1]:
+            self.answer(flusher, peer, "a")
+        assert [peer.texts() for peer in peers[:-1]] == [["a"]] * TOGETHER
+        self.answer(flusher, peers[-1], "a")
+        assert peers[-1].texts() == []
+        loop.settle()
+        assert peers[-1].texts() == ["a"]
+
+    def test_who_talks_alone_is_answered_at_once(self, loop: ManualLoop, flusher: Flusher) -> None:
+        one, other = Peer(loop, flusher), Peer(loop, flusher)
+        self.answer(flusher, one, "tried")
+        loop.turn()
+        for _ in range(ALONE):
+            one.texts()
+            self.answer(flusher, one, "at once")
+            assert one.texts() == ["at once"]
+        assert loop.is_idle
+        # Tried again, and this time there are two.
+        for _ in range(2):
+            for peer in (one, other):
+                self.answer(flusher, peer, "together")
+                assert peer.texts() == []
+            loop.turn()
+            assert [one.texts(), other.texts()] == [["together"]] * 2
+
+    @pytest.mark.parametrize("size", [4095, 4096])
+    def test_a_large_one_waits_for_nobody(self, loop: ManualLoop, flusher: Flusher, size: int) -> None:
+        peer, message = Peer(loop, flusher), "x" * (size - 4)
+        self.answer(flusher, peer, message)
+        assert peer.texts() == ([message] if size == 4096 else [])
+        loop.turn()
+        assert len(peer.transport.writes) == 1
+
+    def test_the_order_of_the_calls(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, TOGETHER)
+        hub.publish("t", "first")
+        for peer in peers:
+            self.answer(flusher, peer, "own")
+        hub.publish("t", "last")
+        loop.settle()
+        assert [peer.texts() for peer in peers] == [["first", "own", "last"]] * TOGETHER
+
+    def test_nothing_is_written_to_a_transport_that_has_closed(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        """Its descriptor may be another connection's by then."""
+        peer = Peer(loop, flusher)
+        self.answer(flusher, peer, "late")
+        peer.transport.abort()
+        loop.turn()
+        assert peer.transport.writes == []
 
 
 def test_turns_follow_each_other(loop: ManualLoop, flusher: Flusher) -> None:

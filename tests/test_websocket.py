@@ -245,6 +245,7 @@ class TestSendNowait:
         client = open_raw(loop, handler, kernel=kernel)
         calls = len(kernel.calls)
         client.send(frame(TEXT, "a") + frame(TEXT, "ü") + frame(BINARY, b"b"))
+        loop.turn()
         assert len(kernel.calls) == calls + 1
         assert [one.payload for one in client.frames()] == [b"a", "ü".encode(), b"b"]
         client.stall(3)

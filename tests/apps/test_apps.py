@@ -85,8 +85,10 @@ class TestEcho:
             (BINARY, b"\x00\xff" * 1000),
         ):
             client.send(frame(opcode, payload))
+            site.loop.turn()
             assert [(one.opcode, one.payload) for one in client.frames()] == [(opcode, payload)]
         client.send(frame(TEXT, "in ", fin=False) + frame(CONTINUATION, "pieces"))
+        site.loop.turn()
         assert client.texts() == ["in pieces"]
         client.close(1000)
         assert client.frames()[-1].close_code == 1000
