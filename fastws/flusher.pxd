@@ -12,6 +12,7 @@ cdef class Flusher:
     cdef double _cost
     cdef double _deadline
     cdef long long _seen
+    cdef int _vain
     cdef list _waiting
     cdef public list dirty
     cdef public long long seq

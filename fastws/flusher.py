@@ -2,8 +2,8 @@
 """The turn of the loop: what was said in it is written at its end, what was published is joined once.
 
 A *turn* lasts from the first ``schedule`` or publish to the call that the loop makes after the
-events it has at hand; for what is published to many, to the first such call since which nothing more
-was published. Everything said in one turn leaves in one write per connection; what a topic
+events it has at hand; for what is published to many, until a few such calls in a row have brought nothing
+more to publish. Everything said in one turn leaves in one write per connection; what a topic
 published in it is joined once, and every subscriber with nothing else waiting is given those same
 bytes. The rule of order: a client receives in the order of the application's calls for it. Each
 publish takes the next number of one sequence per loop; an outbox with anything unusual in the turn
@@ -31,6 +31,9 @@ __all__ = ["Flusher"]
 #: as long as the last such fan-out took, and so many seconds.
 MANY, TIMES, LONGEST = 64, 2.0, 0.005
 
+#: So many looks at the sockets that bring nothing end that turn.
+LOOKS = 6
+
 #: So many connections' answers are written together: what the kernel does for one is in the
 #: processor's cache for the next, and a peer that waits for several is woken once.
 TOGETHER = 16
@@ -50,6 +53,7 @@ class Flusher:
         "_deadline",
         "_scheduled",
         "_seen",
+        "_vain",
         "_waiting",
         "dirty",
         "seq",
@@ -68,6 +72,8 @@ class Flusher:
         #: Until when this turn may go on, 0 where it was not asked; what had been published then.
         self._deadline = 0.0
         self._seen = 0
+        #: Looks at the sockets, in a row, that brought nothing.
+        self._vain = 0
         #: Seconds that the last large fan-out took.
         self._cost = 0.0
         #: Topics that published in this turn.
@@ -135,7 +141,7 @@ class Flusher:
         """True when a fan-out to many shall have what the sockets bring meanwhile too.
 
         To look at them once more costs microseconds, to write to every subscriber again hundreds of them.
-        The first look that brings nothing ends the turn.
+        Some looks in a row that brought nothing end the turn: one is over before a busy peer has sent again.
         """
         if not self._deadline:
             deliveries = 0
@@ -144,8 +150,15 @@ class Flusher:
             if deliveries < MANY:
                 return False
             self._deadline = self._clock() + min(TIMES * self._cost, LONGEST)
-        elif self.seq == self._seen or self._clock() >= self._deadline:
+            self._vain = 0
+        elif self.seq == self._seen:
+            self._vain += 1
+            if self._vain == LOOKS:
+                return False
+        elif self._clock() >= self._deadline:
             return False
+        else:
+            self._vain = 0
         self._seen = self.seq
         return True
 

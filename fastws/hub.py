@@ -195,7 +195,7 @@ class Hub:
 
         Never waits. The frames leave at the end of this turn of the loop, together with all else
         that is published in it; with 64 subscribers and more the turn goes on, for 5 ms at most, while
-        each look at the sockets brings more to publish. Raises ``TypeError`` for a message that is
+        looks at the sockets bring more to publish. Raises ``TypeError`` for a message that is
         neither ``str`` nor ``bytes`` (or is ``bytes`` on a topic that merges).
         """
         found = self._topics.get(topic)
