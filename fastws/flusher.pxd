@@ -31,7 +31,7 @@ cdef class Flusher:
     cpdef _flush_topics(self)
     @cython.locals(topic=Topic, outbox=Outbox)
     cpdef _settle_shared(self, list dirty)
-    @cython.locals(turn=cython.longlong, batch=list, groups=dict, group=list, outboxes=list, outbox=Outbox)
+    @cython.locals(turn=cython.longlong, batch=list, groups=dict, group=list, variant=int, outboxes=list, outbox=Outbox)
     cpdef _fan_out(self, Topic topic)
 
 @cython.locals(size=Py_ssize_t, direct=list, fds=list, outbox=Outbox)

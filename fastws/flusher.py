@@ -199,15 +199,17 @@ class Flusher:
         batch = topic.batch
         # By variant (plain, or compressed with a window of N bits): who is to have those bytes.
         groups: dict[int, list[Outbox]] = {}
+        group: list[Outbox] = []
+        variant = -1
         for outbox in list(topic.subscribers):
             if outbox.turn == turn:
                 outbox.settle(self)
             elif outbox.is_idle():
-                group = groups.get(outbox.variant)
-                if group is None:
-                    groups[outbox.variant] = [outbox]
-                else:
-                    group.append(outbox)
+                # Most often it is that of the one before.
+                if outbox.variant != variant:
+                    variant = outbox.variant
+                    group = groups.setdefault(variant, [])
+                group.append(outbox)
             else:
                 outbox.offer(topic, batch)
         for variant, outboxes in groups.items():
