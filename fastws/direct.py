@@ -17,7 +17,7 @@ send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
 is_item: Callable[[str | bytes], bool]
 try:
     from fastws._fanout import is_item, send_items, send_many
-except ImportError:  # built without a C compiler: everything goes through transport.write
+except ImportError:  # built without a C compiler: everything goes through transport.write, nobody asks
     send_items = send_many = None
     is_item = bool
 

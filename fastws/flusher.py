@@ -1,14 +1,14 @@
 # cython: annotation_typing=False
 """The turn of the loop: what was said in it is written at its end, what was published is joined once.
 
-A *turn* lasts from the first ``schedule`` or publish to the call that the loop makes after the
-events it has at hand; for what is published to many, until a few such calls in a row have brought nothing
-more to publish. Everything said in one turn leaves in one write per connection; what a topic
-published in it is joined once, and every subscriber with nothing else waiting is given those same
-bytes. The rule of order: a client receives in the order of the application's calls for it. Each
-publish takes the next number of one sequence per loop; an outbox with anything unusual in the turn
-(a direct send, a subscription, an exclusion) is *settled* there: it takes what was published for it
-so far into its own list and remembers the number (``cursor``).
+A *turn* lasts from the first ``schedule`` or publish to the call that the loop makes after the events
+it has at hand; for what is published to many, until a few such calls in a row have brought nothing more
+to publish. Everything said in one turn leaves in one write per connection; what a topic published in it
+is joined once, and every subscriber with nothing else waiting is given those same bytes. Handlers'
+answers to reads leave earlier where 16 wait. The rule of order: a client receives in the order of the
+application's calls for it. Each publish takes the next number of one sequence per loop; an outbox with
+anything unusual in the turn (a direct send, a subscription, an exclusion) is *settled* there: it takes
+what was published for it so far into its own list and remembers the number (``cursor``).
 
 What may not live here: encoding, policies of one connection, and anything about HTTP.
 """
@@ -94,14 +94,16 @@ class Flusher:
         At once where that gathers nothing: when this is a large message, or when only one connection
         had something to say in the last turn that was waited for.
         """
-        if outbox.is_large() or (self._alone and not self._scheduled):
-            self._alone -= self._alone > 0
-            outbox.flush()
-            return
-        self.schedule(outbox)
         most = TOGETHER
-        if len(self._waiting) >= most:
-            self._flush_waiting()
+        if outbox.is_large():
+            outbox.flush()
+        elif self._alone and not self._scheduled:
+            self._alone -= 1
+            outbox.flush()
+        else:
+            self.schedule(outbox)
+            if len(self._waiting) >= most:
+                self._flush_waiting()
 
     def published(self, topic: Topic) -> int:
         """Note that ``topic`` has something for this turn; return the publish's sequence number."""
