@@ -414,6 +414,7 @@ class Connection:
             self._pong(event.payload)
         elif kind is Close or kind is Fail:
             frame = self.machine.answer(event)
+            self.outbox.flush()  # so that it counts as sent when the end is told
             if frame is not None:
                 self.outbox.push_last(frame, discard=kind is Fail)
             self._lingering = kind is Fail
@@ -492,7 +493,6 @@ class Connection:
 
     def _drain_soon(self) -> None:
         """Nothing more is parsed: end TCP as soon as what is owed has gone out."""
-        self.outbox.flush()
         self._finish()
         self._await_end()
         self.context.call_soon(self._end_if_drained)

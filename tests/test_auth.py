@@ -221,6 +221,7 @@ def test_the_right_token_opens_and_is_not_echoed(loop: ManualLoop) -> None:
     assert answer.status == 101
     assert answer.headers["sec-websocket-protocol"] == "chat"
     client.text("hello")
+    loop.turn()
     assert client.texts() == ["hello"]
 
 
