@@ -340,7 +340,7 @@ class Connection:
         machine = self.machine
         on_message = self.on_message
         corked, outbox.corked = outbox.corked, True
-        most = TURN_EVENTS
+        most = TURN_EVENTS  # an integer of C where this is compiled, as the index is
         for index, event in enumerate(events):
             if self._holds or index == most:
                 self._hold_back(events[index:])

@@ -94,7 +94,7 @@ class Flusher:
         At once where that gathers nothing: when this is a large message, or when only one connection
         had something to say in the last turn that was waited for.
         """
-        most = TOGETHER
+        most = TOGETHER  # an integer of C where this is compiled
         if outbox.is_large():
             outbox.flush()
         elif self._alone and not self._scheduled:
