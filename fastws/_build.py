@@ -24,6 +24,7 @@ HOT_PATH = (
     "fastws.inbox",
     "fastws.keepalive",
     "fastws.outbox",
+    "fastws.poller",
     "fastws.protocol.chunks",
     "fastws.protocol.handshake",
     "fastws.protocol.heads",

@@ -27,6 +27,8 @@ cdef class Connection:
     # 32-bit values side by side: an open connection is to be small.
     cdef public int tick
     cdef int _holds
+    cdef int _small_reads
+    cdef int _polled_fd
     cdef public bint evicted
     cdef bint _finished
     cdef bint _lingering
@@ -44,6 +46,9 @@ cdef class Connection:
     cpdef buffer_updated(self, Py_ssize_t nbytes)
     cpdef _received(self, object data, Py_ssize_t size)
     cpdef _take(self, list events, Py_ssize_t size)
+    cpdef _read_little(self)
+    cpdef _leave_poller(self)
+    cpdef polled(self, object data, Py_ssize_t size)
     cpdef _choose_buffer(self)
     @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t, most=Py_ssize_t)
     cpdef deliver(self, list events)

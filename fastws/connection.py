@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
 from fastws.context import BUFFER_SIZE
-from fastws.direct import direct_descriptor
+from fastws.direct import direct_descriptor, receive_many
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
+from fastws.poller import OFTEN, Poller
 from fastws.protocol.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.frames import CloseCode, Opcode
 from fastws.protocol.machine import CLOSED, DRAINING, OPEN, Machine
@@ -106,7 +107,9 @@ class Connection:
         "_lost",
         "_ping",
         "_ping_at",
+        "_polled_fd",
         "_pong_by",
+        "_small_reads",
         "_stall_at",
         "_stall_mark",
         "callbacks",
@@ -145,6 +148,9 @@ class Connection:
         self.opened_at = 0.0
         self.tick = 0
         self._holds = 0
+        #: Reads since the last large one; while the poller reads, from which descriptor.
+        self._small_reads = 0
+        self._polled_fd = -1
         self._held: list[Any] | None = None
         self._finished = False
         self._lingering = False
@@ -189,10 +195,46 @@ class Connection:
             self._take(machine.received(nbytes), nbytes)
         else:
             self._received(self.context.read_buffer.view, nbytes)
-        if (nbytes >= LARGE_READ or machine.in_place) and self.outbox.fd >= 0:
-            self._choose_buffer()
+        if self.outbox.fd >= 0:
+            if nbytes >= LARGE_READ or machine.in_place:
+                self._small_reads = 0
+                self._choose_buffer()
+            else:
+                self._read_little()
         if nbytes >= FLOOD and machine.state is OPEN:
             self._yield_turn()
+
+    def _read_little(self) -> None:
+        """Count a small read; who talks often is read by the poller, which costs less for each."""
+        self._small_reads += 1
+        if self._small_reads < OFTEN or receive_many is None:
+            return
+        self._small_reads = 0
+        if self.machine.state is not OPEN or self._holds or self.transport.is_closing():
+            return
+        context = self.context
+        if context.poller is None:
+            context.poller = Poller(asyncio.get_running_loop(), context.flusher, context.read_buffer.view)
+        if context.poller.add(self, self.outbox.fd):
+            self._polled_fd = self.outbox.fd
+            self.transport.pause_reading()
+
+    def _leave_poller(self) -> None:
+        if self._polled_fd >= 0:
+            self.context.poller.remove(self, self._polled_fd)
+            self._polled_fd = -1
+
+    def polled(self, data: memoryview, size: int) -> None:
+        """Take what the poller has read; the end, an error and all but small messages are the transport's."""
+        if self.outbox.fd < 0:  # the transport closes
+            self._leave_poller()
+            return
+        if size:
+            self._take(self.machine.receive(data, size), size)
+        if (size == 0 or size == len(data)) and self._polled_fd >= 0:
+            self._leave_poller()
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
 
     def _choose_buffer(self) -> None:
         """Have the rest of a large message read to where it will stay: it is copied once less."""
@@ -209,6 +251,8 @@ class Connection:
     def bytes_received(self, data: bytes) -> None:
         """Take bytes by hand, on any loop: a server that hosts us may have read them."""
         self._received(data, len(data))
+        if self.outbox.fd >= 0 and len(data) < LARGE_READ:
+            self._read_little()
 
     def _received(self, data: bytes | memoryview, size: int) -> None:
         if self.phase is not None:
@@ -234,6 +278,7 @@ class Connection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.context.wheel.cancel(self)
+        self._leave_poller()
         self._leave()
         self.outbox.discard()
         self.machine.receive_eof()
@@ -369,7 +414,9 @@ class Connection:
             self.context.call_soon(self._release, HOLD_TURN)
 
     def _hold(self, reason: int) -> None:
-        if not self._holds and not self.transport.is_closing():
+        if self._polled_fd >= 0:
+            self._leave_poller()  # its transport is paused
+        elif not self._holds and not self.transport.is_closing():
             self.transport.pause_reading()
         self._holds |= reason
 
@@ -518,7 +565,8 @@ class Connection:
     def _read_to_end(self) -> None:
         self.outbox.fd = -1
         self._held = None
-        if self._holds:
+        if self._holds or self._polled_fd >= 0:
+            self._leave_poller()
             self._holds = 0
             self.transport.resume_reading()
         try:

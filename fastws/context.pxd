@@ -14,6 +14,7 @@ cdef class LoopContext:
     cdef public object flusher
     cdef public object get_buffer
     cdef public object mask
+    cdef public object poller
     cdef public ReadBuffer read_buffer
     cdef public bint reads_into_buffer
     cdef public object wheel

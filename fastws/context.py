@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from fastws.config import Compression
 from fastws.flusher import Flusher
@@ -42,6 +43,7 @@ class LoopContext:
         "flusher",
         "get_buffer",
         "mask",
+        "poller",
         "read_buffer",
         "reads_into_buffer",
         "wheel",
@@ -59,6 +61,8 @@ class LoopContext:
         self.get_buffer = self.read_buffer.get
         #: uvloop goes by a protocol's methods, asyncio by its class, which is not BufferedProtocol.
         self.reads_into_buffer = not isinstance(loop, asyncio.BaseEventLoop)
+        #: Made by the first connection that it reads for.
+        self.poller: Any = None
         #: Four fresh bytes for each frame of a client (RFC 6455, section 5.3).
         self.mask = random_mask
         self.deflate_pools: dict[Compression, DeflatePool] = {}

@@ -1,11 +1,11 @@
-"""Writing to a socket past its transport: the C functions, and when they may be used."""
+"""Reading and writing a socket past its transport: the C functions, and when they may be used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Item", "direct_descriptor", "is_item", "send_items", "send_many"]
+__all__ = ["SLOTS", "Item", "direct_descriptor", "is_item", "receive_many", "send_items", "send_many"]
 
 #: What one connection says: a message that nothing needs to be done to (ASCII ``str``, ``bytes``), a
 #: tuple of one with a frame made before, or such a message and the key that it has to be masked with.
@@ -20,6 +20,12 @@ try:
 except ImportError:  # built without a C compiler: everything goes through transport.write, nobody asks
     send_items = send_many = None
     is_item = bool
+
+receive_many: Callable[[int, memoryview], list[int]] | None
+try:
+    from fastws._fanin import SLOTS, receive_many
+except ImportError:  # the same, or no epoll on this system: transports read
+    SLOTS, receive_many = 1, None
 
 
 def direct_descriptor(transport: Any) -> int:

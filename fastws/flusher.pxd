@@ -21,6 +21,7 @@ cdef class Flusher:
     cpdef schedule(self, Outbox outbox)
     cpdef long long published(self, Topic topic)
     cpdef flush(self)
+    cpdef bint begin(self)
     @cython.locals(most=Py_ssize_t)
     cpdef answer(self, Outbox outbox)
     @cython.locals(waiting=list, outbox=Outbox)

@@ -88,6 +88,13 @@ class Flusher:
             self._scheduled = True
             self._call_soon(self.flush)
 
+    def begin(self) -> bool:
+        """Begin a turn that the caller ends by :meth:`flush`; False when one has begun already."""
+        if self._scheduled:
+            return False
+        self._scheduled = True
+        return True
+
     def answer(self, outbox: Outbox) -> None:
         """Write what the handler said to one read, together with the answers to others of this turn.
 

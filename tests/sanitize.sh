@@ -19,7 +19,7 @@ cd "$work"
 
 # A module, and how much of it has to be reached. The load generator gets its share from its own tests
 # over real sockets; what they do not reach is TLS and what needs other processes.
-modules="fastws/protocol/_frames:95 fastws/protocol/_heads:95 fastws/_fanout:95 fastws/loadgen/_loadgen:60"
+modules="fastws/protocol/_frames:95 fastws/protocol/_heads:95 fastws/_fanin:95 fastws/_fanout:95 fastws/loadgen/_loadgen:60"
 
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
@@ -37,7 +37,7 @@ export CI=true PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc 
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 LD_PRELOAD=$("$cc" -print-file-name=libasan.so) "$python" -m pytest -q -p no:cacheprovider \
     tests/protocol/test_frames.py tests/protocol/test_hostile_frames.py tests/protocol/test_in_place.py tests/protocol/test_leaks.py \
-    tests/protocol/test_differential.py tests/protocol/test_heads.py tests/test_fanout.py tests/loadgen/test_engine.py
+    tests/protocol/test_differential.py tests/protocol/test_heads.py tests/test_fanin.py tests/test_fanout.py tests/loadgen/test_engine.py
 
 for module in $modules; do
     file=${module%:*}.c

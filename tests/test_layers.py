@@ -17,10 +17,10 @@ ROOT = Path(__file__).parents[1] / "fastws"
 
 #: A package stands for all of its modules.
 LAYERS = [
-    {"_version", "_build", "_fanout", "direct", "errors", "config", "credentials", "logs", "memory", "urls"}
-    | {"dates", "descriptors"},
+    {"_version", "_build", "_fanin", "_fanout", "direct", "errors", "config", "credentials", "logs"}
+    | {"dates", "descriptors", "memory", "urls"},
     {"protocol"},
-    {"context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts"}
+    {"context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts", "poller"}
     | {"reconnect", "redirects"},
     {"addresses", "auth", "hub", "websocket", "routes", "static_files", "proxies", "tunnels", "ways"},
     {"handlers", "settings", "stream_handlers"},
