@@ -8,8 +8,11 @@ blocks are kept while there is traffic, and given back when it has calmed down.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ctypes
 
 __all__ = ["keep_blocks", "trim_when_calm"]
 
@@ -32,6 +35,8 @@ WORTH, TIMES = 0.02, 20
 
 def _libc() -> ctypes.CDLL | None:
     """The C library, if it is one with glibc's malloc."""
+    import ctypes  # here, for it takes its time, and only a program of its own comes here
+
     try:
         libc = ctypes.CDLL(None)
         return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None

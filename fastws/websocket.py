@@ -8,8 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, I
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from fastws import json
 from fastws.direct import is_item
 from fastws.errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from fastws.inbox import Inbox
@@ -158,14 +157,14 @@ class WebSocket:
         """``send`` of ``value`` as JSON text (orjson). Raises as :meth:`send`, and ``TypeError``
         (``orjson.JSONEncodeError``) for what is not JSON.
         """
-        await self.send(orjson.dumps(value).decode())
+        await self.send(json.dumps(value).decode())
 
     def send_json_nowait(self, value: Any) -> SendStatus:
         """``send_nowait`` of ``value`` as JSON text (orjson); return its verdict, and never wait.
 
         Raises ``TypeError`` (``orjson.JSONEncodeError``) for what is not JSON.
         """
-        return self.send_nowait(orjson.dumps(value).decode())
+        return self.send_nowait(json.dumps(value).decode())
 
     async def _send_fragments(self, parts: Iterable[Message] | AsyncIterable[Message]) -> None:
         if self._fragments is None:
@@ -261,7 +260,7 @@ class WebSocket:
         """``recv`` and parse (orjson). Raises as :meth:`recv`, and ``orjson.JSONDecodeError`` (a
         ``ValueError``) for what is not JSON, which takes that message.
         """
-        return orjson.loads(await self.recv())
+        return json.loads(await self.recv())
 
     def __aiter__(self) -> WebSocket:
         """Iterate over messages; ends at a close as intended, raises ``ConnectionClosedError`` else."""

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1] / "fastws"
 #: A package stands for all of its modules.
 LAYERS = [
     {"_version", "_build", "_fanin", "_fanout", "direct", "errors", "config", "credentials", "logs"}
-    | {"dates", "descriptors", "memory", "urls"},
+    | {"dates", "descriptors", "json", "memory", "urls"},
     {"protocol"},
     {"context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts", "poller"}
     | {"reconnect", "redirects"},

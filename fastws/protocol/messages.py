@@ -14,8 +14,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
-import orjson
-
+from fastws import json
 from fastws.protocol.headers import HeaderPairs, Headers, is_token, is_value
 
 __all__ = [
@@ -238,7 +237,7 @@ class Request:
 
     def json(self) -> Any:
         """The body as JSON. Raises ``orjson.JSONDecodeError``, a ValueError."""
-        return orjson.loads(self.body)
+        return json.loads(self.body)
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r}>"
@@ -306,7 +305,7 @@ class Response:
 
     def json(self) -> Any:
         """The body as JSON. Raises ``orjson.JSONDecodeError``, a ValueError."""
-        return orjson.loads(self.body)
+        return json.loads(self.body)
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
