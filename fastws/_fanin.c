@@ -13,14 +13,14 @@
 /* Sockets that one call reads from; each has that part of the buffer. */
 enum { SLOTS = 16 };
 
-/* Bytes read, 0 when the end or an error is near, -1 when there is nothing now. The transport is to find out
- * what has ended, and reads what came before. */
+/* Bytes read, -1 when there is nothing now; 0 when this is the transport's to read, for the end, an error or urgent
+ * data is near. */
 static Py_ssize_t
 receive_now(const struct epoll_event *event, char *data, size_t size)
 {
     Py_ssize_t got;
 
-    if (event->events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP))
+    if (event->events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP | EPOLLPRI))
         return 0;
     do {
         got = recv(event->data.fd, data, size, MSG_DONTWAIT);
@@ -88,7 +88,8 @@ static PyMethodDef functions[] = {
     {"receive_many", (PyCFunction)(void (*)(void))receive_many, METH_FASTCALL,
      "receive_many($module, epoll, buffer, /)\n--\n\n"
      "Read from sockets of an epoll set that are ready, at most SLOTS, each into its part of the buffer.\n"
-     "Their descriptors and sizes, in turn: 0 where the end or an error is near, -1 when there was nothing."},
+     "Their descriptors and sizes, in turn: -1 when there was nothing, 0 where the end, an error or urgent\n"
+     "data is near, and nothing was read."},
     {NULL},
 };
 

@@ -7,6 +7,7 @@ from fastws.websocket cimport WebSocket
 
 cdef Py_ssize_t LARGE_READ
 cdef Py_ssize_t FLOOD
+cdef Py_ssize_t SMALL_READ
 
 @cython.final
 cdef class Connection:
@@ -46,7 +47,8 @@ cdef class Connection:
     cpdef buffer_updated(self, Py_ssize_t nbytes)
     cpdef _received(self, object data, Py_ssize_t size)
     cpdef _take(self, list events, Py_ssize_t size)
-    cpdef _read_little(self)
+    cpdef _count_read(self, Py_ssize_t size)
+    cpdef _enter_poller(self)
     cpdef _leave_poller(self)
     cpdef polled(self, object data, Py_ssize_t size)
     cpdef _choose_buffer(self)

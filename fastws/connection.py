@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
 from fastws.context import BUFFER_SIZE
-from fastws.direct import direct_descriptor, receive_many
+from fastws.direct import SLOTS, direct_descriptor, receive_many
 from fastws.hub import leave_all
 from fastws.outbox import Outbox
-from fastws.poller import OFTEN, Poller
 from fastws.protocol.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.frames import CloseCode, Opcode
 from fastws.protocol.machine import CLOSED, DRAINING, OPEN, Machine
 from fastws.websocket import WebSocket
 
 if TYPE_CHECKING:
+    from contextvars import Context
+
     from fastws.context import LoopContext
     from fastws.handlers import Callbacks
     from fastws.hub import Entry
@@ -44,6 +45,10 @@ TURN_EVENTS = 1024
 
 #: From a read of so many bytes on it is asked whether a large message is under way.
 LARGE_READ = 64 * 1024
+
+#: A smaller one fits in the poller's part of the buffer; who has had so many in a row talks often.
+SMALL_READ = BUFFER_SIZE // SLOTS
+OFTEN = 8
 
 #: A read of so many bytes has filled the buffer: libuv would read on, up to 32 times, before it looks
 #: at another socket.
@@ -85,6 +90,7 @@ class Owner(Protocol):
     limits: Limits
 
     def connection_open(self, connection: Connection) -> None: ...
+    def callback_context(self) -> Context: ...
     def websocket_closed(self, connection: Connection) -> None: ...
     def connection_lost(self, connection: Connection) -> None: ...
 
@@ -195,29 +201,31 @@ class Connection:
             self._take(machine.received(nbytes), nbytes)
         else:
             self._received(self.context.read_buffer.view, nbytes)
-        if self.outbox.fd >= 0:
-            if nbytes >= LARGE_READ or machine.in_place:
-                self._small_reads = 0
-                self._choose_buffer()
-            else:
-                self._read_little()
+        if (nbytes >= LARGE_READ or machine.in_place) and self.outbox.fd >= 0:
+            self._choose_buffer()
+        self._count_read(nbytes)
         if nbytes >= FLOOD and machine.state is OPEN:
             self._yield_turn()
 
-    def _read_little(self) -> None:
-        """Count a small read; who talks often is read by the poller, which costs less for each."""
+    def _count_read(self, size: int) -> None:
+        """Have the poller read, who talks often: a small read costs less there."""
+        if size >= SMALL_READ or self.outbox.fd < 0 or receive_many is None:
+            self._small_reads = 0
+            return
         self._small_reads += 1
-        if self._small_reads < OFTEN or receive_many is None:
-            return
-        self._small_reads = 0
-        if self.machine.state is not OPEN or self._holds or self.transport.is_closing():
-            return
-        context = self.context
-        if context.poller is None:
-            context.poller = Poller(asyncio.get_running_loop(), context.flusher, context.read_buffer.view)
-        if context.poller.add(self, self.outbox.fd):
+        if self._small_reads >= OFTEN:
+            self._small_reads = 0
+            if self.machine.state is OPEN and not self._holds and not self.transport.is_closing():
+                self._enter_poller()
+
+    def _enter_poller(self) -> None:
+        poller = self.context.the_poller()
+        sock = self.transport.get_extra_info("socket")
+        self.transport.pause_reading()
+        if poller.add(self, sock, self.owner.callback_context()):
             self._polled_fd = self.outbox.fd
-            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     def _leave_poller(self) -> None:
         if self._polled_fd >= 0:
@@ -251,8 +259,7 @@ class Connection:
     def bytes_received(self, data: bytes) -> None:
         """Take bytes by hand, on any loop: a server that hosts us may have read them."""
         self._received(data, len(data))
-        if self.outbox.fd >= 0 and len(data) < LARGE_READ:
-            self._read_little()
+        self._count_read(len(data))
 
     def _received(self, data: bytes | memoryview, size: int) -> None:
         if self.phase is not None:
@@ -386,19 +393,21 @@ class Connection:
         on_message = self.on_message
         corked, outbox.corked = outbox.corked, True
         most = TURN_EVENTS  # an integer of C where this is compiled, as the index is
-        for index, event in enumerate(events):
-            if self._holds or index == most:
-                self._hold_back(events[index:])
-                break
-            if type(event) is not str and type(event) is not bytes:
-                self._control(event)
-            elif machine.state is OPEN:
-                self.received_messages += 1
-                try:
-                    on_message(ws, event)
-                except Exception:
-                    self._handler_failed("on_message")
-        outbox.corked = corked
+        try:
+            for index, event in enumerate(events):
+                if self._holds or index == most:
+                    self._hold_back(events[index:])
+                    break
+                if type(event) is not str and type(event) is not bytes:
+                    self._control(event)
+                elif machine.state is OPEN:
+                    self.received_messages += 1
+                    try:
+                        on_message(ws, event)
+                    except Exception:
+                        self._handler_failed("on_message")
+        finally:
+            outbox.corked = corked
         if not corked and outbox.has_said():
             outbox.flusher.answer(outbox)
 

@@ -18,3 +18,5 @@ cdef class LoopContext:
     cdef public ReadBuffer read_buffer
     cdef public bint reads_into_buffer
     cdef public object wheel
+
+    cpdef the_poller(self)

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from fastws.config import Compression
+from fastws.direct import receive_many
 from fastws.flusher import Flusher
 from fastws.keepalive import Wheel
 from fastws.protocol.deflate import DeflatePool
@@ -61,11 +62,19 @@ class LoopContext:
         self.get_buffer = self.read_buffer.get
         #: uvloop goes by a protocol's methods, asyncio by its class, which is not BufferedProtocol.
         self.reads_into_buffer = not isinstance(loop, asyncio.BaseEventLoop)
-        #: Made by the first connection that it reads for.
         self.poller: Any = None
         #: Four fresh bytes for each frame of a client (RFC 6455, section 5.3).
         self.mask = random_mask
         self.deflate_pools: dict[Compression, DeflatePool] = {}
+
+    def the_poller(self) -> Any:
+        """Return the loop's poller, made when it is first asked for; None where there cannot be one."""
+        if self.poller is None and receive_many is not None:
+            # Here, for its compiled build needs that of the connection, which needs this module.
+            from fastws.poller import Poller
+
+            self.poller = Poller(asyncio.get_running_loop(), self.flusher, self.read_buffer.view)
+        return self.poller
 
     def deflate_pool(self, compression: Compression | None) -> DeflatePool | None:
         """Return what all connections of this loop with these settings share."""

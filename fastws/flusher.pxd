@@ -22,6 +22,7 @@ cdef class Flusher:
     cpdef long long published(self, Topic topic)
     cpdef flush(self)
     cpdef bint begin(self)
+    cpdef end(self)
     @cython.locals(most=Py_ssize_t)
     cpdef answer(self, Outbox outbox)
     @cython.locals(waiting=list, outbox=Outbox)

@@ -89,11 +89,19 @@ class Flusher:
             self._call_soon(self.flush)
 
     def begin(self) -> bool:
-        """Begin a turn that the caller ends by :meth:`flush`; False when one has begun already."""
+        """Begin a turn that the caller ends by :meth:`end`; False when one has begun already."""
         if self._scheduled:
             return False
         self._scheduled = True
         return True
+
+    def end(self) -> None:
+        """Write what was answered; what was published waits for what else the loop's turn brings."""
+        if self.dirty:
+            self._call_soon(self.flush)
+        else:
+            self._scheduled = False
+        self._flush_waiting()
 
     def answer(self, outbox: Outbox) -> None:
         """Write what the handler said to one read, together with the answers to others of this turn.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,10 @@ class Owner:
         opened, self._opened = self._opened, None
         assert opened is not None
         connection.phase = ClientPhase(connection, self._opening, opened, self._key, self._request)
+
+    def callback_context(self) -> Context:
+        """Where the callbacks run when the connection is read past its transport: where they do now."""
+        return copy_context()
 
     def websocket_closed(self, connection: Connection) -> None:
         """Nobody counts."""

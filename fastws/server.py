@@ -10,6 +10,7 @@ import socket
 import ssl as ssl_module
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self, Unpack
 
@@ -102,6 +103,8 @@ class Server:
         self._response_headers.append((b"Date", b""))
         self._dated = 0
         self._listeners: list[asyncio.Server] = []
+        self._poller: Any = None
+        self._callback_context: Context | None = None
         self._empty: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._context = context_of(self._loop)
@@ -154,6 +157,9 @@ class Server:
                 options["reuse_port"] = True
             listener = await self._loop.create_server(self._accept, host, port, **options)
         self._listeners.append(listener)
+        if self._poller is None and (poller := self._context.the_poller()) is not None:
+            self._poller = poller
+            poller.keep()
         if in_bulk and backlog > ACCEPTS:
             for each in listener.sockets:
                 listen_again(each, backlog)
@@ -214,6 +220,9 @@ class Server:
     def close(self) -> None:
         """Stop to listen; what is open goes on. Twice does no harm."""
         self.is_closing = True
+        if self._poller is not None:
+            self._poller.release()
+            self._poller = None
         for listener in self._listeners:
             listener.close()
 
@@ -274,6 +283,17 @@ class Server:
             proxied = self.settings.trusted_proxies and isinstance(peer, tuple) and peer[0] in self.trusted
             if not proxied and not self.addresses.enter(connection, peer):
                 phase.limit()
+
+    def callback_context(self) -> Context:
+        """Where the callbacks of a connection run that is read past its transport.
+
+        In what the transport has: each its own in asyncio, in uvloop that of the listener.
+        """
+        if not self._context.reads_into_buffer:
+            return copy_context()
+        if self._callback_context is None:
+            self._callback_context = copy_context()
+        return self._callback_context
 
     def websocket_closed(self, connection: Connection) -> None:
         """Called by a connection whose WebSocket has ended; counts what went through it."""

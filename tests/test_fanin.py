@@ -102,6 +102,14 @@ def test_the_end_that_was_not_asked_for(sockets: Set) -> None:
     assert sockets.receive() == [(one.fileno(), 0)]
 
 
+def test_urgent_data_is_left_to_others(sockets: Set) -> None:
+    """A read stops before it, and no edge tells of what is behind."""
+    [(one, other)] = sockets.add(1, select.EPOLLIN | select.EPOLLPRI | select.EPOLLET)
+    other.send(b"before")
+    other.send(b"!", socket.MSG_OOB)
+    assert sockets.receive() == [(one.fileno(), 0)]
+
+
 def test_an_error_is_left_to_others(sockets: Set) -> None:
     [(one, other)] = sockets.add(1)
     other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

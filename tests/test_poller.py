@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,11 @@ import pytest
 
 import fastws
 from fastws import Handler, Server, WebSocket
+from fastws.connection import OFTEN
 from fastws.context import BUFFER_SIZE, context_of
 from fastws.direct import SLOTS, receive_many
-from fastws.poller import OFTEN, Poller
+from fastws.hub import Hub
+from fastws.poller import Poller
 from fastws.testing.wire import CLOSE, TEXT, Frame, frame, handshake, read_frames
 
 if receive_many is None:
@@ -45,6 +48,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return loop.run_until_complete(asyncio.wait_for(coroutine, 20))
 
+    run.loop = loop  # type: ignore[attr-defined]
     yield run
     assert epolls() == before
     loop.close()
@@ -99,7 +103,9 @@ class Talker:
             if frames:
                 self._received = self._received[len(frame(frames[0].opcode, frames[0].payload, mask=None)) :]
                 return frames[0]
-            self._received += await self.read()
+            data = await self.read()
+            assert data, "the server has ended"
+            self._received += data
 
     async def read(self) -> bytes:
         return await self.loop.sock_recv(self.sock, 1 << 16)
@@ -116,14 +122,14 @@ async def served(handler: Any, **settings: Any) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def talking(server: Server, often: bool = True) -> AsyncIterator[Talker]:
+async def talking(server: Server, often: bool = True, path: str = "/") -> AsyncIterator[Talker]:
     """A client that has talked so often that the poller reads from it."""
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
         sock.setblocking(False)
         await loop.sock_connect(sock, ("127.0.0.1", server.port))
         talker = Talker(sock)
-        await talker.write(handshake())
+        await talker.write(handshake(path))
         assert (await talker.read()).startswith(b"HTTP/1.1 101")
         if often:
             for _ in range(OFTEN):
@@ -367,6 +373,130 @@ def test_one_cuts_the_other(run: Run) -> None:
     assert told_together(run, cut, lost=True) == ["go", "then"]
 
 
+def test_a_cancelled_task_that_one_asks_costs_the_other_nothing(run: Run) -> None:
+    """It raises what is no ``Exception``."""
+
+    def ask(other: WebSocket, server: Server) -> None:
+        raise asyncio.CancelledError
+
+    assert told_together(run, ask, lost=True) == ["go", "go", "then"]
+
+
+def test_an_exit_comes_when_all_have_been_heard(run: Any) -> None:
+    def leave(other: WebSocket, server: Server) -> None:
+        raise SystemExit(3)
+
+    def run_and_go_on(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        task = run.loop.create_task(coroutine)
+        with pytest.raises(SystemExit):
+            run.loop.run_until_complete(task)
+        return run.loop.run_until_complete(asyncio.wait_for(task, 20))
+
+    assert told_together(run_and_go_on, leave, lost=True) == ["go", "go", "then"]
+
+
+@pytest.mark.parametrize("listeners", [1, 2])
+def test_callbacks_keep_their_context(run: Run, listeners: int) -> None:
+    """In asyncio each connection has its own; in uvloop those of a listener have one."""
+    who: ContextVar[str] = ContextVar("who")
+
+    async def main() -> None:
+        def answer(ws: WebSocket, message: str | bytes) -> None:
+            ws.send_nowait(who.get())
+
+        class Greeting(Script):
+            def on_open(self, ws: WebSocket) -> None:
+                if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+                    return
+                who.set(ws.request.query)
+
+        async with AsyncExitStack() as stack:
+            talkers: list[tuple[int, Talker]] = []
+            for number in range(2):
+                if listeners == 2 or not number:
+                    who.set(f"listener {number}")
+                    server = await stack.enter_async_context(served(Greeting(answer)))
+                for _ in range(2):
+                    one = talking(server, False, f"/?{len(talkers)}")
+                    talkers.append((number, await stack.enter_async_context(one)))
+            shared = not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
+            for _ in range(3 * OFTEN):
+                for index, (number, talker) in enumerate(talkers):
+                    await talker.say("who?")
+                    mine = f"listener {number if listeners == 2 else 0}" if shared else str(index)
+                    assert (await talker.hear()).text == mine
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [20, 2 * SLOTS, 3 * SLOTS + 5])
+def test_what_one_turn_publishes_is_joined(run: Run, size: int) -> None:
+    """However many calls read it: with so few clients a turn does not wait for more."""
+
+    async def main() -> None:
+        hub = Hub()
+
+        class Room(Script):
+            def on_open(self, ws: WebSocket) -> None:
+                super().on_open(ws)
+                hub.subscribe(ws, "room")
+
+        handler = Room()
+        async with served(handler) as server, AsyncExitStack() as stack:
+            talkers = [await stack.enter_async_context(talking(server)) for _ in range(size)]
+            assert not any(transport_reads(server))
+            joins = 0
+
+            def publish(ws: WebSocket, message: str | bytes) -> None:
+                hub.publish("room", "x")
+
+            handler.do = publish
+            for talker in talkers:
+                talker.sock.send(frame(TEXT, "go"))
+            data = b""
+            while len(data) < 3 * size:
+                joins += 1
+                data += await talkers[0].read()
+            assert joins == 1
+
+    run(main())
+
+
+def test_urgent_data(run: Run) -> None:
+    """A read stops at it, without a word that there is more behind."""
+
+    async def main() -> None:
+        handler = Script()
+        async with served(handler) as server, talking(server) as talker:
+            talker.sock.send(frame(TEXT, "one"))
+            talker.sock.send(b"!", socket.MSG_OOB)
+            talker.sock.send(frame(TEXT, "two"))
+            assert [(await talker.hear()).text for _ in range(2)] == ["one", "two"]
+
+    run(main())
+
+
+def test_descriptors_that_come_along(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        path = str(tmp_path / "socket")
+        async with fastws.serve(Script(), unix=path, access_log=False) as server:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, path)
+                talker = Talker(sock)
+                await talker.write(handshake())
+                await talker.read()
+                for _ in range(OFTEN):
+                    await talker.echo()
+                assert transport_reads(server) == [False]
+                socket.send_fds(sock, [frame(TEXT, "one")], [sock.fileno()])
+                sock.send(frame(TEXT, "two"))
+                assert [(await talker.hear()).text for _ in range(2)] == ["one", "two"]
+
+    run(main())
+
+
 def test_an_application_that_pauses(run: Run) -> None:
     async def main() -> None:
         handler = Script()
@@ -407,15 +537,33 @@ def test_no_descriptor_is_left_for_an_epoll(run: Run, monkeypatch: pytest.Monkey
         def none_left() -> None:
             raise OSError(24, "Too many open files")
 
-        async with served(Script()) as server, talking(server, often=False) as talker:
+        async with AsyncExitStack() as stack:
             with monkeypatch.context() as patch:
                 patch.setattr(select, "epoll", none_left)
+                server = await stack.enter_async_context(served(Script()))
+                talker = await stack.enter_async_context(talking(server, often=False))
                 for _ in range(3 * OFTEN):
                     await talker.echo()
                 assert transport_reads(server) == [True]
             for _ in range(OFTEN):
                 await talker.echo()
             assert transport_reads(server) == [False]
+
+    run(main())
+
+
+def test_a_server_has_its_epoll_from_the_beginning_to_the_end(run: Run) -> None:
+    """So that who counts the files of a process finds as many before it has talked often as after."""
+
+    async def main() -> None:
+        before = epolls()
+        async with served(Script()) as server:
+            assert epolls() == before + 1
+            async with talking(server):
+                assert epolls() == before + 1
+            await until(lambda: not server.connections)
+            assert epolls() == before + 1
+        assert epolls() == before
 
     run(main())
 
