@@ -25,15 +25,15 @@ cdef class Connection:
     cdef public long long received_messages
     cdef public long long received_bytes
     cdef public double opened_at
-    # 32-bit values side by side: an open connection is to be small.
+    # Small values side by side: an open connection is to be small.
     cdef public int tick
     cdef int _holds
-    cdef int _small_reads
     cdef int _polled_fd
     cdef public bint evicted
-    cdef bint _finished
-    cdef bint _lingering
-    cdef bint _graced
+    cdef unsigned char _small_reads
+    cdef unsigned char _finished
+    cdef unsigned char _lingering
+    cdef unsigned char _graced
     cdef list _held
     cdef object _lost
     cdef double _close_at
