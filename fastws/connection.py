@@ -46,7 +46,8 @@ TURN_EVENTS = 1024
 #: From a read of so many bytes on it is asked whether a large message is under way.
 LARGE_READ = 64 * 1024
 
-#: A smaller one fits in the poller's part of the buffer; who has had so many in a row talks often.
+#: A read of fewer bytes fits in the poller's part of the buffer; who has had so many of them in a row
+#: talks often.
 SMALL_READ = BUFFER_SIZE // SLOTS
 OFTEN = 8
 
