@@ -5,10 +5,12 @@ A *turn* lasts from the first ``schedule`` or publish to the call that the loop 
 it has at hand; for what is published to many, until a few such calls in a row have brought nothing more
 to publish. Everything said in one turn leaves in one write per connection; what a topic published in it
 is joined once, and every subscriber with nothing else waiting is given those same bytes. Handlers'
-answers to reads leave earlier where 16 wait, and at the end of a poll where the poller reads. The rule of order: a client receives in the order of the
-application's calls for it. Each publish takes the next number of one sequence per loop; an outbox with
-anything unusual in the turn (a direct send, a subscription, an exclusion) is *settled* there: it takes
-what was published for it so far into its own list and remembers the number (``cursor``).
+answers to reads leave earlier where 16 wait, and at the end of a poll where the poller reads.
+
+The rule of order: a client receives in the order of the application's calls for it. Each publish takes the
+next number of one sequence per loop; an outbox with anything unusual in the turn (a direct send, a
+subscription, an exclusion) is *settled* there: it takes what was published for it so far into its own list
+and remembers the number (``cursor``).
 
 What may not live here: encoding, policies of one connection, and anything about HTTP.
 """
