@@ -359,9 +359,7 @@ class Connection:
         outbox = self.outbox
         outbox.limits = limits
         outbox.variant = self.machine.variant
-        # Count from the first frame: the answer to the handshake may wait in this turn's write.
-        outbox.sent_messages = 0
-        outbox.sent_bytes = -outbox.buffered_amount
+        outbox.count_from_here()
         self.received_bytes = self.machine.early_bytes
         self.opened_at = self.context.clock()
         now = self.context.wheel.time()

@@ -131,6 +131,11 @@ class Outbox:
         self.sent_bytes = 0
         self.dropped = 0
 
+    def count_from_here(self) -> None:
+        """Begin to count what is sent: the handshake's answer may still wait here, and does not count."""
+        self.sent_messages = -self.queued
+        self.sent_bytes = -self._unwritten()
+
     # -- what the application says --------------------------------------------------------------
 
     def push(self, frame: bytes, force: bool = False) -> SendStatus:
@@ -353,11 +358,15 @@ class Outbox:
     @property
     def buffered_amount(self) -> int:
         """Bytes accepted that the socket has not taken yet."""
+        held: int = self._transport.get_write_buffer_size() if self.refused else 0
+        return self._unwritten() + held
+
+    def _unwritten(self) -> int:
+        """Bytes that the transport has not been given yet."""
         pending = 0
         if self._first is not None:
             pending = sum(map(_size, self._more if self._more is not None else [self._first]))
-        held: int = self._transport.get_write_buffer_size() if self.refused else 0
-        return pending + self.queue_bytes + held
+        return pending + self.queue_bytes
 
     @property
     def queued(self) -> int:

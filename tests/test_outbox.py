@@ -45,6 +45,19 @@ class TestTurns:
         assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (3, 9)
         assert peer.outbox.buffered_amount == 0
 
+    @pytest.mark.parametrize("stalled", [False, True])
+    def test_it_counts_from_the_first_frame(self, loop: ManualLoop, peer: Peer, stalled: bool) -> None:
+        """Not what the handshake has left: in the turn's write, behind a slow socket, in the transport."""
+        if stalled:
+            peer.stall()
+        peer.outbox.push(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", True)
+        peer.outbox.count_from_here()
+        peer.outbox.push(text("a"))
+        loop.settle()
+        peer.transport.take()
+        assert peer.transport.writes[-1].endswith(b"\r\n\r\n" + text("a"))
+        assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (1, len(text("a")))
+
     def test_a_corked_outbox_is_flushed_by_who_corked_it(self, loop: ManualLoop, peer: Peer) -> None:
         peer.outbox.corked = True
         peer.outbox.push(text("a"))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 MILLISECONDS = 10_000
+#: What a browser complains about when a test has ended its server: pages connect again, and a tab's
+#: icon is fetched after everything else, so perhaps too late.
+SERVER_GONE = r"WebSocket connection to .* failed|Failed to load resource: net::ERR_\w+"
 
 
 @dataclass

@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.burst import say
 from tests.browser.chromium import expect
-from tests.browser.conftest import Site, Troubles
+from tests.browser.conftest import SERVER_GONE, Site, Troubles
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -146,7 +146,10 @@ def test_a_message_of_512_bytes_passes_and_the_page_warns_of_more(page: Page, si
     expect(page.locator(".line").last).to_have_attribute("data-aside", re.compile("1009"))
 
 
-def test_the_close_is_shown_when_the_server_ends(page: Page, start: Callable[..., Site]) -> None:
+def test_the_close_is_shown_when_the_server_ends(
+    page: Page, start: Callable[..., Site], troubles: Troubles
+) -> None:
+    troubles.provoked = SERVER_GONE
     site = start()
     open_chat(page, site)
     write(page, "before it ends")
@@ -164,7 +167,7 @@ def test_the_close_is_shown_when_the_server_ends(page: Page, start: Callable[...
 def test_the_close_is_shown_when_the_server_is_killed(
     page: Page, start: Callable[..., Site], troubles: Troubles
 ) -> None:
-    troubles.provoked = "WebSocket connection to .* failed"
+    troubles.provoked = SERVER_GONE
     site = start()
     open_chat(page, site)
     site.child.stop(signal.SIGKILL)

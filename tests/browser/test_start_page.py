@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser.chromium import expect
-from tests.browser.conftest import Site, Troubles
+from tests.browser.conftest import SERVER_GONE, Site, Troubles
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -85,7 +85,7 @@ def test_it_leads_to_the_chat(page: Page, site: Site) -> None:
 def test_the_close_and_an_error_are_shown_and_one_can_come_back(
     page: Page, start: Callable[..., Site], troubles: Troubles
 ) -> None:
-    troubles.provoked = "WebSocket connection to .* failed"
+    troubles.provoked = SERVER_GONE
     first = start()
     open_start(page, first)
     assert first.child.stop(signal.SIGTERM) == 0
