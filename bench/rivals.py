@@ -159,6 +159,7 @@ def catalogue() -> dict[str, Server]:
         _script("socketify", "socketify (uWebSockets)", "socketify", first_line="from socketify import App"),
         Server("ws", "ws (node)", _ALL, builds.node_program, _node_version),
         _gorilla("gorilla", "gorilla (Go)", _ALL, "/broadcast"),
+        _gorilla("gorilla-chat", "gorilla (Go), chat example", frozenset({"broadcast"}), "/chat", "\n"),
         _gorilla("gorilla-merge", "gorilla (Go), merge", frozenset({"broadcast"}), "/ws", "\n"),
         _bare("bare-echo", "bare C echo: the limit", "bare_echo.c", "echo"),
         _bare("bare-fanout", "bare C send(2): the limit", "bare_fanout.c", "broadcast"),

@@ -1,6 +1,7 @@
 // The rival gorilla/websocket: echo at /wsecho; a hub with a queue and a write pump per client at
-// /broadcast (each message a frame, prepared once for all) and at /ws (with the merge of the chat
-// example: what waits leaves as one text message, joined by newlines).
+// /broadcast (each message a frame, prepared once for all), at /chat (as the chat example that comes
+// with it: what waits leaves as one text message, joined by newlines) and at /ws (the same merge
+// without what the example does beside it: no deadlines, no pings, no limit, buffers of 4 KiB).
 // Arguments: PORT [CERTFILE KEYFILE]
 package main
 
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -17,9 +19,28 @@ import (
 const (
 	mergeQueue = 256  // as in the chat example: a full queue ends the client
 	plainQueue = 1024 // more than any cell has outstanding
+
+	// The chat example's.
+	chatBuffer = 1024
+	chatLimit  = 512
+	writeWait  = 10 * time.Second
+	pongWait   = 60 * time.Second
+	pingPeriod = pongWait * 9 / 10
 )
 
-var upgrader = websocket.Upgrader{EnableCompression: true}
+// What a hub does with what waits for a client.
+type manner int
+
+const (
+	plain manner = iota
+	merge
+	chat
+)
+
+var (
+	upgrader     = websocket.Upgrader{EnableCompression: true}
+	chatUpgrader = websocket.Upgrader{ReadBufferSize: chatBuffer, WriteBufferSize: chatBuffer}
+)
 
 func echo(w http.ResponseWriter, r *http.Request) {
 	conn, err := upgrader.Upgrade(w, r, nil)
@@ -49,11 +70,11 @@ type client struct {
 type hub struct {
 	enter, leave chan *client
 	publish      chan *message
-	merge        bool
+	manner       manner
 }
 
-func newHub(merge bool) *hub {
-	h := &hub{make(chan *client), make(chan *client), make(chan *message), merge}
+func newHub(manner manner) *hub {
+	h := &hub{make(chan *client), make(chan *client), make(chan *message), manner}
 	go h.run()
 	return h
 }
@@ -85,17 +106,28 @@ func (h *hub) run() {
 }
 
 func (h *hub) serve(w http.ResponseWriter, r *http.Request) {
-	conn, err := upgrader.Upgrade(w, r, nil)
+	up, size := &upgrader, plainQueue
+	if h.manner != plain {
+		size = mergeQueue
+	}
+	if h.manner == chat {
+		up = &chatUpgrader
+	}
+	conn, err := up.Upgrade(w, r, nil)
 	if err != nil {
 		return
 	}
-	size := plainQueue
-	if h.merge {
-		size = mergeQueue
-	}
 	c := &client{conn, make(chan *message, size)}
 	h.enter <- c
-	go h.writePump(c)
+	if h.manner == chat {
+		conn.SetReadLimit(chatLimit)
+		alive := func(string) error { return conn.SetReadDeadline(time.Now().Add(pongWait)) }
+		conn.SetPongHandler(alive)
+		alive("")
+		go chatPump(c)
+	} else {
+		go h.writePump(c)
+	}
 	h.readPump(c)
 }
 
@@ -107,7 +139,7 @@ func (h *hub) readPump(c *client) {
 			return
 		}
 		m := &message{kind: kind, data: data}
-		if h.merge {
+		if h.manner != plain {
 			m.data = bytes.TrimSpace(bytes.ReplaceAll(data, []byte{'\n'}, []byte{' '}))
 		} else if m.once, err = websocket.NewPreparedMessage(kind, data); err != nil {
 			return
@@ -120,7 +152,7 @@ func (h *hub) writePump(c *client) {
 	defer c.conn.Close()
 	for m := range c.queue {
 		var err error
-		if h.merge {
+		if h.manner == merge {
 			err = writeMerged(c, m)
 		} else {
 			err = c.conn.WritePreparedMessage(m.once)
@@ -130,6 +162,29 @@ func (h *hub) writePump(c *client) {
 		}
 	}
 	c.conn.WriteMessage(websocket.CloseMessage, nil)
+}
+
+func chatPump(c *client) {
+	ticker := time.NewTicker(pingPeriod)
+	defer func() { ticker.Stop(); c.conn.Close() }()
+	for {
+		var err error
+		select {
+		case m, ok := <-c.queue:
+			c.conn.SetWriteDeadline(time.Now().Add(writeWait))
+			if !ok {
+				c.conn.WriteMessage(websocket.CloseMessage, nil)
+				return
+			}
+			err = writeMerged(c, m)
+		case <-ticker.C:
+			c.conn.SetWriteDeadline(time.Now().Add(writeWait))
+			err = c.conn.WriteMessage(websocket.PingMessage, nil)
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 func writeMerged(c *client, first *message) error {
@@ -151,8 +206,9 @@ func main() {
 		os.Exit(2)
 	}
 	http.HandleFunc("/wsecho", echo)
-	http.HandleFunc("/broadcast", newHub(false).serve)
-	http.HandleFunc("/ws", newHub(true).serve)
+	http.HandleFunc("/broadcast", newHub(plain).serve)
+	http.HandleFunc("/chat", newHub(chat).serve)
+	http.HandleFunc("/ws", newHub(merge).serve)
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Args[1])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
