@@ -19,6 +19,7 @@ __all__ = ["HOT_PATH", "choose", "is_compiled"]
 HOT_PATH = (
     "fastws.connection",
     "fastws.context",
+    "fastws.driver",
     "fastws.flusher",
     "fastws.hub",
     "fastws.inbox",
@@ -32,6 +33,7 @@ HOT_PATH = (
     "fastws.protocol.messages",
     "fastws.serving",
     "fastws.upgrades",
+    "fastws.waiter",
     "fastws.websocket",
 )
 

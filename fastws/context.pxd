@@ -17,6 +17,7 @@ cdef class LoopContext:
     cdef public object poller
     cdef public ReadBuffer read_buffer
     cdef public bint reads_into_buffer
+    cdef public object wakeups
     cdef public object wheel
 
     cpdef the_poller(self)

@@ -13,6 +13,7 @@ from fastws.flusher import Flusher
 from fastws.keepalive import Wheel
 from fastws.protocol.deflate import DeflatePool
 from fastws.protocol.frames import ENGINE, random_mask
+from fastws.waiter import Wakeups
 
 __all__ = ["LoopContext", "context_of"]
 
@@ -47,6 +48,7 @@ class LoopContext:
         "poller",
         "read_buffer",
         "reads_into_buffer",
+        "wakeups",
         "wheel",
     )
 
@@ -56,6 +58,8 @@ class LoopContext:
         self.clock = time.monotonic
         self.create_future = loop.create_future
         self.flusher = Flusher(loop.call_soon)
+        #: Those that wait for messages.
+        self.wakeups = Wakeups(loop)
         self.wheel = Wheel(loop.call_at, loop.time)
         self.read_buffer = ReadBuffer(BUFFER_SIZE)
         #: Bound once, for all connections.
@@ -73,7 +77,9 @@ class LoopContext:
             # Here, for its compiled build needs that of the connection, which needs this module.
             from fastws.poller import Poller
 
-            self.poller = Poller(asyncio.get_running_loop(), self.flusher, self.read_buffer.view)
+            self.poller = Poller(
+                asyncio.get_running_loop(), self.flusher, self.wakeups, self.read_buffer.view
+            )
         return self.poller
 
     def deflate_pool(self, compression: Compression | None) -> DeflatePool | None:

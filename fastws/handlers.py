@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastws.driver import create_task
 from fastws.errors import ConnectionClosed
 from fastws.websocket import WebSocket
 
@@ -63,7 +64,7 @@ class CoroutineHandler(Handler):
 
     def on_open(self, ws: WebSocket) -> None:
         ws.open_inbox()
-        task = asyncio.get_running_loop().create_task(self._run(ws))
+        task = create_task(self._run(ws))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 

@@ -1,17 +1,20 @@
 # Types for the compiled build of inbox.py; the source itself stays plain Python.
 cimport cython
+from fastws.waiter cimport Waiter, Wakeups
 
 @cython.final
 cdef class Inbox:
-    cdef object _create_future
     cdef object _failure
     cdef Py_ssize_t _high
     cdef object _messages
     cdef object _pause
     cdef bint _paused
     cdef object _resume
-    cdef object _waiter
+    cdef Waiter _waiter
+    cdef Wakeups _wakeups
 
+    @cython.locals(waiter=Waiter)
     cpdef put(self, message)
+    @cython.locals(waiter=Waiter)
     cdef _more(self)
     cdef _take(self)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from fastws.errors import ConcurrencyError
+from fastws.waiter import Waiter, Wakeups
 
 __all__ = ["Inbox"]
 
@@ -19,7 +19,6 @@ class Inbox:
     """
 
     __slots__ = (
-        "_create_future",
         "_failure",
         "_high",
         "_messages",
@@ -27,6 +26,7 @@ class Inbox:
         "_paused",
         "_resume",
         "_waiter",
+        "_wakeups",
     )
 
     def __init__(
@@ -34,23 +34,24 @@ class Inbox:
         high: int,
         pause: Callable[[], None],
         resume: Callable[[], None],
-        create_future: Callable[[], asyncio.Future[None]],
+        wakeups: Wakeups,
     ) -> None:
         self._high = high
         self._pause = pause
         self._resume = resume
-        self._create_future = create_future
+        self._wakeups = wakeups
         self._messages: deque[str | bytes] = deque()
         self._paused = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: Waiter | None = None
         self._failure: Callable[[], Exception] | None = None
 
     def put(self, message: str | bytes) -> None:
-        """Take a message; the reader, if it waits, is woken in this turn's end."""
+        """Take a message; the reader, if it waits, is woken."""
         self._messages.append(message)
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = None
+            waiter.wake()
         if len(self._messages) >= self._high and not self._paused:
             self._paused = True
             self._pause()
@@ -59,8 +60,9 @@ class Inbox:
         """Nothing more will come: what waits can still be read, then ``failure()`` is raised."""
         self._failure = failure
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            self._waiter = None
+            waiter.wake()
 
     async def get(self) -> str | bytes:
         """Return the next message; cancelling loses none. One coroutine at a time may wait.
@@ -84,14 +86,14 @@ class Inbox:
         except end:
             raise StopAsyncIteration from None
 
-    def _more(self) -> asyncio.Future[None]:
+    def _more(self) -> Waiter:
         """Return what to wait for while there is no message; raises as :meth:`get`."""
         if self._failure is not None:
             raise self._failure()
-        # One that is done belongs to a reader that was woken, or cancelled: it waits no more.
+        # One that is done belongs to a reader that was cancelled: it waits no more.
         if self._waiter is not None and not self._waiter.done():
             raise ConcurrencyError("another coroutine already waits in recv()")
-        self._waiter = waiter = self._create_future()
+        self._waiter = waiter = Waiter(self._wakeups)
         return waiter
 
     def _take(self) -> str | bytes:

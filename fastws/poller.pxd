@@ -2,11 +2,13 @@
 cimport cython
 from fastws.connection cimport Connection
 from fastws.flusher cimport Flusher
+from fastws.waiter cimport Wakeups
 
 @cython.final
 cdef class Poller:
     cdef object _loop
     cdef Flusher _flusher
+    cdef Wakeups _wakeups
     cdef object _buffer
     cdef list _slots
     cdef dict _members

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from fastws.connection import Connection
     from fastws.flusher import Flusher
+    from fastws.waiter import Wakeups
 
 __all__ = ["Poller"]
 
@@ -43,11 +44,24 @@ class Poller:
     there where C modules are and epoll is.
     """
 
-    __slots__ = ("_buffer", "_epoll", "_fd", "_flusher", "_keepers", "_loop", "_members", "_slots")
+    __slots__ = (
+        "_buffer",
+        "_epoll",
+        "_fd",
+        "_flusher",
+        "_keepers",
+        "_loop",
+        "_members",
+        "_slots",
+        "_wakeups",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, flusher: Flusher, buffer: memoryview) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, flusher: Flusher, wakeups: Wakeups, buffer: memoryview
+    ) -> None:
         self._loop = loop
         self._flusher = flusher
+        self._wakeups = wakeups
         size = len(buffer) // SLOTS
         self._buffer = buffer
         self._slots = [buffer[index * size : (index + 1) * size] for index in range(SLOTS)]
@@ -113,9 +127,10 @@ class Poller:
             self._fd = -1
 
     def poll(self) -> None:
-        """Read what there is, hand it over, and have it answered."""
+        """Read what there is, hand it over, go on with the tasks that waited for it, and have it answered."""
         assert receive_many is not None  # who makes a poller has asked
         most = 2 * SLOTS
+        fatal: BaseException | None = None
         ends_turn = self._flusher.begin()
         try:
             for _ in range(ROUNDS):
@@ -123,7 +138,13 @@ class Poller:
                     break
                 got = receive_many(self._fd, self._buffer)
                 if got:
-                    self._hand_over(got)
+                    self._wakeups.begin()
+                    try:
+                        self._hand_over(got)
+                    finally:
+                        fatal = self._wakeups.end()
+                if fatal is not None:
+                    raise fatal
                 if len(got) < most:
                     break
         finally:

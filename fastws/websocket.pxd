@@ -1,6 +1,7 @@
 # Types for the compiled build of websocket.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection cimport Connection
+from fastws.inbox cimport Inbox
 from fastws.outbox cimport Outbox
 
 @cython.final
@@ -18,5 +19,7 @@ cdef class WebSocket:
     cdef public object subprotocol
 
     cpdef bint has_inbox(self)
+    @cython.locals(inbox=Inbox)
+    cpdef deliver(self, object message)
     @cython.locals(outbox=Outbox)
     cpdef object _push(self, object message, object compress, bint force)

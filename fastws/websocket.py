@@ -382,7 +382,7 @@ class WebSocket:
             connection.outbox.limits.receive_queue,
             connection.pause_inbox,
             connection.resume_inbox,
-            connection.context.create_future,
+            connection.context.wakeups,
         )
 
     def has_inbox(self) -> bool:
@@ -408,8 +408,11 @@ class WebSocket:
 
     def deliver(self, message: str | bytes) -> None:
         """Put a message into the inbox that :meth:`open_inbox` has opened."""
-        assert self._inbox is not None
-        self._inbox.put(message)
+        if type(self._inbox) is Inbox:
+            inbox = self._inbox  # compiled, its class is known from here on
+            inbox.put(message)
+        else:
+            self._inbox.put(message)
 
     def pong_received(self, payload: bytes, now: float) -> float:
         """Return when the ping with this payload left, 0.0 for none; those before it are answered too."""

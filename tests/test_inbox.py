@@ -8,13 +8,14 @@ import pytest
 
 from fastws.errors import ConcurrencyError, ConnectionClosedOK
 from fastws.inbox import Inbox
+from fastws.waiter import Wakeups
 from tests.conftest import Run
 
 
 def make(high: int = 4) -> tuple[Inbox, list[str]]:
     said: list[str] = []
-    create_future = asyncio.get_running_loop().create_future
-    return Inbox(high, lambda: said.append("pause"), lambda: said.append("resume"), create_future), said
+    wakeups = Wakeups(asyncio.get_running_loop())
+    return Inbox(high, lambda: said.append("pause"), lambda: said.append("resume"), wakeups), said
 
 
 def closed() -> Exception:

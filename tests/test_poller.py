@@ -532,6 +532,31 @@ def test_a_coroutine(run: Run) -> None:
     run(main())
 
 
+def test_an_exit_in_one_coroutine_costs_the_other_nothing(run: Any) -> None:
+    heard: list[str | bytes] = []
+
+    async def handler(ws: WebSocket) -> None:
+        async for message in ws:
+            heard.append(message)
+            if message == "leave":
+                raise SystemExit(3)
+            await ws.send(message)
+
+    async def main() -> None:
+        async with served(handler) as server, talking(server) as first, talking(server) as second:
+            # Without a turn of the loop between the two.
+            first.sock.send(frame(TEXT, "leave"))
+            second.sock.send(frame(TEXT, "stay"))
+            assert (await second.hear()).text == "stay"
+            await second.echo()
+
+    task = run.loop.create_task(main())
+    with pytest.raises(SystemExit):
+        run.loop.run_until_complete(task)
+    run.loop.run_until_complete(asyncio.wait_for(task, 20))
+    assert {"leave", "stay"} < set(heard)
+
+
 def test_no_descriptor_is_left_for_an_epoll(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         def none_left() -> None:
@@ -575,7 +600,7 @@ def test_a_loop_without_readers(run: Run) -> None:
 
         context = context_of(asyncio.get_running_loop())
         loop: Any = SimpleNamespace(add_reader=add_reader)
-        context.poller = Poller(loop, context.flusher, memoryview(bytearray(SLOTS)))
+        context.poller = Poller(loop, context.flusher, context.wakeups, memoryview(bytearray(SLOTS)))
         async with served(Script()) as server, talking(server, often=False) as talker:
             for _ in range(2 * OFTEN):
                 await talker.echo()

@@ -14,6 +14,7 @@ from fastws.asgi.lifespan import Lifespan
 from fastws.asgi.messages import Application
 from fastws.asgi.websocket import Session
 from fastws.config import Compression, Limits, Timeouts
+from fastws.driver import create_task
 from fastws.protocol.messages import Request
 from fastws.routes import UNSET, Route, Unset
 
@@ -109,7 +110,7 @@ class ASGI(Route):
             exchange = Session(self, connection, phase, request, endpoint)
         else:
             exchange = Exchange(self, connection, phase, request, endpoint)
-        task = asyncio.get_running_loop().create_task(exchange.run())
+        task = create_task(exchange.run())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return exchange

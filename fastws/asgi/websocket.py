@@ -277,7 +277,7 @@ class Session:
             connection.outbox.limits.receive_queue,
             connection.pause_inbox,
             connection.resume_inbox,
-            connection.context.create_future,
+            connection.context.wakeups,
         )
         self._phase.opened()
         self._phase = self._endpoint = None
