@@ -20,8 +20,8 @@ LAYERS = [
     {"_version", "_build", "_fanin", "_fanout", "direct", "errors", "config", "credentials", "logs"}
     | {"dates", "descriptors", "json", "memory", "urls"},
     {"protocol"},
-    {"context", "cookies", "dialing", "outbox", "flusher", "inbox", "keepalive", "parts", "poller"}
-    | {"reconnect", "redirects"},
+    {"context", "cookies", "dialing", "driver", "outbox", "flusher", "inbox", "keepalive", "parts", "poller"}
+    | {"reconnect", "redirects", "waiter"},
     {"addresses", "auth", "hub", "websocket", "routes", "static_files", "proxies", "tunnels", "ways"},
     {"handlers", "settings", "stream_handlers"},
     {"connection"},
