@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,13 +50,13 @@ def tool_version(*argv: str) -> str:
 
 def c_program(source: str) -> Path:
     """Compile ``servers/NAME.c`` unless that has been done since it last changed."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    if not compiler or shutil.which(compiler[0]) is None:
         raise NotInstalled("no C compiler is installed")
     path = SERVERS / source
     if not path.exists():
         raise NotInstalled(f"{source} is not there")
-    return _build(path, [compiler, "-O3", "-march=native", "-o"])
+    return _build(path, [*compiler, "-O3", "-march=native", "-o"])
 
 
 def go_program(folder: str) -> Path:

@@ -25,7 +25,8 @@ include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 for module in $modules; do
     module=${module%:*}
-    "$cc" -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer --coverage \
+    # $cc may be several words ("ccache gcc"), so it is not quoted.
+    $cc -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer --coverage \
         -Wall -Wextra -Wno-missing-field-initializers -Wno-cast-function-type -Werror \
         -fPIC -shared -fwrapv -I "$include" "$module.c" -ldl -o "$module$suffix"
 done
@@ -35,7 +36,7 @@ done
 export CI=true PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc FASTWS_SANITIZED=1
 # Python keeps objects for ever; what ours keep is told by tests/protocol/test_leaks.py.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
-LD_PRELOAD=$("$cc" -print-file-name=libasan.so) "$python" -m pytest -q -p no:cacheprovider \
+LD_PRELOAD=$($cc -print-file-name=libasan.so) "$python" -m pytest -q -p no:cacheprovider \
     tests/protocol/test_frames.py tests/protocol/test_hostile_frames.py tests/protocol/test_in_place.py tests/protocol/test_leaks.py \
     tests/protocol/test_differential.py tests/protocol/test_heads.py tests/test_fanin.py tests/test_fanout.py tests/loadgen/test_engine.py
 
