@@ -97,7 +97,7 @@ class Driver:
 
     def _wait(self, waiter: Waiter) -> None:
         self._waiter = waiter
-        waiter.add_done_callback(self._resume, context=self._context)
+        waiter.tell(self._resume, self._context)
 
     # -- what the task asks ---------------------------------------------------------------------
 

@@ -6,17 +6,19 @@ cdef int PENDING, DONE, CANCELLED
 @cython.final
 cdef class Wakeups:
     cdef list _due
+    cdef readonly object done
     cdef readonly object loop
 
     cpdef begin(self)
     @cython.locals(due=list)
     cpdef end(self)
-    cpdef call_back(self, callback, Waiter waiter, context)
+    cpdef call_back(self, callback, argument, context)
 
 @cython.final
 @cython.freelist(64)
 cdef class Waiter:
     cdef public bint _asyncio_future_blocking
+    cdef object _argument
     cdef object _callback
     cdef object _context
     cdef object _message
@@ -25,6 +27,6 @@ cdef class Waiter:
 
     cpdef wake(self)
     cpdef bint done(self)
-    cpdef add_done_callback(self, callback, context)
+    cpdef tell(self, callback, context)
     cpdef abandon(self)
-    cdef _call_back(self)
+    cdef _call_back(self, argument)

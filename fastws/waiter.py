@@ -16,17 +16,20 @@ __all__ = ["Waiter", "Wakeups"]
 
 PENDING, DONE, CANCELLED = range(3)
 
-Callback = Callable[["Waiter"], object]
+Callback = Callable[[Any], object]
 
 
 class Wakeups:
     """One per event loop: calls back those that a message has come for."""
 
-    __slots__ = ("_due", "loop")
+    __slots__ = ("_due", "done", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._due: list[tuple[Callback, Waiter, Context]] | None = None
+        #: A Future that is done. A task asks a Future of asyncio's own without calls by name.
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.done.set_result(None)
+        self._due: list[tuple[Callback, Any, Context]] | None = None
 
     def begin(self) -> None:
         """Collect from now on; the caller, which the loop has called, ends it by :meth:`end`.
@@ -39,9 +42,9 @@ class Wakeups:
         """Go on with all that were woken; return what ends the loop (``SystemExit``), if one raised it."""
         due, self._due = self._due, None
         fatal: BaseException | None = None
-        for callback, waiter, context in due or ():
+        for callback, argument, context in due or ():
             try:
-                context.run(callback, waiter)
+                context.run(callback, argument)
             except (KeyboardInterrupt, SystemExit) as exc:
                 fatal = exc
             except BaseException as exc:  # as the loop does
@@ -49,23 +52,32 @@ class Wakeups:
                 self.loop.call_exception_handler(what)
         return fatal
 
-    def call_back(self, callback: Callback, waiter: Waiter, context: Context) -> None:
-        """Call ``callback(waiter)`` at the end of this poll, or soon."""
+    def call_back(self, callback: Callback, argument: Any, context: Context) -> None:
+        """Call ``callback(argument)`` at the end of this poll, or soon."""
         if self._due is not None:
-            self._due.append((callback, waiter, context))
+            self._due.append((callback, argument, context))
         else:
-            self.loop.call_soon(callback, waiter, context=context)
+            self.loop.call_soon(callback, argument, context=context)
 
 
 class Waiter:
     """Awaited once, by one task, and woken once. It has a Future's methods as far as tasks call them."""
 
-    __slots__ = ("_asyncio_future_blocking", "_callback", "_context", "_message", "_state", "_wakeups")
+    __slots__ = (
+        "_argument",
+        "_asyncio_future_blocking",
+        "_callback",
+        "_context",
+        "_message",
+        "_state",
+        "_wakeups",
+    )
 
     def __init__(self, wakeups: Wakeups) -> None:
         self._wakeups = wakeups
         self._state = PENDING
         self._callback: Callback | None = None
+        self._argument: Any = None
         self._context: Context | None = None
         self._message: Any = None
         #: asyncio's word for "yielded by ``await``": a task clears it when it begins to wait.
@@ -75,7 +87,7 @@ class Waiter:
         """Let the task go on. Without effect when it was cancelled."""
         if self._state == PENDING:
             self._state = DONE
-            self._call_back()
+            self._call_back(self._argument)
 
     def done(self) -> bool:
         return self._state != PENDING
@@ -83,11 +95,17 @@ class Waiter:
     def cancelled(self) -> bool:
         return self._state == CANCELLED
 
-    def _call_back(self) -> None:
+    def tell(self, callback: Callback, context: Context) -> None:
+        """Have ``callback(waiter)`` called in ``context`` when it is woken; for who is no task."""
+        self._callback = callback
+        self._argument = self
+        self._context = context
+
+    def _call_back(self, argument: Any) -> None:
         callback, context = self._callback, self._context
         if callback is not None and context is not None:
-            self._callback = self._context = None
-            self._wakeups.call_back(callback, self, context)
+            self._callback = self._argument = self._context = None
+            self._wakeups.call_back(callback, argument, context)
 
     # -- what a task asks -----------------------------------------------------------------------
 
@@ -107,8 +125,12 @@ class Waiter:
         return self._wakeups.loop
 
     def add_done_callback(self, callback: Callback, *, context: Context) -> None:
-        """Call ``callback(waiter)`` in ``context`` when it is done; the task that waits is the only one."""
+        """Call back in ``context`` when it is done; the task that waits is the only one.
+
+        It is given what has the same ``result()``: the waiter when it was cancelled.
+        """
         self._callback = callback
+        self._argument = self._wakeups.done
         self._context = context
 
     def cancel(self, msg: Any = None) -> bool:
@@ -116,13 +138,13 @@ class Waiter:
             return False
         self._state = CANCELLED
         self._message = msg
-        self._call_back()
+        self._call_back(self)
         return True
 
     def abandon(self) -> None:
         """Wait no more; nobody is called back."""
         self._state = CANCELLED
-        self._callback = self._context = None
+        self._callback = self._argument = self._context = None
 
     def result(self) -> None:
         if self._state == CANCELLED:

@@ -90,7 +90,7 @@ def test_one_callback_that_fails_fails_no_other(run: Run) -> None:
             waiter = Waiter(wakeups)
             context = copy_context()
             context.run(variable.set, name)
-            waiter.add_done_callback(call_back, context=context)
+            waiter.tell(call_back, context)
             waiter.wake()
         assert called == []
         fatal = wakeups.end()
@@ -106,7 +106,7 @@ def test_who_abandons_it_is_not_called_back(run: Run) -> None:
     async def scenario() -> None:
         waiter = Waiter(Wakeups(asyncio.get_running_loop()))
         called: list[Waiter] = []
-        waiter.add_done_callback(called.append, context=copy_context())
+        waiter.tell(called.append, copy_context())
         waiter.abandon()
         waiter.wake()
         await asyncio.sleep(0)
