@@ -2,7 +2,7 @@
 cimport cython
 from fastws.waiter cimport Waiter
 
-cdef int NOTHING, YIELDED, RETURNED, RAISED
+cdef int NOTHING, YIELDED, ENDED
 
 @cython.final
 cdef class Driver:
@@ -16,7 +16,9 @@ cdef class Driver:
     cdef Waiter _waiter
     cdef object _what
 
-    cdef _wait(self, Waiter waiter)
+    @cython.locals(waiter=Waiter)
+    cdef bint _waits(self, got)
     cdef _take_news(self)
     cdef _yielded(self, got)
     cdef _abandon(self)
+    cdef _forget(self)

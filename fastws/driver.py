@@ -19,8 +19,8 @@ from fastws.waiter import Waiter
 
 __all__ = ["Driver", "create_task"]
 
-#: What the task has to learn of the coroutine when it is woken: nothing, what it yielded, that it ended.
-NOTHING, YIELDED, RETURNED, RAISED = range(4)
+#: What the task has to learn of the coroutine when it is woken: nothing, what it yielded, or how it ended.
+NOTHING, YIELDED, ENDED = range(3)
 
 
 def create_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -33,7 +33,10 @@ def create_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     if makes_its_own:  # which may be anything, and perhaps cannot be given a context
         return loop.create_task(coroutine)
     context = copy_context()
-    return loop.create_task(Driver(coroutine, loop, context), context=context)
+    try:
+        return loop.create_task(Driver(coroutine, loop, context), context=context)
+    except TypeError:  # a loop older than that argument
+        return loop.create_task(coroutine)
 
 
 class Driver:
@@ -55,7 +58,7 @@ class Driver:
         self, coroutine: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop, context: Context
     ) -> None:
         self._coroutine = coroutine
-        self._context = context
+        self._context: Any = context
         self._loop = loop
         #: Known once it has come here for the first time.
         self._task: Any = None
@@ -65,7 +68,7 @@ class Driver:
         self._waiter: Waiter | None = None
         self._news = NOTHING
         self._what: Any = None
-        self._resume = self.resume  # bound once
+        self._resume: Any = self.resume  # bound once
 
     # -- past the task --------------------------------------------------------------------------
 
@@ -82,22 +85,27 @@ class Driver:
             return
         try:
             got = self._coroutine.send(None)
-        except StopIteration as stop:
-            self._news, self._what = RETURNED, stop.value
-        except BaseException as exc:
-            self._news, self._what = RAISED, exc
+        except BaseException as exc:  # StopIteration, when it has returned
+            self._news, self._what = ENDED, exc
         else:
-            if type(got) is Waiter:
-                self._wait(got)
+            if self._waits(got):
                 return
             self._news, self._what = YIELDED, got
         finally:
             _leave_task(self._loop, self._task)
-        parked.set_result(None)
+        if not parked.done():  # else it has cancelled itself, and its task is about to be told so
+            parked.set_result(None)
 
-    def _wait(self, waiter: Waiter) -> None:
+    def _waits(self, got: Any) -> bool:
+        """Wait for what the coroutine has yielded, where that is a message; False for all else."""
+        if type(got) is not Waiter:
+            return False
+        waiter = got  # compiled, its class is known from here on
+        if waiter.get_loop() is not self._loop:
+            return False  # of another thread, most likely: its task says what is wrong
         self._waiter = waiter
         waiter.tell(self._resume, self._context)
+        return True
 
     # -- what the task asks ---------------------------------------------------------------------
 
@@ -115,11 +123,17 @@ class Driver:
 
     def __next__(self) -> Any:
         news, what = self._take_news()
-        if news == RETURNED:
-            raise StopIteration(what)
-        if news == RAISED:
-            raise what
-        return what if news == YIELDED else self._yielded(self._coroutine.send(None))
+        if news == YIELDED:
+            return what
+        try:
+            if news == ENDED:
+                raise what
+            return self._yielded(self._coroutine.send(None))
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            what = None  # its traceback has this frame
 
     def send(self, value: object) -> Any:
         return self.__next__()
@@ -128,18 +142,24 @@ class Driver:
         """Throw into the coroutine; who is cancelled with what it waits for cancels that, as tasks do."""
         exc = value if value is not None else kind() if isinstance(kind, type) else kind
         news, what = self._take_news()
-        if news == RETURNED:
-            raise StopIteration(what)
-        if news == RAISED:
-            raise what
-        if news == YIELDED and isinstance(exc, asyncio.CancelledError) and asyncio.isfuture(what):
-            what.cancel(*exc.args)
+        is_cancel = isinstance(exc, asyncio.CancelledError)
+        if news == YIELDED and is_cancel and asyncio.isfuture(what) and what.cancel(*exc.args):
             return what
-        self._abandon()
-        return self._yielded(self._coroutine.throw(exc))
+        try:
+            if news == ENDED:
+                # One that has cancelled itself before it returned ends as cancelled.
+                cancelled = self._parked is not None and self._parked.cancelled()
+                raise exc if cancelled and isinstance(what, StopIteration) else what
+            self._abandon()
+            return self._yielded(self._coroutine.throw(exc))
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            exc = kind = value = what = None  # their tracebacks have this frame
 
     def close(self) -> None:
-        self._abandon()
+        self._forget()
         self._coroutine.close()
 
     def _take_news(self) -> tuple[int, Any]:
@@ -149,9 +169,8 @@ class Driver:
 
     def _yielded(self, got: Any) -> Any:
         """Return what the task is to wait for."""
-        if type(got) is not Waiter:
+        if not self._waits(got):
             return got
-        self._wait(got)
         if self._task is None:
             self._task = asyncio.current_task(self._loop)
         self._parked = parked = self._loop.create_future()
@@ -162,3 +181,8 @@ class Driver:
         if self._waiter is not None:
             self._waiter.abandon()
             self._waiter = None
+
+    def _forget(self) -> None:
+        """The coroutine has ended: hold on to nothing that holds on to this."""
+        self._abandon()
+        self._parked = self._task = self._resume = self._context = None

@@ -44,12 +44,15 @@ class Wakeups:
         fatal: BaseException | None = None
         for callback, argument, context in due or ():
             try:
-                context.run(callback, argument)
-            except (KeyboardInterrupt, SystemExit) as exc:
+                try:
+                    context.run(callback, argument)
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as exc:  # as the loop does
+                    what = {"message": f"Exception in callback {callback!r}", "exception": exc}
+                    self.loop.call_exception_handler(what)
+            except BaseException as exc:
                 fatal = exc
-            except BaseException as exc:  # as the loop does
-                what = {"message": f"Exception in callback {callback!r}", "exception": exc}
-                self.loop.call_exception_handler(what)
         return fatal
 
     def call_back(self, callback: Callback, argument: Any, context: Context) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar, copy_context
 from typing import Any
@@ -247,6 +249,139 @@ def test_cancelled_with_what_it_waits_for_past_the_task(run: Run) -> None:
         assert len(room.seen) == 1
 
     room_of(run, _nothing, then)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("error", [None, ValueError()])
+def test_cancelled_when_what_it_waits_for_is_done(run: Run, when: str, error: Exception | None) -> None:
+    """The task has not heard of that either: it must not go on as if nobody had cancelled it."""
+
+    async def then(room: Room) -> None:
+        future = room.loop.create_future()
+
+        async def body(room: Room) -> None:
+            await room.inbox.get()
+            room.seen.append(await future)
+
+        await room.start(body)
+        room.poll("a")
+        if when == "before":
+            room.task.cancel()
+        if error is None:
+            future.set_result("item")
+        else:
+            future.set_exception(error)
+        if when == "after":
+            room.task.cancel()
+        await asyncio.wait([room.task], timeout=5)
+        assert room.task.cancelled()
+        assert error is None or future.exception() is error
+
+    assert room_of(run, _nothing, then).seen == []
+
+
+@pytest.mark.parametrize("do", ["return", "raise", "wait", "sleep", "get"])
+def test_one_that_cancels_itself(run: Run, do: str) -> None:
+    async def body(room: Room) -> str:
+        await room.inbox.get()
+        room.task.cancel()
+        if do == "raise":
+            raise ValueError
+        if do == "wait":
+            await asyncio.sleep(5)
+        if do == "sleep":
+            await asyncio.sleep(0)
+            room.seen.append("went on")
+        if do == "get":
+            room.seen.append(await room.inbox.get())
+        return "returned"
+
+    async def then(room: Room) -> None:
+        room.poll("a")
+        room.poll("b")
+        await asyncio.wait([room.task], timeout=4)
+        if do == "raise":
+            assert isinstance(room.task.exception(), ValueError)
+        else:
+            assert room.task.cancelled()
+
+    assert room_of(run, body, then).seen == []
+
+
+def test_nothing_of_it_is_left(run: Run) -> None:
+    """However it ends, without the help of the garbage collector."""
+
+    class Value:
+        pass
+
+    variable = ContextVar[Value]("variable")
+
+    async def body(room: Room) -> None:
+        variable.set(value := Value())
+        room.seen.append(weakref.ref(value))
+        while (message := await room.inbox.get()) != "return":
+            if message == "raise":
+                raise ValueError
+
+    async def scenario() -> None:
+        left: list[Any] = []
+        for end in ("return", "raise", "cancel"):
+            room = Room()
+            await room.start(body)
+            room.poll("a")
+            left += room.seen
+            if end == "cancel":
+                room.task.cancel()
+            else:
+                room.poll(end)
+            await asyncio.wait([room.task])
+            assert room.task.cancelled() or bool(room.task.exception()) is (end == "raise")
+            del room.task  # the error's traceback has the coroutine, which has the room
+        del room
+        await asyncio.sleep(0)
+        assert [reference() for reference in left] == [None] * 3
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
+
+
+def test_a_message_of_another_loop(run: Run) -> None:
+    """The task says what is wrong; nobody goes on with it from there."""
+
+    async def then(room: Room) -> None:
+        other = asyncio.new_event_loop()
+        inbox = Inbox(10, lambda: None, lambda: None, Wakeups(other))
+
+        async def body(room: Room) -> None:
+            await room.inbox.get()
+            await inbox.get()
+
+        await room.start(body)
+        room.poll("a")
+        await asyncio.wait([room.task], timeout=5)
+        assert "different loop" in str(room.task.exception())
+        other.close()
+
+    room_of(run, _nothing, then)
+
+
+def test_a_loop_that_gives_tasks_no_context() -> None:
+    class Loop(asyncio.SelectorEventLoop):
+        def create_task(self, coroutine: Any, *, name: str | None = None) -> Any:
+            return asyncio.Task(coroutine, loop=self, name=name)
+
+    async def main() -> None:
+        task = create_task(_value(None))  # type: ignore[arg-type]
+        assert inspect.iscoroutine(task.get_coro())
+        await task
+
+    loop = Loop()
+    loop.run_until_complete(main())
+    loop.close()
 
 
 def test_cancelled_in_a_bare_yield_past_the_task(run: Run) -> None:

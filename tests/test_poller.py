@@ -534,11 +534,14 @@ def test_a_coroutine(run: Run) -> None:
 
 def test_an_exit_in_one_coroutine_costs_the_other_nothing(run: Any) -> None:
     heard: list[str | bytes] = []
+    leaver: asyncio.Task[Any] | None = None
 
     async def handler(ws: WebSocket) -> None:
+        nonlocal leaver
         async for message in ws:
             heard.append(message)
             if message == "leave":
+                leaver = asyncio.current_task()
                 raise SystemExit(3)
             await ws.send(message)
 
@@ -555,6 +558,7 @@ def test_an_exit_in_one_coroutine_costs_the_other_nothing(run: Any) -> None:
         run.loop.run_until_complete(task)
     run.loop.run_until_complete(asyncio.wait_for(task, 20))
     assert {"leave", "stay"} < set(heard)
+    assert leaver is not None and isinstance(leaver.exception(), SystemExit)
 
 
 def test_no_descriptor_is_left_for_an_epoll(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

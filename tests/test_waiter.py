@@ -73,7 +73,12 @@ def test_one_callback_that_fails_fails_no_other(run: Run) -> None:
         loop = asyncio.get_running_loop()
         failures: list[dict[str, Any]] = []
         handler = loop.get_exception_handler()
-        loop.set_exception_handler(lambda _, context: failures.append(context))
+
+        def note(_: Any, context: dict[str, Any]) -> None:
+            failures.append(context)
+            raise SystemExit(4)
+
+        loop.set_exception_handler(note)
         wakeups = Wakeups(loop)
         variable = ContextVar[str]("variable")
         called: list[str] = []
@@ -83,7 +88,7 @@ def test_one_callback_that_fails_fails_no_other(run: Run) -> None:
             if called[-1] == "fails":
                 raise ValueError
             if called[-1] == "exits":
-                raise SystemExit(3)
+                raise KeyboardInterrupt
 
         wakeups.begin()
         for name in ("one", "fails", "exits", "two"):
@@ -96,7 +101,7 @@ def test_one_callback_that_fails_fails_no_other(run: Run) -> None:
         fatal = wakeups.end()
         loop.set_exception_handler(handler)
         assert called == ["one", "fails", "exits", "two"]
-        assert isinstance(fatal, SystemExit)
+        assert isinstance(fatal, KeyboardInterrupt)
         assert [type(failure["exception"]) for failure in failures] == [ValueError]
 
     run(scenario())
