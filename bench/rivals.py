@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable
@@ -179,7 +180,9 @@ def extra(text: str) -> Server:
     words = shlex.split(command)
     if not name or not equals or not words:
         raise ValueError(f"{text!r} is not NAME=COMMAND")
-    return Server(name, name, _ALL, lambda: words, lambda: "as given")
+    # Not with this checkout on its path: it may be another build of ours.
+    env = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    return Server(name, name, _ALL, lambda: words, lambda: "as given", env=env)
 
 
 def record(server: Server) -> ServerRecord:

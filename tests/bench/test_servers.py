@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.sync.client import ClientConnection, connect
 
 from bench.certificate import make_certificate
-from bench.launch import Running, running
-from bench.rivals import Server, catalogue, record
+from bench.launch import Running, StartError, running
+from bench.rivals import Server, catalogue, extra, record
 
 pytestmark = pytest.mark.live
 
@@ -99,3 +100,17 @@ async def test_tls(name: str, tmp_path: Path) -> None:
         async with asyncio.timeout(20), connect_async(url, ssl=context) as ws:
             await ws.send("over TLS")
             assert await ws.recv() == "over TLS"
+
+
+def test_an_extra_server_does_not_have_this_checkout_on_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be another build of ours."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    script = tmp_path / "server.py"
+    script.write_text("import os\nraise SystemExit(os.environ['PYTHONPATH'])\n")
+    with (
+        pytest.raises(StartError, match=f"ended at its start: {tmp_path}$"),
+        running(extra(f"other={sys.executable} {script}"), None),
+    ):
+        pass
