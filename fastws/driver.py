@@ -112,9 +112,6 @@ class Driver:
     def __await__(self) -> Any:
         return self
 
-    def __iter__(self) -> Any:
-        return self
-
     def __getattr__(self, name: str) -> Any:
         """As the coroutine has it: its name, its frame, what it waits for, for whoever looks at the task."""
         if name.startswith("cr_") or name in ("__name__", "__qualname__"):

@@ -13,8 +13,9 @@ cdef class Inbox:
     cdef Waiter _waiter
     cdef Wakeups _wakeups
 
-    @cython.locals(waiter=Waiter)
     cpdef put(self, message)
+    @cython.locals(waiter=Waiter)
+    cdef _wake(self)
     @cython.locals(waiter=Waiter)
     cdef _more(self)
     cdef _take(self)

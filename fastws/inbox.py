@@ -48,10 +48,7 @@ class Inbox:
     def put(self, message: str | bytes) -> None:
         """Take a message; the reader, if it waits, is woken."""
         self._messages.append(message)
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            waiter.wake()
+        self._wake()
         if len(self._messages) >= self._high and not self._paused:
             self._paused = True
             self._pause()
@@ -59,6 +56,9 @@ class Inbox:
     def end(self, failure: Callable[[], Exception]) -> None:
         """Nothing more will come: what waits can still be read, then ``failure()`` is raised."""
         self._failure = failure
+        self._wake()
+
+    def _wake(self) -> None:
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None

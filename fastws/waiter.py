@@ -95,9 +95,6 @@ class Waiter:
     def done(self) -> bool:
         return self._state != PENDING
 
-    def cancelled(self) -> bool:
-        return self._state == CANCELLED
-
     def tell(self, callback: Callback, context: Context) -> None:
         """Have ``callback(waiter)`` called in ``context`` when it is woken; for who is no task."""
         self._callback = callback
@@ -113,9 +110,6 @@ class Waiter:
     # -- what a task asks -----------------------------------------------------------------------
 
     def __await__(self) -> Any:
-        return self
-
-    def __iter__(self) -> Any:
         return self
 
     def __next__(self) -> Waiter:
