@@ -1,6 +1,8 @@
 # Types for the compiled build of connection.py; the source itself stays plain Python.
 cimport cython
 from fastws.context cimport LoopContext
+from fastws.hub cimport leave_all
+from fastws.keepalive cimport Timed
 from fastws.outbox cimport Outbox
 from fastws.protocol.machine cimport Machine
 from fastws.websocket cimport WebSocket
@@ -10,7 +12,7 @@ cdef Py_ssize_t FLOOD
 cdef Py_ssize_t SMALL_READ
 
 @cython.final
-cdef class Connection:
+cdef class Connection(Timed):
     cdef public LoopContext context
     cdef public Machine machine
     cdef public object owner
@@ -26,7 +28,6 @@ cdef class Connection:
     cdef public long long received_bytes
     cdef public double opened_at
     # Small values side by side: an open connection is to be small.
-    cdef public int tick
     cdef int _holds
     cdef int _polled_fd
     cdef public bint evicted
@@ -62,6 +63,8 @@ cdef class Connection:
     cpdef _finish(self)
     cpdef _await_end(self)
     cpdef _drain_soon(self)
-    cpdef _next_due(self, double now)
+    @cython.locals(due=double, stall=double)
+    cpdef double _next_due(self, double now) except? -1.0
+    cpdef _end_if_drained(self)
     @cython.locals(outbox=Outbox, ws=WebSocket, corked=bint, now=double)
     cpdef open(self, object callbacks, object limits, object timeouts, object request, object response, object subprotocol)

@@ -19,6 +19,7 @@ from fastws.config import Limits, Timeouts
 from fastws.context import BUFFER_SIZE
 from fastws.direct import SLOTS, direct_descriptor, receive_many
 from fastws.hub import leave_all
+from fastws.keepalive import Timed
 from fastws.outbox import Outbox
 from fastws.protocol.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.frames import CloseCode, Opcode
@@ -96,11 +97,11 @@ class Owner(Protocol):
     def connection_lost(self, connection: Connection) -> None: ...
 
 
-class Connection:
+class Connection(Timed):
     """One TCP connection from accept (or connect) to its end.
 
-    An ``asyncio.BufferedProtocol`` by its methods, not by inheritance: a compiled class has no base
-    in Python. uvloop goes by the methods; plain asyncio goes by the class and calls
+    An ``asyncio.BufferedProtocol`` by its methods, not by inheritance: the base of a compiled class is
+    a compiled one. uvloop goes by the methods; plain asyncio goes by the class and calls
     ``data_received``.
     """
 
@@ -131,7 +132,6 @@ class Connection:
         "phase",
         "received_bytes",
         "received_messages",
-        "tick",
         "timeouts",
         "transport",
         "ws",
@@ -367,14 +367,16 @@ class Connection:
         if timeouts.ping_interval is not None:
             self._ping_at = now + timeouts.ping_interval
         due = self._next_due(now)
-        if due is None:
+        if not due:
             self.context.wheel.cancel(self)
         else:
-            self.context.wheel.set(self, due)
+            # Not moved where it is due earlier, for the handshake: it costs less to find nothing due then.
+            self.context.wheel.sooner(self, due)
         ws = self.ws = WebSocket(self, outbox, request, response, subprotocol)
         corked, outbox.corked = outbox.corked, True
         try:
-            self._call(callbacks.on_open, ws)
+            if callbacks.on_open is not None:
+                self._call(callbacks.on_open, ws)
             events = self.machine.receive(b"")
             if events:
                 self.deliver(events)
@@ -531,7 +533,6 @@ class Connection:
 
     def _evicted(self) -> None:
         self._finish()
-        self._await_end()
         self._end_if_drained()
 
     def _leave(self) -> None:
@@ -549,26 +550,34 @@ class Connection:
     def _drain_soon(self) -> None:
         """Nothing more is parsed: end TCP as soon as what is owed has gone out."""
         self._finish()
-        self._await_end()
         self.context.call_soon(self._end_if_drained)
 
     def _end_if_drained(self) -> None:
-        """End TCP once everything that is owed has left."""
+        """End TCP once everything that is owed has left, at the latest when the time for a close is over."""
         outbox = self.outbox
-        draining = self.machine.state is DRAINING
-        if not (draining or self._lingering) or self.transport.is_closing():
+        if self.machine.state is not DRAINING and not self._lingering:
             return
-        outbox.flush()
-        if outbox.refused or outbox.queued:
-            return
+        if not self.transport.is_closing():
+            outbox.flush()
+            if not outbox.refused and not outbox.queued and self._end_tcp():
+                return
+        self._await_end()
+
+    def _end_tcp(self) -> bool:
+        """Do our part of the end of TCP; True when that is all of it."""
         if self._lingering and self.transport.can_write_eof():
             # The peer may still be sending: with unread bytes in the socket a close would be a
             # reset, which takes our close frame with it. End our side, discard theirs.
             self._read_to_end()
-        elif draining and not (self.machine.is_client and not self._lingering):
+            return False
+        if self.machine.state is not DRAINING or (self.machine.is_client and not self._lingering):
             # The server is the one to end TCP (RFC 6455, section 7.1.1); a client waits for that.
-            outbox.fd = -1
-            self.transport.close()
+            return False
+        # A plain socket with nothing left to write is closed at once; TLS says goodbye before.
+        plain = self.outbox.fd >= 0
+        self.outbox.fd = -1
+        self.transport.close()
+        return plain
 
     def _read_to_end(self) -> None:
         self.outbox.fd = -1
@@ -591,7 +600,6 @@ class Connection:
     def linger(self) -> None:
         """End TCP after what was written, in the HTTP phase; the peer may still be sending."""
         self._lingering = True
-        self._await_end()
         self.context.call_soon(self._end_if_drained)
 
     def _finish(self) -> None:
@@ -603,8 +611,11 @@ class Connection:
         self.ws.ended()
         machine = self.machine
         self.owner.websocket_closed(self)
+        on_close = self.callbacks.on_close
+        if on_close is None:
+            return
         try:
-            self.callbacks.on_close(self.ws, machine.close_code, machine.close_reason)
+            on_close(self.ws, machine.close_code, machine.close_reason)
         except Exception:
             log.exception("on_close of %r failed", self.ws)
 
@@ -644,7 +655,7 @@ class Connection:
         self.ws.drained()
         if self.machine.state is not OPEN:
             self.context.call_soon(self._end_if_drained)
-        elif not self.outbox.refused:
+        elif not self.outbox.refused and self.callbacks.on_writable is not None:
             self._call(self.callbacks.on_writable, self.ws)
 
     # -- time -----------------------------------------------------------------------------------
@@ -694,7 +705,7 @@ class Connection:
             return None
         if self.machine.state is OPEN and not self._keep_alive(now):
             return None
-        return self._next_due(now)
+        return self._next_due(now) or None
 
     def _progress(self, now: float) -> bool:
         """False when a socket that refused bytes has taken none within the write limit."""
@@ -729,8 +740,14 @@ class Connection:
                 self.send_ping(payload)
         return True
 
-    def _next_due(self, now: float) -> float | None:
-        due = [when for when in (self._close_at, self._ping_at, self._pong_by) if when]
+    def _next_due(self, now: float) -> float:
+        due = self._close_at
+        if self._ping_at and (not due or self._ping_at < due):
+            due = self._ping_at
+        if self._pong_by and (not due or self._pong_by < due):
+            due = self._pong_by
         if self._stall_at:
-            due.append(min(self._stall_at, now + 1.0))
-        return min(due) if due else None
+            stall = min(self._stall_at, now + 1.0)
+            if not due or stall < due:
+                due = stall
+        return due

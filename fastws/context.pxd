@@ -1,5 +1,6 @@
 # Types for the compiled build of context.py; the source itself stays plain Python.
 cimport cython
+from fastws.keepalive cimport Wheel
 
 @cython.final
 cdef class ReadBuffer:
@@ -18,6 +19,6 @@ cdef class LoopContext:
     cdef public ReadBuffer read_buffer
     cdef public bint reads_into_buffer
     cdef public object wakeups
-    cdef public object wheel
+    cdef public Wheel wheel
 
     cpdef the_poller(self)

@@ -90,7 +90,8 @@ class CoroutineHandler(Handler):
 class Callbacks:
     """The four callbacks of a handler, bound once for all connections of its route.
 
-    Raises ``TypeError`` as :func:`as_handler` does.
+    None where the handler has none of its own, which nobody need call then; never ``on_message``. Raises
+    ``TypeError`` as :func:`as_handler` does.
     """
 
     __slots__ = ("on_close", "on_message", "on_open", "on_writable", "tasks")
@@ -99,10 +100,16 @@ class Callbacks:
         handler = as_handler(given)
         #: The tasks of a coroutine handler that run now; none for callbacks.
         self.tasks: set[asyncio.Task[None]] = getattr(handler, "tasks", set())
-        self.on_open = handler.on_open
         self.on_message = handler.on_message
-        self.on_close = handler.on_close
-        self.on_writable = handler.on_writable
+        self.on_open = _own(handler, "on_open")
+        self.on_close = _own(handler, "on_close")
+        self.on_writable = _own(handler, "on_writable")
+
+
+def _own(handler: Handler, name: str) -> Any:
+    """Return a callback of the handler's own; None for the one that it inherits and that does nothing."""
+    callback = getattr(handler, name)
+    return None if getattr(callback, "__func__", None) is getattr(Handler, name) else callback
 
 
 def as_handler(given: Any) -> Handler:

@@ -27,3 +27,5 @@ cdef class Topic:
     cpdef bytes join(self, list batch, int variant)
     @cython.locals(entry=Entry, size=Py_ssize_t, index=Py_ssize_t, start=Py_ssize_t)
     cpdef list merged(self, list batch)
+
+cpdef leave_all(Outbox outbox)

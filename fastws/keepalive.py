@@ -7,9 +7,9 @@ import heapq
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
-__all__ = ["Wheel"]
+__all__ = ["Timed", "Wheel"]
 
 log = logging.getLogger("fastws.error")
 
@@ -17,14 +17,17 @@ log = logging.getLogger("fastws.error")
 TICK = 0.05
 
 
-class Timed(Protocol):
-    """What a wheel turns: something with one next due time."""
+class Timed:
+    """What a wheel turns: a base for something with one next due time."""
 
-    #: Managed by the wheel: the tick at which it is due, 0 when it is not in the wheel.
+    __slots__ = ("tick",)
+
+    #: Managed by the wheel: the tick at which it is due; 0, as at first, when it is not in the wheel.
     tick: int
 
     def on_timer(self, now: float) -> float | None:
         """Do what is due and return the next due time, if there is one."""
+        raise NotImplementedError
 
 
 class Wheel:

@@ -52,11 +52,25 @@ class TestAsHandler:
     def test_the_defaults_do_nothing(self) -> None:
         callbacks = Callbacks(Handler())
         ws: Any = None
-        assert callbacks.on_open(ws) is None
         assert callbacks.on_message(ws, "x") is None
-        assert callbacks.on_close(ws, 1000, "") is None
-        assert callbacks.on_writable(ws) is None
+        assert (callbacks.on_open, callbacks.on_close, callbacks.on_writable) == (None, None, None)
         assert callbacks.tasks == set()
+        handler = Handler()
+        for result in (handler.on_open(ws), handler.on_close(ws, 1000, ""), handler.on_writable(ws)):
+            assert result is None
+
+    @pytest.mark.parametrize("name", ["on_open", "on_close", "on_writable"])
+    def test_only_what_a_handler_has_is_called(self, name: str) -> None:
+        handler = type("Own", (Handler,), {"__slots__": (), name: lambda self, *args: "own"})()
+        callbacks = Callbacks(handler)
+        assert getattr(callbacks, name)(None) == "own"
+        assert (
+            sum(getattr(callbacks, other) is not None for other in ("on_open", "on_close", "on_writable"))
+            == 1
+        )
+        given = Handler.__new__(type("Given", (Handler,), {}))
+        setattr(given, name, lambda *args: "given")
+        assert getattr(Callbacks(given), name)(None) == "given"
 
     def test_tasks(self) -> None:
         handler = CoroutineHandler(coroutine)

@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastws.keepalive import TICK, Wheel
+from fastws.keepalive import Timed, Wheel
 from tests.kit import ManualLoop
 
+#: How late a timer may fire, in seconds.
+TICK = 0.05
 
-class Item:
+
+class Item(Timed):
     """Notes when it is served, in seconds since its making; ``then`` decides when it is due again."""
 
     def __init__(self, loop: ManualLoop, then: Callable[[float], float | None] = lambda now: None) -> None:
