@@ -27,6 +27,7 @@ HOT_PATH = (
     "fastws.outbox",
     "fastws.poller",
     "fastws.protocol.chunks",
+    "fastws.protocol.events",
     "fastws.protocol.handshake",
     "fastws.protocol.heads",
     "fastws.protocol.machine",

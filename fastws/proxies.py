@@ -39,8 +39,6 @@ def forwarded(request: Request, trusted: TrustedProxies) -> bool:
     The list is read from the right: each trusted hop vouches for the address left of it. True when
     the peer is another one now.
     """
-    if request.is_vetted and not request.offer.forwarded:
-        return False
     peer = request.peer
     host = peer[0] if isinstance(peer, tuple) and peer else None
     if host is not None and host not in trusted:

@@ -193,14 +193,19 @@ class Server:
             self._response_headers[-1] = (b"Date", http_date(now).encode())
 
     def is_full(self) -> bool:
-        """True when the connection that asks is one too many for ``limit_concurrency``."""
+        """True when the connection that asks is one too many for ``limit_concurrency``, which is set."""
         limit = self.settings.limit_concurrency
-        return limit is not None and len(self.connections) > limit
+        assert limit is not None
+        return len(self.connections) > limit
 
     def _is_flooded(self) -> bool:
-        """True when so many wait to be told 503 that the next one is not worth a descriptor."""
+        """True when so many wait to be told 503 that the next one is not worth a descriptor.
+
+        Only where ``limit_concurrency`` is set.
+        """
         limit = self.settings.limit_concurrency
-        if limit is None or len(self.connections) <= limit:
+        assert limit is not None
+        if len(self.connections) <= limit:
             return False
         now = self._loop.time()
         if now >= self._full_again:
@@ -274,7 +279,7 @@ class Server:
         self.counters.connections += 1
         self.connections[connection] = None
         connection.phase = phase = ServerPhase(connection, self)
-        if self._is_flooded():
+        if self.settings.limit_concurrency is not None and self._is_flooded():
             connection.abort()
             return
         if self.settings.limit_connections_per_address is not None:
@@ -322,7 +327,8 @@ class Server:
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
         self.connections.pop(connection, None)
-        self.addresses.leave(connection)
+        if self.addresses.limited:
+            self.addresses.leave(connection)
         if not self.connections and self._empty is not None:
             self._empty.set_result(None)
             self._empty = None

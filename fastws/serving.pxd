@@ -1,6 +1,8 @@
 # Types for the compiled build of serving.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection cimport Connection
+from fastws.protocol.messages cimport Request
+from fastws.upgrades cimport accept, refusal
 
 @cython.final
 cdef class ServerPhase:
@@ -9,7 +11,7 @@ cdef class ServerPhase:
     cdef object _awaited
     cdef object _body
     cdef object _endpoint
-    cdef object _request
+    cdef Request _request
     cdef object _stream
     cdef object _task
     cdef double _started
@@ -25,9 +27,10 @@ cdef class ServerPhase:
     cpdef bint _busy(self)
     cpdef _event(self, object event)
     @cython.locals(connection=Connection)
-    cpdef _begin(self, object request)
-    cpdef bint _within_limits(self, object request)
-    cpdef _upgrade(self, object request, object endpoint)
+    cpdef _begin(self, Request request)
+    cpdef bint _within_limits(self, Request request)
+    cpdef _upgrade(self, Request request, object endpoint)
     cpdef _decide(self, object verdict)
+    cpdef opened(self)
     cpdef _expect_head(self)
     cpdef _deadline(self, object seconds)

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from fastws import logs, upgrades
+from fastws import logs
 from fastws.body_pump import BodyPump
 from fastws.connection import Connection
 from fastws.protocol import handshake
@@ -21,6 +21,7 @@ from fastws.protocol.http import Data, EndOfBody
 from fastws.protocol.machine import DECIDING, DRAINING, HTTP
 from fastws.protocol.messages import Request, Response, error_response
 from fastws.proxies import forwarded
+from fastws.upgrades import accept, refusal
 
 if TYPE_CHECKING:
     from fastws.routes import Endpoint
@@ -214,9 +215,13 @@ class ServerPhase:
         request.peer = connection.transport
         if connection.is_tls():
             request.scheme += "s"
-        if settings.trusted_proxies and forwarded(request, self._server.trusted):
+        if (
+            settings.trusted_proxies
+            and request.may_be_forwarded()
+            and forwarded(request, self._server.trusted)
+        ):
             connection.forwarded_for = request.peer
-        if self._server.is_full():
+        if settings.limit_concurrency is not None and self._server.is_full():
             self._refuse(error_response(503))
             return
         if not self._within_limits(request):
@@ -486,9 +491,9 @@ class ServerPhase:
     # -- from a request to a WebSocket ----------------------------------------------------------
 
     def _upgrade(self, request: Request, endpoint: Endpoint | None) -> None:
-        refusal = upgrades.refusal(request, endpoint)
-        if refusal is not None:
-            self._refuse(refusal)
+        refused = refusal(request, endpoint)
+        if refused is not None:
+            self._refuse(refused)
             return
         assert endpoint is not None
         if endpoint.authorize is None:
@@ -519,7 +524,7 @@ class ServerPhase:
                 self._hand_over(self._request, self._endpoint)
                 return
             self.opened()
-            upgrades.accept(self._connection, self._request, self._endpoint)
+            accept(self._connection, self._request, self._endpoint)
         elif isinstance(verdict, Response):
             self._refuse(verdict)
         else:

@@ -2,12 +2,14 @@
 cimport cython
 from fastws.connection cimport Connection
 from fastws.outbox cimport Outbox
+from fastws.protocol.handshake cimport check_upgrade, choose_subprotocol
+from fastws.protocol.messages cimport Request
 
-cpdef object refusal(object request, object endpoint)
+cpdef object refusal(Request request, object endpoint)
 @cython.locals(outbox=Outbox, corked=bint)
 cpdef accept(
     Connection connection,
-    object request,
+    Request request,
     object endpoint,
     object callbacks=*,
     object subprotocol=*,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastws.protocol import handshake
+from fastws.protocol.handshake import check_upgrade, choose_subprotocol
 from fastws.protocol.messages import Request, Response, error_response
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
         return error_response(404)
     if not takes:
         return error_response(405, headers=[("Allow", ", ".join(endpoint.methods))])
-    return handshake.check_upgrade(request, origins=endpoint.origins, require_origin=endpoint.require_origin)
+    return check_upgrade(request, endpoint.origins, endpoint.require_origin)
 
 
 def accept(
@@ -42,22 +42,23 @@ def accept(
     if callbacks is None:
         callbacks = endpoint.callbacks
         if endpoint.subprotocols:
-            subprotocol = handshake.choose_subprotocol(request, endpoint.subprotocols)
+            subprotocol = choose_subprotocol(request, endpoint.subprotocols)
+    limits = endpoint.limits
     head = connection.machine.accept(
         request,
-        endpoint.limits,
-        subprotocol=subprotocol,
-        deflate=connection.context.deflate_pool(endpoint.compression) if request.offer.extensions else None,
-        headers=[*headers, *endpoint.headers] if headers else endpoint.headers,
+        limits,
+        subprotocol,
+        connection.context.deflate_pool(endpoint.compression) if request.offer.extensions else None,
+        [*headers, *endpoint.headers] if headers else endpoint.headers,
     )
     outbox = connection.outbox
     corked, outbox.corked = outbox.corked, True
     outbox.push(head, True)
     request.compact()
-    connection.machine.meter(endpoint.limits, connection.context.wheel.time)
+    connection.machine.meter(limits, connection.context.wheel.time)
     if not outbox.refused:
         connection.release_input()
-    connection.open(callbacks, endpoint.limits, endpoint.timeouts, request, None, subprotocol)
+    connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)
     outbox.corked = corked
     if not corked:
         outbox.flush()

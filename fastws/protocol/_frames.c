@@ -117,7 +117,7 @@ static Status
 take_close(Reader *self, PyObject *events, const uint8_t *payload, size_t n)
 {
     unsigned code = 1005;
-    PyObject *reason;
+    PyObject *number, *reason, *event;
     Status status;
 
     if (n == 1)
@@ -131,7 +131,11 @@ take_close(Reader *self, PyObject *events, const uint8_t *payload, size_t n)
                     : PyUnicode_DecodeUTF8((const char *)payload + 2, (Py_ssize_t)n - 2, NULL);
     if (reason == NULL)
         return deliver(self, events, NULL);
-    status = append(events, PyObject_CallFunction(Close, "IN", code, reason));
+    number = PyLong_FromUnsignedLong(code);
+    event = number == NULL ? NULL : PyObject_Vectorcall(Close, (PyObject *[]){number, reason}, 2, NULL);
+    Py_XDECREF(number);
+    Py_DECREF(reason);
+    status = append(events, event);
     end(self);
     return status == OK ? ENDED : ERROR;
 }

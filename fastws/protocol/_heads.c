@@ -191,22 +191,27 @@ take_field(Fields *fields, Span name, Span value)
 
 /* The end of the request line, or NULL. A path that has to be decoded is not for here. */
 static const uint8_t *
-read_line(const uint8_t *p, const uint8_t *end, Span *target)
+read_line(const uint8_t *p, const uint8_t *end, Span *target, Span *path)
 {
     static const char version[] = " HTTP/1.1\r\n";
-    int in_path = 1;
 
+    path->size = -1;
     if (end - p < 5 || memcmp(p, "GET /", 5))
         return NULL;
-    target->data = p += 4;
+    target->data = path->data = p += 4;
     for (; p < end && kinds[*p] & TARGET; p++) {
-        if (*p == '?') {
-            in_path = 0;
-        }
-        else if (*p == '%' && in_path)
+        if (path->size >= 0)
+            continue;
+        if (*p == '%')
             return NULL;
+        if (*p == '?') {
+            path->size = p - path->data;
+        }
     }
     target->size = p - target->data;
+    if (path->size < 0) {
+        path->size = target->size;
+    }
     if (end - p < (Py_ssize_t)sizeof version - 1 || memcmp(p, version, sizeof version - 1))
         return NULL;
     return p + sizeof version - 1;
@@ -214,12 +219,13 @@ read_line(const uint8_t *p, const uint8_t *end, Span *target)
 
 /* The end of the head, or NULL. `limits`: bytes of a line without its CRLF, and fields. */
 static const uint8_t *
-read_head(const uint8_t *p, const uint8_t *end, const Py_ssize_t limits[2], Span *target, Fields *fields)
+read_head(const uint8_t *p, const uint8_t *end, const Py_ssize_t limits[2], Span *target, Span *path,
+          Fields *fields)
 {
     const uint8_t *line = p, *name_end;
     Py_ssize_t count = 0;
 
-    if ((p = read_line(p, end, target)) == NULL || p - line - 2 > limits[0])
+    if ((p = read_line(p, end, target, path)) == NULL || p - line - 2 > limits[0])
         return NULL;
     for (;;) {
         line = p;
@@ -263,18 +269,55 @@ text(Span span)
     return PyUnicode_DecodeLatin1((const char *)span.data, span.size, NULL);
 }
 
+/* A new reference: what was read of a head of `size` bytes, or NULL with an exception set. */
 static PyObject *
-read_upgrade(PyObject *Py_UNUSED(module), PyObject *args)
+as_tuple(const uint8_t *head, Py_ssize_t size, Span target, Span path, const Fields *fields)
+{
+    PyObject *result = PyTuple_New(9);
+    int index;
+
+    if (result == NULL)
+        return NULL;
+    PyTuple_SET_ITEM(result, 0, PyBytes_FromStringAndSize((const char *)head, size));
+    PyTuple_SET_ITEM(result, 1, text(target));
+    PyTuple_SET_ITEM(result, 2, path.size == target.size ? Py_XNewRef(PyTuple_GET_ITEM(result, 1)) : text(path));
+    PyTuple_SET_ITEM(result, 3, text(fields->key));
+    PyTuple_SET_ITEM(result, 4, text(fields->host));
+    PyTuple_SET_ITEM(result, 5, text(fields->origin));
+    PyTuple_SET_ITEM(result, 6, text(fields->extensions));
+    PyTuple_SET_ITEM(result, 7, text(fields->subprotocols));
+    PyTuple_SET_ITEM(result, 8, PyBool_FromLong(fields->forwarded));
+    for (index = 0; index < 9; index++) {
+        if (PyTuple_GET_ITEM(result, index) == NULL) {
+            Py_DECREF(result);
+            return NULL;
+        }
+    }
+    return result;
+}
+
+static PyObject *
+read_upgrade(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     Py_buffer view;
-    Py_ssize_t size, max_head, limits[2];
+    Py_ssize_t numbers[4], size, max_head;
     const uint8_t *data, *end;
-    Span target;
+    Span target, path;
     Fields fields = {0};
     PyObject *result;
+    int index;
 
-    if (!PyArg_ParseTuple(args, "y*nnnn:read_upgrade", &view, &size, &max_head, &limits[0], &limits[1]))
+    if (count != 5)
+        return PyErr_Format(PyExc_TypeError, "read_upgrade takes 5 arguments, not %zd", count);
+    for (index = 0; index < 4; index++) {
+        numbers[index] = PyNumber_AsSsize_t(args[index + 1], PyExc_OverflowError);
+        if (numbers[index] == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    if (PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0)
         return NULL;
+    size = numbers[0];
+    max_head = numbers[1];
     if (size < 0 || size > view.len) {
         PyBuffer_Release(&view);
         PyErr_SetString(PyExc_ValueError, "the size is not that of a part of the data");
@@ -284,25 +327,23 @@ read_upgrade(PyObject *Py_UNUSED(module), PyObject *args)
     if (max_head < 0) {
         max_head = 0;
     }
-    end = read_head(data, data + (size < max_head ? size : max_head), limits, &target, &fields);
+    end = read_head(data, data + (size < max_head ? size : max_head), numbers + 2, &target, &path, &fields);
     if (end == NULL || !may_upgrade(&fields)) {
         result = Py_NewRef(Py_None);
     }
     else {
-        result = Py_BuildValue("nN(NNNNNO)", (Py_ssize_t)(end - data), text(target), text(fields.key),
-                               text(fields.host), text(fields.origin), text(fields.extensions),
-                               text(fields.subprotocols), fields.forwarded ? Py_True : Py_False);
+        result = as_tuple(data, end - data, target, path, &fields);
     }
     PyBuffer_Release(&view);
     return result;
 }
 
 static PyMethodDef functions[] = {
-    {"read_upgrade", read_upgrade, METH_VARARGS,
+    {"read_upgrade", (PyCFunction)(void (*)(void))read_upgrade, METH_FASTCALL,
      "read_upgrade($module, data, size, max_head_size, max_line_size, max_headers, /)\n--\n\n"
-     "The size of the head at the beginning of the first `size` bytes, its target, and (key, host, origin,\n"
-     "extensions, subprotocols, whether a proxy's X-Forwarded-* is among the fields) as text, None for a\n"
-     "field that is not there. None: not a plain, whole and valid request to upgrade."},
+     "The head at the beginning of the first `size` bytes, and of it the target, the path, key, host, origin,\n"
+     "extensions, subprotocols as text, None for a field that is not there, and whether a proxy's\n"
+     "X-Forwarded-* is among the fields. None: not a plain, whole and valid request to upgrade."},
     {NULL},
 };
 

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What one read of a WebSocket brought, as small values.
 
 A complete message has no wrapper: it is the ``str`` (text) or the ``bytes`` (binary) itself. The

@@ -185,11 +185,15 @@ def encode_close(code: int | None, reason: str, mask: bytes | None) -> bytes:
     Raises ValueError for a code that may not be sent, a reason without a code, and a reason of more
     than 123 bytes of UTF-8.
     """
-    return encode(CLOSE, _close_payload(code, reason), mask)
+    return _plain_close(code, reason) if mask is None else encode(CLOSE, _close_payload(code, reason), mask)
 
 
 # A server closes its connections, and answers their closes, with the same few codes and words.
 @lru_cache(maxsize=64)
+def _plain_close(code: int | None, reason: str) -> bytes:
+    return encode(CLOSE, _close_payload(code, reason), None)
+
+
 def _close_payload(code: int | None, reason: str) -> bytes:
     if code is None:
         if reason:

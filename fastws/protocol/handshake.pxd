@@ -1,5 +1,10 @@
 # Types for the compiled build of handshake.py; the source itself stays plain Python.
+cimport cython
+from fastws.protocol.messages cimport Offer, Request
 
-cpdef object choose_subprotocol(object request, object supported)
-cpdef object negotiate_deflate(object request, object compression)
+@cython.locals(offer=Offer)
+cpdef object check_upgrade(Request request, object origins=*, object require_origin=*)
+cpdef object choose_subprotocol(Request request, object supported)
+cpdef object negotiate_deflate(Request request, object compression)
+cpdef bytes accept_head(Request request, object subprotocol=*, object extensions=*, object headers=*)
 cdef bytes _accept_token(bytes key)

@@ -61,7 +61,7 @@ _SWITCHING = (
 
 
 def check_upgrade(
-    request: Request, *, origins: frozenset[str] = frozenset(), require_origin: bool = False
+    request: Request, origins: frozenset[str] = frozenset(), require_origin: bool = False
 ) -> Response | None:
     """Return None for a request that may become a WebSocket, else the refusal (section 4.2.2).
 
@@ -146,7 +146,6 @@ def _accept_token(key: bytes) -> bytes:
 
 def accept_head(
     request: Request,
-    *,
     subprotocol: str | None = None,
     extensions: bytes | None = None,
     headers: Iterable[tuple[bytes, bytes]] = (),

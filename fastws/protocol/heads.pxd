@@ -1,3 +1,5 @@
 # Types for the compiled build of heads.py; the source itself stays plain Python.
 
-cpdef object read_upgrade(object data, Py_ssize_t size, object limits)
+from fastws.protocol.messages cimport Request
+
+cpdef Request read_upgrade(object data, Py_ssize_t size, object limits)

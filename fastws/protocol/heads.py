@@ -14,11 +14,11 @@ from typing import Any
 
 from fastws.config import Limits
 from fastws.protocol.frames import ENGINE
-from fastws.protocol.messages import Offer, Request
+from fastws.protocol.messages import Offer, Request, vetted_upgrade
 
 __all__ = ["read_upgrade"]
 
-_Read = Callable[[bytes | memoryview, int, int, int, int], tuple[int, str, tuple[Any, ...]] | None]
+_Read = Callable[[bytes | memoryview, int, int, int, int], tuple[Any, ...] | None]
 
 
 def _reader(engine: str) -> _Read | None:
@@ -44,12 +44,6 @@ def read_upgrade(data: bytes | memoryview, size: int, limits: Limits) -> Request
     found = _read(data, size, limits.max_head_size, limits.max_line_size, limits.max_headers)
     if found is None:
         return None
-    end, target, fields = found
-    return Request(
-        "GET",
-        target,
-        path=target.partition("?")[0],
-        upgrade=True,
-        raw_head=bytes(data[:end]),
-        offer=Offer(*fields),
-    )
+    raw_head, target, path, key, host, origin, extensions, subprotocols, forwarded = found
+    offer = Offer(key, host, origin, extensions, subprotocols, forwarded)
+    return vetted_upgrade(raw_head, target, path, offer)

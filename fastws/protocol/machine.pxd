@@ -1,5 +1,8 @@
 # Types for the compiled build of machine.py; the source itself stays plain Python.
 cimport cython
+from fastws.protocol.handshake cimport accept_head, negotiate_deflate
+from fastws.protocol.heads cimport read_upgrade
+from fastws.protocol.messages cimport Request
 
 @cython.final
 cdef class Machine:
@@ -26,6 +29,8 @@ cdef class Machine:
     cpdef _move(self, object trigger)
     cpdef list _receive_http(self, object data, Py_ssize_t size)
     cpdef receive_eof(self)
+    cpdef bytes accept(self, Request request, object limits, object subprotocol=*, object deflate=*, object headers=*)
+    cpdef meter(self, object limits, object time)
     cpdef _open(self, object limits, object params, object deflate)
     cpdef bytes key_only(self, object compress)
     cpdef bytes answer(self, object event)

@@ -13,10 +13,10 @@ from enum import Enum
 from typing import Any
 
 from fastws.config import Limits
-from fastws.protocol import handshake
 from fastws.protocol.deflate import DeflateParams, DeflatePool, Deflater
 from fastws.protocol.events import Close, Fail, Ping
 from fastws.protocol.frames import CloseCode, MaskSource, Opcode, Reader, encode, encode_close
+from fastws.protocol.handshake import accept_head, check_accept, negotiate_deflate
 from fastws.protocol.heads import read_upgrade
 from fastws.protocol.http import ServerHTTP
 from fastws.protocol.http_client import ClientHTTP
@@ -257,19 +257,16 @@ class Machine:
         self,
         request: Request,
         limits: Limits,
-        *,
         subprotocol: str | None = None,
         deflate: DeflatePool | None = None,
         headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> bytes:
         """Open the WebSocket; return the 101 head. Early frames come from the next ``receive``."""
-        negotiated = (
-            handshake.negotiate_deflate(request, deflate.compression) if deflate is not None else None
-        )
+        negotiated = negotiate_deflate(request, deflate.compression) if deflate is not None else None
         params, extension = negotiated if negotiated is not None else (None, None)
         self._move(ACCEPT)
         self._open(limits, params, deflate)
-        return handshake.accept_head(request, subprotocol=subprotocol, extensions=extension, headers=headers)
+        return accept_head(request, subprotocol, extension, headers)
 
     def refuse(self, response: Response) -> bytes:
         """Answer something other than 101; what follows is never parsed as a request."""
@@ -298,7 +295,7 @@ class Machine:
         Raises ``HandshakeError`` if the answer is not a valid one.
         """
         try:
-            subprotocol, params = handshake.check_accept(
+            subprotocol, params = check_accept(
                 response,
                 key=key,
                 subprotocols=subprotocols,

@@ -1,8 +1,18 @@
 # Types for the compiled build of messages.py; the source itself stays plain Python.
+cimport cython
+
+@cython.final
+cdef class Offer:
+    cdef readonly str key
+    cdef readonly str host
+    cdef readonly str origin
+    cdef readonly str extensions
+    cdef readonly str subprotocols
+    cdef readonly bint forwarded
 
 cdef class Request:
     cdef object _headers
-    cdef object _offer
+    cdef Offer _offer
     cdef object _path_params
     cdef object _peer
     cdef public object body
@@ -12,3 +22,10 @@ cdef class Request:
     cdef public object raw_head
     cdef public object scheme
     cdef public object target
+
+    cpdef bint may_be_forwarded(self)
+    cpdef vetted(self)
+    cpdef compact(self)
+
+@cython.locals(request=Request)
+cpdef Request vetted_upgrade(bytes raw_head, str target, str path, Offer offer)

@@ -126,7 +126,8 @@ Values = tuple[str, str, str, str, str, bytes, list[tuple[str, str]], tuple[obje
 
 
 def values(request: Request) -> Values:
-    offer = tuple(request.offer)
+    names = ("key", "host", "origin", "extensions", "subprotocols", "forwarded")
+    offer = tuple(getattr(request.offer, name) for name in names)
     plain = request.method, request.target, request.path, request.http_version, request.scheme
     return (*plain, request.raw_head, request.headers.items(), offer)
 
