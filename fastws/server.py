@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from typing import Any, Self, Unpack
 
 from fastws import logs
@@ -140,6 +141,7 @@ class Server:
         ``ssl`` makes it TLS, ``backlog`` (2048) is how many connections the kernel keeps for us,
         ``reuse_port`` lets several processes share the port. Raises ``OSError`` when it cannot be had.
         """
+        import_module("fastws.protocol.http")  # now, with h11: the first request need not wait for it
         self.set_date()
         in_bulk = accepts_in_bulk(self._loop)
         options: dict[str, Any] = {"backlog": min(backlog, ACCEPTS) if in_bulk else backlog}

@@ -17,7 +17,7 @@ from fastws import logs
 from fastws.body_pump import BodyPump
 from fastws.connection import Connection
 from fastws.protocol import handshake
-from fastws.protocol.http import Data, EndOfBody
+from fastws.protocol.events import Data, EndOfBody
 from fastws.protocol.machine import DECIDING, DRAINING, HTTP
 from fastws.protocol.messages import Request, Response, error_response
 from fastws.proxies import forwarded

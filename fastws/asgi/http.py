@@ -9,7 +9,8 @@ import h11
 
 from fastws import logs
 from fastws.asgi.messages import ClientDisconnected, Event, scope_of
-from fastws.protocol.http import UNKNOWN, Data, EndOfBody
+from fastws.protocol.events import Data, EndOfBody
+from fastws.protocol.http import UNKNOWN
 from fastws.protocol.machine import DRAINING
 from fastws.protocol.messages import Request, Response, error_response
 

@@ -1,13 +1,19 @@
 # cython: annotation_typing=False
-"""What one read of a WebSocket brought, as small values.
+"""What one read brought, as small values.
 
-A complete message has no wrapper: it is the ``str`` (text) or the ``bytes`` (binary) itself. The
-classes here are the rest. Both engines and the C module make exactly these.
+Of a WebSocket a complete message has no wrapper: it is the ``str`` (text) or the ``bytes`` (binary)
+itself. Of what else it brings both engines and the C module make exactly the classes here. Of HTTP it is
+a ``Request``, and what follows that.
 """
 
 from __future__ import annotations
 
-__all__ = ["Close", "Event", "Fail", "Fragment", "More", "Ping", "Pong"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastws.protocol.messages import Response
+
+__all__ = ["Close", "Data", "EndOfBody", "Event", "Fail", "Fragment", "More", "Ping", "Pong", "Refusal"]
 
 
 class _Payload:
@@ -104,3 +110,45 @@ class More:
 
 
 Event = str | bytes | Ping | Pong | Close | Fail
+
+
+class Data:
+    """A piece of a request's body."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Data) and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash(self.data)
+
+    def __repr__(self) -> str:
+        return f"Data({self.data!r})"
+
+
+class EndOfBody:
+    """The request is whole."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EndOfBody)
+
+    def __hash__(self) -> int:
+        return hash(EndOfBody)
+
+    def __repr__(self) -> str:
+        return "EndOfBody()"
+
+
+class Refusal:
+    """The request breaks a rule: send ``response`` with ``close=True``, then close."""
+
+    __slots__ = ("response",)
+
+    def __init__(self, response: Response) -> None:
+        self.response = response

@@ -8,13 +8,13 @@ fresh h11 connection serves each request, so nothing of one can leak into the ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import h11
 
 from fastws.config import Limits
 from fastws.protocol.chunks import ChunkedBody
+from fastws.protocol.events import Data, EndOfBody, Refusal
 from fastws.protocol.gate import (
     NO_BODY,
     Buffer,
@@ -28,10 +28,9 @@ from fastws.protocol.gate import (
     framing,
 )
 from fastws.protocol.headers import raw_fields
-from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Request, Response, decode_path, error_response
 
-__all__ = ["UNKNOWN", "ClientHTTP", "Data", "EndOfBody", "Refusal", "ServerHTTP"]
+__all__ = ["UNKNOWN", "ServerHTTP"]
 
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # RFC 9110, section 6.4.1: these never have content. HEAD is the other such case.
@@ -40,25 +39,6 @@ _BODILESS = frozenset((204, 304))
 _FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 #: In place of a length: the body goes in chunks, or to the end of the connection.
 UNKNOWN = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """A piece of the request's body."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EndOfBody:
-    """The request is whole."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """The request breaks a rule: send ``response`` with ``close=True``, then close."""
-
-    response: Response
 
 
 class _Phase(Enum):

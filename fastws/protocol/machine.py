@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastws.config import Limits
 from fastws.protocol.deflate import DeflateParams, DeflatePool, Deflater
@@ -18,10 +18,12 @@ from fastws.protocol.events import Close, Fail, Ping
 from fastws.protocol.frames import CloseCode, MaskSource, Opcode, Reader, encode, encode_close
 from fastws.protocol.handshake import accept_head, check_accept, negotiate_deflate
 from fastws.protocol.heads import read_upgrade
-from fastws.protocol.http import ServerHTTP
-from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Request, Response
 from fastws.protocol.meter import Meter
+
+if TYPE_CHECKING:
+    from fastws.protocol.http import ServerHTTP
+    from fastws.protocol.http_client import ClientHTTP
 
 __all__ = ["TRANSITIONS", "Machine", "State", "Trigger"]
 
@@ -95,6 +97,21 @@ NO_STATUS_RECEIVED = int(CloseCode.NO_STATUS_RECEIVED)
 Event = Any
 
 
+# These bring h11, whose import takes half as long as all the rest: not before there is HTTP to speak.
+
+
+def _client_http(limits: Limits) -> ClientHTTP:
+    from fastws.protocol.http_client import ClientHTTP
+
+    return ClientHTTP(limits)
+
+
+def _server_http(limits: Limits, response_headers: Sequence[tuple[bytes, bytes]]) -> ServerHTTP:
+    from fastws.protocol.http import ServerHTTP
+
+    return ServerHTTP(limits, response_headers)
+
+
 class Machine:
     """The protocol of one connection; ``close_code`` and ``close_reason`` follow section 7.1.5."""
 
@@ -127,7 +144,7 @@ class Machine:
         #: Of the HTTP phase, which is made when something comes that is no plain request to upgrade.
         self._limits: Limits | None = limits
         self._response_headers: Sequence[tuple[bytes, bytes]] | None = response_headers
-        self._http: Any = None if mask is None else ClientHTTP(limits)
+        self._http: Any = None if mask is None else _client_http(limits)
         self._mask = mask
         self._reader: Any = None
         self._early = b""
@@ -249,7 +266,7 @@ class Machine:
         if self._http is None:
             if self._limits is None or self._response_headers is None:
                 raise AttributeError("HTTP is over")
-            self._http = ServerHTTP(self._limits, self._response_headers)
+            self._http = _server_http(self._limits, self._response_headers)
         http: ServerHTTP = self._http
         return http
 

@@ -14,10 +14,10 @@ from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError
 from fastws.protocol import handshake
 from fastws.protocol.deflate import DeflateParams, Deflater, InflateError, Inflater
-from fastws.protocol.events import Close, Fail
+from fastws.protocol.events import Close, Fail, Refusal
 from fastws.protocol.frames import Engine, engine
 from fastws.protocol.headers import is_value
-from fastws.protocol.http import Refusal, ServerHTTP
+from fastws.protocol.http import ServerHTTP
 from fastws.protocol.messages import Request, Response, decode_path
 from fastws.static_files import Static
 from fastws.testing.wire import KEY, accept_token

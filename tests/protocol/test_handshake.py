@@ -18,7 +18,8 @@ from fastws.protocol.handshake import (
     new_key,
     request_head,
 )
-from fastws.protocol.http import ClientHTTP, ServerHTTP
+from fastws.protocol.http import ServerHTTP
+from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Request, Response
 from tests.effort import within_cpu
 

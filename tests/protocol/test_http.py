@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastws.config import Limits
-from fastws.protocol.http import Data, EndOfBody, Refusal, ServerHTTP
+from fastws.protocol.events import Data, EndOfBody, Refusal
+from fastws.protocol.http import ServerHTTP
 from fastws.protocol.messages import Request, Response
 from tests.effort import within_cpu
 from tests.protocol.http_cases import ACCEPTED, LIMITS, REFUSED, UPGRADE_FIELDS, chunked, get, post

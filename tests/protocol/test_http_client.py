@@ -6,7 +6,7 @@ import pytest
 
 from fastws.config import Limits
 from fastws.errors import HandshakeError
-from fastws.protocol.http import ClientHTTP
+from fastws.protocol.http_client import ClientHTTP
 from fastws.protocol.messages import Response
 from tests.effort import within_cpu
 

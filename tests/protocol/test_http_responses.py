@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fastws.protocol.http import Data, EndOfBody, Refusal, ServerHTTP
+from fastws.protocol.events import Data, EndOfBody, Refusal
+from fastws.protocol.http import ServerHTTP
 from fastws.protocol.messages import Request, Response
 from tests.protocol.http_cases import LIMITS, chunked, get, post
 

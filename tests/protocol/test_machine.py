@@ -13,9 +13,8 @@ from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError
 from fastws.protocol import frames, machine
 from fastws.protocol.deflate import DeflatePool
-from fastws.protocol.events import Close, Fail, Fragment, Ping, Pong
+from fastws.protocol.events import Close, EndOfBody, Fail, Fragment, Ping, Pong, Refusal
 from fastws.protocol.frames import Engine
-from fastws.protocol.http import EndOfBody, Refusal
 from fastws.protocol.machine import TRANSITIONS, Machine, State, Trigger
 from fastws.protocol.messages import Request, Response
 from fastws.testing.wire import ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT
