@@ -161,10 +161,11 @@ def check_target(method: bytes, target: bytes, lowered: bytes) -> None:
     """RFC 9112, section 3.2: a path, or a whole URL that names the same host as Host does."""
     if b"#" in target:
         raise Rejected(400, "a fragment in a target")
+    if method == b"CONNECT":
+        # Whatever its target is: h11 takes a 200 to it for the beginning of a tunnel.
+        raise Rejected(501, "not a proxy")
     if target[0] == 0x2F or (target == b"*" and method == b"OPTIONS"):
         return
-    if method == b"CONNECT":
-        raise Rejected(501, "not a proxy")
     absolute = _ABSOLUTE_TARGET.match(target.lower())
     if absolute is None or field_values(lowered, b"\r\nhost:") != [absolute[1]]:
         raise Rejected(400, "neither a path nor a URL of this host")

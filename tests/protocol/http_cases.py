@@ -145,6 +145,8 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "URL of another host behind a backslash": (get(target=b"http:\\\\x/"), 400),
     "URL of another scheme": (get(target=b"ftp://x/"), 400),
     "CONNECT": (b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n", 501),
+    "CONNECT of a path": (b"CONNECT / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+    "CONNECT of a URL": (b"CONNECT http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", 501),
     "NUL, encoded": (get(target=b"/a%00b"), 400),
     "not UTF-8": (get(target=b"/%ff"), 400),
     "an overlong slash": (get(target=b"/%c0%af"), 400),
