@@ -195,10 +195,9 @@ class Server:
             self._response_headers[-1] = (b"Date", http_date(now).encode())
 
     def is_full(self) -> bool:
-        """True when the connection that asks is one too many for ``limit_concurrency``, which is set."""
+        """True when the connection that asks is one too many for ``limit_concurrency``."""
         limit = self.settings.limit_concurrency
-        assert limit is not None
-        return len(self.connections) > limit
+        return limit is not None and len(self.connections) > limit
 
     def _is_flooded(self) -> bool:
         """True when so many wait to be told 503 that the next one is not worth a descriptor.

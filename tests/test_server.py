@@ -49,6 +49,12 @@ def page(request: Request) -> Response:
     return Response(200, "page")
 
 
+def test_a_server_without_a_limit_is_never_full(loop: ManualLoop) -> None:
+    server = served(loop, Recorder)
+    opened(loop, server)
+    assert not server.is_full()
+
+
 def test_a_server_is_a_context_manager_too(loop: ManualLoop) -> None:
     async def scenario() -> Server:
         async with await fastws.serve(Recorder(), **QUIET) as server:
