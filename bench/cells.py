@@ -6,7 +6,7 @@ from bench.model import Cell, Metric
 
 __all__ = ["CELLS", "ECHO_PATH", "PATIENCE", "QUICK_CELLS", "WARMUP"]
 
-#: Seconds beyond those of the measurement: connecting thousands of clients to a slow server takes its time.
+#: Seconds beyond those of a turn: connecting thousands of clients to a slow server takes its time.
 PATIENCE = 90.0
 #: Seconds before each measurement.
 WARMUP = 0.4
@@ -33,10 +33,10 @@ def _fanout(name: str, title: str, options: str, *also: str, first: Metric = DEL
 def _room(clients: int) -> Cell:
     title = f"room of {clients}, all speak, all hear, 64 B"
     options = ("--clients", str(clients), "--size", "64")
-    # A round of 400 takes the slowest more than a second.
-    short = 2.0 if clients > 100 else 1.0
-    needs = frozenset({"broadcast"})
-    return Cell(f"room-{clients}", title, "room", needs, (DELIVERIES, CPU), options, short_seconds=short)
+    # A turn is no shorter than a round, and a round of 400 takes the slowest more than a second.
+    short, turns = (2.0, 2) if clients > 100 else (1.0, 5)
+    needs, metrics = frozenset({"broadcast"}), (DELIVERIES, CPU)
+    return Cell(f"room-{clients}", title, "room", needs, metrics, options, short_seconds=short, turns=turns)
 
 
 def _connect(clients: int) -> Cell:
@@ -49,7 +49,7 @@ def _idle(name: str, clients: int, kind: str, *also: str) -> Cell:
     title = f"{clients:,} open {kind} connections that have spoken once"
     needs = frozenset({"echo", "idle", *also})
     options = ("--clients", str(clients), "--speak-once")
-    return Cell(name, title, "idle", needs, (RSS,), options, seconds=1.0)
+    return Cell(name, title, "idle", needs, (RSS,), options, seconds=1.0, turns=1)
 
 
 def _client(name: str, title: str, options: str) -> Cell:
@@ -62,7 +62,7 @@ def _client(name: str, title: str, options: str) -> Cell:
 
 def _import() -> Cell:
     title = "time to import, beyond Python with asyncio"
-    return Cell("import", title, "import", frozenset({"import"}), (IMPORT,), seconds=None)
+    return Cell("import", title, "import", frozenset({"import"}), (IMPORT,), seconds=None, turns=1)
 
 
 _ALL = (

@@ -1,10 +1,20 @@
-"""The generator: ``fastws bench`` as a process of its own, and how its JSON becomes figures."""
+"""The clients as a process of their own, and how what it reports becomes figures.
+
+It is the generator (``fastws bench --turns``) or a library's own client (``clients/NAME_client.py``). Both
+say ``ready`` on their standard output when they are connected and warm, measure one turn for each line that
+they are given, and report when there are no more lines.
+"""
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,51 +22,101 @@ from typing import Any
 import orjson
 
 from bench.cells import ECHO_PATH, PATIENCE, WARMUP
-from bench.clientside import drive_client
-from bench.launch import ROOT, Running, on_core
+from bench.launch import ROOT, Running, environment, on_core
 from bench.model import Cell
-from bench.rivals import Server
+from bench.rivals import CLIENTS, Server
 from bench.schedule import Outcome
 
-__all__ = ["LoadDriver", "read_report"]
+__all__ = ["Clients", "LoadDriver", "read_report"]
+
+GENERATOR = (sys.executable, "-m", "fastws", "bench")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadDriver:
-    """Calls ``fastws bench``, or a library's own client, on its core.
-
-    ``command`` is replaced by a small fake in tests.
-    """
+    """Starts the clients on their core. ``command`` is replaced by a small fake in tests."""
 
     core: int | None
-    command: tuple[str, ...] = (sys.executable, "-m", "fastws", "bench")
+    command: tuple[str, ...] | None = None
 
-    def __call__(self, cell: Cell, server: Server, running: Running) -> Outcome:
-        if cell.scenario == "client":
-            return drive_client(cell, server.name, running.port, self.core)
+    @contextmanager
+    def __call__(self, cell: Cell, server: Server, running: Running) -> Iterator[Clients]:
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.json")
-            argv = [*self.command, *arguments(cell, server, running), "--json", str(report)]
+            if cell.scenario == "client":
+                command, words = self.command or _client(server.name), client_arguments(cell, running)
+            else:
+                command, words = self.command or GENERATOR, arguments(cell, server, running)
+            process = subprocess.Popen(
+                [*command, *words, *times(cell), "--json", str(report)], cwd=ROOT, env=environment(),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                preexec_fn=on_core(self.core),
+            )  # fmt: skip
             try:
-                done = subprocess.run(
-                    argv, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                    preexec_fn=on_core(self.core), timeout=(cell.seconds or 0) + PATIENCE,
-                )  # fmt: skip
-            except subprocess.TimeoutExpired:
-                return Outcome({}, "the generator did not end in time")
-            if report.exists():
-                return read_report(orjson.loads(report.read_bytes()), cell)
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            return Outcome({}, lines[-1] if lines else f"the generator ended with {done.returncode}")
+                yield Clients(process, lambda: read_report(orjson.loads(report.read_bytes()), cell))
+            finally:
+                process.kill()
+                process.communicate()
+
+
+class Clients:
+    """One such process."""
+
+    def __init__(self, process: subprocess.Popen[bytes], read: Callable[[], Outcome]) -> None:
+        self.process = process
+        self._read = read
+        self._late = False
+        self._ready = self._await_ready()
+
+    def turn(self) -> None:
+        """Returns when the turn is over; at once where the process has ended or was too late once."""
+        if self._ready:
+            assert self.process.stdin is not None
+            os.write(self.process.stdin.fileno(), b"\n")
+            self._ready = self._await_ready()
+
+    def _await_ready(self) -> bool:
+        assert self.process.stdout is not None
+        deadline, said = time.monotonic() + PATIENCE, b""
+        while not said.endswith(b"ready\n"):
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self.process.stdout], [], [], left)[0]:
+                self._late = True
+                return False
+            if not (chunk := os.read(self.process.stdout.fileno(), 4096)):
+                return False
+            said += chunk
+        return True
+
+    def outcome(self) -> Outcome:
+        """What it reports; where it reports nothing, its last line on stderr is the failure."""
+        if self._late:
+            return Outcome({}, "the clients did not end in time")
+        try:
+            _, errors = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return Outcome({}, "the clients did not end in time")
+        try:
+            return self._read()
+        except FileNotFoundError:
+            lines = errors.decode(errors="replace").strip().splitlines()
+            return Outcome({}, lines[-1] if lines else f"the clients ended with {self.process.returncode}")
+
+
+def _client(name: str) -> tuple[str, ...]:
+    return sys.executable, str(CLIENTS / f"{name.replace('-', '_')}_client.py")
+
+
+def client_arguments(cell: Cell, running: Running) -> list[str]:
+    """URL and options of one cell for a library's own client."""
+    return [f"ws://127.0.0.1:{running.port}{ECHO_PATH}", *cell.options]
 
 
 def arguments(cell: Cell, server: Server, running: Running) -> list[str]:
     """URL, scenario and options of one cell against one server."""
     scheme, path = "wss" if cell.tls else "ws", ECHO_PATH if "echo" in cell.needs else server.broadcast
     words = [f"{scheme}://127.0.0.1:{running.port}{path}", cell.scenario, *cell.options]
-    words += ["--pid", str(running.process.pid), "--warmup", str(WARMUP)]
-    if cell.seconds is not None:
-        words += ["--duration", str(cell.seconds)]
+    words += ["--turns", "--pid", str(running.process.pid)]
     if cell.tls:
         words.append("--insecure")
     if server.merged_by is not None and "broadcast" in cell.needs:
@@ -64,11 +124,19 @@ def arguments(cell: Cell, server: Server, running: Running) -> list[str]:
     return words
 
 
+def times(cell: Cell) -> list[str]:
+    """Of the warm-up, and of one turn."""
+    assert cell.seconds is not None
+    return ["--warmup", str(WARMUP), "--duration", f"{cell.seconds / cell.turns:g}"]
+
+
 def read_report(report: dict[str, Any], cell: Cell) -> Outcome:
-    """The figures of a cell out of the generator's JSON.
+    """The figures of a cell out of the clients' JSON.
 
     A run in which a client was lost, refused or did not hear everything has no figures that count.
     """
+    if cell.scenario == "client":
+        return Outcome(report)
     server, latency = report.get("server") or {}, report.get("latency") or {}
     found = {"rate": report["rate"], "cpu_us": server.get("cpu_us"), "rss_kb": server.get("rss_kb")}
     found |= {f"{name}_ms": latency.get(name) for name in ("p50", "p99")}

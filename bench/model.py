@@ -41,6 +41,9 @@ class Cell:
     seconds: float | None = 2.0
     #: The same where a selection is made to end early.
     short_seconds: float = 1.0
+    #: Into how many turns they are cut, in which the servers follow each other; with 1, each is started,
+    #: measured and ended before the next.
+    turns: int = 10
 
     @property
     def tls(self) -> bool:

@@ -1,10 +1,12 @@
-"""Who is measured when: rivals interleaved round by round, a fresh server for every figure."""
+"""Who is measured when: rivals interleaved turn by turn, a fresh server for every figure."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 from bench.imports import import_milliseconds
 from bench.launch import Running, StartError, running
@@ -12,20 +14,31 @@ from bench.machine import Cores
 from bench.model import Cell, Sample
 from bench.rivals import UNDER_CLIENTS, NotInstalled, Server, catalogue
 
-__all__ = ["Driver", "Outcome", "Plan", "measure", "participants"]
+__all__ = ["Driver", "Measuring", "Outcome", "Plan", "measure", "participants"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the generator reported of one run."""
+    """What the clients reported of one server in one cell."""
 
     metrics: dict[str, float]
     failure: str | None = None
     remarks: tuple[str, ...] = ()
 
 
-#: Drives one cell against a running server. Its exceptions are failures of the suite, not of a server.
-Driver = Callable[[Cell, Server, Running], Outcome]
+class Measuring(Protocol):
+    """Clients that are connected to one server, and wait for their turns."""
+
+    def turn(self) -> None:
+        """Measure for the cell's seconds of a turn, and return when it is over."""
+
+    def outcome(self) -> Outcome:
+        """End the clients, and tell what all turns gave."""
+
+
+#: Connects the clients of one cell to a running server, and warms both up. Failures of a server are in the
+#: outcome; exceptions are failures of the suite.
+Driver = Callable[[Cell, Server, Running], AbstractContextManager[Measuring]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +72,61 @@ def measure(plan: Plan, driver: Driver) -> Iterator[Sample]:
         for cell in plan.cells:
             servers = plan.participants(cell)
             order.shuffle(servers)
-            for server in servers:
-                yield _sample(plan, driver, cell, server, number)
+            for group in [servers] if cell.turns > 1 else [[server] for server in servers]:
+                yield from _samples(plan, driver, cell, group, number)
 
 
-def _sample(plan: Plan, driver: Driver, cell: Cell, server: Server, number: int) -> Sample:
-    try:
-        outcome = _import(plan, server) if cell.scenario == "import" else _load(plan, driver, cell, server)
-    except (StartError, NotInstalled) as reason:
-        outcome = Outcome({}, str(reason))
-    return Sample(cell.name, server.name, number, outcome.metrics, outcome.failure, list(outcome.remarks))
+def _samples(
+    plan: Plan, driver: Driver, cell: Cell, servers: Sequence[Server], number: int
+) -> Iterator[Sample]:
+    if cell.scenario == "import":
+        outcomes = [_import(plan, server) for server in servers]
+    else:
+        outcomes = _in_turn(plan, driver, cell, servers, random.Random(number))
+    for server, outcome in zip(servers, outcomes, strict=True):
+        yield Sample(cell.name, server.name, number, outcome.metrics, outcome.failure, list(outcome.remarks))
 
 
-def _load(plan: Plan, driver: Driver, cell: Cell, server: Server) -> Outcome:
-    started = catalogue()[UNDER_CLIENTS] if cell.scenario == "client" else server
-    with running(started, plan.cores.server, plan.tls if cell.tls else None) as process:
-        outcome = driver(cell, server, process)
-        if process.process.poll() is not None:
-            return Outcome(outcome.metrics, f"the server ended: {process.last_words()}", outcome.remarks)
+def _in_turn(
+    plan: Plan, driver: Driver, cell: Cell, servers: Sequence[Server], order: random.Random
+) -> list[Outcome]:
+    """All servers at once, of which one is measured and the others rest, turn by turn."""
+    with ExitStack() as stack:
+        parts = [_Part(plan, driver, cell, server, stack) for server in servers]
+        turns = list(parts)
+        for _ in range(cell.turns):
+            order.shuffle(turns)
+            for part in turns:
+                part.turn()
+        return [part.outcome() for part in parts]
+
+
+class _Part:
+    """One server of a cell with its clients, or why there is none."""
+
+    def __init__(self, plan: Plan, driver: Driver, cell: Cell, server: Server, stack: ExitStack) -> None:
+        self._measuring: Measuring | None = None
+        self._failure: str | None = None
+        started = catalogue()[UNDER_CLIENTS] if cell.scenario == "client" else server
+        try:
+            tls = plan.tls if cell.tls else None
+            self._running = stack.enter_context(running(started, plan.cores.server, tls))
+        except (StartError, NotInstalled) as reason:
+            self._failure = str(reason)
+        else:
+            self._measuring = stack.enter_context(driver(cell, server, self._running))
+
+    def turn(self) -> None:
+        if self._measuring is not None:
+            self._measuring.turn()
+
+    def outcome(self) -> Outcome:
+        if self._measuring is None:
+            return Outcome({}, self._failure)
+        outcome = self._measuring.outcome()
+        if self._running.process.poll() is not None:
+            words = f"the server ended: {self._running.last_words()}"
+            return Outcome(outcome.metrics, words, outcome.remarks)
         return outcome
 
 

@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import uvloop
 
@@ -31,7 +32,7 @@ class Load:
 
 
 def main(client: Callable[[Load], Awaitable[None]]) -> None:
-    """Run ``client`` until the time is over, and print rate and CPU time of what was measured as JSON."""
+    """Run ``client``, a turn for each line of the standard input, and write what all turns gave as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     for name in ("--connections", "--depth", "--size"):
@@ -39,26 +40,43 @@ def main(client: Callable[[Load], Awaitable[None]]) -> None:
     parser.add_argument("--binary", action="store_true")
     for name in ("--warmup", "--duration"):
         parser.add_argument(name, type=float, required=True)
+    parser.add_argument("--json", type=Path, required=True)
     given = parser.parse_args()
     load = Load(given.url, given.connections, given.depth, given.size, given.binary)
-    uvloop.run(_measure(client, load, given.warmup, given.duration))
+    figures = uvloop.run(_measure(client, load, given.warmup, given.duration))
+    given.json.write_text(json.dumps(figures))
 
 
 async def _measure(
     client: Callable[[Load], Awaitable[None]], load: Load, warmup: float, duration: float
-) -> None:
+) -> dict[str, float]:
     task = asyncio.ensure_future(client(load))
-    marks = []
-    for pause in (warmup, duration):
-        # A client that ends before its time has lost a connection.
-        if (await asyncio.wait([task], timeout=pause))[0]:
-            task.result()
-            sys.exit("the client ended early")
-        marks.append((load.heard, time.perf_counter(), time.process_time()))
-    (heard, wall, cpu), (heard_in_all, end, cpu_in_all) = marks
-    messages = heard_in_all - heard
+    await _go_on(task, warmup)
+    messages, wall, cpu = 0, 0.0, 0.0
+    while _next_turn():
+        heard, begun, used = load.heard, time.perf_counter(), time.process_time()
+        await _go_on(task, duration)
+        messages += load.heard - heard
+        wall += time.perf_counter() - begun
+        cpu += time.process_time() - used
     if not messages:
         sys.exit("nothing came back")
-    print(json.dumps({"rate": messages / (end - wall), "cpu_us": 1e6 * (cpu_in_all - cpu) / messages}))
     task.cancel()
     await asyncio.wait([task], timeout=5)
+    return {"rate": messages / wall, "cpu_us": 1e6 * cpu / messages}
+
+
+def _next_turn() -> bool:
+    """Wait for it with the event loop standing still: nobody sends, and another has the core."""
+    print("ready", flush=True)
+    return bool(sys.stdin.readline())
+
+
+async def _go_on(task: asyncio.Future[None], seconds: float) -> None:
+    # The loop's clock stood still as long as the loop did: without these two rounds the time would be over.
+    for _ in range(2):
+        await asyncio.sleep(0)
+    # A client that ends before its time has lost a connection.
+    if (await asyncio.wait([task], timeout=seconds))[0]:
+        task.result()
+        sys.exit("the client ended early")

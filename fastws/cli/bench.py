@@ -114,6 +114,12 @@ COUNT = Parsed("N", parse_count)
     help="Generators, each of which needs a core.",
 )
 @option("--duration", section="Load", type=TIME, metavar="TIME", help="Measured time.  [10s; 3s a step]")
+@option(
+    "--turns",
+    section="Load",
+    is_flag=True,
+    help="Say ready, measure for --duration at each line of the standard input, and report at its end.",
+)
 @option("--warmup", section="Load", type=TIME, default="1s", show_default=True, help="Time before it.")
 @option(
     "--at-once",
@@ -205,7 +211,8 @@ def bench(url: str, scenario: str, **options: Any) -> int:
         from fastws.loadgen import LoadgenError, PlanError
     except ImportError as error:
         raise CannotStart(missing(error)) from None
-    outputs = {name: options.pop(name) for name in ("json_file", "html_file", "until", "step", "require")}
+    names = ("json_file", "html_file", "until", "step", "require", "turns")
+    outputs = {name: options.pop(name) for name in names}
     try:
         plan = make_plan(url, scenario, options, steps=bool(outputs["until"]))
         return measure.climb(plan, **outputs) if outputs["until"] else measure.once(plan, **outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,34 @@ def once(
     require: Sequence[Promise],
     json_file: str | None,
     html_file: str | None,
+    turns: bool,
     **unused: Any,
 ) -> int:
     """One run. Whatever happens to the clients, what was measured is reported."""
     if unused["step"]:
         raise click.UsageError("--step belongs to --until")
+    if turns and json_file == "-":
+        raise click.UsageError("--turns says ready on the standard output: the JSON needs a file")
     check_writable(json_file, html_file)
-    with report.live(plan) as watch:
-        result = run(plan, watch)
+    if turns:
+        result = run(plan, turns=lines_of_input())
+    else:
+        with report.live(plan) as watch:
+            result = run(plan, watch)
     missed = broken(require, result)
     report.print_result(result, console(json_file))
     write(json_file, lambda: dumps({**result.to_json(), "broken": missed}))
     write(html_file, lambda: result_page(result, missed).encode())
     return verdict(result, missed)
+
+
+def lines_of_input() -> Iterator[str]:
+    """Each line as it comes, after it was said that one may come."""
+    while True:
+        click.echo("ready")
+        if not (line := sys.stdin.readline()):
+            return
+        yield line
 
 
 def verdict(result: Result, missed: Sequence[str]) -> int:
@@ -71,8 +86,11 @@ def climb(
     require: Sequence[Promise],
     json_file: str | None,
     html_file: str | None,
+    turns: bool,
 ) -> int:
     """Step by step, until a promise breaks."""
+    if turns:
+        raise click.UsageError("--turns are those of a single run: leave --until away")
     if require:
         raise click.UsageError("--require belongs to a single run: with --until, each is one more --until")
     check_writable(json_file, html_file)

@@ -140,6 +140,7 @@ typedef struct {
     /* the loop */
     int epfd, busy, content, no_pwait2;
     int stop;                      /* set by Python, at any time */
+    int whole;                     /* the last answer ends the measured time, not `until`: no work without its time */
     int64_t now, base, begin, from, until, limit; /* limit: of TCP, TLS and upgrade together */
     client *clients, **dirty;
     size_t dirty_len;
@@ -217,7 +218,7 @@ static uint64_t slot_value(int slot) {
  * what was due in it: an answer that comes late counts with all its lateness. */
 static void record_since(generator *g, int64_t since) {
     int64_t in_window = g->interval > 0 ? since : g->now;
-    if (in_window >= g->from && in_window < g->until) record(g, g->now - since);
+    if (in_window >= g->from && (in_window < g->until || g->whole)) record(g, g->now - since);
 }
 
 /* ==== 4. Libraries found at run time ======================================================================
@@ -1101,13 +1102,14 @@ static int wait_events(generator *g, struct epoll_event *events, int max, int64_
     return epoll_wait(g->epfd, events, max, (int)((wait + MS - 1) / MS));
 }
 
-/* One turn: sends what is due, waits until `wake` at most, handles what came. */
-static void turn(generator *g, int64_t wake) {
+/* One turn: sends what is due, waits until `wake` at most, handles what came and returns whether anything did. */
+static int turn(generator *g, int64_t wake) {
     struct epoll_event events[512];
     flush_dirty(g);
     int n = wait_events(g, events, 512, wake);
     g->now = now_ns();
     for (int i = 0; i < n; i++) on_event(g, events[i].data.ptr, events[i].events);
+    return n > 0;
 }
 
 static int stopping(generator *g) { return __atomic_load_n(&g->stop, __ATOMIC_RELAXED); }
@@ -1134,15 +1136,18 @@ static void record_unanswered(generator *g) {
         for (client *c = g->clients + i; c->heard < c->asked; c->heard++) record_since(g, message_at(g, c, c->heard));
 }
 
+/* May be called again: what was counted stays, marks and schedule begin anew. */
 static void run_all(generator *g, int64_t drain) {
     int64_t checked = g->now = now_ns(), end = g->until + drain;
     prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);
     g->progress_at = g->begin > g->now ? g->begin : g->now;
+    g->marks = 0;
+    g->due = 0;
     if (g->scenario == ECHO && g->interval == 0) begin_echo(g);
     while (!stopping(g)) {
         int64_t wake = step(g);
         if (g->marks == 0 && g->now >= g->from) take_mark(g);
-        if (g->marks == 1 && g->now >= g->until) take_mark(g);
+        if (g->marks == 1 && g->now >= g->until && !g->whole) take_mark(g);
         if (g->now >= g->until && (g->now >= end || drained(g))) break;
         if (g->scenario == CONNECT ? !g->counts.opened && g->counts.failed >= g->n : g->alive == 0) break;
         turn(g, wake);
@@ -1153,6 +1158,13 @@ static void run_all(generator *g, int64_t drain) {
     }
     while (g->marks < 2) take_mark(g);
     record_unanswered(g);
+}
+
+/* Between two runs: answers pings, notices who was lost. Bounded, for a server may send without end. */
+static void attend(generator *g) {
+    g->now = now_ns();
+    for (int i = 0; i < 100 && turn(g, g->now); i++) {}
+    flush_dirty(g);
 }
 
 static void close_all(generator *g, int64_t patience) {
@@ -1355,12 +1367,24 @@ static PyObject *generator_open(generator *g, PyObject *args) {
 static PyObject *generator_run(generator *g, PyObject *args) {
     long long begin, from, until;
     double drain;
-    if (!PyArg_ParseTuple(args, "LLLd", &begin, &from, &until, &drain) || enter(g) < 0) return NULL;
+    int whole;
+    if (!PyArg_ParseTuple(args, "LLLdp", &begin, &from, &until, &drain, &whole) || enter(g) < 0) return NULL;
     g->begin = begin;
     g->from = from;
     g->until = until;
+    g->whole = whole;
     Py_BEGIN_ALLOW_THREADS
     run_all(g, (int64_t)(drain * 1e9));
+    Py_END_ALLOW_THREADS
+    g->busy = 0;
+    Py_RETURN_NONE;
+}
+
+static PyObject *generator_attend(generator *g, PyObject *unused) {
+    (void)unused;
+    if (enter(g) < 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    attend(g);
     Py_END_ALLOW_THREADS
     g->busy = 0;
     Py_RETURN_NONE;
@@ -1455,7 +1479,8 @@ static PyObject *generator_interval(generator *g, PyObject *unused) {
 
 static PyMethodDef generator_methods[] = {
     {"open", (PyCFunction)generator_open, METH_VARARGS, "open(at_once) -> clients that are open"},
-    {"run", (PyCFunction)generator_run, METH_VARARGS, "run(begin, start, end, drain): ns of CLOCK_MONOTONIC, seconds"},
+    {"run", (PyCFunction)generator_run, METH_VARARGS, "run(begin, start, end, drain, whole): ns of CLOCK_MONOTONIC, seconds"},
+    {"attend", (PyCFunction)generator_attend, METH_NOARGS, "Answer the pings that have come between two runs"},
     {"close", (PyCFunction)generator_close, METH_VARARGS, "close(patience): the closing handshake of every client"},
     {"stop", (PyCFunction)generator_stop, METH_NOARGS, "End open() or run() soon; from any thread"},
     {"counters", (PyCFunction)generator_counters, METH_NOARGS, "The counts so far; from any thread"},

@@ -4,8 +4,8 @@ from typing import final
 class Generator:
     """N WebSocket clients in one epoll loop.
 
-    ``open``, ``run`` and ``close`` block without the GIL and belong in one thread. ``stop`` and everything
-    that only tells something may be called from another one meanwhile.
+    ``open``, ``run``, ``attend`` and ``close`` work without the GIL and belong in one thread. ``stop`` and
+    everything that only tells something may be called from another one meanwhile.
     """
 
     def __init__(
@@ -46,7 +46,16 @@ class Generator:
         """
 
     def open(self, at_once: int, /) -> int: ...
-    def run(self, begin: int, start: int, end: int, drain: float, /) -> None: ...
+    def run(self, begin: int, start: int, end: int, drain: float, whole: bool, /) -> None:
+        """Send from ``begin`` to ``end``, count from ``start`` to ``end``: ns of CLOCK_MONOTONIC.
+
+        ``whole``: count up to the last answer instead, which may come ``drain`` seconds after the end.
+        May be called again after it has returned.
+        """
+
+    def attend(self) -> None:
+        """Answer pings and notice who was lost, between two runs that are far apart. Does not wait."""
+
     def close(self, patience: float, /) -> None: ...
     def stop(self) -> None: ...
     def counters(self) -> dict[str, int]: ...

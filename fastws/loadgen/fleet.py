@@ -64,7 +64,7 @@ class Fleet:
         with contextlib.suppress(BrokenPipeError):  # its end is noticed where its events are read
             process.stdin.write(line + b"\n")
 
-    def order(self, do: str, **details: int) -> None:
+    def order(self, do: str, **details: float) -> None:
         """Tell all processes to ``run`` or to ``stop``."""
         for process in self._processes:
             self._order(process, orjson.dumps({"do": do, **details}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
 from fastws.loadgen.verdict import Load, crowding, saturation
 
-__all__ = ["Moment", "Result", "ShareReport", "ServerUsage", "UNITS", "build"]
+__all__ = ["Moment", "Result", "ShareReport", "ServerUsage", "UNITS", "build", "in_sum"]
 
 FORMAT = 1
 
@@ -171,6 +171,14 @@ def build(
         result.server = server_usage(plan.pid, result, *usage)
     result.remarks = list(remarks(result, totals))
     return result
+
+
+def in_sum(turns: Sequence[ShareReport]) -> ShareReport:
+    """One report of what a process did in several turns. Totals, errors and histogram run on through them."""
+    done = {name: sum(turn.last[name] - turn.first[name] for turn in turns) for name in turns[0].last}
+    loads = [turn.load for turn in turns]
+    load = Load(*(sum(getattr(each, name) for each in loads) for name in ("wall", "cpu", "waited")))
+    return replace(turns[-1], first=dict.fromkeys(done, 0), last=done, load=load)
 
 
 def rate_of(reports: list[ShareReport], name: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from fastws.loadgen.fleet import Fleet
 from fastws.loadgen.plan import LoadgenError, Plan, Scenario
 from fastws.loadgen.procstat import ServerProbe, Usage
-from fastws.loadgen.result import Moment, Result, ShareReport, build
+from fastws.loadgen.result import Moment, Result, ShareReport, build, in_sum
 from fastws.loadgen.target import resolve
 from fastws.loadgen.verdict import Load
 from fastws.loadgen.worker import PROGRESS_SECONDS
@@ -20,6 +20,12 @@ __all__ = ["Progress", "run"]
 
 #: From the order to the first message, so that all processes begin together.
 START_DELAY = 0.05
+#: The same where the processes have long been there, and wait.
+TURN_DELAY = 0.002
+#: How long the answers to what was sent in the measured time may still come.
+DRAIN_SECONDS = 2.0
+#: A turn lasts until its last answer, which in a room of a slow server is a round of some seconds.
+TURN_DRAIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +39,18 @@ class Progress:
     moment: Moment | None = None
 
 
-def run(plan: Plan, watch: Callable[[Progress], None] = lambda progress: None) -> Result:
+def run(
+    plan: Plan,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    turns: Iterable[object] | None = None,
+) -> Result:
     """Make the run, calling ``watch`` about twice a second.
+
+    With ``turns`` it is made in as many pieces, each begun when the iterable yields: so several servers can
+    be measured in turn, each with clients that stay, on a machine that is not as fast one minute as the
+    next. A piece lasts for the plan's duration, and until the answers to all that was sent in it are there;
+    the figures are those of all pieces together. The warm-up is a piece before the first, which does not
+    count, and ``watch`` is not called.
 
     KeyboardInterrupt ends it early, with the result of what was measured until then; a second one is raised.
     Raises LoadgenError when there is nothing to report: no such host, no client that opened, too few file
@@ -44,7 +60,7 @@ def run(plan: Plan, watch: Callable[[Progress], None] = lambda progress: None) -
     probe = ServerProbe(plan.pid) if plan.pid is not None else None
     before = probe() if probe else None
     with Fleet(plan, target) as fleet:
-        return _Run(plan, fleet, probe, before, watch).result()
+        return _Run(plan, fleet, probe, before, watch).result(turns)
 
 
 class _Run:
@@ -71,21 +87,34 @@ class _Run:
         self._rates: dict[int, float] = {}
         self._interrupted = False
         self._start = self._end = float("inf")
+        #: What each process counted in the turns so far.
+        self._turns: dict[int, list[ShareReport]] = {}
 
-    def result(self) -> Result:
+    def result(self, turns: Iterable[object] | None) -> Result:
         self._open()
         self._check_open()
         with self._interruptible():
-            self._measure()
+            if turns is None:
+                self._measure()
+            else:
+                self._take_turns(turns)
         if self._interrupted:
             self._collect()
         return build(
             self._plan,
-            [report(self._done[process]) for process in sorted(self._done)],
+            self._reports() if turns is None else self._reports_of_turns(),
             usage=self._usage,
             moments=self._moments,
             interrupted=self._interrupted,
         )
+
+    def _reports(self) -> list[ShareReport]:
+        return [report(self._done[process]) for process in sorted(self._done)]
+
+    def _reports_of_turns(self) -> list[ShareReport]:
+        if not self._turns:
+            raise LoadgenError("no turn was taken: there is nothing to report")
+        return [in_sum(self._turns[process]) for process in sorted(self._turns)]
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -112,9 +141,37 @@ class _Run:
         begin = time.monotonic() + START_DELAY
         self._start = begin + self._plan.warmup
         self._end = self._start + self._plan.duration
-        times = {"begin": begin, "start": self._start, "end": self._end}
-        self._fleet.order("run", **{name: int(at * 1e9) for name, at in times.items()})
+        self._order(begin, self._start, self._end, DRAIN_SECONDS)
         self._collect()
+
+    def _order(self, begin: float, start: float, end: float, drain: float, *, whole: bool = False) -> None:
+        times = {"begin": begin, "start": start, "end": end}
+        nanoseconds = {name: int(at * 1e9) for name, at in times.items()}
+        self._fleet.order("run", **nanoseconds, drain=drain, whole=whole)
+
+    def _take_turns(self, turns: Iterable[object]) -> None:
+        if self._plan.warmup:
+            self._turn(self._plan.warmup, counted=False)
+        busy = 0.0
+        for _ in turns:
+            before = self._usage_now()
+            self._turn(self._plan.duration, counted=True)
+            after = self._usage_now()
+            if before is not None and after is not None:
+                busy += after.cpu - before.cpu
+                self._usage[1:] = [Usage(0.0, after.rss), Usage(busy, after.rss)]
+
+    def _turn(self, seconds: float, *, counted: bool) -> None:
+        self._done.clear()
+        begin = time.monotonic() + TURN_DELAY
+        end = begin + seconds
+        self._order(begin, begin if counted else end, end, TURN_DRAIN_SECONDS, whole=True)
+        while len(self._done) < self._plan.processes:
+            for _ in self._hear():
+                pass
+        if counted:
+            for process, said in self._done.items():
+                self._turns.setdefault(process, []).append(report(said))
 
     def _collect(self) -> None:
         """Hear all processes to their end, and look at the server at both ends of the measured time."""
@@ -123,8 +180,8 @@ class _Run:
                 pass
             self._look_at_server()
         # Every client was lost before the time was over.
-        if self._probe is not None and len(self._usage) == 2:
-            self._look(self._probe)
+        if len(self._usage) == 2:
+            self._look()
 
     def _hear(self) -> Iterator[tuple[int, str]]:
         now = time.monotonic()
@@ -148,14 +205,19 @@ class _Run:
     def _look_at_server(self) -> None:
         now = time.monotonic()
         due = (now >= self._start) + (now >= self._end) + 1
-        if self._probe is not None and len(self._usage) < due:
-            self._look(self._probe)
+        if len(self._usage) < due:
+            self._look()
 
-    def _look(self, probe: ServerProbe) -> None:
+    def _look(self) -> None:
+        if (usage := self._usage_now()) is not None:
+            self._usage.append(usage)
+
+    def _usage_now(self) -> Usage | None:
         try:
-            self._usage.append(probe())
+            return self._probe() if self._probe is not None else None
         except LoadgenError:
             self._probe = None  # it has ended; the errors of its clients say so
+            return None
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -27,9 +27,9 @@ from fastws.loadgen.target import Target
 __all__ = ["PROGRESS_SECONDS", "Share", "main", "make_generator"]
 
 PROGRESS_SECONDS = 0.5
-#: How long the answers to what was sent in the measured time may still come.
-DRAIN_SECONDS = 2.0
 CLOSE_SECONDS = 1.0
+#: How often a server's pings are looked for between two turns: it is patient for some seconds at least.
+ATTEND_SECONDS = 2.0
 #: The order of `enum scenario` in `_loadgen.c`.
 SCENARIOS = [Scenario.ECHO, Scenario.FANOUT, Scenario.ROOM, Scenario.CONNECT, Scenario.IDLE]
 
@@ -107,6 +107,8 @@ class Worker:
         self._generator = make_generator(share)
         self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._writing = threading.Lock()
+        #: Between two turns there is nothing to tell, and another generator has the core.
+        self._resting = False
 
     def serve(self, lines: Iterator[bytes | None]) -> None:
         """Follow orders until their end; None among them is the moment for a sign of progress."""
@@ -114,7 +116,8 @@ class Worker:
         engine.start()
         for line in lines:
             if line is None:
-                self._tell("progress", interval=self._generator.interval())
+                if not self._resting:
+                    self._tell("progress", interval=self._generator.interval())
                 continue
             order = orjson.loads(line)
             if order["do"] == "stop":
@@ -129,13 +132,22 @@ class Worker:
         if self._plan.scenario is not Scenario.CONNECT:
             self._generator.open(self._plan.at_once)
         self._tell("opened")
-        order = self._orders.get()
-        if order is not None:
-            self._generator.run(order["begin"], order["start"], order["end"], DRAIN_SECONDS)
+        while (order := self._next_order()) is not None:
+            self._generator.run(order["begin"], order["start"], order["end"], order["drain"], order["whole"])
             slots = histogram.slots(self._generator.histogram())
             self._tell("done", marks=self._generator.marks(), slots=slots)
-            self._orders.get()
         self._generator.close(CLOSE_SECONDS)
+
+    def _next_order(self) -> dict[str, Any] | None:
+        self._resting = True
+        while True:
+            try:
+                order = self._orders.get(timeout=ATTEND_SECONDS)
+            except queue.Empty:
+                self._generator.attend()
+            else:
+                self._resting = False
+                return order
 
     def _tell(self, event: str, **more: Any) -> None:
         counted = self._generator

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from bench import clientside
 from bench.cells import CELLS
-from bench.clientside import drive_client
 from bench.driver import LoadDriver
-from bench.launch import running
+from bench.launch import Running, running
 from bench.machine import Cores
-from bench.rivals import CLIENTS, UNDER_CLIENTS, catalogue, record
+from bench.model import Cell
+from bench.rivals import CLIENTS, UNDER_CLIENTS, Server, catalogue, record
 from bench.schedule import Outcome, Plan, measure
 
 SERVERS = catalogue()
@@ -30,15 +33,21 @@ def test_every_client_file_belongs_to_a_row_and_every_row_has_its_file() -> None
 
 @pytest.mark.live
 @pytest.mark.parametrize("server", WITH_CLIENT, ids=lambda server: server.name)
-def test_each_client_echoes(server) -> None:
+def test_each_client_echoes_turn_by_turn(server: Server) -> None:
     under = SERVERS[UNDER_CLIENTS]
     for needed in (server, under):
         if missing := record(needed).missing:
             pytest.skip(f"{needed.name}: {missing}")
     with running(under, None) as process:
         for cell in CLIENT_CELLS:
-            short = replace(cell, seconds=0.2)
-            outcome = LoadDriver(None)(short, server, process)
+            short = replace(cell, seconds=0.2, turns=2)
+            with LoadDriver(None)(short, server, process) as clients:
+                for _ in range(2):
+                    begun = time.monotonic()
+                    clients.turn()
+                    assert time.monotonic() - begun > 0.09
+                time.sleep(0.1)  # between turns nothing is counted
+                outcome = clients.outcome()
             assert outcome.failure is None
             assert outcome.metrics["rate"] > 5 and outcome.metrics["cpu_us"] > 0
 
@@ -48,26 +57,11 @@ def test_each_client_echoes(server) -> None:
 def test_a_client_without_a_server_is_a_failure_in_its_words(name: str) -> None:
     if missing := record(SERVERS[name]).missing:
         pytest.skip(missing)
-    outcome = drive_client(replace(CELLS["client-echo"], seconds=0.2), name, 1, None)
+    nobody = cast(Running, SimpleNamespace(port=1))
+    with LoadDriver(None)(replace(CELLS["client-echo"], seconds=0.2), SERVERS[name], nobody) as clients:
+        clients.turn()
+        outcome = clients.outcome()
     assert outcome.failure is not None and "connect" in outcome.failure.lower() and not outcome.metrics
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("raise SystemExit('no such option')", "no such option"),
-        ("import os; os._exit(3)", "the client ended with 3"),
-        ("import time; time.sleep(60)", "the client did not end in time"),
-    ],
-)
-def test_what_a_failing_client_says_is_the_row(
-    code: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "some_client.py").write_text(code)
-    monkeypatch.setattr(clientside, "CLIENTS", tmp_path)
-    monkeypatch.setattr(clientside, "PATIENCE", 1.0)
-    cell = replace(CELLS["client-echo"], seconds=0.1)
-    assert drive_client(cell, "some", 1, None) == Outcome({}, words)
 
 
 def test_clients_run_against_the_one_bare_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +70,17 @@ def test_clients_run_against_the_one_bare_server(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("bench.schedule.catalogue", lambda: {UNDER_CLIENTS: bare})
     commands: list[object] = []
 
-    def driver(cell, server, process) -> Outcome:
-        commands.append(process.process.args)
-        return Outcome({"rate": 1.0})
+    class Clients:
+        def turn(self) -> None:
+            pass
+
+        def outcome(self) -> Outcome:
+            return Outcome({"rate": 1.0})
+
+    @contextmanager
+    def driver(cell: Cell, server: Server, running: Running) -> Iterator[Clients]:
+        commands.append(running.process.args)
+        yield Clients()
 
     plan = Plan([CELLS["client-16"]], [SERVERS["picows"]], 1, Cores(None, None))
     (sample,) = measure(plan, driver)

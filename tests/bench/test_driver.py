@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,9 +14,10 @@ import pytest
 
 from bench.cells import CELLS
 from bench.certificate import make_certificate
-from bench.driver import LoadDriver, arguments, read_report
+from bench.driver import LoadDriver, arguments, read_report, times
 from bench.launch import Running, running
 from bench.rivals import catalogue
+from bench.schedule import Outcome
 
 SERVERS = catalogue()
 REPORT: dict[str, Any] = {
@@ -43,7 +43,7 @@ def pretended() -> Running:
 def test_the_command_line_of_an_echo(pretended: Running) -> None:
     words = arguments(CELLS["echo-16x16"], SERVERS["picows"], pretended)
     assert words[:2] == ["ws://127.0.0.1:5/wsecho", "echo"]
-    assert " ".join(words[2:]) == "--clients 16 --size 20 --depth 16 --pid 77 --warmup 0.4 --duration 2.0"
+    assert " ".join(words[2:]) == "--clients 16 --size 20 --depth 16 --turns --pid 77"
 
 
 def test_the_command_line_of_a_room_that_merges(pretended: Running) -> None:
@@ -98,36 +98,65 @@ def test_a_cell_without_its_own_figure_failed() -> None:
     assert read_report({**REPORT, "server": None}, CELLS["idle"]).failure == "no figures"
 
 
+def test_the_time_of_a_cell_is_shared_by_its_turns() -> None:
+    assert times(CELLS["echo-16"]) == ["--warmup", "0.4", "--duration", "0.2"]
+    assert times(CELLS["idle"])[-1] == "1"
+
+
 FAKE = """
 import json, sys
 args = sys.argv[1:]
 if args[0].endswith("/wsecho"):
     sys.exit("fastws bench: no client could open")
+turns = 0
+print("rea", end="", flush=True)
+print("dy", flush=True)
+for line in sys.stdin:
+    turns += 1
+    print("ready", flush=True)
+report = json.loads(%r)
+report["rate"] = turns
 with open(args[args.index("--json") + 1], "w") as file:
-    file.write(%r)
+    json.dump(report, file)
 """
 
 
-@pytest.fixture
-def fake() -> LoadDriver:
-    return LoadDriver(None, (sys.executable, "-c", FAKE % orjson.dumps(REPORT).decode()))
+def fake(code: str) -> LoadDriver:
+    return LoadDriver(None, (sys.executable, "-c", code))
 
 
-def test_the_driver_reads_what_the_generator_wrote(fake: LoadDriver, pretended: Running) -> None:
-    assert fake(CELLS["fanout-16"], SERVERS["ws"], pretended).metrics["rate"] == 1000
+def test_the_driver_gives_turns_and_reads_what_the_clients_wrote(pretended: Running) -> None:
+    with fake(FAKE % orjson.dumps(REPORT).decode())(CELLS["fanout-16"], SERVERS["ws"], pretended) as clients:
+        for _ in range(3):
+            clients.turn()
+        assert clients.outcome().metrics["rate"] == 3
 
 
-def test_a_generator_that_reports_nothing_fails_with_its_last_line(
-    fake: LoadDriver, pretended: Running
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (FAKE % "{}", "fastws bench: no client could open"),
+        ("print('ready', flush=True); input(); raise SystemExit('lost them all')", "lost them all"),
+        ("import os; os._exit(3)", "the clients ended with 3"),
+        ("import time; time.sleep(60)", "the clients did not end in time"),
+        ("import time; print('ready', flush=True); time.sleep(60)", "the clients did not end in time"),
+    ],
+)
+def test_clients_that_fail_are_a_failure_in_their_words(
+    code: str, words: str, pretended: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    got = fake(CELLS["echo-16"], SERVERS["ws"], pretended)
-    assert got.failure == "fastws bench: no client could open" and not got.metrics
+    monkeypatch.setattr("bench.driver.PATIENCE", 1.0)
+    with fake(code)(CELLS["echo-16"], SERVERS["ws"], pretended) as clients:
+        for _ in range(2):
+            clients.turn()
+        assert clients.outcome() == Outcome({}, words)
 
 
-def test_a_generator_that_does_not_end(pretended: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.driver.PATIENCE", -1.9)
-    endless = LoadDriver(None, (sys.executable, "-c", "import time; time.sleep(60)"))
-    assert endless(CELLS["echo-16"], SERVERS["ws"], pretended).failure == "the generator did not end in time"
+def test_no_clients_survive_what_goes_wrong(pretended: Running) -> None:
+    driver = fake("import time; print('ready', flush=True); time.sleep(60)")
+    with pytest.raises(KeyboardInterrupt), driver(CELLS["echo-16"], SERVERS["ws"], pretended) as clients:
+        raise KeyboardInterrupt
+    assert clients.process.returncode == -9
 
 
 @pytest.fixture(scope="module")
@@ -146,18 +175,10 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, Runnin
 )
 def test_every_cell_is_understood_by_the_real_generator(name: str, ours: dict[bool, Running]) -> None:
     cell, server = CELLS[name], ours[CELLS[name].tls]
-    words = [
-        *arguments(cell, SERVERS["fastws"], server),
-        "--clients",
-        "3",
-        "--warmup",
-        "0",
-        "--duration",
-        "200ms",
-    ]
-    words = [word.replace("1048576", "65536") for word in words]
-    argv = [sys.executable, "-m", "fastws", "bench", *words, "--json", "-"]
-    done = subprocess.run(argv, cwd=Path(__file__).parents[2], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    got = read_report(orjson.loads(done.stdout), cell)
+    options = tuple(word.replace("1048576", "65536") for word in (*cell.options, "--clients", "3"))
+    short = replace(cell, options=options, seconds=0.2, turns=2)
+    with LoadDriver(None)(short, SERVERS["fastws"], server) as clients:
+        clients.turn()
+        clients.turn()
+        got = clients.outcome()
     assert got.failure is None and {metric.name for metric in cell.metrics} <= set(got.metrics)

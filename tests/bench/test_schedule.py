@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -33,34 +36,72 @@ def plan(*servers: Server, cells: tuple[str, ...] = ("echo-16",), rounds: int = 
     return Plan([CELLS[name] for name in cells], servers, rounds, NO_CORES)
 
 
-def fixed(cell: Cell, server: Server, running: Running) -> Outcome:
-    return Outcome({"rate": 5.0}, None, ("generator saturated",))
+@dataclass
+class Fixed:
+    """A driver whose clients do nothing but note when it is their turn."""
+
+    events: list[tuple[str, str]] = field(default_factory=list)
+    at_turn: Callable[[Running], None] = lambda running: None
+
+    @contextmanager
+    def __call__(self, cell: Cell, server: Server, running: Running) -> Iterator[Fixed.Clients]:
+        self.events.append(("connect", server.name))
+        yield self.Clients(self, server.name, running)
+        self.events.append(("end", server.name))
+
+    @dataclass
+    class Clients:
+        driver: Fixed
+        name: str
+        running: Running
+
+        def turn(self) -> None:
+            self.driver.events.append(("turn", self.name))
+            self.driver.at_turn(self.running)
+
+        def outcome(self) -> Outcome:
+            return Outcome({"rate": 5.0}, None, ("generator saturated",))
 
 
-def test_rounds_are_outermost_and_servers_interleaved() -> None:
+def test_rounds_are_outermost_and_nobody_always_comes_first() -> None:
     names = ["a", "b", "c"]
     order = [
         (sample.round, sample.cell, sample.server)
-        for sample in measure(plan(*map(server, names), cells=("echo-16", "room-100"), rounds=3), fixed)
+        for sample in measure(plan(*map(server, names), cells=("echo-16", "room-100"), rounds=3), Fixed())
     ]
     assert [entry[:2] for entry in order[::3]] == [
         (n, cell) for n in range(3) for cell in ("echo-16", "room-100")
     ]
-    turns = [tuple(entry[2] for entry in order[i : i + 3]) for i in range(0, len(order), 3)]
-    assert all(sorted(turn) == names for turn in turns)
-    assert len(set(turns)) > 1  # nobody always comes first
+    groups = [tuple(entry[2] for entry in order[i : i + 3]) for i in range(0, len(order), 3)]
+    assert all(sorted(group) == names for group in groups)
+    assert len(set(groups)) > 1
+
+
+def test_the_servers_of_a_cell_follow_each_other_in_short_turns() -> None:
+    driver = Fixed()
+    list(measure(plan(server("a"), server("b")), driver))
+    turns = CELLS["echo-16"].turns
+    what = [event for event, _ in driver.events]
+    assert what == ["connect"] * 2 + ["turn"] * 2 * turns + ["end"] * 2
+    pairs = [tuple(name for _, name in driver.events[i : i + 2]) for i in range(2, 2 + 2 * turns, 2)]
+    assert set(pairs) == {("a", "b"), ("b", "a")}
+
+
+def test_where_memory_is_measured_servers_are_alone() -> None:
+    driver = Fixed()
+    list(measure(plan(server("a", can="echo idle"), server("b", can="echo idle"), cells=("idle",)), driver))
+    assert [event for event, _ in driver.events] == ["connect", "turn", "end"] * 2
 
 
 def test_each_figure_comes_from_a_fresh_server() -> None:
-    pids = []
+    pids = set()
 
-    def driver(cell: Cell, server: Server, running: Running) -> Outcome:
+    def note(running: Running) -> None:
         with socket.create_connection(("127.0.0.1", running.port)):
-            pids.append(running.process.pid)
-        return Outcome({"rate": 1.0})
+            pids.add(running.process.pid)
 
-    samples = list(measure(plan(server("a"), rounds=3), driver))
-    assert [sample.metrics for sample in samples] == [{"rate": 1.0}] * 3 and len(set(pids)) == 3
+    samples = list(measure(plan(server("a"), rounds=3), Fixed(at_turn=note)))
+    assert [sample.metrics for sample in samples] == [{"rate": 5.0}] * 3 and len(pids) == 3
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
@@ -73,24 +114,25 @@ def test_only_who_can_takes_part() -> None:
     assert len(plan(echo, both, cells=("echo-16", "fanout-16"), rounds=2)) == 6
 
 
-def test_a_server_that_does_not_start_is_a_failure_with_its_last_line() -> None:
-    (sample,) = measure(plan(server("a", "print('first'); raise SystemExit('no such certificate')")), fixed)
-    assert sample.failure == "ended at its start: no such certificate" and not sample.metrics
+def test_a_server_that_does_not_start_is_a_failure_with_its_last_line_and_the_others_go_on() -> None:
+    broken = server("a", "print('first'); raise SystemExit('no such certificate')")
+    samples = {sample.server: sample for sample in measure(plan(broken, server("b")), Fixed())}
+    assert samples["a"].failure == "ended at its start: no such certificate" and not samples["a"].metrics
+    assert samples["b"].failure is None and samples["b"].metrics == {"rate": 5.0}
 
 
 def test_a_server_that_dies_while_it_is_driven_is_a_failure() -> None:
-    def kill(cell: Cell, server: Server, running: Running) -> Outcome:
+    def kill(running: Running) -> None:
         running.process.kill()
         running.process.wait()
-        return Outcome({"rate": 5.0})
 
-    (sample,) = measure(plan(server("a")), kill)
+    (sample,) = measure(plan(server("a")), Fixed(at_turn=kill))
     assert sample.failure == "the server ended: exit status -9"
 
 
 def test_a_command_that_is_not_there_is_a_failure() -> None:
     absent = Server("a", "a", frozenset({"echo"}), lambda: ["/no/such/program"], lambda: "1")
-    (sample,) = measure(plan(absent), fixed)
+    (sample,) = measure(plan(absent), Fixed())
     assert sample.failure is not None and sample.failure.startswith("cannot start")
 
 
@@ -103,7 +145,7 @@ def test_a_server_gets_its_core() -> None:
 def test_importing_is_measured_and_a_broken_import_is_a_failure() -> None:
     good = Server("good", "good", frozenset({"import"}), list, lambda: "1", first_line="import json.tool")
     bad = Server("bad", "bad", frozenset({"import"}), list, lambda: "1", first_line="import no_such_module")
-    samples = {sample.server: sample for sample in measure(plan(good, bad, cells=("import",)), fixed)}
+    samples = {sample.server: sample for sample in measure(plan(good, bad, cells=("import",)), Fixed())}
     assert 0 < samples["good"].metrics["import_ms"] < 5000
     assert samples["bad"].failure is not None and "No module named" in samples["bad"].failure
 
@@ -133,7 +175,7 @@ def test_a_missing_rival_is_a_row_and_not_a_failure(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("bench.run.idle_check", lambda: ("Idle.", True))
     said: list[str] = []
     options = RunOptions(only=["a,b/echo-16"], rounds=2, json_file=tmp_path / "run.json")
-    result, path = execute(options, said.append, fixed)
+    result, path = execute(options, said.append, Fixed())
     assert result is not None and load(path) == result
     assert [(one.name, one.missing) for one in result.servers] == [
         ("a", None),
@@ -147,20 +189,20 @@ def test_a_missing_rival_is_a_row_and_not_a_failure(monkeypatch: pytest.MonkeyPa
 def test_a_machine_that_has_to_be_idle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("bench.run.idle_check", lambda: ("NOT idle.", False))
     said: list[str] = []
-    result, path = execute(RunOptions(json_file=tmp_path / "x", require_idle=True), said.append, fixed)
+    result, path = execute(RunOptions(json_file=tmp_path / "x", require_idle=True), said.append, Fixed())
     assert result is None and said == ["NOT idle."] and not path.exists()
 
 
 def test_a_run_that_is_interrupted_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("bench.run.catalogue", lambda: {"a": server("a")})
     monkeypatch.setattr("bench.run.idle_check", lambda: ("Idle.", True))
-    turns = iter(range(9))
+    turns = iter(range(10**6))
 
-    def driver(cell: Cell, server: Server, running: Running) -> Outcome:
-        if next(turns) == 2:
+    def interrupt(running: Running) -> None:
+        if next(turns) == 2 * CELLS["echo-16"].turns:
             raise KeyboardInterrupt
-        return Outcome({"rate": 5.0})
 
+    driver = Fixed(at_turn=interrupt)
     result, path = execute(RunOptions(only=["a/echo-16"], json_file=tmp_path / "x"), lambda _: None, driver)
     assert result is not None and len(load(path).samples) == 2
 
@@ -197,7 +239,7 @@ def test_the_selection_for_the_goals_measures_just_what_they_need(
     monkeypatch.setattr("bench.run.catalogue", lambda: {name: server(name) for name in ("fastws", "ws")})
     monkeypatch.setattr("bench.run.idle_check", lambda: ("Idle.", True))
     options = RunOptions(goals=True, only=["/echo-16,fanout-16"], rounds=1, json_file=tmp_path / "x")
-    result, _ = execute(options, lambda _: None, fixed)
+    result, _ = execute(options, lambda _: None, Fixed())
     assert result is not None
     measured = [(sample.cell, sample.server) for sample in result.samples]
     assert sorted(measured) == [("echo-16", "fastws"), ("fanout-16", "fastws"), ("fanout-16", "ws")]

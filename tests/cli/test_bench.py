@@ -67,6 +67,8 @@ def assert_one_line(result: Result, code: int, text: str) -> None:
         (["echo", "--depth", "2", "--rate", "5"], "--depth is a closed loop and --rate an open one"),
         (["fanout", "--size", "5"], "it needs 9 bytes"),
         (["room", "--processes", "2"], "a room needs one process"),
+        (["echo", "--turns", "--json", "-"], "the JSON needs a file"),
+        (["echo", "--turns", "--until", "p99=1s"], "--turns are those of a single run"),
         (["swim"], "'swim' is not one of"),
         ([], "Missing argument"),
     ],
@@ -147,6 +149,30 @@ def test_the_json_may_go_to_the_standard_output(url: str) -> None:
     assert result.returncode == 0
     assert orjson.loads(result.stdout)["unit"] == "handshakes/s"
     assert "handshakes/s" in result.stderr
+
+
+def test_turns_are_taken_at_each_line_and_reported_together(url: str, tmp_path: Path) -> None:
+    json = tmp_path / "a.json"
+    argv = [sys.executable, "-m", "fastws", "bench", url, "echo", *SHORT, "--turns", "--json", str(json)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for _ in range(3):
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.1)
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.close()
+        table = process.stdout.read()
+    assert process.returncode == 0 and "throughput" in table
+    made = orjson.loads(json.read_bytes())
+    assert 0.9 <= made["seconds"] < 1.2 and made["ok"] is True
+
+
+def test_turns_that_nobody_asks_for(url: str) -> None:
+    result = fastws("bench", url, "echo", *SHORT, "--turns")
+    assert result.returncode == 1 and result.stdout == "ready\n"
+    assert result.stderr == "fastws bench: no turn was taken: there is nothing to report\n"
 
 
 def test_a_requirement_that_is_not_met(url: str) -> None:

@@ -58,7 +58,7 @@ def listen(url: str, plan: Plan, clients: int) -> tuple[dict[str, int], list[tup
     one = generator(url, plan, clients)
     assert one.open(64) <= clients
     now = time.monotonic_ns()
-    one.run(now, now, now + int(RUN_SECONDS * 1e9), 0.0)
+    one.run(now, now, now + int(RUN_SECONDS * 1e9), 0.0, False)
     counters, errors = one.counters(), one.errors()
     one.close(0.1)
     return counters, errors
@@ -273,11 +273,11 @@ def test_stop_ends_a_run_and_everything_can_be_asked_meanwhile() -> None:
         one = generator(url, LISTEN, 2)
         one.open(2)
         now = time.monotonic_ns()
-        thread = threading.Thread(target=one.run, args=(now, now, now + 60 * 10**9, 0.0))
+        thread = threading.Thread(target=one.run, args=(now, now, now + 60 * 10**9, 0.0, False))
         thread.start()
         time.sleep(0.4)
         with pytest.raises(RuntimeError, match="runs already"):
-            one.run(now, now, now, 0.0)
+            one.run(now, now, now, 0.0, False)
         assert one.counters()["received"] == 2
         assert one.interval()[0] == 2
         assert one.interval() == (0, 0, 0, 0)

@@ -9,6 +9,8 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +336,69 @@ def test_an_interrupt_gives_what_was_measured() -> None:
         timer.join()
     assert time.monotonic() - begun < 10
     assert made.interrupted and made.rate > 0 and 0 < made.seconds < 5 and not made.ok
+
+
+@pytest.mark.parametrize(
+    ("scenario", "values"),
+    [
+        ("echo", {"depth": 4}),
+        ("echo", {"processes": 2}),
+        ("fanout", {"window": 8}),
+        ("room", {}),
+        ("connect", {}),
+        ("idle", {}),
+    ],
+)
+def test_a_run_in_turns_counts_all_that_was_asked_in_them_and_nothing_else(
+    scenario: str, values: dict[str, Any]
+) -> None:
+    taken = []
+
+    def turns() -> Iterator[int]:
+        for number in range(3):
+            time.sleep(0.3)
+            taken.append(time.monotonic())
+            yield number
+
+    short: dict[str, Any] = {"clients": 4, "duration": 0.2, "warmup": 0.1, **values}
+    plan = Plan(url="", scenario=Scenario(scenario), **short)
+    handler = Chat() if scenario in ("fanout", "room") else echo
+    with websockets_server(handler) as url:
+        made = run(replace(plan, url=url, pid=os.getpid()), turns=turns())
+    assert made.ok and made.reach == 1.0 and len(taken) == 3, made.errors
+    assert made.server is not None and made.server.cores > 0
+    if scenario == "idle":
+        return
+    # Three turns of 0.2 s and what was still under way, but neither the warm-up nor the pauses.
+    assert 0.6 <= made.seconds < 0.9
+    counted = made.rate * made.seconds
+    assert 0 < counted < made.received  # the total has the warm-up too
+    assert made.latency is not None
+
+
+def test_without_a_turn_there_is_nothing_to_report() -> None:
+    with websockets_server(echo) as url, pytest.raises(LoadgenError, match="no turn was taken"):
+        run(Plan(url=url, scenario=Scenario.ECHO, clients=2), turns=())
+
+
+def test_turns_end_with_ctrl_c_and_those_before_count() -> None:
+    def turns() -> Iterator[int]:
+        yield 0
+        raise KeyboardInterrupt
+
+    with websockets_server(echo) as url:
+        plan = Plan(url=url, scenario=Scenario.ECHO, clients=2, duration=0.2, warmup=0)
+        made = run(plan, turns=turns())
+    assert made.interrupted and 0.2 <= made.seconds < 0.4 and made.rate > 0
+
+
+def test_clients_that_wait_long_for_their_turn_are_no_silent_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turns() -> Iterator[int]:
+        yield 0
+        time.sleep(5)
+        yield 1
+
+    plan = Plan(url="", scenario=Scenario.ECHO, clients=2, duration=0.1, warmup=0)
+    with websockets_server(echo, ping_interval=0.5, ping_timeout=3.5) as url:
+        made = run(replace(plan, url=url), turns=turns())
+    assert made.ok, made.errors
