@@ -24,8 +24,22 @@ cdef class Topic:
     cdef public list batch
 
     cpdef remove(self, Outbox outbox)
+    @cython.locals(entry=Entry, frames=list)
     cpdef bytes join(self, list batch, int variant)
     @cython.locals(entry=Entry, size=Py_ssize_t, index=Py_ssize_t, start=Py_ssize_t)
     cpdef list merged(self, list batch)
+
+# Open as a class of Python's: to subclasses, to attributes, to weak references.
+cdef class Hub:
+    cdef dict __dict__
+    cdef object __weakref__
+    cdef object _policy
+    cdef object _deflate
+    cdef dict _topics
+    cdef Flusher _flusher
+    cdef object _loop
+
+    cdef Topic _find(self, name)
+    cdef _bind(self, Flusher flusher)
 
 cpdef leave_all(Outbox outbox)

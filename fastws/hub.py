@@ -93,9 +93,10 @@ class Topic:
         """Return the bytes of ``batch`` for every client of that variant."""
         if self.merge is not None and len(batch) > 1:
             batch = self.merged(batch)
-        if len(batch) == 1:
-            return batch[0].frame(variant)
-        return b"".join([entry.frame(variant) for entry in batch])
+        frames = []
+        for entry in batch:  # no comprehension: in that its class would not be known where this is compiled
+            frames.append(entry.frame(variant))
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def merged(self, batch: list[Entry]) -> list[Entry]:
         """Join messages into fewer, larger ones where the topic merges, as writePump does."""
@@ -198,7 +199,7 @@ class Hub:
         looks at the sockets bring more to publish. Raises ``TypeError`` for a message that is
         neither ``str`` nor ``bytes`` (or is ``bytes`` on a topic that merges).
         """
-        found = self._topics.get(topic)
+        found = self._find(topic)
         if found is None or not found.subscribers:
             return 0
         flusher = self._flusher
@@ -250,6 +251,10 @@ class Hub:
         """Return the names of this hub's topics that ``ws`` listens to."""
         listened: dict[Topic, None] = ws.outbox.topics or {}
         return [topic.name for topic in listened if self._topics.get(topic.name) is topic]
+
+    def _find(self, name: str) -> Topic | None:
+        # A function, so that a compiled caller knows the type of what it returns.
+        return self._topics.get(name)
 
     def _bind(self, flusher: Flusher) -> None:
         if self._flusher is not None and any(topic.subscribers for topic in self._topics.values()):
