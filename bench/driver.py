@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ class Clients:
         """Returns when the turn is over; at once where the process has ended or was too late once."""
         if self._ready:
             assert self.process.stdin is not None
-            os.write(self.process.stdin.fileno(), b"\n")
+            with suppress(BrokenPipeError):  # it has ended since, which shows where it is waited for
+                os.write(self.process.stdin.fileno(), b"\n")
             self._ready = self._await_ready()
 
     def _await_ready(self) -> bool:

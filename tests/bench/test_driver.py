@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -137,6 +138,7 @@ def test_the_driver_gives_turns_and_reads_what_the_clients_wrote(pretended: Runn
     [
         (FAKE % "{}", "fastws bench: no client could open"),
         ("print('ready', flush=True); input(); raise SystemExit('lost them all')", "lost them all"),
+        ("print('ready', flush=True); raise SystemExit('gone')", "gone"),
         ("import os; os._exit(3)", "the clients ended with 3"),
         ("import time; time.sleep(60)", "the clients did not end in time"),
         ("import time; print('ready', flush=True); time.sleep(60)", "the clients did not end in time"),
@@ -148,6 +150,7 @@ def test_clients_that_fail_are_a_failure_in_their_words(
     monkeypatch.setattr("bench.driver.PATIENCE", 1.0)
     with fake(code)(CELLS["echo-16"], SERVERS["ws"], pretended) as clients:
         for _ in range(2):
+            time.sleep(0.1)  # until one that ends by itself has
             clients.turn()
         assert clients.outcome() == Outcome({}, words)
 
