@@ -73,16 +73,17 @@ def _bars(axes: Axes, table: Table, entries: list[Entry]) -> None:
         axes.annotate(text, end, (5, 0), textcoords="offset points", va="center", fontsize=8.5, color=INK)
     axes.set_yticks(list(places), [entry.title for entry in entries], fontsize=9, color=INK)
     axes.invert_yaxis()
-    _dress(axes, medians)
+    _dress(axes, medians, max(max(entry.values[metric.name]) for entry in entries))
 
 
-def _dress(axes: Axes, medians: list[float]) -> None:
+def _dress(axes: Axes, medians: list[float], furthest: float) -> None:
     lowest, highest = min(medians), max(medians)
+    # A figure beside its furthest round is left out where that lies outside.
     if lowest > 0 and highest / lowest > LOG_FROM:
         axes.set_xscale("log")
-        axes.set_xlim(lowest / 3, highest * 4)
+        axes.set_xlim(lowest / 3, max(highest * 4, furthest * 1.5))
     else:
-        axes.set_xlim(0, highest * 1.22)
+        axes.set_xlim(0, max(highest * 1.22, furthest * 1.1))
         axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
     axes.minorticks_off()

@@ -99,6 +99,16 @@ def test_a_plot_has_a_bar_for_each_server_that_has_figures(make_run) -> None:
     assert {"fastws", "picows", "websockets", "240 k/s", "120 k/s"} <= words and "ws (node)" not in words
 
 
+@pytest.mark.parametrize("factor", [5, 500], ids=["linear", "logarithmic"])
+def test_a_round_far_from_the_others_leaves_the_figure_beside_it(make_run, factor: int) -> None:
+    run = make_run()
+    run.samples.append(Sample("echo-16", "fastws", 9, {"rate": factor * 240e3}))
+    run.samples += [Sample("echo-16", "ws", n, {"rate": 240e3 / factor}) for n in range(9)]
+    run.servers[-1] = ServerRecord("ws", "ws (node)", version="1")
+    words = {element.text for element in ET.fromstring(cell_plot(tables(run)[0])).iter()}
+    assert "240 k/s" in words
+
+
 def test_plots_are_the_same_each_time(make_run) -> None:
     assert readme_plot(make_run()) == readme_plot(make_run())
 
