@@ -50,7 +50,7 @@ def run(
     be measured in turn, each with clients that stay, on a machine that is not as fast one minute as the
     next. A piece lasts for the plan's duration, and until the answers to all that was sent in it are there;
     the figures are those of all pieces together. The warm-up is a piece before the first, which does not
-    count, and ``watch`` is not called.
+    count. ``watch`` is for a run in one piece.
 
     KeyboardInterrupt ends it early, with the result of what was measured until then; a second one is raised.
     Raises LoadgenError when there is nothing to report: no such host, no client that opened, too few file
