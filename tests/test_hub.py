@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -469,3 +470,21 @@ def test_policies_against_a_model(
             assert [one.opcode for one in frames] == [TEXT, CLOSE]
         else:
             assert [one.text for one in frames[1:]] == [message for _, message in queue]
+
+
+def test_a_hub_is_open_as_any_class_of_pythons() -> None:
+    class Counting(Hub):
+        published = 0
+        owner = "nobody"
+
+        def publish(self, topic: str, message: str | bytes, *, exclude: Any = None) -> int:
+            self.published += 1
+            return super().publish(topic, message, exclude=exclude)
+
+    hub, plain = Counting(), Hub()
+    hub.owner = plain.owner = "somebody"  # type: ignore[attr-defined]
+    assert hub.publish("nowhere", "x") == 0
+    assert (hub.published, vars(hub)["owner"], vars(plain)["owner"]) == (1, "somebody", "somebody")
+    noticed = weakref.ref(hub)
+    del hub
+    assert noticed() is None
