@@ -53,7 +53,8 @@ class LoadDriver:
                 preexec_fn=on_core(self.core),
             )  # fmt: skip
             try:
-                yield Clients(process, lambda: read_report(orjson.loads(report.read_bytes()), cell))
+                patience = PATIENCE + _seconds(cell)
+                yield Clients(process, patience, lambda: read_report(orjson.loads(report.read_bytes()), cell))
             finally:
                 process.kill()
                 process.communicate()
@@ -62,8 +63,12 @@ class LoadDriver:
 class Clients:
     """One such process."""
 
-    def __init__(self, process: subprocess.Popen[bytes], read: Callable[[], Outcome]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], patience: float, read: Callable[[], Outcome]
+    ) -> None:
         self.process = process
+        #: Seconds until it has to be ready, again too, or to have ended.
+        self._patience = patience
         self._read = read
         self._late = False
         self._ready = self._await_ready()
@@ -78,7 +83,7 @@ class Clients:
 
     def _await_ready(self) -> bool:
         assert self.process.stdout is not None
-        deadline, said = time.monotonic() + PATIENCE, b""
+        deadline, said = time.monotonic() + self._patience, b""
         while not said.endswith(b"ready\n"):
             left = max(0.0, deadline - time.monotonic())
             if not select.select([self.process.stdout], [], [], left)[0]:
@@ -91,10 +96,8 @@ class Clients:
 
     def outcome(self) -> Outcome:
         """What it reports; where it reports nothing, its last line on stderr is the failure."""
-        if self._late:
-            return Outcome({}, "the clients did not end in time")
         try:
-            _, errors = self.process.communicate(timeout=PATIENCE)
+            _, errors = self.process.communicate(timeout=0.0 if self._late else self._patience)
         except subprocess.TimeoutExpired:
             return Outcome({}, "the clients did not end in time")
         try:
@@ -127,8 +130,12 @@ def arguments(cell: Cell, server: Server, running: Running) -> list[str]:
 
 def times(cell: Cell) -> list[str]:
     """Of the warm-up, and of one turn."""
+    return ["--warmup", str(WARMUP), "--duration", f"{_seconds(cell):g}"]
+
+
+def _seconds(cell: Cell) -> float:
     assert cell.seconds is not None
-    return ["--warmup", str(WARMUP), "--duration", f"{cell.seconds / cell.turns:g}"]
+    return cell.seconds / cell.turns
 
 
 def read_report(report: dict[str, Any], cell: Cell) -> Outcome:

@@ -73,16 +73,16 @@ def measure(plan: Plan, driver: Driver) -> Iterator[Sample]:
             servers = plan.participants(cell)
             order.shuffle(servers)
             for group in [servers] if cell.turns > 1 else [[server] for server in servers]:
-                yield from _samples(plan, driver, cell, group, number)
+                yield from _samples(plan, driver, cell, group, number, order)
 
 
 def _samples(
-    plan: Plan, driver: Driver, cell: Cell, servers: Sequence[Server], number: int
+    plan: Plan, driver: Driver, cell: Cell, servers: Sequence[Server], number: int, order: random.Random
 ) -> Iterator[Sample]:
     if cell.scenario == "import":
         outcomes = [_import(plan, server) for server in servers]
     else:
-        outcomes = _in_turn(plan, driver, cell, servers, random.Random(number))
+        outcomes = _in_turn(plan, driver, cell, servers, order)
     for server, outcome in zip(servers, outcomes, strict=True):
         yield Sample(cell.name, server.name, number, outcome.metrics, outcome.failure, list(outcome.remarks))
 

@@ -166,7 +166,7 @@ class Hub:
         flusher = outbox.flusher
         if self._flusher is not flusher:
             self._bind(flusher)
-        found = self._topics.get(topic)
+        found = self._find(topic)
         if found is None:
             found = Topic(topic, None, self._policy, self._deflate, self._topics)
             self._topics[topic] = found
@@ -182,7 +182,7 @@ class Hub:
     def unsubscribe(self, ws: Any, topic: str) -> None:
         """End what :meth:`subscribe` began; what was published before still arrives."""
         outbox: Outbox = ws.outbox
-        found = self._topics.get(topic)
+        found = self._find(topic)
         if found is None or outbox not in found.subscribers:
             return
         if found.batch:
@@ -244,7 +244,7 @@ class Hub:
 
     def count(self, topic: str) -> int:
         """Return how many clients listen to ``topic``."""
-        found = self._topics.get(topic)
+        found = self._find(topic)
         return len(found.subscribers) if found is not None else 0
 
     def topics(self, ws: Any) -> Iterable[str]:

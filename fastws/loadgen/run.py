@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastws.loadgen.fleet import Fleet
-from fastws.loadgen.plan import LoadgenError, Plan, Scenario
+from fastws.loadgen.plan import LoadgenError, Plan, PlanError, Scenario
 from fastws.loadgen.procstat import ServerProbe, Usage
 from fastws.loadgen.result import Moment, Result, ShareReport, build, in_sum
 from fastws.loadgen.target import resolve
@@ -24,8 +24,8 @@ START_DELAY = 0.05
 TURN_DELAY = 0.002
 #: How long the answers to what was sent in the measured time may still come.
 DRAIN_SECONDS = 2.0
-#: A turn lasts until its last answer, which in a room of a slow server is a round of some seconds.
-TURN_DRAIN_SECONDS = 20.0
+#: The same in a turn of a room, which ends with a round: of a slow server that takes some seconds.
+ROUND_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,10 @@ def run(
 
     KeyboardInterrupt ends it early, with the result of what was measured until then; a second one is raised.
     Raises LoadgenError when there is nothing to report: no such host, no client that opened, too few file
-    descriptors.
+    descriptors. Raises PlanError for turns of a fan-out that several processes hear.
     """
+    if turns is not None and plan.scenario is Scenario.FANOUT and plan.processes > 1:
+        raise PlanError("a fan-out in turns needs one process: another does not know when all is heard")
     target = resolve(plan.url)
     probe = ServerProbe(plan.pid) if plan.pid is not None else None
     before = probe() if probe else None
@@ -165,7 +167,8 @@ class _Run:
         self._done.clear()
         begin = time.monotonic() + TURN_DELAY
         end = begin + seconds
-        self._order(begin, begin if counted else end, end, TURN_DRAIN_SECONDS, whole=True)
+        drain = ROUND_SECONDS if self._plan.scenario is Scenario.ROOM else DRAIN_SECONDS
+        self._order(begin, begin if counted else end, end, drain, whole=True)
         while len(self._done) < self._plan.processes:
             for _ in self._hear():
                 pass

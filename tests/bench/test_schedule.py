@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
@@ -196,7 +197,7 @@ def test_a_machine_that_has_to_be_idle(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_a_run_that_is_interrupted_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("bench.run.catalogue", lambda: {"a": server("a")})
     monkeypatch.setattr("bench.run.idle_check", lambda: ("Idle.", True))
-    turns = iter(range(10**6))
+    turns = itertools.count()
 
     def interrupt(running: Running) -> None:
         if next(turns) == 2 * CELLS["echo-16"].turns:

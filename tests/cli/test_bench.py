@@ -69,6 +69,7 @@ def assert_one_line(result: Result, code: int, text: str) -> None:
         (["room", "--processes", "2"], "a room needs one process"),
         (["echo", "--turns", "--json", "-"], "the JSON needs a file"),
         (["echo", "--turns", "--until", "p99=1s"], "--turns are those of a single run"),
+        (["fanout", "--turns", "--processes", "2"], "a fan-out in turns needs one process"),
         (["swim"], "'swim' is not one of"),
         ([], "Missing argument"),
     ],

@@ -402,3 +402,18 @@ def test_clients_that_wait_long_for_their_turn_are_no_silent_ones(monkeypatch: p
     with websockets_server(echo, ping_interval=0.5, ping_timeout=3.5) as url:
         made = run(replace(plan, url=url), turns=turns())
     assert made.ok, made.errors
+
+
+def test_turns_after_a_loss_do_not_wait_long_for_what_cannot_come() -> None:
+    async def drops_the_first(ws: ServerConnection) -> None:
+        lost.append(ws)
+        if len(lost) == 1:
+            await ws.recv()
+            await ws.close(1011)
+        await echo(ws)
+
+    lost: list[ServerConnection] = []
+    with websockets_server(drops_the_first) as url:
+        plan = Plan(url=url, scenario=Scenario.ECHO, clients=3, duration=0.1, warmup=0)
+        made = run(plan, turns=range(2))
+    assert made.lost == 1 and not made.ok and made.seconds < 5
