@@ -127,10 +127,9 @@ async def session(url: str, settings: dict[str, Any], options: dict[str, Any]) -
         click.echo(f"fastws connect: cannot connect to {url}: {reason(error)}", err=True)
         return EXIT_FAILED
     chosen = f", subprotocol {ws.subprotocol}" if ws.subprotocol else ""
-    click.echo(f"Connected to {printable(url)}{chosen}. Ctrl-C closes.", err=True)
-
     stop = asyncio.Event()
     with stopped_by_signals(stop.set):
+        click.echo(f"Connected to {printable(url)}{chosen}. Ctrl-C closes.", err=True)
         outgoing = ticks(options["interval"]) if options["interval"] else lines(text=options["text"])
         closed = await talk(ws, outgoing, stop)
     return 0 if stop.is_set() or closed is None else report(closed)
