@@ -17,6 +17,7 @@ from fastws.errors import ConnectionClosedOK
 from fastws.inbox import Inbox
 from fastws.waiter import Wakeups
 from tests.conftest import Run
+from tests.live.process import eventually
 
 Body = Callable[["Room"], Coroutine[Any, Any, Any]]
 
@@ -431,25 +432,26 @@ def test_timeouts(run: Run) -> None:
     async def body(room: Room) -> None:
         for _ in range(2):
             try:
-                async with asyncio.timeout(0.02):
+                async with asyncio.timeout(0.2):
                     while True:
                         room.seen.append(await room.inbox.get())
             except TimeoutError:
                 room.seen.append("late")
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(room.inbox.get(), 0.01)
+        room.seen.append("waited")
         room.seen.append(await asyncio.wait_for(room.inbox.get(), 5))
 
     async def then(room: Room) -> None:
         room.poll("a")
-        await asyncio.sleep(0.03)
+        assert await eventually(lambda: room.seen[-1:] == ["late"])
         room.poll("b")
-        await asyncio.sleep(0.1)
+        assert await eventually(lambda: room.seen[-1:] == ["waited"])
         room.poll("c")
         await asyncio.wait([room.task], timeout=5)
         assert room.task.exception() is None
 
-    assert room_of(run, body, then).seen == ["a", "late", "b", "late", "c"]
+    assert room_of(run, body, then).seen == ["a", "late", "b", "late", "waited", "c"]
 
 
 def test_a_task_group(run: Run) -> None:

@@ -216,7 +216,12 @@ def read(what: Run, index: Path, seconds: float) -> Report:
     )
 
 
+#: What the suite says when it has waited in vain for a step of the handshake or of the close.
+TIMEOUTS = ("wasOpenHandshakeTimeout", "wasCloseHandshakeTimeout", "wasServerConnectionDropTimeout")
+
+
 def _is_late(report: Path) -> bool:
-    """Whether the suite gave up: it fails the connection itself then, with 1001."""
+    """Whether the suite gave up: it says so, or fails the connection itself, with 1001."""
     told = json.loads(report.read_text())
-    return bool(told.get("failedByMe")) and told.get("localCloseCode") == 1001
+    broke_off = told.get("failedByMe") and told.get("localCloseCode") == 1001
+    return bool(broke_off or any(told.get(name) for name in TIMEOUTS))

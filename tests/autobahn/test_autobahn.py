@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(600)]
 
 #: All of groups 1 to 7 and 10, which no sample leaves out.
 WHOLE_GROUPS = 16 + 11 + 7 + 10 + 20 + 145 + 37 + 1
+#: So often cases are tried again for which the suite did not wait long enough.
+AGAIN = 3
 RUNS = [
     Run("server", "c"),
     Run("client", "c"),
@@ -37,9 +39,13 @@ def test_every_case_is_acceptable(what: Run, tmp_path: Path) -> None:
             raise
         pytest.skip(f"autobahn: {missing}")
     failures = report.failures()
-    if late := tuple(report.late & failures.keys()):
-        # A busy machine may need longer than half a second once; not twice.
-        failures |= run(replace(what, cases=late), make_certificates(tmp_path), tmp_path).verdicts()
+    late = report.late & failures.keys()
+    for _ in range(AGAIN):
+        if late:
+            # A busy machine may need longer than half a second; not each time.
+            again = run(replace(what, cases=tuple(late)), make_certificates(tmp_path), tmp_path)
+            failures |= again.verdicts()
+            late = again.late & again.failures().keys()
     assert not {case: both for case, both in failures.items() if not is_acceptable(both)}
     assert len(report.behaviour) == WHOLE_GROUPS + len([case for case in FAST if "*" not in case])
     # How early bad UTF-8 is noticed is all that is left to taste.
@@ -57,12 +63,17 @@ def test_a_failure_in_either_respect_counts() -> None:
 
 def test_a_case_that_the_suite_broke_off_is_late(tmp_path: Path) -> None:
     verdicts = {}
-    ends = {"1.1.10": (True, 1001), "1.1.9": (False, 1001), "1.1.8": (True, 1002)}
-    for case, (failed, code) in ends.items():
+    ends = {
+        "1.1.10": {"failedByMe": True, "localCloseCode": 1001},
+        "1.1.9": {"failedByMe": False, "localCloseCode": 1001},
+        "1.1.8": {"failedByMe": True, "localCloseCode": 1002},
+        "1.1.7": {"failedByMe": False, "localCloseCode": 1000, "wasCloseHandshakeTimeout": True},
+    }
+    for case, told in ends.items():
         name = f"{case}.json"
-        (tmp_path / name).write_text(json.dumps({"failedByMe": failed, "localCloseCode": code}))
+        (tmp_path / name).write_text(json.dumps(told))
         verdicts[case] = {"behavior": "FAILED", "behaviorClose": "OK", "reportfile": name}
     (tmp_path / "index.json").write_text(json.dumps({"fastws": verdicts}))
     report = read(Run("server"), tmp_path / "index.json", 1.0)
-    assert report.late == {"1.1.10"}
-    assert list(report.behaviour) == ["1.1.8", "1.1.9", "1.1.10"]
+    assert report.late == {"1.1.7", "1.1.10"}
+    assert list(report.behaviour) == ["1.1.7", "1.1.8", "1.1.9", "1.1.10"]

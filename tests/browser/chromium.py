@@ -52,6 +52,7 @@ def expect(target: Any) -> Any:
     """Playwright's ``expect``, imported late: without playwright these tests are skipped, not broken."""
     from playwright.sync_api import expect
 
+    expect.set_options(timeout=20_000)
     return expect(target)
 
 

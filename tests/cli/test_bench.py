@@ -167,7 +167,7 @@ def test_turns_are_taken_at_each_line_and_reported_together(url: str, tmp_path: 
         table = process.stdout.read()
     assert process.returncode == 0 and "throughput" in table
     made = orjson.loads(json.read_bytes())
-    assert 0.9 <= made["seconds"] < 1.2 and made["ok"] is True
+    assert 0.7 < made["seconds"] < 1.2 and made["ok"] is True
 
 
 def test_turns_that_nobody_asks_for(url: str) -> None:
@@ -251,7 +251,7 @@ def test_the_rate_that_a_server_holds_is_found_to_one_step(tmp_path: Path) -> No
     json = tmp_path / "a.json"
     with websockets_server(slow) as url:
         result = fastws("bench", url, "echo", "--clients", 4, "--rate", 80, "--step", "rate*3", "--until",
-                        "p99=300ms", "--duration", "1500ms", "--warmup", "0", "--json", json)  # fmt: skip
+                        "p99=800ms", "--duration", "3s", "--warmup", "0", "--json", json)  # fmt: skip
     made = orjson.loads(json.read_bytes())
     assert result.returncode == 0, result.stdout
     assert [(step["rate"], step["holds"]) for step in made["steps"]] == [(80, True), (240, False)]

@@ -87,4 +87,7 @@ async def test_reading_waits_for_a_consumer_that_is_slow() -> None:
     os.close(sink)
     assert sum([len(chunk) async for chunk in inputs]) == written
     os.close(source)
-    assert not [thread for thread in threading.enumerate() if thread.name == "stdin" and thread.is_alive()]
+    for thread in threading.enumerate():
+        if thread.name == "stdin":  # its last word has been heard, so it is about to end
+            thread.join(5)
+            assert not thread.is_alive()

@@ -7,6 +7,7 @@ the link goes down, and nobody says goodbye. Exit code 77: such devices cannot b
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,7 @@ def ip(*arguments: str) -> None:
 
 
 def play(engine: str, long: bool) -> None:
-    count, limit = (1000, 45.0) if long else (100, 4.0)
+    count, limit = (1000, 45.0) if long else (100, 8.0)
     options = [] if long else ["--ws-ping-interval=1", "--ws-ping-timeout=1"]
     options += ["--host=0.0.0.0", "--port=0", "--loop", "auto" if engine == "c" else "asyncio"]
     ip("link", "set", "lo", "up")
@@ -57,7 +58,7 @@ def play(engine: str, long: bool) -> None:
         running(Path(folder), "serve", "tests.hostile.apps:routes", *options) as child,
     ):
         try:
-            time.sleep(0.2)
+            await_namespace(other.pid)
             ip("link", "add", "v0", "type", "veth", "peer", "name", "v1", "netns", str(other.pid))
             ip("addr", "add", f"{SERVER}/30", "dev", "v0")
             ip("link", "set", "v0", "up")
@@ -70,6 +71,12 @@ def play(engine: str, long: bool) -> None:
             other.kill()
 
 
+def await_namespace(pid: int) -> None:
+    """Until ``unshare`` has made a namespace for the process and become it."""
+    while os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+        time.sleep(0.02)
+
+
 def vanish(child: object, port: int, inside: list[str], count: int, limit: float) -> None:
     pid = child.process.pid  # type: ignore[attr-defined]
     canary = subprocess.Popen(
@@ -79,8 +86,10 @@ def vanish(child: object, port: int, inside: list[str], count: int, limit: float
     try:
         assert canary.stdin is not None and canary.stdout is not None
         assert canary.stdout.readline() == "ready\n"
+        before = open_files(pid)
         tell(port)
-        time.sleep(0.3)  # for that connection to have gone
+        while open_files(pid) > before:  # until that connection has gone
+            time.sleep(0.02)
         files, memory = open_files(pid), rss(pid)
         with subprocess.Popen([*inside, sys.executable, "-c", code], stdout=subprocess.PIPE) as crowd:
             try:

@@ -37,7 +37,7 @@ SETTLE = 5.0
 
 
 class TooSlow(AssertionError):
-    """A bound of time or CPU was missed: on a busy machine that is worth another try."""
+    """A bound that a busy machine may miss, of time, CPU or memory: that is worth another try."""
 
 
 class Attack(Protocol):
@@ -112,8 +112,9 @@ class Arena:
         with watch(self.pid) as watched:
             yield watched
         watched.cpu = cpu_now(self.pid) - before
-        if grows is not None:
-            assert watched.rss_grown <= grows, f"grown by {watched.rss_grown / MIB:.1f} MiB"
+        # A server that had just given memory back takes it again; a busy one has more to do at once.
+        if grows is not None and watched.rss_grown > grows:
+            raise TooSlow(f"grown by {watched.rss_grown / MIB:.1f} MiB")
         if cpu is not None:
             self.quick(watched.cpu, cpu, "of the server's CPU")
 
@@ -136,7 +137,8 @@ class Arena:
         """Wait for something that must happen; return how long it took."""
         started = time.monotonic()
         while not true():
-            assert time.monotonic() - started < seconds, f"{what}: not within {seconds} s"
+            if time.monotonic() - started > seconds:
+                raise TooSlow(f"{what}: not within {seconds} s")
             time.sleep(0.02)
         return time.monotonic() - started
 

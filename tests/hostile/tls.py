@@ -50,7 +50,7 @@ def plain_on_tls(arena: Arena) -> None:
             started = time.monotonic()
             outcome = peer.exchange(data, 3)
             assert outcome.ended and outcome.statuses == [], (data[:9], outcome)
-            assert time.monotonic() - started < 1
+            arena.quick(time.monotonic() - started, 1, "until it was told so")
 
 
 # -- T2 --------------------------------------------------------------------------------------------------
@@ -149,6 +149,21 @@ def ask(arena: Arena) -> dict[str, list[int]]:
         return told
 
 
+def told(arena: Arena, ends: int) -> dict[str, list[int]]:
+    """What the application heard, when so many connections of it have ended."""
+    heard: list[int] = []
+    closes: list[int] = []
+
+    def all_ended() -> bool:
+        more = ask(arena)
+        heard.extend(more["heard"])
+        closes.extend(more["closes"])
+        return len(closes) >= ends
+
+    arena.until(all_ended, 5, "they have ended")
+    return {"heard": heard, "closes": closes}
+
+
 def truncated(arena: Arena) -> None:
     """TCP ends within a message, with no word of TLS: the application never sees a part of it."""
     ask(arena)
@@ -161,8 +176,7 @@ def truncated(arena: Arena) -> None:
             peer.send(frame(TEXT, b"whole") + begun)
             time.sleep(0.05)
             peer.sock.shutdown(socket.SHUT_RDWR)
-    time.sleep(0.3)
-    assert ask(arena) == {"heard": [5, 5, 5], "closes": [1006, 1006, 1006]}
+    assert told(arena, 3) == {"heard": [5, 5, 5], "closes": [1006, 1006, 1006]}
 
 
 def half_closed(arena: Arena) -> None:
@@ -173,5 +187,4 @@ def half_closed(arena: Arena) -> None:
         peer.sock.settimeout(2)
         with suppress(OSError):
             peer.sock.unwrap()  # type: ignore[attr-defined]
-    time.sleep(0.3)
-    assert ask(arena) == {"heard": [], "closes": [1006]}
+    assert told(arena, 1) == {"heard": [], "closes": [1006]}

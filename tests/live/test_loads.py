@@ -190,14 +190,13 @@ async def test_sigterm_closes_200_clients_of_whom_5_do_not_read(
     site.child.process.send_signal(signal.SIGTERM)
     words = b"".join(b"\x81\x0clast words %d" % number for number in range(10))
     goodbye = b"\x88\x0c\x03\xe9going away"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(2.5):  # before those who do not read are cut
         for number, member in enumerate(members):
             if 0 < number < 150:
                 assert await member.take(len(words)) == words
             assert await member.take(len(goodbye)) == goodbye
             answer(member)
         await asyncio.gather(*[member.ended for member in members])
-    assert time.monotonic() - signalled < 2.5
     with pytest.raises(OSError):
         Peer(site.port)
     assert await asyncio.to_thread(site.child.process.wait, 15) == 0

@@ -24,7 +24,8 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 #: Messages of a fan-out that other processes publish: this one only listens.
 LISTEN = Plan(url="", scenario=Scenario.FANOUT, clients=2, processes=2)
 NOW = 0
-RUN_SECONDS = 0.3
+#: A run ends when the server has been silent for so long; what it says in parts comes 0.05 s apart.
+SILENCE = 0.5
 
 
 def stamp(at: int = NOW) -> bytes:
@@ -54,12 +55,17 @@ def generator(url: str, plan: Plan, clients: int, process: int = 1) -> Generator
 
 
 def listen(url: str, plan: Plan, clients: int) -> tuple[dict[str, int], list[tuple[int, int, int]]]:
-    """Counters and errors of clients that only listen, after a short run."""
+    """Counters and errors of clients that only listen, until nothing more comes."""
     one = generator(url, plan, clients)
     assert one.open(64) <= clients
-    now = time.monotonic_ns()
-    one.run(now, now, now + int(RUN_SECONDS * 1e9), 0.0, False)
-    counters, errors = one.counters(), one.errors()
+    begin = time.monotonic_ns()
+    counters, before = one.counters(), None
+    while counters != before:
+        before = counters
+        now = time.monotonic_ns()
+        one.run(begin, now, now + int(SILENCE * 1e9), 0.0, False)
+        counters = one.counters()
+    errors = one.errors()
     one.close(0.1)
     return counters, errors
 
@@ -265,20 +271,23 @@ def test_a_server_that_never_answers_is_given_up() -> None:
 def test_stop_ends_a_run_and_everything_can_be_asked_meanwhile() -> None:
     def talk(connection: socket.socket, number: int) -> None:
         accept(connection)
-        time.sleep(0.1)  # until the run has begun: what comes before it has no latency
+        assert runs.wait(5)  # what comes before the run has no latency
         connection.sendall(frame(MESSAGE))
         connection.recv(1)
 
+    runs = threading.Event()
     with raw_server(talk) as url:
         one = generator(url, LISTEN, 2)
         one.open(2)
         now = time.monotonic_ns()
         thread = threading.Thread(target=one.run, args=(now, now, now + 60 * 10**9, 0.0, False))
         thread.start()
-        time.sleep(0.4)
+        time.sleep(0.1)
         with pytest.raises(RuntimeError, match="runs already"):
             one.run(now, now, now, 0.0, False)
-        assert one.counters()["received"] == 2
+        runs.set()
+        while one.counters()["received"] < 2:
+            time.sleep(0.01)
         assert one.interval()[0] == 2
         assert one.interval() == (0, 0, 0, 0)
         one.stop()
