@@ -29,7 +29,9 @@ __all__ = ["connect"]
 
 #: How long the server has to answer our close frame after Ctrl-C or the end of the input.
 CLOSE_WAIT = 1.0
-#: At the end of the input replies may still be under way: until nothing has come for so long.
+#: At the end of the input replies may still be under way: until the server has answered a PING, which
+#: it reads behind all that was sent, and then until nothing has come for so long.
+PONG_WAIT = 5.0
 QUIET = 0.25
 
 
@@ -146,11 +148,8 @@ async def talk(
     try:
         await asyncio.wait([receiver, sender, stopper], return_when=asyncio.FIRST_COMPLETED)
         if sender.done() and not receiver.done():
-            await asyncio.wait(
-                [settled := asyncio.create_task(quiet(heard)), receiver, stopper],
-                timeout=CLOSE_WAIT,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            settled = asyncio.create_task(settle(ws, heard))
+            await asyncio.wait([settled, receiver, stopper], return_when=asyncio.FIRST_COMPLETED)
             settled.cancel()
         async with asyncio.timeout(CLOSE_WAIT):
             await ws.close(1000)
@@ -173,12 +172,15 @@ async def receive(ws: WebSocket, heard: asyncio.Event) -> ConnectionClosed:
         return closed
 
 
-async def quiet(heard: asyncio.Event) -> None:
-    """Wait until nothing has been received for a while."""
+async def settle(ws: WebSocket, heard: asyncio.Event) -> None:
+    """Wait for the replies to what was sent, however far away the server is."""
+    with contextlib.suppress(TimeoutError, ConnectionClosed):
+        await asyncio.wait_for(ws.ping(), PONG_WAIT)
     with contextlib.suppress(TimeoutError):
-        while True:
-            heard.clear()
-            await asyncio.wait_for(heard.wait(), QUIET)
+        async with asyncio.timeout(CLOSE_WAIT):  # it may never be quiet
+            while True:
+                heard.clear()
+                await asyncio.wait_for(heard.wait(), QUIET)
 
 
 async def send(ws: WebSocket, outgoing: AsyncIterator[str | bytes]) -> None:

@@ -59,6 +59,35 @@ async def test_lines_are_sent_and_replies_printed_before_it_closes_with_1000() -
     assert codes == [1000]
 
 
+async def test_replies_are_waited_for_however_far_away_the_server_is() -> None:
+    """A relay that holds everything back for longer than the quiet that ends a conversation."""
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await reader.read(65536):
+            loop.call_later(0.4, writer.write, data)
+        loop.call_later(0.4, writer.close)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, on = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        await asyncio.gather(forward(reader, on), forward(back, writer))
+
+    async with foreign_server(echo) as url, await asyncio.start_server(relay, "127.0.0.1", 0) as far:
+        result = await connect(f"ws://127.0.0.1:{far.sockets[0].getsockname()[1]}", stdin="far\naway\n")
+    assert (result.returncode, result.stdout) == (0, "far\naway\n")
+
+
+async def test_a_server_that_is_never_quiet_is_left_at_the_end_of_the_input() -> None:
+    async def ticker(ws: Any) -> None:
+        for number in range(1000):
+            await ws.send(str(number))
+            await asyncio.sleep(0.05)
+
+    async with foreign_server(ticker) as url:
+        result = await connect(url, stdin="")
+    assert result.returncode == 0 and 5 < result.stdout.count("\n") < 200
+
+
 async def test_binary_lines_are_binary_messages() -> None:
     async with foreign_server(echo) as url:
         result = await connect(url, "--binary", stdin="ab\n")
