@@ -31,6 +31,8 @@ cdef class Flusher:
     cpdef bint _waits_for_more(self) except *
     @cython.locals(dirty=list, topic=Topic, started=double)
     cpdef _flush_topics(self)
+    @cython.locals(topic=Topic)
+    cpdef _fan_out_all(self, list dirty)
     @cython.locals(topic=Topic, outbox=Outbox)
     cpdef _settle_shared(self, list dirty)
     @cython.locals(turn=cython.longlong, batch=list, groups=dict, group=list, variant=int, outboxes=list, outbox=Outbox)

@@ -87,8 +87,8 @@ class Flusher:
         """Flush ``outbox`` once, at the end of this turn."""
         self._waiting.append(outbox)
         if not self._scheduled:
+            self._call_soon(self.flush)  # raises for a wrong thread where the loop debugs
             self._scheduled = True
-            self._call_soon(self.flush)
 
     def begin(self) -> bool:
         """Begin a turn that the caller ends by :meth:`end`; False when one has begun already."""
@@ -127,15 +127,16 @@ class Flusher:
         if not topic.batch:
             self.dirty.append(topic)
             if not self._scheduled:
-                self._scheduled = True
                 self._call_soon(self.flush)
+                self._scheduled = True
         self.seq += 1
         return self.seq
 
     def flush(self) -> None:
         """End the turn: join, fan out, and flush every outbox that waits.
 
-        An exception, as from a topic's ``merge``, goes to the loop when all others have been written to.
+        An exception, as of a compressor without memory, goes to the loop when all others have been
+        written to.
         """
         if self.dirty and self._waits_for_more():
             self._call_soon(self.flush)
@@ -190,14 +191,24 @@ class Flusher:
         try:
             if len(dirty) > 1:
                 self._settle_shared(dirty)
-            for topic in dirty:
-                self._fan_out(topic)
+            self._fan_out_all(dirty)
         finally:
             for topic in dirty:
                 topic.batch = []
             self.turn += 1
             if started:
                 self._cost = self._clock() - started
+
+    def _fan_out_all(self, dirty: list[Topic]) -> None:
+        """The first exception is raised when all topics have been tried."""
+        failed: Exception | None = None
+        for topic in dirty:
+            try:
+                self._fan_out(topic)
+            except Exception as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _settle_shared(self, dirty: list[Topic]) -> None:
         """Give every outbox that listens to several of these topics its own, ordered join."""

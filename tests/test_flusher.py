@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+from typing import Any
 
 import pytest
 
@@ -100,6 +102,46 @@ class TestFailures:
         loop.settle()
         assert speaker.texts() == ["c", "again"]
         assert flusher.turn == turn + 1
+
+
+    def test_a_topic_that_cannot_be_joined_stops_no_other(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        broken: Any = hub.topic("broken", merge="+")
+        for name in ("broken", "sound"):
+            audience(loop, flusher, hub, 1, name)
+        hub.subscribe(peer, "sound")
+        broken.merge = 5
+        for topic, message in (("broken", "a"), ("broken", "a"), ("sound", "b")):
+            hub.publish(topic, message)
+        with pytest.raises(AttributeError):
+            flusher.flush()
+        assert peer.texts() == ["b"]
+
+    @pytest.mark.parametrize("published", [False, True])
+    def test_a_turn_that_the_loop_refused_does_not_stop_the_next(
+        self, loop: ManualLoop, published: bool
+    ) -> None:
+        """A loop that debugs raises for a call from another thread."""
+        refusals = [RuntimeError("Non-thread-safe operation")]
+
+        def call_soon(callback: Any) -> None:
+            if refusals:
+                raise refusals.pop()
+            loop.call_soon(callback)
+
+        flusher, hub = Flusher(call_soon), Hub()
+        peer = Peer(loop, flusher)
+        hub.subscribe(peer, "t")
+        for number in range(2):
+            with contextlib.suppress(RuntimeError):
+                if published:
+                    hub.publish("t", f"{number}")
+                else:
+                    peer.outbox.push(text(f"{number}"))
+        other = Peer(loop, flusher)
+        other.outbox.push(text("other"))
+        loop.settle()
+        assert other.texts() == ["other"]
 
 
 class TestAnswers:
