@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import Compression, SlowPolicy
+from fastws.config import Compression, SlowPolicy, checked_compression
 from fastws.protocol.deflate import DeflateParams, DeflatePool
 from fastws.protocol.frames import Opcode, encode
 
@@ -75,7 +75,7 @@ class Topic:
         deflate: DeflatePool,
         registry: dict[str, Topic] | None = None,
     ) -> None:
-        self.name = name
+        self.name = str.__str__(name)  # of a subclass, such as a StrEnum's member, its text
         self.merge = merge
         self.policy = policy
         self.deflate = deflate
@@ -135,7 +135,7 @@ class Hub:
         self, *, policy: SlowPolicy | str = SlowPolicy.EVICT, compression: Compression | None = None
     ) -> None:
         self._policy = SlowPolicy(policy)
-        self._deflate = DeflatePool(compression or Compression())
+        self._deflate = DeflatePool(checked_compression(compression) or Compression())
         self._topics: dict[str, Topic] = {}
         self._flusher: Flusher | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,6 +147,8 @@ class Hub:
         into ONE message with that separator: at most 256 messages or 64 KiB each. Binary messages
         on such a topic raise ``TypeError``. Raises ``ValueError`` if the topic exists already.
         """
+        if not (merge is None or isinstance(merge, str)):
+            raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
         if name in self._topics:
             raise ValueError(f"topic {name!r} exists already")
         chosen = self._policy if policy is None else SlowPolicy(policy)
@@ -158,9 +160,14 @@ class Hub:
         """Let ``ws`` have what is published to ``topic`` from now on. Twice does no harm.
 
         Does nothing when ``ws`` is already closing. Raises ``RuntimeError`` when ``ws`` belongs to
-        another event loop than the hub's earlier subscribers.
+        another event loop than the hub's earlier subscribers, ``TypeError`` when it is neither a
+        :class:`fastws.WebSocket` nor a :func:`fastws.member`.
         """
-        outbox: Outbox = ws.outbox
+        try:
+            outbox: Outbox = ws.outbox
+        except AttributeError:
+            what = type(ws).__name__
+            raise TypeError(f"a hub takes a fastws.WebSocket or fastws.member(ws), not {what}") from None
         if not outbox.is_open:
             return
         flusher = outbox.flusher
@@ -201,6 +208,9 @@ class Hub:
         """
         found = self._find(topic)
         if found is None or not found.subscribers:
+            # A mistake shall show before the first client does.
+            if not isinstance(message, (str, bytes, bytearray, memoryview)):
+                raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
             return 0
         flusher = self._flusher
         assert flusher is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import threading
 import weakref
 from typing import Any
@@ -151,6 +152,31 @@ class TestMessages:
         loop.settle()
         assert peer.frames() == []
 
+    def test_what_is_no_member(self) -> None:
+        with pytest.raises(TypeError, match="a hub takes a fastws.WebSocket .*, not int"):
+            Hub().subscribe(5, "t")
+
+    def test_what_is_no_message_is_told_before_anybody_listens(self) -> None:
+        for message in ({"p": 1}, None, 5):
+            with pytest.raises(TypeError, match="str or bytes"):
+                Hub().publish("t", message)  # type: ignore[arg-type]
+
+    def test_a_name_may_be_of_a_class_of_text(self, loop: ManualLoop, flusher: Flusher) -> None:
+        class Symbol(enum.StrEnum):
+            A = "a"
+            B = "b"
+
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.topic(Symbol.B)
+        for name in Symbol:
+            hub.subscribe(peer, name)
+        assert (hub.publish(Symbol.A, "1"), hub.publish("b", "2"), hub.count("a")) == (1, 1, 1)
+        loop.settle()
+        assert peer.texts() == ["1", "2"]
+        assert list(hub.topics(peer)) == ["a", "b"]
+        hub.unsubscribe(peer, Symbol.A)
+        assert hub.count("a") == 0
+
     def test_exclusions(self, loop: ManualLoop, flusher: Flusher) -> None:
         hub = Hub()
         one, two, stranger = (Peer(loop, flusher) for _ in range(3))
@@ -198,6 +224,10 @@ class TestMerge:
         got = self.publish(loop, flusher, [third] * 5 + ["y" * 2 * MERGE_BYTES, "z"])
         assert [len(one) // len(third) for one in got] == [2, 2, 1, 6, 0]
         assert got[-1] == "z"
+
+    def test_the_separator_is_text(self) -> None:
+        with pytest.raises(TypeError, match="merge= is the text between two messages, not bytes"):
+            Hub().topic("t", merge=b"\n")  # type: ignore[arg-type]
 
     def test_text_only(self, loop: ManualLoop, flusher: Flusher) -> None:
         hub, peer = Hub(), Peer(loop, flusher)
