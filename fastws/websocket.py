@@ -291,7 +291,8 @@ class WebSocket:
         ``payload`` is four random bytes by default. Any number may be under way at once; a pong
         answers those before it too. Cancelling ends the waiting, not the ping. It has no timeout of its
         own: ``Timeouts.ping_timeout`` is for the pings of the keep-alive. Raises ``ConnectionClosed`` if
-        the WebSocket ends before, ``ValueError`` for a payload over 125 bytes or one that is under way.
+        the WebSocket ends before, ``ValueError`` for a payload over 125 bytes or one that is under way,
+        ``TypeError`` for one that is not ``bytes``.
         """
         if not self.outbox.is_open:
             raise self.closed_error()
@@ -300,6 +301,8 @@ class WebSocket:
             pings = self._pings = {}
         if payload is None:
             payload = self._connection.context.mask()
+        elif not isinstance(payload, bytes):
+            raise TypeError(f"the payload of a ping is bytes, not {type(payload).__name__}")
         if payload in pings:
             raise ValueError("a ping with this payload is already under way")
         waiter: asyncio.Future[float] = self._connection.context.create_future()
@@ -317,19 +320,25 @@ class WebSocket:
 
         What was accepted before goes out first. Closing twice does no harm, from any coroutine; the
         first code counts. Cancelled, the close still happens. Raises ``ValueError`` for a code that may
-        not be sent (RFC 6455, section 7.4) or a reason over 123 bytes.
+        not be sent (RFC 6455, section 7.4) or a reason over 123 bytes, ``TypeError`` for what is neither.
         """
         self.begin_close(code, reason)
         await self.wait_closed()
 
     def begin_close(self, code: int = 1000, reason: str = "") -> None:
         """Begin to close without waiting for the peer; raises as :meth:`close` does."""
-        self._connection.close(code, reason)
+        for value, kind in ((code, int), (reason, str)):
+            if not isinstance(value, kind):
+                raise TypeError(f"a close has a code (int) and a reason (str), not {value!r}")
+        self._connection.close(code, str.__str__(reason))
 
     async def wait_closed(self) -> None:
         """Wait until the WebSocket and its TCP connection have ended; it does not close them.
 
-        Any number of coroutines may wait, and cancelling one ends nothing.
+        Any number of coroutines may wait, and cancelling one ends nothing. In an ``async def`` handler
+        whose client may send, take its messages too (``async for _ in ws: pass`` waits as long): from
+        ``receive_queue`` (32) that nobody takes on nothing more is read, so pings go unanswered and
+        the peer's close unseen.
         """
         await self._connection.wait_lost()
 

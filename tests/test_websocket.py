@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -707,6 +708,12 @@ class TestPings:
         assert task.result() > 0
         assert ws.latency == task.result()
 
+    @pytest.mark.parametrize("payload", ["text", bytearray(b"x"), 5])
+    def test_a_payload_is_bytes(self, loop: ManualLoop, payload: Any) -> None:
+        _, ws, _ = collect(loop)
+        with pytest.raises(TypeError, match="the payload of a ping is bytes, not"):
+            loop.run(ws.ping(payload))
+
     def test_own_payloads(self, loop: ManualLoop) -> None:
         client, ws, _ = collect(loop)
         tasks = [loop.create_task(ws.ping()) for _ in range(3)]
@@ -832,6 +839,21 @@ class TestClosing:
         with pytest.raises(ValueError, match="close"):
             ws.begin_close(code, reason)
         assert not ws.closed
+
+    @pytest.mark.parametrize(("code", "reason"), [("1000", ""), (1000, None), (4000.0, ""), (None, "")])
+    def test_what_is_neither_code_nor_reason(self, loop: ManualLoop, code: Any, reason: Any) -> None:
+        _, ws, _ = collect(loop)
+        with pytest.raises(TypeError, match="a close has a code"):
+            loop.run(ws.close(code, reason))
+        assert not ws.closed
+
+    def test_a_code_and_a_reason_of_an_enumeration(self, loop: ManualLoop) -> None:
+        class Why(enum.StrEnum):
+            DONE = "done"
+
+        _, ws, _ = collect(loop)
+        ws.begin_close(enum.IntEnum("Code", {"OWN": 4000}).OWN, Why.DONE)  # type: ignore[attr-defined]
+        assert (ws.close_code, ws.close_reason) == (4000, "done")
 
     def test_waiting_may_be_cancelled(self, loop: ManualLoop) -> None:
         client, ws, _ = collect(loop)
