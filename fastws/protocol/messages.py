@@ -294,7 +294,8 @@ class Response:
 
     ``status`` is a number from 100 to 999 (200), ``body`` its bytes, ``raw_headers`` the fields as bytes.
     Raises ValueError for a header name that is no token, and for a value with CR, LF, NUL, other
-    control characters or anything outside latin-1, so that nobody can split a response through it.
+    control characters or anything outside latin-1, so that nobody can split a response through it;
+    TypeError for a body that is neither text nor bytes.
     ``stream``, when given, is sent in place of ``body`` and closed by whoever sends it.
     """
 
@@ -303,7 +304,7 @@ class Response:
     def __init__(
         self,
         status: int = 200,
-        body: bytes | str = b"",
+        body: bytes | bytearray | memoryview | str = b"",
         headers: HeaderPairs | Mapping[str, str] = (),
         content_type: str | None = None,
         *,
@@ -314,6 +315,10 @@ class Response:
         if isinstance(body, str):
             body = body.encode()
             content_type = content_type or "text/plain; charset=utf-8"
+        elif isinstance(body, (bytearray, memoryview)):
+            body = bytes(body)  # what can be changed may be, before it is sent
+        elif not isinstance(body, bytes):
+            raise TypeError(f"the body of a response is str or bytes, not {type(body).__name__}")
         self.status = int(status)
         self.body = body
         self.stream = stream

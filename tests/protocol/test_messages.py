@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from typing import Any
 
 import orjson
 import pytest
@@ -156,6 +157,19 @@ def test_response() -> None:
     assert response.raw_headers == [(b"X-B", b"\xe9"), (b"Content-Type", b"application/json")]
     assert (response.json(), response.reason) == ([1], b"")
     assert Response(200, b"\xff").text == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_response_keeps_the_bytes_that_it_was_given() -> None:
+    changing = bytearray(b"ab")
+    response, other = Response(body=changing), Response(body=memoryview(changing)[1:])
+    changing[:] = b"??"
+    assert (response.body, other.body) == (b"ab", b"b")
+
+
+@pytest.mark.parametrize("body", [{"error": "no"}, None, 5, ["a"]])
+def test_response_with_a_body_that_is_none(body: Any) -> None:
+    with pytest.raises(TypeError, match="the body of a response is str or bytes, not"):
+        Response(401, body)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:", "a\r\nb", "é", "\0", "a\n"])
