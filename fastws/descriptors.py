@@ -1,11 +1,13 @@
-"""File descriptors: how many connections fit, and accepting without running out of them."""
+"""File descriptors: how many connections fit, accepting without running out of them, Unix sockets' files."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
+import stat
 from typing import Any
 
 try:
@@ -13,7 +15,15 @@ try:
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
-__all__ = ["ACCEPTS", "accepts_in_bulk", "connections_that_fit", "listen_again"]
+__all__ = [
+    "ACCEPTS",
+    "accepts_in_bulk",
+    "connections_that_fit",
+    "inode",
+    "is_socket",
+    "listen_again",
+    "take_over",
+]
 
 #: Descriptors kept for what is no connection to serve: listeners, logs, files, who is answered 503.
 RESERVE = 96
@@ -53,3 +63,31 @@ def listen_again(sock: Any, backlog: int) -> None:
     if hasattr(sock, "fileno"):
         with socket.socket(fileno=os.dup(sock.fileno())) as listening:
             listening.listen(backlog)
+
+
+def is_socket(path: str) -> bool:
+    """Whether there is a Unix socket at ``path``; one of the abstract namespace never is."""
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def inode(path: str) -> tuple[int, int] | None:
+    """What tells the file at ``path`` from a later one of that name; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def take_over(path: str) -> None:
+    """Remove the Unix socket of a server that is gone. Raises ``OSError`` (EADDRINUSE) where one listens."""
+    if not is_socket(path):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # one whose queue is full listens too
+        if probe.connect_ex(path) != errno.ECONNREFUSED:
+            raise OSError(errno.EADDRINUSE, f"another server listens at {path}")
+    os.unlink(path)

@@ -21,7 +21,7 @@ from fastws.config import NEVER, Settings
 from fastws.connection import Connection
 from fastws.context import context_of
 from fastws.dates import http_date
-from fastws.descriptors import ACCEPTS, accepts_in_bulk, listen_again
+from fastws.descriptors import ACCEPTS, accepts_in_bulk, inode, listen_again, take_over
 from fastws.handlers import Callbacks, HandlerLike, as_handler
 from fastws.memory import keep_blocks, trim_when_calm
 from fastws.protocol.machine import Machine
@@ -104,6 +104,8 @@ class Server:
         self._response_headers.append((b"Date", b""))
         self._dated = 0
         self._listeners: list[asyncio.Server] = []
+        #: The Unix sockets of those, and what was there when they began.
+        self._paths: dict[str, tuple[int, int] | None] = {}
         self._poller: Any = None
         self._callback_context: Context | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -136,7 +138,8 @@ class Server:
         reuse_port: bool | None = None,
     ) -> None:
         """Listen at one more address: ``host`` (None: every interface) and ``port`` (0: a free one),
-        a bound ``sock``, or a path (``unix``).
+        a bound ``sock``, or a path (``unix``), which is taken over from a server that is gone, never
+        from one that listens, and removed by :meth:`close`.
 
         ``ssl`` makes it TLS, ``backlog`` (2048) is how many connections the kernel keeps for us,
         ``reuse_port`` lets several processes share the port. Raises ``OSError`` when it cannot be had.
@@ -149,7 +152,10 @@ class Server:
             options["ssl"] = ssl
             options["ssl_handshake_timeout"] = self.settings.timeouts.tls_handshake or NEVER
         if unix is not None:
-            listener = await self._loop.create_unix_server(self._accept, os.fspath(unix), **options)
+            path = os.fsdecode(unix)
+            take_over(path)
+            listener = await self._loop.create_unix_server(self._accept, path, **options)
+            self._paths[path] = inode(path)
         elif sock is not None and sock.family == getattr(socket, "AF_UNIX", None):
             listener = await self._loop.create_unix_server(self._accept, sock=sock, **options)
         elif sock is not None:
@@ -178,10 +184,11 @@ class Server:
     @property
     def port(self) -> int:
         """The port of the first listener. Raises ``IndexError`` when there is none with a port."""
-        ports: list[int] = [
-            sock.getsockname()[1] for sock in self.sockets if isinstance(sock.getsockname(), tuple)
-        ]
-        return ports[0]
+        for sock in self.sockets:
+            if isinstance(name := sock.getsockname(), tuple):
+                port: int = name[1]
+                return port
+        raise IndexError("no listener of this server has a port")
 
     def is_serving(self) -> bool:
         """True from the first :meth:`listen` to :meth:`close`."""
@@ -231,6 +238,10 @@ class Server:
             self._poller = None
         for listener in self._listeners:
             listener.close()
+        while self._paths:
+            path, was = self._paths.popitem()
+            if was is not None and inode(path) == was:  # not another server's by now
+                os.unlink(path)
 
     async def wait_closed(self) -> None:
         """Wait until the last connection has ended: for ever, unless :meth:`close` came before.

@@ -186,6 +186,26 @@ class TestListening:
         client = loop.network.listeners["/run/x.sock"].accept()
         assert client.get_extra_info("peername") == ""
 
+    async def test_a_unix_socket_is_taken_over_from_the_dead_alone_and_removed(self, tmp_path: Path) -> None:
+        path = tmp_path / "sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        async with fastws.serve(Recorder(), unix=path) as server:
+            with pytest.raises(OSError, match="another server listens at .*sock"):
+                await fastws.serve(Recorder(), unix=path)
+            async with fastws.connect("ws://localhost/", unix=path) as ws:
+                assert await ws.ping() > 0
+            with pytest.raises(IndexError, match="has a port"):
+                server.port  # noqa: B018
+        assert not path.exists()
+
+    async def test_a_unix_socket_of_somebody_else_by_now_is_left_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "sock"
+        async with fastws.serve(Recorder(), unix=path):
+            path.unlink()
+            path.write_text("theirs")
+        assert path.read_text() == "theirs"
+
     def test_tls(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
         given: dict[str, Any] = {}
         listen = loop.network.create_server

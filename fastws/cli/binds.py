@@ -10,12 +10,12 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from dataclasses import dataclass
 
 import click
 
 from fastws.cli.errors import CannotStart, os_error_text
+from fastws.descriptors import is_socket, take_over
 
 __all__ = ["Bind", "Listener", "TCPBind", "UnixBind", "FDBind", "open_listeners", "parse_bind"]
 
@@ -133,6 +133,8 @@ def explain(error: OSError, bind: Bind) -> str:
     if isinstance(error, socket.gaierror):
         return "no such host"
     if error.errno == errno.EADDRINUSE:
+        if isinstance(bind, UnixBind) and not is_socket(bind.path):
+            return "there is a file that is no socket"
         return "it is in use by another program"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine has no such address"
@@ -186,24 +188,13 @@ def open_unix(bind: UnixBind, backlog: int) -> socket.socket:
     """Take the path over from a server that is gone, but never from one that still answers."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if is_socket(bind.path):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                if probe.connect_ex(bind.path) != errno.ECONNREFUSED:
-                    raise OSError(errno.EADDRINUSE, "in use")
-            os.unlink(bind.path)
+        take_over(bind.path)
         sock.bind(bind.path)
         sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
     return sock
-
-
-def is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return False
 
 
 def open_fd(bind: FDBind, backlog: int) -> socket.socket:

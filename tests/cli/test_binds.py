@@ -163,7 +163,7 @@ def test_a_unix_socket_is_taken_over_from_the_dead_alone(tmp_path: Path, listeni
 def test_a_plain_file_in_the_place_of_a_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(CannotStart, match="in use"):
+    with pytest.raises(CannotStart, match="there is a file that is no socket"):
         open_listeners([UnixBind(str(path))], 5)
     assert path.read_text() == "data"
 
