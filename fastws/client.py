@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequenc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Timeouts
+from fastws.config import (
+    DEFAULT_COMPRESSION,
+    Compression,
+    Limits,
+    Timeouts,
+    check_options,
+    checked_compression,
+)
 from fastws.connection import Connection
 from fastws.context import context_of
 from fastws.credentials import BasicAuth, BearerAuth, cookie_field
@@ -19,7 +26,7 @@ from fastws.protocol.machine import Machine
 from fastws.protocol.messages import Response
 from fastws.reconnect import Backoff, Retry, retry_after, worth_retrying
 from fastws.redirects import Asked, follow
-from fastws.routes import changed
+from fastws.routes import changed, names
 from fastws.stream_handlers import streaming as in_parts
 from fastws.urls import Address, parse_url
 from fastws.ways import Way, WayOptions
@@ -101,6 +108,7 @@ class connect:
         backoff: Backoff | None = None,
         **way: Unpack[WayOptions],
     ) -> None:
+        check_options("connect", way, WayOptions.__annotations__)
         address = parse_url(url)
         given: HandlerLike = _Inboxed() if handler is None else handler
         if streaming:
@@ -117,8 +125,8 @@ class connect:
         self._opening = Opening(
             Asked(address, tuple(Response(headers=fields).raw_headers), origin),
             Callbacks(given),
-            tuple(subprotocols),
-            None if getattr(given, "takes_parts", False) else compression,
+            names("subprotocols", subprotocols),
+            None if getattr(given, "takes_parts", False) else checked_compression(compression),
             changed(Limits(), limits),
             all_timeouts,
         )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Any
 
 __all__ = [
     "SERVER_LIMITS",
@@ -14,6 +17,19 @@ __all__ = [
     "SlowPolicy",
     "Timeouts",
 ]
+
+
+#: Limits of which none at all is one too.
+MAY_BE_ZERO = ("max_empty_fragments", "min_body_rate", "max_early_size", "send_queue", "send_queue_bytes")
+
+
+def check_number(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Raise ``TypeError`` for what is no integer, ``ValueError`` for one out of range."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an int, not {value!r}")
+    if value < least or (most is not None and value > most):
+        allowed = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {allowed}, not {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,11 @@ class Limits:
     #: Bytes of frames taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
     bytes_per_second: int | None = None
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if (value := getattr(self, field.name)) is not None or field.default is not None:
+                check_number(field.name, value, 0 if field.name in MAY_BE_ZERO else 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -83,6 +104,15 @@ class Timeouts:
     close: float | None = 5.0
     #: Without any progress of a socket that refused bytes: its peer has gone or does not read.
     write: float | None = 10.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if (value := getattr(self, field.name)) is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{field.name} is a number of seconds or None, not {value!r}")
+            if not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{field.name} is more than 0 seconds, not {value}; None switches it off")
 
 
 #: Seconds: no timeout of a TLS handshake, where None would be a loop's own default.
@@ -110,8 +140,32 @@ class Compression:
     #: Keep both windows between messages, if the peer agrees: see above for what it costs.
     context_takeover: bool = False
 
+    def __post_init__(self) -> None:
+        check_number("threshold", self.threshold, 0)
+        check_number("level", self.level, -1, 9)
+        check_number("mem_level", self.mem_level, 1, 9)
+
 
 DEFAULT_COMPRESSION = Compression()
+
+
+def checked_compression(given: Any) -> Compression | None:
+    """Return what was given as ``compression=``. Raises ``TypeError`` for anything else than that."""
+    if given is None or isinstance(given, Compression):
+        return given
+    raise TypeError(f"compression= is a fastws.Compression, or None for none, not {given!r}")
+
+
+def check_options(function: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise ``TypeError`` for keyword arguments that ``function`` has not, and say where they belong."""
+    for name in given:
+        if name in known:
+            continue
+        hint = ""
+        for kind in (Limits, Timeouts):
+            if name in kind.__slots__:
+                hint = f"; write {kind.__name__.lower()}={{{name!r}: ...}}"
+        raise TypeError(f"{function}() has no {name}={hint}")
 
 
 class SlowPolicy(Enum):
@@ -151,3 +205,9 @@ class Settings:
     limit_handshakes_per_address: int | None = None
     #: Peers whose X-Forwarded-For and X-Forwarded-Proto are believed: networks, or ``*`` for all.
     trusted_proxies: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checked_compression(self.compression)
+        for name in ("limit_concurrency", "limit_connections_per_address", "limit_handshakes_per_address"):
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value, 1)

@@ -8,7 +8,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import SERVER_LIMITS, SERVER_TIMEOUTS, Compression, Limits, Settings, Timeouts
+from fastws.config import (
+    SERVER_LIMITS,
+    SERVER_TIMEOUTS,
+    Compression,
+    Limits,
+    Settings,
+    Timeouts,
+    checked_compression,
+)
+from fastws.origins import parse_origins
 from fastws.protocol import handshake
 from fastws.protocol.messages import Request, Response
 from fastws.static_files import Static
@@ -24,6 +33,13 @@ Authorize = Callable[[Request], Response | Awaitable[Response | None] | None]
 Page = Callable[[Request], Response | Awaitable[Response]]
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
+
+
+def names(what: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Return the names given. Raises ``TypeError`` for one text, which would be taken by its letters."""
+    if isinstance(given, str):
+        raise TypeError(f"{what}= is a list of names: [{given!r}]")
+    return tuple(given)
 
 
 class Unset:
@@ -66,7 +82,7 @@ class Route:
         origins: Iterable[str] | None = None,
         require_origin: bool | None = None,
         subprotocols: Sequence[str] = (),
-        headers: Iterable[tuple[str, str]] = (),
+        headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
         authorize: Authorize | None = None,
     ) -> None:
         if not path.startswith("/"):
@@ -76,14 +92,15 @@ class Route:
         self.path = path
         self.handler = handler
         self.http = http
+        methods = names("methods", methods)
         self.methods = tuple(dict.fromkeys([*methods, "HEAD"] if "GET" in methods else methods))
         self.limits = limits
         self.timeouts = timeouts
-        self.compression = compression
-        self.origins = origins
+        self.compression = compression if isinstance(compression, Unset) else checked_compression(compression)
+        self.origins = None if origins is None else parse_origins(origins)
         self.require_origin = require_origin
-        self.subprotocols = tuple(subprotocols)
-        self.headers = Response(headers=list(headers)).raw_headers
+        self.subprotocols = names("subprotocols", subprotocols)
+        self.headers = Response(headers=headers).raw_headers
         self.authorize = authorize
 
 
@@ -191,7 +208,7 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         limits=_of_route(route, "limits", settings.limits, SERVER_LIMITS),
         timeouts=_of_route(route, "timeouts", settings.timeouts, SERVER_TIMEOUTS),
         compression=compression,
-        origins=settings.origins if route.origins is None else frozenset(route.origins),
+        origins=settings.origins if route.origins is None else route.origins,
         require_origin=settings.require_origin if route.require_origin is None else route.require_origin,
         subprotocols=route.subprotocols,
         headers=headers,
@@ -223,9 +240,16 @@ def changed(base: Any, change: Any) -> Any:
     """Return ``base`` with the fields of a mapping changed, or ``change`` if that is a whole value."""
     if change is None:
         return base
-    if isinstance(change, Mapping):
-        return replace(base, **change)
-    return change
+    if isinstance(change, type(base)):
+        return change
+    kind = type(base).__name__
+    if not isinstance(change, Mapping):
+        raise TypeError(f"{kind.lower()}= is a fastws.{kind} or a mapping of its fields, not {change!r}")
+    known = type(base).__slots__
+    for name in change:
+        if name not in known:
+            raise TypeError(f"{kind.lower()}= has no {name!r}; it has {', '.join(known)}")
+    return replace(base, **change)
 
 
 def _without(

@@ -17,7 +17,7 @@ from typing import Any, Self, Unpack
 
 from fastws import logs
 from fastws.addresses import Addresses
-from fastws.config import NEVER, Settings
+from fastws.config import NEVER, Settings, check_options
 from fastws.connection import Connection
 from fastws.context import context_of
 from fastws.dates import http_date
@@ -401,6 +401,7 @@ class serve:
         **settings: Unpack[SettingsOptions],
     ) -> None:
         self._app = app
+        check_options("serve", settings, SettingsOptions.__annotations__)
         self._settings = settings_from(**settings)
         self._address: dict[str, Any] = {
             "host": host,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Timeouts
+from fastws.origins import parse_origins
 from fastws.protocol.messages import Response
 from fastws.routes import changed
 
@@ -20,7 +21,7 @@ class SettingsOptions(TypedDict, total=False):
     compression: Compression | None
     origins: Iterable[str]
     require_origin: bool
-    headers: Iterable[tuple[str, str]]
+    headers: Iterable[tuple[str, str]] | Mapping[str, str]
     access_log: bool
     limit_concurrency: int | None
     limit_connections_per_address: int | None
@@ -36,7 +37,7 @@ def settings_from(
     compression: Compression | None = DEFAULT_COMPRESSION,
     origins: Iterable[str] = (),
     require_origin: bool = False,
-    headers: Iterable[tuple[str, str]] = (),
+    headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
     access_log: bool = True,
     limit_concurrency: int | None = None,
     limit_connections_per_address: int | None = None,
@@ -45,14 +46,14 @@ def settings_from(
     forwarded_allow_ips: Iterable[str] = ("127.0.0.1", "::1"),
 ) -> Settings:
     """Return :class:`Settings` from the keyword arguments of :func:`serve`."""
-    fields = Response(headers=list(headers)).raw_headers
+    fields = Response(headers=headers).raw_headers
     if not any(name.lower() == b"x-server" for name, _ in fields):
         fields.append((b"X-Server", b"fastws"))
     return Settings(
         limits=changed(Limits(), limits),
         timeouts=changed(Timeouts(), timeouts),
         compression=compression,
-        origins=frozenset(origins),
+        origins=parse_origins(origins),
         require_origin=require_origin,
         headers=tuple(fields),
         access_log=access_log,

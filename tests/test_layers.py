@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1] / "fastws"
 #: A package stands for all of its modules.
 LAYERS = [
     {"_version", "_build", "_fanin", "_fanout", "direct", "errors", "config", "credentials", "logs"}
-    | {"dates", "descriptors", "json", "memory", "urls"},
+    | {"dates", "descriptors", "json", "memory", "origins", "urls"},
     {"protocol"},
     {"context", "cookies", "dialing", "driver", "outbox", "flusher", "inbox", "keepalive", "parts", "poller"}
     | {"reconnect", "redirects", "waiter"},

@@ -118,6 +118,10 @@ class TestMistakes:
             (lambda: endpoint(limits=Limits(max_headers=9)), ValueError, "max_headers .* before"),
             (lambda: endpoint(timeouts={"keep_alive": 1.0}), ValueError, "keep_alive .* before"),
             (lambda: endpoint(timeouts={"tls_handshake": None}), ValueError, "tls_handshake .* before"),
+            (lambda: endpoint(origins="https://a"), TypeError, "origins= is a list"),
+            (lambda: endpoint(origins=["app.example"]), ValueError, "'app.example' is not an origin"),
+            (lambda: endpoint(subprotocols="chat"), TypeError, "subprotocols= is a list of names"),
+            (lambda: Route("/", http=page, methods="POST"), TypeError, "methods= is a list"),
         ],
     )
     def test_at_once(self, make: Any, kind: type[Exception], match: str) -> None:

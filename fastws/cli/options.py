@@ -6,9 +6,10 @@ import ipaddress
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
+
+from fastws.origins import parse_origin
 
 if TYPE_CHECKING:
     HeaderParam = click.ParamType[tuple[str, str]]
@@ -34,8 +35,6 @@ TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: What frames a message or belongs to the handshake; a fixed value would break every response.
 RESERVED = {"connection", "content-length", "transfer-encoding", "upgrade"}
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class SectionedOption(click.Option):
@@ -110,20 +109,10 @@ class OriginType(OriginParam):
     name = "ORIGIN"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value == "*":
-            return value
         try:
-            parts = urlsplit(value)
-            _ = parts.port
-        except ValueError:
-            self.fail(f"{value!r} is not an origin", param, ctx)
-        beyond = parts.path.strip("/") or parts.query or parts.fragment or parts.username
-        if not parts.scheme or not parts.hostname or beyond:
-            self.fail(f"{value!r} is not an origin; write scheme://host[:port], or * for all", param, ctx)
-        origin = f"{parts.scheme}://{parts.netloc}".lower()
-        # Browsers leave the default port out, and origins are compared as they send them.
-        default = DEFAULT_PORTS.get(parts.scheme)
-        return origin.removesuffix(f":{parts.port}") if parts.port == default else origin
+            return parse_origin(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class TrustedType(TrustedParam):
