@@ -112,6 +112,27 @@ def _own(handler: Handler, name: str) -> Any:
     return None if getattr(callback, "__func__", None) is getattr(Handler, name) else callback
 
 
+#: The callbacks of a :class:`Handler` and what they are called with.
+CALLBACKS = {
+    "on_open": ("ws",),
+    "on_message": ("ws", "message"),
+    "on_close": ("ws", "code", "reason"),
+    "on_writable": ("ws",),
+}
+
+
+def check_arguments(function: Callable[..., Any], name: str, takes: tuple[str, ...]) -> None:
+    """Raise ``TypeError`` for a function that cannot be called so."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return  # one that was compiled may have none to look at
+    try:
+        signature.bind(*takes)
+    except TypeError:
+        raise TypeError(f"{name} is called with ({', '.join(takes)}); it takes {signature}") from None
+
+
 def as_handler(given: Any) -> Handler:
     """Return the handler for what a person gave to a route.
 
@@ -121,14 +142,16 @@ def as_handler(given: Any) -> Handler:
     if isinstance(given, type) and issubclass(given, Handler):
         given = given()
     if isinstance(given, Handler):
-        for name in ("on_open", "on_message", "on_close", "on_writable"):
-            if inspect.iscoroutinefunction(getattr(given, name)):
+        for name, takes in CALLBACKS.items():
+            if inspect.iscoroutinefunction(callback := getattr(given, name)):
                 raise TypeError(
                     f"{type(given).__name__}.{name} is async, which callbacks are not: "
                     "use `async def handler(ws)` instead"
                 )
+            check_arguments(callback, f"{type(given).__name__}.{name}", takes)
         return given
     # An object whose class has an `async def __call__` will do too.
     if inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__):
+        check_arguments(given, f"the handler {getattr(given, '__name__', given)}", ("ws",))
         return CoroutineHandler(given)
     raise TypeError(f"a handler is a fastws.Handler or an `async def handler(ws)`, not {given!r}")

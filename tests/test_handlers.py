@@ -42,6 +42,26 @@ class TestAsHandler:
         with pytest.raises(TypeError, match="a handler is"):
             as_handler(given)
 
+    def test_what_cannot_be_called_so(self) -> None:
+        async def two(ws: WebSocket, path: str) -> None: ...
+        async def none() -> None: ...
+
+        class Short(Handler):
+            def on_message(self, ws: WebSocket) -> None: ...  # type: ignore[override]
+
+        for given in (two, none):
+            with pytest.raises(TypeError, match=rf"handler {given.__name__} is called with \(ws\); it takes"):
+                as_handler(given)
+        with pytest.raises(TypeError, match=r"Short.on_message is called with \(ws, message\)"):
+            as_handler(Short)
+
+    def test_what_has_no_signature_is_believed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def signature(function: object) -> None:
+            raise ValueError("no signature found")
+
+        monkeypatch.setattr("inspect.signature", signature)
+        assert isinstance(as_handler(coroutine), CoroutineHandler)
+
     @pytest.mark.parametrize("name", ["on_open", "on_message", "on_close", "on_writable"])
     def test_callbacks_are_not_async(self, name: str) -> None:
         async def asynchronous(self: Any, *args: Any) -> None: ...
