@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+import sysconfig
 import traceback
 from types import ModuleType
 from typing import Any
@@ -73,7 +74,14 @@ def located(error: Exception) -> str:
     if isinstance(error, SyntaxError):
         return f"{text} ({error.filename}, line {error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_theirs(frame.filename)]
+    # What a library or Python itself raised is told at the line that called it.
+    frames = [frame for frame in frames if not is_library(frame.filename)] or frames
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
+
+
+def is_library(filename: str) -> bool:
+    paths = sysconfig.get_paths()
+    return filename.startswith(tuple(paths[name] + os.sep for name in ("stdlib", "purelib", "platlib")))
 
 
 def is_theirs(filename: str) -> bool:

@@ -70,6 +70,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ("\nimport absent_dependency\n", r"No module named 'absent_dependency' \(.*\.py, line 2\)"),
         ("def f():\n    1 / 0\nf()\n", r"ZeroDivisionError: division by zero \(.*\.py, line 2\)"),
         ("x = (\n", r"SyntaxError: '\(' was never closed \(.*\.py, line 1\)"),
+        ("import json\n\njson.loads('{')\n", r"JSONDecodeError: .* \(.*\.py, line 3\)"),
         ("from json import nothing\n", r"ImportError: cannot import name 'nothing' .*\.py, line 1\)"),
     ],
 )
