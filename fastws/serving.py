@@ -372,10 +372,15 @@ class ServerPhase:
 
     # -- responses ------------------------------------------------------------------------------
 
+    def _path(self) -> str:
+        """For a line of the log: where the request at hand goes."""
+        return logs.escape(self._request.path) if self._request is not None else "?"
+
     def _write_response(self, response: object) -> None:
         connection = self._connection
         if not isinstance(response, Response):
-            log.error("an endpoint returned %r, which is no Response", type(response).__name__)
+            what = type(response).__name__
+            log.error("the endpoint of %s returned %r, which is no Response", self._path(), what)
             response = error_response(500)
         self._turn_responses += 1
         self._server.set_date()
@@ -528,5 +533,6 @@ class ServerPhase:
         elif isinstance(verdict, Response):
             self._refuse(verdict)
         else:
-            log.error("authorize returned %r, which is neither a Response nor None", type(verdict).__name__)
+            what = type(verdict).__name__
+            log.error("authorize of %s returned %r, which is neither a Response nor None", self._path(), what)
             self._refuse(error_response(500))

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from fastws import logs
 from fastws.protocol.handshake import check_upgrade, choose_subprotocol
 from fastws.protocol.messages import Request, Response, error_response
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["accept", "refusal"]
 
+log = logging.getLogger("fastws.error")
+
 
 def refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
     """Return why ``request`` cannot become a WebSocket at its path; None: if the application agrees."""
@@ -23,7 +27,11 @@ def refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
         return error_response(404)
     if not takes:
         return error_response(405, headers=[("Allow", ", ".join(endpoint.methods))])
-    return check_upgrade(request, endpoint.origins, endpoint.require_origin)
+    refused = check_upgrade(request, endpoint.origins, endpoint.require_origin)
+    if refused is not None and refused.status == 403:
+        path, origin = logs.escape(request.path), logs.escape(request.offer.origin or "none")
+        log.debug("%s refuses the origin %s: --origin, or origins= in Python, lets others in", path, origin)
+    return refused
 
 
 def accept(

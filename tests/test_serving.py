@@ -764,6 +764,18 @@ class TestUpgrade:
         ):
             assert site.client().upgrade(path, f"Origin: {origin}").status == status
 
+    def test_a_refused_origin_is_told_to_who_asks(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site = Site(loop, Route("/strict", Recorder(), require_origin=True))
+        with caplog.at_level("DEBUG", "fastws.error"):
+            site.client().upgrade("/strict", 'Origin: http://b.example/"')
+            site.client().upgrade("/strict")
+        assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [
+            '/strict refuses the origin http://b.example/\\"',
+            "/strict refuses the origin none",
+        ]
+
     def test_a_handler_beside_an_endpoint_of_other_methods(self, loop: ManualLoop) -> None:
         site = Site(loop, Route("/", Recorder(), http=body, methods=["POST"]))
         assert site.client().upgrade("/").status == 101
