@@ -40,6 +40,7 @@ cdef class Hub:
     cdef object _loop
 
     cdef Topic _find(self, name)
+    cdef _check_thread(self)
     cdef _bind(self, Flusher flusher)
 
 cpdef leave_all(Outbox outbox)

@@ -204,7 +204,8 @@ class Hub:
         Never waits. The frames leave at the end of this turn of the loop, together with all else
         that is published in it; with 64 subscribers and more the turn goes on, for 5 ms at most, while
         looks at the sockets bring more to publish. Raises ``TypeError`` for a message that is
-        neither ``str`` nor ``bytes`` (or is ``bytes`` on a topic that merges).
+        neither ``str`` nor ``bytes`` (or is ``bytes`` on a topic that merges), and ``RuntimeError``
+        in another thread, which is for :meth:`publish_threadsafe`.
         """
         found = self._find(topic)
         if found is None or not found.subscribers:
@@ -232,6 +233,8 @@ class Hub:
                 count -= 1
             else:
                 outbox = None
+        if not found.batch:
+            self._check_thread()
         seq = flusher.published(found)
         found.batch.append(Entry(found, seq, message, plain))
         if outbox is not None:
@@ -265,6 +268,18 @@ class Hub:
     def _find(self, name: str) -> Topic | None:
         # A function, so that a compiled caller knows the type of what it returns.
         return self._topics.get(name)
+
+    def _check_thread(self) -> None:
+        """Raise in another thread than the loop's, which would not wake up: the message left when it pleases.
+
+        Asked by the first publish of a turn, so that it costs little. A loop that does not run is anybody's.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self._loop and self._loop is not None and self._loop.is_running():
+            raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
 
     def _bind(self, flusher: Flusher) -> None:
         if self._flusher is not None and any(topic.subscribers for topic in self._topics.values()):

@@ -300,6 +300,32 @@ class TestThreads:
 
         assert run(scenario()) == ["from a thread"]
 
+    @pytest.mark.parametrize("own", [False, True], ids=["no loop", "a loop of its own"])
+    def test_publishing_from_another_thread_is_refused(self, run: Run, own: bool) -> None:
+        """It would not wake the loop, and the message left when that does something else."""
+        said: list[str] = []
+
+        async def publish(hub: Hub) -> None:
+            hub.publish("t", "from a thread")
+
+        def elsewhere(hub: Hub) -> None:
+            try:
+                asyncio.run(publish(hub)) if own else hub.publish("t", "from a thread")
+            except RuntimeError as error:
+                said.append(str(error))
+
+        async def scenario() -> list[str]:
+            loop: Any = asyncio.get_running_loop()
+            hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+            hub.subscribe(peer, "t")
+            await asyncio.to_thread(elsewhere, hub)
+            hub.publish("t", "from the loop")
+            await asyncio.sleep(0)
+            return peer.texts()
+
+        assert run(scenario()) == ["from the loop"]
+        assert said == ["a hub belongs to the thread of its loop; here use publish_threadsafe"]
+
     def test_what_is_changed_afterwards_is_sent_as_it_was(self, loop: ManualLoop) -> None:
         hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
         hub.subscribe(peer, "t")
