@@ -85,10 +85,10 @@ class Flusher:
 
     def schedule(self, outbox: Outbox) -> None:
         """Flush ``outbox`` once, at the end of this turn."""
-        self._waiting.append(outbox)
         if not self._scheduled:
-            self._call_soon(self.flush)  # raises for a wrong thread where the loop debugs
+            self._call_soon(self.flush)  # raises in a wrong thread where the loop debugs
             self._scheduled = True
+        self._waiting.append(outbox)
 
     def begin(self) -> bool:
         """Begin a turn that the caller ends by :meth:`end`; False when one has begun already."""
@@ -125,10 +125,10 @@ class Flusher:
     def published(self, topic: Topic) -> int:
         """Note that ``topic`` has something for this turn; return the publish's sequence number."""
         if not topic.batch:
-            self.dirty.append(topic)
             if not self._scheduled:
                 self._call_soon(self.flush)
                 self._scheduled = True
+            self.dirty.append(topic)
         self.seq += 1
         return self.seq
 

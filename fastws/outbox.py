@@ -236,9 +236,9 @@ class Outbox:
 
     def _append(self, item: Item) -> None:
         if self._first is None:
-            self._first = item
             if not self.corked:
-                self.flusher.schedule(self)
+                self.flusher.schedule(self)  # may raise, and nothing has been said then
+            self._first = item
         elif self._more is None:
             self._more = [self._first, item]
         else:

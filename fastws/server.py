@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -241,7 +242,8 @@ class Server:
         while self._paths:
             path, was = self._paths.popitem()
             if was is not None and inode(path) == was:  # not another server's by now
-                os.unlink(path)
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
 
     async def wait_closed(self) -> None:
         """Wait until the last connection has ended: for ever, unless :meth:`close` came before.
