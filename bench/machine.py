@@ -122,7 +122,7 @@ def _fastws() -> str:
 
 def _build() -> tuple[str, str]:
     """The engine, and whether the hot path is compiled, as a server of this environment has them."""
-    imports = "from fastws import connection; from fastws.protocol import frames"
+    imports = "from fastws.connection import connection; from fastws.protocol.websocket import frames"
     code = f"{imports}; print(frames.ENGINE, connection.__file__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:

@@ -12,20 +12,24 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastws._version import __version__
+from fastws._version import __version__, choose_build, warn_if_stale
 
 if "FASTWS_COMPILED" in os.environ:
-    from fastws import _build
-
-    _build.choose(os.environ["FASTWS_COMPILED"])
+    choose_build(os.environ["FASTWS_COMPILED"])
+if os.environ.get("FASTWS_COMPILED") != "0":
+    warn_if_stale()
 
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI
-    from fastws.asgi.members import member
-    from fastws.auth import basic_auth, token_auth
-    from fastws.client import connect
+    from fastws.asgi.subscriber import member
+    from fastws.client.connect import connect
+    from fastws.client.credentials import BasicAuth, BearerAuth
+    from fastws.client.reconnect import Backoff, worth_retrying
     from fastws.config import Compression, Limits, Settings, SlowPolicy, Timeouts
-    from fastws.credentials import BasicAuth, BearerAuth
+    from fastws.connection.handlers import Handler
+    from fastws.connection.outbox import SendStatus
+    from fastws.connection.stream_handlers import streaming
+    from fastws.connection.websocket import WebSocket
     from fastws.errors import (
         ConcurrencyError,
         ConnectionClosed,
@@ -38,59 +42,55 @@ if TYPE_CHECKING:
         Refused,
         StartupFailed,
     )
-    from fastws.handlers import Handler
-    from fastws.hub import Hub
-    from fastws.outbox import SendStatus
-    from fastws.protocol.events import Fragment
-    from fastws.protocol.frames import CloseCode
-    from fastws.protocol.messages import Headers, Request, Response
-    from fastws.reconnect import Backoff, worth_retrying
-    from fastws.routes import Route
-    from fastws.server import Server, run, serve
-    from fastws.static_files import Static
-    from fastws.stream_handlers import streaming
-    from fastws.websocket import WebSocket
+    from fastws.protocol.http.messages import Headers, Request, Response
+    from fastws.protocol.websocket.events import Fragment
+    from fastws.protocol.websocket.frames import CloseCode
+    from fastws.pubsub.hub import Hub
+    from fastws.server.serve import Server, run, serve
+    from fastws.web.auth import basic_auth, token_auth
+    from fastws.web.routes import Route
+    from fastws.web.static_files import Static
 
 _MODULES = {
     "ASGI": "asgi.application",
-    "Backoff": "reconnect",
-    "BasicAuth": "credentials",
-    "BearerAuth": "credentials",
-    "CloseCode": "protocol.frames",
+    "Backoff": "client.reconnect",
+    "BasicAuth": "client.credentials",
+    "BearerAuth": "client.credentials",
+    "CloseCode": "protocol.websocket.frames",
     "Compression": "config",
     "ConcurrencyError": "errors",
     "ConnectionClosed": "errors",
     "ConnectionClosedError": "errors",
     "ConnectionClosedOK": "errors",
     "FastWSError": "errors",
-    "Fragment": "protocol.events",
-    "Handler": "handlers",
+    "Fragment": "protocol.websocket.events",
+    "Handler": "connection.handlers",
     "HandshakeError": "errors",
-    "Headers": "protocol.messages",
-    "Hub": "hub",
+    "Headers": "protocol.http.messages",
+    "Hub": "pubsub.hub",
     "InvalidURL": "errors",
     "Limits": "config",
     "ProxyError": "errors",
     "Refused": "errors",
-    "Request": "protocol.messages",
-    "Response": "protocol.messages",
-    "Route": "routes",
-    "SendStatus": "outbox",
-    "Server": "server",
+    "Request": "protocol.http.messages",
+    "Response": "protocol.http.messages",
+    "Route": "web.routes",
+    "SendStatus": "connection.outbox",
+    "Server": "server.serve",
     "Settings": "config",
     "SlowPolicy": "config",
     "StartupFailed": "errors",
-    "Static": "static_files",
+    "Static": "web.static_files",
     "Timeouts": "config",
-    "WebSocket": "websocket",
-    "basic_auth": "auth",
-    "connect": "client",
-    "member": "asgi.members",
-    "run": "server",
-    "serve": "server",
-    "streaming": "stream_handlers",
-    "token_auth": "auth",
-    "worth_retrying": "reconnect",
+    "WebSocket": "connection.websocket",
+    "basic_auth": "web.auth",
+    "connect": "client.connect",
+    "member": "asgi.subscriber",
+    "run": "server.serve",
+    "serve": "server.serve",
+    "streaming": "connection.stream_handlers",
+    "token_auth": "web.auth",
+    "worth_retrying": "client.reconnect",
 }
 
 __all__ = [

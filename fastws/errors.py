@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastws.protocol.messages import Response
+    from fastws.protocol.http.messages import Response
 
 __all__ = [
     "ConnectionClosed",

@@ -1,7 +1,7 @@
 """``python -m tests.differential``: both engines on a million streams.
 
-It runs tests/protocol/test_differential.py again and again, each time with another seed in a process of
-its own: hypothesis keeps what it has seen.
+It runs tests/protocol/websocket/test_differential.py again and again, each time with another seed in a
+process of its own: hypothesis keeps what it has seen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: In one process; each example of hypothesis is followed by so many variants of it.
 EXAMPLES, VARIANTS = 2_000, 24
-COMMAND = ["-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "tests/protocol/test_differential.py"]
+STREAMS = "tests/protocol/websocket/test_differential.py"
+COMMAND = ["-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", STREAMS]
 
 
 def main(args: list[str] | None = None) -> int:

@@ -19,7 +19,7 @@ cd "$work"
 
 # A module, and how much of it has to be reached. The load generator gets its share from its own tests
 # over real sockets; what they do not reach is TLS and what needs other processes.
-modules="fastws/protocol/_frames:95 fastws/protocol/_heads:95 fastws/_fanin:95 fastws/_fanout:95 fastws/loadgen/_loadgen:60"
+modules="fastws/protocol/websocket/_frames:95 fastws/protocol/http/_heads:95 fastws/loop/_recv:95 fastws/loop/_send:95 fastws/loadgen/_loadgen:60"
 
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
@@ -34,11 +34,11 @@ done
 # CI: a C engine that is not there is an error. malloc: the sanitizer sees every object.
 # The bounds of time are for what is shipped: sanitized, a call costs several times as much.
 export CI=true PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc FASTWS_SANITIZED=1
-# Python keeps objects for ever; what ours keep is told by tests/protocol/test_leaks.py.
+# Python keeps objects for ever; what ours keep is told by tests/protocol/websocket/test_leaks.py.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 LD_PRELOAD=$($cc -print-file-name=libasan.so) "$python" -m pytest -q -p no:cacheprovider \
-    tests/protocol/test_frames.py tests/protocol/test_hostile_frames.py tests/protocol/test_in_place.py tests/protocol/test_leaks.py \
-    tests/protocol/test_differential.py tests/protocol/test_heads.py tests/test_fanin.py tests/test_fanout.py tests/loadgen/test_engine.py
+    tests/protocol/websocket/test_frames.py tests/protocol/websocket/test_hostile_frames.py tests/protocol/websocket/test_in_place.py tests/protocol/websocket/test_leaks.py \
+    tests/protocol/websocket/test_differential.py tests/protocol/http/test_fast_upgrade.py tests/loop/test_recv.py tests/loop/test_send.py tests/loadgen/test_engine.py
 
 for module in $modules; do
     file=${module%:*}.c

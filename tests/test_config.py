@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastws import Compression, Hub, Limits, Route, Settings, Timeouts, connect, serve
-from fastws.routes import changed
+from fastws.web.routes import changed
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from fastws._build import HOT_PATH, is_compiled
-from fastws._version import __version__
+from fastws._version import __version__, hot_path, is_compiled
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
+WRITTEN_IN_C = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.glob("fastws/**/*.c")
+)
 
 
 def test_every_package_is_listed() -> None:
@@ -23,15 +25,18 @@ def test_every_package_is_listed() -> None:
     assert sorted(SETUPTOOLS["packages"]) == sorted(found | {"fastws.static"})
 
 
-def test_every_module_that_can_be_compiled_is_listed() -> None:
-    listed = {ROOT / source for module in SETUPTOOLS["ext-modules"] for source in module["sources"]}
-    hot = {ROOT / f"{name.replace('.', '/')}.py" for name in HOT_PATH}
-    generated = {path.with_suffix(".c") for path in hot}
-    assert listed == hot | (set(ROOT.glob("fastws/**/*.c")) - generated)
-    assert all(module["optional"] for module in SETUPTOOLS["ext-modules"])
+def test_the_types_of_the_hot_path_are_shipped() -> None:
+    """They tell an installation which modules are compiled, and others may compile against them."""
+    assert "**/*.pxd" in SETUPTOOLS["package-data"]["fastws"]
+    assert {"fastws.connection.connection", "fastws.protocol.http.messages"} <= set(hot_path())
 
 
-@pytest.mark.parametrize("module", [module["name"] for module in SETUPTOOLS["ext-modules"]])
+def test_no_generated_c_is_in_the_tree() -> None:
+    generated = {ROOT / f"{name.replace('.', '/')}.c" for name in hot_path()}
+    assert not [path for path in generated if path.exists()]
+
+
+@pytest.mark.parametrize("module", [*hot_path(), *WRITTEN_IN_C])
 def test_what_can_be_compiled_is_compiled(module: str) -> None:
     """In CI it must be; elsewhere the sources in Python are enough."""
     if os.environ.get("FASTWS_REQUIRE_C") != "1":

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from bench.micro.material import MASK, STREAMS, TEXT, engines
-from fastws.protocol.frames import encode
+from fastws.protocol.websocket.frames import encode
 
 #: Each with its name; every one is called CALLS times between two marks.
 Work = tuple[str, Callable[[], object]]

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from fastws.config import Limits
-from fastws.flusher import Flusher
-from fastws.outbox import Outbox
-from fastws.protocol.frames import Engine, Opcode, encode, engine
+from fastws.connection.outbox import Outbox
+from fastws.loop.turn import Flusher
+from fastws.protocol.websocket.frames import Engine, Opcode, encode, engine
 
 MASK = b"\x12\x34\x56\x78"
 TEXT = int(Opcode.TEXT)

@@ -11,8 +11,8 @@ import pytest
 
 from bench.micro.material import DOCUMENT, JSON_TEXT, TEXT
 from fastws.config import Compression
-from fastws.protocol.deflate import DeflateParams, DeflatePool
-from fastws.protocol.frames import encode
+from fastws.protocol.websocket.deflate import DeflateParams, DeflatePool
+from fastws.protocol.websocket.frames import encode
 
 PARAMS = {
     "shared": DeflateParams(server_no_context_takeover=True, client_no_context_takeover=True),

@@ -10,10 +10,10 @@ from wsproto.events import AcceptConnection
 
 from bench.micro.material import HANDSHAKE, MASK, STREAMS
 from fastws.config import Limits
-from fastws.protocol.events import Ping
-from fastws.protocol.frames import Opcode, encode
-from fastws.protocol.handshake import check_upgrade
-from fastws.protocol.machine import Machine
+from fastws.protocol.websocket.events import Ping
+from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.protocol.websocket.handshake import check_upgrade
+from fastws.protocol.websocket.machine import Machine
 
 LIMITS = Limits()
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.micro.material import JSON_TEXT, Listener, Turn
-from fastws.hub import Hub
+from fastws.pubsub.hub import Hub
 
 FRAME = b"\x81\x14" + b"t" * 20
 CLIENTS = 1000

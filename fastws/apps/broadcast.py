@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fastws.handlers import Handler
-from fastws.hub import Hub
-from fastws.websocket import WebSocket
+from fastws.connection.handlers import Handler
+from fastws.connection.websocket import WebSocket
+from fastws.pubsub.hub import Hub
 
 __all__ = ["Broadcast"]
 

@@ -9,9 +9,9 @@ from typing import Any
 from fastws.apps.broadcast import Broadcast
 from fastws.apps.chat import LIMITS, TIMEOUTS, Chat
 from fastws.apps.echo import Echo
-from fastws.protocol.messages import Request, Response
-from fastws.routes import Route
-from fastws.static_files import Static, packaged_static
+from fastws.protocol.http.messages import Request, Response
+from fastws.web.routes import Route
+from fastws.web.static_files import Static, packaged_static
 
 __all__ = ["routes"]
 

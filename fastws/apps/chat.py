@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from fastws import logs
-from fastws.handlers import Handler
-from fastws.hub import Hub
-from fastws.websocket import WebSocket
+from fastws.connection.handlers import Handler
+from fastws.connection.websocket import WebSocket
+from fastws.pubsub.hub import Hub
 
 __all__ = ["LIMITS", "TIMEOUTS", "Chat"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from fastws import logs
-from fastws.handlers import Handler
-from fastws.websocket import WebSocket
+from fastws.connection.handlers import Handler
+from fastws.connection.websocket import WebSocket
 
 __all__ = ["Echo"]
 

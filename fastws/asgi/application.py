@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.http import Exchange
 from fastws.asgi.lifespan import Lifespan
-from fastws.asgi.messages import Application
+from fastws.asgi.scope import Application
 from fastws.asgi.websocket import Session
 from fastws.config import Compression, Limits, Timeouts
-from fastws.driver import create_task
-from fastws.protocol.messages import Request
-from fastws.routes import UNSET, Route, Unset
+from fastws.loop.inline_task import create_task
+from fastws.protocol.http.messages import Request
+from fastws.web.routes import UNSET, Route, Unset
 
 if TYPE_CHECKING:
-    from fastws.connection import Connection
-    from fastws.routes import Endpoint
-    from fastws.serving import ServerPhase
+    from fastws.connection.connection import Connection
+    from fastws.server.http_phase import ServerPhase
+    from fastws.web.routes import Endpoint
 
 __all__ = ["ASGI"]
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import h11
 
 from fastws import logs
-from fastws.asgi.messages import ClientDisconnected, Event, scope_of
-from fastws.protocol.events import Data, EndOfBody
-from fastws.protocol.http import UNKNOWN
-from fastws.protocol.machine import DRAINING
-from fastws.protocol.messages import Request, Response, error_response
+from fastws.asgi.scope import ClientDisconnected, Event, scope_of
+from fastws.protocol.http.messages import Request, Response, error_response
+from fastws.protocol.http.server import UNKNOWN
+from fastws.protocol.websocket.events import Data, EndOfBody
+from fastws.protocol.websocket.machine import DRAINING
 
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI
-    from fastws.connection import Connection
-    from fastws.routes import Endpoint
-    from fastws.serving import ServerPhase
+    from fastws.connection.connection import Connection
+    from fastws.server.http_phase import ServerPhase
+    from fastws.web.routes import Endpoint
 
 __all__ = ["Exchange"]
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from fastws.asgi.messages import Application, Event
+from fastws.asgi.scope import Application, Event
 from fastws.errors import StartupFailed
 
 __all__ = ["Lifespan"]

@@ -11,21 +11,22 @@ import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from fastws import logs, upgrades
-from fastws.asgi.messages import OURS, ClientDisconnected, Event, scope_of
+from fastws import logs
+from fastws.asgi.scope import OURS, ClientDisconnected, Event, scope_of
+from fastws.connection.inbox import Inbox
+from fastws.connection.websocket import WebSocket
 from fastws.errors import ConnectionClosed
-from fastws.inbox import Inbox
-from fastws.protocol import handshake
-from fastws.protocol.headers import is_token
-from fastws.protocol.messages import Request, Response, error_response
-from fastws.websocket import WebSocket
+from fastws.protocol.http.headers import is_token
+from fastws.protocol.http.messages import Request, Response, error_response
+from fastws.protocol.websocket import handshake
+from fastws.server import upgrade
 
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI
-    from fastws.connection import Connection
-    from fastws.outbox import Outbox
-    from fastws.routes import Endpoint
-    from fastws.serving import ServerPhase
+    from fastws.connection.connection import Connection
+    from fastws.connection.outbox import Outbox
+    from fastws.server.http_phase import ServerPhase
+    from fastws.web.routes import Endpoint
 
 __all__ = ["Session"]
 
@@ -199,7 +200,7 @@ class Session:
             raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
         # Now: once the machine has accepted, nothing else can be answered.
         headers = handshake.check_extra_fields(event.get("headers", ()))
-        upgrades.accept(
+        upgrade.accept(
             self._connection,
             self._request,
             self._endpoint,

@@ -12,8 +12,8 @@ from fastws.cli.options import HEADER, Command, option
 
 if TYPE_CHECKING:
     from fastws.loadgen import Plan
-    from fastws.loadgen.promises import Promise
-    from fastws.loadgen.until import Growth
+    from fastws.loadgen.ramp import Growth
+    from fastws.loadgen.thresholds import Promise
 
     ParamType = click.ParamType[Any]
 else:  # generic only since click 8.4
@@ -58,19 +58,19 @@ def parse_count(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    from fastws.loadgen.promises import parse_duration
+    from fastws.loadgen.thresholds import parse_duration
 
     return parse_duration(text)
 
 
 def parse_promise(text: str) -> Promise:
-    from fastws.loadgen.promises import parse_promise
+    from fastws.loadgen.thresholds import parse_promise
 
     return parse_promise(text)
 
 
 def parse_growth(text: str) -> Growth:
-    from fastws.loadgen.until import parse_growth
+    from fastws.loadgen.ramp import parse_growth
 
     return parse_growth(text)
 

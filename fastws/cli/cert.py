@@ -58,17 +58,17 @@ def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     trusted with it.
     """
     # Here and not above: the import takes as long as all the rest of the command.
-    from fastws.cli import authority as files
+    from fastws.cli import dev_ca
 
     try:
-        names = [files.subject_name(host) for host in hosts or DEFAULT_HOSTS]
+        names = [dev_ca.subject_name(host) for host in hosts or DEFAULT_HOSTS]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     try:
         prepare(directory)
-        authority = files.ensure_authority(directory)
-        issued = files.issue(authority, directory, names, days)
-    except files.AuthorityError as error:
+        authority = dev_ca.ensure_authority(directory)
+        issued = dev_ca.issue(authority, directory, names, days)
+    except dev_ca.AuthorityError as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(f"cannot write to {directory}: {os_error_text(error)}") from error
@@ -80,7 +80,7 @@ def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     click.echo(
         TRUST.format(
             ca=str(authority.path),
-            ca_key=directory / files.CA_KEY,
+            ca_key=directory / dev_ca.CA_KEY,
             quoted=shlex.quote(str(authority.path)),
             host=url_host(names[0].value),
             certfile=shlex.quote(str(issued.certfile)),

@@ -23,7 +23,7 @@ from fastws.cli.terminal import lines, printable, show
 from fastws.errors import ConnectionClosed, ConnectionClosedOK, FastWSError, InvalidURL, Refused
 
 if TYPE_CHECKING:
-    from fastws.websocket import WebSocket
+    from fastws.connection.websocket import WebSocket
 
 __all__ = ["connect"]
 
@@ -119,7 +119,7 @@ def client_context(cafile: str | None, *, insecure: bool) -> ssl.SSLContext:
 
 async def session(url: str, settings: dict[str, Any], options: dict[str, Any]) -> int:
     """One connection from the handshake to its end; returns the exit code."""
-    from fastws.client import connect as open_websocket
+    from fastws.client.connect import connect as open_websocket
 
     try:
         ws = await open_websocket(url, **settings)

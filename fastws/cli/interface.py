@@ -7,9 +7,9 @@ from typing import Any
 
 from fastws.asgi.application import ASGI
 from fastws.cli.errors import CannotStart
-from fastws.handlers import Handler
-from fastws.routes import Route
-from fastws.static_files import Static
+from fastws.connection.handlers import Handler
+from fastws.web.routes import Route
+from fastws.web.static_files import Static
 
 __all__ = ["INTERFACES", "as_app", "is_asgi3"]
 

@@ -11,7 +11,7 @@ import select
 import sys
 from typing import TextIO
 
-from fastws.cli.sparing import Sparing
+from fastws.cli.log_rate_limit import Sparing
 
 __all__ = ["LEVELS", "configure"]
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from fastws.cli.errors import EXIT_FAILED, CannotStart
 from fastws.loadgen import Plan, Result, report, run
 from fastws.loadgen.html import climb_page, result_page
-from fastws.loadgen.promises import Promise, broken
-from fastws.loadgen.until import Climb, Growth, Step
-from fastws.loadgen.until import climb as until_broken
+from fastws.loadgen.ramp import Climb, Growth, Step
+from fastws.loadgen.ramp import climb as until_broken
+from fastws.loadgen.thresholds import Promise, broken
 
 __all__ = ["Failed", "climb", "once"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastws.origins import parse_origin
+from fastws.web.origins import parse_origin
 
 if TYPE_CHECKING:
     HeaderParam = click.ParamType[tuple[str, str]]

@@ -15,21 +15,21 @@ import click
 from click.core import ParameterSource
 
 from fastws.apps import builtin
-from fastws.auth import basic_auth, token_auth
 from fastws.cli import logs
-from fastws.cli.binds import Bind, FDBind, TCPBind, UnixBind, open_listeners, parse_bind
+from fastws.cli.app_loader import load
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.interface import as_app
 from fastws.cli.limits import limits_of, timeouts_of
-from fastws.cli.load import load
+from fastws.cli.listeners import Bind, FDBind, TCPBind, UnixBind, open_listeners, parse_bind
 from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
-from fastws.descriptors import connections_that_fit
+from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
-from fastws.handlers import as_handler
-from fastws.routes import Authorize, Route, Router
-from fastws.server import Server, as_routes, run, settings_from
-from fastws.static_files import Static
+from fastws.server.descriptors import connections_that_fit
+from fastws.server.serve import Server, as_routes, run, settings_from
+from fastws.web.auth import basic_auth, token_auth
+from fastws.web.routes import Authorize, Route, Router
+from fastws.web.static_files import Static
 
 __all__ = ["start"]
 

@@ -7,9 +7,9 @@ from html import escape
 
 from fastws._version import __version__
 from fastws.loadgen.charts import Line, chart, linear, logarithmic
+from fastws.loadgen.ramp import Climb
 from fastws.loadgen.report import climb_header, climb_table, milliseconds, rows, title
 from fastws.loadgen.result import Result
-from fastws.loadgen.until import Climb
 
 __all__ = ["climb_page", "result_page"]
 

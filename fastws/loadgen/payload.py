@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass
 
 from fastws.loadgen.plan import STAMP_FIELD, STAMP_SIZE, Plan
-from fastws.protocol.frames import Opcode
+from fastws.protocol.websocket.frames import Opcode
 
 __all__ = ["Payload", "make"]
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fastws.loadgen.plan import Plan, Scenario
+from fastws.loadgen.ramp import Climb, Step
 from fastws.loadgen.result import UNITS, Result
 from fastws.loadgen.run import Progress
-from fastws.loadgen.until import Climb, Step
 
 __all__ = ["climb_table", "live", "print_climb", "print_result", "rows", "title"]
 

@@ -13,7 +13,7 @@ from fastws.loadgen.errors import ErrorCount, in_words
 from fastws.loadgen.histogram import HdrHistogram, Slots, load, summary
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
-from fastws.loadgen.verdict import Load, crowding, saturation
+from fastws.loadgen.validity import Load, crowding, saturation
 
 __all__ = ["Moment", "Result", "ShareReport", "ServerUsage", "UNITS", "build", "in_sum"]
 

@@ -13,7 +13,7 @@ from fastws.loadgen.plan import LoadgenError, Plan, PlanError, Scenario
 from fastws.loadgen.procstat import ServerProbe, Usage
 from fastws.loadgen.result import Moment, Result, ShareReport, build, in_sum
 from fastws.loadgen.target import resolve
-from fastws.loadgen.verdict import Load
+from fastws.loadgen.validity import Load
 from fastws.loadgen.worker import PROGRESS_SECONDS
 
 __all__ = ["Progress", "run"]

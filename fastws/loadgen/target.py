@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from wsproto.utilities import generate_accept_token
 
 from fastws.loadgen.plan import LoadgenError, Plan, PlanError
-from fastws.protocol.handshake import new_key, request_head
+from fastws.protocol.websocket.handshake import new_key, request_head
 
 __all__ = ["Target", "resolve"]
 

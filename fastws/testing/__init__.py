@@ -5,18 +5,46 @@ timeouts and pings; what a client or server looks like that is slow, stalled or 
 ``End``. ``ManualLoop`` is a whole loop whose turns and clock are moved by hand, for tests that are plain
 functions; ``Network`` gives any loop listeners and connections in memory; ``RawClient`` and
 ``RawServer`` speak bytes. Nothing here is for use outside of tests.
+
+Names are imported when they are first used: pytest loads this package for the plugin in every run.
 """
 
 from __future__ import annotations
 
-from fastws.testing.clock import Clock
-from fastws.testing.loop import ManualLoop
-from fastws.testing.network import Listener, Network
-from fastws.testing.pairs import End, live, pair
-from fastws.testing.peers import RawClient, RawServer, Recorder
-from fastws.testing.transport import MemoryTransport
-from fastws.testing.watch import WaitTimeout, until
-from fastws.testing.wire import Frame, HTTPAnswer, frame, handshake, read_frames, read_response
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastws.testing.clock import Clock
+    from fastws.testing.loop import ManualLoop
+    from fastws.testing.network import Listener, Network
+    from fastws.testing.pairs import End, live, pair
+    from fastws.testing.peers import RawClient, RawServer, Recorder
+    from fastws.testing.transport import MemoryTransport
+    from fastws.testing.watch import WaitTimeout, until
+    from fastws.testing.wire import Frame, HTTPAnswer, frame, handshake, read_frames, read_response
+
+_MODULES = {
+    "Clock": "clock",
+    "End": "pairs",
+    "Frame": "wire",
+    "HTTPAnswer": "wire",
+    "Listener": "network",
+    "ManualLoop": "loop",
+    "MemoryTransport": "transport",
+    "Network": "network",
+    "RawClient": "peers",
+    "RawServer": "peers",
+    "Recorder": "peers",
+    "WaitTimeout": "watch",
+    "frame": "wire",
+    "handshake": "wire",
+    "live": "pairs",
+    "pair": "pairs",
+    "read_frames": "wire",
+    "read_response": "wire",
+    "until": "watch",
+}
 
 __all__ = [
     "Clock",
@@ -39,3 +67,14 @@ __all__ = [
     "read_response",
     "until",
 ]
+
+
+if not TYPE_CHECKING:
+    # Type checkers would believe in every name.
+    def __getattr__(name: str) -> Any:
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module 'fastws.testing' has no attribute {name!r}")
+        value = getattr(import_module(f"fastws.testing.{module}"), name)
+        globals()[name] = value
+        return value

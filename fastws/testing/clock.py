@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from fastws.context import ATTRIBUTE, LoopContext
+from fastws.loop.state import ATTRIBUTE, LoopContext
 from fastws.testing.loop import Call, ManualLoop
 
 __all__ = ["Clock"]

@@ -9,17 +9,17 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Unpack
 
-from fastws.client import connect
+from fastws.client.connect import connect
+from fastws.client.target import Way
 from fastws.config import Settings
-from fastws.server import App, Server, serve
-from fastws.settings import SettingsOptions, settings_from
+from fastws.connection.websocket import WebSocket
+from fastws.server.serve import App, Server, serve
+from fastws.server.settings import SettingsOptions, settings_from
 from fastws.testing.clock import Clock
 from fastws.testing.loop import ManualLoop
 from fastws.testing.network import Network
 from fastws.testing.transport import MemoryTransport
 from fastws.testing.watch import Watch
-from fastws.ways import Way
-from fastws.websocket import WebSocket
 
 __all__ = ["End", "live", "pair"]
 

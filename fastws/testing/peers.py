@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastws.handlers import Handler
-from fastws.server import Server
+from fastws.connection.handlers import Handler
+from fastws.connection.websocket import WebSocket
+from fastws.server.serve import Server
 from fastws.testing import wire
 from fastws.testing.loop import ManualLoop
 from fastws.testing.transport import MemoryTransport
 from fastws.testing.wire import Frame, HTTPAnswer
-from fastws.websocket import WebSocket
 
 __all__ = ["RawClient", "RawServer", "Recorder"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.asgi.messages import ClientDisconnected
+from fastws.asgi.scope import ClientDisconnected
 
 pytestmark = pytest.mark.live
 

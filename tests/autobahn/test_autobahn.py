@@ -31,7 +31,7 @@ RUNS = [
 @pytest.mark.parametrize("what", RUNS, ids=lambda what: what.name)
 def test_every_case_is_acceptable(what: Run, tmp_path: Path) -> None:
     if what.engine == "c":
-        pytest.importorskip("fastws.protocol._frames")
+        pytest.importorskip("fastws.protocol.websocket._frames")
     try:
         report = run(what, make_certificates(tmp_path), tmp_path)
     except Missing as missing:

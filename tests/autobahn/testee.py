@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 
 import fastws
-from fastws.protocol.frames import ENGINE
+from fastws.protocol.websocket.frames import ENGINE
 
 AGENT = "fastws"
 #: The suite sends messages of 16 MiB, and one of 1 MiB in 65,536 fragments.

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fastws.cli.authority import AuthorityError, ensure_authority, issue, subject_name, write_file
+from fastws.cli.dev_ca import AuthorityError, ensure_authority, issue, subject_name, write_file
 from fastws.cli.main import main
 from tests.cli.helpers import fastws
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from fastws.cli.authority import ensure_authority, issue, subject_name
 from fastws.cli.connect import reason
+from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from tests.cli.helpers import Result, fastws, running
 
 websockets = pytest.importorskip("websockets.asyncio.server")

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from fastws.cli.authority import ensure_authority, issue, subject_name
+from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.cli.errors import CannotStart
 from fastws.cli.tls import server_context
 

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastws.cli.authority import ensure_authority, issue, subject_name
-from fastws.client import connect
-from fastws.server import serve
-from fastws.websocket import WebSocket
+from fastws.cli.dev_ca import ensure_authority, issue, subject_name
+from fastws.client.connect import connect
+from fastws.connection.websocket import WebSocket
+from fastws.server.serve import serve
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 Talk = Callable[[Reader, Writer], Awaitable[None]]

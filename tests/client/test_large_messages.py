@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.connection import Connection
-from fastws.protocol.frames import ENGINE
+from fastws.connection.connection import Connection
+from fastws.protocol.websocket.frames import ENGINE
 from tests.live.raw import BINARY, TEXT, accepted, frame
 
 uvloop = pytest.importorskip("uvloop")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.connection import Connection
+from fastws.connection.connection import Connection
 from fastws.testing import until
 from tests.client.loops import both_loops
 from tests.client.peers import Certificates

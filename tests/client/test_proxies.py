@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import fastws
-from fastws.tunnels import Proxy, from_environment, parse_proxy
-from fastws.urls import parse_url
+from fastws.client.proxy import Proxy, from_environment, parse_proxy
+from fastws.client.url import parse_url
 from tests.client.loops import both_loops
 from tests.client.peers import Certificates, HTTPProxy, SOCKSProxy, answer, answering, echo, fields, listening
 

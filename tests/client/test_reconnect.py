@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import fastws
+from fastws.client.reconnect import retry_after
 from fastws.errors import ConnectionClosed, HandshakeInterrupted
-from fastws.protocol.messages import Response
-from fastws.reconnect import retry_after
+from fastws.protocol.http.messages import Response
 from tests.client.loops import both_loops
 from tests.client.peers import answer, answering, echo, listening
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.protocol.messages import Response
-from fastws.redirects import Asked, follow
-from fastws.urls import parse_url
+from fastws.client.redirects import Asked, follow
+from fastws.client.url import parse_url
+from fastws.protocol.http.messages import Response
 from tests.client.loops import both_loops
 from tests.client.peers import answer, answering, echo, listening
 

@@ -54,7 +54,7 @@ def test_the_blocks_of_the_page_do_what_it_says(page: Path, tmp_path: Path) -> N
         ("<!-- block: checked -->\n```shell\nFASTWS_PROT=80 fastws serve\n```\n", "are no options"),
         ("<!-- block: checked -->\n```shell\nrm -rf /\n```\n", "no rule for the command"),
         ("<!-- block: checked -->\n```shell\npip install '.[sox]'\n```\n", "no extra sox"),
-        ("<!-- block: elsewhere tests/test_hub.py -->\n```python\n1\n```\n", "does not read"),
+        ("<!-- block: elsewhere tests/pubsub/test_hub.py -->\n```python\n1\n```\n", "does not read"),
     ],
 )
 def test_a_block_that_is_wrong_is_noticed(

@@ -12,7 +12,7 @@ from typing import Any
 
 import fastws
 from fastws.apps import builtin
-from fastws.protocol.messages import Request, Response
+from fastws.protocol.http.messages import Request, Response
 
 __all__ = ["routes"]
 

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from fastws import Response, Route, serve
-from fastws.protocol.frames import sendable
+from fastws.protocol.websocket.frames import sendable
 from tests.kit import ManualLoop, RawClient, Recorder, read_frames, read_response, wire
 
 __all__ = ["connection"]

@@ -3,7 +3,7 @@
  * The first byte of an input is the role and whether compression was negotiated, the second says how
  * the rest is cut. Each piece lies in memory of its own size, so that a read beyond it is seen.
  */
-#include "../../fastws/protocol/_frames.c"
+#include "../../fastws/protocol/websocket/_frames.c"
 
 #include <stdlib.h>
 
@@ -31,7 +31,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
     require(module);
     reader_type = PyObject_GetAttrString(module, "Reader");
     require(reader_type);
-    module = PyImport_ImportModule("fastws.protocol.deflate");
+    module = PyImport_ImportModule("fastws.protocol.websocket.deflate");
     require(module);
     inflater_type = PyObject_GetAttrString(module, "Inflater");
     require(inflater_type);

@@ -12,15 +12,15 @@ from typing import Any
 
 from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError
-from fastws.protocol import handshake
-from fastws.protocol.deflate import DeflateParams, Deflater, InflateError, Inflater
-from fastws.protocol.events import Close, Fail, Refusal
-from fastws.protocol.frames import Engine, engine
-from fastws.protocol.headers import is_value
-from fastws.protocol.http import ServerHTTP
-from fastws.protocol.messages import Request, Response, decode_path
-from fastws.static_files import Static
+from fastws.protocol.http.headers import is_value
+from fastws.protocol.http.messages import Request, Response, decode_path
+from fastws.protocol.http.server import ServerHTTP
+from fastws.protocol.websocket import handshake
+from fastws.protocol.websocket.deflate import DeflateParams, Deflater, InflateError, Inflater
+from fastws.protocol.websocket.events import Close, Fail, Refusal
+from fastws.protocol.websocket.frames import Engine, engine
 from fastws.testing.wire import KEY, accept_token
+from fastws.web.static_files import Static
 from tests.fuzz.connection import connection
 
 __all__ = ["TARGETS", "pieces"]
@@ -141,7 +141,7 @@ def deflate(data: bytes) -> None:
 
 @cache
 def _deflater() -> Deflater:
-    from fastws.protocol.deflate import DeflatePool
+    from fastws.protocol.websocket.deflate import DeflatePool
 
     return DeflatePool(Compression(threshold=1)).deflater(DeflateParams(True, True), False)
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import fastws
-import fastws.auth
+import fastws.web.auth
 from fastws import Request, basic_auth, token_auth
 from tests.hostile.harness import LONG, Arena, TooSlow
 from tests.hostile.payloads import DEFLATE, LIMIT, MS, deflated, fragments
@@ -502,7 +502,7 @@ def welch(one: list[float], other: list[float]) -> float:
 
 def no_comparison_that_stops(arena: Arena) -> None:
     """What is compared with a secret is compared by ``compare_digest`` alone."""
-    tree = ast.parse(inspect.getsource(fastws.auth._Secrets))
+    tree = ast.parse(inspect.getsource(fastws.web.auth._Secrets))
     assert not [node for node in ast.walk(tree) if isinstance(node, (ast.Compare, ast.BoolOp))]
     calls = [node.func.attr for node in ast.walk(tree) if hasattr(getattr(node, "func", None), "attr")]
     assert calls.count("compare_digest") == 2

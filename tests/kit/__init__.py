@@ -19,8 +19,8 @@ from fastws.testing import (
     handshake,
     read_frames,
     read_response,
-    wire,
 )
+from fastws.testing import wire as wire
 from tests.kit.fanout import Kernel
 from tests.kit.peers import Pair, RawClient
 

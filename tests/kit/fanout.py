@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import fastws.direct
-import fastws.flusher
-import fastws.outbox
-from fastws.direct import Item
-from fastws.outbox import frame_of
+import fastws.connection.outbox
+import fastws.loop.native
+import fastws.loop.turn
+from fastws.connection.outbox import frame_of
+from fastws.loop.native import Item
 from fastws.testing import MemoryTransport
 
 __all__ = ["Kernel"]
@@ -25,7 +25,7 @@ class _Socket:
 class Kernel:
     """Stands in for the C module that writes to sockets past their transports.
 
-    ``open`` gives a transport a descriptor; the ``send_...`` have the contract of ``fastws._fanout``.
+    ``open`` gives a transport a descriptor; the ``send_...`` have the contract of ``fastws.loop._send``.
     ``errors`` maps a descriptor to the errno of its next send.
     """
 
@@ -46,7 +46,7 @@ class Kernel:
 
     def patch(self, monkeypatch: Any) -> None:
         """Put this in the place of the C functions; pytest's ``monkeypatch`` takes it out again."""
-        for module in (fastws.direct, fastws.outbox, fastws.flusher):
+        for module in (fastws.loop.native, fastws.connection.outbox, fastws.loop.turn):
             for name in ("send_items", "send_many"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, getattr(self, name))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import fastws.testing
-from fastws.client import connect
-from fastws.server import Server, serve
+from fastws.client.connect import connect
+from fastws.connection.websocket import WebSocket
+from fastws.server.serve import Server, serve
 from fastws.testing import ManualLoop
-from fastws.websocket import WebSocket
 from tests.kit.fanout import Kernel
 
 __all__ = ["Pair", "RawClient"]

@@ -7,7 +7,7 @@ from typing import Any
 from fastws.loadgen.histogram import Slots
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.result import Result, ShareReport, build
-from fastws.loadgen.verdict import Load
+from fastws.loadgen.validity import Load
 
 __all__ = ["counts", "result", "share", "slots_of"]
 

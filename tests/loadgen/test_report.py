@@ -15,9 +15,9 @@ from fastws.loadgen.charts import Line, chart, linear, logarithmic
 from fastws.loadgen.html import climb_page, result_page
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
+from fastws.loadgen.ramp import Climb, Step
 from fastws.loadgen.result import Moment, build
 from fastws.loadgen.run import Progress
-from fastws.loadgen.until import Climb, Step
 from tests.loadgen.results import PLAN, counts, result, share, slots_of
 
 VOID = {"meta", "line", "polyline"}

@@ -11,7 +11,7 @@ from fastws.loadgen.histogram import HdrHistogram
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
 from fastws.loadgen.result import Result, build
-from fastws.loadgen.verdict import Load
+from fastws.loadgen.validity import Load
 from tests.loadgen.results import PLAN, counts, result, share, slots_of
 
 

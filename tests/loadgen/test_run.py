@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from fastws.cli.authority import ensure_authority, issue, subject_name
+from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.loadgen import LoadgenError, Plan, Progress, Result, Scenario, run
 from tests.loadgen.servers import Chat, accept, echo, raw_server, websockets_server
 

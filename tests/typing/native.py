@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from fastws import _fanout
-from fastws.protocol import _frames
+from fastws.loop import _send as _fanout
+from fastws.protocol.websocket import _frames
 
 assert_type(_fanout.send_many([1], b"data"), list[tuple[int, int]] | None)
 _fanout.send_many("1", b"data")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,50 @@
+"""What servers and applications of ASGI 3 say to each other: types, and the scope of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastws.protocol.http.headers import raw_fields
+from fastws.protocol.http.messages import Request
+
+__all__ = ["Application", "ClientDisconnected", "Event", "Receive", "Scope", "Send", "address", "scope_of"]
+
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: The key of ``scope["extensions"]`` under which a WebSocket of ours is found, for a hub to encode once.
+OURS = "fastws"
+
+
+class ClientDisconnected(OSError):
+    """``send`` was called, and the client is gone (ASGI 2.4 wants an ``OSError``)."""
+
+
+def address(peer: Any) -> tuple[str, int] | None:
+    """Return host and port, or None for what has none (a Unix socket)."""
+    if isinstance(peer, (tuple, list)) and len(peer) >= 2:
+        return (str(peer[0]), int(peer[1]))
+    return None
+
+
+def scope_of(request: Request, transport: Any, root_path: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Return what the scopes of HTTP and WebSocket have in common; ``state`` is copied."""
+    sockname = transport.get_extra_info("sockname")
+    path, query = request.path, request.query
+    return {
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": request.http_version,
+        "scheme": request.scheme,
+        "path": root_path + path,
+        "raw_path": root_path.encode() + request.raw_path,
+        "query_string": query.encode("latin-1"),
+        "root_path": root_path,
+        "headers": [(name.lower(), value) for name, value in raw_fields(request.raw_head)],
+        "client": address(request.peer),
+        "server": address(sockname) or ((str(sockname), None) if sockname else None),
+        "state": state.copy(),
+    }

@@ -1,0 +1,203 @@
+"""Proxies of a client: which one, and the way through it (HTTP CONNECT, SOCKS)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl as ssl_module
+from dataclasses import dataclass
+from importlib import import_module
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from fastws.client.credentials import BasicAuth
+from fastws.client.happy_eyeballs import create_connection
+from fastws.client.url import Address
+from fastws.errors import InvalidURL, ProxyError
+from fastws.protocol.http.connect import Tunnel
+
+__all__ = ["Proxy", "from_environment", "open_tunnel", "parse_proxy", "socks_socket"]
+
+#: Scheme to default port; the h and a of the SOCKS schemes leave host names to the proxy.
+SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where a proxy is, how it is spoken to, and who asks."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+
+    @property
+    def is_socks(self) -> bool:
+        return self.scheme.startswith("socks")
+
+    @property
+    def authorization(self) -> str | None:
+        return None if self.user is None else BasicAuth(self.user, self.password or "").authorization
+
+
+def parse_proxy(url: str) -> Proxy:
+    """Read ``[scheme://][user:password@]host[:port]``. Raises :class:`fastws.InvalidURL`."""
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port
+    except ValueError as exc:
+        raise InvalidURL(f"the proxy's address is no URL: {exc}") from None
+    if parts.scheme not in SCHEMES:
+        raise InvalidURL(f"a proxy speaks {', '.join(SCHEMES)}, not {parts.scheme!r}")
+    if not parts.hostname:
+        raise InvalidURL("the proxy's address names no host")
+    user, password = parts.username, parts.password
+    return Proxy(
+        parts.scheme,
+        parts.hostname,
+        port or SCHEMES[parts.scheme],
+        None if user is None else unquote(user),
+        None if password is None else unquote(password),
+    )
+
+
+def from_environment(address: Address) -> Proxy | None:
+    """Return the proxy that ``http_proxy`` (ws), ``https_proxy`` (wss), ``all_proxy`` name for it.
+
+    ``no_proxy`` names hosts that need none. Loopback addresses never go through a proxy, as in
+    browsers. Raises :class:`fastws.InvalidURL`.
+    """
+    if not any(name.lower().endswith("_proxy") for name in os.environ) or _is_loopback(address.host):
+        return None
+    # Its import costs more than a connection, and few have a proxy.
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+
+    proxies = getproxies_environment()
+    url = proxies.get("https" if address.secure else "http") or proxies.get("all")
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    if not url or proxy_bypass_environment(f"{host}:{address.port}", proxies):
+        return None
+    return parse_proxy(url)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Talk(asyncio.Protocol):
+    """The conversation with an HTTP proxy; after that it keeps the place of the real protocol."""
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self._tunnel = tunnel
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = False
+
+    def connection_made(self, transport: Any) -> None:
+        transport.write(self._tunnel.request)
+
+    def data_received(self, data: bytes) -> None:
+        if self.answered.done():
+            self.ended = True  # the server speaks second: this is not from it
+            return
+        try:
+            response = self._tunnel.receive(data)
+        except ValueError as exc:
+            said = f"the proxy is none: {exc}" if data else "the proxy closed the connection"
+            self._fail(ProxyError(said))
+            return
+        if response is None:
+            return
+        if not 200 <= response.status < 300:
+            self._fail(ProxyError(f"the proxy refused with status {response.status}", response))
+        elif self._tunnel.surplus:
+            self._fail(ProxyError("the proxy sent data before we did"))
+        else:
+            self.answered.set_result(None)
+
+    def eof_received(self) -> bool:
+        self.data_received(b"")
+        self._lost()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost()
+
+    def _lost(self) -> None:
+        self.ended = True
+        self._fail(ProxyError("the proxy closed the connection"))
+
+    def _fail(self, exc: ProxyError) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(exc)
+
+
+async def open_tunnel(
+    loop: asyncio.AbstractEventLoop,
+    factory: Any,
+    proxy: Proxy,
+    address: Address,
+    *,
+    proxy_ssl: ssl_module.SSLContext | None,
+    dial: dict[str, Any],
+    tls: dict[str, Any],
+) -> Any:
+    """Connect through an HTTP proxy; return the protocol that ``factory`` made.
+
+    ``tls`` holds the TLS options of the server, ``dial`` the options of the connection to the proxy.
+    Raises :class:`fastws.ProxyError`, and ``OSError`` as ``create_connection``.
+    """
+    options = dict(dial)
+    if proxy.scheme == "https":
+        options["ssl"] = proxy_ssl or ssl_module.create_default_context()
+        options["server_hostname"] = proxy.host
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    tunnel = Tunnel(f"{host}:{address.port}", proxy.authorization)
+    transport, talk = await create_connection(loop, lambda: _Talk(tunnel), proxy.host, proxy.port, **options)
+    try:
+        await talk.answered
+        if tls:
+            context = tls["ssl"]
+            rest = {name: value for name, value in tls.items() if name != "ssl"}
+            transport = await loop.start_tls(transport, talk, context, **rest)
+        if talk.ended or transport.is_closing():
+            raise ProxyError("the proxy closed the connection")
+    except BaseException:
+        if talk.answered.done() and not talk.answered.cancelled():
+            talk.answered.exception()
+        if transport is not None:
+            transport.abort()
+        raise
+    protocol = factory()
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    return protocol
+
+
+async def socks_socket(proxy: Proxy, address: Address, local_addr: tuple[str, int] | None) -> Any:
+    """Return a socket that a SOCKS proxy has connected to ``address``.
+
+    Raises :class:`fastws.ProxyError` and ``OSError``; ``ImportError`` without the package
+    ``python-socks``, which the extra ``socks`` brings.
+    """
+    try:
+        socks: Any = import_module("python_socks")
+        connector: Any = import_module("python_socks.async_.asyncio")
+    except ImportError as exc:
+        raise ImportError("a SOCKS proxy needs python-socks: pip install 'fastws-server[socks]'") from exc
+    kind = socks.ProxyType.SOCKS5 if proxy.scheme.startswith("socks5") else socks.ProxyType.SOCKS4
+    rdns = proxy.scheme in ("socks5h", "socks4a")
+    way = connector.Proxy(kind, proxy.host, proxy.port, proxy.user, proxy.password, rdns=rdns)
+    try:
+        # Its own time limit must not be the shorter one: connect() has open_timeout.
+        return await way.connect(address.host, address.port, timeout=86400.0, local_addr=local_addr)
+    except socks.ProxyConnectionError as exc:
+        raise OSError(exc.errno, f"no connection to the proxy: {exc.strerror}") from exc
+    except socks.ProxyError as exc:
+        raise ProxyError(f"the SOCKS proxy refused: {exc}") from exc

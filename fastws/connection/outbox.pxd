@@ -1,0 +1,55 @@
+# Types for the compiled build of outbox.py; the source itself stays plain Python.
+cimport cython
+from fastws.loop.turn cimport Flusher
+from fastws.pubsub.hub cimport Entry, Topic
+
+cdef Py_ssize_t LARGE_ANSWER
+
+@cython.final
+cdef class Outbox:
+    cdef object _owner
+    cdef object _transport
+    cdef object _first
+    cdef bytes _last
+    cdef list _more
+    cdef object _queue
+    cdef dict _urgent
+    cdef public Flusher flusher
+    cdef public dict topics
+    cdef public int fd
+    cdef public int variant
+    cdef public bint corked
+    cdef public bint refused
+    cdef public bint fragmenting
+    cdef public bint is_open
+    cdef public object limits
+    cdef public Py_ssize_t queue_bytes
+    cdef public long long turn
+    cdef public long long cursor
+    cdef public long long sent_messages
+    cdef public long long sent_bytes
+    cdef public long long dropped
+
+    cpdef push(self, bytes frame, bint force=*)
+    cpdef push_urgent(self, int opcode, bytes frame)
+    cpdef push_message(self, object message)
+    cpdef bint takes_messages(self)
+    cpdef bint is_direct(self)
+    cpdef _append_frame(self, bytes frame)
+    cpdef _append(self, object item)
+    cpdef bint has_said(self)
+    cpdef bint is_large(self)
+    cpdef bint is_idle(self)
+    cpdef offer(self, Topic topic, list batch)
+    @cython.locals(after=cython.longlong, entry=Entry)
+    cpdef settle(self, Flusher flusher)
+    cpdef bint is_full(self, Py_ssize_t size)
+    cpdef _offer_slow(self, Topic topic, Entry entry)
+    cpdef _enqueue(self, object item, Py_ssize_t size)
+    @cython.locals(more=list)
+    cpdef flush(self)
+    cpdef flush_later(self)
+    @cython.locals(data=bytes, size=cython.longlong)
+    cpdef _write(self, object items)
+    cpdef wrote(self, Py_ssize_t taken, object rest)
+    cpdef write_through(self, bytes data)

@@ -1,0 +1,47 @@
+"""Handlers that take messages in parts, as they arrive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastws.connection.handlers import Handler, HandlerLike, as_handler
+from fastws.connection.websocket import WebSocket
+
+__all__ = ["streaming"]
+
+
+def streaming(handler: HandlerLike, *, max_message_size: int | None = None) -> Handler:
+    """Let ``handler`` take messages in parts, for those that are larger than memory should hold.
+
+    An ``async def handler(ws)`` uses ``async for part in ws.recv_streaming()``; ``recv()`` still
+    returns whole messages up to the limit. A :class:`fastws.Handler` is given
+    :class:`fastws.Fragment` values by ``on_message``. For a route or a server, or as ``handler=`` of
+    :func:`fastws.connect`; its WebSockets do not use compression.
+
+    ``max_message_size`` bounds a whole message in bytes (1009 beyond it; None: nothing does), in
+    place of ``Limits.max_message_size`` and ``max_fragments``. Raises ``TypeError`` for what is no
+    handler, ``ValueError`` for a size below 1.
+    """
+    if max_message_size is not None and max_message_size < 1:
+        raise ValueError("max_message_size is at least 1, or None")
+    return _StreamingHandler(as_handler(handler), max_message_size)
+
+
+class _StreamingHandler(Handler):
+    __slots__ = ("_handler", "_max_message_size", "on_close", "on_message", "on_writable", "tasks")
+
+    #: Its routes and clients do not agree to compression.
+    takes_parts = True
+
+    def __init__(self, handler: Handler, max_message_size: int | None) -> None:
+        self._handler = handler
+        self._max_message_size = max_message_size
+        self.on_message = handler.on_message  # type: ignore[method-assign]
+        self.on_close = handler.on_close  # type: ignore[method-assign]
+        self.on_writable = handler.on_writable  # type: ignore[method-assign]
+        #: Those of a coroutine, as ``Callbacks`` looks for them.
+        self.tasks: set[Any] = getattr(handler, "tasks", set())
+
+    def on_open(self, ws: WebSocket) -> None:
+        self._handler.on_open(ws)
+        ws.open_stream(self._max_message_size)

@@ -1,0 +1,26 @@
+# Types for the compiled build of poller.py; the source itself stays plain Python.
+cimport cython
+from fastws.connection.connection cimport Connection
+from fastws.loop.turn cimport Flusher
+from fastws.loop.wakeups cimport Wakeups
+
+@cython.final
+cdef class Poller:
+    cdef object _loop
+    cdef Flusher _flusher
+    cdef Wakeups _wakeups
+    cdef object _buffer
+    cdef list _slots
+    cdef dict _members
+    cdef object _epoll
+    cdef int _fd
+    cdef int _keepers
+
+    cpdef bint add(self, object connection, object sock, object context)
+    cpdef remove(self, object connection, int fd)
+    @cython.locals(most=Py_ssize_t, got=list, ends_turn=bint)
+    cpdef poll(self)
+    @cython.locals(members=list, member=tuple, start=Py_ssize_t, end=Py_ssize_t)
+    cpdef _hand_over(self, list got)
+    @cython.locals(connection=Connection, index=Py_ssize_t, size=Py_ssize_t)
+    cpdef _hand_over_some(self, list members, list got, Py_ssize_t start, Py_ssize_t end)

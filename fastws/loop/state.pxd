@@ -1,0 +1,24 @@
+# Types for the compiled build of context.py; the source itself stays plain Python.
+cimport cython
+from fastws.loop.timers cimport Wheel
+
+@cython.final
+cdef class ReadBuffer:
+    cdef public object view
+
+@cython.final
+cdef class LoopContext:
+    cdef public object call_soon
+    cdef public object clock
+    cdef public object create_future
+    cdef public dict deflate_pools
+    cdef public object flusher
+    cdef public object get_buffer
+    cdef public object mask
+    cdef public object poller
+    cdef public ReadBuffer read_buffer
+    cdef public bint reads_into_buffer
+    cdef public object wakeups
+    cdef public Wheel wheel
+
+    cpdef the_poller(self)

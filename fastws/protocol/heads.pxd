@@ -1,4 +1,0 @@
-# Types for the compiled build of heads.py; the source itself stays plain Python.
-from fastws.protocol.messages cimport Request
-
-cpdef Request read_upgrade(object data, Py_ssize_t size, object limits)

@@ -1,0 +1,131 @@
+# cython: annotation_typing=False
+"""The framing of a chunked body (RFC 9112, section 7.1), more strictly than h11 reads it.
+
+A line ends with CRLF and nothing else, a size has at most 16 hexadecimal digits, an extension at
+most 256 octets, and trailers are checked, bounded and dropped. What comes out is the bare body, so
+that however many tiny chunks a client sends, whoever reads it afterwards sees one piece per read.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+from fastws.protocol.http.strict_head import FIELDS, Rejected
+
+__all__ = ["ChunkedBody"]
+
+MAX_TRAILERS = 8 * 1024
+
+# "Bad white space" before the semicolon must be accepted; nobody sends much of it.
+_EXTENSION = rb"[\t ]{0,16}+;[\t\x20-\x7e\x80-\xff]{0,256}+"
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16}+)(?:" + _EXTENSION + rb")?+\r\n")
+_SIZE_LINE_BEGUN = re.compile(
+    rb"(?:[0-9A-Fa-f]{1,16}+(?:" + _EXTENSION + rb"|[\t ]{1,16}+)?+(?:(?<![\t ])\r)?+)?+"
+)
+_TRAILER = re.compile(FIELDS)
+# The lines of chunks so small that they may come in thousands: to look one up costs less than a match.
+_TINY = {f"{digit}\r\n".encode(): int(digit, 16) for digit in "123456789abcdefABCDEF"}
+
+
+class _Expect(Enum):
+    SIZE = "the line that begins a chunk"
+    DATA = "the rest of a chunk"
+    DATA_END = "the CRLF behind a chunk"
+    TRAILERS = "trailers, or the empty line that ends them"
+    NOTHING = "nothing: the body is complete"
+
+
+class ChunkedBody:
+    """Takes the chunks apart; ``limit`` bounds the bytes of the body (413 beyond it)."""
+
+    __slots__ = ("_expect", "_left", "_room", "_trailer_room")
+
+    def __init__(self, limit: int) -> None:
+        self._expect = _Expect.SIZE
+        self._left = 0
+        self._room = limit
+        self._trailer_room = MAX_TRAILERS
+
+    def limit(self, size: int) -> None:
+        """Bound the bytes of the rest of the body anew."""
+        self._room = size
+
+    @property
+    def finished(self) -> bool:
+        return self._expect is _Expect.NOTHING
+
+    def feed(self, data: bytes | bytearray) -> tuple[bytes, int]:
+        """Return the piece of the body in ``data`` and how many octets are done with.
+
+        The others must come again, with more behind them. Raises Rejected.
+        """
+        body = bytearray()  # not a list: a piece may be one byte, and an object each is fifty
+        data = bytes(data)
+        pos = 0
+        while True:
+            if self._expect is _Expect.SIZE:
+                pos = self._take_tiny(data, pos, body)
+                match = _SIZE_LINE.match(data, pos)
+                if match is None:
+                    if not _SIZE_LINE_BEGUN.fullmatch(data, pos):
+                        raise Rejected(400, "not the size of a chunk")
+                    break
+                pos = match.end()
+                self._begin(int(match[1], 16))
+            elif self._expect is _Expect.DATA:
+                piece = data[pos : pos + self._left]
+                body += piece
+                pos += len(piece)
+                self._left -= len(piece)
+                if self._left:
+                    break
+                self._expect = _Expect.DATA_END
+            elif self._expect is _Expect.DATA_END:
+                if not data.startswith(b"\r\n", pos):
+                    if data[pos:] not in (b"", b"\r"):
+                        raise Rejected(400, "no CRLF behind a chunk")
+                    break
+                pos += 2
+                self._expect = _Expect.SIZE
+            else:
+                pos = self._skip_trailers(data, pos)
+                break
+        return bytes(body), pos
+
+    def _take_tiny(self, data: bytes, pos: int, body: bytearray) -> int:
+        """Take the tiny chunks that are here as a whole; anything else is for the other states."""
+        room = self._room
+        while True:
+            size = _TINY.get(data[pos : pos + 3], 0)
+            end = pos + 3 + size
+            if not size or size > room or data[end : end + 2] != b"\r\n":
+                self._room = room
+                return pos
+            body += data[pos + 3 : end]
+            room -= size
+            pos = end + 2
+
+    def _begin(self, size: int) -> None:
+        if size > self._room:
+            raise Rejected(413, "the body is too large")
+        self._room -= size
+        self._left = size
+        self._expect = _Expect.DATA if size else _Expect.TRAILERS
+
+    def _skip_trailers(self, data: bytes, pos: int) -> int:
+        while (end := data.find(b"\r\n", pos)) > pos:
+            if not _TRAILER.fullmatch(data, pos, end + 2):
+                raise Rejected(400, "not a trailer field")
+            self._trailer_room -= end + 2 - pos
+            pos = end + 2
+        if end == pos:
+            self._expect = _Expect.NOTHING
+            pos += 2
+        elif b"\n" in data[pos:]:
+            raise Rejected(400, "a bare LF in a trailer")
+        elif len(data) - pos > self._trailer_room:
+            raise Rejected(431, "the trailers are too large")
+        if self._trailer_room < 0:
+            raise Rejected(431, "the trailers are too large")
+        return pos

@@ -1,0 +1,112 @@
+"""The HTTP phase of a client connection: the response to a request to upgrade, once.
+
+The response head passes the same strict gate as a request head; a body (of a refusal) goes through
+h11 and is kept only in part.
+"""
+
+from __future__ import annotations
+
+import re
+
+import h11
+
+from fastws.config import Limits
+from fastws.errors import HandshakeError
+from fastws.protocol.http.messages import Response
+from fastws.protocol.http.strict_head import FIELDS, Buffer, Rejected, check_fields
+
+__all__ = ["ClientHTTP"]
+
+#: Bytes kept of the body of a response that is not 101: enough for any error page.
+MAX_REFUSAL_BODY = 64 * 1024
+
+# RFC 9112, section 4; the reason phrase, and even the space before it, is often left out.
+_RESPONSE_HEAD = re.compile(
+    rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?+\r\n" + FIELDS + rb"\r\n"
+)
+# h11 accepts a 101 only as the answer to such a request; the real one is written by handshake.py.
+_UPGRADE_REQUEST = h11.Request(
+    method="GET", target="/", headers=[("Host", ""), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+)
+
+
+class ClientHTTP:
+    """Reads one final response head, and for anything but 101 a bounded part of its body."""
+
+    __slots__ = ("_body", "_buffer", "_eof", "_h11", "_head_room", "_limits", "_response")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._buffer = Buffer(limits)
+        # Interim responses (1xx) share one allowance with the final head, so they come to an end.
+        self._head_room = limits.max_head_size
+        self._eof = False
+        self._body = bytearray()
+        self._response: Response | None = None
+        self._h11 = h11.Connection(h11.CLIENT, limits.max_head_size)
+        self._h11.send(_UPGRADE_REQUEST)
+        self._h11.send(h11.EndOfMessage())
+
+    def receive(self, data: bytes) -> None:
+        self._buffer.append(data)
+
+    def receive_eof(self) -> None:
+        self._eof = True
+
+    def trailing(self) -> bytes:
+        """Hand over, and forget, what came behind a 101: early frames."""
+        return self._buffer.take(len(self._buffer))
+
+    def next_event(self) -> Response | None:
+        """Return the response once it is here (with at most 64 KiB of its body), else None.
+
+        Raises HandshakeError for what is not HTTP/1.1, and for an end before the head's end.
+        """
+        try:
+            while self._response is None:
+                head = self._buffer.take_head()
+                if head is None:
+                    if self._eof:
+                        raise HandshakeError("the connection ended before the response to the handshake")
+                    return None
+                self._response = self._read_head(head)
+            if self._response.status == 101:
+                return self._response
+            return self._read_body(self._response)
+        except (Rejected, h11.RemoteProtocolError) as error:
+            raise HandshakeError(f"the response to the handshake is not valid HTTP/1.1: {error}") from error
+
+    def _read_head(self, head: bytes) -> Response | None:
+        """Return the response without its body, or None when it is an interim one."""
+        if not _RESPONSE_HEAD.fullmatch(head):
+            raise Rejected(400, "not a response head")
+        check_fields(head, self._limits)
+        self._head_room -= len(head)
+        if self._head_room < 0:
+            raise Rejected(431, "too many interim responses")
+        self._h11.receive_data(head)
+        event = self._h11.next_event()
+        assert isinstance(event, (h11.Response, h11.InformationalResponse))
+        if isinstance(event, h11.InformationalResponse) and event.status_code != 101:
+            return None
+        return Response(event.status_code, headers=event.headers.raw_items())
+
+    def _read_body(self, response: Response) -> Response | None:
+        """RFC 9112, section 6.3. A body that breaks off or misbehaves still ends a known refusal."""
+        if self._buffer:
+            self._h11.receive_data(self.trailing())
+        if self._eof:
+            self._h11.receive_data(b"")
+        try:
+            while (event := self._h11.next_event()) is not h11.NEED_DATA:
+                if not isinstance(event, h11.Data):
+                    break
+                self._body += event.data
+                if len(self._body) >= MAX_REFUSAL_BODY:
+                    break
+            else:
+                return None
+        except h11.RemoteProtocolError:
+            pass
+        response.body = bytes(self._body[:MAX_REFUSAL_BODY])
+        return response

@@ -1,0 +1,333 @@
+"""The HTTP phase of a server connection: requests in, responses out, one at a time.
+
+Octets pass the strict gate (``gate.py``, ``chunks.py``) and then h11, which keeps the state of the
+exchange and writes the responses. A refused message ends the phase: the rest is never parsed. A
+fresh h11 connection serves each request, so nothing of one can leak into the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+import h11
+
+from fastws.config import Limits
+from fastws.protocol.http.chunked import ChunkedBody
+from fastws.protocol.http.headers import raw_fields
+from fastws.protocol.http.messages import Request, Response, decode_path, error_response
+from fastws.protocol.http.strict_head import (
+    NO_BODY,
+    Buffer,
+    Framing,
+    Rejected,
+    check_host,
+    check_request_head,
+    check_target,
+    field_tokens,
+    field_values,
+    framing,
+)
+from fastws.protocol.websocket.events import Data, EndOfBody, Refusal
+
+__all__ = ["UNKNOWN", "ServerHTTP"]
+
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+# RFC 9110, section 6.4.1: these never have content. HEAD is the other such case.
+_BODILESS = frozenset((204, 304))
+# The framing is decided here, never by an application's header.
+_FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
+#: In place of a length: the body goes in chunks, or to the end of the connection.
+UNKNOWN = -1
+
+
+class _Phase(Enum):
+    HEAD = "a request head is awaited"
+    BODY = "its body is awaited"
+    RESPONSE = "the request is whole, its response is not"
+    UPGRADE = "a request to upgrade awaits its verdict; what follows is not HTTP"
+    OVER = "nothing is parsed any more"
+
+
+class ServerHTTP:
+    """Requests of one connection in order. Not thread-safe; makes no promise after an exception.
+
+    ``response_headers`` go out with every response that has no field of that name itself; they
+    must be valid, nobody checks them here.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_left",
+        "_buffer",
+        "_chunks",
+        "_eof",
+        "_h11",
+        "_head_only",
+        "_length_left",
+        "_limits",
+        "_output",
+        "_phase",
+        "_response_headers",
+    )
+
+    def __init__(self, limits: Limits, response_headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        self._limits = limits
+        self._response_headers = response_headers
+        self._buffer = Buffer(limits)
+        self._phase = _Phase.HEAD
+        self._eof = False
+        self._output = b""
+        self._h11: h11.Connection | None = None
+        self._head_only = False
+        self._length_left = 0
+
+    # -- bytes in -------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Store what was read; nothing is parsed before ``next_event``."""
+        if self._phase is not _Phase.OVER:
+            self._buffer.append(data)
+
+    def receive_eof(self) -> None:
+        """Note that the client sends no more; a request that is whole can still be answered."""
+        self._eof = True
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait, behind the current request or for the rest of it."""
+        return len(self._buffer)
+
+    def next_event(self) -> Request | Data | EndOfBody | Refusal | None:
+        """Return what came next, or None until more bytes or the end of the response."""
+        try:
+            if self._phase is _Phase.HEAD:
+                return self._next_request()
+            if self._phase is _Phase.BODY:
+                return self._next_of_body()
+        except Rejected as rejected:
+            return self._refuse(rejected.status)
+        except h11.ProtocolError as error:
+            return self._refuse(error.error_status_hint)
+        return None
+
+    def limit_body(self, size: int) -> bool:
+        """Allow the request that has just come only this much body; False when it announces more."""
+        self._chunks.limit(size)
+        return self._body.length <= size
+
+    def trailing(self) -> bytes:
+        """Hand over, and forget, what came behind a request to upgrade."""
+        return self._buffer.take(len(self._buffer))
+
+    def take_output(self) -> bytes:
+        """Return what the phase itself owes the client: ``100 Continue``, or nothing."""
+        output, self._output = self._output, b""
+        return output
+
+    def _refuse(self, status: int) -> Refusal:
+        self._phase = _Phase.OVER
+        self._buffer = Buffer(self._limits)
+        return Refusal(error_response(status))
+
+    def _next_request(self) -> Request | None:
+        head = self._buffer.take_head()
+        if head is None:
+            if self._eof and self._buffer:
+                raise Rejected(400, "the connection ended within a head")
+            return None
+        request, self._body, self._h11 = _read_head(head, self._limits)
+        self._head_only = request.method == "HEAD"
+        if request.upgrade:
+            self._phase = _Phase.UPGRADE
+            return request
+        if self._body.length > self._limits.max_body_size:
+            raise Rejected(413, "the body is too large")
+        self._phase = _Phase.BODY
+        self._chunks = ChunkedBody(self._limits.max_body_size)
+        self._body_left = self._body.length
+        return request
+
+    def _next_of_body(self) -> Data | EndOfBody | None:
+        connection = self._connection()
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            if not self._supply_body(connection):
+                return None
+            event = connection.next_event()
+        if type(event) is h11.Data:
+            return Data(bytes(event.data))
+        self._phase = _Phase.RESPONSE
+        return EndOfBody()
+
+    def _supply_body(self, connection: h11.Connection) -> bool:
+        """Give h11 what has come of the body; a run of chunks becomes one canonical chunk."""
+        if self._body.chunked:
+            piece, used = self._chunks.feed(self._buffer.data)
+            self._buffer.take(used)
+            data = b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+            if self._chunks.finished:
+                data += b"0\r\n\r\n"
+        else:
+            data = self._buffer.take(self._body_left)
+            self._body_left -= len(data)
+        if data:
+            connection.receive_data(data)
+        elif self._eof:
+            raise Rejected(400, "the connection ended within a body")
+        elif connection.they_are_waiting_for_100_continue:
+            go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            self._output += connection.send(go_on)
+        return bool(data)
+
+    def _connection(self) -> h11.Connection:
+        """The exchange with h11; when no request came through, one that can still say why."""
+        if self._h11 is None:
+            self._h11 = h11.Connection(h11.SERVER)
+        return self._h11
+
+    # -- responses ------------------------------------------------------------------------------
+
+    @property
+    def must_close(self) -> bool:
+        """Whether the connection ends with the response that has just been completed."""
+        return self._phase is _Phase.OVER
+
+    def respond(self, response: Response, *, close: bool = False) -> bytes:
+        """Return a whole response; for one with a ``stream`` use the three steps."""
+        head = self.start_response(response, close=close)
+        return head + self.send_body(response.body) + self.end_response()
+
+    def start_response(self, response: Response, *, close: bool = False) -> bytes:
+        """Return the head of a response.
+
+        The connection ends after it when ``close`` says so, when the client wants it or speaks
+        HTTP/1.0, when the request has not been read to its end, and after a request to upgrade.
+        Raises ValueError for an interim (1xx) response.
+        """
+        if response.status < 200:
+            raise ValueError(f"{response.status} is not a final response")
+        self._output = b""
+        connection = self._connection()
+        length = len(response.body) if response.stream is None else response.stream.length
+        event = h11.Response(
+            status_code=response.status,
+            reason=response.reason,
+            headers=self._response_fields(response, length, close),
+        )
+        self._length_left = 0 if self._head_only or response.status in _BODILESS else length
+        return connection.send(event)
+
+    def start_pieces(self, status: int, reason: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+        """Return the head of a response whose length need not be known; then as for one with a stream.
+
+        A Content-Length among ``fields`` frames it, else chunks do, or the end of the connection
+        for HTTP/1.0. Raises ``h11.LocalProtocolError`` for fields that contradict each other,
+        ValueError for an interim response.
+        """
+        if status < 200:
+            raise ValueError(f"{status} is not a final response")
+        given = {name.lower() for name, _ in fields}
+        lengthless = status == 204
+        fields = [
+            field
+            for field in fields
+            if (name := field[0].lower()) != b"transfer-encoding"
+            and not (lengthless and name == b"content-length")
+        ]
+        fields += [field for field in self._response_headers if field[0].lower() not in given]
+        if self._ends_the_connection():
+            fields.append((b"Connection", b"close"))
+        event = h11.Response(status_code=status, reason=reason, headers=fields)
+        self._output = b""
+        self._length_left = UNKNOWN
+        for name, value in event.headers:
+            if name == b"content-length":
+                self._length_left = int(value)
+        if self._head_only or status in _BODILESS:
+            self._length_left = 0
+        return self._connection().send(event)
+
+    @property
+    def length_left(self) -> int:
+        """What is missing of the body of the response under way; UNKNOWN when it need not have a length."""
+        return self._length_left
+
+    def _response_fields(self, response: Response, length: int, close: bool) -> list[tuple[bytes, bytes]]:
+        fields = [field for field in response.raw_headers if field[0].lower() not in _FRAMING_FIELDS]
+        given = {name.lower() for name, _ in fields}
+        fields += [field for field in self._response_headers if field[0].lower() not in given]
+        if response.status not in _BODILESS:
+            fields.append((b"Content-Length", b"%d" % length))
+        if close or self._ends_the_connection():
+            fields.append((b"Connection", b"close"))
+        return fields
+
+    def _ends_the_connection(self) -> bool:
+        """A request that is not here to its end, or a client that said it sends no more."""
+        return self._phase is not _Phase.RESPONSE or (self._eof and not self._buffer)
+
+    def send_body(self, chunk: bytes) -> bytes:
+        """Return a piece of the body, ready to be written; what exceeds the length is cut off."""
+        piece = chunk
+        if self._length_left != UNKNOWN:
+            piece = chunk[: self._length_left]
+            self._length_left -= len(piece)
+        return self._connection().send(h11.Data(data=piece)) if piece else b""
+
+    def end_response(self) -> bytes:
+        """Complete the response; then the next request, or the end (see ``must_close``)."""
+        connection = self._connection()
+        end = b""
+        if self._length_left > 0:
+            # The stream was shorter than it said: only the end of the connection can tell.
+            connection.send_failed()
+        else:
+            end = connection.send(h11.EndOfMessage())
+        self._h11 = None
+        self._head_only = False
+        if connection.our_state is h11.DONE:
+            self._phase = _Phase.HEAD
+        else:
+            self._phase = _Phase.OVER
+            self._buffer = Buffer(self._limits)
+        return end
+
+
+def _read_head(head: bytes, limits: Limits) -> tuple[Request, Framing, h11.Connection | None]:
+    # RFC 9112, section 2.2: old clients put an empty line behind a body, which is none of a head.
+    head = head.removeprefix(b"\r\n")
+    verb, where, version = check_request_head(head, limits)
+    lowered = head.lower()
+    check_host(lowered, version)
+    check_target(verb, where, lowered)
+    body = framing(lowered, version)
+    upgrade = b"\r\nupgrade:" in lowered and b"websocket" in field_tokens(lowered, b"\r\nupgrade:")
+    if upgrade and body != NO_BODY:
+        # A proxy before us could take frames for a body, or a body for frames.
+        raise Rejected(400, "a body on a request to upgrade")
+    if b"\r\nexpect:" in lowered and field_values(lowered, b"\r\nexpect:") != [b"100-continue"]:
+        raise Rejected(417, "an expectation that cannot be met")
+    if upgrade and verb == b"GET":
+        # h11 judges the fields here too, but a connection's state would only be thrown away.
+        h11.Request(method=verb, target=where, headers=raw_fields(head), http_version=version)
+        connection = None
+    else:
+        connection = h11.Connection(h11.SERVER, limits.max_head_size)
+        connection.receive_data(head)
+        connection.next_event()
+    target = where.decode("ascii")
+    try:
+        path = decode_path(target)
+    except ValueError:
+        raise Rejected(400, "the path cannot be decoded") from None
+    request = Request(
+        _METHODS.get(verb) or verb.decode("ascii"),
+        target,
+        path=path,
+        http_version="1.1" if version == b"1.1" else "1.0",
+        upgrade=upgrade,
+        scheme="ws" if upgrade else "http",
+        raw_head=head,
+    )
+    return request, body, connection

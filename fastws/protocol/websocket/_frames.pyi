@@ -1,0 +1,29 @@
+from collections.abc import Callable
+
+from fastws.protocol.websocket.events import Event
+
+class Reader:
+    def __init__(
+        self,
+        client: bool,
+        max_message_size: int,
+        max_fragments: int,
+        max_empty_fragments: int,
+        inflate: Callable[[bytes, int], bytes] | None,
+    ) -> None: ...
+    def receive(self, data: bytes | bytearray | memoryview, size: int = ..., /) -> list[Event]: ...
+    def get_buffer(self, sizehint: int, /) -> Reader: ...
+    def received(self, size: int, /) -> list[Event]: ...
+    @property
+    def room(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    @property
+    def pending(self) -> bool: ...
+
+def encode(
+    opcode: int,
+    payload: str | bytes | bytearray | memoryview,
+    mask: bytes | None = None,
+    fin: bool = True,
+    rsv1: bool = False,
+) -> bytes: ...

@@ -1,0 +1,151 @@
+"""Sec-WebSocket-Extensions: a linear parser, and the negotiation of permessage-deflate, both roles."""
+
+from __future__ import annotations
+
+import re
+
+from fastws.config import Compression
+from fastws.errors import HandshakeError
+from fastws.protocol.websocket.deflate import DeflateParams
+
+__all__ = ["Extension", "check_deflate", "deflate_offer", "negotiate", "parse_extensions"]
+
+#: A name and its parameters in order; a parameter without a value has None.
+Extension = tuple[str, list[tuple[str, str | None]]]
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+# Possessive all through: nothing is ever tried a second time.
+_NAME = re.compile(rf"[ \t]*+({_TOKEN})[ \t]*+")
+_PARAMETER = re.compile(
+    rf';[ \t]*+({_TOKEN})[ \t]*+(?:=[ \t]*+(?:({_TOKEN})|"((?:[^"\\]|\\.)*+)")[ \t]*+)?+'
+)
+_COMMAS = re.compile(r"[ \t,]*+")
+_QUOTED_PAIR = re.compile(r"\\(.)")
+# RFC 7692, section 7.1.2: no leading zero. zlib cannot compress with a window of 8 bits.
+_WINDOW_BITS = re.compile(r"9|1[0-5]")
+
+_NAME_OF_DEFLATE = "permessage-deflate"
+
+
+def parse_extensions(values: list[str]) -> list[Extension]:
+    """Parse the fields of that name (RFC 6455, section 9.1). Raises ValueError for bad syntax."""
+    text = ",".join(values)
+    extensions: list[Extension] = []
+    pos = _skip(text, 0)
+    while pos < len(text):
+        name = _NAME.match(text, pos)
+        if name is None:
+            raise ValueError("an extension without a name")
+        pos = name.end()
+        parameters: list[tuple[str, str | None]] = []
+        while parameter := _PARAMETER.match(text, pos):
+            parameters.append((parameter[1], _value(parameter)))
+            pos = parameter.end()
+        extensions.append((name[1], parameters))
+        if pos < len(text) and text[pos] != ",":
+            raise ValueError("neither a parameter nor the next extension")
+        pos = _skip(text, pos)
+    return extensions
+
+
+def _skip(text: str, pos: int) -> int:
+    """Step over separators; empty members of a list do not count (RFC 9110, section 5.6.1)."""
+    match = _COMMAS.match(text, pos)
+    assert match is not None
+    return match.end()
+
+
+def _value(parameter: re.Match[str]) -> str | None:
+    quoted: str | None = parameter[3]
+    return parameter[2] if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
+
+
+def _collect(parameters: list[tuple[str, str | None]], *, offer: bool) -> dict[str, int] | None:
+    """The parameters of one permessage-deflate, or None when one is bad, repeated or unknown.
+
+    Flags have the value 1; ``client_max_window_bits`` without a value, allowed in an offer, is 15.
+    """
+    found: dict[str, int] = {}
+    for name, value in parameters:
+        if name in found:
+            return None
+        if name in ("server_no_context_takeover", "client_no_context_takeover") and value is None:
+            found[name] = 1
+        elif name == "client_max_window_bits" and value is None and offer:
+            found[name] = 15
+        elif (
+            name in ("server_max_window_bits", "client_max_window_bits")
+            and value is not None
+            and _WINDOW_BITS.fullmatch(value)
+        ):
+            found[name] = int(value)
+        else:
+            return None
+    return found
+
+
+def negotiate(values: list[str], compression: Compression) -> tuple[DeflateParams, bytes] | None:
+    """Accept the first offer of permessage-deflate that can be met (RFC 7692, section 5.1).
+
+    Returns what was agreed and the field's value for the 101, or None: an offer that cannot be met
+    is declined, which is no error. What does not even parse is declined as a whole.
+    """
+    try:
+        offers = parse_extensions(values)
+    except ValueError:
+        return None
+    for name, parameters in offers:
+        if name == _NAME_OF_DEFLATE and (offer := _collect(parameters, offer=True)) is not None:
+            return _accept(offer, compression)
+    return None
+
+
+def _accept(offer: dict[str, int], compression: Compression) -> tuple[DeflateParams, bytes]:
+    fresh = not compression.context_takeover
+    params = DeflateParams(
+        server_no_context_takeover=fresh or "server_no_context_takeover" in offer,
+        # Without takeover a message of the client's leaves no window behind in our memory.
+        client_no_context_takeover=fresh or "client_no_context_takeover" in offer,
+        server_max_window_bits=offer.get("server_max_window_bits", 15),
+    )
+    answer = _NAME_OF_DEFLATE
+    if params.server_no_context_takeover:
+        answer += "; server_no_context_takeover"
+    if params.client_no_context_takeover:
+        answer += "; client_no_context_takeover"
+    if "server_max_window_bits" in offer:
+        answer += f"; server_max_window_bits={params.server_max_window_bits}"
+    return params, answer.encode()
+
+
+def deflate_offer(compression: Compression) -> bytes:
+    """The one offer of the client role; it leaves the client's window to the server."""
+    offer = _NAME_OF_DEFLATE
+    if not compression.context_takeover:
+        offer += "; server_no_context_takeover; client_no_context_takeover"
+    return (offer + "; client_max_window_bits").encode()
+
+
+def check_deflate(values: list[str], compression: Compression | None) -> DeflateParams | None:
+    """What the server accepted of our offer. Raises HandshakeError for anything not offered."""
+    try:
+        accepted = parse_extensions(values)
+    except ValueError as error:
+        raise HandshakeError(f"the server's Sec-WebSocket-Extensions do not parse: {error}") from None
+    if not accepted:
+        return None
+    if compression is None or [name for name, _ in accepted] != [_NAME_OF_DEFLATE]:
+        raise HandshakeError("the server accepted an extension that was not offered")
+    found = _collect(accepted[0][1], offer=False)
+    if found is None:
+        raise HandshakeError("the server accepted permessage-deflate with parameters that are not valid")
+    fresh = not compression.context_takeover
+    return DeflateParams(
+        # RFC 7692, section 7.1.1.1: a server that accepts our wish says so. Some take the offer and do not
+        # (tornado); what they then send can be read, for a window of memory (section 7.1).
+        server_no_context_takeover="server_no_context_takeover" in found,
+        # What was offered binds this side even where the server does not repeat it.
+        client_no_context_takeover=fresh or "client_no_context_takeover" in found,
+        server_max_window_bits=found.get("server_max_window_bits", 15),
+        client_max_window_bits=found.get("client_max_window_bits", 15),
+    )

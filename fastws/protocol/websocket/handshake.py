@@ -1,0 +1,254 @@
+# cython: annotation_typing=False
+"""The opening handshake as pure functions, both roles (RFC 6455, section 4)."""
+
+from __future__ import annotations
+
+import binascii
+import hmac
+import os
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from hashlib import sha1
+
+from fastws.config import Compression
+from fastws.errors import HandshakeError, Refused
+from fastws.protocol.http.headers import HeaderPairs, is_token
+from fastws.protocol.http.messages import Request, Response, checked_field, error_response
+from fastws.protocol.websocket import extensions as ext
+from fastws.protocol.websocket.deflate import DeflateParams
+
+__all__ = [
+    "accept_head",
+    "check_accept",
+    "check_extra_fields",
+    "check_upgrade",
+    "choose_subprotocol",
+    "negotiate_deflate",
+    "new_key",
+    "request_head",
+]
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# Section 4.2.1, item 5: base64 of 16 bytes.
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+# RFC 6454, section 7, for the schemes that can be compared with a Host; all else is foreign.
+_ORIGIN = re.compile(r"(https?|wss?)://([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
+_HOST = re.compile(r"([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
+_DEFAULT_PORTS = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
+# The handshake's own fields: an application that set them would break it.
+_RESERVED = frozenset(
+    (
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-key",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+# RFC 9110, section 15.5.22: a 426 names the protocol, and section 7.8 wants the Connection option.
+_UPGRADE_FIELDS = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+)
+
+
+# -- server role --------------------------------------------------------------------------------
+
+
+def check_upgrade(
+    request: Request, origins: frozenset[str] = frozenset(), require_origin: bool = False
+) -> Response | None:
+    """Return None for a request that may become a WebSocket, else the refusal (section 4.2.2).
+
+    ``origins`` are allowed beside the request's own host: exact, as browsers send them
+    (``https://example.com``), or ``*`` for all. Without an Origin header a client is not a browser
+    and is let in, unless ``require_origin``.
+    """
+    if not request.is_vetted:
+        refusal = _check_fields(request)
+        if refusal is not None:
+            return refusal
+        request.vetted()
+    offer = request.offer
+    if offer.origin is None:
+        return error_response(403) if require_origin else None
+    if not _origin_allowed(offer.origin, offer.host, origins):
+        return error_response(403)
+    return None
+
+
+def _check_fields(request: Request) -> Response | None:
+    headers = request.headers
+    if request.method != "GET":
+        return error_response(405, headers=[("Allow", "GET")])
+    if not request.upgrade:
+        return error_response(426, headers=_UPGRADE_FIELDS)
+    if request.http_version == "1.0" or "upgrade" not in headers.tokens("connection"):
+        return error_response(400)
+    if headers.get_list("sec-websocket-version") != ["13"]:
+        return error_response(426, headers=[*_UPGRADE_FIELDS, ("Sec-WebSocket-Version", "13")])
+    keys = headers.get_list("sec-websocket-key")
+    if len(keys) != 1 or not _KEY.fullmatch(keys[0]):
+        return error_response(400)
+    return error_response(403) if len(headers.get_list("origin")) > 1 else None
+
+
+def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> bool:
+    if origin in origins or "*" in origins:
+        return True
+    # Section 10.2. The scheme is not compared: TLS may end at a proxy that we know nothing of.
+    # Beyond ASCII lower-casing can make an ASCII letter of another one.
+    of_page = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
+    of_request = _HOST.fullmatch((host or "").lower())
+    if of_page is None or of_request is None or of_page[2] != of_request[1]:
+        return False
+    default = _DEFAULT_PORTS[of_page[1]]
+    return (of_page[3] or default) == (of_request[2] or default)
+
+
+def choose_subprotocol(request: Request, supported: Sequence[str]) -> str | None:
+    """Return the first of the client's subprotocols that is supported, or None (case counts)."""
+    if not supported:
+        return None
+    for name in (request.offer.subprotocols or "").split(","):
+        name = name.strip(" \t")
+        if name in supported and is_token(name):
+            return name
+    return None
+
+
+def negotiate_deflate(
+    request: Request, compression: Compression | None
+) -> tuple[DeflateParams, bytes] | None:
+    """Return what permessage-deflate was agreed to be, and the value for the 101; None for none."""
+    if compression is None:
+        return None
+    offered = request.offer.extensions
+    if not offered:
+        return None
+    # Browsers of one kind all offer the same.
+    return _negotiate(offered, compression) if len(offered) <= 200 else ext.negotiate([offered], compression)
+
+
+@lru_cache(maxsize=64)
+def _negotiate(offered: str, compression: Compression) -> tuple[DeflateParams, bytes] | None:
+    return ext.negotiate([offered], compression)
+
+
+def _accept_token(key: bytes) -> bytes:
+    return binascii.b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
+
+
+def accept_head(
+    request: Request,
+    subprotocol: str | None = None,
+    extensions: bytes | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> bytes:
+    """Return the 101 for a request that ``check_upgrade`` let through.
+
+    Raises ValueError for a subprotocol that is no token, for headers that belong to the handshake,
+    and for such as would split the response.
+    """
+    key = request.offer.key
+    assert key is not None
+    head = _SWITCHING + _accept_token(key.encode()) + b"\r\n"
+    if subprotocol is not None:
+        if not is_token(subprotocol):
+            raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
+        head += b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode()
+    if extensions is not None:
+        head += b"Sec-WebSocket-Extensions: %b\r\n" % extensions
+    return head + _answer_lines(tuple(headers)) + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def _answer_lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The same fields go out with every 101 of a route."""
+    return _field_lines(headers)
+
+
+def check_extra_fields(headers: HeaderPairs) -> list[tuple[bytes, bytes]]:
+    """Return the fields ready for the wire. Raises ValueError for those that belong to the handshake."""
+    fields = [checked_field(name, value) for name, value in headers]
+    for name, _ in fields:
+        if name.decode().lower() in _RESERVED:
+            raise ValueError(f"{name.decode()} belongs to the handshake")
+    return fields
+
+
+def _field_lines(headers: HeaderPairs) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in check_extra_fields(headers)])
+
+
+# -- client role --------------------------------------------------------------------------------
+
+
+def new_key() -> bytes:
+    """Return a fresh Sec-WebSocket-Key (section 4.1, item 7)."""
+    return binascii.b2a_base64(os.urandom(16), newline=False)
+
+
+def request_head(
+    *,
+    host: str,
+    target: str,
+    key: bytes,
+    origin: str | None = None,
+    subprotocols: Sequence[str] = (),
+    compression: Compression | None = None,
+    headers: HeaderPairs = (),
+) -> bytes:
+    """Return a request to upgrade.
+
+    ``host`` is what goes into the Host field, with the port where it is not the default one; a Host
+    among ``headers`` replaces it.
+    Raises ValueError for anything that would split the request or is not what it is meant to be.
+    """
+    if not re.fullmatch(r"/[\x21-\x7e]*", target):
+        raise ValueError(f"{target!r} cannot be the target of a request")
+    for name in subprotocols:
+        if not is_token(name):
+            raise ValueError(f"{name!r} cannot be a subprotocol")
+    extra = [checked_field(name, value) for name, value in headers]
+    lines = [b"GET %b HTTP/1.1" % target.encode()]
+    if all(name.lower() != b"host" for name, _ in extra):
+        lines.append(b"%b: %b" % checked_field("Host", host))
+    if origin is not None:
+        lines.append(b"%b: %b" % checked_field("Origin", origin))
+    lines += [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: " + key]
+    lines.append(b"Sec-WebSocket-Version: 13")
+    if subprotocols:
+        lines.append(b"Sec-WebSocket-Protocol: " + ", ".join(subprotocols).encode())
+    if compression is not None:
+        lines.append(b"Sec-WebSocket-Extensions: " + ext.deflate_offer(compression))
+    return b"\r\n".join(lines) + b"\r\n" + _field_lines(extra) + b"\r\n"
+
+
+def check_accept(
+    response: Response, *, key: bytes, subprotocols: Sequence[str], compression: Compression | None
+) -> tuple[str | None, DeflateParams | None]:
+    """Return the subprotocol and the compression that a 101 agreed to (section 4.1).
+
+    Raises Refused for another status, and HandshakeError for a 101 that is not the right one.
+    """
+    if response.status != 101:
+        raise Refused(response)
+    headers = response.headers
+    if headers.tokens("upgrade") != ["websocket"]:
+        raise HandshakeError("the 101 does not say 'Upgrade: websocket'")
+    if "upgrade" not in headers.tokens("connection"):
+        raise HandshakeError("the 101 does not say 'Connection: Upgrade'")
+    tokens = headers.get_list("sec-websocket-accept")
+    if len(tokens) != 1 or not hmac.compare_digest(tokens[0].encode("latin-1"), _accept_token(key)):
+        raise HandshakeError("the 101 does not carry the Sec-WebSocket-Accept of this handshake")
+    chosen = headers.get_list("sec-websocket-protocol")
+    if len(chosen) > 1 or (chosen and chosen[0] not in subprotocols):
+        raise HandshakeError("the server chose a subprotocol that was not offered")
+    params = ext.check_deflate(headers.get_list("sec-websocket-extensions"), compression)
+    return (chosen[0] if chosen else None), params

@@ -1,0 +1,96 @@
+"""Limits on what one address may have open, and on how often it may shake hands: off by default."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from fastws.protocol.websocket.rate_limit import Window
+
+__all__ = ["Addresses", "address_of"]
+
+#: Addresses are forgotten when their second is over; that is looked at when so many have gathered.
+SWEEP = 1024
+
+
+def address_of(peer: Any) -> str | None:
+    """Return what an address counts as; None for a peer without one, such as a Unix socket.
+
+    IPv6 counts by its first 64 bits, for whoever has one such address has all of them.
+    """
+    if not isinstance(peer, tuple) or not peer:
+        return None
+    try:
+        address = ip_address(str(peer[0]).partition("%")[0])
+    except ValueError:
+        return None
+    if address.version == 4:
+        return str(address)
+    mapped = address.ipv4_mapped
+    return str(mapped) if mapped is not None else address.packed[:8].hex()
+
+
+class Addresses:
+    """What each address has open and how often it shakes hands; the limits are those of a server."""
+
+    __slots__ = (
+        "_connections",
+        "_handshakes",
+        "_max_connections",
+        "_max_handshakes",
+        "_of",
+        "_sweep_at",
+        "limited",
+    )
+
+    def __init__(self, connections: int | None, handshakes: int | None) -> None:
+        self._max_connections = connections
+        self._max_handshakes = handshakes
+        #: False when nothing is limited and nobody has to ask.
+        self.limited = connections is not None or handshakes is not None
+        self._of: dict[Any, str] = {}
+        self._connections: dict[str, int] = {}
+        self._handshakes: dict[str, Window] = {}
+        self._sweep_at = SWEEP
+
+    def enter(self, connection: Any, peer: Any) -> bool:
+        """Count an open connection for its peer, once; False, and not counted, when it is one too many."""
+        address = address_of(peer)
+        if self._max_connections is None or address is None or connection in self._of:
+            return True
+        count = self._connections.get(address, 0)
+        if count >= self._max_connections:
+            return False
+        self._of[connection] = address
+        self._connections[address] = count + 1
+        return True
+
+    def leave(self, connection: Any) -> None:
+        """Count it no more; does nothing for one that was never counted."""
+        address = self._of.pop(connection, None)
+        if address is None:
+            return
+        count = self._connections[address] - 1
+        if count:
+            self._connections[address] = count
+        else:
+            del self._connections[address]
+
+    def shake_hands(self, peer: Any, now: float) -> bool:
+        """Count a request to upgrade; False when it is one too many in this second."""
+        address = address_of(peer)
+        if self._max_handshakes is None or address is None:
+            return True
+        window = self._handshakes.get(address)
+        if window is None:
+            if len(self._handshakes) >= self._sweep_at:
+                self._sweep(now)
+            window = self._handshakes[address] = Window(self._max_handshakes)
+        return window.take(1, now) == 1
+
+    def _sweep(self, now: float) -> None:
+        """Forget seconds that are over. The next sweep is due at twice what stays: linear in all."""
+        self._handshakes = {
+            address: window for address, window in self._handshakes.items() if not window.over(now)
+        }
+        self._sweep_at = max(SWEEP, 2 * len(self._handshakes))

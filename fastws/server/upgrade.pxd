@@ -1,0 +1,17 @@
+# Types for the compiled build of upgrades.py; the source itself stays plain Python.
+cimport cython
+from fastws.connection.connection cimport Connection
+from fastws.connection.outbox cimport Outbox
+from fastws.protocol.websocket.handshake cimport check_upgrade, choose_subprotocol
+from fastws.protocol.http.messages cimport Request
+
+cpdef object refusal(Request request, object endpoint)
+@cython.locals(outbox=Outbox, corked=bint)
+cpdef accept(
+    Connection connection,
+    Request request,
+    object endpoint,
+    object callbacks=*,
+    object subprotocol=*,
+    object headers=*,
+)

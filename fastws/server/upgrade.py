@@ -1,0 +1,72 @@
+# cython: annotation_typing=False
+"""From a request to an open WebSocket: who may have one here, and the 101."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from fastws import logs
+from fastws.protocol.http.messages import Request, Response, error_response
+from fastws.protocol.websocket.handshake import check_upgrade, choose_subprotocol
+
+if TYPE_CHECKING:
+    from fastws.connection.connection import Connection
+    from fastws.web.routes import Endpoint
+
+__all__ = ["accept", "refusal"]
+
+log = logging.getLogger("fastws.error")
+
+
+def refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
+    """Return why ``request`` cannot become a WebSocket at its path; None: if the application agrees."""
+    takes = endpoint is not None and (endpoint.callbacks is not None or endpoint.application is not None)
+    if endpoint is None or (not takes and request.method in endpoint.methods):
+        return error_response(404)
+    if not takes:
+        return error_response(405, headers=[("Allow", ", ".join(endpoint.methods))])
+    refused = check_upgrade(request, endpoint.origins, endpoint.require_origin)
+    if refused is not None and refused.status == 403:
+        path, origin = logs.escape(request.path), logs.escape(request.offer.origin or "none")
+        log.debug("%s refuses the origin %s: --origin, or origins= in Python, lets others in", path, origin)
+    return refused
+
+
+def accept(
+    connection: Connection,
+    request: Request,
+    endpoint: Endpoint,
+    callbacks: Any = None,
+    subprotocol: str | None = None,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer 101, open the WebSocket and tell its handler, in one write with what that says.
+
+    The rest is for an application that decides itself: ``callbacks`` in place of the endpoint's,
+    the subprotocol, and ``headers`` of the 101 before the endpoint's, which it has checked.
+    """
+    if callbacks is None:
+        callbacks = endpoint.callbacks
+        if endpoint.subprotocols:
+            subprotocol = choose_subprotocol(request, endpoint.subprotocols)
+    limits = endpoint.limits
+    head = connection.machine.accept(
+        request,
+        limits,
+        subprotocol,
+        connection.context.deflate_pool(endpoint.compression) if request.offer.extensions else None,
+        [*headers, *endpoint.headers] if headers else endpoint.headers,
+    )
+    outbox = connection.outbox
+    corked, outbox.corked = outbox.corked, True
+    outbox.push(head, True)
+    request.compact()
+    connection.machine.meter(limits, connection.context.wheel.time)
+    if not outbox.refused:
+        connection.release_input()
+    connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)
+    outbox.corked = corked
+    if not corked:
+        outbox.flush()

@@ -1,0 +1,259 @@
+"""Which path leads where, and with which settings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from fastws.config import (
+    SERVER_LIMITS,
+    SERVER_TIMEOUTS,
+    Compression,
+    Limits,
+    Settings,
+    Timeouts,
+    checked_compression,
+)
+from fastws.protocol.http.messages import Request, Response
+from fastws.protocol.websocket import handshake
+from fastws.web.origins import parse_origins
+from fastws.web.static_files import Static
+
+if TYPE_CHECKING:
+    from fastws.connection.handlers import HandlerLike
+
+__all__ = ["Authorize", "Endpoint", "Route", "Router"]
+
+#: ``def`` or ``async def``; what it returns answers instead of 101, None lets the handshake go on.
+Authorize = Callable[[Request], Response | Awaitable[Response | None] | None]
+#: A plain HTTP endpoint, ``def`` or ``async def``.
+Page = Callable[[Request], Response | Awaitable[Response]]
+
+_PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
+
+
+def names(what: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Return the names given. Raises ``TypeError`` for one text, which would be taken by its letters."""
+    if isinstance(given, str):
+        raise TypeError(f"{what}= is a list of names: [{given!r}]")
+    return tuple(given)
+
+
+class Unset:
+    """Marks an argument that was not given where None has a meaning."""
+
+
+UNSET = Unset()
+
+
+class Route:
+    """A path with a WebSocket handler, a plain HTTP endpoint, or both.
+
+    ``path`` may hold parameters: ``/room/{name}`` matches one segment, ``/files/{name:path}`` all
+    that follows, slashes too and even nothing; percent-decoded, in ``request.path_params``.
+    ``handler`` is a ``fastws.Handler`` or an ``async def handler(ws)``; ``http`` is a ``def`` or
+    ``async def`` from ``Request`` to ``Response``, for ``methods`` (GET brings HEAD with it).
+
+    The settings of a route win over the server's: ``limits`` and ``timeouts`` as a mapping of the
+    fields to change (``{"max_message_size": 512}``) or as a whole value, ``compression`` (None
+    switches it off), ``origins``, ``require_origin``, ``subprotocols`` in order of preference for
+    negotiation, ``headers`` added to the 101, and ``authorize``, which may refuse or answer before
+    101, bounded by ``timeouts.handshake``; it does not guard ``http``. Raises ``ValueError`` and
+    ``TypeError`` for what fits nothing; serving raises ``ValueError`` for limits of a head and others
+    that count before there is a route.
+    """
+
+    #: Answers every request to this route itself, WebSocket or not (``fastws.ASGI``).
+    application: Any = None
+
+    def __init__(
+        self,
+        path: str,
+        handler: HandlerLike | None = None,
+        *,
+        http: Page | None = None,
+        methods: Sequence[str] = ("GET",),
+        limits: Limits | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
+        compression: Compression | Unset | None = UNSET,
+        origins: Iterable[str] | None = None,
+        require_origin: bool | None = None,
+        subprotocols: Sequence[str] = (),
+        headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
+        authorize: Authorize | None = None,
+    ) -> None:
+        if not path.startswith("/"):
+            raise ValueError(f"the path of a route begins with '/': {path!r}")
+        if handler is None and http is None:
+            raise TypeError(f"route {path!r} has neither a WebSocket handler nor http=")
+        self.path = path
+        self.handler = handler
+        self.http = http
+        methods = names("methods", methods)
+        self.methods = tuple(dict.fromkeys([*methods, "HEAD"] if "GET" in methods else methods))
+        self.limits = limits
+        self.timeouts = timeouts
+        self.compression = compression if isinstance(compression, Unset) else checked_compression(compression)
+        self.origins = None if origins is None else parse_origins(origins)
+        self.require_origin = require_origin
+        self.subprotocols = names("subprotocols", subprotocols)
+        self.headers = Response(headers=headers).raw_headers
+        self.authorize = authorize
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A route with all its settings decided; shared by its connections."""
+
+    callbacks: Any
+    http: Page | None
+    methods: tuple[str, ...]
+    limits: Limits
+    timeouts: Timeouts
+    compression: Compression | None
+    origins: frozenset[str]
+    require_origin: bool
+    subprotocols: tuple[str, ...]
+    headers: tuple[tuple[bytes, bytes], ...]
+    authorize: Authorize | None
+    static: Static | None = None
+    application: Any = None
+
+    @property
+    def tasks(self) -> set[Any]:
+        """The tasks of its handler, or of its application, that run now."""
+        owner = self.application or self.callbacks
+        return owner.tasks if owner is not None else set()
+
+
+class Router:
+    """Routes by exact path, then by pattern in the order given, then static folders, longest first."""
+
+    def __init__(self, routes: Iterable[Any], settings: Settings, callbacks: Callable[[Any], Any]) -> None:
+        self._exact: dict[str, Endpoint] = {}
+        self._patterns: list[tuple[re.Pattern[str], Endpoint]] = []
+        self._folders: list[tuple[str, Endpoint]] = []
+        for route in routes:
+            if isinstance(route, Static):
+                self._folders.append((route.prefix, _folder(route, settings)))
+            elif isinstance(route, Route):
+                self._add(route, _endpoint(route, settings, callbacks))
+            else:
+                raise TypeError(f"a route is a fastws.Route or a fastws.Static, not {route!r}")
+        self._folders.sort(key=lambda folder: -len(folder[0]))
+
+    def _add(self, route: Route, endpoint: Endpoint) -> None:
+        if "{" not in route.path:
+            if route.path in self._exact:
+                raise ValueError(f"two routes have the path {route.path!r}")
+            self._exact[route.path] = endpoint
+            return
+        text, end = "", 0
+        for parameter in _PARAMETER.finditer(route.path):
+            matches = "(?s:.*)" if parameter[2] else "[^/]+"
+            text += re.escape(route.path[end : parameter.start()]) + f"(?P<{parameter[1]}>{matches})"
+            end = parameter.end()
+        try:
+            self._patterns.append((re.compile(text + re.escape(route.path[end:])), endpoint))
+        except re.error as exc:
+            raise ValueError(f"the path {route.path!r} is no pattern: {exc}") from None
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        patterns = [endpoint for _, endpoint in self._patterns]
+        return [*self._exact.values(), *patterns, *(endpoint for _, endpoint in self._folders)]
+
+    def match(self, request: Request) -> Endpoint | None:
+        """Return the endpoint for the request's path and set its path parameters."""
+        path = request.path
+        found = self._exact.get(path)
+        if found is not None:
+            return found
+        for pattern, endpoint in self._patterns:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                request.path_params = match.groupdict()
+                return endpoint
+        for prefix, endpoint in self._folders:
+            if path.startswith(prefix):
+                request.path_params = {"path": path[len(prefix) :]}
+                return endpoint
+        return None
+
+
+def _folder(static: Static, settings: Settings) -> Endpoint:
+    route = Route(static.prefix, http=lambda request: static.respond(request, request.path_params["path"]))
+    return replace(_endpoint(route, settings, lambda given: given), static=static)
+
+
+def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any]) -> Endpoint:
+    if route.http is not None and not callable(route.http):
+        raise TypeError(f"http= of route {route.path!r} is not callable")
+    if route.authorize is not None:
+        _check_authorize(route)
+    compression = settings.compression if isinstance(route.compression, Unset) else route.compression
+    if getattr(route.handler, "takes_parts", False):
+        # What a compressed message becomes cannot be told from a part of it.
+        compression = None
+    headers = (*route.headers, *_without(settings.headers, route.headers))
+    # Now, and not when the first client shakes hands.
+    handshake.check_extra_fields(headers)
+    return Endpoint(
+        callbacks=None if route.handler is None else callbacks(route.handler),
+        http=route.http,
+        methods=route.methods if route.http is not None else ("GET",),
+        limits=_of_route(route, "limits", settings.limits, SERVER_LIMITS),
+        timeouts=_of_route(route, "timeouts", settings.timeouts, SERVER_TIMEOUTS),
+        compression=compression,
+        origins=settings.origins if route.origins is None else route.origins,
+        require_origin=settings.require_origin if route.require_origin is None else route.require_origin,
+        subprotocols=route.subprotocols,
+        headers=headers,
+        authorize=route.authorize,
+        application=route.application,
+    )
+
+
+def _check_authorize(route: Route) -> None:
+    assert route.authorize is not None
+    try:
+        inspect.signature(route.authorize).bind(None)
+    except TypeError:
+        raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request") from None
+
+
+def _of_route(route: Route, name: str, base: Any, server_only: tuple[str, ...]) -> Any:
+    """The limits or timeouts of a route. Raises ``ValueError`` for one that it cannot have."""
+    found = changed(base, getattr(route, name))
+    default = type(base)()
+    for field in server_only:
+        # A whole value that says nothing of a field has the default there, whatever the server's is.
+        if getattr(found, field) not in (getattr(base, field), getattr(default, field)):
+            raise ValueError(f"{field} of route {route.path!r} counts before there is one: set the server's")
+    return found
+
+
+def changed(base: Any, change: Any) -> Any:
+    """Return ``base`` with the fields of a mapping changed, or ``change`` if that is a whole value."""
+    if change is None:
+        return base
+    if isinstance(change, type(base)):
+        return change
+    kind = type(base).__name__
+    if not isinstance(change, Mapping):
+        raise TypeError(f"{kind.lower()}= is a fastws.{kind} or a mapping of its fields, not {change!r}")
+    known = type(base).__slots__
+    for name in change:
+        if name not in known:
+            raise TypeError(f"{kind.lower()}= has no {name!r}; it has {', '.join(known)}")
+    return replace(base, **change)
+
+
+def _without(
+    headers: Iterable[tuple[bytes, bytes]], given: Iterable[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    names = {name.lower() for name, _ in given}
+    return [header for header in headers if header[0].lower() not in names]

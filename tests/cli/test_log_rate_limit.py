@@ -1,0 +1,83 @@
+"""No cause may fill the log, and nothing is kept back in silence."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+from fastws.cli import logs
+from fastws.cli.log_rate_limit import LINES, Sparing
+
+
+class Log:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.out = io.StringIO()
+        handler = logging.StreamHandler(self.out)
+        handler.addFilter(Sparing(lambda: self.now))
+        self.logger = logging.Logger("sparing")
+        self.logger.addHandler(handler)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.getvalue().splitlines()
+
+
+def test_ten_lines_a_second_of_one_cause() -> None:
+    log = Log()
+    for number in range(1000):
+        log.logger.error("client %d failed", number)
+    assert log.lines == [f"client {number} failed" for number in range(LINES)]
+
+
+def test_another_cause_is_not_held_up() -> None:
+    log = Log()
+    for number in range(1000):
+        log.logger.error("client %d failed", number)
+    log.logger.error("the disk is full")
+    assert log.lines[LINES:] == ["the disk is full"]
+
+
+def test_what_was_kept_back_is_said_once() -> None:
+    log = Log()
+    for number in range(25):
+        log.logger.error("client %d failed", number)
+    log.now += 1.0
+    log.logger.error("100 %% sure: %s", "the disk is full")
+    log.logger.error("client %d failed", 25)
+    assert log.lines[LINES:] == [
+        "100 % sure: the disk is full (before it, kept back: 15 lines of 'client %d failed')",
+        "client 25 failed",
+    ]
+
+
+def test_who_is_below_it_loses_nothing() -> None:
+    log = Log()
+    for number in range(100):
+        log.logger.error("client %d failed", number)
+        log.now += 0.11
+    assert len(log.lines) == 100
+
+
+def test_what_was_asked_for_is_not_kept_back() -> None:
+    log = Log()
+    for number in range(100):
+        log.logger.debug("recv: %d", number)
+    assert len(log.lines) == 100
+
+
+def test_the_command_spares_its_errors() -> None:
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in _loggers()]
+    try:
+        logs.configure("info", access_log=True)
+        errors = logging.getLogger("fastws").handlers[0]
+        assert [type(one) for one in errors.filters] == [Sparing]
+        assert logging.getLogger("fastws.access").handlers[0].filters == []
+    finally:
+        for logger, handlers, level, propagate in before:
+            logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, False
+            logger.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logging.getLogger(name) for name in ("fastws", "asyncio", "fastws.access")]

@@ -1,0 +1,667 @@
+"""One outbox: order, verdicts, limits and policies; the socket takes what the test lets it."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastws.config import SlowPolicy
+from fastws.connection.outbox import TURN_MESSAGES, Outbox, SendStatus
+from fastws.loop.turn import Flusher
+from fastws.protocol.websocket.frames import encode, encode_close
+from fastws.pubsub.hub import Hub
+from fastws.testing.wire import CLOSE, CONTINUATION, PING, PONG, TEXT
+from tests.kit import Kernel, ManualLoop
+from tests.kit.outboxes import Peer, text
+
+BYE = encode_close(1000, "bye", None)
+
+
+@pytest.fixture
+def flusher(loop: ManualLoop) -> Flusher:
+    return Flusher(loop.call_soon)
+
+
+@pytest.fixture
+def peer(loop: ManualLoop, flusher: Flusher) -> Peer:
+    return Peer(loop, flusher)
+
+
+def small(loop: ManualLoop, flusher: Flusher, messages: int = 3, size: int = 1000) -> Peer:
+    """A peer that has refused bytes, with small limits."""
+    peer = Peer(loop, flusher, limits=(messages, size))
+    peer.stall()
+    return peer
+
+
+class TestTurns:
+    def test_one_write_at_the_end_of_the_turn(self, loop: ManualLoop, peer: Peer) -> None:
+        for message in "abc":
+            assert peer.outbox.push(text(message)) is SendStatus.SENT
+        assert peer.transport.writes == []
+        assert peer.outbox.buffered_amount == 9
+        loop.turn()
+        assert len(peer.transport.writes) == 1
+        assert peer.texts() == ["a", "b", "c"]
+        assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (3, 9)
+        assert peer.outbox.buffered_amount == 0
+
+    @pytest.mark.parametrize("stalled", [False, True])
+    def test_it_counts_from_the_first_frame(self, loop: ManualLoop, peer: Peer, stalled: bool) -> None:
+        """Not what the handshake has left: in the turn's write, behind a slow socket, in the transport."""
+        if stalled:
+            peer.stall()
+        peer.outbox.push(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", True)
+        peer.outbox.count_from_here()
+        peer.outbox.push(text("a"))
+        loop.settle()
+        peer.transport.take()
+        assert peer.transport.writes[-1].endswith(b"\r\n\r\n" + text("a"))
+        assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (1, len(text("a")))
+
+    def test_a_corked_outbox_is_flushed_by_who_corked_it(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.outbox.corked = True
+        peer.outbox.push(text("a"))
+        assert peer.outbox.buffered_amount == 3
+        loop.settle()
+        assert peer.transport.writes == []
+        peer.outbox.flush()
+        peer.outbox.flush()
+        assert peer.transport.writes == [text("a")]
+
+    def test_nothing_is_written_to_a_transport_that_closes_meanwhile(
+        self, loop: ManualLoop, peer: Peer
+    ) -> None:
+        peer.outbox.push(text("a"))
+        peer.transport.abort()
+        loop.settle()
+        assert peer.transport.writes == []
+
+    def test_a_burst_is_not_slow(self, loop: ManualLoop, flusher: Flusher) -> None:
+        """However large: nothing counts against a client before its socket has refused bytes."""
+        peer = Peer(loop, flusher, limits=(2, 10))
+        verdicts = {peer.outbox.push(text("x" * 100)) for _ in range(1000)}
+        assert verdicts == {SendStatus.SENT}
+        loop.settle()
+        assert len(peer.frames()) == 1000
+
+
+class TestSlow:
+    def test_waits_behind_what_was_refused(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.stall()
+        assert peer.outbox.push(text("a")) is SendStatus.QUEUED
+        assert peer.outbox.push(text("b")) is SendStatus.QUEUED
+        assert peer.outbox.queued == 2
+        assert peer.outbox.buffered_amount == len(text("stalls")) - 1 + 2 * len(text("a"))
+        loop.settle()
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "a", "b"]
+        assert peer.drains == 1
+        assert (peer.outbox.queued, peer.outbox.queue_bytes, peer.outbox.buffered_amount) == (0, 0, 0)
+        assert peer.outbox.push(text("c")) is SendStatus.SENT
+        loop.settle()
+        assert peer.texts() == ["c"]
+        assert peer.outbox.sent_messages == 4
+        assert peer.outbox.sent_bytes == len(text("stalls") + text("a") * 3)
+
+    def test_both_limits_at_their_edges(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer = small(loop, flusher, messages=3)
+        assert [peer.outbox.push(text("x")) for _ in range(4)] == [SendStatus.QUEUED] * 3 + [
+            SendStatus.DROPPED
+        ]
+        assert peer.outbox.dropped == 1
+        peer = small(loop, flusher, size=30)
+        assert peer.outbox.push(text("x" * 18)) is SendStatus.QUEUED
+        assert peer.outbox.push(text("x" * 8)) is SendStatus.QUEUED
+        assert peer.outbox.push(text("")) is SendStatus.DROPPED
+        assert peer.outbox.dropped == 1
+
+    def test_one_message_is_always_admitted(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer = small(loop, flusher, size=30)
+        assert peer.outbox.push(text("x" * 500)) is SendStatus.QUEUED
+        assert peer.outbox.push(text("y")) is SendStatus.DROPPED
+
+    def test_force_is_over_the_limits(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer = small(loop, flusher, messages=1)
+        assert [peer.outbox.push(text(m), True) for m in "abc"] == [SendStatus.QUEUED] * 3
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "a", "b", "c"]
+        assert peer.outbox.dropped == 0
+
+    def test_what_waits_leaves_in_steps_when_the_socket_refuses_again(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        peer = Peer(loop, flusher, limits=(100, 10_000_000))
+        peer.stall()
+        for number in range(10):
+            peer.outbox.push(text(str(number) * 100_000))
+        before = len(peer.transport.writes)
+        peer.transport.take(300_000)
+        assert peer.outbox.refused
+        assert peer.outbox.queued == 7
+        assert len(peer.transport.writes) == before + 1
+        peer.transport.take()
+        assert [one.text[0] for one in peer.frames()[1:]] == list("0123456789")
+        assert peer.drains == 2
+
+    def test_discard(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.stall()
+        peer.outbox.push(text("a"))
+        peer.outbox.push_urgent(PING, encode(PING, b""))
+        peer.outbox.push_last(BYE)
+        peer.transport.lose()
+        loop.settle()
+        assert (peer.outbox.queued, peer.outbox.queue_bytes, peer.outbox.is_open) == (0, 0, False)
+        assert peer.outbox.push(text("b")) is SendStatus.CLOSED
+
+
+class TestUrgent:
+    def test_overtakes_what_waits(self, peer: Peer) -> None:
+        peer.stall()
+        peer.outbox.push(text("waits"))
+        peer.outbox.push_urgent(PONG, encode(PONG, b"1"))
+        peer.outbox.push_urgent(PING, encode(PING, b"2"))
+        peer.transport.take()
+        assert [(one.opcode, one.payload) for one in peer.frames()] == [
+            (TEXT, b"stalls"),
+            (PONG, b"1"),
+            (PING, b"2"),
+            (TEXT, b"waits"),
+        ]
+
+    def test_the_newest_of_each_waits(self, peer: Peer) -> None:
+        peer.stall()
+        for number in b"123":
+            peer.outbox.push_urgent(PONG, encode(PONG, bytes([number])))
+            peer.outbox.push_urgent(PING, encode(PING, bytes([number])))
+        peer.transport.take()
+        assert [one.payload for one in peer.frames()] == [b"stalls", b"3", b"3"]
+
+    def test_is_refused_again(self, peer: Peer) -> None:
+        peer.stall()
+        peer.outbox.push(text("waits"))
+        peer.outbox.push_urgent(PONG, encode(PONG, b"1"))
+        peer.transport.take(len(text("stalls")))
+        assert peer.outbox.refused
+        assert peer.outbox.queued == 1
+        peer.transport.take()
+        assert [one.opcode for one in peer.frames()] == [TEXT, PONG, TEXT]
+
+    def test_keeps_its_place_while_nothing_waits(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.outbox.push(text("a"))
+        peer.outbox.push_urgent(PONG, encode(PONG, b""))
+        peer.outbox.push(text("b"))
+        loop.settle()
+        assert [one.opcode for one in peer.frames()] == [TEXT, PONG, TEXT]
+        assert len(peer.transport.writes) == 1
+
+    def test_not_after_the_close(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.outbox.push_last(BYE)
+        peer.outbox.push_urgent(PONG, encode(PONG, b""))
+        loop.settle()
+        assert [one.opcode for one in peer.frames()] == [CLOSE]
+
+
+class TestLast:
+    def test_what_was_accepted_goes_first(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.outbox.push(text("a"))
+        peer.outbox.push_last(BYE)
+        peer.outbox.push_last(encode_close(1001, "", None))
+        assert peer.outbox.push(text("late")) is SendStatus.CLOSED
+        loop.settle()
+        assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
+        assert peer.outbox.sent_messages == 1
+
+    def test_also_behind_a_slow_socket(self, peer: Peer) -> None:
+        peer.stall()
+        peer.outbox.push(text("a"))
+        peer.outbox.push_urgent(PONG, encode(PONG, b""))
+        peer.outbox.push_last(BYE)
+        assert peer.outbox.queued == 1
+        peer.transport.take(len(text("stalls")))
+        assert peer.outbox.refused
+        peer.transport.take()
+        assert [one.opcode for one in peer.frames()] == [TEXT, PONG, TEXT, CLOSE]
+        assert peer.outbox.sent_messages == 2
+        assert peer.outbox.sent_bytes == len(peer.transport.writes[0]) + sum(
+            map(len, peer.transport.writes[1:])
+        )
+
+    def test_the_close_itself_is_refused(self, peer: Peer) -> None:
+        peer.stall()
+        peer.outbox.push(text("a"))
+        peer.outbox.push_last(BYE)
+        peer.transport.take(len(text("stalls") + text("a")) - 2)
+        assert peer.frames()[-1].payload == b"stalls"
+        peer.transport.take()
+        assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
+
+    def test_discards(self, peer: Peer) -> None:
+        """A failure or an eviction: the frame that has begun is finished, and no other."""
+        peer.stall()
+        peer.outbox.push(text("a"))
+        peer.outbox.push_urgent(PONG, encode(PONG, b""))
+        peer.outbox.push_last(BYE, discard=True)
+        assert peer.outbox.buffered_amount == len(text("stalls")) - 1
+        peer.transport.take()
+        assert [(one.opcode, one.payload[2:]) for one in peer.frames()] == [(TEXT, b"alls"), (CLOSE, b"bye")]
+        assert peer.outbox.sent_messages == 1
+
+
+class TestPace:
+    """What who sends asks, to find out whether it should wait."""
+
+    def test_a_turn_in_which_much_was_said(self, loop: ManualLoop, peer: Peer) -> None:
+        for _ in range(TURN_MESSAGES - 1):
+            peer.outbox.push(text("x"))
+        assert not peer.outbox.is_filling()
+        peer.outbox.push(text("x"))
+        assert peer.outbox.is_filling()
+        loop.settle()
+        assert not peer.outbox.is_filling()
+
+    def test_what_must_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.subscribe(peer, "t")
+        assert not peer.outbox.must_wait()
+        hub.publish("t", "published before")
+        assert not peer.outbox.must_wait()
+        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        assert peer.outbox.must_wait()
+        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        loop.settle()
+        assert [one.payload for one in peer.frames()] == [b"published before", b"1", b"2"]
+        peer.stall()
+        assert peer.outbox.must_wait()
+
+
+class TestFragments:
+    def test_other_messages_wait_for_the_last_one(self, loop: ManualLoop, peer: Peer) -> None:
+        outbox = peer.outbox
+        outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        assert outbox.push(text("whole")) is SendStatus.QUEUED
+        outbox.push_urgent(PONG, encode(PONG, b""))
+        loop.settle()
+        outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        loop.settle()
+        assert [(one.opcode, one.fin, one.payload) for one in peer.frames()] == [
+            (TEXT, False, b"1"),
+            (PONG, True, b""),
+            (CONTINUATION, True, b"2"),
+            (TEXT, True, b"whole"),
+        ]
+        assert outbox.sent_messages == 2
+
+    def test_alone(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.outbox.push_fragment(text("only"), first=True, fin=True)
+        assert peer.outbox.push(text("next")) is SendStatus.SENT
+        loop.settle()
+        assert peer.texts() == ["only", "next"]
+
+    def test_the_end_while_the_socket_refuses(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.stall()
+        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push(text("whole"))
+        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        loop.settle()
+        peer.transport.take()
+        assert [one.payload for one in peer.frames()] == [b"stalls", b"1", b"2", b"whole"]
+
+    def test_the_socket_takes_bytes_again_in_the_middle(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.stall()
+        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push(text("whole"))
+        loop.settle()
+        peer.transport.take()
+        assert [one.payload for one in peer.frames()] == [b"stalls", b"1"]
+        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        loop.settle()
+        assert [one.payload for one in peer.frames()] == [b"2", b"whole"]
+
+    def test_our_own_pace_makes_no_client_slow(self, loop: ManualLoop, flusher: Flusher) -> None:
+        """While the socket takes bytes nothing is dropped and nobody is evicted, whatever waits."""
+        peer, hub = Peer(loop, flusher, limits=(2, 100)), Hub()
+        hub.subscribe(peer, "t")
+        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        for number in range(5):
+            assert peer.outbox.push(text(f"own {number}")) is SendStatus.QUEUED
+            hub.publish("t", f"topic {number}")
+        loop.settle()
+        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        loop.settle()
+        assert len(peer.frames()) == 12
+        assert (peer.evicted, peer.outbox.dropped) == ([], 0)
+
+    def test_a_close_cuts_them_short(self, loop: ManualLoop, peer: Peer) -> None:
+        """Only control frames may stand between fragments: what waits for the end cannot go."""
+        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push(text("whole"))
+        peer.outbox.push_last(BYE)
+        loop.settle()
+        assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
+        assert (peer.outbox.queued, peer.outbox.queue_bytes) == (0, 0)
+
+
+class TestPolicies:
+    """What a topic's policy does to a client that is over its limits, with exact counts."""
+
+    def publish(
+        self, loop: ManualLoop, flusher: Flusher, policy: SlowPolicy, messages: list[str], size: int = 1000
+    ) -> tuple[Peer, Hub]:
+        peer, hub = small(loop, flusher, size=size), Hub(policy=policy)
+        hub.subscribe(peer, "t")
+        for message in messages:
+            hub.publish("t", message)
+        loop.settle()
+        return peer, hub
+
+    def test_evict(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, hub = self.publish(loop, flusher, SlowPolicy.EVICT, list("abc"))
+        assert peer.evicted == []
+        assert peer.outbox.queued == 3
+        hub.publish("t", "d")
+        hub.publish("t", "e")
+        loop.settle()
+        assert peer.evicted == ["too slow"]
+        assert hub.count("t") == 0
+        assert peer.outbox.push(text("late")) is SendStatus.CLOSED
+        peer.transport.take()
+        assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
+        assert (peer.outbox.sent_messages, peer.outbox.dropped) == (1, 0)
+
+    def test_drop_newest(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_NEWEST, list("abcde"))
+        assert peer.outbox.dropped == 2
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "a", "b", "c"]
+        assert peer.outbox.sent_messages == 4
+
+    def test_drop_oldest(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_OLDEST, list("abcde"))
+        assert peer.outbox.dropped == 2
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "c", "d", "e"]
+        assert peer.outbox.sent_messages == 4
+
+    def test_drop_oldest_until_there_is_room(self, loop: ManualLoop, flusher: Flusher) -> None:
+        messages = ["a" * 8, "b" * 8, "c" * 18]
+        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_OLDEST, messages, size=30)
+        assert peer.outbox.dropped == 1
+        assert peer.outbox.queue_bytes == 30
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "b" * 8, "c" * 18]
+
+    def test_drop_oldest_admits_one_however_large(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_OLDEST, ["a", "b", "c" * 500], size=30)
+        assert peer.outbox.dropped == 2
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "c" * 500]
+
+    def test_drop_oldest_spares_what_was_sent_to_this_client_alone(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        peer, hub = small(loop, flusher), Hub(policy=SlowPolicy.DROP_OLDEST)
+        hub.subscribe(peer, "t")
+        peer.outbox.push(text("own 1"))
+        hub.publish("t", "a")
+        loop.settle()
+        peer.outbox.push(text("own 2"))
+        hub.publish("t", "b")
+        loop.settle()
+        assert peer.outbox.dropped == 1
+        hub.publish("t", "c")
+        peer.outbox.push(text("own 3"), True)
+        hub.publish("t", "d")
+        loop.settle()
+        assert peer.outbox.dropped == 4
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "own 1", "own 2", "own 3"]
+
+    @pytest.mark.parametrize("policy", list(SlowPolicy))
+    def test_one_message_is_always_admitted(
+        self, loop: ManualLoop, flusher: Flusher, policy: SlowPolicy
+    ) -> None:
+        peer, _ = self.publish(loop, flusher, policy, ["x" * 500], size=30)
+        assert peer.outbox.dropped == 0
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "x" * 500]
+
+    def test_a_direct_send_settles_and_may_find_the_client_evicted(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        peer, hub = self.publish(loop, flusher, SlowPolicy.EVICT, list("abc"))
+        hub.publish("t", "d")
+        assert peer.outbox.push(text("own")) is SendStatus.CLOSED
+        assert peer.evicted == ["too slow"]
+        loop.settle()
+
+    def test_evicted_by_one_of_its_topics(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, hub = small(loop, flusher, messages=1), Hub()
+        other = Peer(loop, flusher)
+        for topic in "tu":
+            hub.subscribe(peer, topic)
+            hub.subscribe(other, topic)
+        for topic, message in zip("ttu", "abc", strict=True):
+            hub.publish(topic, message)
+        loop.settle()
+        assert (peer.evicted, hub.count("t"), hub.count("u")) == (["too slow"], 1, 1)
+        assert other.texts() == list("abc")
+
+    def test_limits_count_messages_and_not_joined_batches(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, hub = small(loop, flusher, messages=256), Hub()
+        hub.topic("t", merge="\n")
+        hub.subscribe(peer, "t")
+        for _ in range(256):
+            hub.publish("t", "x")
+        loop.settle()
+        assert (peer.outbox.queued, peer.evicted) == (256, [])
+        hub.publish("t", "x")
+        loop.settle()
+        assert peer.evicted == ["too slow"]
+
+
+class TestTopics:
+    """What topics published in a turn takes its place among what was said to this client alone."""
+
+    def test_a_direct_send_is_settled_behind_what_was_published_before(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        peer, hub = Peer(loop, flusher), Hub()
+        for topic in ("t", "u", "quiet"):
+            hub.subscribe(peer, topic)
+        hub.publish("t", "1")
+        peer.outbox.push(text("2"))
+        peer.outbox.push(text("3"))
+        hub.publish("u", "4")
+        hub.publish("t", "5")
+        hub.publish("t", "6")
+        peer.outbox.push_fragment(text("7"), first=True, fin=True)
+        hub.publish("u", "8")
+        peer.outbox.push_last(BYE)
+        loop.settle()
+        assert [one.payload[-1:] for one in peer.frames()] == [b"%d" % n for n in range(1, 9)] + [b"e"]
+        assert len(peer.transport.writes) == 1
+        assert b"" not in peer.transport.writes
+
+    def test_alone_in_its_turn(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, hub = Peer(loop, flusher), Hub()
+        hub.subscribe(peer, "t")
+        hub.publish("t", "1")
+        hub.publish("t", "2")
+        loop.settle()
+        assert peer.transport.writes == [text("1") + text("2")]
+        assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (2, 6)
+
+    def test_a_client_that_shares_no_bytes(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, hub = Peer(loop, flusher), Hub()
+        peer.outbox.variant = -1
+        hub.topic("m", merge="+")
+        hub.subscribe(peer, "m")
+        hub.publish("m", "a")
+        hub.publish("m", "b")
+        loop.settle()
+        assert [(one.text, one.masked) for one in peer.frames()] == [("a+b", True)]
+        peer.stall()
+        for message in "cd":
+            hub.publish("m", message)
+            loop.settle()
+        peer.transport.take()
+        assert [one.text for one in peer.frames()] == ["stalls", "c+d"]
+
+    def test_what_waits_merges_again(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peer, hub = Peer(loop, flusher), Hub()
+        hub.topic("m", merge="+")
+        hub.topic("n", merge="-")
+        for topic in ("m", "n", "plain"):
+            hub.subscribe(peer, topic)
+        peer.stall()
+        for topic, message in zip("mmnnmm", "abcdef", strict=True):
+            hub.publish(topic, message)
+            loop.settle()
+        peer.outbox.push(text("own"))
+        for message in "gh":
+            hub.publish("plain", message)
+            loop.settle()
+        hub.publish("m", "i")
+        loop.settle()
+        assert peer.outbox.queued == 10
+        peer.transport.take()
+        assert peer.texts() == ["stalls", "a+b", "c-d", "e+f", "own", "g", "h", "i"]
+        assert (peer.outbox.sent_messages, peer.outbox.queue_bytes) == (11, 0)
+
+
+class TestIdle:
+    def test_who_may_be_given_shared_bytes(self, loop: ManualLoop, flusher: Flusher) -> None:
+        assert Peer(loop, flusher).outbox.is_idle()
+        pending, fragmenting, closed, own, refused, closing = (Peer(loop, flusher) for _ in range(6))
+        pending.outbox.push(text("x"))
+        fragmenting.outbox.fragmenting = True
+        closed.outbox.is_open = False
+        own.outbox.variant = -1
+        refused.stall()
+        closing.transport.close()
+        busy = (pending, fragmenting, closed, own, refused, closing)
+        assert not any(peer.outbox.is_idle() for peer in busy)
+        loop.settle()
+
+
+class TestDirect:
+    """Bytes past the transport: only while it holds none, and what is left over goes through it."""
+
+    @pytest.fixture
+    def kernel(self, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+        kernel = Kernel()
+        kernel.patch(monkeypatch)
+        return kernel
+
+    def open(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int | None = None) -> Peer:
+        sock = kernel.open()
+        peer = Peer(loop, flusher, room=room, socket=sock, fd=sock.fileno())
+        kernel.attach(peer.transport)
+        return peer
+
+    def test_whole(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+        peer = self.open(loop, flusher, kernel)
+        peer.outbox.push(text("a"))
+        peer.outbox.push(text("b"))
+        loop.settle()
+        assert kernel.calls == [1]
+        assert peer.texts() == ["a", "b"]
+
+    def test_messages_and_frames_in_one_write(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        peer = self.open(loop, flusher, kernel)
+        assert peer.outbox.takes_messages()
+        for message in ("a", b"b"):
+            assert peer.outbox.push_message(message) is SendStatus.SENT
+        peer.outbox.push(text("c"))
+        assert peer.outbox.buffered_amount == 9
+        loop.settle()
+        assert kernel.calls == [1]
+        assert [one.payload for one in peer.frames()] == [b"a", b"b", b"c"]
+        assert peer.outbox.sent_messages == 3
+        assert peer.outbox.sent_bytes == 9
+        peer.outbox.is_open = False
+        assert peer.outbox.push_message("d") is SendStatus.CLOSED
+
+    def test_what_waits_is_counted_with_its_headers(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        peer = self.open(loop, flusher, kernel)
+        for size in (0, 125, 126, 65535, 65536):
+            peer.outbox.push_message(bytes(size))
+            peer.outbox.push_message("x" * size)
+            peer.outbox.push_message((bytes(size), b"mask"))
+        waiting = peer.outbox.buffered_amount
+        loop.settle()
+        assert peer.outbox.sent_bytes == waiting
+
+    @pytest.mark.parametrize("room", [0, 2])
+    def test_the_rest_goes_through_the_transport(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int
+    ) -> None:
+        peer = self.open(loop, flusher, kernel, room)
+        peer.outbox.push(text("hello"))
+        loop.settle()
+        assert peer.outbox.refused
+        peer.outbox.push_fragment(text("behind it"), first=True, fin=True)
+        loop.settle()
+        assert kernel.calls == [1]
+        peer.outbox.push(text("waits"))
+        peer.transport.take()
+        assert peer.texts() == ["hello", "behind it", "waits"]
+        assert kernel.calls == [1, 1]
+
+    def test_none_while_the_transport_holds_bytes(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        peer = self.open(loop, flusher, kernel, 0)
+        peer.outbox.push(text("refused"))
+        peer.outbox.flush()
+        peer.outbox.push_last(BYE)
+        peer.outbox.push_urgent(PONG, encode(PONG, b""))
+        peer.transport.take(len(text("refused")))
+        assert peer.outbox.refused
+        peer.transport.take()
+        assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
+
+    def test_a_message_behind_what_was_published(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        hub, peer = Hub(), self.open(loop, flusher, kernel)
+        hub.subscribe(peer, "t")
+        hub.publish("t", "1")
+        peer.outbox.push_message("2")
+        hub.publish("t", "3")
+        loop.settle()
+        assert peer.texts() == ["1", "2", "3"]
+
+    def test_urgent_frames_of_which_a_part_is_taken(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        peer = self.open(loop, flusher, kernel, 1)
+        peer.outbox.push(text("refused"))
+        peer.outbox.flush()
+        peer.outbox.push_urgent(PING, encode(PING, b"ping"))
+        peer.transport.take(len(text("refused")) - 1 + 2)
+        assert peer.outbox.refused
+        peer.transport.take()
+        assert [one.opcode for one in peer.frames()] == [TEXT, PING]
+
+    def test_an_error_ends_the_connection(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+        peer = self.open(loop, flusher, kernel)
+        kernel.errors[peer.outbox.fd] = 32
+        peer.outbox.push(text("a"))
+        loop.settle()
+        assert peer.transport.aborted
+        assert peer.outbox.fd == -1
+        assert peer.outbox.push(text("b")) is SendStatus.CLOSED
+
+
+def test_an_outbox_that_outlives_its_connection(loop: ManualLoop, flusher: Flusher) -> None:
+    peer = Peer(loop, flusher)
+    outbox: Outbox = peer.outbox
+    outbox.discard()
+    outbox.disown()
+    assert outbox.push(text("x")) is SendStatus.CLOSED
+    assert outbox.buffered_amount == 0

@@ -1,0 +1,71 @@
+"""What people write after --require and --until, and what it demands."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastws.loadgen.thresholds import Promise, broken, metrics, parse_duration, parse_promise
+from tests.loadgen.results import result
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "bound"),
+    [
+        ("p99=50ms", "p99", 50.0),
+        ("p99.9=1.5s", "p99.9", 1500.0),
+        ("p50<=250us", "p50", 0.25),
+        ("max=2", "max", 2.0),
+        ("reach=1", "reach", 1.0),
+        ("reach=99.9%", "reach", 0.999),
+        ("rate>=150k", "rate", 150_000.0),
+        ("rate=2.5M/s", "rate", 2_500_000.0),
+        ("rounds=10", "rounds", 10.0),
+        ("cpu=5us", "cpu", 5.0),
+        ("rss=2MB", "rss", 2048.0),
+        ("errors=0", "errors", 0.0),
+    ],
+)
+def test_a_promise_is_read(text: str, metric: str, bound: float) -> None:
+    promise = parse_promise(text)
+    assert promise.metric == metric and promise.bound == pytest.approx(bound)
+
+
+@pytest.mark.parametrize("text", ["p98=1ms", "p99", "p99=", "p99=fast", "p99=5x", "reach=-1", "cpu=1%", "=1"])
+def test_other_text_is_no_promise(text: str) -> None:
+    with pytest.raises(ValueError, match=r"p98|p99|reach|cpu|=1"):
+        parse_promise(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10", 10), ("10s", 10), ("500ms", 0.5), ("2m", 120), ("1.5 s", 1.5)]
+)
+def test_a_duration_is_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "1h", "1e3", "nan"])
+def test_other_text_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_duration(text)
+
+
+def test_latency_is_a_cost_and_reach_a_gain() -> None:
+    one = result(p99=10.0, received=90, expected=100)
+    assert Promise("p99", 10.1).holds(one) and not Promise("p99", 9.9).holds(one)
+    assert Promise("reach", 0.9).holds(one) and not Promise("reach", 0.91).holds(one)
+
+
+def test_broken_promises_say_what_was_measured_instead() -> None:
+    one = result(p99=10.0, received=90, expected=100)
+    promises = [parse_promise(text) for text in ("p99=5ms", "reach=1", "p99=20ms", "cpu=5us")]
+    assert broken(promises, one) == [
+        "p99 at most 5 ms: it was 10 ms",
+        "reach at least 1: it was 0.9",
+        "cpu at most 5 µs: it was not measured",
+    ]
+
+
+def test_what_was_not_measured_is_no_metric() -> None:
+    found = metrics(result(p99=10.0))
+    assert {"p50", "p99", "max", "reach", "rate", "errors"} <= set(found)
+    assert not {"cpu", "rss", "rounds"} & set(found)

@@ -1,0 +1,435 @@
+"""Turns of the loop: one write per connection, one join per topic, the same bytes for all that are idle."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from typing import Any
+
+import pytest
+
+import fastws.loop.native
+from fastws.loop.native import direct_descriptor
+from fastws.loop.turn import ALONE, LOOKS, MANY, TOGETHER, Flusher
+from fastws.pubsub.hub import Hub
+from tests.kit import Kernel, ManualLoop, MemoryTransport
+from tests.kit.outboxes import Peer, text
+
+
+@pytest.fixture
+def flusher(loop: ManualLoop) -> Flusher:
+    return Flusher(loop.call_soon)
+
+
+def audience(loop: ManualLoop, flusher: Flusher, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
+    peers = [Peer(loop, flusher) for _ in range(size)]
+    for peer in peers:
+        hub.subscribe(peer, topic)
+    return peers
+
+
+def test_a_turn_is_one_call_of_the_loop(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    peers = audience(loop, flusher, hub, 3)
+    peers[0].outbox.push(text("own"))
+    hub.publish("t", "a")
+    hub.publish("t", "b")
+    peers[1].outbox.push(text("own"))
+    assert len(loop._ready) == 1
+    loop.turn()
+    assert [peer.texts() for peer in peers] == [["own", "a", "b"], ["a", "b", "own"], ["a", "b"]]
+    assert [len(peer.transport.writes) for peer in peers] == [1, 1, 1]
+    assert loop.is_idle
+
+
+class TestFailures:
+    """A transport that raises, which none of asyncio's does, and an owner that does."""
+
+    def break_writing(self, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+        def write(data: bytes) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(peer.transport, "write", write)
+
+    @pytest.mark.parametrize("published", [False, True])
+    def test_a_transport_that_raises_ends_alone(
+        self,
+        loop: ManualLoop,
+        flusher: Flusher,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        published: bool,
+    ) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, 3)
+        self.break_writing(peers[1], monkeypatch)
+        if published:
+            hub.publish("t", "a")
+        else:
+            for peer in peers:
+                peer.outbox.push(text("a"))
+        loop.turn()
+        assert [peer.texts() for peer in peers] == [["a"], [], ["a"]]
+        assert [peer.transport.aborted for peer in peers] == [False, True, False]
+        assert "ZeroDivisionError" in caplog.text
+        hub.publish("t", "b")
+        loop.turn()
+        assert [peer.texts() for peer in peers] == [["b"], [], ["b"]]
+
+    def test_what_raises_in_a_fan_out_stops_nothing_else(
+        self, loop: ManualLoop, flusher: Flusher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def evict(reason: str) -> None:
+            raise ZeroDivisionError
+
+        hub = Hub()
+        slow, speaker = Peer(loop, flusher, limits=(1, 100)), Peer(loop, flusher)
+        hub.subscribe(slow, "t")
+        monkeypatch.setattr(slow, "evict", evict)
+        slow.stall()
+        for message in ("a", "b"):
+            hub.publish("t", message)
+        speaker.outbox.push(text("own"))
+        with pytest.raises(ZeroDivisionError):
+            flusher.flush()
+        assert speaker.texts() == ["own"]
+        turn = flusher.turn
+        hub.unsubscribe(slow, "t")
+        hub.subscribe(speaker, "t")
+        hub.publish("t", "c")
+        speaker.outbox.push(text("again"))
+        loop.settle()
+        assert speaker.texts() == ["c", "again"]
+        assert flusher.turn == turn + 1
+
+
+    def test_a_topic_that_cannot_be_joined_stops_no_other(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        broken: Any = hub.topic("broken", merge="+")
+        for name in ("broken", "sound"):
+            audience(loop, flusher, hub, 1, name)
+        hub.subscribe(peer, "sound")
+        broken.merge = 5
+        for topic, message in (("broken", "a"), ("broken", "a"), ("sound", "b")):
+            hub.publish(topic, message)
+        with pytest.raises(AttributeError):
+            flusher.flush()
+        assert peer.texts() == ["b"]
+
+    @pytest.mark.parametrize("published", [False, True])
+    def test_a_turn_that_the_loop_refused_does_not_stop_the_next(
+        self, loop: ManualLoop, published: bool
+    ) -> None:
+        """A loop that debugs raises for a call from another thread."""
+        refusals = [RuntimeError("Non-thread-safe operation")]
+
+        def call_soon(callback: Any) -> None:
+            if refusals:
+                raise refusals.pop()
+            loop.call_soon(callback)
+
+        flusher, hub = Flusher(call_soon), Hub()
+        peer = Peer(loop, flusher)
+        hub.subscribe(peer, "t")
+        for number in range(2):
+            with contextlib.suppress(RuntimeError):
+                if published:
+                    hub.publish("t", f"{number}")
+                else:
+                    peer.outbox.push(text(f"{number}"))
+        loop.settle()
+        assert peer.texts() == ["1"]
+
+
+class TestAnswers:
+    """What handlers say to reads: written together, where there is more than one."""
+
+    def answer(self, flusher: Flusher, peer: Peer, message: str) -> None:
+        peer.outbox.corked = True
+        peer.outbox.push(text(message))
+        peer.outbox.corked = False
+        flusher.answer(peer.outbox)
+
+    def test_of_one_turn_leave_at_its_end(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peers = [Peer(loop, flusher) for _ in range(3)]
+        for message in ("a", "b"):
+            for peer in peers:
+                self.answer(flusher, peer, message)
+        assert [peer.texts() for peer in peers] == [[]] * 3
+        loop.turn()
+        assert [peer.texts() for peer in peers] == [["a", "b"]] * 3
+        assert [len(peer.transport.writes) for peer in peers] == [1] * 3
+        assert loop.is_idle
+
+    def test_no_more_wait_than_are_written_together(self, loop: ManualLoop, flusher: Flusher) -> None:
+        peers = [Peer(loop, flusher) for _ in range(TOGETHER + 1)]
+        for peer in peers[:-1]:
+            self.answer(flusher, peer, "a")
+        assert [peer.texts() for peer in peers[:-1]] == [["a"]] * TOGETHER
+        self.answer(flusher, peers[-1], "a")
+        assert peers[-1].texts() == []
+        loop.settle()
+        assert peers[-1].texts() == ["a"]
+
+    def test_who_talks_alone_is_answered_at_once(self, loop: ManualLoop, flusher: Flusher) -> None:
+        one, other = Peer(loop, flusher), Peer(loop, flusher)
+        self.answer(flusher, one, "tried")
+        loop.turn()
+        for _ in range(ALONE):
+            one.texts()
+            self.answer(flusher, one, "at once")
+            assert one.texts() == ["at once"]
+        assert loop.is_idle
+        # Tried again, and this time there are two.
+        for _ in range(2):
+            for peer in (one, other):
+                self.answer(flusher, peer, "together")
+                assert peer.texts() == []
+            loop.turn()
+            assert [one.texts(), other.texts()] == [["together"]] * 2
+
+    @pytest.mark.parametrize("size", [4095, 4096])
+    def test_a_large_one_waits_for_nobody(self, loop: ManualLoop, flusher: Flusher, size: int) -> None:
+        peer, message = Peer(loop, flusher), "x" * (size - 4)
+        self.answer(flusher, peer, message)
+        assert peer.texts() == ([message] if size == 4096 else [])
+        loop.turn()
+        assert len(peer.transport.writes) == 1
+
+    def test_the_order_of_the_calls(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, TOGETHER)
+        hub.publish("t", "first")
+        for peer in peers:
+            self.answer(flusher, peer, "own")
+        hub.publish("t", "last")
+        loop.settle()
+        assert [peer.texts() for peer in peers] == [["first", "own", "last"]] * TOGETHER
+
+    def test_nothing_is_written_to_a_transport_that_has_closed(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        """Its descriptor may be another connection's by then."""
+        peer = Peer(loop, flusher)
+        self.answer(flusher, peer, "late")
+        peer.transport.abort()
+        loop.turn()
+        assert peer.transport.writes == []
+
+
+def test_turns_follow_each_other(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    (peer,) = audience(loop, flusher, hub, 1)
+    for number in range(3):
+        turn = flusher.turn
+        hub.publish("t", f"topic {number}")
+        loop.turn()
+        assert flusher.turn == turn + 1
+        peer.outbox.push(text(f"own {number}"))
+        loop.turn()
+    assert peer.texts() == ["topic 0", "own 0", "topic 1", "own 1", "topic 2", "own 2"]
+
+
+def test_what_a_topic_published_is_joined_once(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    peers = audience(loop, flusher, hub, 3)
+    hub.publish("t", "a")
+    hub.publish("t", "b")
+    loop.settle()
+    assert {bytes(peer.transport.writes[0]) for peer in peers} == {text("a") + text("b")}
+    assert [(peer.outbox.sent_messages, peer.outbox.sent_bytes) for peer in peers] == [(2, 6)] * 3
+
+
+def test_several_topics_keep_the_order_of_the_calls(loop: ManualLoop, flusher: Flusher) -> None:
+    hub, other = Hub(), Hub()
+    both, only = audience(loop, flusher, hub, 2)
+    hub.subscribe(both, "u")
+    other.subscribe(both, "t")
+    for where, topic, message in ((hub, "u", "1"), (hub, "t", "2"), (other, "t", "3"), (hub, "u", "4")):
+        where.publish(topic, message)
+    loop.settle()
+    assert both.texts() == ["1", "2", "3", "4"]
+    assert only.texts() == ["2"]
+    assert len(both.transport.writes) == 1
+
+
+def test_what_is_said_while_the_turn_ends_belongs_to_the_next(loop: ManualLoop, flusher: Flusher) -> None:
+    class Answering(Peer):
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            hub.publish("t", "from resume")
+
+    hub = Hub()
+    peer = Answering(loop, flusher)
+    hub.subscribe(peer, "t")
+    peer.stall()
+    hub.publish("t", "a")
+    peer.transport.take()
+    loop.settle()
+    assert peer.texts() == ["stalls", "a", "from resume"]
+
+
+def test_a_client_that_closes_in_the_turn(loop: ManualLoop, flusher: Flusher) -> None:
+    hub = Hub()
+    gone, stays = audience(loop, flusher, hub, 2)
+    hub.publish("t", "a")
+    gone.transport.abort()
+    loop.settle()
+    assert stays.texts() == ["a"]
+    assert gone.transport.writes == []
+
+
+class TestTurnThatGoesOn:
+    """What is published to many leaves when looks at the sockets bring nothing more, or soon anyway."""
+
+    @pytest.fixture
+    def clock(self) -> list[float]:
+        return [100.0]
+
+    @pytest.fixture
+    def flusher(self, loop: ManualLoop, clock: list[float]) -> Flusher:
+        def ticks() -> float:
+            clock[0] += 0.001
+            return clock[0]
+
+        return Flusher(loop.call_soon, ticks)
+
+    def test_while_more_comes(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY)
+        hub.publish("t", "first")
+        loop.settle()  # it took a millisecond
+        turn = flusher.turn
+        hub.publish("t", "a")
+        loop.turn()
+        assert all(peer.texts() == ["first"] for peer in peers)
+        hub.publish("t", "b")
+        peers[0].outbox.push(text("own"))
+        loop.turn()
+        assert peers[0].texts() == ["a", "b", "own"]
+        for _ in range(LOOKS):
+            assert peers[1].texts() == []
+            loop.turn()
+        assert all(peer.texts() == ["a", "b"] for peer in peers[1:])
+        assert [len(peer.transport.writes) for peer in peers] == [2] * MANY
+        assert flusher.turn == turn + 1
+        assert loop.is_idle
+
+    def test_what_is_said_to_one_does_not_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY)
+        alone = Peer(loop, flusher)
+        hub.publish("t", "a")
+        alone.outbox.push(text("own"))
+        peers[0].outbox.push(text("own"))
+        loop.turn()
+        assert (alone.texts(), peers[0].texts(), peers[1].texts()) == (["own"], ["a", "own"], [])
+        hub.publish("t", "b")
+        loop.settle()
+        assert (peers[0].texts(), peers[1].texts()) == (["b"], ["a", "b"])
+
+    @pytest.mark.parametrize(("step", "looks"), [(0.0, 3), (0.01, 2)])
+    def test_no_longer_than_the_last_one_took(
+        self, loop: ManualLoop, flusher: Flusher, clock: list[float], step: float, looks: int
+    ) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY)
+        hub.publish("t", "a")
+        loop.settle()
+        turns = 0
+        while len(peers[0].texts()) < 2:
+            hub.publish("t", "b")
+            clock[0] += step
+            loop.turn()
+            turns += 1
+            assert turns < 50
+        assert turns == looks
+
+    def test_a_few_do_not_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        peers = audience(loop, flusher, hub, MANY - 1)
+        hub.publish("t", "a")
+        loop.turn()
+        assert all(peer.texts() == ["a"] for peer in peers)
+
+
+class TestManySockets:
+    """One call of the kernel's stand-in for all that are idle."""
+
+    @pytest.fixture
+    def kernel(self, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+        kernel = Kernel()
+        kernel.patch(monkeypatch)
+        return kernel
+
+    def open(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int | None = None) -> Peer:
+        sock = kernel.open()
+        peer = Peer(loop, flusher, room=room, socket=sock, fd=sock.fileno())
+        kernel.attach(peer.transport)
+        return peer
+
+    def test_one_call_for_all(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+        hub = Hub()
+        direct = [self.open(loop, flusher, kernel) for _ in range(5)]
+        (through_transport,) = audience(loop, flusher, hub, 1)
+        for peer in direct:
+            hub.subscribe(peer, "t")
+        hub.publish("t", "a")
+        loop.settle()
+        assert kernel.calls == [5]
+        assert [peer.texts() for peer in [*direct, through_transport]] == [["a"]] * 6
+
+    def test_only_what_is_unusual_is_looked_at(
+        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+    ) -> None:
+        hub = Hub()
+        whole, part, full, broken = (self.open(loop, flusher, kernel, room) for room in (None, 2, 0, None))
+        for peer in (whole, part, full, broken):
+            hub.subscribe(peer, "t")
+        kernel.errors[broken.outbox.fd] = 104
+        hub.publish("t", "hello")
+        loop.settle()
+        assert kernel.calls == [4]
+        assert whole.texts() == ["hello"]
+        assert (part.outbox.refused, full.outbox.refused) == (True, True)
+        assert broken.transport.aborted
+        hub.publish("t", "again")
+        loop.settle()
+        assert kernel.calls == [4, 1]
+        for peer in (part, full):
+            peer.transport.take()
+            assert peer.texts() == ["hello", "again"]
+
+    def test_groups_by_variant(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+        hub = Hub()
+        peers = [self.open(loop, flusher, kernel) for _ in range(4)]
+        for peer, variant in zip(peers, (0, 15, 15, -1), strict=True):
+            peer.outbox.variant = variant
+            hub.subscribe(peer, "t")
+        hub.publish("t", "x" * 2000)
+        loop.settle()
+        assert sorted(kernel.calls) == [1, 1, 2]
+        assert [peer.frames()[0].rsv1 for peer in peers] == [False, True, True, False]
+
+
+class TestDescriptor:
+    """Which sockets may be written past their transport."""
+
+    def test_plain_tcp_only(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        kernel = Kernel()
+        monkeypatch.setattr(fastws.loop.native, "send_items", kernel.send_items)
+        plain = MemoryTransport(loop, None, socket=kernel.open())
+        assert direct_descriptor(plain) == 100
+        assert direct_descriptor(MemoryTransport(loop, None)) == -1
+        assert direct_descriptor(MemoryTransport(loop, None, socket=kernel.open(), ssl_object=object())) == -1
+        monkeypatch.setattr(fastws.loop.native, "send_items", None)
+        assert direct_descriptor(plain) == -1
+
+    def test_without_the_c_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "fastws.loop._send", None)
+        try:
+            assert importlib.reload(fastws.loop.native).send_items is None
+        finally:
+            monkeypatch.undo()
+            importlib.reload(fastws.loop.native)

@@ -1,0 +1,546 @@
+"""Topics: who hears what, in which order, merged and compressed how; and the order at random."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+import weakref
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastws.config import Compression, SlowPolicy
+from fastws.loop.turn import Flusher
+from fastws.protocol.websocket.deflate import Inflater
+from fastws.protocol.websocket.frames import encode_close
+from fastws.pubsub.hub import MERGE_BYTES, MERGE_MESSAGES, Hub, leave_all
+from fastws.testing.wire import BINARY, CLOSE, TEXT
+from tests.conftest import Run
+from tests.kit import Kernel, ManualLoop
+from tests.kit.outboxes import Peer, text
+
+
+@pytest.fixture
+def flusher(loop: ManualLoop) -> Flusher:
+    return Flusher(loop.call_soon)
+
+
+class TestMembership:
+    def test_from_now_on_and_until_now(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        first = Peer(loop, flusher)
+        hub.subscribe(first, "t")
+        hub.publish("t", "before")
+        hub.subscribe(peer, "t")
+        hub.subscribe(peer, "t")
+        hub.publish("t", "heard")
+        hub.unsubscribe(peer, "t")
+        hub.unsubscribe(peer, "t")
+        hub.publish("t", "after")
+        loop.settle()
+        assert peer.texts() == ["heard"]
+        assert first.texts() == ["before", "heard", "after"]
+
+    def test_counts_and_names(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, other = Hub(), Hub()
+        one, two = Peer(loop, flusher), Peer(loop, flusher)
+        assert (hub.count("t"), list(hub.topics(one))) == (0, [])
+        hub.subscribe(one, "t")
+        hub.subscribe(two, "t")
+        hub.subscribe(one, "u")
+        other.subscribe(one, "t")
+        assert (hub.count("t"), hub.count("u"), other.count("t")) == (2, 1, 1)
+        assert (sorted(hub.topics(one)), list(other.topics(one))) == (["t", "u"], ["t"])
+        assert (hub.publish("t", "x"), hub.publish("t", "x", exclude=one), hub.publish("nobody", "x")) == (
+            2,
+            1,
+            0,
+        )
+        loop.settle()
+
+    def test_who_closes_leaves_every_topic(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        for topic in "tu":
+            hub.subscribe(peer, topic)
+        leave_all(peer.outbox)
+        leave_all(peer.outbox)
+        assert (hub.count("t"), hub.count("u"), list(hub.topics(peer))) == (0, 0, [])
+        hub.unsubscribe(peer, "t")
+        peer.outbox.is_open = False
+        hub.subscribe(peer, "t")
+        assert hub.count("t") == 0
+
+    def test_undeclared_topics_leave_with_their_last_subscriber(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.topic("declared", merge="\n")
+        for topic in ("declared", "made by the way"):
+            hub.subscribe(peer, topic)
+            hub.unsubscribe(peer, topic)
+        with pytest.raises(ValueError, match="exists"):
+            hub.topic("declared")
+        hub.topic("made by the way")
+
+    def test_a_topic_that_leaves_and_comes_again_in_one_turn(
+        self, loop: ManualLoop, flusher: Flusher
+    ) -> None:
+        hub, peer, other = Hub(), Peer(loop, flusher), Peer(loop, flusher)
+        hub.subscribe(peer, "t")
+        hub.publish("t", "1")
+        hub.unsubscribe(peer, "t")
+        hub.subscribe(other, "t")
+        hub.subscribe(peer, "t")
+        hub.publish("t", "2")
+        loop.settle()
+        assert (peer.texts(), other.texts()) == (["1", "2"], ["2"])
+
+    def test_who_is_evicted_while_it_subscribes_stays_out(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher, limits=(1, 1000))
+        other = Peer(loop, flusher)
+        for topic in "tu":
+            hub.subscribe(other, topic)
+        hub.subscribe(peer, "t")
+        peer.stall()
+        for topic in "ttu":
+            hub.publish(topic, "x")
+        hub.subscribe(peer, "u")
+        assert peer.evicted == ["too slow"]
+        assert (hub.count("t"), hub.count("u")) == (1, 1)
+        loop.settle()
+
+    def test_who_is_evicted_while_it_unsubscribes(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher, limits=(1, 1000))
+        hub.subscribe(peer, "t")
+        peer.stall()
+        hub.publish("t", "x")
+        hub.publish("t", "x")
+        hub.unsubscribe(peer, "t")
+        assert (peer.evicted, hub.count("t")) == (["too slow"], 0)
+        loop.settle()
+
+    def test_one_loop_at_a_time(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        here, elsewhere = Peer(loop, flusher), Peer(loop, Flusher(loop.call_soon))
+        hub.subscribe(here, "t")
+        with pytest.raises(RuntimeError, match="publish_threadsafe"):
+            hub.subscribe(elsewhere, "t")
+        hub.unsubscribe(here, "t")
+        hub.subscribe(elsewhere, "t")
+        assert hub.publish("t", "x") == 1
+        loop.settle()
+
+
+class TestMessages:
+    @pytest.mark.parametrize("message", [b"\xff", bytearray(b"\xff"), memoryview(b"\xff")])
+    def test_binary(self, loop: ManualLoop, flusher: Flusher, message: Any) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.subscribe(peer, "t")
+        hub.publish("t", message)
+        loop.settle()
+        assert [(one.opcode, one.payload) for one in peer.frames()] == [(BINARY, b"\xff")]
+
+    @pytest.mark.parametrize("message", [5, None, ["a"], 1.5])
+    def test_what_is_no_message(self, loop: ManualLoop, flusher: Flusher, message: Any) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.subscribe(peer, "t")
+        with pytest.raises(TypeError, match="str or bytes"):
+            hub.publish("t", message)
+        loop.settle()
+        assert peer.frames() == []
+
+    def test_what_is_no_member(self) -> None:
+        with pytest.raises(TypeError, match="a hub takes a fastws.WebSocket .*, not int"):
+            Hub().subscribe(5, "t")
+
+    def test_what_is_no_message_is_told_before_anybody_listens(self) -> None:
+        for message in ({"p": 1}, None, 5):
+            with pytest.raises(TypeError, match="str or bytes"):
+                Hub().publish("t", message)  # type: ignore[arg-type]
+
+    def test_a_name_may_be_of_a_class_of_text(self, loop: ManualLoop, flusher: Flusher) -> None:
+        class Symbol(enum.StrEnum):
+            A = "a"
+            B = "b"
+
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.topic(Symbol.B)
+        for name in Symbol:
+            hub.subscribe(peer, name)
+        assert (hub.publish(Symbol.A, "1"), hub.publish("b", "2"), hub.count("a")) == (1, 1, 1)
+        loop.settle()
+        assert peer.texts() == ["1", "2"]
+        assert list(hub.topics(peer)) == ["a", "b"]
+        hub.unsubscribe(peer, Symbol.A)
+        assert hub.count("a") == 0
+
+    def test_exclusions(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub()
+        one, two, stranger = (Peer(loop, flusher) for _ in range(3))
+        for peer in (one, two):
+            hub.subscribe(peer, "t")
+        hub.publish("t", "1")
+        hub.publish("t", "2", exclude=one)
+        hub.publish("t", "3", exclude=two)
+        assert hub.publish("t", "4", exclude=stranger) == 2
+        hub.publish("t", "5", exclude=one)
+        loop.settle()
+        assert (one.texts(), two.texts()) == (["1", "3", "4"], ["1", "2", "4", "5"])
+
+    def test_policies_by_name(self) -> None:
+        hub = Hub(policy="drop_newest")
+        assert hub.topic("a").policy is SlowPolicy.DROP_NEWEST
+        assert hub.topic("b", policy="drop_oldest").policy is SlowPolicy.DROP_OLDEST
+        with pytest.raises(ValueError, match="wait"):
+            Hub(policy="wait")
+
+
+class TestMerge:
+    def publish(self, loop: ManualLoop, flusher: Flusher, messages: list[str]) -> list[str]:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.topic("t", merge="\n")
+        hub.subscribe(peer, "t")
+        for message in messages:
+            hub.publish("t", message)
+        loop.settle()
+        assert peer.outbox.sent_messages == len(messages)
+        return peer.texts()
+
+    def test_one_turn_is_one_message(self, loop: ManualLoop, flusher: Flusher) -> None:
+        assert self.publish(loop, flusher, ["a", "", "ü"]) == ["a\n\nü"]
+
+    def test_alone(self, loop: ManualLoop, flusher: Flusher) -> None:
+        assert self.publish(loop, flusher, ["a"]) == ["a"]
+
+    def test_at_most_so_many_messages(self, loop: ManualLoop, flusher: Flusher) -> None:
+        got = self.publish(loop, flusher, ["x"] * (2 * MERGE_MESSAGES + 1))
+        assert [one.count("x") for one in got] == [MERGE_MESSAGES, MERGE_MESSAGES, 1]
+
+    def test_at_most_so_many_bytes(self, loop: ManualLoop, flusher: Flusher) -> None:
+        third = "x" * (MERGE_BYTES // 3)
+        got = self.publish(loop, flusher, [third] * 5 + ["y" * 2 * MERGE_BYTES, "z"])
+        assert [len(one) // len(third) for one in got] == [2, 2, 1, 6, 0]
+        assert got[-1] == "z"
+
+    def test_the_separator_is_text(self) -> None:
+        with pytest.raises(TypeError, match="merge= is the text between two messages, not bytes"):
+            Hub().topic("t", merge=b"\n")  # type: ignore[arg-type]
+
+    def test_text_only(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.topic("t", merge="\n")
+        hub.subscribe(peer, "t")
+        with pytest.raises(TypeError, match="merges"):
+            hub.publish("t", b"x")
+
+    def test_a_message_in_between_ends_the_run(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher)
+        hub.topic("m", merge="+")
+        for topic in ("m", "plain"):
+            hub.subscribe(peer, topic)
+        for topic, message in zip(["m", "m", "plain", "m", "m"], "abcde", strict=True):
+            hub.publish(topic, message)
+        peer.outbox.push(text("own"))
+        hub.publish("m", "f")
+        loop.settle()
+        assert peer.texts() == ["a+b", "c", "d+e", "own", "f"]
+
+
+class TestCompression:
+    def test_once_for_all_of_a_window(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub = Hub(compression=Compression(threshold=100))
+        peers = [Peer(loop, flusher) for _ in range(4)]
+        for peer, variant in zip(peers, (0, 15, 15, 9), strict=True):
+            peer.outbox.variant = variant
+            hub.subscribe(peer, "t")
+        hub.publish("t", "small")
+        hub.publish("t", "big " * 100)
+        hub.publish("t", b"\x00" * 1000)
+        loop.settle()
+        assert peers[1].transport.writes == peers[2].transport.writes
+        for peer in peers:
+            small, big, zeros = peer.frames()
+            compressed = peer.outbox.variant > 0
+            assert (small.rsv1, small.payload) == (False, b"small")
+            assert (big.rsv1, zeros.rsv1) == (compressed, compressed)
+            bits = peer.outbox.variant
+            payloads = [Inflater(bits)(one.payload, 2000) for one in (big, zeros)] if compressed else []
+            assert payloads == ([b"big " * 100, b"\x00" * 1000] if compressed else [])
+            assert (big.opcode, zeros.opcode) == (TEXT, BINARY)
+
+    def test_the_size_that_counts_is_the_plain_one(self, loop: ManualLoop, flusher: Flusher) -> None:
+        hub, peer = Hub(), Peer(loop, flusher, limits=(10, 10_000))
+        peer.outbox.variant = 15
+        hub.subscribe(peer, "t")
+        peer.stall()
+        hub.publish("t", "x" * 5000)
+        loop.settle()
+        assert peer.outbox.queue_bytes == 5004
+        peer.transport.take()
+        assert [one.rsv1 for one in peer.frames()] == [False, True]
+        assert peer.outbox.queue_bytes == 0
+
+
+class TestThreads:
+    def test_publish_from_another_thread(self, run: Run) -> None:
+        async def scenario() -> list[str]:
+            loop: Any = asyncio.get_running_loop()
+            hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+            hub.publish_threadsafe("t", "nobody yet")
+            hub.subscribe(peer, "t")
+            thread = threading.Thread(target=hub.publish_threadsafe, args=("t", "from a thread"))
+            thread.start()
+            thread.join()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return peer.texts()
+
+        assert run(scenario()) == ["from a thread"]
+
+    @pytest.mark.parametrize("own", [False, True], ids=["no loop", "a loop of its own"])
+    def test_publishing_from_another_thread_is_refused(self, run: Run, own: bool) -> None:
+        """It would not wake the loop, and the message left when that does something else."""
+        said: list[str] = []
+
+        async def publish(hub: Hub) -> None:
+            hub.publish("t", "from a thread")
+
+        def elsewhere(hub: Hub) -> None:
+            try:
+                asyncio.run(publish(hub)) if own else hub.publish("t", "from a thread")
+            except RuntimeError as error:
+                said.append(str(error))
+
+        async def scenario() -> list[str]:
+            loop: Any = asyncio.get_running_loop()
+            hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+            hub.subscribe(peer, "t")
+            await asyncio.to_thread(elsewhere, hub)
+            hub.publish("t", "from the loop")
+            await asyncio.sleep(0)
+            return peer.texts()
+
+        assert run(scenario()) == ["from the loop"]
+        assert said == ["a hub belongs to the thread of its loop; here use publish_threadsafe"]
+
+    def test_what_is_changed_afterwards_is_sent_as_it_was(self, loop: ManualLoop) -> None:
+        hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+        hub.subscribe(peer, "t")
+        message = bytearray(b"before")
+        hub.publish_threadsafe("t", message)
+        message[:] = b"after!"
+        loop.settle()
+        assert [one.payload for one in peer.frames()] == [b"before"]
+
+    def test_what_is_no_message_is_said_to_the_caller(self, loop: ManualLoop) -> None:
+        hub = Hub()
+        with pytest.raises(TypeError, match="a message is"):
+            hub.publish_threadsafe("t", 1)  # type: ignore[arg-type]
+
+    def test_after_the_end_of_the_loop(self) -> None:
+        hub = Hub()
+
+        async def scenario() -> None:
+            loop: Any = asyncio.get_running_loop()
+            hub.subscribe(Peer(loop, Flusher(loop.call_soon)), "t")
+
+        asyncio.run(scenario())
+        with pytest.raises(RuntimeError, match="closed"):
+            hub.publish_threadsafe("t", "too late")
+
+
+# -- order, at random ---------------------------------------------------------------------------
+
+CLIENTS, TOPICS = 4, ("plain", "other", "merges", "merges too")
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from(["subscribe", "unsubscribe"]),
+            st.integers(0, CLIENTS - 1),
+            st.sampled_from(TOPICS),
+        ),
+        st.tuples(st.just("publish"), st.integers(-1, CLIENTS - 1), st.sampled_from(TOPICS)),
+        st.tuples(st.just("publish"), st.just(-1), st.sampled_from(TOPICS)),
+        st.tuples(
+            st.sampled_from(["send", "stall", "take a little", "take"]),
+            st.integers(0, CLIENTS - 1),
+            st.just(""),
+        ),
+        st.tuples(st.just("close"), st.integers(0, CLIENTS - 1), st.just("")),
+        st.tuples(st.just("turn"), st.just(0), st.just("")),
+    ),
+    max_size=50,
+)
+
+
+class World:
+    """Clients of every kind, a hub, and what each client must receive: the order of the calls for it."""
+
+    def __init__(self, loop: ManualLoop, kernel: Kernel) -> None:
+        self.loop = loop
+        flusher = Flusher(loop.call_soon)
+        self.hub = Hub()
+        self.hub.topic("merges", merge="\n")
+        self.hub.topic("merges too", merge="\n")
+        direct = kernel.open()
+        self.peers = [
+            Peer(loop, flusher),
+            Peer(loop, flusher, socket=direct, fd=direct.fileno()),
+            Peer(loop, flusher),
+            Peer(loop, flusher),
+        ]
+        kernel.attach(self.peers[1].transport)
+        self.peers[2].outbox.variant = -1
+        self.peers[3].outbox.variant = 12
+        self.expected: list[list[str]] = [[] for _ in self.peers]
+        self.listens: list[set[str]] = [set() for _ in self.peers]
+        self.closed: set[int] = set()
+        # Not all by chance: what goes wrong needs clients that listen to several topics.
+        for client in range(CLIENTS):
+            for topic in TOPICS[client % 2 :]:
+                self.do(0, "subscribe", client, topic)
+
+    def do(self, number: int, verb: str, client: int, topic: str) -> None:
+        peer, message = self.peers[client], str(number)
+        if verb == "subscribe":
+            self.hub.subscribe(peer, topic)
+            if client not in self.closed:
+                self.listens[client].add(topic)
+        elif verb == "unsubscribe":
+            self.hub.unsubscribe(peer, topic)
+            self.listens[client].discard(topic)
+        elif verb == "publish":
+            excluded = peer if client >= 0 else None
+            heard = [n for n, topics in enumerate(self.listens) if topic in topics and n != client]
+            assert self.hub.publish(topic, message, exclude=excluded) == len(heard)
+            for listener in heard:
+                self.expected[listener].append(message)
+        elif verb == "send":
+            if peer.outbox.takes_messages():
+                peer.outbox.push_message(message)
+            else:
+                peer.outbox.push(text(message))
+            if client not in self.closed:
+                self.expected[client].append(message)
+        elif verb == "close":
+            peer.outbox.push_last(encode_close(1000, "", None))
+            leave_all(peer.outbox)
+            self.listens[client].clear()
+            self.closed.add(client)
+        elif verb == "turn":
+            self.loop.turn()
+        else:
+            self.read(peer, verb)
+
+    def read(self, peer: Peer, verb: str) -> None:
+        if verb == "stall":
+            peer.transport.room = peer.transport.room or 0
+        elif verb == "take a little":
+            peer.transport.take(7)
+        else:
+            peer.transport.take()
+
+    def received(self, client: int) -> list[str]:
+        """What one client got, in its order; merged messages taken apart."""
+        frames = self.peers[client].frames()
+        if client in self.closed:
+            assert frames.pop().opcode == CLOSE
+        assert all(one.opcode == TEXT for one in frames)
+        return [piece for one in frames for piece in one.text.split("\n")]
+
+
+@settings(max_examples=400, deadline=None)
+@given(STEPS)
+def test_a_client_receives_in_the_order_of_the_calls_for_it(steps: list[tuple[str, int, str]]) -> None:
+    with pytest.MonkeyPatch.context() as patch, ManualLoop() as loop:  # type: ignore[abstract]
+        kernel = Kernel()
+        kernel.patch(patch)
+        world = World(loop, kernel)
+        for number, step in enumerate(steps):
+            world.do(number, *step)
+        loop.settle()
+        for peer in world.peers:
+            peer.transport.take()
+        loop.settle()
+        for client in range(CLIENTS):
+            assert world.received(client) == world.expected[client]
+            outbox = world.peers[client].outbox
+            assert outbox.sent_messages == len(world.expected[client])
+            assert (outbox.queued, outbox.queue_bytes, outbox.buffered_amount) == (0, 0, 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(list(SlowPolicy)),
+    st.integers(1, 6),
+    st.integers(1, 80),
+    st.lists(st.tuples(st.sampled_from(["topic", "own", "turn"]), st.integers(0, 30)), max_size=40),
+)
+def test_policies_against_a_model(
+    policy: SlowPolicy, messages: int, size: int, steps: list[tuple[str, int]]
+) -> None:
+    """A client that reads nothing: what it gets later, and how many were dropped, to the last one."""
+    with ManualLoop() as loop:  # type: ignore[abstract]
+        hub, peer = Hub(policy=policy), Peer(loop, Flusher(loop.call_soon), limits=(messages, size))
+        hub.subscribe(peer, "t")
+        peer.stall()
+        queue: list[tuple[str, str]] = []
+        dropped, evicted = 0, False
+
+        def is_full(more: int) -> bool:
+            held = sum(len(text(message)) for _, message in queue)
+            return bool(queue) and (len(queue) >= messages or held + more > size)
+
+        for number, (kind, length) in enumerate(steps):
+            message = f"{number}".ljust(length, ".")
+            if kind == "turn":
+                loop.turn()
+                continue
+            if kind == "own":
+                peer.outbox.push(text(message))
+            else:
+                hub.publish("t", message)
+            if evicted:
+                continue
+            more = len(text(message))
+            if kind == "topic" and policy is SlowPolicy.DROP_OLDEST:
+                while is_full(more) and any(one == "topic" for one, _ in queue):
+                    queue.remove(next(one for one in queue if one[0] == "topic"))
+                    dropped += 1
+            if not is_full(more):
+                queue.append((kind, message))
+            elif kind == "topic" and policy is SlowPolicy.EVICT:
+                evicted = True
+            else:
+                dropped += 1
+        loop.settle()
+        assert bool(peer.evicted) is evicted
+        assert peer.outbox.dropped == dropped
+        peer.transport.take()
+        frames = peer.frames()
+        if evicted:
+            assert [one.opcode for one in frames] == [TEXT, CLOSE]
+        else:
+            assert [one.text for one in frames[1:]] == [message for _, message in queue]
+
+
+def test_a_hub_is_open_as_any_class_of_pythons() -> None:
+    class Counting(Hub):
+        published = 0
+        owner = "nobody"
+
+        def publish(self, topic: str, message: str | bytes, *, exclude: Any = None) -> int:
+            self.published += 1
+            return super().publish(topic, message, exclude=exclude)
+
+    hub, plain = Counting(), Hub()
+    hub.owner = plain.owner = "somebody"  # type: ignore[attr-defined]
+    assert hub.publish("nowhere", "x") == 0
+    assert (hub.published, vars(hub)["owner"], vars(plain)["owner"]) == (1, "somebody", "somebody")
+    noticed = weakref.ref(hub)
+    del hub
+    assert noticed() is None

@@ -1,0 +1,41 @@
+"""What becomes of a connection whose plain request was refused, found by fuzzing."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastws import Response, Route, serve
+from fastws.server.serve import Server
+from tests.kit import ManualLoop, RawClient
+
+
+@pytest.fixture
+def client(loop: ManualLoop) -> RawClient:
+    async def start() -> Server:
+        return await serve([Route("/", http=lambda request: Response(200, "page"))])
+
+    return RawClient(loop.run(start()), loop)
+
+
+@pytest.mark.parametrize(("target", "method", "status"), [("/none", "GET", 404), ("/", "PUT", 405)])
+def test_an_idle_connection_ends_after_a_refusal_too(
+    loop: ManualLoop, client: RawClient, target: str, method: str, status: int
+) -> None:
+    client.get(target, method=method)
+    loop.settle()
+    assert client.response().status == status
+    loop.advance(74.0)
+    assert not client.transport.lost
+    loop.advance(2.0)
+    assert client.transport.lost
+
+
+def test_a_body_that_breaks_behind_its_refusal_gets_no_second_answer(
+    loop: ManualLoop, client: RawClient
+) -> None:
+    client.send(b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n=bad\r\n")
+    loop.settle()
+    assert [answer.status for answer in client.responses()] == [405]
+    loop.advance(6.0)
+    assert client.transport.lost
+    assert not loop.errors

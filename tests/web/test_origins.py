@@ -1,0 +1,39 @@
+"""Origins as people write them are compared as browsers send them."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastws.web.origins import parse_origin, parse_origins
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("https://app.example", "https://app.example"),
+        ("HTTPS://App.Example/", "https://app.example"),
+        ("https://app.example:443", "https://app.example"),
+        ("http://app.example:80/", "http://app.example"),
+        ("http://app.example:443", "http://app.example:443"),
+        ("http://[::1]:5173", "http://[::1]:5173"),
+        ("chrome-extension://abc", "chrome-extension://abc"),
+        ("*", "*"),
+        ("null", "null"),
+    ],
+)
+def test_what_a_browser_sends(text: str, origin: str) -> None:
+    assert parse_origin(text) == origin
+    assert parse_origins([text, text]) == {origin}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "app.example", "https://", "https://a/path", "https://a?q", "https://u@a", "http://a:x", "/"]
+)
+def test_what_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an origin"):
+        parse_origins([text])
+
+
+def test_one_text_is_no_list() -> None:
+    with pytest.raises(TypeError, match=r"origins= is a list of origins: \['https://a'\]"):
+        parse_origins("https://a")
