@@ -48,9 +48,7 @@ LIMITS = [
     Setting("max_line_size", "--limit-line-size", "BYTES", "One line of it; 414 or 431 beyond it."),
     Setting("max_headers", "--limit-headers", "N", "Header lines of it; 431 beyond it."),
     Setting("max_body_size", "--limit-body-size", "BYTES", "A request body; 413 beyond it."),
-    Setting(
-        "min_body_rate", "--limit-body-rate", "BYTES", "A second that a body must bring; 408 for less."
-    ),
+    Setting("min_body_rate", "--limit-body-rate", "BYTES", "A second that a body must bring; 408 for less."),
     Setting(
         "pipelined_requests", "--limit-pipelined-requests", "N", "Of one connection, answered in one turn."
     ),

@@ -102,9 +102,7 @@ class Outbox:
         "variant",
     )
 
-    def __init__(
-        self, owner: Owner, transport: Any, flusher: Flusher, fd: int, limits: Limits
-    ) -> None:
+    def __init__(self, owner: Owner, transport: Any, flusher: Flusher, fd: int, limits: Limits) -> None:
         self._owner: Any = owner
         self._transport = transport
         self.flusher = flusher

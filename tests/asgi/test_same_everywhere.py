@@ -296,5 +296,3 @@ async def test_a_hundred_messages_in_one_turn_keep_their_order(site: Site) -> No
         for number in range(100):
             await ann.send(str(number))
         assert [await ann.recv() for _ in range(100)] == [f"ann: {number}" for number in range(100)]
-
-

@@ -103,7 +103,6 @@ class TestFailures:
         assert speaker.texts() == ["c", "again"]
         assert flusher.turn == turn + 1
 
-
     def test_a_topic_that_cannot_be_joined_stops_no_other(self, loop: ManualLoop, flusher: Flusher) -> None:
         hub, peer = Hub(), Peer(loop, flusher)
         broken: Any = hub.topic("broken", merge="+")

@@ -616,7 +616,6 @@ class TestConcurrency:
         loop.advance(5.2)
         assert late.transport.lost
 
-
     def test_far_too_many_are_closed_unheard(
         self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
     ) -> None:

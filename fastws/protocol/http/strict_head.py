@@ -33,9 +33,7 @@ _TEXT = rb"[\t\x20-\x7e\x80-\xff]"
 FIELDS = rb"(?:" + _TCHAR + rb"++:" + _TEXT + rb"*+\r\n)*+"
 
 # RFC 9112, sections 3 and 5.
-_REQUEST_HEAD = re.compile(
-    rb"(" + _TCHAR + rb"++) ([\x21-\x7e]++) HTTP/(1\.[01])\r\n" + FIELDS + rb"\r\n"
-)
+_REQUEST_HEAD = re.compile(rb"(" + _TCHAR + rb"++) ([\x21-\x7e]++) HTTP/(1\.[01])\r\n" + FIELDS + rb"\r\n")
 _OTHER_VERSION = re.compile(_TCHAR + rb"++ [\x21-\x7e]++ HTTP/(?!1\.[01]\r)[0-9]+(?:\.[0-9]+)?\r\n")
 # What no head holds, wherever it is cut: control characters, a CR or LF that stands alone.
 _BAD_OCTET = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r[^\n]|(?<!\r)\n")

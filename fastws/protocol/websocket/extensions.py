@@ -16,9 +16,7 @@ Extension = tuple[str, list[tuple[str, str | None]]]
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 # Possessive all through: nothing is ever tried a second time.
 _NAME = re.compile(rf"[ \t]*+({_TOKEN})[ \t]*+")
-_PARAMETER = re.compile(
-    rf';[ \t]*+({_TOKEN})[ \t]*+(?:=[ \t]*+(?:({_TOKEN})|"((?:[^"\\]|\\.)*+)")[ \t]*+)?+'
-)
+_PARAMETER = re.compile(rf';[ \t]*+({_TOKEN})[ \t]*+(?:=[ \t]*+(?:({_TOKEN})|"((?:[^"\\]|\\.)*+)")[ \t]*+)?+')
 _COMMAS = re.compile(r"[ \t,]*+")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 # RFC 7692, section 7.1.2: no leading zero. zlib cannot compress with a window of 8 bits.
