@@ -21,11 +21,11 @@ if os.environ.get("FASTWS_COMPILED") != "0":
 
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI
-    from fastws.asgi.subscriber import member
+    from fastws.asgi.subscriber import subscriber
     from fastws.client.connect import connect
     from fastws.client.credentials import BasicAuth, BearerAuth
-    from fastws.client.reconnect import Backoff, worth_retrying
-    from fastws.config import Compression, Limits, Settings, SlowPolicy, Timeouts
+    from fastws.client.reconnect import Backoff, is_retryable
+    from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
     from fastws.connection.handlers import Handler
     from fastws.connection.outbox import SendStatus
     from fastws.connection.stream_handlers import streaming
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
         ConnectionClosedOK,
         FastWSError,
         HandshakeError,
+        HandshakeRefused,
         InvalidURL,
         ProxyError,
-        Refused,
         StartupFailed,
     )
     from fastws.protocol.http.messages import Headers, Request, Response
@@ -66,31 +66,31 @@ _MODULES = {
     "Fragment": "protocol.websocket.events",
     "Handler": "connection.handlers",
     "HandshakeError": "errors",
+    "HandshakeRefused": "errors",
     "Headers": "protocol.http.messages",
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
     "Limits": "config",
     "ProxyError": "errors",
-    "Refused": "errors",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
     "SendStatus": "connection.outbox",
     "Server": "server.serve",
     "Settings": "config",
-    "SlowPolicy": "config",
+    "SlowConsumerPolicy": "config",
     "StartupFailed": "errors",
     "Static": "web.static_files",
     "Timeouts": "config",
     "WebSocket": "connection.websocket",
     "basic_auth": "web.auth",
     "connect": "client.connect",
-    "member": "asgi.subscriber",
+    "is_retryable": "client.reconnect",
     "run": "server.serve",
     "serve": "server.serve",
     "streaming": "connection.stream_handlers",
+    "subscriber": "asgi.subscriber",
     "token_auth": "web.auth",
-    "worth_retrying": "client.reconnect",
 }
 
 __all__ = [
@@ -108,19 +108,19 @@ __all__ = [
     "Fragment",
     "Handler",
     "HandshakeError",
+    "HandshakeRefused",
     "Headers",
     "Hub",
     "InvalidURL",
     "Limits",
     "ProxyError",
-    "Refused",
     "Request",
     "Response",
     "Route",
     "SendStatus",
     "Server",
     "Settings",
-    "SlowPolicy",
+    "SlowConsumerPolicy",
     "StartupFailed",
     "Static",
     "Timeouts",
@@ -128,12 +128,12 @@ __all__ = [
     "__version__",
     "basic_auth",
     "connect",
-    "member",
+    "is_retryable",
     "run",
     "serve",
     "streaming",
+    "subscriber",
     "token_auth",
-    "worth_retrying",
 ]
 
 

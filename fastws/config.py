@@ -14,7 +14,7 @@ __all__ = [
     "Compression",
     "Limits",
     "Settings",
-    "SlowPolicy",
+    "SlowConsumerPolicy",
     "Timeouts",
 ]
 
@@ -168,7 +168,7 @@ def check_options(function: str, given: Iterable[str], known: Iterable[str]) -> 
         raise TypeError(f"{function}() has no {name}={hint}")
 
 
-class SlowPolicy(Enum):
+class SlowConsumerPolicy(Enum):
     """What becomes of a message for a client whose send queue is over its limit."""
 
     #: The client is closed with 1008: it has missed nothing until then. The default.

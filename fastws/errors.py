@@ -17,7 +17,7 @@ __all__ = [
     "HandshakeInterrupted",
     "InvalidURL",
     "ProxyError",
-    "Refused",
+    "HandshakeRefused",
     "StartupFailed",
 ]
 
@@ -74,7 +74,7 @@ class HandshakeInterrupted(HandshakeError):
     """The connection ended before the answer to the handshake was complete: another try may do."""
 
 
-class Refused(HandshakeError):
+class HandshakeRefused(HandshakeError):
     """The server answered the handshake with something other than 101.
 
     ``response`` carries status, headers and (a bounded part of) the body. ``note`` says why a

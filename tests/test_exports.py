@@ -15,10 +15,10 @@ import fastws
 PUBLIC = {
     "ASGI", "Backoff", "BasicAuth", "BearerAuth", "CloseCode", "Compression", "ConcurrencyError",
     "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
-    "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Refused", "Request",
-    "Response", "Route", "SendStatus", "Server", "Settings", "SlowPolicy", "StartupFailed", "Static",
-    "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "member", "run", "serve", "streaming",
-    "token_auth", "worth_retrying",
+    "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
+    "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
+    "StartupFailed", "Static",     "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run", "serve", "streaming",
+    "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip
 
 

@@ -80,7 +80,7 @@ class NullTransport:
 class NullOwner:
     """A connection as an outbox sees it."""
 
-    def encode_entry(self, entry: Any) -> bytes:
+    def encode_publication(self, entry: Any) -> bytes:
         return bytes(entry.frame(0))
 
     def evict(self, reason: str) -> None:

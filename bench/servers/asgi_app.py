@@ -46,7 +46,7 @@ async def in_hub(scope: Event, receive: Receive, send: Send) -> None:
 
     global hub
     hub = hub or fastws.Hub()
-    with fastws.member(scope, send) as me:
+    with fastws.subscriber(scope, send) as me:
         hub.subscribe(me, "room")
         while (event := await receive())["type"] == "websocket.receive":
             message = event.get("text")

@@ -39,7 +39,7 @@ class Chat(Handler):
             try:
                 message = message.decode()
             except UnicodeDecodeError:
-                ws.begin_close(1007, "not UTF-8")
+                ws.close_nowait(1007, "not UTF-8")
                 return
         self.hub.publish(TOPIC, message.replace("\n", " ").strip())
 

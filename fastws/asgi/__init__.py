@@ -1,1 +1,1 @@
-"""ASGI 3 on fastws: :class:`fastws.ASGI` serves an application, :func:`fastws.member` joins a hub."""
+"""ASGI 3 on fastws: :class:`fastws.ASGI` serves an application, :func:`fastws.subscriber` joins a hub."""

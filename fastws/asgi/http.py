@@ -122,7 +122,7 @@ class Exchange:
             if self._reader is not None:
                 raise RuntimeError("another coroutine already waits in receive()")
             self._await_body()
-            self._reader = self._connection.context.create_future()
+            self._reader = self._connection.loop_state.create_future()
             try:
                 await self._reader
             finally:
@@ -152,7 +152,7 @@ class Exchange:
         self._mark = 0
         self._deadline = seconds is not None
         if seconds is not None:
-            self._connection.set_deadline(self._connection.context.wheel.time() + seconds)
+            self._connection.set_deadline(self._connection.loop_state.wheel.time() + seconds)
 
     async def send(self, event: Event) -> None:
         """ASGI's ``send``: a piece of the body waits while the client is slow.
@@ -230,7 +230,7 @@ class Exchange:
         if not outbox.refused and (size >= LARGE_PIECE or outbox.is_filling()):
             await asyncio.sleep(0)
         while not self._over and outbox.refused and outbox.buffered_amount > HIGH_WATER:
-            waiter = self._connection.context.create_future()
+            waiter = self._connection.loop_state.create_future()
             if self._drained is None:
                 self._drained = []
             self._drained.append(waiter)
@@ -304,7 +304,7 @@ class Exchange:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def part(self) -> bool:
+    def stop(self) -> bool:
         """The server stops: there is an answer to wait for."""
         return True
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from fastws.asgi.scope import OURS
 from fastws.config import Limits
 from fastws.connection.outbox import Outbox
-from fastws.loop.state import context_of
+from fastws.loop.state import loop_state_of
 from fastws.pubsub.hub import leave_all
 
 if TYPE_CHECKING:
-    from fastws.pubsub.hub import Entry
+    from fastws.pubsub.hub import Publication
 
-__all__ = ["Member", "member"]
+__all__ = ["Subscriber", "subscriber"]
 
 log = logging.getLogger("fastws.error")
 
@@ -34,12 +34,12 @@ SendMessage = Callable[[Any], Awaitable[object]]
 Close = Callable[[int, str], Awaitable[object]]
 
 
-def member(websocket: Any, send: Any = None, *, limits: Limits | None = None) -> Member:
+def subscriber(websocket: Any, send: Any = None, *, limits: Limits | None = None) -> Subscriber:
     """Return what a :class:`fastws.Hub` takes for a WebSocket of another framework.
 
     ``websocket`` is one of Starlette or FastAPI, of aiohttp (``web.WebSocketResponse``) or of
     websockets, or the ``scope`` of a plain ASGI application with its ``send``. It must have been
-    accepted, and the event loop must run. Best used as ``with fastws.member(websocket) as me:``, which
+    accepted, and the event loop must run. Best used as ``with fastws.subscriber(websocket) as me:``, which
     leaves every topic at its end; ``exclude=`` takes the same ``me``.
 
     Where the socket is ours, the hub writes to it directly, past middleware that wraps ``send``.
@@ -47,19 +47,19 @@ def member(websocket: Any, send: Any = None, *, limits: Limits | None = None) ->
     one task while something waits in it. Raises ``TypeError`` for what is no such WebSocket,
     ``RuntimeError`` before it is accepted.
     """
-    if isinstance(websocket, Member):
+    if isinstance(websocket, Subscriber):
         return websocket
     session = _session(websocket)
     if session is not None:
         if session.outbox is None:
-            raise RuntimeError("accept the WebSocket before it becomes a member of a hub")
-        return Member(session.outbox)
+            raise RuntimeError("accept the WebSocket before it becomes a subscriber")
+        return Subscriber(session.outbox)
     foreign = _Foreign(*_verbs(websocket, send), limits or Limits())
-    return Member(foreign.outbox, foreign)
+    return Subscriber(foreign.outbox, foreign)
 
 
-class Member:
-    """A place in hubs; made by :func:`member`."""
+class Subscriber:
+    """A place in hubs; made by :func:`subscriber`."""
 
     __slots__ = ("_foreign", "outbox")
 
@@ -78,7 +78,7 @@ class Member:
         if self._foreign is not None:
             self._foreign.end()
 
-    def __enter__(self) -> Member:
+    def __enter__(self) -> Subscriber:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,7 +102,7 @@ def _verbs(websocket: Any, send: Any) -> tuple[SendMessage, Close]:
         send_text, send_bytes = getattr(websocket, text, None), getattr(websocket, binary, None)
         if callable(send_text) and callable(send_bytes) and callable(close):
             return _of_methods(send_text, send_bytes, close)
-    raise TypeError(f"a member is a WebSocket, or the scope of one with its send, not {websocket!r}")
+    raise TypeError(f"a subscriber is a WebSocket, or the scope of one with its send, not {websocket!r}")
 
 
 def _of_asgi(send: Any) -> tuple[SendMessage, Close]:
@@ -142,13 +142,13 @@ class _Foreign:
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._evicted: str | None = None
-        flusher = context_of(self._loop).flusher
+        flusher = loop_state_of(self._loop).flusher
         self.outbox = Outbox(self, self, flusher, -1, limits)
         self.outbox.variant = -1
 
     # -- what the outbox asks of its connection -------------------------------------------------
 
-    def encode_entry(self, entry: Entry) -> bytes:
+    def encode_publication(self, entry: Publication) -> bytes:
         """Take a message; what is written for it afterwards only says that there is one."""
         self._messages.append(entry.message)
         return b""
@@ -192,7 +192,7 @@ class _Foreign:
                 raise
         except Exception as exc:
             # Its client is gone: the application learns that from its own receive.
-            log.debug("a member of a hub is gone: %r", exc)
+            log.debug("a subscriber is gone: %r", exc)
             self.end()
         finally:
             self._task = None
@@ -203,7 +203,7 @@ class _Foreign:
         try:
             await asyncio.wait_for(self._close(1008, reason), CLOSE_SECONDS)
         except Exception as exc:
-            log.debug("a member of a hub that was too slow could not be closed: %r", exc)
+            log.debug("a subscriber that was too slow could not be closed: %r", exc)
 
     def end(self) -> None:
         self.outbox.is_open = False

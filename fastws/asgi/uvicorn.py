@@ -82,7 +82,7 @@ class _Server(Server):
 
     def accept(self, protocol: FastWSProtocol) -> Connection:
         machine = Machine.server(self.limits, tuple(self._server_state.default_headers))
-        connection = Connection(self._context, machine, self, self.settings.timeouts)
+        connection = Connection(self._loop_state, machine, self, self.settings.timeouts)
         self.protocols[connection] = protocol
         return connection
 

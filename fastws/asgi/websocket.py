@@ -82,7 +82,7 @@ class Session:
         self.outbox: Outbox | None = None
         seconds = endpoint.timeouts.handshake
         if seconds is not None:
-            connection.set_deadline(connection.context.wheel.time() + seconds)
+            connection.set_deadline(connection.loop_state.wheel.time() + seconds)
 
     # -- the application ------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class Session:
     async def _decided(self) -> None:
         """Wait until there are messages to come, or never will be."""
         if self._disconnect is None:
-            self._waiter = self._connection.context.create_future()
+            self._waiter = self._connection.loop_state.create_future()
             try:
                 await self._waiter
             finally:
@@ -259,7 +259,7 @@ class Session:
     def drained(self) -> None:
         """Nothing is written before the decision."""
 
-    def part(self) -> bool:
+    def stop(self) -> bool:
         """The server stops: the application has until the handshake's end to answer."""
         return True
 
@@ -278,7 +278,7 @@ class Session:
             connection.outbox.limits.receive_queue,
             connection.pause_inbox,
             connection.resume_inbox,
-            connection.context.wakeups,
+            connection.loop_state.wakeups,
         )
         self._phase.opened()
         self._phase = self._endpoint = None

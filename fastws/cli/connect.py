@@ -20,7 +20,7 @@ import click
 from fastws.cli.errors import EXIT_FAILED, CannotStart, os_error_text
 from fastws.cli.options import HEADER, TOKEN, Command, option
 from fastws.cli.terminal import lines, printable, show
-from fastws.errors import ConnectionClosed, ConnectionClosedOK, FastWSError, InvalidURL, Refused
+from fastws.errors import ConnectionClosed, ConnectionClosedOK, FastWSError, HandshakeRefused, InvalidURL
 
 if TYPE_CHECKING:
     from fastws.connection.websocket import WebSocket
@@ -238,7 +238,7 @@ def reason(error: Exception) -> str:
         # Where a name has several addresses asyncio joins the failures into one text without errno.
         numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
         return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or os_error_text(error)
-    if isinstance(error, Refused):
+    if isinstance(error, HandshakeRefused):
         body = printable(error.response.body.decode("utf-8", "replace").strip())
         return f"{error}{': ' + body[:200] if body else ''}"
     return printable(str(error))

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field
-from fastws.client.handshake import Opening, Owner
-from fastws.client.reconnect import Backoff, Retry, retry_after, worth_retrying
-from fastws.client.redirects import Asked, follow
-from fastws.client.target import Way, WayOptions
+from fastws.client.handshake import ClientHandshake, ClientHost
+from fastws.client.reconnect import Backoff, Retry, is_retryable, retry_after
+from fastws.client.redirects import HandshakeTarget, follow
+from fastws.client.target import Target, TargetOptions
 from fastws.client.url import Address, parse_url
 from fastws.config import (
     DEFAULT_COMPRESSION,
@@ -26,8 +26,8 @@ from fastws.connection.connection import Connection
 from fastws.connection.handlers import Callbacks, Handler, HandlerLike
 from fastws.connection.stream_handlers import streaming as in_parts
 from fastws.connection.websocket import WebSocket
-from fastws.errors import ConnectionClosedOK, Refused
-from fastws.loop.state import context_of
+from fastws.errors import ConnectionClosedOK, HandshakeRefused
+from fastws.loop.state import loop_state_of
 from fastws.protocol.http.messages import Response
 from fastws.protocol.websocket.machine import Machine
 from fastws.web.routes import changed, names
@@ -59,7 +59,7 @@ class connect:
     ``async for ws in connect(url)``
     connects again whenever the body of the loop has ended, and closes what it left open. ``retry``, a
     function of the exception (of a handshake, or the ``ConnectionClosed`` of a WebSocket), decides
-    what is worth another try (default: :func:`fastws.worth_retrying`); the rest is raised, but a close
+    what is worth another try (default: :func:`fastws.is_retryable`); the rest is raised, but a close
     as intended ends the loop. ``backoff`` says how long to wait (:class:`fastws.Backoff`).
 
     ``handler``, a :class:`fastws.Handler` or an ``async def handler(ws)``, takes messages by
@@ -84,7 +84,7 @@ class connect:
     bounds everything until the WebSocket is open (10 s).
 
     Raises :class:`fastws.InvalidURL`, ``OSError`` (no connection, ``ssl.SSLError`` among them),
-    ``TimeoutError``, :class:`fastws.ProxyError`, :class:`fastws.Refused` with the server's answer,
+    ``TimeoutError``, :class:`fastws.ProxyError`, :class:`fastws.HandshakeRefused` with the server's answer,
     and :class:`fastws.HandshakeError` for an answer that is none. Cancelling leaves nothing behind.
     """
 
@@ -104,11 +104,11 @@ class connect:
         timeouts: Timeouts | Mapping[str, Any] | None = None,
         open_timeout: float | None = 10.0,
         max_redirects: int = 10,
-        retry: Retry = worth_retrying,
+        retry: Retry = is_retryable,
         backoff: Backoff | None = None,
-        **way: Unpack[WayOptions],
+        **way: Unpack[TargetOptions],
     ) -> None:
-        check_options("connect", way, WayOptions.__annotations__)
+        check_options("connect", way, TargetOptions.__annotations__)
         address = parse_url(url)
         given: HandlerLike = _Inboxed() if handler is None else handler
         if streaming:
@@ -122,15 +122,15 @@ class connect:
         else:
             self._jar = cookies
         all_timeouts: Timeouts = changed(Timeouts(), timeouts)
-        self._opening = Opening(
-            Asked(address, tuple(Response(headers=fields).raw_headers), origin),
+        self._opening = ClientHandshake(
+            HandshakeTarget(address, tuple(Response(headers=fields).raw_headers), origin),
             Callbacks(given),
             names("subprotocols", subprotocols),
             None if getattr(given, "takes_parts", False) else checked_compression(compression),
             changed(Limits(), limits),
             all_timeouts,
         )
-        self._way = Way(tls_handshake=all_timeouts.tls_handshake, **way)
+        self._way = Target(tls_handshake=all_timeouts.tls_handshake, **way)
         self._way.check(address)
         self._open_timeout = open_timeout
         self._max_redirects = max_redirects
@@ -209,7 +209,7 @@ class connect:
                 while True:
                     try:
                         return await self._attempt(opening)
-                    except Refused as refusal:
+                    except HandshakeRefused as refusal:
                         asked = self._redirected(opening.asked, refusal.response, left)
                         if asked is None:
                             raise
@@ -219,27 +219,29 @@ class connect:
                 raise TimeoutError(f"no WebSocket within {self._open_timeout:g} s") from None
             raise
 
-    def _redirected(self, asked: Asked, response: Response, left: int) -> Asked | None:
+    def _redirected(self, asked: HandshakeTarget, response: Response, left: int) -> HandshakeTarget | None:
         """Return what to ask next, None when the answer is no redirect, or one not to be followed."""
         following = follow(asked, response) if self._max_redirects else None
         if following is None:
             return None
         if left == 0:
-            raise Refused(response, f"more than {self._max_redirects} redirects")
+            raise HandshakeRefused(response, f"more than {self._max_redirects} redirects")
         if self._way.sock is not None or (self._way.is_fixed and not following.first):
-            raise Refused(response, "a redirect away from sock=, unix= or host= is not followed")
+            raise HandshakeRefused(response, "a redirect away from sock=, unix= or host= is not followed")
         return following
 
-    async def _attempt(self, opening: Opening) -> WebSocket:
+    async def _attempt(self, opening: ClientHandshake) -> WebSocket:
         """Connect and shake hands once."""
         loop = asyncio.get_running_loop()
-        context = context_of(loop)
+        loop_state = loop_state_of(loop)
         address = opening.asked.address
         opened: asyncio.Future[WebSocket] = loop.create_future()
-        owner = Owner(opening, opened, self._cookies_for(address))
+        owner = ClientHost(opening, opened, self._cookies_for(address))
 
         def factory() -> Connection:
-            return Connection(context, Machine.client(opening.limits, context.mask), owner, opening.timeouts)
+            return Connection(
+                loop_state, Machine.client(opening.limits, loop_state.mask), owner, opening.timeouts
+            )
 
         # What was given for the first origin is not meant for another.
         way = self._way if opening.asked.first else replace(self._way, server_hostname=None)
@@ -255,7 +257,7 @@ class connect:
             opened.cancel()
             if connection is not None:
                 connection.abort()
-            if isinstance(exc, Refused):
+            if isinstance(exc, HandshakeRefused):
                 self._store_cookies(address, exc.response)
             raise
         finally:

@@ -7,10 +7,10 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastws.client.redirects import Asked
+from fastws.client.redirects import HandshakeTarget
 from fastws.config import Compression, Limits, Timeouts
 from fastws.connection.websocket import WebSocket
-from fastws.errors import HandshakeError, HandshakeInterrupted, Refused
+from fastws.errors import HandshakeError, HandshakeInterrupted, HandshakeRefused
 from fastws.protocol.http.messages import Response
 from fastws.protocol.websocket import handshake
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from fastws.connection.connection import Connection
     from fastws.connection.handlers import Callbacks
 
-__all__ = ["ClientPhase", "Opening", "Owner"]
+__all__ = ["ClientPhase", "ClientHandshake", "ClientHost"]
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class ClientHandshake:
     """What one handshake asks for, and what the WebSocket that comes of it is like."""
 
-    asked: Asked
+    asked: HandshakeTarget
     callbacks: Callbacks
     subprotocols: tuple[str, ...]
     compression: Compression | None
@@ -54,7 +54,7 @@ class ClientPhase:
     def __init__(
         self,
         connection: Connection,
-        opening: Opening,
+        opening: ClientHandshake,
         opened: asyncio.Future[WebSocket],
         key: bytes,
         request: bytes,
@@ -77,7 +77,7 @@ class ClientPhase:
         connection, opening = self._connection, self._opening
         if response.status != 101:
             connection.machine.refused()
-            self._fail(Refused(response))
+            self._fail(HandshakeRefused(response))
             return
         if self._opened.done():
             connection.abort()  # cancelled: on_open must not be called for nobody
@@ -87,7 +87,7 @@ class ClientPhase:
             opening.limits,
             key=self._key,
             subprotocols=opening.subprotocols,
-            deflate=connection.context.deflate_pool(opening.compression),
+            deflate=connection.loop_state.deflate_pool(opening.compression),
         )
         ws = connection.open(opening.callbacks, opening.limits, opening.timeouts, None, response, subprotocol)
         if not self._opened.done():
@@ -120,13 +120,13 @@ class ClientPhase:
             )
 
 
-class Owner:
+class ClientHost:
     """Keeps one client connection; there is nobody to count it."""
 
     __slots__ = ("_key", "_opened", "_opening", "_request", "limits")
 
     def __init__(
-        self, opening: Opening, opened: asyncio.Future[WebSocket], fields: list[tuple[bytes, bytes]]
+        self, opening: ClientHandshake, opened: asyncio.Future[WebSocket], fields: list[tuple[bytes, bytes]]
     ) -> None:
         self._opening = opening
         self._opened: asyncio.Future[WebSocket] | None = opened

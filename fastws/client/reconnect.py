@@ -7,10 +7,10 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastws.errors import ConnectionClosed, HandshakeInterrupted, ProxyError, Refused
+from fastws.errors import ConnectionClosed, HandshakeInterrupted, HandshakeRefused, ProxyError
 from fastws.protocol.http.messages import Response
 
-__all__ = ["Backoff", "Retry", "retry_after", "worth_retrying"]
+__all__ = ["Backoff", "Retry", "retry_after", "is_retryable"]
 
 Retry = Callable[[Exception], bool]
 
@@ -18,7 +18,7 @@ Retry = Callable[[Exception], bool]
 PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
-def worth_retrying(exc: Exception) -> bool:
+def is_retryable(exc: Exception) -> bool:
     """Return whether another try may have a better end: the default of ``retry``.
 
     True for a network that fails, for a handshake that is cut off or takes too long, for the
@@ -26,7 +26,7 @@ def worth_retrying(exc: Exception) -> bool:
     what stays as it is: a certificate that does not verify, another status, an answer that is no
     WebSocket's, an address that is none.
     """
-    if isinstance(exc, (Refused, ProxyError)) and exc.response is not None:
+    if isinstance(exc, (HandshakeRefused, ProxyError)) and exc.response is not None:
         return exc.response.status in PASSING
     if isinstance(exc, ssl.SSLError):
         # The peer may end TCP in the middle of TLS; all else is about keys and settings.

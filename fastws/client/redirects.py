@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from fastws.client.url import Address, parse_url
-from fastws.errors import InvalidURL, Refused
+from fastws.errors import HandshakeRefused, InvalidURL
 from fastws.protocol.http.messages import Response
 
-__all__ = ["Asked", "follow"]
+__all__ = ["HandshakeTarget", "follow"]
 
 STATUSES = frozenset((301, 302, 303, 307, 308))
 #: Fields that are meant for one origin and no other.
@@ -18,7 +18,7 @@ _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class HandshakeTarget:
     """What is asked of whom: the part of a handshake that a redirect changes."""
 
     address: Address
@@ -29,25 +29,26 @@ class Asked:
     first: bool = True
 
 
-def follow(asked: Asked, response: Response) -> Asked | None:
+def follow(asked: HandshakeTarget, response: Response) -> HandshakeTarget | None:
     """Return what to ask next, or None when ``response`` is no redirect.
 
     Another origin (scheme, host or port) is sent neither Authorization nor Cookie, and what an Origin
-    field claims becomes ``null`` where a browser would taint it. Raises :class:`fastws.Refused` for a
-    redirect from ``wss`` to ``ws``, and for a Location that no WebSocket can be at.
+    field claims becomes ``null`` where a browser would taint it. Raises
+    :class:`fastws.HandshakeRefused` for a redirect from ``wss`` to ``ws``, and for a Location that no
+    WebSocket can be at.
     """
     if response.status not in STATUSES:
         return None
     locations = response.headers.get_list("location")
     if len(locations) != 1:
-        raise Refused(response, "a redirect without one Location")
+        raise HandshakeRefused(response, "a redirect without one Location")
     address = _address(asked.address, locations[0], response)
     if asked.address.secure and not address.secure:
-        raise Refused(response, "a redirect from wss:// to ws:// is not followed")
+        raise HandshakeRefused(response, "a redirect from wss:// to ws:// is not followed")
     if address.origin == asked.address.origin:
         return replace(asked, address=address)
     headers = tuple(field for field in asked.headers if field[0].lower() not in PRIVATE)
-    return Asked(address, headers, _tainted(asked.origin, asked.address), first=False)
+    return HandshakeTarget(address, headers, _tainted(asked.origin, asked.address), first=False)
 
 
 def _address(base: Address, location: str, response: Response) -> Address:
@@ -56,7 +57,7 @@ def _address(base: Address, location: str, response: Response) -> Address:
         scheme = urlsplit(url).scheme
         return parse_url(_SCHEMES.get(scheme, scheme) + url[len(scheme) :])
     except (InvalidURL, ValueError) as exc:
-        raise Refused(response, f"a redirect that leads nowhere: {exc}") from None
+        raise HandshakeRefused(response, f"a redirect that leads nowhere: {exc}") from None
 
 
 def _tainted(origin: str | None, address: Address) -> str | None:

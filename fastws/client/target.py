@@ -16,11 +16,11 @@ from fastws.client.url import Address
 from fastws.config import NEVER
 from fastws.errors import InvalidURL
 
-__all__ = ["Way", "WayOptions"]
+__all__ = ["Target", "TargetOptions"]
 
 
-class WayOptions(TypedDict, total=False):
-    """The fields of :class:`Way` that ``connect()`` takes as keyword arguments."""
+class TargetOptions(TypedDict, total=False):
+    """The fields of :class:`Target` that ``connect()`` takes as keyword arguments."""
 
     ssl: ssl_module.SSLContext | None
     server_hostname: str | None
@@ -35,7 +35,7 @@ class WayOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Target:
     """Options of ``connect()`` that are about the connection, not about the WebSocket."""
 
     ssl: ssl_module.SSLContext | None = None

@@ -1,6 +1,6 @@
 # Types for the compiled build of connection.py; the source itself stays plain Python.
 cimport cython
-from fastws.loop.state cimport LoopContext
+from fastws.loop.state cimport LoopState
 from fastws.pubsub.hub cimport leave_all
 from fastws.loop.timers cimport Timed
 from fastws.connection.outbox cimport Outbox
@@ -13,7 +13,7 @@ cdef Py_ssize_t SMALL_READ
 
 @cython.final
 cdef class Connection(Timed):
-    cdef public LoopContext context
+    cdef public LoopState loop_state
     cdef public Machine machine
     cdef public object owner
     cdef public object timeouts

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from contextvars import Context
 
     from fastws.connection.handlers import Callbacks
-    from fastws.loop.state import LoopContext
+    from fastws.loop.state import LoopState
     from fastws.protocol.http.messages import Request, Response
-    from fastws.pubsub.hub import Entry
+    from fastws.pubsub.hub import Publication
 
 __all__ = ["Connection", "Phase"]
 
@@ -64,7 +64,7 @@ GRACE = 1.0
 _NOBODY = asyncio.BufferedProtocol()
 
 
-class Hold(IntFlag):
+class PauseReason(IntFlag):
     """Why nothing is read at the moment."""
 
     USER = 1  #: the application asked for it
@@ -73,7 +73,7 @@ class Hold(IntFlag):
     TURN = 8  #: others have their turn first
 
 
-HOLD_USER, HOLD_INBOX, HOLD_PEER, HOLD_TURN = map(int, Hold)
+PAUSE_USER, PAUSE_INBOX, PAUSE_PEER, PAUSE_TURN = map(int, PauseReason)
 
 
 class Phase(Protocol):
@@ -86,7 +86,7 @@ class Phase(Protocol):
     def lost(self, exc: Exception | None) -> None: ...
 
 
-class Owner(Protocol):
+class ConnectionHost(Protocol):
     """Who keeps a connection: a server, or a client's connect()."""
 
     limits: Limits
@@ -121,9 +121,9 @@ class Connection(Timed):
         "_stall_at",
         "_stall_mark",
         "callbacks",
-        "context",
         "evicted",
         "forwarded_for",
+        "loop_state",
         "machine",
         "on_message",
         "opened_at",
@@ -140,8 +140,10 @@ class Connection(Timed):
     transport: Any
     outbox: Outbox
 
-    def __init__(self, context: LoopContext, machine: Machine, owner: Owner, timeouts: Timeouts) -> None:
-        self.context = context
+    def __init__(
+        self, loop_state: LoopState, machine: Machine, owner: ConnectionHost, timeouts: Timeouts
+    ) -> None:
+        self.loop_state = loop_state
         self.machine = machine
         self.owner = owner
         self.timeouts = timeouts
@@ -178,12 +180,12 @@ class Connection(Timed):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         descriptor = direct_descriptor(transport)
-        self.outbox = Outbox(self, transport, self.context.flusher, descriptor, self.owner.limits)
+        self.outbox = Outbox(self, transport, self.loop_state.flusher, descriptor, self.owner.limits)
         # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
         # above it, those of TLS at it: with 0 they would be paused for ever.
         # A TLS transport that still holds a session ticket calls pause_writing right here.
         transport.set_write_buffer_limits(high=1 if self.is_tls() else 0)
-        if not self.context.reads_into_buffer and hasattr(transport, "max_size"):
+        if not self.loop_state.reads_into_buffer and hasattr(transport, "max_size"):
             transport.max_size = BUFFER_SIZE  # asyncio's own: what one read may give the engine to do
         self.owner.connection_open(self)
 
@@ -194,14 +196,14 @@ class Connection(Timed):
     @property
     def get_buffer(self) -> Callable[[int], memoryview]:
         """Where to read into: the loop's one buffer, whichever connection asks, or a large message's own."""
-        return self.machine.get_buffer if self.machine.in_place else self.context.get_buffer
+        return self.machine.get_buffer if self.machine.in_place else self.loop_state.get_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         machine = self.machine
         if machine.in_place:
             self._take(machine.received(nbytes), nbytes)
         else:
-            self._received(self.context.read_buffer.view, nbytes)
+            self._received(self.loop_state.read_buffer.view, nbytes)
         if (nbytes >= LARGE_READ or machine.in_place) and self.outbox.fd >= 0:
             self._choose_buffer()
         self._count_read(nbytes)
@@ -220,7 +222,7 @@ class Connection(Timed):
                 self._enter_poller()
 
     def _enter_poller(self) -> None:
-        poller = self.context.the_poller()
+        poller = self.loop_state.the_poller()
         sock = self.transport.get_extra_info("socket")
         self.transport.pause_reading()
         if poller.add(self, sock, self.owner.callback_context()):
@@ -230,7 +232,7 @@ class Connection(Timed):
 
     def _leave_poller(self) -> None:
         if self._polled_fd >= 0:
-            self.context.poller.remove(self, self._polled_fd)
+            self.loop_state.poller.remove(self, self._polled_fd)
             self._polled_fd = -1
 
     def polled(self, data: memoryview, size: int) -> None:
@@ -253,7 +255,7 @@ class Connection(Timed):
     @property
     def data_received(self) -> Callable[[bytes], None]:
         """How plain asyncio hands over bytes. uvloop would keep a method for nothing, 64 bytes each."""
-        if self.context.reads_into_buffer:
+        if self.loop_state.reads_into_buffer:
             raise AttributeError("this loop reads by get_buffer")
         return self.bytes_received
 
@@ -285,7 +287,7 @@ class Connection(Timed):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.context.wheel.cancel(self)
+        self.loop_state.wheel.cancel(self)
         self._leave_poller()
         self._leave()
         self.outbox.discard()
@@ -313,23 +315,23 @@ class Connection(Timed):
         """
         self.outbox.pause()
         if self.machine.state is OPEN and not (self.machine.is_client and self.ws.has_inbox()):
-            self._hold(HOLD_PEER)
+            self._hold(PAUSE_PEER)
         write = self.timeouts.write
         if write is not None and not self._stall_at:
-            now = self.context.wheel.time()
+            now = self.loop_state.wheel.time()
             self._stall_at = now + write
             self._stall_mark = self.transport.get_write_buffer_size()
-            self.context.wheel.sooner(self, now + min(write / 4, 1.0))
+            self.loop_state.wheel.sooner(self, now + min(write / 4, 1.0))
 
     def resume_writing(self) -> None:
         """The socket has taken all that it refused."""
         self._stall_at = 0.0
-        if self.context.reads_into_buffer:
+        if self.loop_state.reads_into_buffer:
             self.outbox.resume()
         else:
             # Soon: asyncio calls connection_lost twice on a transport that is closed, or whose write
             # fails, while it tells of this.
-            self.context.call_soon(self._resume)
+            self.loop_state.call_soon(self._resume)
 
     def _resume(self) -> None:
         if not self.transport.is_closing() and not self.transport.get_write_buffer_size():
@@ -361,17 +363,17 @@ class Connection(Timed):
         outbox.variant = self.machine.variant
         outbox.count_from_here()
         self.received_bytes = self.machine.early_bytes
-        self.opened_at = self.context.clock()
-        now = self.context.wheel.time()
+        self.opened_at = self.loop_state.clock()
+        now = self.loop_state.wheel.time()
         self._close_at = 0.0
         if timeouts.ping_interval is not None:
             self._ping_at = now + timeouts.ping_interval
         due = self._next_due(now)
         if not due:
-            self.context.wheel.cancel(self)
+            self.loop_state.wheel.cancel(self)
         else:
             # Not moved where it is due earlier, for the handshake: it costs less to find nothing due then.
-            self.context.wheel.sooner(self, due)
+            self.loop_state.wheel.sooner(self, due)
         ws = self.ws = WebSocket(self, outbox, request, response, subprotocol)
         corked, outbox.corked = outbox.corked, True
         try:
@@ -419,9 +421,9 @@ class Connection(Timed):
 
     def _yield_turn(self) -> None:
         """Let other connections have their turn of the loop before more of this one."""
-        if not self._holds & HOLD_TURN:
-            self._hold(HOLD_TURN)
-            self.context.call_soon(self._release, HOLD_TURN)
+        if not self._holds & PAUSE_TURN:
+            self._hold(PAUSE_TURN)
+            self.loop_state.call_soon(self._release, PAUSE_TURN)
 
     def _hold(self, reason: int) -> None:
         if self._polled_fd >= 0:
@@ -443,22 +445,22 @@ class Connection(Timed):
 
     def hold_input(self) -> None:
         """Read nothing more for now; for the phase."""
-        self._hold(HOLD_PEER)
+        self._hold(PAUSE_PEER)
 
     def release_input(self) -> None:
-        self._release(HOLD_PEER)
+        self._release(PAUSE_PEER)
 
     def pause_user(self) -> None:
-        self._hold(HOLD_USER)
+        self._hold(PAUSE_USER)
 
     def resume_user(self) -> None:
-        self._release(HOLD_USER)
+        self._release(PAUSE_USER)
 
     def pause_inbox(self) -> None:
-        self._hold(HOLD_INBOX)
+        self._hold(PAUSE_INBOX)
 
     def resume_inbox(self) -> None:
-        self._release(HOLD_INBOX)
+        self._release(PAUSE_INBOX)
 
     def _control(self, event: Any) -> None:
         """Do what the protocol owes for a control frame, and note the end."""
@@ -480,8 +482,8 @@ class Connection(Timed):
         elif kind is Fragment:
             self._part(event)
         elif kind is More:
-            self._hold(HOLD_TURN)
-            self.context.call_soon(self._read_more)
+            self._hold(PAUSE_TURN)
+            self.loop_state.call_soon(self._read_more)
 
     def _part(self, part: Fragment) -> None:
         """A part of a message, where the handler takes them."""
@@ -496,13 +498,13 @@ class Connection(Timed):
 
     def _read_more(self) -> None:
         """Take the events of what the reader left for a later turn."""
-        self._hold(HOLD_TURN)
+        self._hold(PAUSE_TURN)
         events = self.machine.receive(b"", 0)
         if self._held is not None:
             self._held.extend(events)
         elif events:
             self._held = events
-        self._release(HOLD_TURN)
+        self._release(PAUSE_TURN)
 
     # -- the end --------------------------------------------------------------------------------
 
@@ -517,7 +519,7 @@ class Connection(Timed):
         self._await_end()
         if self._holds:
             # Nobody takes messages any more; the peer's close frame must not wait behind them.
-            self.context.call_soon(self._release, HOLD_USER | HOLD_INBOX | HOLD_PEER | HOLD_TURN)
+            self.loop_state.call_soon(self._release, PAUSE_USER | PAUSE_INBOX | PAUSE_PEER | PAUSE_TURN)
 
     def evict(self, reason: str) -> None:
         """Close a peer that is too slow: what waits for it is thrown away (1008)."""
@@ -529,7 +531,7 @@ class Connection(Timed):
         self.evicted = True
         self._leave()
         # Soon, not now: this may be in the middle of a fan-out, where on_close must not publish.
-        self.context.call_soon(self._evicted)
+        self.loop_state.call_soon(self._evicted)
 
     def _evicted(self) -> None:
         self._finish()
@@ -544,13 +546,13 @@ class Connection(Timed):
     def _await_end(self) -> None:
         """Give the peer ``timeouts.close`` seconds to do its part of the close."""
         if self.timeouts.close is not None and not self._close_at and self.machine.state is not CLOSED:
-            self._close_at = self.context.wheel.time() + self.timeouts.close
-            self.context.wheel.sooner(self, self._close_at)
+            self._close_at = self.loop_state.wheel.time() + self.timeouts.close
+            self.loop_state.wheel.sooner(self, self._close_at)
 
     def _drain_soon(self) -> None:
         """Nothing more is parsed: end TCP as soon as what is owed has gone out."""
         self._finish()
-        self.context.call_soon(self._end_if_drained)
+        self.loop_state.call_soon(self._end_if_drained)
 
     def _end_if_drained(self) -> None:
         """End TCP once everything that is owed has left, at the latest when the time for a close is over."""
@@ -600,7 +602,7 @@ class Connection(Timed):
     def linger(self) -> None:
         """End TCP after what was written, in the HTTP phase; the peer may still be sending."""
         self._lingering = True
-        self.context.call_soon(self._end_if_drained)
+        self.loop_state.call_soon(self._end_if_drained)
 
     def _finish(self) -> None:
         """The WebSocket is over: tell the handler, once, and whoever waits."""
@@ -634,12 +636,12 @@ class Connection(Timed):
         if self.machine.state is CLOSED:
             return
         if self._lost is None:
-            self._lost = self.context.create_future()
+            self._lost = self.loop_state.create_future()
         await asyncio.shield(self._lost)
 
     # -- what the outbox asks -------------------------------------------------------------------
 
-    def encode_entry(self, entry: Entry) -> bytes:
+    def encode_publication(self, entry: Publication) -> bytes:
         """Return the frame of a published message that only this peer can read."""
         return self.machine.encode(entry.message)
 
@@ -648,13 +650,13 @@ class Connection(Timed):
         if self.phase is not None:
             self.phase.drained()
             if self._lingering:
-                self.context.call_soon(self._end_if_drained)
+                self.loop_state.call_soon(self._end_if_drained)
             return
         if not self.outbox.refused:
-            self._release(HOLD_PEER)
+            self._release(PAUSE_PEER)
         self.ws.drained()
         if self.machine.state is not OPEN:
-            self.context.call_soon(self._end_if_drained)
+            self.loop_state.call_soon(self._end_if_drained)
         elif not self.outbox.refused and self.callbacks.on_writable is not None:
             self._call(self.callbacks.on_writable, self.ws)
 
@@ -664,7 +666,7 @@ class Connection(Timed):
         self.outbox.push_urgent(PING, self.machine.ping(payload))
 
     def _pong(self, payload: bytes) -> None:
-        now = self.context.clock()
+        now = self.loop_state.clock()
         ping = self._ping
         if ping is not None and payload == ping[0]:
             sent = ping[1]
@@ -681,7 +683,7 @@ class Connection(Timed):
     def set_deadline(self, when: float) -> None:
         """Let the phase be told by ``timed_out`` when it has not ended until then."""
         self._close_at = when
-        self.context.wheel.sooner(self, when)
+        self.loop_state.wheel.sooner(self, when)
 
     def clear_deadline(self) -> None:
         self._close_at = 0.0
@@ -733,10 +735,10 @@ class Connection(Timed):
             assert timeouts.ping_interval is not None
             self._ping_at = now + timeouts.ping_interval
             if not self._pong_by:
-                payload = self.context.mask()
+                payload = self.loop_state.mask()
                 if timeouts.ping_timeout is not None:
                     self._pong_by = now + timeouts.ping_timeout
-                self._ping = (payload, self.context.clock())
+                self._ping = (payload, self.loop_state.clock())
                 self.send_ping(payload)
         return True
 

@@ -78,13 +78,13 @@ class CoroutineHandler(Handler):
             pass
         except asyncio.CancelledError:
             # A server that stops has begun the close before; anybody else's cancelling is a failure.
-            ws.begin_close(1011, "internal error")
+            ws.close_nowait(1011, "internal error")
             raise
         except Exception:
             log.exception("handler of %r failed", ws)
-            ws.begin_close(1011, "internal error")
+            ws.close_nowait(1011, "internal error")
             return
-        ws.begin_close(1000, "")
+        ws.close_nowait(1000, "")
 
 
 class Callbacks:

@@ -1,7 +1,7 @@
 # Types for the compiled build of outbox.py; the source itself stays plain Python.
 cimport cython
 from fastws.loop.turn cimport Flusher
-from fastws.pubsub.hub cimport Entry, Topic
+from fastws.pubsub.hub cimport Publication, Topic
 
 cdef Py_ssize_t LARGE_ANSWER
 
@@ -41,10 +41,10 @@ cdef class Outbox:
     cpdef bint is_large(self)
     cpdef bint is_idle(self)
     cpdef offer(self, Topic topic, list batch)
-    @cython.locals(after=cython.longlong, entry=Entry)
+    @cython.locals(after=cython.longlong, entry=Publication)
     cpdef settle(self, Flusher flusher)
     cpdef bint is_full(self, Py_ssize_t size)
-    cpdef _offer_slow(self, Topic topic, Entry entry)
+    cpdef _offer_slow(self, Topic topic, Publication entry)
     cpdef _enqueue(self, object item, Py_ssize_t size)
     @cython.locals(more=list)
     cpdef flush(self)

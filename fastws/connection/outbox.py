@@ -21,13 +21,13 @@ from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fastws.config import Limits, SlowPolicy
+from fastws.config import Limits, SlowConsumerPolicy
 from fastws.loop.native import Item, send_items
 from fastws.protocol.websocket.frames import Opcode, encode
 
 if TYPE_CHECKING:
     from fastws.loop.turn import Flusher
-    from fastws.pubsub.hub import Entry, Topic
+    from fastws.pubsub.hub import Publication, Topic
 
 __all__ = ["Outbox", "SendStatus"]
 
@@ -62,14 +62,14 @@ DROPPED = SendStatus.DROPPED
 CLOSED = SendStatus.CLOSED
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
-DROP_NEWEST = SlowPolicy.DROP_NEWEST
-DROP_OLDEST = SlowPolicy.DROP_OLDEST
+DROP_NEWEST = SlowConsumerPolicy.DROP_NEWEST
+DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
 
 class Owner(Protocol):
     """What an outbox asks of its connection."""
 
-    def encode_entry(self, entry: Entry) -> bytes: ...
+    def encode_publication(self, entry: Publication) -> bytes: ...
     def evict(self, reason: str) -> None: ...
     def drained(self) -> None: ...
 
@@ -116,7 +116,7 @@ class Outbox:
         self.fragmenting = False
         self._first: Item | None = None
         self._more: list[Item] | None = None
-        self._queue: deque[bytes | Entry] | None = None
+        self._queue: deque[bytes | Publication] | None = None
         self._last: bytes | None = None
         self._urgent: dict[int, bytes] | None = None
         self.queue_bytes = 0
@@ -259,7 +259,7 @@ class Outbox:
             and not self._transport.is_closing()
         )
 
-    def offer(self, topic: Topic, batch: list[Entry]) -> None:
+    def offer(self, topic: Topic, batch: list[Publication]) -> None:
         """Take what ``topic`` published in this turn, with the topic's policy if that is too much."""
         if not self.is_open:
             return
@@ -274,7 +274,7 @@ class Outbox:
                 self._append_frame(topic.join(batch, self.variant))
             else:
                 for entry in topic.merged(batch):
-                    self._append_frame(self._owner.encode_entry(entry))
+                    self._append_frame(self._owner.encode_publication(entry))
 
     def settle(self, flusher: Flusher) -> None:
         """Take, in the order of publishing, what this turn published for this client so far."""
@@ -310,7 +310,7 @@ class Outbox:
         limits = self.limits
         return len(self._queue) >= limits.send_queue or self.queue_bytes + size > limits.send_queue_bytes
 
-    def _offer_slow(self, topic: Topic, entry: Entry) -> None:
+    def _offer_slow(self, topic: Topic, entry: Publication) -> None:
         size = entry.size
         if self.is_full(size):
             if topic.policy is DROP_NEWEST:
@@ -345,7 +345,7 @@ class Outbox:
             self.dropped += 1
         return True
 
-    def _enqueue(self, item: bytes | Entry, size: int) -> None:
+    def _enqueue(self, item: bytes | Publication, size: int) -> None:
         if self._queue is None:
             self._queue = deque()
         self._queue.append(item)
@@ -480,7 +480,7 @@ class Outbox:
             chunks.append(data)
         return b"".join(chunks)
 
-    def _take_run(self, first: Entry) -> bytes:
+    def _take_run(self, first: Publication) -> bytes:
         queue = self._queue
         assert queue is not None
         run = [first]
@@ -496,7 +496,7 @@ class Outbox:
         self.sent_messages += len(run)
         if self.variant >= 0:
             return topic.join(run, self.variant)
-        return b"".join([self._owner.encode_entry(entry) for entry in topic.merged(run)])
+        return b"".join([self._owner.encode_publication(entry) for entry in topic.merged(run)])
 
     def disown(self) -> None:
         """The connection has ended and is told nothing more."""
@@ -532,5 +532,5 @@ def frame_of(item: Item) -> bytes:
     return encode(TEXT if isinstance(item, str) else BINARY, item, mask, True, False)
 
 
-def _sequence(item: tuple[int, Topic, Entry]) -> int:
+def _sequence(item: tuple[int, Topic, Publication]) -> int:
     return item[0]

@@ -10,7 +10,7 @@ from typing import NoReturn
 from fastws.errors import ConcurrencyError
 from fastws.protocol.websocket.events import Fragment
 
-__all__ = ["PartsInbox"]
+__all__ = ["StreamInbox"]
 
 #: Reading pauses when so many bytes wait, and goes on at half of it. One read may come on top.
 HIGH = 256 * 1024
@@ -18,7 +18,7 @@ HIGH = 256 * 1024
 OVERHEAD = 128
 
 
-class PartsInbox:
+class StreamInbox:
     """As :class:`fastws.connection.inbox.Inbox`, for parts, and bounded by their bytes.
 
     ``limit`` bounds what :meth:`get` puts together, in bytes or characters; ``too_big`` is called beyond it.
@@ -168,7 +168,7 @@ class MessageParts(AsyncIterator[str | bytes]):
 
     __slots__ = ("_done", "_inbox")
 
-    def __init__(self, inbox: PartsInbox) -> None:
+    def __init__(self, inbox: StreamInbox) -> None:
         self._inbox = inbox
         self._done = False
 

@@ -188,7 +188,7 @@ class WebSocket:
             except BaseException:
                 if opcode == CONTINUATION:
                     # The peer has a part of a message that nobody can complete.
-                    self.begin_close(1011, "message cut short")
+                    self.close_nowait(1011, "message cut short")
                 raise
         if part is not None:
             await self._writable()
@@ -217,7 +217,7 @@ class WebSocket:
             await self._next_drain()
 
     async def _next_drain(self) -> None:
-        waiter = self._connection.context.create_future()
+        waiter = self._connection.loop_state.create_future()
         if self._drained is None:
             self._drained = []
         self._drained.append(waiter)
@@ -300,14 +300,14 @@ class WebSocket:
         if pings is None:
             pings = self._pings = {}
         if payload is None:
-            payload = self._connection.context.mask()
+            payload = self._connection.loop_state.mask()
         elif not isinstance(payload, bytes):
             raise TypeError(f"the payload of a ping is bytes, not {type(payload).__name__}")
         if payload in pings:
             raise ValueError("a ping with this payload is already under way")
-        waiter: asyncio.Future[float] = self._connection.context.create_future()
+        waiter: asyncio.Future[float] = self._connection.loop_state.create_future()
         self._connection.send_ping(payload)
-        ping = pings[payload] = (waiter, self._connection.context.clock())
+        ping = pings[payload] = (waiter, self._connection.loop_state.clock())
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -322,10 +322,10 @@ class WebSocket:
         first code counts. Cancelled, the close still happens. Raises ``ValueError`` for a code that may
         not be sent (RFC 6455, section 7.4) or a reason over 123 bytes, ``TypeError`` for what is neither.
         """
-        self.begin_close(code, reason)
+        self.close_nowait(code, reason)
         await self.wait_closed()
 
-    def begin_close(self, code: int = 1000, reason: str = "") -> None:
+    def close_nowait(self, code: int = 1000, reason: str = "") -> None:
         """Begin to close without waiting for the peer; raises as :meth:`close` does."""
         for value, kind in ((code, int), (reason, str)):
             if not isinstance(value, kind):
@@ -391,7 +391,7 @@ class WebSocket:
             connection.outbox.limits.receive_queue,
             connection.pause_inbox,
             connection.resume_inbox,
-            connection.context.wakeups,
+            connection.loop_state.wakeups,
         )
 
     def has_inbox(self) -> bool:
@@ -405,15 +405,15 @@ class WebSocket:
         connection.machine.stream(max_message_size, limits.max_empty_fragments)
         if self._inbox is not None:
             # Few WebSockets need it.
-            from fastws.connection.stream_inbox import PartsInbox
+            from fastws.connection.stream_inbox import StreamInbox
 
             limit = max_message_size or limits.max_message_size
-            self._inbox = PartsInbox(
+            self._inbox = StreamInbox(
                 limit, connection.pause_inbox, connection.resume_inbox, self._message_too_big
             )
 
     def _message_too_big(self) -> None:
-        self.begin_close(1009, "message too big")
+        self.close_nowait(1009, "message too big")
 
     def deliver(self, message: str | bytes) -> None:
         """Put a message into the inbox that :meth:`open_inbox` has opened."""

@@ -1,11 +1,11 @@
-# Types for the compiled build of driver.py; the source itself stays plain Python.
+# Types for the compiled build of inline_task.py; the source itself stays plain Python.
 cimport cython
 from fastws.loop.wakeups cimport Waiter
 
 cdef int NOTHING, YIELDED, ENDED
 
 @cython.final
-cdef class Driver:
+cdef class InlineTask:
     cdef object _context
     cdef object _coroutine
     cdef object _loop

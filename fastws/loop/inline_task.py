@@ -17,7 +17,7 @@ from typing import Any
 
 from fastws.loop.wakeups import Waiter
 
-__all__ = ["Driver", "create_task"]
+__all__ = ["InlineTask", "create_task"]
 
 #: What the task has to learn of the coroutine when it is woken: nothing, what it yielded, or how it ended.
 NOTHING, YIELDED, ENDED = range(3)
@@ -34,12 +34,12 @@ def create_task(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return loop.create_task(coroutine)
     context = copy_context()
     try:
-        return loop.create_task(Driver(coroutine, loop, context), context=context)
+        return loop.create_task(InlineTask(coroutine, loop, context), context=context)
     except TypeError:  # a loop older than that argument
         return loop.create_task(coroutine)
 
 
-class Driver:
+class InlineTask:
     """What a task of ``loop`` runs in ``context`` in place of ``coroutine``."""
 
     __slots__ = (

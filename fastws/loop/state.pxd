@@ -1,4 +1,4 @@
-# Types for the compiled build of context.py; the source itself stays plain Python.
+# Types for the compiled build of state.py; the source itself stays plain Python.
 cimport cython
 from fastws.loop.timers cimport Wheel
 
@@ -7,7 +7,7 @@ cdef class ReadBuffer:
     cdef public object view
 
 @cython.final
-cdef class LoopContext:
+cdef class LoopState:
     cdef public object call_soon
     cdef public object clock
     cdef public object create_future

@@ -15,7 +15,7 @@ from fastws.loop.wakeups import Wakeups
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import ENGINE, random_mask
 
-__all__ = ["LoopContext", "context_of"]
+__all__ = ["LoopState", "loop_state_of"]
 
 #: Bytes of one read. Connections share this buffer: one each would cost 67 KB and the page faults.
 #: The interpreted engine takes 9 us for a frame of 6 bytes, so that it is given less at a time.
@@ -34,7 +34,7 @@ class ReadBuffer:
         return self.view
 
 
-class LoopContext:
+class LoopState:
     """One per event loop, made when it is first asked for."""
 
     __slots__ = (
@@ -92,14 +92,14 @@ class LoopContext:
         return pool
 
 
-#: The attribute of a loop that holds its context: a mapping beside it would keep the loop alive.
-ATTRIBUTE = "_fastws_context"
+#: The attribute of a loop that holds its state: a mapping beside it would keep the loop alive.
+ATTRIBUTE = "_fastws_loop_state"
 
 
-def context_of(loop: asyncio.AbstractEventLoop) -> LoopContext:
-    """Return the context of ``loop``; only that loop's thread may ask."""
-    context: LoopContext | None = getattr(loop, ATTRIBUTE, None)
-    if context is None:
-        context = LoopContext(loop)
-        setattr(loop, ATTRIBUTE, context)
-    return context
+def loop_state_of(loop: asyncio.AbstractEventLoop) -> LoopState:
+    """Return the shared state of ``loop``; only that loop's thread may ask."""
+    state: LoopState | None = getattr(loop, ATTRIBUTE, None)
+    if state is None:
+        state = LoopState(loop)
+        setattr(loop, ATTRIBUTE, state)
+    return state

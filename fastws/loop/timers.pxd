@@ -1,4 +1,4 @@
-# Types for the compiled build of keepalive.py; the source itself stays plain Python.
+# Types for the compiled build of timers.py; the source itself stays plain Python.
 cimport cython
 
 cdef double TICK

@@ -1,4 +1,4 @@
-# Types for the compiled build of flusher.py; the source itself stays plain Python.
+# Types for the compiled build of turn.py; the source itself stays plain Python.
 cimport cython
 from fastws.pubsub.hub cimport Topic
 from fastws.connection.outbox cimport Outbox

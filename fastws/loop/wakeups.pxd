@@ -1,4 +1,4 @@
-# Types for the compiled build of waiter.py; the source itself stays plain Python.
+# Types for the compiled build of wakeups.py; the source itself stays plain Python.
 cimport cython
 
 cdef int PENDING, DONE, CANCELLED

@@ -4,7 +4,7 @@ from fastws.loop.turn cimport Flusher
 from fastws.connection.outbox cimport Outbox
 
 @cython.final
-cdef class Entry:
+cdef class Publication:
     cdef public Topic topic
     cdef public long long seq
     cdef public object message
@@ -24,9 +24,9 @@ cdef class Topic:
     cdef public list batch
 
     cpdef remove(self, Outbox outbox)
-    @cython.locals(entry=Entry, frames=list)
+    @cython.locals(entry=Publication, frames=list)
     cpdef bytes join(self, list batch, int variant)
-    @cython.locals(entry=Entry, size=Py_ssize_t, index=Py_ssize_t, start=Py_ssize_t)
+    @cython.locals(entry=Publication, size=Py_ssize_t, index=Py_ssize_t, start=Py_ssize_t)
     cpdef list merged(self, list batch)
 
 # Open as a class of Python's: to subclasses, to attributes, to weak references.

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import Compression, SlowPolicy, checked_compression
+from fastws.config import Compression, SlowConsumerPolicy, checked_compression
 from fastws.protocol.websocket.deflate import DeflateParams, DeflatePool
 from fastws.protocol.websocket.frames import Opcode, encode
 
@@ -29,7 +29,7 @@ TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 
 
-class Entry:
+class Publication:
     """One published message and its frames, made when a variant is first asked for."""
 
     __slots__ = ("_frames", "message", "seq", "size", "topic")
@@ -71,7 +71,7 @@ class Topic:
         self,
         name: str,
         merge: str | None,
-        policy: SlowPolicy,
+        policy: SlowConsumerPolicy,
         deflate: DeflatePool,
         registry: dict[str, Topic] | None = None,
     ) -> None:
@@ -82,14 +82,14 @@ class Topic:
         #: Where it leaves when nobody listens any more; None for a declared topic, which stays.
         self.registry = registry
         self.subscribers: dict[Outbox, None] = {}
-        self.batch: list[Entry] = []
+        self.batch: list[Publication] = []
 
     def remove(self, outbox: Outbox) -> None:
         self.subscribers.pop(outbox, None)
         if not self.subscribers and self.registry is not None:
             self.registry.pop(self.name, None)
 
-    def join(self, batch: list[Entry], variant: int) -> bytes:
+    def join(self, batch: list[Publication], variant: int) -> bytes:
         """Return the bytes of ``batch`` for every client of that variant."""
         if self.merge is not None and len(batch) > 1:
             batch = self.merged(batch)
@@ -98,12 +98,12 @@ class Topic:
             frames.append(entry.frame(variant))
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
-    def merged(self, batch: list[Entry]) -> list[Entry]:
+    def merged(self, batch: list[Publication]) -> list[Publication]:
         """Join messages into fewer, larger ones where the topic merges, as writePump does."""
         separator = self.merge
         if separator is None or len(batch) < 2:
             return batch
-        merged: list[Entry] = []
+        merged: list[Publication] = []
         start = size = 0
         for index, entry in enumerate(batch):
             size += entry.size
@@ -113,11 +113,11 @@ class Topic:
         merged.append(self._merge(batch[start:], separator))
         return merged
 
-    def _merge(self, run: list[Entry], separator: str) -> Entry:
+    def _merge(self, run: list[Publication], separator: str) -> Publication:
         if len(run) == 1:
             return run[0]
         text = separator.join([entry.message for entry in run])  # type: ignore[misc]
-        return Entry(self, run[-1].seq, text, encode(TEXT, text, None, True, False))
+        return Publication(self, run[-1].seq, text, encode(TEXT, text, None, True, False))
 
 
 class Hub:
@@ -132,15 +132,20 @@ class Hub:
     """
 
     def __init__(
-        self, *, policy: SlowPolicy | str = SlowPolicy.EVICT, compression: Compression | None = None
+        self,
+        *,
+        policy: SlowConsumerPolicy | str = SlowConsumerPolicy.EVICT,
+        compression: Compression | None = None,
     ) -> None:
-        self._policy = SlowPolicy(policy)
+        self._policy = SlowConsumerPolicy(policy)
         self._deflate = DeflatePool(checked_compression(compression) or Compression())
         self._topics: dict[str, Topic] = {}
         self._flusher: Flusher | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def topic(self, name: str, *, merge: str | None = None, policy: SlowPolicy | str | None = None) -> Topic:
+    def topic(
+        self, name: str, *, merge: str | None = None, policy: SlowConsumerPolicy | str | None = None
+    ) -> Topic:
         """Declare a topic that has settings of its own, before its first subscriber.
 
         ``merge="\\n"`` joins the text messages of one turn, and those that wait for a slow client,
@@ -151,7 +156,7 @@ class Hub:
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
         if name in self._topics:
             raise ValueError(f"topic {name!r} exists already")
-        chosen = self._policy if policy is None else SlowPolicy(policy)
+        chosen = self._policy if policy is None else SlowConsumerPolicy(policy)
         topic = Topic(name, merge, chosen, self._deflate)
         self._topics[name] = topic
         return topic
@@ -161,13 +166,13 @@ class Hub:
 
         Does nothing when ``ws`` is already closing. Raises ``RuntimeError`` when ``ws`` belongs to
         another event loop than the hub's earlier subscribers, ``TypeError`` when it is neither a
-        :class:`fastws.WebSocket` nor a :func:`fastws.member`.
+        :class:`fastws.WebSocket` nor a :func:`fastws.subscriber`.
         """
         try:
             outbox: Outbox = ws.outbox
         except AttributeError:
             what = type(ws).__name__
-            raise TypeError(f"a hub takes a fastws.WebSocket or fastws.member(ws), not {what}") from None
+            raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
         if not outbox.is_open:
             return
         flusher = outbox.flusher
@@ -236,7 +241,7 @@ class Hub:
         if not found.batch:
             self._check_thread()
         seq = flusher.published(found)
-        found.batch.append(Entry(found, seq, message, plain))
+        found.batch.append(Publication(found, seq, message, plain))
         if outbox is not None:
             outbox.cursor = seq
         return count

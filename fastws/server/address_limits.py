@@ -7,9 +7,9 @@ from typing import Any
 
 from fastws.protocol.websocket.rate_limit import Window
 
-__all__ = ["Addresses", "address_of"]
+__all__ = ["AddressLimiter", "address_of"]
 
-#: Addresses are forgotten when their second is over; that is looked at when so many have gathered.
+#: AddressLimiter are forgotten when their second is over; that is looked at when so many have gathered.
 SWEEP = 1024
 
 
@@ -30,7 +30,7 @@ def address_of(peer: Any) -> str | None:
     return str(mapped) if mapped is not None else address.packed[:8].hex()
 
 
-class Addresses:
+class AddressLimiter:
     """What each address has open and how often it shakes hands; the limits are those of a server."""
 
     __slots__ = (

@@ -11,7 +11,7 @@ __all__ = ["TrustedProxies", "forwarded"]
 
 
 class TrustedProxies:
-    """Addresses and networks (``127.0.0.1``, ``10.0.0.0/8``), or ``*`` for every peer.
+    """AddressLimiter and networks (``127.0.0.1``, ``10.0.0.0/8``), or ``*`` for every peer.
 
     Raises ``ValueError`` for what is neither. A Unix socket's peer is trusted when any is.
     """

@@ -1,4 +1,4 @@
-# Types for the compiled build of serving.py; the source itself stays plain Python.
+# Types for the compiled build of http_phase.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection.connection cimport Connection
 from fastws.protocol.http.messages cimport Request

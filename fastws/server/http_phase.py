@@ -90,7 +90,7 @@ class ServerPhase:
         elif machine.state is HTTP and len(data) > TURN_BODY and self._request is not None:
             # More of a body, and its chunks may be a byte each: the others have their turn first.
             self._hold_input()
-            self._connection.context.call_soon(self._next_turn)
+            self._connection.loop_state.call_soon(self._next_turn)
 
     def eof_received(self) -> bool:
         """A client that ended its side behind its request has its answer: till then nothing is read."""
@@ -119,7 +119,7 @@ class ServerPhase:
             # Or nobody would see that the client has gone: asyncio does not over TLS while it is not read.
             self._connection.release_input()
 
-    def part(self) -> bool:
+    def stop(self) -> bool:
         """The server stops: False when there is no answer to wait for."""
         if self._request is not None or self._busy():
             return True
@@ -157,7 +157,7 @@ class ServerPhase:
                 break
             if self._turn_responses >= self._server.limits.pipelined_requests:
                 self._hold_input()
-                connection.context.call_soon(self._next_turn)
+                connection.loop_state.call_soon(self._next_turn)
                 break
             events = connection.machine.receive(b"")
         connection.outbox.corked = corked
@@ -210,7 +210,7 @@ class ServerPhase:
     def _begin(self, request: Request) -> None:
         connection = self._connection
         self._request = request
-        self._started = connection.context.clock()
+        self._started = connection.loop_state.clock()
         settings = self._server.settings
         request.peer = connection.transport
         if connection.is_tls():
@@ -290,7 +290,7 @@ class ServerPhase:
             return True
         if not addresses.enter(connection, request.peer):
             return False
-        return not request.upgrade or addresses.shake_hands(request.peer, connection.context.wheel.time())
+        return not request.upgrade or addresses.shake_hands(request.peer, connection.loop_state.wheel.time())
 
     def limit(self) -> None:
         """Answer 429 to an address that has or asks too much, and close."""
@@ -410,7 +410,7 @@ class ServerPhase:
             self._end_stream()
         else:
             self._hold_input()
-            connection.context.call_soon(self._stream.step)
+            connection.loop_state.call_soon(self._stream.step)
 
     def _stream_ended(self) -> None:
         self._end_stream()
@@ -443,7 +443,7 @@ class ServerPhase:
         request = self._request
         if not server.settings.access_log or not logs.access.isEnabledFor(logging.INFO):
             return
-        seconds = self._connection.context.clock() - self._started if request is not None else 0.0
+        seconds = self._connection.loop_state.clock() - self._started if request is not None else 0.0
         method, target, version = ("-", "-", "-")
         if request is not None:
             method, target, version = request.method, request.target, request.http_version
@@ -491,7 +491,7 @@ class ServerPhase:
         if seconds is None:
             self._connection.clear_deadline()
         else:
-            self._connection.set_deadline(self._connection.context.wheel.time() + seconds)
+            self._connection.set_deadline(self._connection.loop_state.wheel.time() + seconds)
 
     # -- from a request to a WebSocket ----------------------------------------------------------
 

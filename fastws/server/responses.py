@@ -47,7 +47,7 @@ class BodyPump:
         connection.outbox.push(connection.machine.http.send_body(chunk), True)
         connection.outbox.flush()
         if not connection.outbox.refused:
-            connection.context.call_soon(self.step)
+            connection.loop_state.call_soon(self.step)
 
     def close(self) -> None:
         """Let go of the stream, wherever it is; twice does no harm."""

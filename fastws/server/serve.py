@@ -20,9 +20,9 @@ from fastws import logs
 from fastws.config import NEVER, Settings, check_options
 from fastws.connection.connection import Connection
 from fastws.connection.handlers import Callbacks, HandlerLike, as_handler
-from fastws.loop.state import context_of
+from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
-from fastws.server.address_limits import Addresses
+from fastws.server.address_limits import AddressLimiter
 from fastws.server.descriptors import ACCEPTS, accepts_in_bulk, inode, listen_again, take_over
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.http_phase import ServerPhase
@@ -88,7 +88,7 @@ class Server:
         self.connections: dict[Connection, None] = {}
         self.is_closing = False
         self.trusted = TrustedProxies(settings.trusted_proxies)
-        self.addresses = Addresses(
+        self.addresses = AddressLimiter(
             settings.limit_connections_per_address, settings.limit_handshakes_per_address
         )
         self.router = Router(as_routes(app), settings, Callbacks)
@@ -111,7 +111,7 @@ class Server:
         self._callback_context: Context | None = None
         self._empty: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._context = context_of(self._loop)
+        self._loop_state = loop_state_of(self._loop)
 
     async def __aenter__(self) -> Self:
         return self
@@ -166,7 +166,7 @@ class Server:
                 options["reuse_port"] = True
             listener = await self._loop.create_server(self._accept, host, port, **options)
         self._listeners.append(listener)
-        if self._poller is None and (poller := self._context.the_poller()) is not None:
+        if self._poller is None and (poller := self._loop_state.the_poller()) is not None:
             self._poller = poller
             poller.keep()
         if in_bulk and backlog > ACCEPTS:
@@ -175,7 +175,7 @@ class Server:
 
     def _accept(self) -> Any:
         machine = Machine.server(self.limits, self._response_headers)
-        return Connection(self._context, machine, self, self.settings.timeouts)
+        return Connection(self._loop_state, machine, self, self.settings.timeouts)
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -283,7 +283,7 @@ class Server:
     def _part(self, connection: Connection) -> None:
         if connection.ws is not None:
             connection.close(1001, "going away")
-        elif connection.phase is not None and not connection.phase.part():
+        elif connection.phase is not None and not connection.phase.stop():
             connection.abort()
 
     # -- what connections tell ------------------------------------------------------------------
@@ -308,7 +308,7 @@ class Server:
 
         In what the transport has: each its own in asyncio, in uvloop that of the listener.
         """
-        if not self._context.reads_into_buffer:
+        if not self._loop_state.reads_into_buffer:
             return copy_context()
         if self._callback_context is None:
             self._callback_context = copy_context()
@@ -332,7 +332,7 @@ class Server:
                 machine.close_code,
                 machine.close_reason,
                 machine.closed_by_peer,
-                self._context.clock() - connection.opened_at,
+                self._loop_state.clock() - connection.opened_at,
                 (connection.received_messages, connection.received_bytes),
                 (outbox.sent_messages, outbox.sent_bytes),
             )

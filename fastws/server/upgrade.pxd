@@ -1,4 +1,4 @@
-# Types for the compiled build of upgrades.py; the source itself stays plain Python.
+# Types for the compiled build of upgrade.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection.connection cimport Connection
 from fastws.connection.outbox cimport Outbox

@@ -56,14 +56,14 @@ def accept(
         request,
         limits,
         subprotocol,
-        connection.context.deflate_pool(endpoint.compression) if request.offer.extensions else None,
+        connection.loop_state.deflate_pool(endpoint.compression) if request.offer.extensions else None,
         [*headers, *endpoint.headers] if headers else endpoint.headers,
     )
     outbox = connection.outbox
     corked, outbox.corked = outbox.corked, True
     outbox.push(head, True)
     request.compact()
-    connection.machine.meter(limits, connection.context.wheel.time)
+    connection.machine.meter(limits, connection.loop_state.wheel.time)
     if not outbox.refused:
         connection.release_input()
     connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)

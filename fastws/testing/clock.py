@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from fastws.loop.state import ATTRIBUTE, LoopContext
+from fastws.loop.state import ATTRIBUTE, LoopState
 from fastws.testing.loop import Call, ManualLoop
 
 __all__ = ["Clock"]
@@ -89,7 +89,7 @@ class Clock:
             setattr(loop, name, getattr(self, name))
         # Connections take their clock and their timers from their loop's context.
         self._context = getattr(loop, ATTRIBUTE, None)
-        context = LoopContext(loop)
+        context = LoopState(loop)
         context.clock = self.time
         setattr(loop, ATTRIBUTE, context)
 

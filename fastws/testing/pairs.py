@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Unpack
 
 from fastws.client.connect import connect
-from fastws.client.target import Way
+from fastws.client.target import Target
 from fastws.config import Settings
 from fastws.connection.websocket import WebSocket
 from fastws.server.serve import App, Server, serve
@@ -81,7 +81,7 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class _MemoryWay(Way):
+class _MemoryTarget(Target):
     """Leads to a listener in memory, whatever the URL."""
 
     reach: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
@@ -173,7 +173,7 @@ class pair:
         if self._network is None:
             raise RuntimeError("a pair is open inside of its `async with` block only")
         connecting = connect(f"ws://server.test{path}", **options)
-        connecting._way = _MemoryWay(reach=self._reach)
+        connecting._way = _MemoryTarget(reach=self._reach)
         ws = await connecting
         self._clients.append(ws)
         return ws

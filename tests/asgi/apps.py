@@ -37,7 +37,7 @@ app = FastAPI(lifespan=lifespan)
 @app.websocket("/chat/{room}")
 async def chat(websocket: WebSocket, room: str, name: str = "somebody") -> None:
     await websocket.accept()
-    with fastws.member(websocket) as me:
+    with fastws.subscriber(websocket) as me:
         hub.subscribe(me, room)
         hub.publish(room, f"{name} joined", exclude=me)
         async for text in websocket.iter_text():
@@ -191,7 +191,7 @@ async def both_ways(websocket: WebSocket) -> None:
 @behaviour
 async def membership(websocket: WebSocket) -> None:
     await websocket.accept()
-    with fastws.member(websocket) as me:
+    with fastws.subscriber(websocket) as me:
         await websocket.send_json(me.is_foreign)
 
 

@@ -47,7 +47,7 @@ async def test_without_the_garbage_collector() -> None:
                     await reader.read()
                     writer.close()
                 elif end == "refused":
-                    with pytest.raises(fastws.Refused):
+                    with pytest.raises(fastws.HandshakeRefused):
                         await fastws.connect(f"{url}refused")
                 else:
                     ws = await connect(url, proxy=None)

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 import fastws
-from fastws.config import Limits, SlowPolicy
+from fastws.config import Limits, SlowConsumerPolicy
 
 pytestmark = pytest.mark.live
 
@@ -46,7 +46,7 @@ async def settle() -> None:
 async def test_messages_in_order_and_exclusion() -> None:
     hub = fastws.Hub()
     ann, bob = Foreign(), Foreign()
-    with fastws.member(ann) as a, fastws.member(bob) as b:
+    with fastws.subscriber(ann) as a, fastws.subscriber(bob) as b:
         assert a.is_foreign
         for place in (a, b):
             hub.subscribe(place, "room")
@@ -65,7 +65,7 @@ async def test_merging_topics_merge_for_them_too() -> None:
     hub = fastws.Hub()
     hub.topic("chat", merge="\n")
     ann = Foreign()
-    with fastws.member(ann) as a:
+    with fastws.subscriber(ann) as a:
         hub.subscribe(a, "chat")
         for text in ("one", "two"):
             hub.publish("chat", text)
@@ -73,11 +73,11 @@ async def test_merging_topics_merge_for_them_too() -> None:
     assert ann.got == ["one\ntwo"]
 
 
-@pytest.mark.parametrize("policy", SlowPolicy)
-async def test_a_slow_one_has_the_queue_and_the_policy_of_the_topic(policy: SlowPolicy) -> None:
+@pytest.mark.parametrize("policy", SlowConsumerPolicy)
+async def test_a_slow_one_has_the_queue_and_the_policy_of_the_topic(policy: SlowConsumerPolicy) -> None:
     hub = fastws.Hub(policy=policy)
     ann, bob = Foreign(), Foreign()
-    with fastws.member(ann, limits=Limits(send_queue=3)) as a, fastws.member(bob) as b:
+    with fastws.subscriber(ann, limits=Limits(send_queue=3)) as a, fastws.subscriber(bob) as b:
         hub.subscribe(a, "room")
         hub.subscribe(b, "room")
         ann.gate.clear()
@@ -88,17 +88,21 @@ async def test_a_slow_one_has_the_queue_and_the_policy_of_the_topic(policy: Slow
         ann.gate.set()
         await settle()
         # The first was being sent; three waited behind it.
-        kept = {SlowPolicy.DROP_NEWEST: "0123", SlowPolicy.DROP_OLDEST: "0345", SlowPolicy.EVICT: ""}
+        kept = {
+            SlowConsumerPolicy.DROP_NEWEST: "0123",
+            SlowConsumerPolicy.DROP_OLDEST: "0345",
+            SlowConsumerPolicy.EVICT: "",
+        }
         assert ann.got == list(kept[policy])
-        assert hub.count("room") == (1 if policy is SlowPolicy.EVICT else 2)
-        assert ann.closed == ((1008, "too slow") if policy is SlowPolicy.EVICT else None)
-        assert a.outbox.dropped == (0 if policy is SlowPolicy.EVICT else 2)
+        assert hub.count("room") == (1 if policy is SlowConsumerPolicy.EVICT else 2)
+        assert ann.closed == ((1008, "too slow") if policy is SlowConsumerPolicy.EVICT else None)
+        assert a.outbox.dropped == (0 if policy is SlowConsumerPolicy.EVICT else 2)
 
 
 async def test_one_whose_send_fails_leaves() -> None:
     hub = fastws.Hub()
     ann = Foreign()
-    hub.subscribe(fastws.member(ann), "room")
+    hub.subscribe(fastws.subscriber(ann), "room")
     ann.closed = (1006, "")
     hub.publish("room", "into nothing")
     await settle()
@@ -114,7 +118,7 @@ async def test_one_that_cannot_be_closed_is_left_behind() -> None:
         raise OSError("gone")
 
     ann.close = close  # type: ignore[method-assign]
-    with fastws.member(ann, limits=Limits(send_queue=1)) as a:
+    with fastws.subscriber(ann, limits=Limits(send_queue=1)) as a:
         hub.subscribe(a, "room")
         ann.gate.clear()
         for number in range(4):
@@ -125,8 +129,8 @@ async def test_one_that_cannot_be_closed_is_left_behind() -> None:
 
 @pytest.mark.parametrize("given", [object(), {"type": "websocket"}, None])
 async def test_what_is_no_websocket(given: Any) -> None:
-    with pytest.raises(TypeError, match="a member is"):
-        fastws.member(given)
+    with pytest.raises(TypeError, match="a subscriber is"):
+        fastws.subscriber(given)
 
 
 # -- where the socket is ours -----------------------------------------------------------------------
@@ -144,11 +148,11 @@ async def test_ours_is_written_to_directly() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         with pytest.raises(RuntimeError, match="accept"):
-            fastws.member(scope, send)
+            fastws.subscriber(scope, send)
         await send({"type": "websocket.accept"})
-        with fastws.member(scope, send) as me:
+        with fastws.subscriber(scope, send) as me:
             members.append(me)
-            assert fastws.member(me) is me
+            assert fastws.subscriber(me) is me
             hub.subscribe(me, "room")
             while (event := await receive())["type"] == "websocket.receive":
                 # In the order of the calls, whichever way they go.
@@ -171,7 +175,7 @@ async def test_a_foreign_send_of_plain_asgi() -> None:
     async def send(event: Any) -> None:
         sent.append(event)
 
-    with fastws.member({"type": "websocket", "extensions": {}}, send) as me:
+    with fastws.subscriber({"type": "websocket", "extensions": {}}, send) as me:
         hub.subscribe(me, "room")
         hub.publish("room", "text")
         hub.publish("room", b"bytes")
@@ -188,7 +192,7 @@ async def test_in_aiohttp() -> None:
     async def handler(request: web.Request) -> web.WebSocketResponse:
         websocket = web.WebSocketResponse()
         await websocket.prepare(request)
-        with fastws.member(websocket) as me:
+        with fastws.subscriber(websocket) as me:
             hub.subscribe(me, "room")
             async for message in websocket:
                 hub.publish("room", message.data)
@@ -226,7 +230,7 @@ async def test_one_of_aiohttp_is_evicted() -> None:
 
     Response.send_text = None  # type: ignore[assignment, method-assign]
     hub, ann = fastws.Hub(), Response()
-    with fastws.member(ann, limits=Limits(send_queue=1)) as a:
+    with fastws.subscriber(ann, limits=Limits(send_queue=1)) as a:
         hub.subscribe(a, "room")
         ann.gate.clear()
         for number in range(4):
@@ -243,7 +247,7 @@ async def test_one_that_has_left_joins_nothing() -> None:
         await send({"type": "websocket.accept"})
         while (await receive())["type"] != "websocket.disconnect":
             pass
-        hub.subscribe(fastws.member(scope, send), "room")
+        hub.subscribe(fastws.subscriber(scope, send), "room")
         told.set()
 
     async with served(app) as url:

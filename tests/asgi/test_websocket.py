@@ -59,7 +59,7 @@ def sending(*events: Any) -> Any:
 )
 async def test_before_it_accepts(events: list[Any], status: int) -> None:
     async with served(sending(*events)) as (url, _):
-        with pytest.raises(fastws.Refused) as refused:
+        with pytest.raises(fastws.HandshakeRefused) as refused:
             await fastws.connect(url)
     response = refused.value.response
     assert response.status == status
@@ -100,7 +100,7 @@ async def test_one_that_never_answers() -> None:
             await send(ACCEPT)
 
     async with served(app, timeouts={"handshake": 0.1}) as (url, _):
-        with pytest.raises(fastws.Refused) as refused:
+        with pytest.raises(fastws.HandshakeRefused) as refused:
             await fastws.connect(url)
     assert refused.value.response.status == 503
     assert [event["type"] for event in noted] == ["websocket.connect", "websocket.disconnect"]
@@ -144,7 +144,7 @@ async def test_an_answer_while_the_server_stops_is_503() -> None:
         stopping = asyncio.create_task(server.shutdown(5))
         await asyncio.sleep(0.05)
         go.set()
-        with pytest.raises(fastws.Refused) as refused:
+        with pytest.raises(fastws.HandshakeRefused) as refused:
             await connecting
         await stopping
     assert refused.value.response.status == 503

@@ -79,7 +79,7 @@ async def test_a_refusal_carries_status_headers_and_body() -> None:
     talk = answering(answer(403, "X-Why: no", "Set-Cookie: seen=1", body=b"go away"))
     jar = CookieJar()
     async with listening(talk) as port:
-        with pytest.raises(fastws.Refused, match="status 403") as caught:
+        with pytest.raises(fastws.HandshakeRefused, match="status 403") as caught:
             await fastws.connect(f"ws://127.0.0.1:{port}/", cookies=jar)
     response = caught.value.response
     assert (response.status, response.body, response.headers["x-why"]) == (403, b"go away", "no")
@@ -160,7 +160,7 @@ async def test_callbacks() -> None:
 
         def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
             seen.append(message)
-            ws.begin_close()
+            ws.close_nowait()
 
         def on_close(self, ws: fastws.WebSocket, code: int, reason: str) -> None:
             seen.append(code)
@@ -273,7 +273,7 @@ async def test_cancelled_at_any_step_it_leaves_nothing(tls: Certificates) -> Non
 async def test_the_fields_of_the_handshake() -> None:
     heads: list[str] = []
     async with listening(answering(answer(404), heads=heads)) as port:
-        with pytest.raises(fastws.Refused):
+        with pytest.raises(fastws.HandshakeRefused):
             await fastws.connect(
                 f"ws://127.0.0.1:{port}/p?q", origin="https://app.test", subprotocols=["a", "b"]
             )

@@ -55,7 +55,7 @@ def test_a_refusal_whose_body_ends_with_tcp(attempt: Attempt) -> None:
     assert not attempt.task.done()
     attempt.server.transport.write_eof()
     attempt.loop.settle()
-    refused = attempt.fails(fastws.Refused, "status 403")
+    refused = attempt.fails(fastws.HandshakeRefused, "status 403")
     assert refused.response.body == b"body"
 
 

@@ -40,7 +40,7 @@ async def closed_by_the_peer(url: str, **options: Any) -> None:
 
 
 async def refused(url: str, **options: Any) -> None:
-    with pytest.raises(fastws.Refused):
+    with pytest.raises(fastws.HandshakeRefused):
         await fastws.connect(f"{url}nowhere", **options)
 
 

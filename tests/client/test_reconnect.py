@@ -18,9 +18,9 @@ from tests.client.peers import answer, answering, echo, listening
 QUICK = fastws.Backoff(0.001, limit=0.01)
 
 
-def refused(status: int, **headers: str) -> fastws.Refused:
+def refused(status: int, **headers: str) -> fastws.HandshakeRefused:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
-    return fastws.Refused(Response(status, headers=fields))
+    return fastws.HandshakeRefused(Response(status, headers=fields))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def refused(status: int, **headers: str) -> fastws.Refused:
     ids=repr,
 )
 def test_what_is_worth_another_try(exc: Exception, verdict: bool) -> None:
-    assert fastws.worth_retrying(exc) is verdict
+    assert fastws.is_retryable(exc) is verdict
 
 
 class TestBackoff:
@@ -119,7 +119,7 @@ async def test_it_waits_for_a_server_that_starts_late(unused_tcp_port_factory: A
 
     def retry(exc: Exception) -> bool:
         tries.append(exc)
-        return fastws.worth_retrying(exc)
+        return fastws.is_retryable(exc)
 
     async def start() -> fastws.Server:
         while len(tries) < 3:
@@ -141,7 +141,7 @@ async def test_it_stops_at_what_stays_as_it_is() -> None:
     heads: list[str] = []
     talk = answering(answer(503), answer(502), answer(401), heads=heads)
     async with listening(talk) as port:
-        with pytest.raises(fastws.Refused, match="401"):
+        with pytest.raises(fastws.HandshakeRefused, match="401"):
             async for _ in fastws.connect(f"ws://127.0.0.1:{port}/", backoff=QUICK):
                 raise AssertionError
     assert len(heads) == 3

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.client.redirects import Asked, follow
+from fastws.client.redirects import HandshakeTarget, follow
 from fastws.client.url import parse_url
 from fastws.protocol.http.messages import Response
 from tests.client.loops import both_loops
@@ -16,8 +16,8 @@ from tests.client.peers import answer, answering, echo, listening
 FIELDS = ((b"Authorization", b"x"), (b"Cookie", b"a=1"), (b"Host", b"h"), (b"X-Mine", b"y"))
 
 
-def asked(url: str, origin: str | None = None) -> Asked:
-    return Asked(parse_url(url), FIELDS, origin)
+def asked(url: str, origin: str | None = None) -> HandshakeTarget:
+    return HandshakeTarget(parse_url(url), FIELDS, origin)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_origin_that_had_no_say_is_not_claimed(origin: str | None, sent: str 
 )
 def test_what_is_not_followed(url: str, headers: dict[str, str], note: str) -> None:
     response = Response(302, headers=headers)
-    with pytest.raises(fastws.Refused, match=note) as caught:
+    with pytest.raises(fastws.HandshakeRefused, match=note) as caught:
         follow(asked(url), response)
     assert caught.value.response is response
 
@@ -110,7 +110,7 @@ async def test_a_redirect_is_followed_without_credentials_elsewhere() -> None:
 async def test_there_is_an_end_to_it(options: dict[str, Any], note: str, requests: int) -> None:
     heads: list[str] = []
     async with listening(answering(answer(302, "Location: /"), heads=heads)) as port:
-        with pytest.raises(fastws.Refused, match=note):
+        with pytest.raises(fastws.HandshakeRefused, match=note):
             await fastws.connect(f"ws://127.0.0.1:{port}/", **options)
     assert len(heads) == requests
 
@@ -119,5 +119,5 @@ async def test_there_is_an_end_to_it(options: dict[str, Any], note: str, request
 @both_loops
 async def test_what_is_fixed_is_not_left() -> None:
     async with listening(answering(answer(302, "Location: ws://b.test/"))) as port:
-        with pytest.raises(fastws.Refused, match="away from sock=, unix= or host="):
+        with pytest.raises(fastws.HandshakeRefused, match="away from sock=, unix= or host="):
             await fastws.connect("ws://a.test/", host="127.0.0.1", port=port)

@@ -55,7 +55,7 @@ class Scripted(Recorder):
         if message == "raise":
             raise ValueError("broken")
         if message == "close":
-            ws.begin_close(4000, "as told")
+            ws.close_nowait(4000, "as told")
         if message == "pause":
             ws.pause_reading()
 
@@ -236,7 +236,7 @@ class TestHolding:
         client.send(frame(TEXT, "pause") + frame(TEXT, "held back"))
         client.close()
         loop.settle()
-        handler.ws.begin_close(4000, "bye")
+        handler.ws.close_nowait(4000, "bye")
         loop.settle()
         assert handler.messages() == ["pause"]
         assert handler.closes() == [(4000, "bye")]
@@ -612,7 +612,7 @@ class TestViolations:
     def test_while_closing(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler)
-        handler.ws.begin_close(4000)
+        handler.ws.close_nowait(4000)
         client.send(b"\x83\x80abcd")
         loop.settle()
         assert [one.close_code for one in client.frames()] == [4000]
@@ -623,8 +623,8 @@ class TestWeClose:
     def test_twice(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler)
-        handler.ws.begin_close(4000)
-        handler.ws.begin_close(4001)
+        handler.ws.close_nowait(4000)
+        handler.ws.close_nowait(4001)
         client.ping(b"too late for a pong")
         loop.settle()
         assert [(one.opcode, one.close_code) for one in client.frames()] == [(CLOSE, 4000)]
@@ -646,7 +646,7 @@ class TestWeClose:
     def test_the_peer_does_not(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler)
-        handler.ws.begin_close(1000, "bye")
+        handler.ws.close_nowait(1000, "bye")
         loop.advance(4.9)
         assert not client.transport.lost
         loop.advance(0.2)
@@ -656,7 +656,7 @@ class TestWeClose:
     def test_the_peer_ends_tcp_instead(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler)
-        handler.ws.begin_close(1000, "bye")
+        handler.ws.close_nowait(1000, "bye")
         client.transport.feed_eof()
         loop.settle()
         assert handler.closes() == [(1000, "bye")]
@@ -667,7 +667,7 @@ class TestWeClose:
         client = opened(loop, handler)
         stall(loop, client, handler.ws)
         handler.ws.send_nowait("y" * 100)
-        handler.ws.begin_close(1000, "bye")
+        handler.ws.close_nowait(1000, "bye")
         for _ in range(4):
             loop.advance(8)
             client.read(20)
@@ -680,7 +680,7 @@ class TestWeClose:
     def test_without_a_limit(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler, timeouts={**NO_PINGS, "close": None})
-        handler.ws.begin_close()
+        handler.ws.close_nowait()
         loop.advance(1000)
         assert not client.transport.lost
 
@@ -755,7 +755,7 @@ class TestLosses:
         client = opened(loop, handler)
         hub.subscribe(handler.ws, "t")
         hub.publish("t", "last")
-        handler.ws.begin_close()
+        handler.ws.close_nowait()
         loop.settle()
         assert [one.opcode for one in client.frames()] == [TEXT, CLOSE]
 
@@ -861,7 +861,7 @@ class TestEviction:
     def test_twice_and_when_closing(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler)
-        handler.ws.begin_close(4000)
+        handler.ws.close_nowait(4000)
         client.connection.evict("too slow")
         loop.settle()
         assert [one.close_code for one in client.frames()] == [4000]
@@ -962,7 +962,7 @@ class TestKeepAlive:
         """A peer may answer only the most recent ping (RFC 6455, section 5.5.3)."""
         handler = Recorder()
         client = opened(loop, handler, timeouts={})
-        client.connection.context.clock = loop.time
+        client.connection.loop_state.clock = loop.time
         loop.advance(20.05)
         loop.advance(1)
         task = loop.create_task(handler.ws.ping(b"newer"))

@@ -132,7 +132,7 @@ class TestCoroutines:
 
     def test_its_own_close_stands(self, loop: ManualLoop) -> None:
         async def leave(ws: WebSocket) -> None:
-            ws.begin_close(4000, "enough")
+            ws.close_nowait(4000, "enough")
             raise ValueError("too late to matter")
 
         assert self.end(self.open(loop, leave)) == (4000, "enough")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastws.config import SlowPolicy
+from fastws.config import SlowConsumerPolicy
 from fastws.connection.outbox import TURN_MESSAGES, Outbox, SendStatus
 from fastws.loop.turn import Flusher
 from fastws.protocol.websocket.frames import encode, encode_close
@@ -345,7 +345,12 @@ class TestPolicies:
     """What a topic's policy does to a client that is over its limits, with exact counts."""
 
     def publish(
-        self, loop: ManualLoop, flusher: Flusher, policy: SlowPolicy, messages: list[str], size: int = 1000
+        self,
+        loop: ManualLoop,
+        flusher: Flusher,
+        policy: SlowConsumerPolicy,
+        messages: list[str],
+        size: int = 1000,
     ) -> tuple[Peer, Hub]:
         peer, hub = small(loop, flusher, size=size), Hub(policy=policy)
         hub.subscribe(peer, "t")
@@ -355,7 +360,7 @@ class TestPolicies:
         return peer, hub
 
     def test_evict(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, hub = self.publish(loop, flusher, SlowPolicy.EVICT, list("abc"))
+        peer, hub = self.publish(loop, flusher, SlowConsumerPolicy.EVICT, list("abc"))
         assert peer.evicted == []
         assert peer.outbox.queued == 3
         hub.publish("t", "d")
@@ -369,14 +374,14 @@ class TestPolicies:
         assert (peer.outbox.sent_messages, peer.outbox.dropped) == (1, 0)
 
     def test_drop_newest(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_NEWEST, list("abcde"))
+        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_NEWEST, list("abcde"))
         assert peer.outbox.dropped == 2
         peer.transport.take()
         assert peer.texts() == ["stalls", "a", "b", "c"]
         assert peer.outbox.sent_messages == 4
 
     def test_drop_oldest(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_OLDEST, list("abcde"))
+        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_OLDEST, list("abcde"))
         assert peer.outbox.dropped == 2
         peer.transport.take()
         assert peer.texts() == ["stalls", "c", "d", "e"]
@@ -384,14 +389,14 @@ class TestPolicies:
 
     def test_drop_oldest_until_there_is_room(self, loop: ManualLoop, flusher: Flusher) -> None:
         messages = ["a" * 8, "b" * 8, "c" * 18]
-        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_OLDEST, messages, size=30)
+        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_OLDEST, messages, size=30)
         assert peer.outbox.dropped == 1
         assert peer.outbox.queue_bytes == 30
         peer.transport.take()
         assert peer.texts() == ["stalls", "b" * 8, "c" * 18]
 
     def test_drop_oldest_admits_one_however_large(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, _ = self.publish(loop, flusher, SlowPolicy.DROP_OLDEST, ["a", "b", "c" * 500], size=30)
+        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_OLDEST, ["a", "b", "c" * 500], size=30)
         assert peer.outbox.dropped == 2
         peer.transport.take()
         assert peer.texts() == ["stalls", "c" * 500]
@@ -399,7 +404,7 @@ class TestPolicies:
     def test_drop_oldest_spares_what_was_sent_to_this_client_alone(
         self, loop: ManualLoop, flusher: Flusher
     ) -> None:
-        peer, hub = small(loop, flusher), Hub(policy=SlowPolicy.DROP_OLDEST)
+        peer, hub = small(loop, flusher), Hub(policy=SlowConsumerPolicy.DROP_OLDEST)
         hub.subscribe(peer, "t")
         peer.outbox.push(text("own 1"))
         hub.publish("t", "a")
@@ -416,9 +421,9 @@ class TestPolicies:
         peer.transport.take()
         assert peer.texts() == ["stalls", "own 1", "own 2", "own 3"]
 
-    @pytest.mark.parametrize("policy", list(SlowPolicy))
+    @pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
     def test_one_message_is_always_admitted(
-        self, loop: ManualLoop, flusher: Flusher, policy: SlowPolicy
+        self, loop: ManualLoop, flusher: Flusher, policy: SlowConsumerPolicy
     ) -> None:
         peer, _ = self.publish(loop, flusher, policy, ["x" * 500], size=30)
         assert peer.outbox.dropped == 0
@@ -428,7 +433,7 @@ class TestPolicies:
     def test_a_direct_send_settles_and_may_find_the_client_evicted(
         self, loop: ManualLoop, flusher: Flusher
     ) -> None:
-        peer, hub = self.publish(loop, flusher, SlowPolicy.EVICT, list("abc"))
+        peer, hub = self.publish(loop, flusher, SlowConsumerPolicy.EVICT, list("abc"))
         hub.publish("t", "d")
         assert peer.outbox.push(text("own")) is SendStatus.CLOSED
         assert peer.evicted == ["too slow"]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import fastws
-from fastws.connection.stream_inbox import HIGH, PartsInbox
+from fastws.connection.stream_inbox import HIGH, StreamInbox
 from fastws.protocol.websocket.events import Fragment
 from tests.client.loops import both_loops
 from tests.client.peers import connected
@@ -22,7 +22,7 @@ class Reading:
     def __init__(self, limit: int = 1000) -> None:
         self.paused = False
         self.refused = 0
-        self.inbox = PartsInbox(limit, self.pause, self.resume, self.too_big)
+        self.inbox = StreamInbox(limit, self.pause, self.resume, self.too_big)
 
     def pause(self) -> None:
         self.paused = True

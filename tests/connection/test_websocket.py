@@ -235,7 +235,7 @@ class TestSendNowait:
         client.read()
         assert client.texts() == ["stalls", "a", "b"]
         assert handler.events == [("open",), ("writable",)]
-        ws.begin_close()
+        ws.close_nowait()
         assert ws.send_nowait("late") is SendStatus.CLOSED
         assert ws.send_nowait(5) is SendStatus.CLOSED  # type: ignore[arg-type]
 
@@ -344,7 +344,7 @@ class TestSend:
         tasks = [loop.create_task(ws.send("y" * 100_000)), loop.create_task(ws.send(["a", "b"]))]
         loop.settle()
         if end == "close":
-            ws.begin_close()
+            ws.close_nowait()
         elif end == "loss":
             client.transport.lose()
         else:
@@ -356,7 +356,7 @@ class TestSend:
 
     def test_after_the_close(self, loop: ManualLoop) -> None:
         _, ws, _ = collect(loop)
-        ws.begin_close(1000, "done")
+        ws.close_nowait(1000, "done")
         with pytest.raises(ConnectionClosedOK, match="closed by this side with 1000 'done'") as caught:
             loop.run(ws.send("late"))
         assert (caught.value.code, caught.value.reason, caught.value.by_peer) == (1000, "done", False)
@@ -828,7 +828,7 @@ class TestClosing:
         client, ws, _ = collect(loop)
         stall(loop, client, ws)
         ws.send_nowait("accepted")
-        ws.begin_close(1000, "bye")
+        ws.close_nowait(1000, "bye")
         loop.settle()
         client.read()
         assert [one.payload for one in client.frames()] == [b"stalls", b"accepted", b"\x03\xe8bye"]
@@ -837,7 +837,7 @@ class TestClosing:
     def test_what_may_not_be_sent(self, loop: ManualLoop, code: int, reason: str) -> None:
         _, ws, _ = collect(loop)
         with pytest.raises(ValueError, match="close"):
-            ws.begin_close(code, reason)
+            ws.close_nowait(code, reason)
         assert not ws.closed
 
     @pytest.mark.parametrize(("code", "reason"), [("1000", ""), (1000, None), (4000.0, ""), (None, "")])
@@ -852,7 +852,7 @@ class TestClosing:
             DONE = "done"
 
         _, ws, _ = collect(loop)
-        ws.begin_close(enum.IntEnum("Code", {"OWN": 4000}).OWN, Why.DONE)  # type: ignore[attr-defined]
+        ws.close_nowait(enum.IntEnum("Code", {"OWN": 4000}).OWN, Why.DONE)  # type: ignore[attr-defined]
         assert (ws.close_code, ws.close_reason) == (4000, "done")
 
     def test_waiting_may_be_cancelled(self, loop: ManualLoop) -> None:

@@ -107,7 +107,7 @@ async def converse(port: int, context: ssl.SSLContext | None) -> None:
         assert await connection.ping() < 5
         await connection.close(4000, "enough")
         assert connection.close_code == 4000
-        with pytest.raises(fastws.Refused) as refused:
+        with pytest.raises(fastws.HandshakeRefused) as refused:
             await fastws.connect(f"{url}/echo", origin="https://elsewhere.example", **way)
         assert refused.value.response.status == 403
         # Its other messages are of 512 bytes at most; the close code comes through as well.

@@ -22,7 +22,7 @@ class JSON(Handler):
         try:
             ws.send_json_nowait(orjson.loads(message))
         except (TypeError, ValueError):
-            ws.begin_close(1007, "not JSON")
+            ws.close_nowait(1007, "not JSON")
 
 
 class Feed(Handler):

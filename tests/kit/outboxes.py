@@ -49,7 +49,7 @@ class Peer:
 
     # -- what the outbox asks of its owner ------------------------------------------------------
 
-    def encode_entry(self, entry: Any) -> bytes:
+    def encode_publication(self, entry: Any) -> bytes:
         return encode(TEXT if isinstance(entry.message, str) else BINARY, entry.message, b"mask")
 
     def evict(self, reason: str) -> None:

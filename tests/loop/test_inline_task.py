@@ -14,7 +14,7 @@ import pytest
 
 from fastws.connection.inbox import Inbox
 from fastws.errors import ConnectionClosedOK
-from fastws.loop.inline_task import Driver, create_task
+from fastws.loop.inline_task import InlineTask, create_task
 from fastws.loop.wakeups import Wakeups
 from tests.conftest import Run
 from tests.live.process import eventually
@@ -547,7 +547,7 @@ def test_a_task_factory_of_the_applications_own(run: Run) -> None:
 def test_who_looks_at_the_task_finds_the_coroutine(run: Run) -> None:
     async def then(room: Room) -> None:
         driver: Any = room.task.get_coro()
-        assert type(driver) is Driver
+        assert type(driver) is InlineTask
         assert asyncio.iscoroutine(driver)
         assert driver.__qualname__ == driver.__name__ == "collect"
         assert driver.cr_code is collect.__code__
@@ -571,7 +571,7 @@ def test_a_task_that_is_given_up_closes_the_coroutine(run: Run) -> None:
             finally:
                 closed.append("closed")
 
-        driver = Driver(body(), room.loop, copy_context())
+        driver = InlineTask(body(), room.loop, copy_context())
         assert asyncio.isfuture(next(driver))
         driver.close()
         assert closed == ["closed"]
@@ -593,11 +593,11 @@ def test_driven_by_hand(run: Run) -> None:
                 with pytest.raises(expected):
                     await room.inbox.get()
 
-        driver = Driver(body(), room.loop, context)
+        driver = InlineTask(body(), room.loop, context)
         driver.send(None)
         driver.throw(KeyError)
         with pytest.raises(StopIteration):
             driver.throw(LookupError, LookupError("one"), None)
-        await Driver(_nothing(room), room.loop, context)
+        await InlineTask(_nothing(room), room.loop, context)
 
     run(scenario())

@@ -21,7 +21,7 @@ from fastws import Handler, Server, WebSocket
 from fastws.connection.connection import OFTEN
 from fastws.loop.native import SLOTS, receive_many
 from fastws.loop.poller import Poller
-from fastws.loop.state import BUFFER_SIZE, context_of
+from fastws.loop.state import BUFFER_SIZE, loop_state_of
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import CLOSE, TEXT, Frame, frame, handshake, read_frames
 
@@ -284,7 +284,7 @@ def test_our_end(run: Run, how: str) -> None:
             if how == "abort":
                 next(iter(server.connections)).abort()
             else:
-                handler.sockets[0].begin_close(1000, "enough")
+                handler.sockets[0].close_nowait(1000, "enough")
                 assert (await talker.hear()).close_reason == "enough"
                 await talker.write(frame(CLOSE, struct.pack("!H", 1000)))
             await until(lambda: not server.connections)
@@ -602,7 +602,7 @@ def test_a_loop_without_readers(run: Run) -> None:
         def add_reader(*_: object) -> None:
             raise NotImplementedError
 
-        context = context_of(asyncio.get_running_loop())
+        context = loop_state_of(asyncio.get_running_loop())
         loop: Any = SimpleNamespace(add_reader=add_reader)
         context.poller = Poller(loop, context.flusher, context.wakeups, memoryview(bytearray(SLOTS)))
         async with served(Script()) as server, talking(server, often=False) as talker:

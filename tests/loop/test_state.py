@@ -7,30 +7,30 @@ import gc
 import weakref
 
 from fastws import Compression
-from fastws.loop.state import BUFFER_SIZE, LoopContext, context_of
+from fastws.loop.state import BUFFER_SIZE, LoopState, loop_state_of
 from fastws.protocol.websocket.frames import ENGINE
 from tests.conftest import Run
 from tests.kit import ManualLoop
 
 
 def test_one_per_loop(run: Run) -> None:
-    async def scenario() -> tuple[LoopContext, LoopContext]:
+    async def scenario() -> tuple[LoopState, LoopState]:
         loop = asyncio.get_running_loop()
-        return context_of(loop), context_of(loop)
+        return loop_state_of(loop), loop_state_of(loop)
 
     first, second = run(scenario())
     assert first is second
     assert first is not run(_of_another_loop())
 
 
-async def _of_another_loop() -> LoopContext:
+async def _of_another_loop() -> LoopState:
     other = ManualLoop()
-    return context_of(other)
+    return loop_state_of(other)
 
 
 def test_it_keeps_no_loop_alive() -> None:
     loop = asyncio.new_event_loop()
-    context_of(loop)
+    loop_state_of(loop)
     loop.close()
     gone = weakref.ref(loop)
     del loop
@@ -43,21 +43,21 @@ def test_how_bytes_come(run: Run) -> None:
 
     async def scenario() -> tuple[bool, bool]:
         loop = asyncio.get_running_loop()
-        return context_of(loop).reads_into_buffer, isinstance(loop, asyncio.BaseEventLoop)
+        return loop_state_of(loop).reads_into_buffer, isinstance(loop, asyncio.BaseEventLoop)
 
     reads_into_buffer, is_asyncio = run(scenario())
     assert reads_into_buffer is not is_asyncio
 
 
 def test_one_buffer_for_all_reads(loop: ManualLoop) -> None:
-    context = context_of(loop)
+    context = loop_state_of(loop)
     assert context.get_buffer(-1) is context.get_buffer(65536)
     assert len(context.get_buffer(-1)) == BUFFER_SIZE
     assert (256 * 1024 if ENGINE == "c" else 16 * 1024) == BUFFER_SIZE
 
 
 def test_one_compressor_for_those_with_the_same_settings(loop: ManualLoop) -> None:
-    context = context_of(loop)
+    context = loop_state_of(loop)
     assert context.deflate_pool(None) is None
     pool = context.deflate_pool(Compression())
     assert context.deflate_pool(Compression()) is pool
@@ -65,6 +65,6 @@ def test_one_compressor_for_those_with_the_same_settings(loop: ManualLoop) -> No
 
 
 def test_masks_are_fresh(loop: ManualLoop) -> None:
-    masks = [context_of(loop).mask() for _ in range(1000)]
+    masks = [loop_state_of(loop).mask() for _ in range(1000)]
     assert {len(mask) for mask in masks} == {4}
     assert len(set(masks)) > 990

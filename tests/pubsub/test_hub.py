@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastws.config import Compression, SlowPolicy
+from fastws.config import Compression, SlowConsumerPolicy
 from fastws.loop.turn import Flusher
 from fastws.protocol.websocket.deflate import Inflater
 from fastws.protocol.websocket.frames import encode_close
@@ -192,8 +192,8 @@ class TestMessages:
 
     def test_policies_by_name(self) -> None:
         hub = Hub(policy="drop_newest")
-        assert hub.topic("a").policy is SlowPolicy.DROP_NEWEST
-        assert hub.topic("b", policy="drop_oldest").policy is SlowPolicy.DROP_OLDEST
+        assert hub.topic("a").policy is SlowConsumerPolicy.DROP_NEWEST
+        assert hub.topic("b", policy="drop_oldest").policy is SlowConsumerPolicy.DROP_OLDEST
         with pytest.raises(ValueError, match="wait"):
             Hub(policy="wait")
 
@@ -475,13 +475,13 @@ def test_a_client_receives_in_the_order_of_the_calls_for_it(steps: list[tuple[st
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(list(SlowPolicy)),
+    st.sampled_from(list(SlowConsumerPolicy)),
     st.integers(1, 6),
     st.integers(1, 80),
     st.lists(st.tuples(st.sampled_from(["topic", "own", "turn"]), st.integers(0, 30)), max_size=40),
 )
 def test_policies_against_a_model(
-    policy: SlowPolicy, messages: int, size: int, steps: list[tuple[str, int]]
+    policy: SlowConsumerPolicy, messages: int, size: int, steps: list[tuple[str, int]]
 ) -> None:
     """A client that reads nothing: what it gets later, and how many were dropped, to the last one."""
     with ManualLoop() as loop:  # type: ignore[abstract]
@@ -507,13 +507,13 @@ def test_policies_against_a_model(
             if evicted:
                 continue
             more = len(text(message))
-            if kind == "topic" and policy is SlowPolicy.DROP_OLDEST:
+            if kind == "topic" and policy is SlowConsumerPolicy.DROP_OLDEST:
                 while is_full(more) and any(one == "topic" for one, _ in queue):
                     queue.remove(next(one for one in queue if one[0] == "topic"))
                     dropped += 1
             if not is_full(more):
                 queue.append((kind, message))
-            elif kind == "topic" and policy is SlowPolicy.EVICT:
+            elif kind == "topic" and policy is SlowConsumerPolicy.EVICT:
                 evicted = True
             else:
                 dropped += 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastws import Route, serve
-from fastws.server.address_limits import SWEEP, Addresses, address_of
+from fastws.server.address_limits import SWEEP, AddressLimiter, address_of
 from fastws.server.serve import Server
 from tests.kit import ManualLoop, RawClient, Recorder
 
@@ -172,13 +172,13 @@ def test_what_an_address_counts_as(peer: Any, counts_as: str | None) -> None:
 
 
 def test_peers_without_an_address_are_not_limited() -> None:
-    addresses = Addresses(1, 1)
+    addresses = AddressLimiter(1, 1)
     assert all(addresses.enter(number, "") and addresses.shake_hands("", 0.0) for number in range(9))
     addresses.leave(3)
 
 
 def test_addresses_are_forgotten() -> None:
-    addresses = Addresses(None, 1)
+    addresses = AddressLimiter(None, 1)
     now = 0.0
     for number in range(20 * SWEEP):
         host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"

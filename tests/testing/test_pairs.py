@@ -73,7 +73,7 @@ class TestBlock:
     @both_loops
     async def test_a_refusal_leaves_nothing(self) -> None:
         link = pair([fastws.Route("/", echo)], "/nothing")
-        with pytest.raises(fastws.Refused) as caught:
+        with pytest.raises(fastws.HandshakeRefused) as caught:
             await link.__aenter__()
         assert caught.value.response.status == 404
         with pytest.raises(RuntimeError, match="inside"):
@@ -262,7 +262,7 @@ class TestClock:
         await clock.advance(4.9)
         assert not opening.done()
         await clock.advance(0.2)
-        with pytest.raises(fastws.Refused) as caught:
+        with pytest.raises(fastws.HandshakeRefused) as caught:
             await opening
         assert caught.value.response.status == 503
 

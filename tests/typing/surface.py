@@ -51,7 +51,7 @@ async def clients() -> None:
         assert_type(ws, fastws.WebSocket)
     assert_type(await fastws.connect("ws://server.test/"), fastws.WebSocket)
     async for each in fastws.connect(
-        "ws://server.test/", retry=fastws.worth_retrying, backoff=fastws.Backoff()
+        "ws://server.test/", retry=fastws.is_retryable, backoff=fastws.Backoff()
     ):
         assert_type(each, fastws.WebSocket)
     fastws.connect("ws://server.test/", handler=Room())
@@ -128,7 +128,7 @@ async def servers() -> None:
     hub.publish("news", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     hub.publish_threadsafe("news", b"binary")
     assert_type(hub.count("news"), int)
-    hub.topic("chat", merge="\n", policy=fastws.SlowPolicy.EVICT)
+    hub.topic("chat", merge="\n", policy=fastws.SlowConsumerPolicy.EVICT)
 
 
 def failures(exc: Exception) -> None:
@@ -137,14 +137,14 @@ def failures(exc: Exception) -> None:
             assert_type(exc.code, int)
             assert_type(exc.reason, str)
             assert_type(exc.by_peer, bool)
-        case fastws.Refused():
+        case fastws.HandshakeRefused():
             assert_type(exc.response, fastws.Response)
             assert_type(exc.response.status, int)
             assert_type(exc.response.body, bytes)
         case fastws.ProxyError():
             assert_type(exc.response, fastws.Response | None)
         case _:
-            assert_type(fastws.worth_retrying(exc), bool)
+            assert_type(fastws.is_retryable(exc), bool)
     assert_type(fastws.CloseCode(1000), fastws.CloseCode)
 
 

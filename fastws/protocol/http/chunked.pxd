@@ -1,4 +1,4 @@
-# Types for the compiled build of chunks.py; the source itself stays plain Python.
+# Types for the compiled build of chunked.py; the source itself stays plain Python.
 cimport cython
 
 cdef class ChunkedBody:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha1
 
 from fastws.config import Compression
-from fastws.errors import HandshakeError, Refused
+from fastws.errors import HandshakeError, HandshakeRefused
 from fastws.protocol.http.headers import HeaderPairs, is_token
 from fastws.protocol.http.messages import Request, Response, checked_field, error_response
 from fastws.protocol.websocket import extensions as ext
@@ -235,10 +235,10 @@ def check_accept(
 ) -> tuple[str | None, DeflateParams | None]:
     """Return the subprotocol and the compression that a 101 agreed to (section 4.1).
 
-    Raises Refused for another status, and HandshakeError for a 101 that is not the right one.
+    Raises HandshakeRefused for another status, and HandshakeError for a 101 that is not the right one.
     """
     if response.status != 101:
-        raise Refused(response)
+        raise HandshakeRefused(response)
     headers = response.headers
     if headers.tokens("upgrade") != ["websocket"]:
         raise HandshakeError("the 101 does not say 'Upgrade: websocket'")

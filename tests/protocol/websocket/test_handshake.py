@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastws.config import Compression, Limits
-from fastws.errors import HandshakeError, Refused
+from fastws.errors import HandshakeError, HandshakeRefused
 from fastws.protocol.http.client import ClientHTTP
 from fastws.protocol.http.messages import Request, Response
 from fastws.protocol.http.server import ServerHTTP
@@ -397,7 +397,7 @@ def test_check_accept_refuses(response: Response, words: str) -> None:
 @pytest.mark.parametrize("status", [200, 301, 401, 503])
 def test_another_status(status: int) -> None:
     response = Response(status, b"why")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(HandshakeRefused) as caught:
         check_accept(response, key=KEY, subprotocols=[], compression=None)
     assert caught.value.response is response
 
