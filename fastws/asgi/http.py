@@ -143,7 +143,7 @@ class Exchange:
             return
         owed = connection.machine.http.take_output()
         if owed:
-            connection.outbox.push(owed, True)
+            connection.outbox.write_http(owed)
         if not self._deadline:
             self._expect_body()
 
@@ -198,7 +198,7 @@ class Exchange:
         if not more:
             data += http.end_response()
         if data:
-            connection.outbox.push(data, True)
+            connection.outbox.write_http(data)
         if not more:
             assert self._head is not None
             self._end()
@@ -223,13 +223,13 @@ class Exchange:
         except h11.LocalProtocolError as exc:
             raise RuntimeError(f"the response cannot be sent: {exc}") from None
         self._started = True
-        self._connection.outbox.push(data, True)
+        self._connection.outbox.write_http(data)
 
     async def _writable(self, size: int) -> None:
         outbox = self._connection.outbox
-        if not outbox.refused and (size >= LARGE_PIECE or outbox.is_filling()):
+        if not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()):
             await asyncio.sleep(0)
-        while not self._over and outbox.refused and outbox.buffered_amount > HIGH_WATER:
+        while not self._over and outbox.blocked and outbox.buffered_amount > HIGH_WATER:
             waiter = self._connection.loop_state.create_future()
             if self._drained is None:
                 self._drained = []

@@ -142,9 +142,9 @@ class _Foreign:
         self._task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._evicted: str | None = None
-        flusher = loop_state_of(self._loop).flusher
-        self.outbox = Outbox(self, self, flusher, -1, limits)
-        self.outbox.variant = -1
+        turn = loop_state_of(self._loop).turn
+        self.outbox = Outbox(self, self, turn, -1, limits)
+        self.outbox.frame_variant = -1
 
     # -- what the outbox asks of its connection -------------------------------------------------
 

@@ -63,7 +63,7 @@ class ClientPhase:
         self._opening = opening
         self._opened = opened
         self._key = key
-        connection.outbox.push(request, True)
+        connection.outbox.write_http(request)
         connection.outbox.flush()
 
     def received(self, data: bytes | memoryview) -> None:
