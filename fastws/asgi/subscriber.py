@@ -18,10 +18,9 @@ from fastws.asgi.scope import OURS
 from fastws.config import Limits
 from fastws.connection.outbox import Outbox
 from fastws.loop.state import loop_state_of
-from fastws.pubsub.hub import leave_all
 
 if TYPE_CHECKING:
-    from fastws.pubsub.hub import Publication
+    from fastws.connection.publication import Publication
 
 __all__ = ["Subscriber", "subscriber"]
 
@@ -74,7 +73,7 @@ class Subscriber:
 
     def leave(self) -> None:
         """Leave every topic; what waits is not sent. Nothing can be subscribed again where it is foreign."""
-        leave_all(self.outbox)
+        self.outbox.leave_topics()
         if self._foreign is not None:
             self._foreign.end()
 
@@ -155,7 +154,7 @@ class _Foreign:
 
     def evict(self, reason: str) -> None:
         self.outbox.is_open = False
-        leave_all(self.outbox)
+        self.outbox.leave_topics()
         self._messages.clear()
         self._evicted = reason
         if self._task is not None:
@@ -207,7 +206,7 @@ class _Foreign:
 
     def end(self) -> None:
         self.outbox.is_open = False
-        leave_all(self.outbox)
+        self.outbox.leave_topics()
         self.outbox.discard()
         self._messages.clear()
         task = self._task

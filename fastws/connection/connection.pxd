@@ -1,7 +1,6 @@
 # Types for the compiled build of connection.py; the source itself stays plain Python.
 cimport cython
 from fastws.loop.state cimport LoopState
-from fastws.pubsub.hub cimport leave_all
 from fastws.loop.timers cimport Timed
 from fastws.connection.outbox cimport Outbox
 from fastws.protocol.websocket.machine cimport Machine

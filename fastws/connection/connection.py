@@ -24,15 +24,14 @@ from fastws.loop.timers import Timed
 from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.websocket.frames import CloseCode, Opcode
 from fastws.protocol.websocket.machine import CLOSED, DRAINING, OPEN, Machine
-from fastws.pubsub.hub import leave_all
 
 if TYPE_CHECKING:
     from contextvars import Context
 
     from fastws.connection.handlers import Callbacks
+    from fastws.connection.publication import Publication
     from fastws.loop.state import LoopState
     from fastws.protocol.http.messages import Request, Response
-    from fastws.pubsub.hub import Publication
 
 __all__ = ["Connection", "Phase"]
 
@@ -539,7 +538,7 @@ class Connection(Timed):
         """The close begins: take no part in broadcasts any more."""
         outbox = self.outbox
         outbox.is_open = False
-        leave_all(outbox)
+        outbox.leave_topics()
 
     def _await_end(self) -> None:
         """Give the peer ``timeouts.close`` seconds to do its part of the close."""
@@ -639,9 +638,9 @@ class Connection(Timed):
 
     # -- what the outbox asks -------------------------------------------------------------------
 
-    def encode_publication(self, entry: Publication) -> bytes:
+    def encode_publication(self, publication: Publication) -> bytes:
         """Return the frame of a published message that only this peer can read."""
-        return self.machine.encode(entry.message)
+        return self.machine.encode(publication.message)
 
     def drained(self) -> None:
         """The socket has taken bytes again."""
