@@ -22,7 +22,7 @@ from fastws.protocol.websocket import handshake
 from fastws.server import upgrade
 
 if TYPE_CHECKING:
-    from fastws.asgi.application import ASGI
+    from fastws.asgi.mount import Mount
     from fastws.connection.connection import Connection
     from fastws.connection.outbox import Outbox
     from fastws.server.http_phase import ServerPhase
@@ -48,31 +48,31 @@ class Session:
     """Both sides of one WebSocket: the application's ``receive`` and ``send``, the connection's callbacks."""
 
     __slots__ = (
-        "_asgi",
+        "_connect_received",
         "_connection",
         "_denial",
         "_disconnect",
         "_endpoint",
         "_inbox",
+        "_mount",
         "_phase",
         "_request",
         "_state",
-        "_told",
         "_waiter",
         "_ws",
         "outbox",
     )
 
     def __init__(
-        self, asgi: ASGI, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
+        self, mount: Mount, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
     ) -> None:
-        self._asgi = asgi
+        self._mount = mount
         self._connection = connection
         self._phase: Any = phase
         self._request: Any = request
         self._endpoint: Any = endpoint
         self._state = DECIDING
-        self._told = False
+        self._connect_received = False
         self._denial: Response | None = None
         self._disconnect: Event | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -92,7 +92,7 @@ class Session:
         offered = [value for line in lines for value in line.split(",")]
         return {
             "type": "websocket",
-            **scope_of(request, self._connection.transport, self._asgi.root_path, self._asgi.state),
+            **scope_of(request, self._connection.transport, self._mount.root_path, self._mount.state),
             "subprotocols": [name for value in offered if (name := value.strip(" \t"))],
             "extensions": {"websocket.http.response": {}, OURS: {"session": self}},
         }
@@ -101,19 +101,19 @@ class Session:
         """Run the application to its end, and end what it has left open."""
         path = self._request.path
         try:
-            await self._asgi.app(self.scope(), self.receive, self.send)
+            await self._mount.app(self.scope(), self.receive, self.send)
         except ClientDisconnected:
             pass
         except asyncio.CancelledError:
             self._finish(1001, "going away", 503)
             raise
         except Exception:
-            self._asgi.log.exception("the ASGI application failed at %s", logs.escape(path))
+            self._mount.log.exception("the ASGI application failed at %s", logs.escape(path))
             self._finish(1011, "internal error", 500)
         else:
             if self._state is DECIDING or self._state is DENYING:
                 where = logs.escape(path)
-                self._asgi.log.error("the ASGI application returned without an answer at %s", where)
+                self._mount.log.error("the ASGI application returned without an answer at %s", where)
             self._finish(1000, "", 500)
 
     def _finish(self, code: int, reason: str, status: int) -> None:
@@ -124,8 +124,8 @@ class Session:
 
     async def receive(self) -> Event:
         """ASGI's ``receive``. Cancelling it loses nothing; one coroutine at a time."""
-        if not self._told:
-            self._told = True
+        if not self._connect_received:
+            self._connect_received = True
             return {"type": "websocket.connect"}
         if self._inbox is None:
             await self._decided()
@@ -206,9 +206,9 @@ class Session:
             self._endpoint,
             callbacks=self,
             subprotocol=subprotocol,
-            headers=[*self._asgi.more_headers(), *headers],
+            headers=[*self._mount.extra_headers(), *headers],
         )
-        self._asgi.accepted(self._request)
+        self._mount.websocket_accepted(self._request)
 
     def _close(self, event: Event) -> None:
         code = event.get("code", 1000)
@@ -225,8 +225,8 @@ class Session:
 
     def _refuse(self, response: Response) -> None:
         self._state = CLOSED
-        self._asgi.refused(self._request, response.status)
-        response.raw_headers += self._asgi.more_headers()
+        self._mount.websocket_refused(self._request, response.status)
+        response.raw_headers += self._mount.extra_headers()
         phase, self._phase = self._phase, None
         phase.respond(response, close=True)
         self._gone(1006)
