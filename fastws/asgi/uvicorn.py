@@ -145,7 +145,7 @@ class FastWSProtocol:
         self._connection.connection_made(transport)
 
     def shutdown(self) -> None:
-        """uvicorn stops: close an open WebSocket with 1012, answer 503 where the application has not decided."""
+        """uvicorn stops: close with 1012; answer 503 where the application has not accepted."""
         connection = self._connection
         if connection.ws is not None:
             connection.close(SERVICE_RESTART, "")
