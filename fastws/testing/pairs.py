@@ -173,7 +173,7 @@ class pair:
         if self._network is None:
             raise RuntimeError("a pair is open inside of its `async with` block only")
         connecting = connect(f"ws://server.test{path}", **options)
-        connecting._way = _MemoryTarget(reach=self._reach)
+        connecting._connector.target = _MemoryTarget(reach=self._reach)
         ws = await connecting
         self._clients.append(ws)
         return ws
