@@ -1,8 +1,8 @@
 """One WebSocket of an ASGI application, from the request to upgrade to its end.
 
-Until the application accepts, this is the connection's phase; then it is what the connection calls
-back. A message makes no task and no queue entry beyond the inbox's: the application's own task is
-woken, and what it sends goes to the connection's outbox.
+Until the application accepts, a ``Session`` is the connection's phase. After that the connection calls it
+back. A message makes no task and no queue entry beyond the inbox's: it wakes the application's own task,
+and what that sends goes to the connection's outbox.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Session:
         self._waiter: asyncio.Future[None] | None = None
         self._inbox: Any = None
         self._ws: Any = None
-        #: What a hub writes to, once the application has accepted it.
+        #: What a hub writes to; None until the application has accepted.
         self.outbox: Outbox | None = None
         seconds = endpoint.timeouts.handshake
         if seconds is not None:
@@ -98,7 +98,7 @@ class Session:
         }
 
     async def run(self) -> None:
-        """Run the application to its end, and end what it has left open."""
+        """Run the application to its end, and close what it leaves open (codes: RFC 6455, section 7.4.1)."""
         path = self._request.path
         try:
             await self._mount.app(self.scope(), self.receive, self.send)
@@ -123,7 +123,11 @@ class Session:
             self._refuse(error_response(status))
 
     async def receive(self) -> Event:
-        """ASGI's ``receive``. Cancelling it loses nothing; one coroutine at a time."""
+        """ASGI's ``receive``. Cancelling it loses nothing.
+
+        Raises:
+            ConcurrencyError: Another coroutine waits in ``receive`` already.
+        """
         if not self._connect_received:
             self._connect_received = True
             return {"type": "websocket.connect"}
@@ -141,7 +145,7 @@ class Session:
         return {"type": "websocket.receive", "bytes": message}
 
     async def _decided(self) -> None:
-        """Wait until there are messages to come, or never will be."""
+        """Wait until the WebSocket is open, or never will be."""
         if self._disconnect is None:
             self._waiter = self._connection.loop_state.create_future()
             try:
@@ -150,9 +154,13 @@ class Session:
                 self._waiter = None
 
     async def send(self, event: Event) -> None:
-        """ASGI's ``send``: a message waits while the client is slow. Concurrent senders are safe.
+        """ASGI's ``send``: a message waits while the client is slow. Several coroutines may send at a time.
 
-        Raises ``ClientDisconnected`` once the client is gone, ``RuntimeError`` for what is not due.
+        Raises:
+            ClientDisconnected: The client is gone.
+            RuntimeError: Another message is due.
+            TypeError: The message is neither text nor bytes.
+            ValueError: A header, subprotocol or close code cannot be sent.
         """
         kind = event["type"]
         if kind != "websocket.send" or self._state is not OPEN:
@@ -171,7 +179,7 @@ class Session:
             raise ClientDisconnected(str(closed)) from None
 
     def _control(self, kind: str, event: Event) -> None:
-        """Everything but a message that can go."""
+        """Take an event that is not a message of an open WebSocket."""
         state = self._state
         if state is GONE:
             if kind != "websocket.close":
@@ -192,13 +200,13 @@ class Session:
 
     def _accept(self, event: Event) -> None:
         if self._phase.is_closing:
-            # Nobody would be left to close it: who was open has been told already.
+            # The server has told its open WebSockets that it stops; nothing would close this one.
             self._refuse(error_response(503))
             raise ClientDisconnected("the server stops")
         subprotocol = event.get("subprotocol")
         if subprotocol is not None and not is_token(subprotocol):
             raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
-        # Now: once the machine has accepted, nothing else can be answered.
+        # Check the headers now: once the machine has accepted, no other answer is possible.
         headers = handshake.check_extra_fields(event.get("headers", ()))
         upgrade.accept(
             self._connection,
@@ -213,7 +221,7 @@ class Session:
     def _close(self, event: Event) -> None:
         code = event.get("code", 1000)
         reason = event.get("reason") or ""
-        # CLOSED only now: the code may be one that cannot be sent.
+        # CLOSED only now: close() raises for a code that cannot be sent (RFC 6455, section 7.4).
         self._connection.close(1000 if code is None else code, reason)
         self._state = CLOSED
 
@@ -232,7 +240,7 @@ class Session:
         self._gone(1006)
 
     def _gone(self, code: int) -> None:
-        """There is no WebSocket, nor will there be one."""
+        """No WebSocket will open: ``receive`` reports ``code``."""
         self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": ""}
         self._phase = None
         if self._waiter is not None and not self._waiter.done():
@@ -247,13 +255,13 @@ class Session:
             self._connection.hold_input()
 
     def event(self, event: Any) -> None:
-        """Nothing of HTTP follows a request to upgrade."""
+        """No HTTP event comes: what follows a request to upgrade are frames."""
 
     def eof_received(self) -> bool:
         return False
 
     def timed_out(self) -> None:
-        """The application has not decided in time."""
+        """The application has not accepted or refused within ``timeouts.handshake``: 503."""
         self._refuse(error_response(503))
 
     def drained(self) -> None:
@@ -294,4 +302,4 @@ class Session:
         self._inbox.end(ws.error_maker())
 
     def on_writable(self, ws: WebSocket) -> None:
-        """Who waits in ``send`` has been woken."""
+        """The connection itself wakes a ``send`` that waits."""
