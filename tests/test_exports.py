@@ -17,8 +17,8 @@ PUBLIC = {
     "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
-    "StartupFailed", "Static",     "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run", "serve", "streaming",
-    "subscriber", "token_auth", "is_retryable",
+    "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
+    "serve", "streaming", "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip
 
 

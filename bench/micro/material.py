@@ -9,7 +9,7 @@ from typing import Any
 
 from fastws.config import Limits
 from fastws.connection.outbox import Outbox
-from fastws.loop.turn import Flusher
+from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import Engine, Opcode, encode, engine
 
 MASK = b"\x12\x34\x56\x78"
@@ -97,11 +97,11 @@ class Listener:
         self.outbox = outbox
 
 
-class Turn:
+class LoopByHand:
     """The loop's end of a turn, called by hand until it is over: what many are to have, looks again first."""
 
     def __init__(self) -> None:
-        self.flusher = Flusher(self._soon)
+        self.turn = Turn(self._soon)
         self._calls: list[Callable[[], None]] = []
 
     def _soon(self, call: Callable[[], None]) -> None:
@@ -115,6 +115,6 @@ class Turn:
 
     def outbox(self, variant: int = 0) -> Outbox:
         """An outbox whose socket takes everything, through its transport."""
-        outbox = Outbox(NullOwner(), NullTransport(), self.flusher, -1, Limits())
-        outbox.variant = variant
+        outbox = Outbox(NullOwner(), NullTransport(), self.turn, -1, Limits())
+        outbox.frame_variant = variant
         return outbox

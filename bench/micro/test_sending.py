@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.micro.material import JSON_TEXT, Listener, Turn
+from bench.micro.material import JSON_TEXT, Listener, LoopByHand
 from fastws.pubsub.hub import Hub
 
 FRAME = b"\x81\x14" + b"t" * 20
@@ -18,7 +18,7 @@ CLIENTS = 1000
 @pytest.mark.parametrize("count", [1, 16])
 def test_outbox(benchmark: Any, count: int) -> None:
     benchmark.group = f"outbox: {count} frames, one write"
-    turn = Turn()
+    turn = LoopByHand()
     outbox = turn.outbox()
 
     def send() -> None:
@@ -30,9 +30,9 @@ def test_outbox(benchmark: Any, count: int) -> None:
     assert outbox.sent_bytes == outbox.sent_messages * len(FRAME) > 0
 
 
-def publisher(variant: int, merge: str | None) -> tuple[Turn, Hub, list[Listener]]:
+def publisher(variant: int, merge: str | None) -> tuple[LoopByHand, Hub, list[Listener]]:
     """A topic with a thousand clients that hold nothing."""
-    turn, hub = Turn(), Hub()
+    turn, hub = LoopByHand(), Hub()
     hub.topic("room", merge=merge)
     listeners = [Listener(turn.outbox(variant)) for _ in range(CLIENTS)]
 
@@ -44,7 +44,7 @@ def publisher(variant: int, merge: str | None) -> tuple[Turn, Hub, list[Listener
     return turn, hub, listeners
 
 
-def publish(turn: Turn, hub: Hub, messages: list[str]) -> Callable[[], None]:
+def publish(turn: LoopByHand, hub: Hub, messages: list[str]) -> Callable[[], None]:
     def run() -> None:
         for message in messages:
             hub.publish("room", message)

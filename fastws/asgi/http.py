@@ -166,7 +166,7 @@ class Exchange:
             return
         owed = self._connection.machine.http.take_output()
         if owed:
-            self._connection.outbox.push(owed, force=True)
+            self._connection.outbox.write_http(owed)
         if self._body.since_deadline is None:
             self._set_body_deadline()
 
@@ -229,7 +229,7 @@ class Exchange:
         if not more:
             data += http.end_response()
         if data:
-            connection.outbox.push(data, force=True)
+            connection.outbox.write_http(data)
         if not more:
             assert self._head is not None
             self._end()
@@ -254,13 +254,13 @@ class Exchange:
         except h11.LocalProtocolError as exc:
             raise RuntimeError(f"the response cannot be sent: {exc}") from None
         self._response = STARTED
-        self._connection.outbox.push(data, force=True)
+        self._connection.outbox.write_http(data)
 
     async def _writable(self, size: int) -> None:
         outbox = self._connection.outbox
-        if not outbox.refused and (size >= LARGE_PIECE or outbox.is_filling()):
+        if not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()):
             await asyncio.sleep(0)
-        while self._response is not OVER and outbox.refused and outbox.buffered_amount > HIGH_WATER:
+        while self._response is not OVER and outbox.blocked and outbox.buffered_amount > HIGH_WATER:
             waiter = self._connection.loop_state.create_future()
             if self._drained is None:
                 self._drained = []

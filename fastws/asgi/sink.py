@@ -29,7 +29,7 @@ log = logging.getLogger("fastws.error")
 CLOSE_SECONDS = 5.0
 #: The close code of an eviction: "violates its policy" (RFC 6455, section 7.4.1).
 POLICY_VIOLATION = 1008
-#: The variant of an outbox whose frames only its host can make.
+#: The frame variant of an outbox whose frames only its host can make.
 OWN_VARIANT = -1
 
 SendVerb = Callable[[Any], Awaitable[object]]
@@ -156,7 +156,7 @@ def open_sink(send: SendVerb, close: CloseVerb, limits: Limits) -> Sink:
     """Return a sink with its outbox. Raises ``RuntimeError`` where no event loop runs."""
     sink = Sink(send, close)
     transport: SinkTransport = sink
-    flusher = loop_state_of(asyncio.get_running_loop()).flusher
-    sink.outbox = Outbox(SinkHost(sink), transport, flusher, -1, limits)
-    sink.outbox.variant = OWN_VARIANT
+    turn = loop_state_of(asyncio.get_running_loop()).turn
+    sink.outbox = Outbox(SinkHost(sink), transport, turn, -1, limits)
+    sink.outbox.frame_variant = OWN_VARIANT
     return sink

@@ -63,7 +63,7 @@ class ClientPhase:
         self._handshake = handshake
         self._opened = opened
         self._key = key
-        connection.outbox.push(request, force=True)
+        connection.outbox.write_http(request)
         connection.outbox.flush()
 
     def received(self, data: bytes | memoryview) -> None:

@@ -53,7 +53,7 @@ cdef class Connection(Timed):
     cpdef _leave_poller(self)
     cpdef polled(self, object data, Py_ssize_t size)
     cpdef _choose_buffer(self)
-    @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, corked=bint, index=Py_ssize_t, most=Py_ssize_t)
+    @cython.locals(outbox=Outbox, machine=Machine, ws=WebSocket, began=bint, index=Py_ssize_t, most=Py_ssize_t)
     cpdef deliver(self, list events)
     cpdef _hold(self, int reason)
     cpdef _release(self, int reason)
@@ -66,5 +66,5 @@ cdef class Connection(Timed):
     @cython.locals(due=double, stall=double)
     cpdef double _next_due(self, double now) except? -1.0
     cpdef _end_if_drained(self)
-    @cython.locals(outbox=Outbox, ws=WebSocket, corked=bint, now=double)
+    @cython.locals(outbox=Outbox, ws=WebSocket, began=bint, now=double)
     cpdef open(self, object callbacks, object limits, object timeouts, object request, object response, object subprotocol)

@@ -180,7 +180,7 @@ class Connection(Timed):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         descriptor = direct_descriptor(transport)
-        self.outbox = Outbox(self, transport, self.loop_state.flusher, descriptor, self.owner.limits)
+        self.outbox = Outbox(self, transport, self.loop_state.turn, descriptor, self.owner.limits)
         # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
         # above it, those of TLS at it: with 0 they would be paused for ever.
         # A TLS transport that still holds a session ticket calls pause_writing right here.
@@ -360,7 +360,7 @@ class Connection(Timed):
         self.timeouts = timeouts
         outbox = self.outbox
         outbox.limits = limits
-        outbox.variant = self.machine.variant
+        outbox.frame_variant = self.machine.variant
         outbox.count_from_here()
         self.received_bytes = self.machine.early_bytes
         self.opened_at = self.loop_state.clock()
@@ -375,7 +375,7 @@ class Connection(Timed):
             # Not moved where it is due earlier, for the handshake: it costs less to find nothing due then.
             self.loop_state.wheel.sooner(self, due)
         ws = self.ws = WebSocket(self, outbox, request, response, subprotocol)
-        corked, outbox.corked = outbox.corked, True
+        began = outbox.begin_batch()
         try:
             if callbacks.on_open is not None:
                 self._call(callbacks.on_open, ws)
@@ -383,18 +383,17 @@ class Connection(Timed):
             if events:
                 self.deliver(events)
         finally:
-            outbox.corked = corked
-            if not corked:
-                outbox.flush()
+            if began:
+                outbox.end_batch()
         return ws
 
     def deliver(self, events: list[Any]) -> None:
-        """Hand the events of one read to the handler, and what it said to the flusher, for one write."""
+        """Hand the events of one read to the handler, and what it said to the turn, for one write."""
         outbox = self.outbox
         ws = self.ws
         machine = self.machine
         on_message = self.on_message
-        corked, outbox.corked = outbox.corked, True
+        began = outbox.begin_batch()
         most = TURN_EVENTS  # an integer of C where this is compiled, as the index is
         try:
             for index, event in enumerate(events):
@@ -410,9 +409,8 @@ class Connection(Timed):
                     except Exception:
                         self._handler_failed("on_message")
         finally:
-            outbox.corked = corked
-        if not corked and outbox.has_said():
-            outbox.flusher.answer(outbox)
+            if began:
+                outbox.answer()
 
     def _hold_back(self, events: list[Any]) -> None:
         self._held = events
@@ -561,7 +559,7 @@ class Connection(Timed):
             return
         if not self.transport.is_closing():
             outbox.flush()
-            if not outbox.refused and not outbox.queued and self._end_tcp():
+            if not outbox.blocked and not outbox.queued and self._end_tcp():
                 return
         self._await_end()
 
@@ -652,12 +650,14 @@ class Connection(Timed):
             if self._lingering:
                 self.loop_state.call_soon(self._end_if_drained)
             return
-        if not self.outbox.refused:
+        if self.ws is None:  # before the first phase, or after the end
+            return
+        if not self.outbox.blocked:
             self._release(PAUSE_PEER)
         self.ws.drained()
         if self.machine.state is not OPEN:
             self.loop_state.call_soon(self._end_if_drained)
-        elif not self.outbox.refused and self.callbacks.on_writable is not None:
+        elif not self.outbox.blocked and self.callbacks.on_writable is not None:
             self._call(self.callbacks.on_writable, self.ws)
 
     # -- time -----------------------------------------------------------------------------------

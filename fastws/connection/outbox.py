@@ -9,7 +9,7 @@ Four places, in the order in which they leave:
   is under way. Only this has limits, and only once the socket has refused bytes;
 - ``_last``: the CLOSE frame, when it waits.
 
-*Refused* is the one meaning of slow: ``pause_writing`` with a high-water mark of 0 says that the
+*Blocked* is the one meaning of slow: ``pause_writing`` with a high-water mark of 0 says that the
 transport holds something the socket did not take. A burst in one turn against a socket that still
 takes bytes is not slow, however large.
 """
@@ -26,7 +26,7 @@ from fastws.loop.native import Item, send_items
 from fastws.protocol.websocket.frames import Opcode, encode
 
 if TYPE_CHECKING:
-    from fastws.loop.turn import Flusher
+    from fastws.loop.turn import Turn
     from fastws.pubsub.hub import Publication, Topic
 
 __all__ = ["Outbox", "SendStatus"]
@@ -85,33 +85,33 @@ class Outbox:
         "_queue",
         "_transport",
         "_urgent",
+        "blocked",
         "corked",
-        "cursor",
         "dropped",
         "fd",
-        "flusher",
         "fragmenting",
+        "frame_variant",
         "is_open",
+        "last_seq",
         "limits",
         "queue_bytes",
-        "refused",
         "sent_bytes",
         "sent_messages",
         "topics",
         "turn",
-        "variant",
+        "turn_number",
     )
 
-    def __init__(self, owner: Owner, transport: Any, flusher: Flusher, fd: int, limits: Limits) -> None:
+    def __init__(self, owner: Owner, transport: Any, turn: Turn, fd: int, limits: Limits) -> None:
         self._owner: Any = owner
         self._transport = transport
-        self.flusher = flusher
+        self.turn = turn
         self.fd = fd
         #: How much may wait: ``send_queue`` and ``send_queue_bytes``.
         self.limits = limits
         self.is_open = True
         self.corked = False
-        self.refused = False
+        self.blocked = False
         #: A fragmented message is under way: other messages wait in the queue until it is complete.
         self.fragmenting = False
         self._first: Item | None = None
@@ -121,9 +121,9 @@ class Outbox:
         self._urgent: dict[int, bytes] | None = None
         self.queue_bytes = 0
         #: Which bytes of a broadcast fit: 0 plain, 9 to 15 compressed with that window, -1 its own.
-        self.variant = 0
-        self.turn = 0
-        self.cursor = 0
+        self.frame_variant = 0
+        self.turn_number = 0
+        self.last_seq = 0
         self.topics: dict[Topic, None] | None = None
         self.sent_messages = 0
         self.sent_bytes = 0
@@ -131,19 +131,47 @@ class Outbox:
 
     def count_from_here(self) -> None:
         """Begin to count what is sent: the handshake's answer may still wait here, and does not count."""
-        self.sent_messages = -self.queued
+        self.sent_messages = 0
         self.sent_bytes = -self._unwritten()
+
+    # -- what leaves in one write ---------------------------------------------------------------
+
+    def begin_batch(self) -> bool:
+        """Keep what is said from now on for one write; True for the caller that has to end this batch."""
+        began = not self.corked
+        self.corked = True
+        return began
+
+    def end_batch(self) -> None:
+        """Write now what the batch has said."""
+        self.corked = False
+        self.flush()
+
+    def answer(self) -> None:
+        """End the batch of one read: what it said leaves together with the answers to other reads."""
+        self.corked = False
+        if self._first is not None:
+            self.turn.answer(self)
+
+    def write_http(self, data: bytes) -> None:
+        """Take bytes of HTTP, which are no message, and which no limit of the queue holds back."""
+        if not self.is_open:
+            return
+        if self.blocked:
+            self._transport.write(data)  # behind what the transport holds
+        else:
+            self._append_frame(data)
 
     # -- what the application says --------------------------------------------------------------
 
-    def push(self, frame: bytes, force: bool = False) -> SendStatus:
-        """Take one frame of the application; ``force`` takes it over the limits too."""
-        if self.topics is not None and self.flusher.dirty:
-            self.settle(self.flusher)
+    def push(self, frame: bytes) -> SendStatus:
+        """Take one frame of the application, unless the queue is over its limits."""
+        if self.topics is not None and self.turn.dirty:
+            self.take_published(self.turn)
         if not self.is_open:
             return CLOSED
-        if self.refused or self.fragmenting:
-            if not force and self.is_full(len(frame)):
+        if self.blocked or self.fragmenting:
+            if self.is_full(len(frame)):
                 self.dropped += 1
                 return DROPPED
             self._enqueue(frame, len(frame))
@@ -152,14 +180,21 @@ class Outbox:
         self._append_frame(frame)
         return SENT
 
+    def push_over_limits(self, frame: bytes) -> SendStatus:
+        """Take one frame of the application, however much waits; its sender waits afterwards."""
+        if self.must_wait() and self.is_open:
+            self._enqueue(frame, len(frame))
+            return QUEUED
+        return self.push(frame)
+
     def push_message(self, message: str | bytes | tuple[str | bytes, bytes]) -> SendStatus:
         """Take a message of which no frame is made before; only where :meth:`takes_messages`.
 
         Its header is written when the turn is, into the same buffer. With a key: where
         :meth:`is_direct`, and it is masked on its way to the socket.
         """
-        if self.topics is not None and self.flusher.dirty:
-            self.settle(self.flusher)
+        if self.topics is not None and self.turn.dirty:
+            self.take_published(self.turn)
         if not self.is_open:
             return CLOSED
         self.sent_messages += 1
@@ -168,11 +203,11 @@ class Outbox:
 
     def takes_messages(self) -> bool:
         """True when what is pushed now goes to the socket directly, unmasked and uncompressed."""
-        return self.variant == 0 and self.is_direct()
+        return self.frame_variant == 0 and self.is_direct()
 
     def is_direct(self) -> bool:
         """True when what is pushed now goes to the socket directly."""
-        return self.fd >= 0 and not self.refused and not self.fragmenting
+        return self.fd >= 0 and not self.blocked and not self.fragmenting
 
     def is_filling(self) -> bool:
         """True when this turn has said so much to this client that it should end."""
@@ -184,19 +219,19 @@ class Outbox:
         For who compresses with context takeover: what is encoded now may leave after what topics
         have in the queue, which is encoded when it leaves, so it must not touch the window.
         """
-        if self.topics is not None and self.flusher.dirty:
-            self.settle(self.flusher)
-        return self.refused or self.fragmenting
+        if self.topics is not None and self.turn.dirty:
+            self.take_published(self.turn)
+        return self.blocked or self.fragmenting
 
     def push_fragment(self, frame: bytes, *, first: bool, fin: bool) -> None:
         """Take one frame of a fragmented message (RFC 6455, section 5.4); the caller paces them."""
-        if first and self.topics is not None and self.flusher.dirty:
-            self.settle(self.flusher)
+        if first and self.topics is not None and self.turn.dirty:
+            self.take_published(self.turn)
         self.fragmenting = not fin
         self._append_frame(frame)
         if fin:
             self.sent_messages += 1
-            if self._queue is not None and not self.refused:
+            if self._queue is not None and not self.blocked:
                 self.flush()
                 self._drain()
 
@@ -204,7 +239,7 @@ class Outbox:
         """Take a PING or PONG: it overtakes data that waits, and the newest replaces an older one."""
         if not self.is_open:
             return
-        if self.refused:
+        if self.blocked:
             if self._urgent is None:
                 self._urgent = {}
             self._urgent[opcode] = frame
@@ -213,8 +248,8 @@ class Outbox:
 
     def push_last(self, frame: bytes, *, discard: bool = False) -> None:
         """Take the CLOSE frame: what was accepted before goes first unless ``discard``."""
-        if self.topics is not None and self.flusher.dirty:
-            self.settle(self.flusher)
+        if self.topics is not None and self.turn.dirty:
+            self.take_published(self.turn)
         if not self.is_open:
             return
         self.is_open = False
@@ -224,7 +259,7 @@ class Outbox:
             self._queue = None
             self._urgent = None
             self.queue_bytes = 0
-        if self.refused:
+        if self.blocked:
             self._last = frame
         else:
             self._append_frame(frame)
@@ -235,7 +270,7 @@ class Outbox:
     def _append(self, item: Item) -> None:
         if self._first is None:
             if not self.corked:
-                self.flusher.schedule(self)  # may raise, and nothing has been said then
+                self.turn.schedule(self)  # may raise, and nothing has been said then
             self._first = item
         elif self._more is None:
             self._more = [self._first, item]
@@ -252,42 +287,42 @@ class Outbox:
         """
         return (
             self._first is None
-            and not self.refused
+            and not self.blocked
             and not self.fragmenting
             and self.is_open
-            and self.variant >= 0
+            and self.frame_variant >= 0
             and not self._transport.is_closing()
         )
 
-    def offer(self, topic: Topic, batch: list[Publication]) -> None:
+    def deliver_batch(self, topic: Topic, batch: list[Publication]) -> None:
         """Take what ``topic`` published in this turn, with the topic's policy if that is too much."""
         if not self.is_open:
             return
-        if self.refused or self.fragmenting:
+        if self.blocked or self.fragmenting:
             for entry in batch:
-                self._offer_slow(topic, entry)
+                self._deliver_blocked(topic, entry)
                 if not self.is_open:  # the policy evicted this client
                     return  # type: ignore[unreachable]
         else:
             self.sent_messages += len(batch)
-            if self.variant >= 0:
-                self._append_frame(topic.join(batch, self.variant))
+            if self.frame_variant >= 0:
+                self._append_frame(topic.join(batch, self.frame_variant))
             else:
                 for entry in topic.merged(batch):
                     self._append_frame(self._owner.encode_publication(entry))
 
-    def settle(self, flusher: Flusher) -> None:
+    def take_published(self, turn: Turn) -> None:
         """Take, in the order of publishing, what this turn published for this client so far."""
-        if self.turn != flusher.turn:
-            self.turn = flusher.turn
-            self.cursor = 0
-        after = self.cursor
-        self.cursor = flusher.seq
+        if self.turn_number != turn.number:
+            self.turn_number = turn.number
+            self.last_seq = 0
+        after = self.last_seq
+        self.last_seq = turn.seq
         topics = [topic for topic in self.topics or () if topic.batch]
         if len(topics) == 1:
             batch = [entry for entry in topics[0].batch if entry.seq > after]
             if batch:
-                self.offer(topics[0], batch)
+                self.deliver_batch(topics[0], batch)
             return
         entries = [
             (entry.seq, topic, entry) for topic in topics for entry in topic.batch if entry.seq > after
@@ -297,7 +332,7 @@ class Outbox:
         for end in range(1, len(entries) + 1):
             # A run of one topic may merge; a message of another topic between two ends the run.
             if end == len(entries) or entries[end][1] is not entries[start][1]:
-                self.offer(entries[start][1], [entry for _, _, entry in entries[start:end]])
+                self.deliver_batch(entries[start][1], [entry for _, _, entry in entries[start:end]])
                 start = end
 
     def is_full(self, size: int) -> bool:
@@ -305,12 +340,12 @@ class Outbox:
 
         What waits behind our own fragments, while the socket takes bytes, makes no client slow.
         """
-        if not self._queue or not self.refused:
+        if not self._queue or not self.blocked:
             return False
         limits = self.limits
         return len(self._queue) >= limits.send_queue or self.queue_bytes + size > limits.send_queue_bytes
 
-    def _offer_slow(self, topic: Topic, entry: Publication) -> None:
+    def _deliver_blocked(self, topic: Topic, entry: Publication) -> None:
         size = entry.size
         if self.is_full(size):
             if topic.policy is DROP_NEWEST:
@@ -356,7 +391,7 @@ class Outbox:
     @property
     def buffered_amount(self) -> int:
         """Bytes accepted that the socket has not taken yet."""
-        held: int = self._transport.get_write_buffer_size() if self.refused else 0
+        held: int = self._transport.get_write_buffer_size() if self.blocked else 0
         return self._unwritten() + held
 
     def _unwritten(self) -> int:
@@ -371,7 +406,7 @@ class Outbox:
         """Messages that wait because the socket has refused bytes."""
         return len(self._queue) if self._queue else 0
 
-    def has_said(self) -> bool:
+    def has_output(self) -> bool:
         """True when this turn has said something that is not written yet."""
         return self._first is not None
 
@@ -392,7 +427,7 @@ class Outbox:
 
     def _write(self, items: Item | list[Item]) -> None:
         """Write one item or several: straight to the socket where that may be done and holds nothing."""
-        if self.fd < 0 or self.refused:
+        if self.fd < 0 or self.blocked:
             data = b"".join([frame_of(item) for item in (items if isinstance(items, list) else [items])])
             self.sent_bytes += len(data)
             self._transport.write(data)
@@ -440,11 +475,11 @@ class Outbox:
 
     def pause(self) -> None:
         """The socket has refused bytes."""
-        self.refused = True
+        self.blocked = True
 
     def resume(self) -> None:
         """The socket has taken all that was refused: write what waits until it refuses again."""
-        self.refused = False
+        self.blocked = False
         if self._urgent is not None:
             urgent = b"".join(self._urgent.values())
             self._urgent = None
@@ -454,11 +489,11 @@ class Outbox:
         self._owner.drained()
 
     def _drain(self) -> None:
-        while self._queue and not self.refused:
+        while self._queue and not self.blocked:
             self._write((self._next_chunk(),))
         if not self._queue:
             self._queue = None
-            if self._last is not None and not self.refused:
+            if self._last is not None and not self.blocked:
                 last, self._last = self._last, None
                 self._write((last,))
 
@@ -494,8 +529,8 @@ class Outbox:
         for entry in run:
             self.queue_bytes -= entry.size
         self.sent_messages += len(run)
-        if self.variant >= 0:
-            return topic.join(run, self.variant)
+        if self.frame_variant >= 0:
+            return topic.join(run, self.frame_variant)
         return b"".join([self._owner.encode_publication(entry) for entry in topic.merged(run)])
 
     def disown(self) -> None:

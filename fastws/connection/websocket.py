@@ -123,7 +123,8 @@ class WebSocket:
                 return outbox.push_message((message, key))
         if machine.takeover and outbox.must_wait():
             compress = False
-        return outbox.push(machine.encode(message, compress), force)
+        frame = machine.encode(message, compress)
+        return outbox.push_over_limits(frame) if force else outbox.push(frame)
 
     async def send(
         self,
@@ -150,7 +151,7 @@ class WebSocket:
         if self._push(message, compress, True) is CLOSED:
             raise self.closed_error()
         outbox = self.outbox
-        if outbox.refused or len(message) >= LARGE_MESSAGE or outbox.is_filling():
+        if outbox.blocked or len(message) >= LARGE_MESSAGE or outbox.is_filling():
             await self._writable()
 
     async def send_json(self, value: Any) -> None:
@@ -196,7 +197,7 @@ class WebSocket:
     async def _push_fragment(self, opcode: int, part: Message, fin: bool) -> None:
         """Push a fragment once all that waits for a slow socket has left: it must overtake nothing."""
         outbox = self.outbox
-        while outbox.refused and outbox.is_open:
+        while outbox.blocked and outbox.is_open:
             await self._next_drain()
         if not outbox.is_open:
             raise self.closed_error()
@@ -209,11 +210,11 @@ class WebSocket:
     async def _writable(self) -> None:
         """Wait until the queue of a slow socket is below its high-water mark."""
         outbox = self.outbox
-        if not outbox.refused:
+        if not outbox.blocked:
             # The write at the end of this turn tells whether the socket takes it all; a coroutine
             # that sends in a loop would never come to it.
             await asyncio.sleep(0)
-        while outbox.is_open and outbox.refused and outbox.buffered_amount > HIGH_WATER_BYTES:
+        while outbox.is_open and outbox.blocked and outbox.buffered_amount > HIGH_WATER_BYTES:
             await self._next_drain()
 
     async def _next_drain(self) -> None:

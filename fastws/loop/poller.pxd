@@ -1,13 +1,13 @@
 # Types for the compiled build of poller.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection.connection cimport Connection
-from fastws.loop.turn cimport Flusher
+from fastws.loop.turn cimport Turn
 from fastws.loop.wakeups cimport Wakeups
 
 @cython.final
 cdef class Poller:
     cdef object _loop
-    cdef Flusher _flusher
+    cdef Turn _turn
     cdef Wakeups _wakeups
     cdef object _buffer
     cdef list _slots

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from fastws.connection.connection import Connection
-    from fastws.loop.turn import Flusher
+    from fastws.loop.turn import Turn
     from fastws.loop.wakeups import Wakeups
 
 __all__ = ["Poller"]
@@ -48,19 +48,19 @@ class Poller:
         "_buffer",
         "_epoll",
         "_fd",
-        "_flusher",
         "_keepers",
         "_loop",
         "_members",
         "_slots",
+        "_turn",
         "_wakeups",
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, flusher: Flusher, wakeups: Wakeups, buffer: memoryview
+        self, loop: asyncio.AbstractEventLoop, turn: Turn, wakeups: Wakeups, buffer: memoryview
     ) -> None:
         self._loop = loop
-        self._flusher = flusher
+        self._turn = turn
         self._wakeups = wakeups
         size = len(buffer) // SLOTS
         self._buffer = buffer
@@ -131,7 +131,7 @@ class Poller:
         assert receive_many is not None  # who makes a poller has asked
         most = 2 * SLOTS
         fatal: BaseException | None = None
-        ends_turn = self._flusher.begin()
+        ends_turn = self._turn.begin()
         try:
             for _ in range(ROUNDS):
                 if self._fd < 0:
@@ -149,7 +149,7 @@ class Poller:
                     break
         finally:
             if ends_turn:
-                self._flusher.end()
+                self._turn.end()
 
     def _hand_over(self, got: list[int]) -> None:
         """Give each its bytes, whatever becomes of the others: they are in no socket any more."""

@@ -12,7 +12,7 @@ cdef class LoopState:
     cdef public object clock
     cdef public object create_future
     cdef public dict deflate_pools
-    cdef public object flusher
+    cdef public object turn
     cdef public object get_buffer
     cdef public object mask
     cdef public object poller

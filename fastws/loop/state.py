@@ -10,7 +10,7 @@ from typing import Any
 from fastws.config import Compression
 from fastws.loop.native import receive_many
 from fastws.loop.timers import Wheel
-from fastws.loop.turn import Flusher
+from fastws.loop.turn import Turn
 from fastws.loop.wakeups import Wakeups
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import ENGINE, random_mask
@@ -42,12 +42,12 @@ class LoopState:
         "clock",
         "create_future",
         "deflate_pools",
-        "flusher",
         "get_buffer",
         "mask",
         "poller",
         "read_buffer",
         "reads_into_buffer",
+        "turn",
         "wakeups",
         "wheel",
     )
@@ -57,7 +57,7 @@ class LoopState:
         #: For measuring; the loop's own clock stands still within a turn on uvloop.
         self.clock = time.monotonic
         self.create_future = loop.create_future
-        self.flusher = Flusher(loop.call_soon)
+        self.turn = Turn(loop.call_soon)
         #: Those that wait for messages.
         self.wakeups = Wakeups(loop)
         self.wheel = Wheel(loop.call_at, loop.time)
@@ -77,9 +77,7 @@ class LoopState:
             # Here, for its compiled build needs that of the connection, which needs this module.
             from fastws.loop.poller import Poller
 
-            self.poller = Poller(
-                asyncio.get_running_loop(), self.flusher, self.wakeups, self.read_buffer.view
-            )
+            self.poller = Poller(asyncio.get_running_loop(), self.turn, self.wakeups, self.read_buffer.view)
         return self.poller
 
     def deflate_pool(self, compression: Compression | None) -> DeflatePool | None:

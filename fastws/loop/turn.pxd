@@ -4,7 +4,7 @@ from fastws.pubsub.hub cimport Topic
 from fastws.connection.outbox cimport Outbox
 
 @cython.final
-cdef class Flusher:
+cdef class Turn:
     cdef object _call_soon
     cdef bint _scheduled
     cdef int _alone
@@ -16,7 +16,7 @@ cdef class Flusher:
     cdef list _waiting
     cdef public list dirty
     cdef public long long seq
-    cdef public long long turn
+    cdef public long long number
 
     cpdef schedule(self, Outbox outbox)
     cpdef long long published(self, Topic topic)
@@ -35,7 +35,7 @@ cdef class Flusher:
     cpdef _fan_out_all(self, list dirty)
     @cython.locals(topic=Topic, outbox=Outbox)
     cpdef _settle_shared(self, list dirty)
-    @cython.locals(turn=cython.longlong, batch=list, groups=dict, group=list, variant=int, outboxes=list, outbox=Outbox)
+    @cython.locals(number=cython.longlong, batch=list, groups=dict, group=list, variant=int, outboxes=list, outbox=Outbox)
     cpdef _fan_out(self, Topic topic)
 
 @cython.locals(size=Py_ssize_t, direct=list, fds=list, outbox=Outbox)

@@ -10,7 +10,7 @@ answers to reads leave earlier where 16 wait, and at the end of a poll where the
 The rule of order: a client receives in the order of the application's calls for it. Each publish takes the
 next number of one sequence per loop; an outbox with anything unusual in the turn (a direct send, a
 subscription, an exclusion) is *settled* there: it takes what was published for it so far into its own list
-and remembers the number (``cursor``).
+and remembers the number (``last_seq``).
 
 What may not live here: encoding, policies of one connection, and anything about HTTP.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
     from fastws.pubsub.hub import Topic
 
-__all__ = ["Flusher"]
+__all__ = ["Turn"]
 
 #: From so many deliveries on, a turn that published goes on while more comes: at most as many times
 #: as long as the last such fan-out took, and so many seconds.
@@ -44,7 +44,7 @@ TOGETHER = 16
 ALONE = 64
 
 
-class Flusher:
+class Turn:
     """One per event loop; everything here runs on that loop."""
 
     __slots__ = (
@@ -58,8 +58,8 @@ class Flusher:
         "_vain",
         "_waiting",
         "dirty",
+        "number",
         "seq",
-        "turn",
     )
 
     def __init__(
@@ -81,7 +81,7 @@ class Flusher:
         #: Topics that published in this turn.
         self.dirty: list[Topic] = []
         self.seq = 0
-        self.turn = 1
+        self.number = 1
 
     def schedule(self, outbox: Outbox) -> None:
         """Flush ``outbox`` once, at the end of this turn."""
@@ -195,7 +195,7 @@ class Flusher:
         finally:
             for topic in dirty:
                 topic.batch = []
-            self.turn += 1
+            self.number += 1
             if started:
                 self._cost = self._clock() - started
 
@@ -216,32 +216,32 @@ class Flusher:
         for topic in dirty:
             # A copy: the policy of a topic may evict, and who is evicted leaves at once.
             for outbox in list(topic.subscribers):
-                if outbox.turn == self.turn:
+                if outbox.turn_number == self.number:
                     continue
                 if outbox in seen:
-                    outbox.settle(self)
+                    outbox.take_published(self)
                 else:
                     seen.add(outbox)
 
     def _fan_out(self, topic: Topic) -> None:
         """Hand the batch of ``topic`` to its subscribers: the same bytes to all that are idle."""
-        turn = self.turn
+        number = self.number
         batch = topic.batch
         # By variant (plain, or compressed with a window of N bits): who is to have those bytes.
         groups: dict[int, list[Outbox]] = {}
         group: list[Outbox] = []
         variant = -1
         for outbox in list(topic.subscribers):
-            if outbox.turn == turn:
-                outbox.settle(self)
+            if outbox.turn_number == number:
+                outbox.take_published(self)
             elif outbox.is_idle():
                 # Most often it is that of the one before.
-                if outbox.variant != variant:
-                    variant = outbox.variant
+                if outbox.frame_variant != variant:
+                    variant = outbox.frame_variant
                     group = groups.setdefault(variant, [])
                 group.append(outbox)
             else:
-                outbox.offer(topic, batch)
+                outbox.deliver_batch(topic, batch)
         for variant, outboxes in groups.items():
             write_many(outboxes, topic.join(batch, variant), len(batch))
 

@@ -1,6 +1,6 @@
 # Types for the compiled build of hub.py; the source itself stays plain Python.
 cimport cython
-from fastws.loop.turn cimport Flusher
+from fastws.loop.turn cimport Turn
 from fastws.connection.outbox cimport Outbox
 
 @cython.final
@@ -36,11 +36,11 @@ cdef class Hub:
     cdef object _policy
     cdef object _deflate
     cdef dict _topics
-    cdef Flusher _flusher
+    cdef Turn _turn
     cdef object _loop
 
     cdef Topic _find(self, name)
     cdef _check_thread(self)
-    cdef _bind(self, Flusher flusher)
+    cdef _bind(self, Turn turn)
 
 cpdef leave_all(Outbox outbox)

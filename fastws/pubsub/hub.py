@@ -2,7 +2,7 @@
 """Publish and subscribe: a message is encoded once, and joined once per topic and turn.
 
 A hub makes batches and offers them to outboxes; it knows no socket and waits for nobody. Order, and
-who shares which bytes, is the flusher's part (``flusher.py``).
+who shares which bytes, is the turn's part (``turn.py``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastws.protocol.websocket.frames import Opcode, encode
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
-    from fastws.loop.turn import Flusher
+    from fastws.loop.turn import Turn
 
 __all__ = ["Hub", "Topic"]
 
@@ -140,7 +140,7 @@ class Hub:
         self._policy = SlowConsumerPolicy(policy)
         self._deflate = DeflatePool(checked_compression(compression) or Compression())
         self._topics: dict[str, Topic] = {}
-        self._flusher: Flusher | None = None
+        self._turn: Turn | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def topic(
@@ -175,15 +175,15 @@ class Hub:
             raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
         if not outbox.is_open:
             return
-        flusher = outbox.flusher
-        if self._flusher is not flusher:
-            self._bind(flusher)
+        turn = outbox.turn
+        if self._turn is not turn:
+            self._bind(turn)
         found = self._find(topic)
         if found is None:
             found = Topic(topic, None, self._policy, self._deflate, self._topics)
             self._topics[topic] = found
         elif found.batch:
-            outbox.settle(flusher)
+            outbox.take_published(turn)
             if not outbox.is_open:  # what it settled evicted it
                 return  # type: ignore[unreachable]
         if outbox.topics is None:
@@ -198,7 +198,7 @@ class Hub:
         if found is None or outbox not in found.subscribers:
             return
         if found.batch:
-            outbox.settle(outbox.flusher)
+            outbox.take_published(outbox.turn)
         found.remove(outbox)
         if outbox.topics is not None:
             outbox.topics.pop(found, None)
@@ -218,8 +218,8 @@ class Hub:
             if not isinstance(message, (str, bytes, bytearray, memoryview)):
                 raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
             return 0
-        flusher = self._flusher
-        assert flusher is not None
+        turn = self._turn
+        assert turn is not None
         if isinstance(message, str):
             plain = encode(TEXT, message, None, True, False)
         elif found.merge is not None:
@@ -234,16 +234,16 @@ class Hub:
         if exclude is not None:
             outbox = exclude.outbox
             if outbox in found.subscribers:
-                outbox.settle(flusher)
+                outbox.take_published(turn)
                 count -= 1
             else:
                 outbox = None
         if not found.batch:
             self._check_thread()
-        seq = flusher.published(found)
+        seq = turn.published(found)
         found.batch.append(Publication(found, seq, message, plain))
         if outbox is not None:
-            outbox.cursor = seq
+            outbox.last_seq = seq
         return count
 
     def publish_threadsafe(self, topic: str, message: str | bytes) -> None:
@@ -286,10 +286,10 @@ class Hub:
         if running is not self._loop and self._loop is not None and self._loop.is_running():
             raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
 
-    def _bind(self, flusher: Flusher) -> None:
-        if self._flusher is not None and any(topic.subscribers for topic in self._topics.values()):
+    def _bind(self, turn: Turn) -> None:
+        if self._turn is not None and any(topic.subscribers for topic in self._topics.values()):
             raise RuntimeError("a hub belongs to one event loop; use publish_threadsafe from another")
-        self._flusher = flusher
+        self._turn = turn
         self._loop = asyncio.get_running_loop()
 
 

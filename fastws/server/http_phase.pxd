@@ -22,7 +22,7 @@ cdef class ServerPhase:
     cdef bint _idle
 
     cpdef received(self, object data)
-    @cython.locals(connection=Connection, corked=bint)
+    @cython.locals(connection=Connection, began=bint)
     cpdef _take(self, list events)
     cpdef bint _busy(self)
     cpdef _event(self, object event)

@@ -123,7 +123,7 @@ class ServerPhase:
         """The server stops: False when there is no answer to wait for."""
         if self._request is not None or self._busy():
             return True
-        if not self._connection.outbox.refused:
+        if not self._connection.outbox.blocked:
             return False
         # The last answer is still on its way.
         self._end()
@@ -144,7 +144,7 @@ class ServerPhase:
     def _take(self, events: list[Any]) -> None:
         """Serve what a read brought, and what follows it as long as answers come at once."""
         connection = self._connection
-        corked, connection.outbox.corked = connection.outbox.corked, True
+        began = connection.outbox.begin_batch()
         while events and connection.phase is self:
             for event in events:
                 self._event(event)
@@ -153,17 +153,16 @@ class ServerPhase:
                     break
             if connection.phase is not self or connection.machine.state is not HTTP:
                 break
-            if connection.outbox.refused or self._busy():
+            if connection.outbox.blocked or self._busy():
                 break
             if self._turn_responses >= self._server.limits.pipelined_requests:
                 self._hold_input()
                 connection.loop_state.call_soon(self._next_turn)
                 break
             events = connection.machine.receive(b"")
-        connection.outbox.corked = corked
-        if not corked:
-            connection.outbox.flush()
-        if connection.outbox.refused and connection.phase is self:
+        if began:
+            connection.outbox.end_batch()
+        if connection.outbox.blocked and connection.phase is self:
             self._hold_input()
 
     def _has_enough(self) -> bool:
@@ -181,7 +180,7 @@ class ServerPhase:
     def _continue(self) -> None:
         """Go on with what was pipelined, and read again."""
         connection = self._connection
-        if connection.phase is not self or self._busy() or connection.outbox.refused:
+        if connection.phase is not self or self._busy() or connection.outbox.blocked:
             return
         connection.release_input()
         if connection.machine.state is HTTP:
@@ -248,7 +247,7 @@ class ServerPhase:
         self._deadline(endpoint.timeouts.body)
         owed = connection.machine.http.take_output()
         if owed:
-            connection.outbox.push(owed, True)
+            connection.outbox.write_http(owed)
 
     def _hand_over(self, request: Request, endpoint: Endpoint) -> None:
         """Let an application that answers for itself have the request, and the connection meanwhile."""
@@ -396,7 +395,7 @@ class ServerPhase:
             data = connection.machine.http.respond(response)
         self._status = response.status
         self._written = len(response.body)
-        connection.outbox.push(data, True)
+        connection.outbox.write_http(data)
         self._response_done()
 
     def _start_stream(self, response: Response) -> None:
@@ -405,7 +404,7 @@ class ServerPhase:
         self._status = response.status
         self._written = response.stream.length
         self._stream = BodyPump(connection, response.stream, self._stream_ended)
-        connection.outbox.push(connection.machine.http.start_response(response), True)
+        connection.outbox.write_http(connection.machine.http.start_response(response))
         if self._request is not None and self._request.method == "HEAD":
             self._end_stream()
         else:
@@ -460,7 +459,7 @@ class ServerPhase:
         self._status = response.status
         self._written = len(response.body)
         self._server.set_date()
-        connection.outbox.push(connection.machine.refuse(response), True)
+        connection.outbox.write_http(connection.machine.refuse(response))
         self._log_response()
         self._request = None
         self._end()

@@ -32,7 +32,7 @@ class BodyPump:
     def step(self) -> None:
         """Write a step of the stream; the next one follows when the socket takes it."""
         connection = self._connection
-        if self._stream is None or connection.outbox.refused or connection.transport.is_closing():
+        if self._stream is None or connection.outbox.blocked or connection.transport.is_closing():
             return
         try:
             chunk = self._stream.read(STEP)
@@ -44,9 +44,9 @@ class BodyPump:
             self.close()
             self._done()
             return
-        connection.outbox.push(connection.machine.http.send_body(chunk), True)
+        connection.outbox.write_http(connection.machine.http.send_body(chunk))
         connection.outbox.flush()
-        if not connection.outbox.refused:
+        if not connection.outbox.blocked:
             connection.loop_state.call_soon(self.step)
 
     def close(self) -> None:

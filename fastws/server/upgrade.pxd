@@ -6,7 +6,7 @@ from fastws.protocol.websocket.handshake cimport check_upgrade, choose_subprotoc
 from fastws.protocol.http.messages cimport Request
 
 cpdef object refusal(Request request, object endpoint)
-@cython.locals(outbox=Outbox, corked=bint)
+@cython.locals(outbox=Outbox, began=bint)
 cpdef accept(
     Connection connection,
     Request request,

@@ -60,13 +60,12 @@ def accept(
         [*headers, *endpoint.headers] if headers else endpoint.headers,
     )
     outbox = connection.outbox
-    corked, outbox.corked = outbox.corked, True
-    outbox.push(head, True)
+    began = outbox.begin_batch()
+    outbox.write_http(head)
     request.compact()
     connection.machine.meter(limits, connection.loop_state.wheel.time)
-    if not outbox.refused:
+    if not outbox.blocked:
         connection.release_input()
     connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)
-    outbox.corked = corked
-    if not corked:
-        outbox.flush()
+    if began:
+        outbox.end_batch()

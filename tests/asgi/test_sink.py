@@ -51,12 +51,12 @@ async def test_it_refuses_bytes_until_send_has_returned() -> None:
     sink = framework.sink()
     assert not sink.outbox.is_direct()
     write(sink, "one")
-    assert sink.outbox.refused
+    assert sink.outbox.blocked
     assert sink.outbox.buffered_amount == 0, "the framework does not say what it holds"
     framework.gate.set()
     await settle()
     assert framework.sent == ["one"]
-    assert not sink.outbox.refused
+    assert not sink.outbox.blocked
     sink.end()
 
 

@@ -32,7 +32,7 @@ def both_loops(test: Test) -> Callable[..., None]:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.get_loop().set_exception_handler(lambda _, context: errors.append(context))
             runner.run(_checked(test(*args, **kwargs)))
-        assert not errors
+        assert not errors, errors
 
     parameters = [*signature.parameters.values(), factory]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

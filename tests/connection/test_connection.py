@@ -44,7 +44,7 @@ def stall(loop: ManualLoop, client: RawClient, ws: WebSocket) -> None:
     client.stall(1)
     ws.send_nowait("stalls")
     loop.settle()
-    assert ws.outbox.refused
+    assert ws.outbox.blocked
 
 
 class Scripted(Recorder):

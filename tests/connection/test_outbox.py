@@ -6,7 +6,7 @@ import pytest
 
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.outbox import TURN_MESSAGES, Outbox, SendStatus
-from fastws.loop.turn import Flusher
+from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import CLOSE, CONTINUATION, PING, PONG, TEXT
@@ -17,18 +17,18 @@ BYE = encode_close(1000, "bye", None)
 
 
 @pytest.fixture
-def flusher(loop: ManualLoop) -> Flusher:
-    return Flusher(loop.call_soon)
+def turn(loop: ManualLoop) -> Turn:
+    return Turn(loop.call_soon)
 
 
 @pytest.fixture
-def peer(loop: ManualLoop, flusher: Flusher) -> Peer:
-    return Peer(loop, flusher)
+def peer(loop: ManualLoop, turn: Turn) -> Peer:
+    return Peer(loop, turn)
 
 
-def small(loop: ManualLoop, flusher: Flusher, messages: int = 3, size: int = 1000) -> Peer:
+def small(loop: ManualLoop, turn: Turn, messages: int = 3, size: int = 1000) -> Peer:
     """A peer that has refused bytes, with small limits."""
-    peer = Peer(loop, flusher, limits=(messages, size))
+    peer = Peer(loop, turn, limits=(messages, size))
     peer.stall()
     return peer
 
@@ -50,12 +50,12 @@ class TestTurns:
         """Not what the handshake has left: in the turn's write, behind a slow socket, in the transport."""
         if stalled:
             peer.stall()
-        peer.outbox.push(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", True)
+        peer.outbox.write_http(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
         peer.outbox.count_from_here()
         peer.outbox.push(text("a"))
         loop.settle()
         peer.transport.take()
-        assert peer.transport.writes[-1].endswith(b"\r\n\r\n" + text("a"))
+        assert b"".join(peer.transport.writes).endswith(b"\r\n\r\n" + text("a"))
         assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (1, len(text("a")))
 
     def test_a_corked_outbox_is_flushed_by_who_corked_it(self, loop: ManualLoop, peer: Peer) -> None:
@@ -76,9 +76,9 @@ class TestTurns:
         loop.settle()
         assert peer.transport.writes == []
 
-    def test_a_burst_is_not_slow(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_a_burst_is_not_slow(self, loop: ManualLoop, turn: Turn) -> None:
         """However large: nothing counts against a client before its socket has refused bytes."""
-        peer = Peer(loop, flusher, limits=(2, 10))
+        peer = Peer(loop, turn, limits=(2, 10))
         verdicts = {peer.outbox.push(text("x" * 100)) for _ in range(1000)}
         assert verdicts == {SendStatus.SENT}
         loop.settle()
@@ -103,40 +103,40 @@ class TestSlow:
         assert peer.outbox.sent_messages == 4
         assert peer.outbox.sent_bytes == len(text("stalls") + text("a") * 3)
 
-    def test_both_limits_at_their_edges(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer = small(loop, flusher, messages=3)
+    def test_both_limits_at_their_edges(self, loop: ManualLoop, turn: Turn) -> None:
+        peer = small(loop, turn, messages=3)
         assert [peer.outbox.push(text("x")) for _ in range(4)] == [SendStatus.QUEUED] * 3 + [
             SendStatus.DROPPED
         ]
         assert peer.outbox.dropped == 1
-        peer = small(loop, flusher, size=30)
+        peer = small(loop, turn, size=30)
         assert peer.outbox.push(text("x" * 18)) is SendStatus.QUEUED
         assert peer.outbox.push(text("x" * 8)) is SendStatus.QUEUED
         assert peer.outbox.push(text("")) is SendStatus.DROPPED
         assert peer.outbox.dropped == 1
 
-    def test_one_message_is_always_admitted(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer = small(loop, flusher, size=30)
+    def test_one_message_is_always_admitted(self, loop: ManualLoop, turn: Turn) -> None:
+        peer = small(loop, turn, size=30)
         assert peer.outbox.push(text("x" * 500)) is SendStatus.QUEUED
         assert peer.outbox.push(text("y")) is SendStatus.DROPPED
 
-    def test_force_is_over_the_limits(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer = small(loop, flusher, messages=1)
-        assert [peer.outbox.push(text(m), True) for m in "abc"] == [SendStatus.QUEUED] * 3
+    def test_over_the_limits_when_the_sender_waits(self, loop: ManualLoop, turn: Turn) -> None:
+        peer = small(loop, turn, messages=1)
+        assert [peer.outbox.push_over_limits(text(m)) for m in "abc"] == [SendStatus.QUEUED] * 3
         peer.transport.take()
         assert peer.texts() == ["stalls", "a", "b", "c"]
         assert peer.outbox.dropped == 0
 
     def test_what_waits_leaves_in_steps_when_the_socket_refuses_again(
-        self, loop: ManualLoop, flusher: Flusher
+        self, loop: ManualLoop, turn: Turn
     ) -> None:
-        peer = Peer(loop, flusher, limits=(100, 10_000_000))
+        peer = Peer(loop, turn, limits=(100, 10_000_000))
         peer.stall()
         for number in range(10):
             peer.outbox.push(text(str(number) * 100_000))
         before = len(peer.transport.writes)
         peer.transport.take(300_000)
-        assert peer.outbox.refused
+        assert peer.outbox.blocked
         assert peer.outbox.queued == 7
         assert len(peer.transport.writes) == before + 1
         peer.transport.take()
@@ -181,7 +181,7 @@ class TestUrgent:
         peer.outbox.push(text("waits"))
         peer.outbox.push_urgent(PONG, encode(PONG, b"1"))
         peer.transport.take(len(text("stalls")))
-        assert peer.outbox.refused
+        assert peer.outbox.blocked
         assert peer.outbox.queued == 1
         peer.transport.take()
         assert [one.opcode for one in peer.frames()] == [TEXT, PONG, TEXT]
@@ -218,7 +218,7 @@ class TestLast:
         peer.outbox.push_last(BYE)
         assert peer.outbox.queued == 1
         peer.transport.take(len(text("stalls")))
-        assert peer.outbox.refused
+        assert peer.outbox.blocked
         peer.transport.take()
         assert [one.opcode for one in peer.frames()] == [TEXT, PONG, TEXT, CLOSE]
         assert peer.outbox.sent_messages == 2
@@ -259,8 +259,8 @@ class TestPace:
         loop.settle()
         assert not peer.outbox.is_filling()
 
-    def test_what_must_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_what_must_wait(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         hub.subscribe(peer, "t")
         assert not peer.outbox.must_wait()
         hub.publish("t", "published before")
@@ -317,9 +317,9 @@ class TestFragments:
         loop.settle()
         assert [one.payload for one in peer.frames()] == [b"2", b"whole"]
 
-    def test_our_own_pace_makes_no_client_slow(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_our_own_pace_makes_no_client_slow(self, loop: ManualLoop, turn: Turn) -> None:
         """While the socket takes bytes nothing is dropped and nobody is evicted, whatever waits."""
-        peer, hub = Peer(loop, flusher, limits=(2, 100)), Hub()
+        peer, hub = Peer(loop, turn, limits=(2, 100)), Hub()
         hub.subscribe(peer, "t")
         peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
         for number in range(5):
@@ -347,20 +347,20 @@ class TestPolicies:
     def publish(
         self,
         loop: ManualLoop,
-        flusher: Flusher,
+        turn: Turn,
         policy: SlowConsumerPolicy,
         messages: list[str],
         size: int = 1000,
     ) -> tuple[Peer, Hub]:
-        peer, hub = small(loop, flusher, size=size), Hub(policy=policy)
+        peer, hub = small(loop, turn, size=size), Hub(policy=policy)
         hub.subscribe(peer, "t")
         for message in messages:
             hub.publish("t", message)
         loop.settle()
         return peer, hub
 
-    def test_evict(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, hub = self.publish(loop, flusher, SlowConsumerPolicy.EVICT, list("abc"))
+    def test_evict(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, hub = self.publish(loop, turn, SlowConsumerPolicy.EVICT, list("abc"))
         assert peer.evicted == []
         assert peer.outbox.queued == 3
         hub.publish("t", "d")
@@ -373,38 +373,38 @@ class TestPolicies:
         assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
         assert (peer.outbox.sent_messages, peer.outbox.dropped) == (1, 0)
 
-    def test_drop_newest(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_NEWEST, list("abcde"))
+    def test_drop_newest(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, _ = self.publish(loop, turn, SlowConsumerPolicy.DROP_NEWEST, list("abcde"))
         assert peer.outbox.dropped == 2
         peer.transport.take()
         assert peer.texts() == ["stalls", "a", "b", "c"]
         assert peer.outbox.sent_messages == 4
 
-    def test_drop_oldest(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_OLDEST, list("abcde"))
+    def test_drop_oldest(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, _ = self.publish(loop, turn, SlowConsumerPolicy.DROP_OLDEST, list("abcde"))
         assert peer.outbox.dropped == 2
         peer.transport.take()
         assert peer.texts() == ["stalls", "c", "d", "e"]
         assert peer.outbox.sent_messages == 4
 
-    def test_drop_oldest_until_there_is_room(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_drop_oldest_until_there_is_room(self, loop: ManualLoop, turn: Turn) -> None:
         messages = ["a" * 8, "b" * 8, "c" * 18]
-        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_OLDEST, messages, size=30)
+        peer, _ = self.publish(loop, turn, SlowConsumerPolicy.DROP_OLDEST, messages, size=30)
         assert peer.outbox.dropped == 1
         assert peer.outbox.queue_bytes == 30
         peer.transport.take()
         assert peer.texts() == ["stalls", "b" * 8, "c" * 18]
 
-    def test_drop_oldest_admits_one_however_large(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, _ = self.publish(loop, flusher, SlowConsumerPolicy.DROP_OLDEST, ["a", "b", "c" * 500], size=30)
+    def test_drop_oldest_admits_one_however_large(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, _ = self.publish(loop, turn, SlowConsumerPolicy.DROP_OLDEST, ["a", "b", "c" * 500], size=30)
         assert peer.outbox.dropped == 2
         peer.transport.take()
         assert peer.texts() == ["stalls", "c" * 500]
 
     def test_drop_oldest_spares_what_was_sent_to_this_client_alone(
-        self, loop: ManualLoop, flusher: Flusher
+        self, loop: ManualLoop, turn: Turn
     ) -> None:
-        peer, hub = small(loop, flusher), Hub(policy=SlowConsumerPolicy.DROP_OLDEST)
+        peer, hub = small(loop, turn), Hub(policy=SlowConsumerPolicy.DROP_OLDEST)
         hub.subscribe(peer, "t")
         peer.outbox.push(text("own 1"))
         hub.publish("t", "a")
@@ -414,7 +414,7 @@ class TestPolicies:
         loop.settle()
         assert peer.outbox.dropped == 1
         hub.publish("t", "c")
-        peer.outbox.push(text("own 3"), True)
+        peer.outbox.push_over_limits(text("own 3"))
         hub.publish("t", "d")
         loop.settle()
         assert peer.outbox.dropped == 4
@@ -423,25 +423,25 @@ class TestPolicies:
 
     @pytest.mark.parametrize("policy", list(SlowConsumerPolicy))
     def test_one_message_is_always_admitted(
-        self, loop: ManualLoop, flusher: Flusher, policy: SlowConsumerPolicy
+        self, loop: ManualLoop, turn: Turn, policy: SlowConsumerPolicy
     ) -> None:
-        peer, _ = self.publish(loop, flusher, policy, ["x" * 500], size=30)
+        peer, _ = self.publish(loop, turn, policy, ["x" * 500], size=30)
         assert peer.outbox.dropped == 0
         peer.transport.take()
         assert peer.texts() == ["stalls", "x" * 500]
 
     def test_a_direct_send_settles_and_may_find_the_client_evicted(
-        self, loop: ManualLoop, flusher: Flusher
+        self, loop: ManualLoop, turn: Turn
     ) -> None:
-        peer, hub = self.publish(loop, flusher, SlowConsumerPolicy.EVICT, list("abc"))
+        peer, hub = self.publish(loop, turn, SlowConsumerPolicy.EVICT, list("abc"))
         hub.publish("t", "d")
         assert peer.outbox.push(text("own")) is SendStatus.CLOSED
         assert peer.evicted == ["too slow"]
         loop.settle()
 
-    def test_evicted_by_one_of_its_topics(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, hub = small(loop, flusher, messages=1), Hub()
-        other = Peer(loop, flusher)
+    def test_evicted_by_one_of_its_topics(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, hub = small(loop, turn, messages=1), Hub()
+        other = Peer(loop, turn)
         for topic in "tu":
             hub.subscribe(peer, topic)
             hub.subscribe(other, topic)
@@ -451,8 +451,8 @@ class TestPolicies:
         assert (peer.evicted, hub.count("t"), hub.count("u")) == (["too slow"], 1, 1)
         assert other.texts() == list("abc")
 
-    def test_limits_count_messages_and_not_joined_batches(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, hub = small(loop, flusher, messages=256), Hub()
+    def test_limits_count_messages_and_not_joined_batches(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, hub = small(loop, turn, messages=256), Hub()
         hub.topic("t", merge="\n")
         hub.subscribe(peer, "t")
         for _ in range(256):
@@ -468,9 +468,9 @@ class TestTopics:
     """What topics published in a turn takes its place among what was said to this client alone."""
 
     def test_a_direct_send_is_settled_behind_what_was_published_before(
-        self, loop: ManualLoop, flusher: Flusher
+        self, loop: ManualLoop, turn: Turn
     ) -> None:
-        peer, hub = Peer(loop, flusher), Hub()
+        peer, hub = Peer(loop, turn), Hub()
         for topic in ("t", "u", "quiet"):
             hub.subscribe(peer, topic)
         hub.publish("t", "1")
@@ -487,8 +487,8 @@ class TestTopics:
         assert len(peer.transport.writes) == 1
         assert b"" not in peer.transport.writes
 
-    def test_alone_in_its_turn(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, hub = Peer(loop, flusher), Hub()
+    def test_alone_in_its_turn(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, hub = Peer(loop, turn), Hub()
         hub.subscribe(peer, "t")
         hub.publish("t", "1")
         hub.publish("t", "2")
@@ -496,9 +496,9 @@ class TestTopics:
         assert peer.transport.writes == [text("1") + text("2")]
         assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (2, 6)
 
-    def test_a_client_that_shares_no_bytes(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, hub = Peer(loop, flusher), Hub()
-        peer.outbox.variant = -1
+    def test_a_client_that_shares_no_bytes(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, hub = Peer(loop, turn), Hub()
+        peer.outbox.frame_variant = -1
         hub.topic("m", merge="+")
         hub.subscribe(peer, "m")
         hub.publish("m", "a")
@@ -512,8 +512,8 @@ class TestTopics:
         peer.transport.take()
         assert [one.text for one in peer.frames()] == ["stalls", "c+d"]
 
-    def test_what_waits_merges_again(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peer, hub = Peer(loop, flusher), Hub()
+    def test_what_waits_merges_again(self, loop: ManualLoop, turn: Turn) -> None:
+        peer, hub = Peer(loop, turn), Hub()
         hub.topic("m", merge="+")
         hub.topic("n", merge="-")
         for topic in ("m", "n", "plain"):
@@ -535,13 +535,13 @@ class TestTopics:
 
 
 class TestIdle:
-    def test_who_may_be_given_shared_bytes(self, loop: ManualLoop, flusher: Flusher) -> None:
-        assert Peer(loop, flusher).outbox.is_idle()
-        pending, fragmenting, closed, own, refused, closing = (Peer(loop, flusher) for _ in range(6))
+    def test_who_may_be_given_shared_bytes(self, loop: ManualLoop, turn: Turn) -> None:
+        assert Peer(loop, turn).outbox.is_idle()
+        pending, fragmenting, closed, own, refused, closing = (Peer(loop, turn) for _ in range(6))
         pending.outbox.push(text("x"))
         fragmenting.outbox.fragmenting = True
         closed.outbox.is_open = False
-        own.outbox.variant = -1
+        own.outbox.frame_variant = -1
         refused.stall()
         closing.transport.close()
         busy = (pending, fragmenting, closed, own, refused, closing)
@@ -558,24 +558,22 @@ class TestDirect:
         kernel.patch(monkeypatch)
         return kernel
 
-    def open(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int | None = None) -> Peer:
+    def open(self, loop: ManualLoop, turn: Turn, kernel: Kernel, room: int | None = None) -> Peer:
         sock = kernel.open()
-        peer = Peer(loop, flusher, room=room, socket=sock, fd=sock.fileno())
+        peer = Peer(loop, turn, room=room, socket=sock, fd=sock.fileno())
         kernel.attach(peer.transport)
         return peer
 
-    def test_whole(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
-        peer = self.open(loop, flusher, kernel)
+    def test_whole(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
+        peer = self.open(loop, turn, kernel)
         peer.outbox.push(text("a"))
         peer.outbox.push(text("b"))
         loop.settle()
         assert kernel.calls == [1]
         assert peer.texts() == ["a", "b"]
 
-    def test_messages_and_frames_in_one_write(
-        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
-    ) -> None:
-        peer = self.open(loop, flusher, kernel)
+    def test_messages_and_frames_in_one_write(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
+        peer = self.open(loop, turn, kernel)
         assert peer.outbox.takes_messages()
         for message in ("a", b"b"):
             assert peer.outbox.push_message(message) is SendStatus.SENT
@@ -590,9 +588,9 @@ class TestDirect:
         assert peer.outbox.push_message("d") is SendStatus.CLOSED
 
     def test_what_waits_is_counted_with_its_headers(
-        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+        self, loop: ManualLoop, turn: Turn, kernel: Kernel
     ) -> None:
-        peer = self.open(loop, flusher, kernel)
+        peer = self.open(loop, turn, kernel)
         for size in (0, 125, 126, 65535, 65536):
             peer.outbox.push_message(bytes(size))
             peer.outbox.push_message("x" * size)
@@ -603,12 +601,12 @@ class TestDirect:
 
     @pytest.mark.parametrize("room", [0, 2])
     def test_the_rest_goes_through_the_transport(
-        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int
+        self, loop: ManualLoop, turn: Turn, kernel: Kernel, room: int
     ) -> None:
-        peer = self.open(loop, flusher, kernel, room)
+        peer = self.open(loop, turn, kernel, room)
         peer.outbox.push(text("hello"))
         loop.settle()
-        assert peer.outbox.refused
+        assert peer.outbox.blocked
         peer.outbox.push_fragment(text("behind it"), first=True, fin=True)
         loop.settle()
         assert kernel.calls == [1]
@@ -617,23 +615,19 @@ class TestDirect:
         assert peer.texts() == ["hello", "behind it", "waits"]
         assert kernel.calls == [1, 1]
 
-    def test_none_while_the_transport_holds_bytes(
-        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
-    ) -> None:
-        peer = self.open(loop, flusher, kernel, 0)
+    def test_none_while_the_transport_holds_bytes(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
+        peer = self.open(loop, turn, kernel, 0)
         peer.outbox.push(text("refused"))
         peer.outbox.flush()
         peer.outbox.push_last(BYE)
         peer.outbox.push_urgent(PONG, encode(PONG, b""))
         peer.transport.take(len(text("refused")))
-        assert peer.outbox.refused
+        assert peer.outbox.blocked
         peer.transport.take()
         assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
 
-    def test_a_message_behind_what_was_published(
-        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
-    ) -> None:
-        hub, peer = Hub(), self.open(loop, flusher, kernel)
+    def test_a_message_behind_what_was_published(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
+        hub, peer = Hub(), self.open(loop, turn, kernel)
         hub.subscribe(peer, "t")
         hub.publish("t", "1")
         peer.outbox.push_message("2")
@@ -642,19 +636,19 @@ class TestDirect:
         assert peer.texts() == ["1", "2", "3"]
 
     def test_urgent_frames_of_which_a_part_is_taken(
-        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
+        self, loop: ManualLoop, turn: Turn, kernel: Kernel
     ) -> None:
-        peer = self.open(loop, flusher, kernel, 1)
+        peer = self.open(loop, turn, kernel, 1)
         peer.outbox.push(text("refused"))
         peer.outbox.flush()
         peer.outbox.push_urgent(PING, encode(PING, b"ping"))
         peer.transport.take(len(text("refused")) - 1 + 2)
-        assert peer.outbox.refused
+        assert peer.outbox.blocked
         peer.transport.take()
         assert [one.opcode for one in peer.frames()] == [TEXT, PING]
 
-    def test_an_error_ends_the_connection(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
-        peer = self.open(loop, flusher, kernel)
+    def test_an_error_ends_the_connection(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
+        peer = self.open(loop, turn, kernel)
         kernel.errors[peer.outbox.fd] = 32
         peer.outbox.push(text("a"))
         loop.settle()
@@ -663,8 +657,8 @@ class TestDirect:
         assert peer.outbox.push(text("b")) is SendStatus.CLOSED
 
 
-def test_an_outbox_that_outlives_its_connection(loop: ManualLoop, flusher: Flusher) -> None:
-    peer = Peer(loop, flusher)
+def test_an_outbox_that_outlives_its_connection(loop: ManualLoop, turn: Turn) -> None:
+    peer = Peer(loop, turn)
     outbox: Outbox = peer.outbox
     outbox.discard()
     outbox.disown()

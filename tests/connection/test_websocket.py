@@ -54,7 +54,7 @@ def stall(loop: ManualLoop, client: RawClient, ws: WebSocket) -> None:
     client.stall(1)
     ws.send_nowait("stalls")
     loop.settle()
-    assert ws.outbox.refused
+    assert ws.outbox.blocked
 
 
 # -- the whole way, on real loops ---------------------------------------------------------------
@@ -468,7 +468,7 @@ class TestFragments:
         client.stall()
         task = loop.create_task(ws.send(["x" * 100_000]))
         loop.settle()
-        assert ws.outbox.refused
+        assert ws.outbox.blocked
         again = loop.create_task(ws.send(["y" * 100_000]))
         loop.settle()
         assert not again.done()

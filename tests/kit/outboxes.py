@@ -6,7 +6,7 @@ from typing import Any
 
 from fastws.config import Limits
 from fastws.connection.outbox import Outbox
-from fastws.loop.turn import Flusher
+from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
 from fastws.pubsub.hub import leave_all
 from fastws.testing.wire import BINARY, TEXT
@@ -32,7 +32,7 @@ class Peer:
     def __init__(
         self,
         loop: ManualLoop,
-        flusher: Flusher,
+        turn: Turn,
         *,
         room: int | None = None,
         limits: tuple[int, int] = (256, 1024 * 1024),
@@ -42,7 +42,7 @@ class Peer:
         self.transport = MemoryTransport(loop, self, room=room, **extra)
         self.transport.set_write_buffer_limits(high=0)
         most = Limits(send_queue=limits[0], send_queue_bytes=limits[1])
-        self.outbox = Outbox(self, self.transport, flusher, fd, most)
+        self.outbox = Outbox(self, self.transport, turn, fd, most)
         self.evicted: list[str] = []
         self.drains = 0
         self._rest = b""
@@ -80,7 +80,7 @@ class Peer:
         self.transport.room = 1
         self.outbox.push(text("stalls"))
         self.outbox.flush()
-        assert self.outbox.refused
+        assert self.outbox.blocked
 
     def frames(self) -> list[Frame]:
         """Take the whole frames that the socket took since the last call."""

@@ -604,7 +604,7 @@ def test_a_loop_without_readers(run: Run) -> None:
 
         context = loop_state_of(asyncio.get_running_loop())
         loop: Any = SimpleNamespace(add_reader=add_reader)
-        context.poller = Poller(loop, context.flusher, context.wakeups, memoryview(bytearray(SLOTS)))
+        context.poller = Poller(loop, context.turn, context.wakeups, memoryview(bytearray(SLOTS)))
         async with served(Script()) as server, talking(server, often=False) as talker:
             for _ in range(2 * OFTEN):
                 await talker.echo()

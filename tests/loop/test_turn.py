@@ -11,27 +11,27 @@ import pytest
 
 import fastws.loop.native
 from fastws.loop.native import direct_descriptor
-from fastws.loop.turn import ALONE, LOOKS, MANY, TOGETHER, Flusher
+from fastws.loop.turn import ALONE, LOOKS, MANY, TOGETHER, Turn
 from fastws.pubsub.hub import Hub
 from tests.kit import Kernel, ManualLoop, MemoryTransport
 from tests.kit.outboxes import Peer, text
 
 
 @pytest.fixture
-def flusher(loop: ManualLoop) -> Flusher:
-    return Flusher(loop.call_soon)
+def turn(loop: ManualLoop) -> Turn:
+    return Turn(loop.call_soon)
 
 
-def audience(loop: ManualLoop, flusher: Flusher, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
-    peers = [Peer(loop, flusher) for _ in range(size)]
+def audience(loop: ManualLoop, turn: Turn, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
+    peers = [Peer(loop, turn) for _ in range(size)]
     for peer in peers:
         hub.subscribe(peer, topic)
     return peers
 
 
-def test_a_turn_is_one_call_of_the_loop(loop: ManualLoop, flusher: Flusher) -> None:
+def test_a_turn_is_one_call_of_the_loop(loop: ManualLoop, turn: Turn) -> None:
     hub = Hub()
-    peers = audience(loop, flusher, hub, 3)
+    peers = audience(loop, turn, hub, 3)
     peers[0].outbox.push(text("own"))
     hub.publish("t", "a")
     hub.publish("t", "b")
@@ -56,13 +56,13 @@ class TestFailures:
     def test_a_transport_that_raises_ends_alone(
         self,
         loop: ManualLoop,
-        flusher: Flusher,
+        turn: Turn,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
         published: bool,
     ) -> None:
         hub = Hub()
-        peers = audience(loop, flusher, hub, 3)
+        peers = audience(loop, turn, hub, 3)
         self.break_writing(peers[1], monkeypatch)
         if published:
             hub.publish("t", "a")
@@ -78,13 +78,13 @@ class TestFailures:
         assert [peer.texts() for peer in peers] == [["b"], [], ["b"]]
 
     def test_what_raises_in_a_fan_out_stops_nothing_else(
-        self, loop: ManualLoop, flusher: Flusher, monkeypatch: pytest.MonkeyPatch
+        self, loop: ManualLoop, turn: Turn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def evict(reason: str) -> None:
             raise ZeroDivisionError
 
         hub = Hub()
-        slow, speaker = Peer(loop, flusher, limits=(1, 100)), Peer(loop, flusher)
+        slow, speaker = Peer(loop, turn, limits=(1, 100)), Peer(loop, turn)
         hub.subscribe(slow, "t")
         monkeypatch.setattr(slow, "evict", evict)
         slow.stall()
@@ -92,28 +92,28 @@ class TestFailures:
             hub.publish("t", message)
         speaker.outbox.push(text("own"))
         with pytest.raises(ZeroDivisionError):
-            flusher.flush()
+            turn.flush()
         assert speaker.texts() == ["own"]
-        turn = flusher.turn
+        number = turn.number
         hub.unsubscribe(slow, "t")
         hub.subscribe(speaker, "t")
         hub.publish("t", "c")
         speaker.outbox.push(text("again"))
         loop.settle()
         assert speaker.texts() == ["c", "again"]
-        assert flusher.turn == turn + 1
+        assert turn.number == number + 1
 
-    def test_a_topic_that_cannot_be_joined_stops_no_other(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_a_topic_that_cannot_be_joined_stops_no_other(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         broken: Any = hub.topic("broken", merge="+")
         for name in ("broken", "sound"):
-            audience(loop, flusher, hub, 1, name)
+            audience(loop, turn, hub, 1, name)
         hub.subscribe(peer, "sound")
         broken.merge = 5
         for topic, message in (("broken", "a"), ("broken", "a"), ("sound", "b")):
             hub.publish(topic, message)
         with pytest.raises(AttributeError):
-            flusher.flush()
+            turn.flush()
         assert peer.texts() == ["b"]
 
     @pytest.mark.parametrize("published", [False, True])
@@ -128,8 +128,8 @@ class TestFailures:
                 raise refusals.pop()
             loop.call_soon(callback)
 
-        flusher, hub = Flusher(call_soon), Hub()
-        peer = Peer(loop, flusher)
+        turn, hub = Turn(call_soon), Hub()
+        peer = Peer(loop, turn)
         hub.subscribe(peer, "t")
         for number in range(2):
             with contextlib.suppress(RuntimeError):
@@ -144,95 +144,93 @@ class TestFailures:
 class TestAnswers:
     """What handlers say to reads: written together, where there is more than one."""
 
-    def answer(self, flusher: Flusher, peer: Peer, message: str) -> None:
+    def answer(self, turn: Turn, peer: Peer, message: str) -> None:
         peer.outbox.corked = True
         peer.outbox.push(text(message))
         peer.outbox.corked = False
-        flusher.answer(peer.outbox)
+        turn.answer(peer.outbox)
 
-    def test_of_one_turn_leave_at_its_end(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peers = [Peer(loop, flusher) for _ in range(3)]
+    def test_of_one_turn_leave_at_its_end(self, loop: ManualLoop, turn: Turn) -> None:
+        peers = [Peer(loop, turn) for _ in range(3)]
         for message in ("a", "b"):
             for peer in peers:
-                self.answer(flusher, peer, message)
+                self.answer(turn, peer, message)
         assert [peer.texts() for peer in peers] == [[]] * 3
         loop.turn()
         assert [peer.texts() for peer in peers] == [["a", "b"]] * 3
         assert [len(peer.transport.writes) for peer in peers] == [1] * 3
         assert loop.is_idle
 
-    def test_no_more_wait_than_are_written_together(self, loop: ManualLoop, flusher: Flusher) -> None:
-        peers = [Peer(loop, flusher) for _ in range(TOGETHER + 1)]
+    def test_no_more_wait_than_are_written_together(self, loop: ManualLoop, turn: Turn) -> None:
+        peers = [Peer(loop, turn) for _ in range(TOGETHER + 1)]
         for peer in peers[:-1]:
-            self.answer(flusher, peer, "a")
+            self.answer(turn, peer, "a")
         assert [peer.texts() for peer in peers[:-1]] == [["a"]] * TOGETHER
-        self.answer(flusher, peers[-1], "a")
+        self.answer(turn, peers[-1], "a")
         assert peers[-1].texts() == []
         loop.settle()
         assert peers[-1].texts() == ["a"]
 
-    def test_who_talks_alone_is_answered_at_once(self, loop: ManualLoop, flusher: Flusher) -> None:
-        one, other = Peer(loop, flusher), Peer(loop, flusher)
-        self.answer(flusher, one, "tried")
+    def test_who_talks_alone_is_answered_at_once(self, loop: ManualLoop, turn: Turn) -> None:
+        one, other = Peer(loop, turn), Peer(loop, turn)
+        self.answer(turn, one, "tried")
         loop.turn()
         for _ in range(ALONE):
             one.texts()
-            self.answer(flusher, one, "at once")
+            self.answer(turn, one, "at once")
             assert one.texts() == ["at once"]
         assert loop.is_idle
         # Tried again, and this time there are two.
         for _ in range(2):
             for peer in (one, other):
-                self.answer(flusher, peer, "together")
+                self.answer(turn, peer, "together")
                 assert peer.texts() == []
             loop.turn()
             assert [one.texts(), other.texts()] == [["together"]] * 2
 
     @pytest.mark.parametrize("size", [4095, 4096])
-    def test_a_large_one_waits_for_nobody(self, loop: ManualLoop, flusher: Flusher, size: int) -> None:
-        peer, message = Peer(loop, flusher), "x" * (size - 4)
-        self.answer(flusher, peer, message)
+    def test_a_large_one_waits_for_nobody(self, loop: ManualLoop, turn: Turn, size: int) -> None:
+        peer, message = Peer(loop, turn), "x" * (size - 4)
+        self.answer(turn, peer, message)
         assert peer.texts() == ([message] if size == 4096 else [])
         loop.turn()
         assert len(peer.transport.writes) == 1
 
-    def test_the_order_of_the_calls(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_the_order_of_the_calls(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, flusher, hub, TOGETHER)
+        peers = audience(loop, turn, hub, TOGETHER)
         hub.publish("t", "first")
         for peer in peers:
-            self.answer(flusher, peer, "own")
+            self.answer(turn, peer, "own")
         hub.publish("t", "last")
         loop.settle()
         assert [peer.texts() for peer in peers] == [["first", "own", "last"]] * TOGETHER
 
-    def test_nothing_is_written_to_a_transport_that_has_closed(
-        self, loop: ManualLoop, flusher: Flusher
-    ) -> None:
+    def test_nothing_is_written_to_a_transport_that_has_closed(self, loop: ManualLoop, turn: Turn) -> None:
         """Its descriptor may be another connection's by then."""
-        peer = Peer(loop, flusher)
-        self.answer(flusher, peer, "late")
+        peer = Peer(loop, turn)
+        self.answer(turn, peer, "late")
         peer.transport.abort()
         loop.turn()
         assert peer.transport.writes == []
 
 
-def test_turns_follow_each_other(loop: ManualLoop, flusher: Flusher) -> None:
+def test_turns_follow_each_other(loop: ManualLoop, turn: Turn) -> None:
     hub = Hub()
-    (peer,) = audience(loop, flusher, hub, 1)
-    for number in range(3):
-        turn = flusher.turn
-        hub.publish("t", f"topic {number}")
+    (peer,) = audience(loop, turn, hub, 1)
+    for step in range(3):
+        number = turn.number
+        hub.publish("t", f"topic {step}")
         loop.turn()
-        assert flusher.turn == turn + 1
-        peer.outbox.push(text(f"own {number}"))
+        assert turn.number == number + 1
+        peer.outbox.push(text(f"own {step}"))
         loop.turn()
     assert peer.texts() == ["topic 0", "own 0", "topic 1", "own 1", "topic 2", "own 2"]
 
 
-def test_what_a_topic_published_is_joined_once(loop: ManualLoop, flusher: Flusher) -> None:
+def test_what_a_topic_published_is_joined_once(loop: ManualLoop, turn: Turn) -> None:
     hub = Hub()
-    peers = audience(loop, flusher, hub, 3)
+    peers = audience(loop, turn, hub, 3)
     hub.publish("t", "a")
     hub.publish("t", "b")
     loop.settle()
@@ -240,9 +238,9 @@ def test_what_a_topic_published_is_joined_once(loop: ManualLoop, flusher: Flushe
     assert [(peer.outbox.sent_messages, peer.outbox.sent_bytes) for peer in peers] == [(2, 6)] * 3
 
 
-def test_several_topics_keep_the_order_of_the_calls(loop: ManualLoop, flusher: Flusher) -> None:
+def test_several_topics_keep_the_order_of_the_calls(loop: ManualLoop, turn: Turn) -> None:
     hub, other = Hub(), Hub()
-    both, only = audience(loop, flusher, hub, 2)
+    both, only = audience(loop, turn, hub, 2)
     hub.subscribe(both, "u")
     other.subscribe(both, "t")
     for where, topic, message in ((hub, "u", "1"), (hub, "t", "2"), (other, "t", "3"), (hub, "u", "4")):
@@ -253,14 +251,14 @@ def test_several_topics_keep_the_order_of_the_calls(loop: ManualLoop, flusher: F
     assert len(both.transport.writes) == 1
 
 
-def test_what_is_said_while_the_turn_ends_belongs_to_the_next(loop: ManualLoop, flusher: Flusher) -> None:
+def test_what_is_said_while_the_turn_ends_belongs_to_the_next(loop: ManualLoop, turn: Turn) -> None:
     class Answering(Peer):
         def resume_writing(self) -> None:
             super().resume_writing()
             hub.publish("t", "from resume")
 
     hub = Hub()
-    peer = Answering(loop, flusher)
+    peer = Answering(loop, turn)
     hub.subscribe(peer, "t")
     peer.stall()
     hub.publish("t", "a")
@@ -269,9 +267,9 @@ def test_what_is_said_while_the_turn_ends_belongs_to_the_next(loop: ManualLoop, 
     assert peer.texts() == ["stalls", "a", "from resume"]
 
 
-def test_a_client_that_closes_in_the_turn(loop: ManualLoop, flusher: Flusher) -> None:
+def test_a_client_that_closes_in_the_turn(loop: ManualLoop, turn: Turn) -> None:
     hub = Hub()
-    gone, stays = audience(loop, flusher, hub, 2)
+    gone, stays = audience(loop, turn, hub, 2)
     hub.publish("t", "a")
     gone.transport.abort()
     loop.settle()
@@ -287,19 +285,19 @@ class TestTurnThatGoesOn:
         return [100.0]
 
     @pytest.fixture
-    def flusher(self, loop: ManualLoop, clock: list[float]) -> Flusher:
+    def turn(self, loop: ManualLoop, clock: list[float]) -> Turn:
         def ticks() -> float:
             clock[0] += 0.001
             return clock[0]
 
-        return Flusher(loop.call_soon, ticks)
+        return Turn(loop.call_soon, ticks)
 
-    def test_while_more_comes(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_while_more_comes(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, flusher, hub, MANY)
+        peers = audience(loop, turn, hub, MANY)
         hub.publish("t", "first")
         loop.settle()  # it took a millisecond
-        turn = flusher.turn
+        number = turn.number
         hub.publish("t", "a")
         loop.turn()
         assert all(peer.texts() == ["first"] for peer in peers)
@@ -312,13 +310,13 @@ class TestTurnThatGoesOn:
             loop.turn()
         assert all(peer.texts() == ["a", "b"] for peer in peers[1:])
         assert [len(peer.transport.writes) for peer in peers] == [2] * MANY
-        assert flusher.turn == turn + 1
+        assert turn.number == number + 1
         assert loop.is_idle
 
-    def test_what_is_said_to_one_does_not_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_what_is_said_to_one_does_not_wait(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, flusher, hub, MANY)
-        alone = Peer(loop, flusher)
+        peers = audience(loop, turn, hub, MANY)
+        alone = Peer(loop, turn)
         hub.publish("t", "a")
         alone.outbox.push(text("own"))
         peers[0].outbox.push(text("own"))
@@ -330,10 +328,10 @@ class TestTurnThatGoesOn:
 
     @pytest.mark.parametrize(("step", "looks"), [(0.0, 3), (0.01, 2)])
     def test_no_longer_than_the_last_one_took(
-        self, loop: ManualLoop, flusher: Flusher, clock: list[float], step: float, looks: int
+        self, loop: ManualLoop, turn: Turn, clock: list[float], step: float, looks: int
     ) -> None:
         hub = Hub()
-        peers = audience(loop, flusher, hub, MANY)
+        peers = audience(loop, turn, hub, MANY)
         hub.publish("t", "a")
         loop.settle()
         turns = 0
@@ -345,9 +343,9 @@ class TestTurnThatGoesOn:
             assert turns < 50
         assert turns == looks
 
-    def test_a_few_do_not_wait(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_a_few_do_not_wait(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, flusher, hub, MANY - 1)
+        peers = audience(loop, turn, hub, MANY - 1)
         hub.publish("t", "a")
         loop.turn()
         assert all(peer.texts() == ["a"] for peer in peers)
@@ -362,16 +360,16 @@ class TestManySockets:
         kernel.patch(monkeypatch)
         return kernel
 
-    def open(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel, room: int | None = None) -> Peer:
+    def open(self, loop: ManualLoop, turn: Turn, kernel: Kernel, room: int | None = None) -> Peer:
         sock = kernel.open()
-        peer = Peer(loop, flusher, room=room, socket=sock, fd=sock.fileno())
+        peer = Peer(loop, turn, room=room, socket=sock, fd=sock.fileno())
         kernel.attach(peer.transport)
         return peer
 
-    def test_one_call_for_all(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+    def test_one_call_for_all(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        direct = [self.open(loop, flusher, kernel) for _ in range(5)]
-        (through_transport,) = audience(loop, flusher, hub, 1)
+        direct = [self.open(loop, turn, kernel) for _ in range(5)]
+        (through_transport,) = audience(loop, turn, hub, 1)
         for peer in direct:
             hub.subscribe(peer, "t")
         hub.publish("t", "a")
@@ -379,11 +377,9 @@ class TestManySockets:
         assert kernel.calls == [5]
         assert [peer.texts() for peer in [*direct, through_transport]] == [["a"]] * 6
 
-    def test_only_what_is_unusual_is_looked_at(
-        self, loop: ManualLoop, flusher: Flusher, kernel: Kernel
-    ) -> None:
+    def test_only_what_is_unusual_is_looked_at(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        whole, part, full, broken = (self.open(loop, flusher, kernel, room) for room in (None, 2, 0, None))
+        whole, part, full, broken = (self.open(loop, turn, kernel, room) for room in (None, 2, 0, None))
         for peer in (whole, part, full, broken):
             hub.subscribe(peer, "t")
         kernel.errors[broken.outbox.fd] = 104
@@ -391,7 +387,7 @@ class TestManySockets:
         loop.settle()
         assert kernel.calls == [4]
         assert whole.texts() == ["hello"]
-        assert (part.outbox.refused, full.outbox.refused) == (True, True)
+        assert (part.outbox.blocked, full.outbox.blocked) == (True, True)
         assert broken.transport.aborted
         hub.publish("t", "again")
         loop.settle()
@@ -400,11 +396,11 @@ class TestManySockets:
             peer.transport.take()
             assert peer.texts() == ["hello", "again"]
 
-    def test_groups_by_variant(self, loop: ManualLoop, flusher: Flusher, kernel: Kernel) -> None:
+    def test_groups_by_variant(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        peers = [self.open(loop, flusher, kernel) for _ in range(4)]
+        peers = [self.open(loop, turn, kernel) for _ in range(4)]
         for peer, variant in zip(peers, (0, 15, 15, -1), strict=True):
-            peer.outbox.variant = variant
+            peer.outbox.frame_variant = variant
             hub.subscribe(peer, "t")
         hub.publish("t", "x" * 2000)
         loop.settle()

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastws.config import Compression, SlowConsumerPolicy
-from fastws.loop.turn import Flusher
+from fastws.loop.turn import Turn
 from fastws.protocol.websocket.deflate import Inflater
 from fastws.protocol.websocket.frames import encode_close
 from fastws.pubsub.hub import MERGE_BYTES, MERGE_MESSAGES, Hub, leave_all
@@ -24,14 +24,14 @@ from tests.kit.outboxes import Peer, text
 
 
 @pytest.fixture
-def flusher(loop: ManualLoop) -> Flusher:
-    return Flusher(loop.call_soon)
+def turn(loop: ManualLoop) -> Turn:
+    return Turn(loop.call_soon)
 
 
 class TestMembership:
-    def test_from_now_on_and_until_now(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
-        first = Peer(loop, flusher)
+    def test_from_now_on_and_until_now(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
+        first = Peer(loop, turn)
         hub.subscribe(first, "t")
         hub.publish("t", "before")
         hub.subscribe(peer, "t")
@@ -44,9 +44,9 @@ class TestMembership:
         assert peer.texts() == ["heard"]
         assert first.texts() == ["before", "heard", "after"]
 
-    def test_counts_and_names(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_counts_and_names(self, loop: ManualLoop, turn: Turn) -> None:
         hub, other = Hub(), Hub()
-        one, two = Peer(loop, flusher), Peer(loop, flusher)
+        one, two = Peer(loop, turn), Peer(loop, turn)
         assert (hub.count("t"), list(hub.topics(one))) == (0, [])
         hub.subscribe(one, "t")
         hub.subscribe(two, "t")
@@ -61,8 +61,8 @@ class TestMembership:
         )
         loop.settle()
 
-    def test_who_closes_leaves_every_topic(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_who_closes_leaves_every_topic(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         for topic in "tu":
             hub.subscribe(peer, topic)
         leave_all(peer.outbox)
@@ -73,10 +73,8 @@ class TestMembership:
         hub.subscribe(peer, "t")
         assert hub.count("t") == 0
 
-    def test_undeclared_topics_leave_with_their_last_subscriber(
-        self, loop: ManualLoop, flusher: Flusher
-    ) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_undeclared_topics_leave_with_their_last_subscriber(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         hub.topic("declared", merge="\n")
         for topic in ("declared", "made by the way"):
             hub.subscribe(peer, topic)
@@ -85,10 +83,8 @@ class TestMembership:
             hub.topic("declared")
         hub.topic("made by the way")
 
-    def test_a_topic_that_leaves_and_comes_again_in_one_turn(
-        self, loop: ManualLoop, flusher: Flusher
-    ) -> None:
-        hub, peer, other = Hub(), Peer(loop, flusher), Peer(loop, flusher)
+    def test_a_topic_that_leaves_and_comes_again_in_one_turn(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer, other = Hub(), Peer(loop, turn), Peer(loop, turn)
         hub.subscribe(peer, "t")
         hub.publish("t", "1")
         hub.unsubscribe(peer, "t")
@@ -98,9 +94,9 @@ class TestMembership:
         loop.settle()
         assert (peer.texts(), other.texts()) == (["1", "2"], ["2"])
 
-    def test_who_is_evicted_while_it_subscribes_stays_out(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher, limits=(1, 1000))
-        other = Peer(loop, flusher)
+    def test_who_is_evicted_while_it_subscribes_stays_out(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn, limits=(1, 1000))
+        other = Peer(loop, turn)
         for topic in "tu":
             hub.subscribe(other, topic)
         hub.subscribe(peer, "t")
@@ -112,8 +108,8 @@ class TestMembership:
         assert (hub.count("t"), hub.count("u")) == (1, 1)
         loop.settle()
 
-    def test_who_is_evicted_while_it_unsubscribes(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher, limits=(1, 1000))
+    def test_who_is_evicted_while_it_unsubscribes(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn, limits=(1, 1000))
         hub.subscribe(peer, "t")
         peer.stall()
         hub.publish("t", "x")
@@ -122,9 +118,9 @@ class TestMembership:
         assert (peer.evicted, hub.count("t")) == (["too slow"], 0)
         loop.settle()
 
-    def test_one_loop_at_a_time(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_one_loop_at_a_time(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        here, elsewhere = Peer(loop, flusher), Peer(loop, Flusher(loop.call_soon))
+        here, elsewhere = Peer(loop, turn), Peer(loop, Turn(loop.call_soon))
         hub.subscribe(here, "t")
         with pytest.raises(RuntimeError, match="publish_threadsafe"):
             hub.subscribe(elsewhere, "t")
@@ -136,16 +132,16 @@ class TestMembership:
 
 class TestMessages:
     @pytest.mark.parametrize("message", [b"\xff", bytearray(b"\xff"), memoryview(b"\xff")])
-    def test_binary(self, loop: ManualLoop, flusher: Flusher, message: Any) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_binary(self, loop: ManualLoop, turn: Turn, message: Any) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         hub.subscribe(peer, "t")
         hub.publish("t", message)
         loop.settle()
         assert [(one.opcode, one.payload) for one in peer.frames()] == [(BINARY, b"\xff")]
 
     @pytest.mark.parametrize("message", [5, None, ["a"], 1.5])
-    def test_what_is_no_message(self, loop: ManualLoop, flusher: Flusher, message: Any) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_what_is_no_message(self, loop: ManualLoop, turn: Turn, message: Any) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         hub.subscribe(peer, "t")
         with pytest.raises(TypeError, match="str or bytes"):
             hub.publish("t", message)
@@ -161,12 +157,12 @@ class TestMessages:
             with pytest.raises(TypeError, match="str or bytes"):
                 Hub().publish("t", message)  # type: ignore[arg-type]
 
-    def test_a_name_may_be_of_a_class_of_text(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_a_name_may_be_of_a_class_of_text(self, loop: ManualLoop, turn: Turn) -> None:
         class Symbol(enum.StrEnum):
             A = "a"
             B = "b"
 
-        hub, peer = Hub(), Peer(loop, flusher)
+        hub, peer = Hub(), Peer(loop, turn)
         hub.topic(Symbol.B)
         for name in Symbol:
             hub.subscribe(peer, name)
@@ -177,9 +173,9 @@ class TestMessages:
         hub.unsubscribe(peer, Symbol.A)
         assert hub.count("a") == 0
 
-    def test_exclusions(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_exclusions(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        one, two, stranger = (Peer(loop, flusher) for _ in range(3))
+        one, two, stranger = (Peer(loop, turn) for _ in range(3))
         for peer in (one, two):
             hub.subscribe(peer, "t")
         hub.publish("t", "1")
@@ -199,8 +195,8 @@ class TestMessages:
 
 
 class TestMerge:
-    def publish(self, loop: ManualLoop, flusher: Flusher, messages: list[str]) -> list[str]:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def publish(self, loop: ManualLoop, turn: Turn, messages: list[str]) -> list[str]:
+        hub, peer = Hub(), Peer(loop, turn)
         hub.topic("t", merge="\n")
         hub.subscribe(peer, "t")
         for message in messages:
@@ -209,19 +205,19 @@ class TestMerge:
         assert peer.outbox.sent_messages == len(messages)
         return peer.texts()
 
-    def test_one_turn_is_one_message(self, loop: ManualLoop, flusher: Flusher) -> None:
-        assert self.publish(loop, flusher, ["a", "", "ü"]) == ["a\n\nü"]
+    def test_one_turn_is_one_message(self, loop: ManualLoop, turn: Turn) -> None:
+        assert self.publish(loop, turn, ["a", "", "ü"]) == ["a\n\nü"]
 
-    def test_alone(self, loop: ManualLoop, flusher: Flusher) -> None:
-        assert self.publish(loop, flusher, ["a"]) == ["a"]
+    def test_alone(self, loop: ManualLoop, turn: Turn) -> None:
+        assert self.publish(loop, turn, ["a"]) == ["a"]
 
-    def test_at_most_so_many_messages(self, loop: ManualLoop, flusher: Flusher) -> None:
-        got = self.publish(loop, flusher, ["x"] * (2 * MERGE_MESSAGES + 1))
+    def test_at_most_so_many_messages(self, loop: ManualLoop, turn: Turn) -> None:
+        got = self.publish(loop, turn, ["x"] * (2 * MERGE_MESSAGES + 1))
         assert [one.count("x") for one in got] == [MERGE_MESSAGES, MERGE_MESSAGES, 1]
 
-    def test_at_most_so_many_bytes(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_at_most_so_many_bytes(self, loop: ManualLoop, turn: Turn) -> None:
         third = "x" * (MERGE_BYTES // 3)
-        got = self.publish(loop, flusher, [third] * 5 + ["y" * 2 * MERGE_BYTES, "z"])
+        got = self.publish(loop, turn, [third] * 5 + ["y" * 2 * MERGE_BYTES, "z"])
         assert [len(one) // len(third) for one in got] == [2, 2, 1, 6, 0]
         assert got[-1] == "z"
 
@@ -229,15 +225,15 @@ class TestMerge:
         with pytest.raises(TypeError, match="merge= is the text between two messages, not bytes"):
             Hub().topic("t", merge=b"\n")  # type: ignore[arg-type]
 
-    def test_text_only(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_text_only(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         hub.topic("t", merge="\n")
         hub.subscribe(peer, "t")
         with pytest.raises(TypeError, match="merges"):
             hub.publish("t", b"x")
 
-    def test_a_message_in_between_ends_the_run(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher)
+    def test_a_message_in_between_ends_the_run(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn)
         hub.topic("m", merge="+")
         for topic in ("m", "plain"):
             hub.subscribe(peer, topic)
@@ -250,11 +246,11 @@ class TestMerge:
 
 
 class TestCompression:
-    def test_once_for_all_of_a_window(self, loop: ManualLoop, flusher: Flusher) -> None:
+    def test_once_for_all_of_a_window(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub(compression=Compression(threshold=100))
-        peers = [Peer(loop, flusher) for _ in range(4)]
+        peers = [Peer(loop, turn) for _ in range(4)]
         for peer, variant in zip(peers, (0, 15, 15, 9), strict=True):
-            peer.outbox.variant = variant
+            peer.outbox.frame_variant = variant
             hub.subscribe(peer, "t")
         hub.publish("t", "small")
         hub.publish("t", "big " * 100)
@@ -263,17 +259,17 @@ class TestCompression:
         assert peers[1].transport.writes == peers[2].transport.writes
         for peer in peers:
             small, big, zeros = peer.frames()
-            compressed = peer.outbox.variant > 0
+            compressed = peer.outbox.frame_variant > 0
             assert (small.rsv1, small.payload) == (False, b"small")
             assert (big.rsv1, zeros.rsv1) == (compressed, compressed)
-            bits = peer.outbox.variant
+            bits = peer.outbox.frame_variant
             payloads = [Inflater(bits)(one.payload, 2000) for one in (big, zeros)] if compressed else []
             assert payloads == ([b"big " * 100, b"\x00" * 1000] if compressed else [])
             assert (big.opcode, zeros.opcode) == (TEXT, BINARY)
 
-    def test_the_size_that_counts_is_the_plain_one(self, loop: ManualLoop, flusher: Flusher) -> None:
-        hub, peer = Hub(), Peer(loop, flusher, limits=(10, 10_000))
-        peer.outbox.variant = 15
+    def test_the_size_that_counts_is_the_plain_one(self, loop: ManualLoop, turn: Turn) -> None:
+        hub, peer = Hub(), Peer(loop, turn, limits=(10, 10_000))
+        peer.outbox.frame_variant = 15
         hub.subscribe(peer, "t")
         peer.stall()
         hub.publish("t", "x" * 5000)
@@ -288,7 +284,7 @@ class TestThreads:
     def test_publish_from_another_thread(self, run: Run) -> None:
         async def scenario() -> list[str]:
             loop: Any = asyncio.get_running_loop()
-            hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+            hub, peer = Hub(), Peer(loop, Turn(loop.call_soon))
             hub.publish_threadsafe("t", "nobody yet")
             hub.subscribe(peer, "t")
             thread = threading.Thread(target=hub.publish_threadsafe, args=("t", "from a thread"))
@@ -316,7 +312,7 @@ class TestThreads:
 
         async def scenario() -> list[str]:
             loop: Any = asyncio.get_running_loop()
-            hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+            hub, peer = Hub(), Peer(loop, Turn(loop.call_soon))
             hub.subscribe(peer, "t")
             await asyncio.to_thread(elsewhere, hub)
             hub.publish("t", "from the loop")
@@ -327,7 +323,7 @@ class TestThreads:
         assert said == ["a hub belongs to the thread of its loop; here use publish_threadsafe"]
 
     def test_what_is_changed_afterwards_is_sent_as_it_was(self, loop: ManualLoop) -> None:
-        hub, peer = Hub(), Peer(loop, Flusher(loop.call_soon))
+        hub, peer = Hub(), Peer(loop, Turn(loop.call_soon))
         hub.subscribe(peer, "t")
         message = bytearray(b"before")
         hub.publish_threadsafe("t", message)
@@ -345,7 +341,7 @@ class TestThreads:
 
         async def scenario() -> None:
             loop: Any = asyncio.get_running_loop()
-            hub.subscribe(Peer(loop, Flusher(loop.call_soon)), "t")
+            hub.subscribe(Peer(loop, Turn(loop.call_soon)), "t")
 
         asyncio.run(scenario())
         with pytest.raises(RuntimeError, match="closed"):
@@ -382,20 +378,20 @@ class World:
 
     def __init__(self, loop: ManualLoop, kernel: Kernel) -> None:
         self.loop = loop
-        flusher = Flusher(loop.call_soon)
+        turn = Turn(loop.call_soon)
         self.hub = Hub()
         self.hub.topic("merges", merge="\n")
         self.hub.topic("merges too", merge="\n")
         direct = kernel.open()
         self.peers = [
-            Peer(loop, flusher),
-            Peer(loop, flusher, socket=direct, fd=direct.fileno()),
-            Peer(loop, flusher),
-            Peer(loop, flusher),
+            Peer(loop, turn),
+            Peer(loop, turn, socket=direct, fd=direct.fileno()),
+            Peer(loop, turn),
+            Peer(loop, turn),
         ]
         kernel.attach(self.peers[1].transport)
-        self.peers[2].outbox.variant = -1
-        self.peers[3].outbox.variant = 12
+        self.peers[2].outbox.frame_variant = -1
+        self.peers[3].outbox.frame_variant = 12
         self.expected: list[list[str]] = [[] for _ in self.peers]
         self.listens: list[set[str]] = [set() for _ in self.peers]
         self.closed: set[int] = set()
@@ -485,7 +481,7 @@ def test_policies_against_a_model(
 ) -> None:
     """A client that reads nothing: what it gets later, and how many were dropped, to the last one."""
     with ManualLoop() as loop:  # type: ignore[abstract]
-        hub, peer = Hub(policy=policy), Peer(loop, Flusher(loop.call_soon), limits=(messages, size))
+        hub, peer = Hub(policy=policy), Peer(loop, Turn(loop.call_soon), limits=(messages, size))
         hub.subscribe(peer, "t")
         peer.stall()
         queue: list[tuple[str, str]] = []
