@@ -98,7 +98,12 @@ class Session:
         }
 
     async def run(self) -> None:
-        """Run the application to its end, and close what it leaves open (codes: RFC 6455, section 7.4.1)."""
+        """Run the application to its end, and close what it leaves open.
+
+        An open WebSocket gets a close code (RFC 6455, section 7.4.1): 1001 where the server cancels the
+        application, 1011 where that raises, 1000 where it returns. One that is not accepted gets a status
+        (RFC 9110, section 15.6): 503 or 500.
+        """
         path = self._request.path
         try:
             await self._mount.app(self.scope(), self.receive, self.send)
@@ -117,6 +122,7 @@ class Session:
             self._finish(1000, "", 500)
 
     def _finish(self, code: int, reason: str, status: int) -> None:
+        """End with a close code, or with a status where nothing is accepted."""
         if self._state is OPEN:
             self._connection.close(code, reason)
         elif self._state is DECIDING or self._state is DENYING:
@@ -187,6 +193,7 @@ class Session:
         elif state is DECIDING and kind == "websocket.accept":
             self._accept(event)
         elif state is DECIDING and kind == "websocket.close":
+            # The ASGI specification, "Close - send event": closing before accepting is a 403.
             self._refuse(error_response(403))
         elif state is DECIDING and kind == "websocket.http.response.start":
             self._denial = Response(event["status"], headers=event.get("headers", ()))
@@ -201,6 +208,7 @@ class Session:
     def _accept(self, event: Event) -> None:
         if self._phase.is_closing:
             # The server has told its open WebSockets that it stops; nothing would close this one.
+            # 503: RFC 9110, section 15.6.4.
             self._refuse(error_response(503))
             raise ClientDisconnected("the server stops")
         subprotocol = event.get("subprotocol")
@@ -261,14 +269,14 @@ class Session:
         return False
 
     def timed_out(self) -> None:
-        """The application has not accepted or refused within ``timeouts.handshake``: 503."""
+        """Answer 503 (RFC 9110, section 15.6.4): ``timeouts.handshake`` ended without a decision."""
         self._refuse(error_response(503))
 
     def drained(self) -> None:
         """Nothing is written before the decision."""
 
     def stop(self) -> bool:
-        """The server stops: the application has until the handshake's end to answer."""
+        """The server stops: the application may still answer within ``timeouts.handshake``."""
         return True
 
     def lost(self, exc: Exception | None) -> None:
