@@ -14,7 +14,7 @@ author = "the fastws contributors"
 copyright = f"2026, {author}"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "style"]
 nitpicky = True
 # Names in signatures that have no page: Python's own (the build needs no network, so nothing links to its

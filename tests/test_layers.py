@@ -40,9 +40,6 @@ NOT_YET = {
     ("fastws.connection.websocket", "fastws.connection.connection"),
     ("fastws.connection.connection", "fastws.connection.handlers"),
     ("fastws.server.http_phase", "fastws.server.serve"),
-    ("fastws.asgi.http", "fastws.asgi.application"),
-    ("fastws.asgi.lifespan", "fastws.asgi.application"),
-    ("fastws.asgi.websocket", "fastws.asgi.application"),
 }
 
 

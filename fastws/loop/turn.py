@@ -40,7 +40,7 @@ class Writable:
         raise NotImplementedError
 
     def flush_later(self) -> None:
-        """Write it at the end of the turn; raises nothing. The transport may have begun to close meanwhile."""
+        """Write it at the end of the turn; raises nothing. The transport may be closing by now."""
         raise NotImplementedError
 
 
