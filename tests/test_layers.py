@@ -35,12 +35,9 @@ OUTSIDE_WORLD = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "
 NOT_YET = {
     ("fastws.connection.connection", "fastws.pubsub.hub"),
     ("fastws.connection.outbox", "fastws.pubsub.hub"),
-    ("fastws.errors", "fastws.protocol.http.messages"),
     ("fastws.loop.poller", "fastws.connection.connection"),
     ("fastws.loop.turn", "fastws.connection.outbox"),
     ("fastws.loop.turn", "fastws.pubsub.hub"),
-    ("fastws.protocol.http.fast_upgrade", "fastws.protocol.websocket.frames"),
-    ("fastws.protocol.http.server", "fastws.protocol.websocket.events"),
     ("fastws.connection.websocket", "fastws.connection.connection"),
     ("fastws.connection.connection", "fastws.connection.handlers"),
     ("fastws.server.http_phase", "fastws.server.serve"),

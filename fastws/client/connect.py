@@ -26,7 +26,7 @@ from fastws.connection.connection import Connection
 from fastws.connection.handlers import Callbacks, Handler, HandlerLike
 from fastws.connection.stream_handlers import streaming as in_parts
 from fastws.connection.websocket import WebSocket
-from fastws.errors import ConnectionClosedOK, HandshakeRefused
+from fastws.errors import ConnectionClosedOK, HandshakeRefused, ReceivedResponse
 from fastws.loop.state import loop_state_of
 from fastws.protocol.http.messages import Response
 from fastws.protocol.websocket.machine import Machine
@@ -219,7 +219,9 @@ class connect:
                 raise TimeoutError(f"no WebSocket within {self._open_timeout:g} s") from None
             raise
 
-    def _redirected(self, asked: HandshakeTarget, response: Response, left: int) -> HandshakeTarget | None:
+    def _redirected(
+        self, asked: HandshakeTarget, response: ReceivedResponse, left: int
+    ) -> HandshakeTarget | None:
         """Return what to ask next, None when the answer is no redirect, or one not to be followed."""
         following = follow(asked, response) if self._max_redirects else None
         if following is None:
@@ -272,7 +274,7 @@ class connect:
         value = jar_field(self._jar, address)
         return [] if value is None else [(b"Cookie", value.encode("latin-1"))]
 
-    def _store_cookies(self, address: Address, response: Response | None) -> None:
+    def _store_cookies(self, address: Address, response: ReceivedResponse | None) -> None:
         if self._jar is not None and response is not None:
             from fastws.client.cookies import store_cookies
 

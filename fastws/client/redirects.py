@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from fastws.client.url import Address, parse_url
-from fastws.errors import HandshakeRefused, InvalidURL
-from fastws.protocol.http.messages import Response
+from fastws.errors import HandshakeRefused, InvalidURL, ReceivedResponse
 
 __all__ = ["HandshakeTarget", "follow"]
 
@@ -29,7 +28,7 @@ class HandshakeTarget:
     first: bool = True
 
 
-def follow(asked: HandshakeTarget, response: Response) -> HandshakeTarget | None:
+def follow(asked: HandshakeTarget, response: ReceivedResponse) -> HandshakeTarget | None:
     """Return what to ask next, or None when ``response`` is no redirect.
 
     Another origin (scheme, host or port) is sent neither Authorization nor Cookie, and what an Origin
@@ -51,7 +50,7 @@ def follow(asked: HandshakeTarget, response: Response) -> HandshakeTarget | None
     return HandshakeTarget(address, headers, _tainted(asked.origin, asked.address), first=False)
 
 
-def _address(base: Address, location: str, response: Response) -> Address:
+def _address(base: Address, location: str, response: ReceivedResponse) -> Address:
     try:
         url = urldefrag(urljoin("http" + base.url[2:], location)).url
         scheme = urlsplit(url).scheme

@@ -14,6 +14,7 @@ import h11
 
 from fastws.config import Limits
 from fastws.protocol.http.chunked import ChunkedBody
+from fastws.protocol.http.events import Data, EndOfBody, Refusal
 from fastws.protocol.http.headers import raw_fields
 from fastws.protocol.http.messages import Request, Response, decode_path, error_response
 from fastws.protocol.http.strict_head import (
@@ -28,7 +29,6 @@ from fastws.protocol.http.strict_head import (
     field_values,
     framing,
 )
-from fastws.protocol.websocket.events import Data, EndOfBody, Refusal
 
 __all__ = ["UNKNOWN", "ServerHTTP"]
 

@@ -1,19 +1,13 @@
 # cython: annotation_typing=False
-"""What one read brought, as small values.
+"""What a WebSocket reads, as small values.
 
-Of a WebSocket a complete message has no wrapper: it is the ``str`` (text) or the ``bytes`` (binary)
-itself. Of what else it brings both engines and the C module make exactly the classes here. Of HTTP it is
-a ``Request``, and what follows that.
+A complete message has no wrapper: it is the ``str`` (text) or the ``bytes`` (binary) itself. For
+everything else both engines make the classes here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fastws.protocol.http.messages import Response
-
-__all__ = ["Close", "Data", "EndOfBody", "Event", "Fail", "Fragment", "More", "Ping", "Pong", "Refusal"]
+__all__ = ["Close", "Event", "Fail", "Fragment", "More", "Ping", "Pong"]
 
 
 class _Payload:
@@ -110,45 +104,3 @@ class More:
 
 
 Event = str | bytes | Ping | Pong | Close | Fail
-
-
-class Data:
-    """A piece of a request's body."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Data) and self.data == other.data
-
-    def __hash__(self) -> int:
-        return hash(self.data)
-
-    def __repr__(self) -> str:
-        return f"Data({self.data!r})"
-
-
-class EndOfBody:
-    """The request is whole."""
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EndOfBody)
-
-    def __hash__(self) -> int:
-        return hash(EndOfBody)
-
-    def __repr__(self) -> str:
-        return "EndOfBody()"
-
-
-class Refusal:
-    """The request breaks a rule: send ``response`` with ``close=True``, then close."""
-
-    __slots__ = ("response",)
-
-    def __init__(self, response: Response) -> None:
-        self.response = response
