@@ -23,7 +23,8 @@ from fastws.loop.state import BUFFER_SIZE
 from fastws.loop.timers import Timed
 from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.websocket.frames import CloseCode, Opcode
-from fastws.protocol.websocket.machine import CLOSED, DRAINING, OPEN, Machine
+from fastws.protocol.websocket.machine import Machine
+from fastws.protocol.websocket.states import CLOSED, DRAINING, OPEN
 from fastws.pubsub.hub import leave_all
 
 if TYPE_CHECKING:
@@ -360,7 +361,7 @@ class Connection(Timed):
         self.timeouts = timeouts
         outbox = self.outbox
         outbox.limits = limits
-        outbox.variant = self.machine.variant
+        outbox.variant = self.machine.frame_variant
         outbox.count_from_here()
         self.received_bytes = self.machine.early_bytes
         self.opened_at = self.loop_state.clock()

@@ -529,7 +529,7 @@ def frame_of(item: Item) -> bytes:
         if len(item) == 1:
             return item[0]
         item, mask = item
-    return encode(TEXT if isinstance(item, str) else BINARY, item, mask, True, False)
+    return encode(TEXT if isinstance(item, str) else BINARY, item, mask)
 
 
 def _sequence(item: tuple[int, Topic, Publication]) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.config import Compression, SlowConsumerPolicy, checked_compression
 from fastws.protocol.websocket.deflate import DeflateParams, DeflatePool
-from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.protocol.websocket.frames import FIN, RSV1, Opcode, encode
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
@@ -58,8 +58,8 @@ class Publication:
         if len(payload) < pool.compression.threshold:
             return plain
         opcode = TEXT if isinstance(self.message, str) else BINARY
-        deflater = pool.deflater(DeflateParams(True, True, variant), False)
-        return encode(opcode, deflater(payload), None, True, True)
+        deflater = pool.deflater(DeflateParams(True, True, variant), client=False)
+        return encode(opcode, deflater(payload), None, FIN | RSV1)
 
 
 class Topic:
@@ -117,7 +117,7 @@ class Topic:
         if len(run) == 1:
             return run[0]
         text = separator.join([entry.message for entry in run])  # type: ignore[misc]
-        return Publication(self, run[-1].seq, text, encode(TEXT, text, None, True, False))
+        return Publication(self, run[-1].seq, text, encode(TEXT, text))
 
 
 class Hub:
@@ -221,12 +221,12 @@ class Hub:
         flusher = self._flusher
         assert flusher is not None
         if isinstance(message, str):
-            plain = encode(TEXT, message, None, True, False)
+            plain = encode(TEXT, message)
         elif found.merge is not None:
             raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
         elif isinstance(message, (bytes, bytearray, memoryview)):
             message = bytes(message)
-            plain = encode(BINARY, message, None, True, False)
+            plain = encode(BINARY, message)
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         count = len(found.subscribers)

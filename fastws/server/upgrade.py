@@ -63,7 +63,7 @@ def accept(
     corked, outbox.corked = outbox.corked, True
     outbox.push(head, True)
     request.compact()
-    connection.machine.meter(limits, connection.loop_state.wheel.time)
+    connection.machine.limit_rate(limits, connection.loop_state.wheel.time)
     if not outbox.refused:
         connection.release_input()
     connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)

@@ -136,19 +136,19 @@ class DeflatePool:
         self._deflaters: dict[int, Deflater] = {}
         self._inflaters: dict[int, Inflater] = {}
 
-    def deflater(self, params: DeflateParams, client: bool) -> Deflater:
+    def deflater(self, params: DeflateParams, *, client: bool) -> Deflater:
         """The same object for all peers that agreed to the same window without takeover."""
         if client:
             bits, takeover = params.client_max_window_bits, not params.client_no_context_takeover
         else:
             bits, takeover = params.server_max_window_bits, not params.server_no_context_takeover
         if takeover:
-            return self._new_deflater(bits, takeover)
+            return self._new_deflater(bits, takeover=takeover)
         if bits not in self._deflaters:
-            self._deflaters[bits] = self._new_deflater(bits, takeover)
+            self._deflaters[bits] = self._new_deflater(bits, takeover=takeover)
         return self._deflaters[bits]
 
-    def inflater(self, params: DeflateParams, client: bool) -> Inflater:
+    def inflater(self, params: DeflateParams, *, client: bool) -> Inflater:
         """The counterpart: what the peer compresses."""
         if client:
             bits, takeover = params.server_max_window_bits, not params.server_no_context_takeover
@@ -160,6 +160,6 @@ class DeflatePool:
             self._inflaters[bits] = Inflater(bits)
         return self._inflaters[bits]
 
-    def _new_deflater(self, bits: int, takeover: bool) -> Deflater:
+    def _new_deflater(self, bits: int, *, takeover: bool) -> Deflater:
         settings = self.compression
         return Deflater(bits, takeover=takeover, level=settings.level, mem_level=settings.mem_level)
