@@ -58,7 +58,10 @@ class Publication:
         if len(payload) < pool.compression.threshold:
             return plain
         opcode = TEXT if isinstance(self.message, str) else BINARY
-        deflater = pool.deflater(DeflateParams(True, True, variant), client=False)
+        params = DeflateParams(
+            server_no_context_takeover=True, client_no_context_takeover=True, server_max_window_bits=variant
+        )
+        deflater = pool.deflater(params, client=False)
         return encode(opcode, deflater(payload), None, FIN | RSV1)
 
 

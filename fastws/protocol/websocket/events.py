@@ -11,7 +11,7 @@ __all__ = ["Close", "Event", "Fail", "Fragment", "More", "Ping", "Pong"]
 
 
 class _Payload:
-    """A control frame that carries bytes. Equality never crosses the classes."""
+    """A control frame with its payload. Events of different classes are never equal."""
 
     __slots__ = ("payload",)
 
@@ -29,13 +29,13 @@ class _Payload:
 
 
 class Ping(_Payload):
-    """A ping (RFC 6455, section 5.5.2): a pong with the same payload is owed."""
+    """A ping. A pong with the same payload is owed (RFC 6455, sections 5.5.2 and 5.5.3)."""
 
     __slots__ = ()
 
 
 class Pong(_Payload):
-    """A pong (RFC 6455, section 5.5.3), asked for or not."""
+    """A pong, which may be unsolicited (RFC 6455, section 5.5.3)."""
 
     __slots__ = ()
 
@@ -60,25 +60,26 @@ class _Ending:
 
 
 class Close(_Ending):
-    """The peer's close frame (RFC 6455, section 5.5.1); 1005 when it carried no code."""
+    """The peer's close frame (RFC 6455, section 5.5.1). The code is 1005 when the frame carried none."""
 
     __slots__ = ()
 
 
 class Fail(_Ending):
-    """The peer broke a rule or a limit: fail the connection with this code (RFC 6455, section 7.1.7).
+    """The peer broke a rule or exceeded a limit: fail the connection with ``code`` (RFC 6455, section 7.1.7).
 
-    The reason is a constant of ours and never repeats what the peer sent.
+    The reason is a constant text, which never repeats what the peer sent.
     """
 
     __slots__ = ()
 
 
 class Fragment:
-    """A part of a message: ``data`` is ``str`` or ``bytes``; ``final`` for the last one.
+    """A part of a message, as a handler gets it that reads messages in parts (``fastws.streaming``).
 
-    Parts do not follow the peer's frames, which anything between may change (RFC 6455, section 5.4).
-    Only the last one of a message may be empty.
+    ``data`` is ``str`` for text and ``bytes`` for binary. ``final`` is true for the last part of a message;
+    only that one may be empty. A part need not be one frame of the peer, because an intermediary may split
+    and join frames (RFC 6455, section 5.4).
     """
 
     __slots__ = ("data", "final")
@@ -98,7 +99,7 @@ class Fragment:
 
 
 class More:
-    """The last event of a call that left something unread: call again, with nothing."""
+    """The last event of a call that has not read all its bytes. Call again, with no bytes."""
 
     __slots__ = ()
 
