@@ -33,10 +33,7 @@ OUTSIDE_WORLD = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "
 
 #: What still points up, and is to be cut.
 NOT_YET = {
-    ("fastws.errors", "fastws.protocol.http.messages"),
     ("fastws.loop.poller", "fastws.connection.connection"),
-    ("fastws.protocol.http.fast_upgrade", "fastws.protocol.websocket.frames"),
-    ("fastws.protocol.http.server", "fastws.protocol.websocket.events"),
     ("fastws.connection.websocket", "fastws.connection.connection"),
     ("fastws.connection.connection", "fastws.connection.handlers"),
     ("fastws.server.http_phase", "fastws.server.serve"),

@@ -11,10 +11,10 @@ import h11
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
 from fastws.asgi.scope import ClientDisconnected, Event, scope_of
+from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import UNKNOWN
-from fastws.protocol.websocket.events import Data, EndOfBody
-from fastws.protocol.websocket.machine import DRAINING
+from fastws.protocol.websocket.states import DRAINING
 
 if TYPE_CHECKING:
     from fastws.asgi.mount import Mount

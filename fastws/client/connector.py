@@ -11,9 +11,8 @@ from fastws.client.redirects import HandshakeTarget, follow
 from fastws.client.target import Target
 from fastws.connection.connection import Connection
 from fastws.connection.websocket import WebSocket
-from fastws.errors import HandshakeRefused
+from fastws.errors import HandshakeRefused, ReceivedResponse
 from fastws.loop.state import loop_state_of
-from fastws.protocol.http.messages import Response
 from fastws.protocol.websocket.machine import Machine
 
 if TYPE_CHECKING:
@@ -53,7 +52,9 @@ class Connector:
                 raise TimeoutError(f"no WebSocket within {self.open_timeout:g} s") from None
             raise
 
-    def _redirected(self, target: HandshakeTarget, response: Response, left: int) -> HandshakeTarget | None:
+    def _redirected(
+        self, target: HandshakeTarget, response: ReceivedResponse, left: int
+    ) -> HandshakeTarget | None:
         """Return where a redirect leads; None when the response is no redirect, or none is followed."""
         following = follow(target, response) if self.max_redirects else None
         if following is None:
@@ -106,7 +107,7 @@ class Connector:
         value = jar_field(self.jar, address)
         return [] if value is None else [(b"Cookie", value.encode("latin-1"))]
 
-    def _store_cookies(self, address: Address, response: Response | None) -> None:
+    def _store_cookies(self, address: Address, response: ReceivedResponse | None) -> None:
         if self.jar is not None and response is not None:
             from fastws.client.cookies import store_cookies
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from fastws.client.url import Address, parse_url
-from fastws.errors import HandshakeRefused, InvalidURL
-from fastws.protocol.http.messages import Response
+from fastws.errors import HandshakeRefused, InvalidURL, ReceivedResponse
 
 __all__ = ["HandshakeTarget", "follow"]
 
@@ -29,7 +28,7 @@ class HandshakeTarget:
     first: bool = True
 
 
-def follow(target: HandshakeTarget, response: Response) -> HandshakeTarget | None:
+def follow(target: HandshakeTarget, response: ReceivedResponse) -> HandshakeTarget | None:
     """Return where a redirect leads (RFC 9110, section 15.4), or None when ``response`` is none.
 
     Another origin (scheme, host or port) gets neither Authorization nor Cookie, and an Origin field
@@ -52,7 +51,7 @@ def follow(target: HandshakeTarget, response: Response) -> HandshakeTarget | Non
     return HandshakeTarget(address, headers, _tainted(target.origin, target.address), first=False)
 
 
-def _address(base: Address, location: str, response: Response) -> Address:
+def _address(base: Address, location: str, response: ReceivedResponse) -> Address:
     try:
         url = urldefrag(urljoin("http" + base.url[2:], location)).url
         scheme = urlsplit(url).scheme

@@ -23,7 +23,8 @@ from fastws.loop.state import BUFFER_SIZE
 from fastws.loop.timers import Timed
 from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.websocket.frames import CloseCode, Opcode
-from fastws.protocol.websocket.machine import CLOSED, DRAINING, OPEN, Machine
+from fastws.protocol.websocket.machine import Machine
+from fastws.protocol.websocket.states import CLOSED, DRAINING, OPEN
 
 if TYPE_CHECKING:
     from contextvars import Context
@@ -359,7 +360,7 @@ class Connection(Timed):
         self.timeouts = timeouts
         outbox = self.outbox
         outbox.limits = limits
-        outbox.frame_variant = self.machine.variant
+        outbox.frame_variant = self.machine.frame_variant
         outbox.count_from_here()
         self.received_bytes = self.machine.early_bytes
         self.opened_at = self.loop_state.clock()

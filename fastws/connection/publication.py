@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fastws.config import SlowConsumerPolicy
 from fastws.protocol.websocket.deflate import DeflateParams, DeflatePool
-from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.protocol.websocket.frames import FIN, RSV1, Opcode, encode
 
 __all__ = ["Channel", "Publication"]
 
@@ -62,7 +62,7 @@ class Channel:
         if len(run) == 1:
             return run[0]
         text = separator.join([publication.message for publication in run])  # type: ignore[misc]
-        return Publication(self, run[-1].seq, text, encode(TEXT, text, None, True, False))
+        return Publication(self, run[-1].seq, text, encode(TEXT, text))
 
 
 class Publication:
@@ -97,5 +97,8 @@ class Publication:
         if len(payload) < pool.compression.threshold:
             return plain
         opcode = TEXT if isinstance(self.message, str) else BINARY
-        deflater = pool.deflater(DeflateParams(True, True, variant), False)
-        return encode(opcode, deflater(payload), None, True, True)
+        params = DeflateParams(
+            server_no_context_takeover=True, client_no_context_takeover=True, server_max_window_bits=variant
+        )
+        deflater = pool.deflater(params, client=False)
+        return encode(opcode, deflater(payload), None, FIN | RSV1)

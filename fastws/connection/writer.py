@@ -193,4 +193,4 @@ def frame_of(item: Item) -> bytes:
         if len(item) == 1:
             return item[0]
         item, mask = item
-    return encode(TEXT if isinstance(item, str) else BINARY, item, mask, True, False)
+    return encode(TEXT if isinstance(item, str) else BINARY, item, mask)

@@ -129,12 +129,12 @@ class Hub:
         fan_out = self._fan_out
         assert fan_out is not None
         if isinstance(message, str):
-            plain = encode(TEXT, message, None, True, False)
+            plain = encode(TEXT, message)
         elif found.merge is not None:
             raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
         elif isinstance(message, (bytes, bytearray, memoryview)):
             message = bytes(message)
-            plain = encode(BINARY, message, None, True, False)
+            plain = encode(BINARY, message)
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         count = len(found.subscribers)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastws import logs
 from fastws.connection.connection import Connection
+from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket import handshake
-from fastws.protocol.websocket.events import Data, EndOfBody
-from fastws.protocol.websocket.machine import DECIDING, DRAINING, HTTP
+from fastws.protocol.websocket.states import DECIDING, DRAINING, HTTP
 from fastws.server.forwarded import forwarded
 from fastws.server.responses import BodyPump
 from fastws.server.upgrade import accept, refusal

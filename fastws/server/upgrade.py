@@ -63,7 +63,7 @@ def accept(
     began = outbox.begin_batch()
     outbox.write_http(head)
     request.compact()
-    connection.machine.meter(limits, connection.loop_state.wheel.time)
+    connection.machine.limit_rate(limits, connection.loop_state.wheel.time)
     if not outbox.blocked:
         connection.release_input()
     connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)

@@ -138,11 +138,13 @@ def failures(exc: Exception) -> None:
             assert_type(exc.reason, str)
             assert_type(exc.by_peer, bool)
         case fastws.HandshakeRefused():
-            assert_type(exc.response, fastws.Response)
             assert_type(exc.response.status, int)
             assert_type(exc.response.body, bytes)
+            assert_type(exc.response.headers["location"], str)
+            assert_type(exc.response.headers.get("retry-after"), str | None)
         case fastws.ProxyError():
-            assert_type(exc.response, fastws.Response | None)
+            assert_type(exc.response.status if exc.response else None, int | None)
+            fastws.ProxyError("the proxy refused", fastws.Response(407))
         case _:
             assert_type(fastws.is_retryable(exc), bool)
     assert_type(fastws.CloseCode(1000), fastws.CloseCode)

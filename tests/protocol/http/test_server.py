@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastws.config import Limits
+from fastws.protocol.http.events import Data, EndOfBody, Refusal
 from fastws.protocol.http.messages import Request, Response
 from fastws.protocol.http.server import ServerHTTP
-from fastws.protocol.websocket.events import Data, EndOfBody, Refusal
 from tests.effort import within_cpu
 from tests.protocol.http.cases import ACCEPTED, LIMITS, REFUSED, UPGRADE_FIELDS, chunked, get, post
 

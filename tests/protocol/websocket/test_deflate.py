@@ -171,7 +171,7 @@ class TestDeflatePool:
     ) -> None:
         params = DeflateParams(not server_keeps, not client_keeps, server_bits, client_bits)
         for client in (False, True):
-            deflate, inflate = pool.deflater(params, client), pool.inflater(params, not client)
+            deflate, inflate = pool.deflater(params, client=client), pool.inflater(params, client=not client)
             payloads = [deflate(noise(3000)) for _ in range(3)]
             assert [inflate(payload, LIMIT) for payload in payloads] == [noise(3000)] * 3
 

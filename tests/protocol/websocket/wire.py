@@ -80,11 +80,11 @@ def wire(frames: Iterable[Frame], *, client: bool) -> bytes:
 def new_reader(engine: Engine, *, client: bool, deflate: bool = False, **limits: int) -> Any:
     """A reader with the defaults of the tests: 1 MiB, 1,000 fragments, 4 empty ones in a row."""
     return engine.Reader(
-        client,
         limits.get("max_message_size", 1024 * 1024),
         limits.get("max_fragments", 1000),
         limits.get("max_empty_fragments", 4),
         Inflater() if deflate else None,
+        client=client,
     )
 
 
