@@ -43,7 +43,6 @@ NOT_YET = {
     ("fastws.protocol.http.server", "fastws.protocol.websocket.events"),
     ("fastws.connection.websocket", "fastws.connection.connection"),
     ("fastws.connection.connection", "fastws.connection.handlers"),
-    ("fastws.server.http_phase", "fastws.server.serve"),
     ("fastws.asgi.http", "fastws.asgi.application"),
     ("fastws.asgi.lifespan", "fastws.asgi.application"),
     ("fastws.asgi.websocket", "fastws.asgi.application"),

@@ -16,7 +16,7 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
 __all__ = [
-    "ACCEPTS",
+    "ACCEPTS_PER_TURN",
     "accepts_in_bulk",
     "connections_that_fit",
     "inode",
@@ -29,7 +29,7 @@ __all__ = [
 RESERVE = 96
 
 #: Connections that plain asyncio accepts in one turn.
-ACCEPTS = 16
+ACCEPTS_PER_TURN = 16
 
 
 def connections_that_fit() -> int | None:

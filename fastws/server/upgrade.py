@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from fastws.connection.connection import Connection
     from fastws.web.routes import Endpoint
 
-__all__ = ["accept", "refusal"]
+__all__ = ["accept", "upgrade_refusal"]
 
 log = logging.getLogger("fastws.error")
 
 
-def refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
+def upgrade_refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
     """Return why ``request`` cannot become a WebSocket at its path; None: if the application agrees."""
     takes = endpoint is not None and (endpoint.callbacks is not None or endpoint.application is not None)
     if endpoint is None or (not takes and request.method in endpoint.methods):

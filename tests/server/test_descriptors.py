@@ -10,8 +10,14 @@ import socket
 import pytest
 
 import fastws
-from fastws.server.descriptors import ACCEPTS, RESERVE, accepts_in_bulk, connections_that_fit, listen_again
-from fastws.server.serve import AcceptErrors
+from fastws.server.descriptors import (
+    ACCEPTS_PER_TURN,
+    RESERVE,
+    accepts_in_bulk,
+    connections_that_fit,
+    listen_again,
+)
+from fastws.server.run import AcceptErrors
 from fastws.testing.network import ListeningSocket
 from tests.kit import ManualLoop, Recorder
 
@@ -74,7 +80,7 @@ def test_plain_asyncio_accepts_a_few_in_a_turn_and_lets_as_many_wait_as_told() -
             return waiting(server)
 
     assert asyncio.run(scenario()) == 100
-    assert given == [ACCEPTS]
+    assert given == [ACCEPTS_PER_TURN]
 
 
 def test_a_listener_in_memory_stays_as_it_is(loop: ManualLoop) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import fastws
 from fastws import Limits, Request, Response, Route, Server, Static
-from fastws.server.serve import FULL_ANSWERS
+from fastws.server.site import MAX_WAITING_FOR_503
 from fastws.testing.wire import TEXT
 from tests.kit import ManualLoop, RawClient, Recorder, frame, handshake
 
@@ -620,7 +620,7 @@ class TestConcurrency:
         self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
     ) -> None:
         site = Site(loop, Route("/", http=page), limit_concurrency=2)
-        clients = [site.client() for _ in range(2 + FULL_ANSWERS + 3)]
+        clients = [site.client() for _ in range(2 + MAX_WAITING_FOR_503 + 3)]
         loop.settle()
         assert [client.transport.lost for client in clients[-4:]] == [False, True, True, True]
         clients[-4].get("/")

@@ -23,7 +23,9 @@ from fastws import (
     Timeouts,
     WebSocket,
 )
-from fastws.server.serve import as_routes, run, settings_from
+from fastws.server.run import serve_until_signal
+from fastws.server.settings import settings_from
+from fastws.server.site import as_routes
 from fastws.testing.network import ListeningSocket
 from fastws.testing.wire import CLOSE, TEXT
 from tests.conftest import Run
@@ -47,12 +49,6 @@ def opened(loop: ManualLoop, server: Server, path: str = "/") -> RawClient:
 
 def page(request: Request) -> Response:
     return Response(200, "page")
-
-
-def test_a_server_without_a_limit_is_never_full(loop: ManualLoop) -> None:
-    server = served(loop, Recorder)
-    opened(loop, server)
-    assert not server.is_full()
 
 
 def test_a_server_is_a_context_manager_too(loop: ManualLoop) -> None:
@@ -147,7 +143,7 @@ class TestDate:
         self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = [784_111_777.9]
-        monkeypatch.setattr("fastws.server.serve.time.time", lambda: clock[0])
+        monkeypatch.setattr("fastws.server.site.time.time", lambda: clock[0])
         server = served(loop, Route("/", http=page), headers=[("Date", "never")])
         client = RawClient(server, loop)
         for seconds, path in ((0, "/"), (0, "/nowhere"), (86_400, "/")):
@@ -454,7 +450,9 @@ class TestRun:
     def start(self, loop: ManualLoop, app: Any, *addresses: dict[str, Any], **options: Any) -> Any:
         self.servers: list[Server] = []
         settings = settings_from(**QUIET)
-        return loop.create_task(run(app, addresses, settings, started=self.servers.append, **options))
+        return loop.create_task(
+            serve_until_signal(app, addresses, settings, started=self.servers.append, **options)
+        )
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_stops_it(self, loop: ManualLoop, number: int) -> None:
@@ -493,7 +491,7 @@ class TestRun:
         def leave(code: int) -> None:
             raise SystemExit(code)
 
-        monkeypatch.setattr("fastws.server.serve.os._exit", leave)
+        monkeypatch.setattr("fastws.server.run.os._exit", leave)
         self.start(loop, Recorder(), {"port": 8000})
         loop.settle()
         opened(loop, self.servers[0])
