@@ -44,7 +44,7 @@ class Responses:
     )
 
     def _set_up(self, connection: Connection, site: Site) -> None:
-        """In place of ``__init__``, which a compiled subclass can only call as it calls any Python function."""
+        """In place of ``__init__``, which a compiled subclass can only call as any Python function."""
         self._connection = connection
         self._site = site
         #: The request at hand; None between two of them, and where none could be read.
