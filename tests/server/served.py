@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fastws
-from fastws import (
-    Request,
-    Response,
-    Server,
-    WebSocket,
-)
+from fastws import Request, Response, Server, WebSocket
 from tests.kit import ManualLoop, RawClient
 
 __all__ = ["QUIET", "coroutine", "opened", "page", "served"]

@@ -9,13 +9,7 @@ import socket
 import pytest
 
 import fastws
-from fastws import (
-    Request,
-    Response,
-    Route,
-    Server,
-    WebSocket,
-)
+from fastws import Request, Response, Route, Server, WebSocket
 from fastws.testing.wire import CLOSE, TEXT
 from tests.kit import ManualLoop, RawClient, Recorder
 from tests.server.served import QUIET, opened, page, served

@@ -7,12 +7,7 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws import (
-    Limits,
-    Route,
-    Settings,
-    Timeouts,
-)
+from fastws import Limits, Route, Settings, Timeouts
 from fastws.server.settings import settings_from
 from tests.kit import ManualLoop
 from tests.server.served import page, served
