@@ -23,4 +23,3 @@ cdef class ServerPhase(Responses):
     cpdef _begin(self, Request request)
     cpdef _upgrade(self, Request request, object endpoint)
     cpdef _decide(self, object verdict)
-    cpdef opened(self)

@@ -18,7 +18,7 @@ from fastws.protocol.websocket.events import Data, EndOfBody
 from fastws.protocol.websocket.machine import DRAINING, HTTP
 from fastws.server.pending import PendingAnswer
 from fastws.server.phase_state import PhaseState
-from fastws.server.requests import RequestBody, admit, limited, plain_refusal
+from fastws.server.requests import RequestBody, address_refusal, admit, plain_refusal
 from fastws.server.responses import Responses
 from fastws.server.upgrade import accept, upgrade_refusal
 
@@ -121,7 +121,7 @@ class ServerPhase(Responses):
 
     def limit(self) -> None:
         """Answer 429 before any request: this address has too many connections already."""
-        self._refuse(limited(self._site))
+        self._refuse(address_refusal(self._site))
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -334,7 +334,3 @@ class ServerPhase(Responses):
             what = type(verdict).__name__
             log.error("authorize of %s returned %r, which is neither a Response nor None", self._path(), what)
             self._refuse(error_response(500))
-
-    def opened(self) -> None:
-        """The request to upgrade is accepted."""
-        self._site.counters.websockets_opened += 1

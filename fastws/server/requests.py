@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fastws.server.site import Site
     from fastws.web.routes import Endpoint
 
-__all__ = ["RequestBody", "admit", "limited", "plain_refusal"]
+__all__ = ["RequestBody", "address_refusal", "admit", "plain_refusal"]
 
 
 def admit(site: Site, connection: Connection, request: Request) -> Response | None:
@@ -29,16 +29,16 @@ def admit(site: Site, connection: Connection, request: Request) -> Response | No
         # RFC 9110, section 15.6.4: 503, temporarily overloaded.
         return error_response(503)
     addresses = site.addresses
-    if not addresses.limited:
+    if not addresses.is_limiting:
         return None
     if not addresses.enter(connection, request.peer):
-        return limited(site)
+        return address_refusal(site)
     if request.upgrade and not addresses.shake_hands(request.peer, connection.loop_state.wheel.time()):
-        return limited(site)
+        return address_refusal(site)
     return None
 
 
-def limited(site: Site) -> Response:
+def address_refusal(site: Site) -> Response:
     """Count and return the refusal of an address that has too much, or asks too often.
 
     429 is RFC 6585, section 4, which allows Retry-After (RFC 9110, section 10.2.3); the windows of our

@@ -17,5 +17,6 @@ cdef class Responses:
 
     cpdef _set_up(self, Connection connection, Site site)
     cpdef _continue(self)
+    cpdef opened(self)
     cpdef _expect_head(self)
     cpdef _set_deadline(self, object seconds)

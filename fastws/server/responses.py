@@ -69,8 +69,12 @@ class Responses:
         return self._site.is_closing
 
     def set_date(self) -> None:
-        """Before an application's response."""
+        """Give the application's response, which comes next, the time of day."""
         self._site.set_date()
+
+    def opened(self) -> None:
+        """Count a WebSocket: its request to upgrade is accepted."""
+        self._site.counters.websockets_opened += 1
 
     # -- responses ------------------------------------------------------------------------------
 

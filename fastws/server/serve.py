@@ -255,7 +255,7 @@ class Server:
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
         self.connections.pop(connection, None)
-        if self._addresses.limited:
+        if self._addresses.is_limiting:
             self._addresses.leave(connection)
         if not self.connections and self._all_lost is not None:
             self._all_lost.set_result(None)
@@ -299,7 +299,7 @@ class serve:
         require_origin: True refuses clients that send no Origin, which are not browsers (False).
         headers: fields of every response, as pairs or a mapping. ``X-Server: fastws`` joins them unless they
             have an X-Server.
-        access_log: one line for each response and each closed WebSocket on the logger ``fastws.access`` (True).
+        access_log: False logs no line to ``fastws.access`` for each response and closed WebSocket (True).
         limit_concurrency: connections that may be open at once; beyond it 503 (None: no limit).
         limit_connections_per_address: connections of one address; beyond it 429 (None: no limit).
         limit_handshakes_per_address: requests to upgrade from one address in a second; beyond it 429 (None).

@@ -12,7 +12,7 @@ import pytest
 import fastws
 from fastws.server.descriptors import (
     ACCEPTS_PER_TURN,
-    RESERVE,
+    RESERVED_DESCRIPTORS,
     accepts_in_bulk,
     connections_that_fit,
     listen_again,
@@ -27,8 +27,8 @@ UNLIMITED = resource.RLIM_INFINITY
 @pytest.mark.parametrize(
     ("limits", "raised", "room"),
     [
-        ((1024, 4096), (4096, 4096), 4096 - RESERVE),
-        ((1024, 1024), None, 1024 - RESERVE),
+        ((1024, 4096), (4096, 4096), 4096 - RESERVED_DESCRIPTORS),
+        ((1024, 1024), None, 1024 - RESERVED_DESCRIPTORS),
         ((128, 128), None, 64),
         ((1024, UNLIMITED), (UNLIMITED, UNLIMITED), None),
     ],
@@ -52,7 +52,7 @@ def test_a_system_that_does_not_let_the_limit_be_raised(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, UNLIMITED))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert connections_that_fit() == 1024 - RESERVE
+    assert connections_that_fit() == 1024 - RESERVED_DESCRIPTORS
 
 
 def waiting(server: fastws.Server) -> int:
