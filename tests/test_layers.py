@@ -36,7 +36,6 @@ NOT_YET = {
     ("fastws.loop.poller", "fastws.connection.connection"),
     ("fastws.connection.websocket", "fastws.connection.connection"),
     ("fastws.connection.connection", "fastws.connection.handlers"),
-    ("fastws.server.http_phase", "fastws.server.serve"),
 }
 
 

@@ -26,7 +26,10 @@ from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
 from fastws.server.descriptors import connections_that_fit
-from fastws.server.serve import Server, as_routes, run, settings_from
+from fastws.server.run import serve_until_signal
+from fastws.server.serve import Server
+from fastws.server.settings import settings_from
+from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
@@ -58,7 +61,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             grace = options["timeout_graceful_shutdown"]
-            return runner.run(run(routes, addresses, settings, started=started, grace=grace))
+            return runner.run(serve_until_signal(routes, addresses, settings, started=started, grace=grace))
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
     finally:

@@ -13,8 +13,9 @@ from fastws.client.connect import connect
 from fastws.client.target import Target
 from fastws.config import Settings
 from fastws.connection.websocket import WebSocket
-from fastws.server.serve import App, Server, serve
+from fastws.server.serve import Server, serve
 from fastws.server.settings import SettingsOptions, settings_from
+from fastws.server.site import App
 from fastws.testing.clock import Clock
 from fastws.testing.loop import ManualLoop
 from fastws.testing.network import Network
@@ -107,7 +108,7 @@ class _MemoryServer(Server):
 
     async def begin(self) -> None:
         listener: Any = await self._network.create_server(self._accept, "server.test", 80)
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
 
 class pair:

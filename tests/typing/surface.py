@@ -122,6 +122,9 @@ async def servers() -> None:
         await server.serve_forever()
     assert_type(await fastws.serve(handler, unix="/run/socket"), fastws.Server)
     fastws.serve(Room, reuse_port=True, limits=fastws.Limits(max_message_size=1), timeouts={"close": 1})
+    assert_type(await fastws.serve_until_signal(routes, [{"port": 1}], fastws.Settings(), grace=None), int)
+    fastws.run(routes, port=0, grace=None, announce=False, origins=["*"], timeouts={"close": 1})
+    fastws.run(handler, orgins=["*"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     fastws.serve(handler, orgins=["*"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     fastws.serve(not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(hub.publish("news", "text", exclude=None), int)
