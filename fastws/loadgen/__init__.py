@@ -4,7 +4,7 @@
     result = run(Plan(url="ws://127.0.0.1:8080/wsecho", scenario=Scenario.ECHO, clients=16))
     print(result.rate, result.latency["p99"])
 
-The clients live in one C loop per process (`_loadgen.c`), over TLS and with compression too; there is no
+The clients live in one C loop per process (`_loadgen.h`), over TLS and with compression too; there is no
 second generator in Python, because what it measured would be itself. It needs Linux, the module built, and
 the packages of ``pip install "fastws-server[bench]"``.
 """

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 __all__ = ["ErrorCount", "in_words"]
 
-#: The order of `enum kind` in `_loadgen.c`.
+#: The order of `enum kind` in `_loadgen.h`.
 KINDS = [
     "connect",
     "timeout",

@@ -15,7 +15,7 @@ __all__ = ["HdrHistogram", "Slots", "load", "slots", "summary"]
 #: (slot, count) of the slots that are not empty.
 Slots = list[tuple[int, int]]
 
-#: `_loadgen.c` has the same three: 1 ns to 1 h with three significant digits.
+#: `_loadgen_histogram.c` has the same three: 1 ns to 1 h with three significant digits.
 LOWEST, HIGHEST, DIGITS = 1, 3600 * 10**9, 3
 HALF_BITS = 10
 

@@ -13,7 +13,7 @@ from fastws.protocol.websocket.frames import Opcode
 
 __all__ = ["Payload", "make"]
 
-#: `_loadgen.c` writes eight digits over the zeros and looks for the mark before them.
+#: `_loadgen_client.c` writes eight digits over the zeros and looks for the mark before them.
 STAMP = b"~" + b"0" * (STAMP_SIZE - 1)
 NO_STAMP = -1
 SEED = 6455

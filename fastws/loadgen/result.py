@@ -198,12 +198,12 @@ def reach(plan: Plan, totals: Counter[str]) -> tuple[int, int]:
     hearers = totals["opened"] - plan.to_others
     match plan.scenario:
         case Scenario.CONNECT:
-            return totals["opened"], totals["asked"]
+            return totals["opened"], totals["scheduled"]
         case Scenario.IDLE:
             return totals["alive"], plan.clients
         case Scenario.ECHO:
-            return totals["received"], totals["asked"]
-    return totals["received"], totals["asked"] * hearers
+            return totals["received"], totals["scheduled"]
+    return totals["received"], totals["scheduled"] * hearers
 
 
 def server_usage(pid: int, result: Result, before: Usage, first: Usage, last: Usage) -> ServerUsage:
@@ -229,7 +229,7 @@ def remarks(result: Result, totals: Counter[str]) -> list[str]:
     if result.failed and plan.scenario is not Scenario.CONNECT:
         said.append(f"{result.failed:,} of {plan.clients:,} clients could not open")
     if result.failed and plan.scenario is Scenario.CONNECT:
-        said.append(f"{result.failed:,} of {totals['asked']:,} connections could not open")
+        said.append(f"{result.failed:,} of {totals['scheduled']:,} connections could not open")
     if result.lost:
         said.append(f"{result.lost:,} of {result.opened:,} clients were lost before the end")
     if result.other and result.reach != 1:

@@ -135,7 +135,7 @@ class _Run:
         """Without a single client there is nothing to measure: say why."""
         if self._plan.scenario is Scenario.CONNECT or self._sum("alive"):
             return
-        reports = [report({**said, "marks": None, "slots": []}) for said in self._latest.values()]
+        reports = [report({**said, "snapshots": None, "slots": []}) for said in self._latest.values()]
         errors = build(self._plan, reports).errors
         raise LoadgenError(f"no client could open {self._plan.url}: {errors[0].text}")
 
@@ -146,10 +146,12 @@ class _Run:
         self._order(begin, self._start, self._end, DRAIN_SECONDS)
         self._collect()
 
-    def _order(self, begin: float, start: float, end: float, drain: float, *, whole: bool = False) -> None:
+    def _order(
+        self, begin: float, start: float, end: float, drain: float, *, until_drained: bool = False
+    ) -> None:
         times = {"begin": begin, "start": start, "end": end}
         nanoseconds = {name: int(at * 1e9) for name, at in times.items()}
-        self._fleet.order("run", **nanoseconds, drain=drain, whole=whole)
+        self._fleet.order("run", **nanoseconds, drain=drain, until_drained=until_drained)
 
     def _take_turns(self, turns: Iterable[object]) -> None:
         if self._plan.warmup:
@@ -168,7 +170,7 @@ class _Run:
         begin = time.monotonic() + TURN_DELAY
         end = begin + seconds
         drain = ROUND_SECONDS if self._plan.scenario is Scenario.ROOM else DRAIN_SECONDS
-        self._order(begin, begin if counted else end, end, drain, whole=True)
+        self._order(begin, begin if counted else end, end, drain, until_drained=True)
         while len(self._done) < self._plan.processes:
             for _ in self._hear():
                 pass
@@ -246,11 +248,11 @@ class _Run:
 def report(said: dict[str, Any]) -> ShareReport:
     """What a process said last, as values."""
     counters = said["counters"]
-    if said["marks"] is None:
+    if said["snapshots"] is None:
         first = last = counters
         load = Load(0.0, 0.0, 0.0)
     else:
-        (first, *begun), (last, *ended) = said["marks"]
+        (first, *begun), (last, *ended) = said["snapshots"]
         wall, cpu, waited = (max(0, b - a) / 1e9 for a, b in zip(begun, ended, strict=True))
         load = Load(wall, cpu, waited)
     errors = [(kind, detail, count) for kind, detail, count in said["errors"]]

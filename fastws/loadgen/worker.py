@@ -29,8 +29,8 @@ __all__ = ["PROGRESS_SECONDS", "Share", "main", "make_generator"]
 PROGRESS_SECONDS = 0.5
 CLOSE_SECONDS = 1.0
 #: How often a server's pings are looked for between two turns: it is patient for some seconds at least.
-ATTEND_SECONDS = 2.0
-#: The order of `enum scenario` in `_loadgen.c`.
+PING_CHECK_SECONDS = 2.0
+#: The order of `enum scenario` in `_loadgen.h`.
 SCENARIOS = [Scenario.ECHO, Scenario.FANOUT, Scenario.ROOM, Scenario.CONNECT, Scenario.IDLE]
 
 
@@ -65,7 +65,7 @@ def make_generator(share: Share) -> Generator:
         handshakes=target.handshakes(plan),
         frame=message.frame,
         clients=plan.share(share.process),
-        speakers=speakers(plan, share.process),
+        senders=senders(plan, share.process),
         depth=plan.depth,
         window=plan.window,
         rate=rate(plan),
@@ -75,7 +75,7 @@ def make_generator(share: Share) -> Generator:
         stamp_mask=message.stamp_mask,
         separator=-1 if plan.merged_by is None else ord(plan.merged_by),
         deflate=plan.deflate,
-        speaks=plan.speak_once,
+        send_once=plan.speak_once,
         tls=target.tls,
         verify=not plan.insecure,
         server_name=target.name,
@@ -85,8 +85,8 @@ def make_generator(share: Share) -> Generator:
     )
 
 
-def speakers(plan: Plan, process: int) -> int:
-    """All publishers of a fan-out are in the first process: the others only hear."""
+def senders(plan: Plan, process: int) -> int:
+    """How many of its clients send. All publishers of a fan-out are in the first process."""
     if plan.scenario is Scenario.FANOUT:
         return plan.publishers if process == 0 else 0
     return plan.share(process)
@@ -133,18 +133,24 @@ class Worker:
             self._generator.open(self._plan.at_once)
         self._tell("opened")
         while (order := self._next_order()) is not None:
-            self._generator.run(order["begin"], order["start"], order["end"], order["drain"], order["whole"])
+            self._generator.run(
+                begin=order["begin"],
+                start=order["start"],
+                end=order["end"],
+                drain=order["drain"],
+                until_drained=order["until_drained"],
+            )
             slots = histogram.slots(self._generator.histogram())
-            self._tell("done", marks=self._generator.marks(), slots=slots)
+            self._tell("done", snapshots=self._generator.snapshots(), slots=slots)
         self._generator.close(CLOSE_SECONDS)
 
     def _next_order(self) -> dict[str, Any] | None:
         self._resting = True
         while True:
             try:
-                order = self._orders.get(timeout=ATTEND_SECONDS)
+                order = self._orders.get(timeout=PING_CHECK_SECONDS)
             except queue.Empty:
-                self._generator.attend()
+                self._generator.answer_pings()
             else:
                 self._resting = False
                 return order

@@ -63,7 +63,7 @@ def listen(url: str, plan: Plan, clients: int) -> tuple[dict[str, int], list[tup
     while counters != before:
         before = counters
         now = time.monotonic_ns()
-        one.run(begin, now, now + int(SILENCE * 1e9), 0.0, False)
+        one.run(begin=begin, start=now, end=now + int(SILENCE * 1e9), drain=0.0, until_drained=False)
         counters = one.counters()
     errors = one.errors()
     one.close(0.1)
@@ -280,11 +280,12 @@ def test_stop_ends_a_run_and_everything_can_be_asked_meanwhile() -> None:
         one = generator(url, LISTEN, 2)
         one.open(2)
         now = time.monotonic_ns()
-        thread = threading.Thread(target=one.run, args=(now, now, now + 60 * 10**9, 0.0, False))
+        minute = {"begin": now, "start": now, "end": now + 60 * 10**9, "drain": 0.0, "until_drained": False}
+        thread = threading.Thread(target=one.run, kwargs=minute)
         thread.start()
         time.sleep(0.1)
         with pytest.raises(RuntimeError, match="runs already"):
-            one.run(now, now, now, 0.0, False)
+            one.run(begin=now, start=now, end=now, drain=0.0, until_drained=False)
         runs.set()
         while one.counters()["received"] < 2:
             time.sleep(0.01)
@@ -303,7 +304,7 @@ SETTINGS: dict[str, Any] = {
     "handshakes": [(b"GET / HTTP/1.1\r\n\r\n", b"x" * 28)],
     "frame": b"\x81\x80abcd",
     "clients": 1,
-    "speakers": 1,
+    "senders": 1,
     "depth": 1,
     "window": 1,
     "rate": 0.0,
@@ -313,7 +314,7 @@ SETTINGS: dict[str, Any] = {
     "stamp_mask": bytes(8),
     "separator": -1,
     "deflate": False,
-    "speaks": False,
+    "send_once": False,
     "tls": False,
     "verify": True,
     "server_name": "localhost",
@@ -328,7 +329,7 @@ SETTINGS: dict[str, Any] = {
     [
         {"scenario": 5},
         {"clients": 0},
-        {"speakers": 2},
+        {"senders": 2},
         {"depth": 0},
         {"window": 0},
         {"rate": -1.0},

@@ -12,7 +12,7 @@ from fastws.loadgen.histogram import DIGITS, HIGHEST, LOWEST, HdrHistogram, load
 
 
 def slot_of(value: int) -> int:
-    """The same arithmetic as `record` in _loadgen.c."""
+    """The same arithmetic as `hist_record` in _loadgen_histogram.c."""
     bucket = max(0, value.bit_length() - 11)
     return (bucket << 10) + (value >> bucket)
 

@@ -17,7 +17,7 @@ from tests.loadgen.results import PLAN, counts, result, share, slots_of
 
 def test_rates_and_histograms_of_processes_add_up() -> None:
     first, last = counts(received=50, sent=60), counts(received=250, sent=260)
-    total = counts(received=300, asked=300, opened=5, alive=5)
+    total = counts(received=300, scheduled=300, opened=5, alive=5)
     one = share(first=first, last=last, total=total, load=Load(2.0, 1.0, 0.0), slots=slots_of(1, 2))
     two = share(first=first, last=last, total=total, load=Load(1.0, 0.2, 0.0), slots=slots_of(3))
     merged = build(PLAN, [one, two])
@@ -31,15 +31,15 @@ def test_rates_and_histograms_of_processes_add_up() -> None:
 @pytest.mark.parametrize(
     ("plan", "total", "reach"),
     [
-        (PLAN, counts(asked=10, received=9, opened=10), (9, 10)),
-        (replace(PLAN, scenario=Scenario.FANOUT), counts(asked=7, received=70, opened=10), (70, 70)),
+        (PLAN, counts(scheduled=10, received=9, opened=10), (9, 10)),
+        (replace(PLAN, scenario=Scenario.FANOUT), counts(scheduled=7, received=70, opened=10), (70, 70)),
         (
             replace(PLAN, scenario=Scenario.FANOUT, to_others=True),
-            counts(asked=7, received=60, opened=10),
+            counts(scheduled=7, received=60, opened=10),
             (60, 63),
         ),
-        (replace(PLAN, scenario=Scenario.ROOM), counts(asked=20, received=200, opened=10), (200, 200)),
-        (replace(PLAN, scenario=Scenario.CONNECT), counts(asked=20, opened=19), (19, 20)),
+        (replace(PLAN, scenario=Scenario.ROOM), counts(scheduled=20, received=200, opened=10), (200, 200)),
+        (replace(PLAN, scenario=Scenario.CONNECT), counts(scheduled=20, opened=19), (19, 20)),
         (replace(PLAN, scenario=Scenario.IDLE), counts(opened=10, alive=8), (8, 10)),
     ],
 )
@@ -78,7 +78,7 @@ def remarks(made: Result) -> str:
 
 
 def test_remarks_say_what_the_figures_do_not() -> None:
-    total = counts(asked=100, received=90, opened=9, failed=1, lost=2, other=5, late_ns=20_000_000)
+    total = counts(scheduled=100, received=90, opened=9, failed=1, lost=2, other=5, late_ns=20_000_000)
     made = build(replace(PLAN, rate=10.0), [share(total=total, errors=[(5, 1001, 2)])], interrupted=True)
     said = remarks(made)
     assert said.startswith("interrupted:")
@@ -100,7 +100,7 @@ def test_a_crowded_core_is_a_remark() -> None:
 
 
 def test_failed_connections_are_counted_of_those_that_were_tried() -> None:
-    total = counts(asked=50, opened=48, failed=2)
+    total = counts(scheduled=50, opened=48, failed=2)
     assert "2 of 50 connections" in remarks(
         build(replace(PLAN, scenario=Scenario.CONNECT), [share(total=total)])
     )
