@@ -6,7 +6,7 @@ from typing import Any
 
 from fastws.loadgen.histogram import Slots
 from fastws.loadgen.plan import Plan, Scenario
-from fastws.loadgen.result import Result, ShareReport, build
+from fastws.loadgen.result import Result, ShareReport, build_result
 from fastws.loadgen.validity import Load
 
 __all__ = ["counts", "result", "share", "slots_of"]
@@ -57,4 +57,4 @@ def result(
     last = counts(
         received=received, scheduled=expected, sent=expected, opened=plan.clients, alive=plan.clients
     )
-    return build(plan, [share(last=last, slots=slots_of(p99), **rest)])
+    return build_result(plan, [share(last=last, slots=slots_of(p99), **rest)])

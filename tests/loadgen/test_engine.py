@@ -50,7 +50,14 @@ def deflate(payload: bytes) -> bytes:
 def generator(url: str, plan: Plan, clients: int, process: int = 1) -> Generator:
     """One that is the last of ``plan``'s processes and has this many clients."""
     whole = replace(plan, url=url, clients=clients * plan.processes)
-    target = Target("127.0.0.1", int(url.rsplit(":")[-1].strip("/")), False, "127.0.0.1", "localhost", "/")
+    target = Target(
+        address="127.0.0.1",
+        port=int(url.rsplit(":")[-1].strip("/")),
+        tls=False,
+        name="127.0.0.1",
+        host="localhost",
+        path="/",
+    )
     return make_generator(Share(whole, target, process % plan.processes, time.monotonic_ns()))
 
 
