@@ -1,4 +1,4 @@
-"""``fastws cert``: what TLS needs on a developer's machine."""
+"""``fastws cert``: an authority and a certificate for a developer's machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Serve over TLS:
     type=click.Path(file_okay=False, path_type=Path),
     default="certs",
     show_default=True,
-    help="Where the files go. An authority that is there already is used again.",
+    help="Where the files go. An authority that is already there is used again.",
 )
 @option(
     "--days",
@@ -48,7 +48,7 @@ Serve over TLS:
     type=click.IntRange(1, 825),
     default=397,
     show_default=True,
-    help="How long the server certificate is valid. Apple's systems accept no more than 825.",
+    help="Days that the server certificate is valid. Apple's systems accept at most 825.",
 )
 def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     """Make a local certificate authority and a server certificate for each HOST, in one file.
@@ -57,7 +57,7 @@ def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     is for localhost, 127.0.0.1 and ::1. Trust the authority once: certificates that are made later are
     trusted with it.
     """
-    # Here and not above: the import takes as long as all the rest of the command.
+    # Imported here, because the import takes as long as the rest of the command.
     from fastws.cli import dev_ca
 
     try:
@@ -92,13 +92,13 @@ def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
 
 
 def url_host(name: object) -> str:
-    """The first host as it stands in a URL."""
+    """A host as it stands in a URL."""
     host = str(name).replace("*", "www")
     return f"[{host}]" if ":" in host else host
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory, and keep what is put there out of a repository."""
+    """Make the directory, and a .gitignore that keeps its files out of a repository."""
     if directory.is_dir():
         return
     directory.mkdir(parents=True)
