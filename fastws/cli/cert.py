@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.options import Command, option
+
+if TYPE_CHECKING:
+    from fastws.cli.dev_ca import Authority, Issued
 
 __all__ = ["cert"]
 
@@ -77,23 +81,25 @@ def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     click.echo(f"Authority ({how}): {authority.path}")
     click.echo(f"Certificate: {issued.certfile} for {', '.join(hosts or DEFAULT_HOSTS)}")
     click.echo(f"Valid until {issued.expires:%Y-%m-%d}. Its private key: {issued.keyfile}\n")
-    click.echo(
-        TRUST.format(
-            ca=str(authority.path),
-            ca_key=directory / dev_ca.CA_KEY,
-            quoted=shlex.quote(str(authority.path)),
-            host=url_host(names[0].value),
-            certfile=shlex.quote(str(issued.certfile)),
-            keyfile=shlex.quote(str(issued.keyfile)),
-        ),
-        nl=False,
-    )
+    click.echo(trust_text(authority, issued, str(names[0].value)), nl=False)
     return 0
 
 
-def url_host(name: object) -> str:
+def trust_text(authority: Authority, issued: Issued, name: str) -> str:
+    """How to trust the authority, and how to serve ``name`` with the certificate."""
+    return TRUST.format(
+        ca=str(authority.path),
+        ca_key=authority.key_path,
+        quoted=shlex.quote(str(authority.path)),
+        host=url_host(name),
+        certfile=shlex.quote(str(issued.certfile)),
+        keyfile=shlex.quote(str(issued.keyfile)),
+    )
+
+
+def url_host(name: str) -> str:
     """A host as it stands in a URL."""
-    host = str(name).replace("*", "www")
+    host = name.replace("*", "www")
     return f"[{host}]" if ":" in host else host
 
 

@@ -41,6 +41,7 @@ class Authority:
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
     path: Path
+    key_path: Path
     created: bool
 
 
@@ -97,7 +98,7 @@ def ensure_authority(directory: Path) -> Authority:
     certificate = sign_authority(key)
     write_private(key_path, key)
     write_file(cert_path, pem(certificate), 0o644)
-    return Authority(certificate, key, cert_path, created=True)
+    return Authority(certificate, key, cert_path, key_path, created=True)
 
 
 def load_authority(cert_path: Path, key_path: Path) -> Authority:
@@ -112,7 +113,7 @@ def load_authority(cert_path: Path, key_path: Path) -> Authority:
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         raise AuthorityError(f"{cert_path} has ended on {certificate.not_valid_after_utc:%Y-%m-%d}; {remedy}")
     key_path.chmod(0o600)  # a copy of the directory may have made it readable for all
-    return Authority(certificate, key, cert_path, created=False)
+    return Authority(certificate, key, cert_path, key_path, created=False)
 
 
 def sign_authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:

@@ -101,14 +101,7 @@ def measure_ramp(
     if require:
         raise click.UsageError("--require belongs to a single run: with --until, each is one more --until")
     check_writable(json_file, html_file)
-    done: list[Step] = []
-    interrupted = False
-    with report.live(plan) as watch:
-        try:
-            for each in ramp_up(plan, until, step, run=lambda plan: run(plan, watch)):
-                done.append(each)
-        except KeyboardInterrupt:
-            interrupted = True
+    done, interrupted = run_steps(plan, until, step)
     if not done:
         return EXIT_INTERRUPTED
     result = Ramp(done)
@@ -118,6 +111,18 @@ def measure_ramp(
     if interrupted:
         return EXIT_INTERRUPTED
     return 0 if result.best is not None else EXIT_FAILED
+
+
+def run_steps(plan: Plan, until: Sequence[Threshold], growth: Growth | None) -> tuple[list[Step], bool]:
+    """Return the steps that were done, and whether the user interrupted the next one."""
+    done: list[Step] = []
+    with report.live(plan) as watch:
+        try:
+            for step in ramp_up(plan, until, growth, run=lambda plan: run(plan, watch)):
+                done.append(step)
+        except KeyboardInterrupt:
+            return done, True
+    return done, False
 
 
 def ramp_json(result: Ramp) -> dict[str, Any]:

@@ -52,7 +52,6 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
-    scheme = "http" if tls is None else "https"
     sockets = [
         {"sock": sock, "ssl": tls, "backlog": options["backlog"]}
         for listener in listeners
@@ -62,7 +61,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     def started(server: Server) -> None:
         # To stderr at any log level: a user of --port 0 learns the port from it.
         for listener in listeners:
-            click.echo(f"Serving on {listener.url(scheme)} (press Ctrl-C to stop)", err=True)
+            url = listener.url("http" if tls is None else "https")
+            click.echo(f"Serving on {url} (press Ctrl-C to stop)", err=True)
 
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -71,10 +71,14 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
     finally:
-        for address in addresses:
-            if isinstance(address, UnixAddress):
-                with contextlib.suppress(OSError):
-                    os.unlink(address.path)
+        remove_unix_sockets(addresses)
+
+
+def remove_unix_sockets(addresses: list[ListenAddress]) -> None:
+    for address in addresses:
+        if isinstance(address, UnixAddress):
+            with contextlib.suppress(OSError):
+                os.unlink(address.path)
 
 
 def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
