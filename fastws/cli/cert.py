@@ -29,7 +29,7 @@ Trust the authority {ca} once, wherever a client runs:
             Windows: certutil -addstore Root {quoted}
   curl      curl --cacert {quoted} https://{host}:8443/
   Python    ssl.create_default_context(cafile={ca!r})
-Whoever has {ca_key} can pretend to be any site to those who trust {ca}: keep it, share it with nobody.
+A program with {ca_key} can pretend to be any site to all who trust {ca}: do not share it.
 
 Serve over TLS:
   fastws serve --port 8443 --ssl-certfile {certfile} --ssl-keyfile {keyfile}

@@ -45,7 +45,7 @@ def measure_once(
     if step:
         raise click.UsageError("--step belongs to --until")
     if turns and json_file == "-":
-        raise click.UsageError("--turns says ready on the standard output: the JSON needs a file")
+        raise click.UsageError("--turns prints ready to the standard output: the JSON needs a file")
     check_writable(json_file, html_file)
     if turns:
         result = run(plan, turns=turns_of_input())

@@ -17,7 +17,7 @@ __all__ = ["serve"]
     cls=Command,
     context_settings={"auto_envvar_prefix": "FASTWS", "show_default": True},
     epilog="Each option can also stand in the environment: --ws-max-size as FASTWS_WS_MAX_SIZE. "
-    "Exit codes: 0 stopped as told, 2 wrong usage, 3 cannot start.",
+    "Exit codes: 0 stopped by a signal, 2 wrong usage, 3 cannot start.",
 )
 @click.argument("app", metavar="[MODULE:ATTR]", required=False, envvar="FASTWS_APP")
 @option("--factory", section="Application", is_flag=True, help="MODULE:ATTR is a function that returns it.")

@@ -41,7 +41,8 @@ int frames_read(generator *g, client *c, const uint8_t *p, const uint8_t *end) {
         /* 2. a small whole message, which is nearly every frame there is */
         size_t here = (size_t)(end - p);
         if (here >= 2 && p[1] < 126 && here >= 2u + p[1] && (p[0] == 0x81 || p[0] == 0x82) && !c->in_message) {
-            message_whole(g, c, p + 2, p[1]);
+            if (g->reads_content) message_whole(g, c, p + 2, p[1]);
+            else schedule_received(g, c, p[1], -1);
             p += 2 + p[1];
             continue;
         }

@@ -127,7 +127,7 @@ void loop_open(generator *g, uint32_t at_once) {
     flush_dirty_clients(g);
 }
 
-/* May be called again: counts go on, snapshots and schedule begin anew. */
+/* May be called again: counts go on, snapshots and schedule start again. */
 void loop_run(generator *g, int64_t drain) {
     int64_t checked = g->now = now_ns(), end = g->until + drain;
     prctl(PR_SET_TIMERSLACK, 1000, 0, 0, 0);

@@ -146,12 +146,8 @@ int message_end(generator *g, client *c) {
     return 0;
 }
 
-/* The usual case in one step: an uncompressed message of which all bytes are here. */
+/* The usual case in one step: an uncompressed message of which all bytes are here, and which is looked into. */
 void message_whole(generator *g, client *c, const uint8_t *p, size_t n) {
-    if (!g->reads_content) {
-        schedule_received(g, c, (int64_t)n, -1);
-        return;
-    }
     if (g->separator < 0 && n > STAMP_DIGITS && p[0] == STAMP_MARK) {
         uint64_t v = 0;
         uint8_t bad = 0;

@@ -138,7 +138,7 @@ static void recount(generator *g) {
     }
 }
 
-/* Nobody has received anything for a second, so what is missing will not come: go on without it, and count it. */
+/* No client has received anything for a second, so what is missing will not come: go on without it, and count it. */
 static int give_up_if_stalled(generator *g) {
     if (g->now - g->progress_at < S) return 0;
     g->counts.stalls++;

@@ -15,7 +15,7 @@ class Log:
         self.out = io.StringIO()
         handler = logging.StreamHandler(self.out)
         handler.addFilter(LogRateLimit(lambda: self.now))
-        self.logger = logging.Logger("sparing")
+        self.logger = logging.Logger("limited")
         self.logger.addHandler(handler)
 
     @property
@@ -66,7 +66,7 @@ def test_what_was_asked_for_is_not_dropped() -> None:
     assert len(log.lines) == 100
 
 
-def test_the_command_spares_its_errors() -> None:
+def test_the_command_limits_its_errors() -> None:
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in _loggers()]
     try:
         logs.configure("info", access_log=True)

@@ -88,6 +88,6 @@ async def test_reading_waits_for_a_consumer_that_is_slow() -> None:
     assert sum([len(chunk) async for chunk in inputs]) == written
     os.close(source)
     for thread in threading.enumerate():
-        if thread.name == "stdin":  # its last word has been heard, so it is about to end
+        if thread.name == "stdin":  # its last chunk has been read, so it is about to end
             thread.join(5)
             assert not thread.is_alive()

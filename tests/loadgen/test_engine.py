@@ -186,18 +186,18 @@ def test_frames_may_come_with_the_101() -> None:
 
 
 def test_a_ping_is_answered_and_a_close_is_sent_at_the_end() -> None:
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     def talk(connection: socket.socket, number: int) -> None:
         accept(connection)
         connection.sendall(frame(b"abc", 9))
         while data := connection.recv(4096):
-            heard.append(data)
+            received.append(data)
 
     with raw_server(talk) as url:
         counters, _ = listen(url, LISTEN, 1)
     assert counters["pings"] == 1
-    sent = b"".join(heard)
+    sent = b"".join(received)
     pong, close = sent[:9], sent[9:]
     assert pong[:2] == b"\x8a\x83"
     assert bytes(a ^ b for a, b in zip(pong[6:], pong[2:5], strict=True)) == b"abc"
