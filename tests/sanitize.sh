@@ -29,7 +29,7 @@ for module in $modules; do
     # $cc may be several words ("ccache gcc"), so it is not quoted; neither are the parts.
     $cc -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer --coverage \
         -Wall -Wextra -Wno-missing-field-initializers -Wno-cast-function-type -Werror \
-        -fPIC -shared -fwrapv -I "$include" "$module.c" $parts -ldl -o "$module$suffix"
+        -fPIC -fvisibility=hidden -shared -fwrapv -I "$include" "$module.c" $parts -ldl -o "$module$suffix"
 done
 
 # CI: a C engine that is not there is an error. malloc: the sanitizer sees every object.

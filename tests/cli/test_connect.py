@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fastws.cli.connect import reason
+from fastws.cli.connect import failure_text
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from tests.cli.helpers import Result, fastws, running
 
@@ -239,6 +239,6 @@ def test_reasons_are_in_the_words_of_the_system() -> None:
     both = OSError(
         "Multiple exceptions: [Errno 111] Connect call failed ('::1', 1), [Errno 111] Connect call failed"
     )
-    assert reason(both) == "Connection refused"
-    assert reason(TimeoutError()) == "it did not answer in time"
-    assert reason(ssl.SSLError(1, "x")).startswith("TLS failed: ")
+    assert failure_text(both) == "Connection refused"
+    assert failure_text(TimeoutError()) == "it did not answer in time"
+    assert failure_text(ssl.SSLError(1, "x")).startswith("TLS failed: ")

@@ -119,18 +119,18 @@ def test_connect(values: dict[str, Any]) -> None:
 
 
 def test_idle_clients_are_held_and_may_speak_once() -> None:
-    heard: list[str | bytes] = []
+    received: list[str | bytes] = []
     most = 0
 
     async def listening(ws: ServerConnection) -> None:
         nonlocal most
         most = max(most, len(ws.server.connections))
         async for message in ws:
-            heard.append(message)
+            received.append(message)
 
     with websockets_server(listening) as url:
         made = bench(url, "idle", clients=50, speak_once=True, size=5, pid=os.getpid())
-    assert made.ok and made.rate == most == len(heard) == 50
+    assert made.ok and made.rate == most == len(received) == 50
     assert made.latency is not None
     assert made.server is not None and made.server.rss_kb is not None and made.server.cpu_us is None
 
