@@ -12,7 +12,7 @@ from hypothesis import settings
 from fastws.testing import ManualLoop, Network
 from tests import watchdog
 
-pytest_plugins = ["fastws.pytest_plugin"]
+pytest_plugins = ["fastws.pytest_plugin", "tests.selection"]
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -322,6 +322,7 @@ def test_a_condition_comes_before_a_range(get: Get) -> None:
         "bytes=" + "1" * 5000 + "-",
     ],
 )
+@pytest.mark.measures
 def test_s3_hostile_ranges_get_the_whole_at_once(get: Get, value: str) -> None:
     get("page.html")
     response = within_cpu(0.05, lambda: get("page.html", range=value))
@@ -436,6 +437,7 @@ def test_a_sibling_without_its_file_is_not_there(get: Get) -> None:
         "../" * 2000 + "etc/passwd",
     ],
 )
+@pytest.mark.measures
 def test_s1_no_path_leads_out(get: Get, path: str) -> None:
     response = within_cpu(0.05, lambda: get(path))
     assert response.status == 404
