@@ -94,13 +94,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Set ``-n`` where the whole default is run; a choice of tests runs in this process."""
+    """Set ``-n`` where the whole default is run; a choice of tests runs in this process.
+
+    With ``--cov`` say ``-n`` yourself: pytest-cov has looked at it before.
+    """
     if hasattr(config, "workerinput"):
         return  # this is one of those processes
     option = config.option
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     chosen = option.markexpr or option.keyword or getattr(option, "lf", False)
-    if whole and not chosen and option.capture != "no" and getattr(option, "numprocesses", 0) is None:
+    in_one = option.capture == "no" or getattr(option, "cov_source", None)
+    if whole and not chosen and not in_one and getattr(option, "numprocesses", 0) is None:
         option.numprocesses = min(os.cpu_count() or 1, MAX_PROCESSES)
 
 
