@@ -180,7 +180,9 @@ async def settle(ws: WebSocket, heard: asyncio.Event) -> None:
         async with asyncio.timeout(CLOSE_WAIT):  # it may never be quiet
             while True:
                 heard.clear()
-                await asyncio.wait_for(heard.wait(), QUIET)
+                # Not wait_for: with a reply at the same moment, Python 3.11 loses the outer timeout in it.
+                async with asyncio.timeout(QUIET):
+                    await heard.wait()
 
 
 async def send(ws: WebSocket, outgoing: AsyncIterator[str | bytes]) -> None:

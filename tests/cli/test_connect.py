@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from fastws.cli import connect as connect_command
 from fastws.cli.connect import reason
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from tests.cli.helpers import Result, fastws, running
@@ -86,6 +87,29 @@ async def test_a_server_that_is_never_quiet_is_left_at_the_end_of_the_input() ->
     async with foreign_server(ticker) as url:
         result = await connect(url, stdin="")
     assert result.returncode == 0 and 5 < result.stdout.count("\n") < 200
+
+
+async def test_a_reply_in_the_moment_of_the_timeout_does_not_keep_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connect_command, "CLOSE_WAIT", 0.05)
+    heard = asyncio.Event()
+
+    class Answering:
+        async def ping(self) -> float:
+            return 0.0
+
+    ticker = asyncio.create_task(tick(heard))
+    async with asyncio.timeout(20):
+        await connect_command.settle(Answering(), heard)  # type: ignore[arg-type]
+    ticker.cancel()
+
+
+async def tick(heard: asyncio.Event) -> None:
+    """Replies in every turn, so that one comes with the timeout too."""
+    while True:
+        heard.set()
+        await asyncio.sleep(0)
 
 
 async def test_binary_lines_are_binary_messages() -> None:
