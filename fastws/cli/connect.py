@@ -182,7 +182,9 @@ async def wait_for_replies(ws: WebSocket, received: asyncio.Event) -> None:
         async with asyncio.timeout(CLOSE_SECONDS):  # a server may never be quiet
             while True:
                 received.clear()
-                await asyncio.wait_for(received.wait(), QUIET_SECONDS)
+                # Not wait_for: with a reply at the same moment, Python 3.11 loses the outer timeout in it.
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await received.wait()
 
 
 async def send(ws: WebSocket, outgoing: AsyncIterator[str | bytes]) -> None:

@@ -6,7 +6,6 @@ import errno
 import os
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_descriptor_left")
 # -- no way out ------------------------------------------------------------------------------------
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize(
     "path",
     [
@@ -151,10 +151,9 @@ def test_s2_what_is_no_regular_file_is_not_there_and_never_blocks(
     monkeypatch.chdir(root)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
-        started = time.perf_counter()
+        # To open it would wait for a writer, without end.
         assert get("fifo").status == 404
         assert get("socket").status == 404
-        assert time.perf_counter() - started < 1
 
 
 def test_s2_devices_are_not_there() -> None:

@@ -123,6 +123,7 @@ def test_a_condition_comes_before_a_range(get: Get) -> None:
     assert get("page.html", range="bytes=0-1", if_none_match=etag).status == 304
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize(
     "value",
     [

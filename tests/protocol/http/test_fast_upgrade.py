@@ -285,6 +285,7 @@ def test_arguments() -> None:
         _heads.read_upgrade(data)  # type: ignore[call-arg]
 
 
+@pytest.mark.measures
 def test_nothing_is_kept() -> None:
     def work() -> None:
         for data in (USUAL["Chromium"], USUAL["least"], *UNUSUAL.values()):

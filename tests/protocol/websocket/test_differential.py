@@ -19,9 +19,8 @@ from fastws.protocol.websocket.deflate import Inflater
 from fastws.protocol.websocket.events import Event
 from fastws.protocol.websocket.frames import FIN, RSV1, Engine, FrameReader
 from tests.protocol.websocket.cases import CASES, CUT_UTF8, INVALID_UTF8, VALID_UTF8, deflated
-from tests.protocol.websocket.wire import ENGINES, MASK, wire
+from tests.protocol.websocket.wire import BUILT, MASK, wire
 
-BUILT = [one.values[0] for one in ENGINES if isinstance(one.values[0], Engine)]
 pytestmark = [
     pytest.mark.skipif(len(BUILT) < 2, reason="the C engine is not built"),
     pytest.mark.timeout(0),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,49 +23,61 @@ from fastws.protocol.websocket.frames import (
     engine,
 )
 from tests.protocol.websocket.cases import CASES, VALID_UTF8, close
-from tests.protocol.websocket.wire import ENGINES, MASK, Case, Frame, feed, frame, new_reader, sized, wire
+from tests.protocol.websocket.wire import (
+    BUILT,
+    ENGINES,
+    MASK,
+    Case,
+    Frame,
+    feed,
+    frame,
+    new_reader,
+    sized,
+    wire,
+)
+from tests.rows import all_rows
 
 BOTH_ENGINES = pytest.mark.parametrize("engine_", ENGINES)
 BOTH_ROLES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 
 
-@BOTH_ENGINES
-@BOTH_ROLES
+def reader_of(case: Case, engine_: Engine, *, client: bool) -> Any:
+    return new_reader(engine_, client=client, deflate=case.deflate, **case.limits)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-class TestCases:
-    @pytest.fixture
-    def reader(self, engine_: Engine, client: bool, case: Case) -> Callable[[], Any]:
-        return lambda: new_reader(engine_, client=client, deflate=case.deflate, **case.limits)
+def test_case(case: Case) -> None:
+    """On both engines and in both roles: whole, in pieces, cut in two, and with more behind it."""
+    with all_rows() as row:
+        for engine_ in BUILT:
+            for client in (False, True):
+                names = engine_.name, "client" if client else "server"
+                data = wire(case.frames, client=client)
+                with row(*names, "whole"):
+                    reader = reader_of(case, engine_, client=client)
+                    assert reader.receive(data) == case.events
+                    assert reader.pending is bool(case.pending)
+                for step in (1, 2, 3, 7, 100):
+                    if len(data) < 20_000 * step:
+                        with row(*names, f"pieces of {step}"):
+                            reader = reader_of(case, engine_, client=client)
+                            assert feed(reader, data, step=step) == case.events
+                            assert reader.pending is bool(case.pending)
+                for cut in range(min(len(data), 40)):
+                    with row(*names, f"cut at {cut}"):
+                        reader = reader_of(case, engine_, client=client)
+                        assert reader.receive(data[:cut]) + reader.receive(data[cut:]) == case.events
+                if case.pending != "frame":
+                    with row(*names, "more behind it"):
+                        reader = reader_of(case, engine_, client=client)
+                        check_what_follows(reader, case, data, client=client)
 
-    def test_whole(self, reader: Callable[[], Any], client: bool, case: Case) -> None:
-        whole = reader()
-        assert whole.receive(wire(case.frames, client=client)) == case.events
-        assert whole.pending is bool(case.pending)
 
-    def test_in_pieces(self, reader: Callable[[], Any], client: bool, case: Case) -> None:
-        data = wire(case.frames, client=client)
-        for step in (1, 2, 3, 7, 100):
-            if len(data) < 20_000 * step:
-                pieces = reader()
-                assert feed(pieces, data, step=step) == case.events, step
-                assert pieces.pending is bool(case.pending)
-
-    def test_cut_in_two(self, reader: Callable[[], Any], client: bool, case: Case) -> None:
-        data = wire(case.frames, client=client)
-        for cut in range(min(len(data), 40)):
-            halves = reader()
-            assert halves.receive(data[:cut]) + halves.receive(data[cut:]) == case.events, cut
-
-
-@BOTH_ENGINES
-@BOTH_ROLES
-@pytest.mark.parametrize("case", [one for one in CASES if one.pending != "frame"], ids=lambda one: one.name)
-def test_with_trailing_data(engine_: Engine, client: bool, case: Case) -> None:
+def check_what_follows(reader: Any, case: Case, data: bytes, *, client: bool) -> None:
     """What follows is read as usual, and not at all after a Close or a Fail."""
     ended = bool(case.events) and isinstance(case.events[-1], Close | Fail)
     more, then = wire([frame("89 04", b"more")], client=client), [] if ended else [Ping(b"more")]
-    reader = new_reader(engine_, client=client, deflate=case.deflate, **case.limits)
-    assert reader.receive(wire(case.frames, client=client) + more) == [*case.events, *then]
+    assert reader.receive(data + more) == [*case.events, *then]
     assert reader.receive(more) == then
 
 

@@ -17,7 +17,7 @@ from tests.effort import within_cpu
 from tests.protocol.websocket.cases import TOO_BIG, TOO_MANY, TOO_MANY_EMPTY, deflated
 from tests.protocol.websocket.wire import ENGINES, Frame, frame, sized, wire
 
-pytestmark = pytest.mark.parametrize("engine_", ENGINES)
+pytestmark = [pytest.mark.measures, pytest.mark.parametrize("engine_", ENGINES)]
 
 KIB, MIB = 1024, 1024 * 1024
 READ = 64 * KIB

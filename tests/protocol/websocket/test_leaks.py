@@ -17,7 +17,7 @@ try:
 except ImportError:
     _testcapi = None
 
-pytestmark = pytest.mark.parametrize("engine_", ENGINES[:1])
+pytestmark = [pytest.mark.measures, pytest.mark.parametrize("engine_", ENGINES[:1])]
 
 
 @pytest.mark.parametrize("step", [None, 1])
