@@ -1,1 +1,1 @@
-"""What all connections of one event loop share: timers, poller, the turn, and the C that reads and writes sockets."""
+"""What all connections of one event loop share: timers, poller, turn, and C that reads and writes."""
