@@ -240,7 +240,7 @@ class connect:
 
         def factory() -> Connection:
             return Connection(
-                loop_state, Machine.client(opening.limits, loop_state.mask), owner, opening.timeouts
+                loop_state, Machine.client(opening.limits, loop_state.random_mask), owner, opening.timeouts
             )
 
         # What was given for the first origin is not meant for another.
