@@ -62,8 +62,10 @@ class WebSocketCore:
         subprotocol: str | None,
     ) -> None:
         self._connection = connection
+        #: What waits to be written; for :class:`fastws.Hub`.
         self.outbox = outbox
         self._handshake = request if request is not None else response
+        #: What the handshake agreed on; None for nothing.
         self.subprotocol = subprotocol
         #: Seconds of the last measured round trip of a ping; None before the first pong.
         self.latency: float | None = None

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import fastws
-from fastws.connection.stream_inbox import HIGH, StreamInbox
+from fastws.connection.stream_inbox import HIGH_WATER_BYTES, StreamInbox
 from fastws.protocol.websocket.events import Fragment
 from tests.client.loops import both_loops
 from tests.client.peers import connected
@@ -41,7 +41,7 @@ class Reading:
 async def test_reading_pauses_while_nobody_takes_parts() -> None:
     reading = Reading()
     for _ in range(4):
-        reading.put(b"x" * (HIGH // 4))
+        reading.put(b"x" * (HIGH_WATER_BYTES // 4))
     assert reading.paused
     parts = reading.inbox.parts()
     await anext(parts)
