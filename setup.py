@@ -3,6 +3,11 @@
 The hot path is plain Python; a ``.pxd`` gives it types and Cython compiles it. The C that Cython writes goes
 to build/, never beside the sources. Every extension is optional: without a compiler the install still works,
 on the same sources interpreted.
+
+A module in C has one file or several. ``_name.c`` is the module and holds its ``PyInit__name``. The files
+beside it that are called ``_name_PART.c`` are compiled and linked into the same extension. What the parts
+share is declared in ``_name.h``. Each part is compiled alone: a function that the hot path must have inlined
+in two parts is ``static inline`` in a header.
 """
 
 import os
@@ -12,19 +17,27 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 HEADERS = [str(path) for path in Path("fastws").rglob("*.h")]
-# Debug symbols would be seven eighths of the wheel.
-FLAGS = [] if os.name == "nt" else ["-g0"]
+# -g0: debug symbols would be seven eighths of the wheel.
+# hidden: the parts of a module call each other directly, and no other library sees their functions.
+FLAGS = [] if os.name == "nt" else ["-g0", "-fvisibility=hidden"]
 JOBS = os.cpu_count() or 1
+
+
+def parts(source: Path) -> list[Path]:
+    """The further files of the module ``source``."""
+    return sorted(source.parent.glob(f"{source.stem}_*.c")) if source.suffix == ".c" else []
 
 
 def extension(source: Path) -> Extension:
     name = ".".join(source.with_suffix("").parts)
+    sources = [str(path) for path in [source, *parts(source)]]
     depends = HEADERS if source.suffix == ".c" else []
-    return Extension(name, [str(source)], depends=depends, extra_compile_args=FLAGS, optional=True)
+    return Extension(name, sources, depends=depends, extra_compile_args=FLAGS, optional=True)
 
 
 hot_path = sorted(path.with_suffix(".py") for path in Path("fastws").rglob("*.pxd"))
-written_in_c = sorted(Path("fastws").rglob("*.c"))
+all_c = sorted(Path("fastws").rglob("_*.c"))
+written_in_c = [path for path in all_c if not any(path in parts(other) for other in all_c)]
 
 setup(
     ext_modules=[

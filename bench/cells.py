@@ -12,13 +12,13 @@ PATIENCE = 90.0
 WARMUP = 0.4
 ECHO_PATH = "/wsecho"
 
-MESSAGES = Metric("rate", "messages", "/s", True)
-DELIVERIES = Metric("rate", "deliveries", "/s", True)
-HANDSHAKES = Metric("rate", "handshakes", "/s", True)
-CPU = Metric("cpu_us", "server CPU each", "µs", False)
-CLIENT_CPU = Metric("cpu_us", "client CPU each", "µs", False)
-RSS = Metric("rss_kb", "RSS per connection", "KB", False)
-IMPORT = Metric("import_ms", "import", "ms", False)
+MESSAGES = Metric("rate", "messages", "/s", more_is_better=True)
+DELIVERIES = Metric("rate", "deliveries", "/s", more_is_better=True)
+HANDSHAKES = Metric("rate", "handshakes", "/s", more_is_better=True)
+CPU = Metric("cpu_us", "server CPU each", "µs", more_is_better=False)
+CLIENT_CPU = Metric("cpu_us", "client CPU each", "µs", more_is_better=False)
+RSS = Metric("rss_kb", "RSS per connection", "KB", more_is_better=False)
+IMPORT = Metric("import_ms", "import", "ms", more_is_better=False)
 
 
 def _echo(name: str, title: str, options: str, *also: str) -> Cell:

@@ -61,11 +61,11 @@ def _verdict(run: Run, goal: Goal) -> Verdict:
         estimate = bootstrap_median(list(ours.values())) if ours else None
     # A single failed round of ours breaks the promise: "nobody evicted" is part of it.
     failed = bool(run.failures(goal.cell, goal.ours))
-    met, aim_met = (_met(goal, estimate, bound, failed) for bound in (goal.must, goal.aim))
+    met, aim_met = (_met(goal, estimate, bound, failed=failed) for bound in (goal.must, goal.aim))
     return Verdict(goal, estimate, met, aim_met)
 
 
-def _met(goal: Goal, estimate: Estimate | None, bound: float | None, failed: bool) -> bool | None:
+def _met(goal: Goal, estimate: Estimate | None, bound: float | None, *, failed: bool) -> bool | None:
     if bound is None:
         return None
     if failed:

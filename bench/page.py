@@ -41,7 +41,7 @@ def page(run: Run) -> str:
     )
 
 
-def side(ratio: Estimate, more_is_better: bool) -> str:
+def side(ratio: Estimate, *, more_is_better: bool) -> str:
     """A word for the colour: is ours better, worse, or is the interval on both sides of 1?"""
     if ratio.low <= 1 <= ratio.high:
         return "level"

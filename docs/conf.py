@@ -14,7 +14,7 @@ author = "the fastws contributors"
 copyright = f"2026, {author}"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "style"]
 nitpicky = True
 # Names in signatures that have no page: Python's own (the build needs no network, so nothing links to its
@@ -27,6 +27,8 @@ nitpick_ignore_regex = [
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+
+napoleon_numpy_docstring = False
 
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

@@ -1,4 +1,4 @@
-"""Write the states of a connection into architecture.md, from the table in protocol/websocket/machine.py.
+"""Write the states of a connection into architecture.md, from the table in protocol/websocket/states.py.
 
 ``python docs/states.py`` rewrites the part between the markers; a test compares the two.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastws.protocol.websocket.machine import TRANSITIONS, State, Trigger
+from fastws.protocol.websocket.states import TRANSITIONS, State, Trigger
 
 __all__ = ["PAGE", "rewritten"]
 

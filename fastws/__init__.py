@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
     from fastws.pubsub.hub import Hub
-    from fastws.server.serve import Server, run, serve
+    from fastws.server.run import run, serve_until_signal
+    from fastws.server.serve import Server, serve
     from fastws.web.auth import basic_auth, token_auth
     from fastws.web.routes import Route
     from fastws.web.static_files import Static
@@ -86,8 +87,9 @@ _MODULES = {
     "basic_auth": "web.auth",
     "connect": "client.connect",
     "is_retryable": "client.reconnect",
-    "run": "server.serve",
+    "run": "server.run",
     "serve": "server.serve",
+    "serve_until_signal": "server.run",
     "streaming": "connection.stream_handlers",
     "subscriber": "asgi.subscriber",
     "token_auth": "web.auth",
@@ -131,6 +133,7 @@ __all__ = [
     "is_retryable",
     "run",
     "serve",
+    "serve_until_signal",
     "streaming",
     "subscriber",
     "token_auth",

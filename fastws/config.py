@@ -1,4 +1,4 @@
-"""Settings as frozen values. Each default has its reason beside it."""
+"""The settings of a connection and of a server, as frozen values. Each default has its reason beside it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = [
 ]
 
 
-#: Limits of which none at all is one too.
+#: Limits that may be 0.
 MAY_BE_ZERO = ("max_empty_fragments", "min_body_rate", "max_early_size", "send_queue", "send_queue_bytes")
 
 
 def check_number(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Raise ``TypeError`` for what is no integer, ``ValueError`` for one out of range."""
+    """Raise ``TypeError`` for a value that is no integer, ``ValueError`` for one out of range."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is an int, not {value!r}")
     if value < least or (most is not None and value > most):
@@ -34,45 +34,52 @@ def check_number(name: str, value: Any, least: int, most: int | None = None) -> 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a stranger may make this side hold: every limit counts, ``None`` is not accepted.
+    """How much one peer may send, and how much memory it may make this side use.
 
-    Except for the last two, against abuse, which are off: what is too much of these is for the
-    application to know. A second begins with the first event that falls into none yet.
+    Every limit is an integer. Only the last two, the limits per second, may be ``None``, which is no limit;
+    that is their default, because only the application knows what is too much. A second begins with the
+    first event after the second before it.
 
-    Each may differ by route, but for ``SERVER_LIMITS``: they count before a route is known. What is no
-    option: one pong waits for a client that does not read, the newest (RFC 6455, section 5.5.3).
+    A route may have other limits than its server, except those in ``SERVER_LIMITS``, which apply before the
+    route is known. A number in a description, such as 1009, is the close code (RFC 6455, section 7.4.1) or
+    the HTTP status (RFC 9110, section 15; RFC 6585 for 431) that a peer beyond the limit gets. One more
+    limit cannot be set: for a client that does not read, only the newest pong is kept (RFC 6455,
+    section 5.5.3).
+
+    Raises ``TypeError`` for a value that is no integer, ``ValueError`` for one that is negative, or 0 where
+    0 makes no sense. Immutable, so it may be shared by any number of servers and threads.
     """
 
-    #: Bytes of one message, after decompression; 1009 beyond it. 1 MiB holds any usual message.
+    #: Bytes of one message, after decompression; 1009 beyond it. 1 MiB is enough for any usual message.
     max_message_size: int = 1024 * 1024
-    #: Frames of one message; 1008 beyond it. Fragments are coalesced, so this bounds only CPU.
+    #: Frames of one message; 1008 beyond it. They are joined as they arrive, so this limits CPU time only.
     max_fragments: int = 16_384
-    #: Empty fragments in a row; 1008 beyond it. They pass every limit that counts bytes.
+    #: Empty fragments in a row; 1008 beyond it. No limit that counts bytes would stop them.
     max_empty_fragments: int = 64
-    #: Bytes of a whole request or response head; 431 beyond it.
+    #: Bytes of the head of a request or response; 431 beyond it.
     max_head_size: int = 16 * 1024
-    #: Bytes of one line of a head; 414 for the request line, 431 for a header.
+    #: Bytes of one line of a head; 414 for the request line, 431 for a header line.
     max_line_size: int = 8 * 1024
     #: Header lines of a head; 431 beyond it.
     max_headers: int = 100
-    #: Requests answered in one turn of the loop; those pipelined behind them wait unread.
+    #: Pipelined requests answered in one turn of the event loop; later ones wait for the next turn.
     pipelined_requests: int = 16
-    #: Bytes of the body of a plain HTTP request; 413 beyond it. 1 MiB holds any usual form.
+    #: Bytes of the body of a plain HTTP request; 413 beyond it. 1 MiB is enough for any usual form.
     max_body_size: int = 1024 * 1024
-    #: Bytes a second that a body must bring on the average of ``Timeouts.body``; 408 below it.
+    #: Bytes per second of a request body, as an average over ``Timeouts.body``; 408 below it.
     min_body_rate: int = 100
-    #: Bytes of frames kept while ``authorize`` decides; beyond it they stay in the socket.
+    #: Bytes of frames that are read while ``authorize`` decides; beyond it reading pauses.
     max_early_size: int = 64 * 1024
-    #: Messages that wait in the inbox of an ``async def`` handler before reading pauses.
+    #: Messages that wait for an ``async def`` handler; with more, reading pauses.
     receive_queue: int = 32
-    #: Messages that may wait for a socket that refuses bytes. One always may, however large.
-    #: Beyond it, and beyond the bytes, the slow policy decides: 1008 unless it says otherwise.
+    #: Messages that wait for a client whose socket takes no more bytes. One may always wait, however large.
+    #: Beyond it, or beyond ``send_queue_bytes``, the ``SlowConsumerPolicy`` decides; 1008 by default.
     send_queue: int = 256
-    #: Bytes that may wait for a socket that refuses bytes: what one client may cost everybody.
+    #: Bytes that wait for a client whose socket takes no more bytes, as with ``send_queue``.
     send_queue_bytes: int = 1024 * 1024
-    #: Complete messages taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
+    #: Complete messages from one WebSocket per second; 1008 beyond it. ``None``: no limit.
     messages_per_second: int | None = None
-    #: Bytes of frames taken from one WebSocket in a second; 1008 beyond it. ``None``: no limit.
+    #: Bytes of frames from one WebSocket per second; 1008 beyond it. ``None``: no limit.
     bytes_per_second: int | None = None
 
     def __post_init__(self) -> None:
@@ -83,26 +90,30 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds; ``None`` switches a timeout off.
+    """How long this side waits for a peer, in seconds; ``None`` switches a timeout off.
 
-    Each may differ by route, but for ``SERVER_TIMEOUTS``: they run while no route is known.
+    A route may have other timeouts than its server, except those in ``SERVER_TIMEOUTS``, which run before
+    the route is known.
+
+    Raises ``TypeError`` for a value that is no number, ``ValueError`` for one that is not positive and
+    finite. Immutable, so it may be shared by any number of servers and threads.
     """
 
-    #: TLS handshake. uvloop's own default is 60 s, too kind to a peer that says nothing.
+    #: The TLS handshake. The default of uvloop is 60 s, too long for a peer that sends nothing.
     tls_handshake: float | None = 10.0
-    #: The whole request head, not per byte, and the application's decision before 101.
+    #: The whole head of a request (408 beyond it), and then the decision of ``authorize`` (503 beyond it).
     handshake: float | None = 10.0
-    #: A request body must keep up ``Limits.min_body_rate`` over this long.
+    #: The time over which a request body must keep up ``Limits.min_body_rate``.
     body: float | None = 30.0
-    #: A plain HTTP connection between two requests: a proxy before us gives up after 60 s.
+    #: A plain HTTP connection between two requests. A proxy in front usually closes after 60 s, before us.
     keep_alive: float | None = 75.0
-    #: A ping leaves after this long without one. 20 s keeps NAT tables and proxies awake.
+    #: The time from one ping to the next. 20 s keeps the entries of NAT and of proxies alive.
     ping_interval: float | None = 20.0
-    #: A ping without its pong for this long ends the connection.
+    #: The time from a ping to its pong; after it the connection ends.
     ping_timeout: float | None = 20.0
-    #: From our close frame to the peer's, then to the end of TCP: a peer that is there needs less.
+    #: The time from our close frame to the peer's, and then to the end of TCP.
     close: float | None = 5.0
-    #: Without any progress of a socket that refused bytes: its peer has gone or does not read.
+    #: The time without progress of a socket that takes no more bytes: its peer is gone or does not read.
     write: float | None = 10.0
 
     def __post_init__(self) -> None:
@@ -115,29 +126,32 @@ class Timeouts:
                 raise ValueError(f"{field.name} is more than 0 seconds, not {value}; None switches it off")
 
 
-#: Seconds: no timeout of a TLS handshake, where None would be a loop's own default.
+#: Seconds that stand for no timeout of the TLS handshake: asyncio takes None for its own default.
 NEVER = 1e8
-#: Fields that count before a request has a route, and so are the server's alone.
+#: Fields that apply before the route of a request is known, so that only a server can have them.
 SERVER_LIMITS = ("max_head_size", "max_line_size", "max_headers", "pipelined_requests")
 SERVER_TIMEOUTS = ("tls_handshake", "keep_alive")
 
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """permessage-deflate (RFC 7692), accepted when a client offers it.
+    """How messages are compressed with permessage-deflate (RFC 7692).
 
-    Without context takeover one compressor serves all connections of a loop and a broadcast is
-    compressed once for all. ``context_takeover=True`` compresses better, but each connection then
-    holds two zlib windows: about 300 KiB with the defaults here.
+    A server accepts it when the client offers it; a client offers it. Without context takeover one
+    compressor serves all connections of an event loop, and a broadcast is compressed once for all. With
+    ``context_takeover=True`` messages become smaller, but each connection holds two zlib windows, about
+    300 KiB with these defaults (RFC 7692, section 7.1.1).
+
+    Raises ``TypeError`` for a number that is no integer, ``ValueError`` for one out of range.
     """
 
-    #: Messages below this many bytes are sent as they are.
+    #: Bytes of a message from which on it is compressed; smaller messages are sent as they are.
     threshold: int = 1024
-    #: zlib level. 1 takes a third of the CPU of 6 and gives about 90 % of it on JSON.
+    #: zlib's level, -1 to 9. Level 1 takes a third of the CPU time of 6 and saves about 90 % as much on JSON.
     level: int = 1
-    #: zlib's memory, 1 to 9: 8 is 128 KiB for a compressor.
+    #: zlib's memory level, 1 to 9. Level 8 takes 128 KiB for a compressor.
     mem_level: int = 8
-    #: Keep both windows between messages, if the peer agrees: see above for what it costs.
+    #: Compress each message with those before it, if the peer agrees; about 300 KiB a connection.
     context_takeover: bool = False
 
     def __post_init__(self) -> None:
@@ -150,14 +164,14 @@ DEFAULT_COMPRESSION = Compression()
 
 
 def checked_compression(given: Any) -> Compression | None:
-    """Return what was given as ``compression=``. Raises ``TypeError`` for anything else than that."""
+    """Return the value of an argument ``compression=``. Raises ``TypeError`` for one of a wrong type."""
     if given is None or isinstance(given, Compression):
         return given
     raise TypeError(f"compression= is a fastws.Compression, or None for none, not {given!r}")
 
 
 def check_options(function: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise ``TypeError`` for keyword arguments that ``function`` has not, and say where they belong."""
+    """Raise ``TypeError`` for a keyword argument that ``function`` does not have; say where it belongs."""
     for name in given:
         if name in known:
             continue
@@ -169,41 +183,48 @@ def check_options(function: str, given: Iterable[str], known: Iterable[str]) -> 
 
 
 class SlowConsumerPolicy(Enum):
-    """What becomes of a message for a client whose send queue is over its limit."""
+    """What happens to a message for a client whose send queue is full (``Limits.send_queue``)."""
 
-    #: The client is closed with 1008: it has missed nothing until then. The default.
+    #: The WebSocket is closed with 1008 (RFC 6455, section 7.4.1). Until then the client missed nothing.
     EVICT = "evict"
-    #: This message is not queued: the client gets what was sent first.
+    #: The new message is dropped; those that wait are sent.
     DROP_NEWEST = "drop_newest"
-    #: The oldest that waits makes room for it: the client gets what is new.
+    #: The oldest message that waits is dropped; the new one is queued.
     DROP_OLDEST = "drop_oldest"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a server applies to every connection, unless a route says otherwise."""
+    """The settings of a server. A route may have its own for some of them.
 
-    #: How much a stranger may make this side hold.
+    Raises ``TypeError`` or ``ValueError`` for a value of a wrong type or out of range. Immutable, so it may
+    be shared by any number of servers and threads.
+    """
+
+    #: How much one peer may send, and how much memory it may take.
     limits: Limits = Limits()
-    #: How long it waits for a stranger.
+    #: How long the server waits for a peer.
     timeouts: Timeouts = Timeouts()
-    #: ``None`` switches permessage-deflate off.
+    #: How messages are compressed. ``None`` switches permessage-deflate off.
     compression: Compression | None = DEFAULT_COMPRESSION
-    #: Origins allowed beside the server's own, such as ``https://example.com``; ``*`` allows all.
+    #: Origins that are allowed besides the server's own, such as ``https://example.com``; ``*`` allows all.
+    #: A browser of another origin gets 403 (RFC 6455, section 4.2.2).
     origins: frozenset[str] = frozenset()
-    #: Refuse a handshake without Origin: only browsers may connect then, and send theirs.
+    #: Refuse a handshake without Origin (403), so that only browsers, which send one, can connect.
     require_origin: bool = False
-    #: Fields of every response, 101 too, that has none of that name itself.
+    #: Header fields of every response, also of a 101, that has no field of that name.
     headers: tuple[tuple[bytes, bytes], ...] = ((b"X-Server", b"fastws"),)
-    #: One line per HTTP response and per closed WebSocket on the logger ``fastws.access``.
+    #: Write one line per HTTP response and per closed WebSocket to the logger ``fastws.access``.
     access_log: bool = True
-    #: Connections beyond this many are answered 503, and with 32 more they are closed; ``None`` is no limit.
+    #: Open connections. Beyond it up to 32 get 503 (RFC 9110, section 15.6.4), others are closed at once.
+    #: ``None``: no limit.
     limit_concurrency: int | None = None
-    #: Connections that one address may have open; 429 beyond it. IPv6 counts by its first 64 bits.
+    #: Open connections of one address; 429 beyond it (RFC 6585, section 4). IPv6 counts by the first 64 bits.
+    #: ``None``: no limit.
     limit_connections_per_address: int | None = None
-    #: Requests to upgrade from one address in a second; 429 beyond it.
+    #: Requests to upgrade from one address per second; 429 beyond it. ``None``: no limit.
     limit_handshakes_per_address: int | None = None
-    #: Peers whose X-Forwarded-For and X-Forwarded-Proto are believed: networks, or ``*`` for all.
+    #: Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count; ``*`` for all peers.
     trusted_proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,4 +1,7 @@
-"""One line per HTTP response and per closed WebSocket, escaped so that nobody can forge one."""
+"""The loggers, and the lines of the access log: one per HTTP response and one per closed WebSocket.
+
+What a peer sent is escaped, so that no peer can forge a line.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ __all__ = [
 error = logging.getLogger("fastws.error")
 access = logging.getLogger("fastws.access")
 
-#: Parameters of a query whose values no log may hold; ``token_auth`` adds those that it reads.
+#: Query parameters whose values must not be logged; ``token_auth`` adds those that it reads.
 secret_parameters = {"access_token", "token"}
 _PARAMETER = re.compile(r"(?<=[?&])([^=&]*)=[^&]*")
 
 
 def conceal(target: str) -> str:
-    """Return a request target without the values of its secret parameters."""
+    """Return a request target in which ``***`` replaces the values of the secret parameters."""
     return _PARAMETER.sub(_concealed, target) if "?" in target else target
 
 
@@ -37,16 +40,16 @@ def _concealed(parameter: re.Match[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Return printable ASCII: everything else, backslashes and quotes become escapes."""
+    """Return printable ASCII: escapes replace all other characters, backslashes and quotes."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
 
 
 def peer_text(peer: Any) -> str:
-    """Return an address as ``host:port``, ``[v6]:port`` or ``unix``; ``-`` where it is not known."""
+    """Return an address as ``host:port``, ``[v6]:port`` or ``unix``; ``-`` for an unknown one (None)."""
     if peer is None:
-        return "-"  # TCP had ended before anybody could ask
+        return "-"  # TCP had ended before the address was asked for
     if isinstance(peer, (tuple, list)) and len(peer) >= 2:
         host = f"[{peer[0]}]" if ":" in str(peer[0]) else peer[0]
         return escape(f"{host}:{peer[1]}")
@@ -56,6 +59,7 @@ def peer_text(peer: Any) -> str:
 def http_line(
     peer: Any, method: str, target: str, version: str, status: int, size: int, seconds: float
 ) -> str:
+    """Return the line of an HTTP response. ``size`` is that of its body in bytes."""
     return (
         f'{peer_text(peer)} "{escape(method)} {escape(conceal(target))} HTTP/{version}" {status} '
         f"{size} bytes {seconds * 1000:.1f} ms"
@@ -72,7 +76,7 @@ def websocket_line(
     received: tuple[int, int],
     sent: tuple[int, int],
 ) -> str:
-    """``received`` and ``sent`` are (messages, bytes on the wire)."""
+    """Return the line of a closed WebSocket. ``received`` and ``sent`` are (messages, bytes on the wire)."""
     who = "peer" if by_peer else "server"
     words = f' "{escape(reason)}"' if reason else ""
     return (

@@ -11,8 +11,9 @@ from hypothesis import settings
 
 from fastws.testing import ManualLoop, Network
 from tests import watchdog
+from tests.kit.ports import free_port
 
-pytest_plugins = ["fastws.pytest_plugin"]
+pytest_plugins = ["fastws.pytest_plugin", "tests.selection"]
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -30,6 +31,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def loop(fastws_loop: ManualLoop) -> ManualLoop:
     """A loop whose turns and clock a test moves; an error in a callback fails the test."""
     return fastws_loop
+
+
+@pytest.fixture
+def unused_tcp_port_factory() -> Callable[[], int]:
+    """In place of pytest-asyncio's, whose ports a client of another test may take meanwhile."""
+    return free_port
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    return free_port()
 
 
 def _uvloop() -> asyncio.AbstractEventLoop:

@@ -18,7 +18,7 @@ PUBLIC = {
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
-    "serve", "streaming", "subscriber", "token_auth", "is_retryable",
+    "serve", "serve_until_signal", "streaming", "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip
 
 

@@ -31,22 +31,6 @@ DOORS = ["fastws", "fastws.__main__", "fastws.pytest_plugin", "fastws.uvicorn"]
 OUTSIDE_WORLD = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
 
 
-#: What still points up, and is to be cut.
-NOT_YET = {
-    ("fastws.connection.closing", "fastws.pubsub.hub"),
-    ("fastws.connection.outbox", "fastws.pubsub.hub"),
-    ("fastws.errors", "fastws.protocol.http.messages"),
-    ("fastws.loop.turn", "fastws.connection.outbox"),
-    ("fastws.loop.turn", "fastws.pubsub.hub"),
-    ("fastws.protocol.http.fast_upgrade", "fastws.protocol.websocket.frames"),
-    ("fastws.protocol.http.server", "fastws.protocol.websocket.events"),
-    ("fastws.server.http_phase", "fastws.server.serve"),
-    ("fastws.asgi.http", "fastws.asgi.application"),
-    ("fastws.asgi.lifespan", "fastws.asgi.application"),
-    ("fastws.asgi.websocket", "fastws.asgi.application"),
-}
-
-
 def module_name(path: Path) -> str:
     name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
     return name.removesuffix(".__init__")
@@ -87,11 +71,7 @@ def modules_of(names: set[str]) -> set[str]:
 
 
 GRAPH = {
-    module: {
-        other
-        for other in modules_of(set().union(*map(imports, paths)))
-        if other != module and (module, other) not in NOT_YET
-    }
+    module: {other for other in modules_of(set().union(*map(imports, paths))) if other != module}
     for module, paths in SOURCES.items()
 }
 

@@ -15,8 +15,11 @@ from fastws._version import __version__, hot_path, is_compiled
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
+# A module may have further files (see setup.py); its own one has its PyInit.
 WRITTEN_IN_C = sorted(
-    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.glob("fastws/**/*.c")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in ROOT.glob("fastws/**/*.c")
+    if f"PyInit_{path.stem}(" in path.read_text(encoding="utf-8")
 )
 
 

@@ -22,7 +22,7 @@ MAX_MESSAGE = 16 * 1024 * 1024
 class Load:
     """What the command line asks for, and what has been heard so far."""
 
-    def __init__(self, url: str, connections: int, depth: int, size: int, binary: bool) -> None:
+    def __init__(self, url: str, connections: int, depth: int, size: int, *, binary: bool) -> None:
         self.url = url
         self.connections = connections
         #: Messages under way on each connection.
@@ -42,7 +42,7 @@ def main(client: Callable[[Load], Awaitable[None]]) -> None:
         parser.add_argument(name, type=float, required=True)
     parser.add_argument("--json", type=Path, required=True)
     given = parser.parse_args()
-    load = Load(given.url, given.connections, given.depth, given.size, given.binary)
+    load = Load(given.url, given.connections, given.depth, given.size, binary=given.binary)
     figures = uvloop.run(_measure(client, load, given.warmup, given.duration))
     given.json.write_text(json.dumps(figures))
 

@@ -30,11 +30,11 @@ SMALL = {
 def work() -> list[Work]:
     """What is counted, all on the C engine: of the other, the packages it calls make most of the count."""
     engine = engines()["c"]
-    reader = engine.Reader(False, 1 << 20, 16_384, 64, None)
+    reader = engine.Reader(1 << 20, 16_384, 64, None, client=False)
     found: list[Work] = [(f"scan {name}", partial(reader.receive, data)) for name, data in SMALL.items()]
     for kind, mask in (("server", None), ("client", MASK)):
         for size in (20, 400):
-            call = partial(engine.encode, TEXT, "t" * size, mask, True, False)
+            call = partial(engine.encode, TEXT, "t" * size, mask)
             found.append((f"encode {size} B, {kind}", call))
     return found
 

@@ -77,7 +77,7 @@ class NullTransport:
         return 0
 
 
-class NullOwner:
+class NullHost:
     """A connection as an outbox sees it."""
 
     def encode_publication(self, entry: Any) -> bytes:
@@ -115,6 +115,6 @@ class LoopByHand:
 
     def outbox(self, variant: int = 0) -> Outbox:
         """An outbox whose socket takes everything, through its transport."""
-        outbox = Outbox(NullOwner(), NullTransport(), self.turn, -1, Limits())
+        outbox = Outbox(NullHost(), NullTransport(), self.turn, -1, Limits())
         outbox.frame_variant = variant
         return outbox

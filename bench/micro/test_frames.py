@@ -21,7 +21,7 @@ LIMITS = (1 << 20, 16_384, 64)
 @pytest.mark.parametrize("name", ENGINES)
 def test_scan(benchmark: Any, name: str, stream: str) -> None:
     benchmark.group = f"scan {stream}"
-    reader = ENGINES[name].Reader(False, *LIMITS, None)
+    reader = ENGINES[name].Reader(*LIMITS, None, client=False)
     assert benchmark(reader.receive, STREAMS[stream])
 
 
@@ -52,7 +52,7 @@ def test_scan_by_websockets(benchmark: Any, stream: str) -> None:
 @pytest.mark.parametrize("name", ENGINES)
 def test_scan_of_a_frame_cut_in_three(benchmark: Any, name: str) -> None:
     benchmark.group = "scan 20 B cut in three"
-    reader, data = ENGINES[name].Reader(False, *LIMITS, None), STREAMS["20 B"]
+    reader, data = ENGINES[name].Reader(*LIMITS, None, client=False), STREAMS["20 B"]
 
     def scan() -> list[Any]:
         return reader.receive(data[:1]) + reader.receive(data[1:12]) + reader.receive(data[12:])
@@ -65,7 +65,7 @@ def test_scan_of_a_frame_cut_in_three(benchmark: Any, name: str) -> None:
 @pytest.mark.parametrize("name", ENGINES)
 def test_encode(benchmark: Any, name: str, mask: bytes | None, size: int) -> None:
     benchmark.group = f"encode {size} B, {'client' if mask else 'server'}"
-    assert len(benchmark(ENGINES[name].encode, TEXT, "t" * size, mask, True, False)) > size
+    assert len(benchmark(ENGINES[name].encode, TEXT, "t" * size, mask)) > size
 
 
 @pytest.mark.parametrize("size", [20, 1024, 65536])

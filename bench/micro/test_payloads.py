@@ -23,23 +23,23 @@ PARAMS = {
 @pytest.mark.parametrize("context", PARAMS)
 def test_deflate(benchmark: Any, context: str) -> None:
     benchmark.group = "deflate 1 KiB of JSON"
-    deflate = DeflatePool(Compression()).deflater(PARAMS[context], False)
+    deflate = DeflatePool(Compression()).deflater(PARAMS[context], client=False)
     assert len(benchmark(deflate, JSON_TEXT.encode())) < len(JSON_TEXT) / 2
 
 
 def test_inflate(benchmark: Any) -> None:
     benchmark.group = "inflate 1 KiB of JSON"
     pool = DeflatePool(Compression())
-    data = pool.deflater(PARAMS["shared"], False)(JSON_TEXT.encode())
-    assert benchmark(pool.inflater(PARAMS["shared"], False), data, 1 << 20) == JSON_TEXT.encode()
+    data = pool.deflater(PARAMS["shared"], client=False)(JSON_TEXT.encode())
+    assert benchmark(pool.inflater(PARAMS["shared"], client=False), data, 1 << 20) == JSON_TEXT.encode()
 
 
 def by_orjson() -> bytes:
-    return encode(TEXT, orjson.dumps(DOCUMENT), None, True, False)
+    return encode(TEXT, orjson.dumps(DOCUMENT))
 
 
 def by_json() -> bytes:
-    return encode(TEXT, json.dumps(DOCUMENT, separators=(",", ":")), None, True, False)
+    return encode(TEXT, json.dumps(DOCUMENT, separators=(",", ":")))
 
 
 @pytest.mark.parametrize("make", [by_orjson, by_json])

@@ -12,7 +12,7 @@ TOPIC = "broadcast"
 
 
 class Broadcast(Handler):
-    """Messages go on as they are, in their own type and without merging."""
+    """Sends each message to everybody as it came: text as text, bytes as bytes, nothing merged."""
 
     __slots__ = ("hub",)
 

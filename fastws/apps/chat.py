@@ -18,12 +18,13 @@ TOPIC = "room"
 LIMITS = {"max_message_size": 512, "send_queue": 256}
 #: A ping every 54 s (nine tenths of the pong wait), a pong within 60 s, a write within 10 s.
 TIMEOUTS = {"ping_interval": 54.0, "ping_timeout": 6.0, "write": 10.0}
-#: Closes that need no line in the error log: as intended, or the peer just went away.
+#: Close codes without a line in the error log: closed as intended, or the peer went away
+#: (RFC 6455, section 7.4.1).
 EXPECTED = (1000, 1001, 1005, 1006)
 
 
 class Chat(Handler):
-    """Everybody hears what anybody says, as text, in the hub's order."""
+    """Sends each message to everybody in the room, as text, in the hub's order."""
 
     __slots__ = ("hub",)
 
@@ -39,7 +40,7 @@ class Chat(Handler):
             try:
                 message = message.decode()
             except UnicodeDecodeError:
-                ws.close_nowait(1007, "not UTF-8")
+                ws.close_nowait(1007, "not UTF-8")  # RFC 6455, section 7.4.1
                 return
         self.hub.publish(TOPIC, message.replace("\n", " ").strip())
 

@@ -14,7 +14,7 @@ log = logging.getLogger("fastws.error")
 
 
 class Echo(Handler):
-    """Sends each message back. What it received is logged where the level was DEBUG at the start."""
+    """Sends each message back, and logs it where the level was DEBUG when this was made."""
 
     __slots__ = ("_verbose",)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.http import Exchange
 from fastws.asgi.lifespan import Lifespan
+from fastws.asgi.mount import Mount
 from fastws.asgi.scope import Application
 from fastws.asgi.websocket import Session
 from fastws.config import Compression, Limits, Timeouts
@@ -29,17 +29,32 @@ LIFESPANS = ("auto", "on", "off")
 
 
 class ASGI(Route):
-    """An ASGI 3 application (FastAPI, Starlette, ...) for :func:`fastws.serve`, for every path.
+    """An ASGI 3 application (FastAPI, Starlette, ...) as a route that takes every path.
 
-    ``serve(ASGI(app))`` serves it alone, ``serve([Route("/ws", handler), ASGI(app)])`` what the
-    routes before it do not. ``root_path`` is where a proxy has mounted it. ``lifespan``: ``auto`` (an
-    application that raises when asked knows none), ``on`` or ``off``; a server starts the application
-    before it listens, and ends it last.
+    ``serve(ASGI(app))`` serves the application alone. ``serve([Route("/ws", handler), ASGI(app)])`` gives
+    it what the routes before it do not take. The server runs the application's startup before it listens,
+    and its shutdown last. One server at a time may serve an ``ASGI``; make a second one for a second server.
 
-    The other settings are those of a :class:`Route`. ``timeouts.handshake`` bounds the time until
-    ``websocket.accept`` (503 beyond it). ``max_body_size`` is bytes of a request's body; None is no
-    limit, for it comes in pieces, and waits in the socket while the application takes none. One server
-    at a time may serve it. Raises ``TypeError`` and ``ValueError`` for what fits nothing.
+    Args:
+        app: The application: a coroutine function of ``scope``, ``receive`` and ``send``.
+        root_path: The path under which a proxy has mounted the application. It begins with ``/``.
+            Default: none.
+        lifespan: ``"auto"`` (default): an application that raises at its startup has no lifespan, and is
+            served without one. ``"on"``: that is a failure. ``"off"``: the application is not asked.
+        max_body_size: Bytes of the body of one request; 413 beyond it (RFC 9110, section 15.5.14).
+            Default None: no limit, because the body comes in pieces, and stays in the socket while the
+            application takes none.
+        limits: As in :class:`Route`.
+        timeouts: As in :class:`Route`. ``handshake`` (10 s) bounds the time until the application
+            accepts or refuses a WebSocket; 503 beyond it (RFC 9110, section 15.6.4).
+        compression: As in :class:`Route`.
+        origins: As in :class:`Route`.
+        require_origin: As in :class:`Route`.
+        headers: As in :class:`Route`.
+
+    Raises:
+        TypeError: ``app`` is not callable.
+        ValueError: ``root_path`` does not begin with ``/``, or ``lifespan`` is not one of the three.
     """
 
     def __init__(
@@ -73,22 +88,25 @@ class ASGI(Route):
             headers=headers,
         )
         self.application = self
-        self.app = app
-        self.root_path = root_path.rstrip("/")
-        #: What the application's lifespan has filled; each scope gets a copy.
-        self.state: dict[str, Any] = {}
-        #: Its tasks that run now.
+        #: What the application's requests and WebSockets are told of it.
+        self.mount = Mount(app, root_path.rstrip("/"))
+        #: The application's tasks that run now.
         self.tasks: set[asyncio.Task[None]] = set()
-        self.log = logging.getLogger("fastws.error")
         self._lifespan_mode = lifespan
         self._lifespan: Lifespan | None = None
 
     async def startup(self) -> None:
-        """Run the application's startup. Raises ``StartupFailed``; ``RuntimeError`` when it runs already."""
+        """Run the application's startup; a server does so before it listens.
+
+        Raises:
+            StartupFailed: The application says that its startup has failed, or, where ``lifespan`` is
+                ``"on"``, that it has none.
+            RuntimeError: A server serves this ``ASGI`` already.
+        """
         if self._lifespan is not None:
             raise RuntimeError("this application is served already; make another ASGI(app)")
-        self.state = {}
-        self._lifespan = lifespan = Lifespan(self.app, self._lifespan_mode, self.state)
+        self.mount.state = {}
+        self._lifespan = lifespan = Lifespan(self.mount.app, self._lifespan_mode, self.mount.state)
         try:
             await lifespan.startup()
         except BaseException:
@@ -96,7 +114,11 @@ class ASGI(Route):
             raise
 
     async def shutdown(self, timeout: float | None) -> None:
-        """Run its shutdown, for ``timeout`` seconds at most."""
+        """Run the application's shutdown; a server does so last.
+
+        Args:
+            timeout: Seconds after which the application's task is cancelled. None: never.
+        """
         lifespan, self._lifespan = self._lifespan, None
         if lifespan is not None:
             await lifespan.shutdown(timeout)
@@ -104,28 +126,20 @@ class ASGI(Route):
     def begin(
         self, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
     ) -> Session | Exchange:
-        """Start the application on a request; return what has the connection meanwhile."""
+        """Start the application on one request, in a task.
+
+        Returns:
+            What the connection reports to until the request is answered or the WebSocket is accepted.
+        """
         exchange: Session | Exchange
         if request.upgrade:
-            exchange = Session(self, connection, phase, request, endpoint)
+            exchange = Session(self.mount, connection, phase, request, endpoint)
         else:
-            exchange = Exchange(self, connection, phase, request, endpoint)
+            exchange = Exchange(self.mount, connection, phase, request, endpoint)
         task = create_task(exchange.run())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return exchange
-
-    # -- for a server that has its own ways -----------------------------------------------------
-
-    def more_headers(self) -> list[tuple[bytes, bytes]]:
-        """Fields of every answer beside the server's."""
-        return []
-
-    def accepted(self, request: Request) -> None:
-        """A WebSocket is open."""
-
-    def refused(self, request: Request, status: int) -> None:
-        """A request to upgrade was answered otherwise."""
 
 
 def _with_body(limits: Limits | Mapping[str, Any] | None, size: int) -> Limits | Mapping[str, Any]:

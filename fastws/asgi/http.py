@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import h11
 
 from fastws import logs
+from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
 from fastws.asgi.scope import ClientDisconnected, Event, scope_of
+from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import UNKNOWN
-from fastws.protocol.websocket.events import Data, EndOfBody
-from fastws.protocol.websocket.machine import DRAINING
+from fastws.protocol.websocket.states import DRAINING
 
 if TYPE_CHECKING:
-    from fastws.asgi.application import ASGI
+    from fastws.asgi.mount import Mount
     from fastws.connection.connection import Connection
     from fastws.server.http_phase import ServerPhase
     from fastws.web.routes import Endpoint
@@ -26,99 +28,112 @@ __all__ = ["Exchange"]
 BODY_QUEUE = 64 * 1024
 #: ``send`` waits while more than this many bytes of the response wait for a slow socket.
 HIGH_WATER = 64 * 1024
-#: A piece of this size ends the turn, so that the write at its end tells whether the socket took it.
+#: Bytes of a piece that ends the turn, so that the write at its end tells whether the socket took it.
 LARGE_PIECE = 16 * 1024
+
+
+class ClientState(Enum):
+    """What the client can still do."""
+
+    PRESENT = "it sends and receives"
+    HALF_CLOSED = "it has ended its side, and may still read the response"
+    GONE = "the connection is lost or given up"
+
+
+class ResponseState(Enum):
+    """How far the application's response has come."""
+
+    DUE = "the application has sent nothing"
+    HEAD_HELD = "the head waits for the first piece of the body, and leaves with it"
+    STARTED = "the head is written"
+    OVER = "the response is complete, or given up"
+
+
+PRESENT, HALF_CLOSED, GONE = ClientState
+DUE, HEAD_HELD, STARTED, OVER = ResponseState
 
 
 class Exchange:
     """Holds the connection from the head of a request to the end of its response."""
 
     __slots__ = (
-        "_asgi",
         "_body",
+        "_client",
         "_connection",
-        "_deadline",
         "_drained",
         "_endpoint",
-        "_gone",
         "_head",
-        "_lost",
-        "_mark",
-        "_more",
-        "_over",
+        "_mount",
         "_phase",
         "_reader",
         "_request",
-        "_started",
-        "_told",
+        "_response",
         "_written",
     )
 
     def __init__(
-        self, asgi: ASGI, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
+        self, mount: Mount, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
     ) -> None:
-        self._asgi = asgi
+        self._mount = mount
         self._connection = connection
         self._phase = phase
         self._endpoint = endpoint
         self._request = request
-        self._body = bytearray()
-        #: More of the body is to come; all of it has been given to the application.
-        self._more = True
-        self._told = False
-        #: The client has ended its side; the connection is lost; the response is complete or given up.
-        self._gone = False
-        self._lost = False
-        self._over = False
-        #: The head of the response, which leaves with the first piece of its body.
-        self._head: Response | None = None
-        self._started = False
-        self._written = 0
+        self._client = PRESENT
+        self._body = RequestBody()
         self._reader: asyncio.Future[None] | None = None
+        self._response = DUE
+        self._head: Response | None = None
+        #: Bytes of the response's body.
+        self._written = 0
         self._drained: list[asyncio.Future[None]] | None = None
-        self._deadline = False
-        self._mark = 0
 
     # -- the application ------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Run the application to its end; what it has not answered is answered 500, or cut."""
-        request, asgi = self._request, self._asgi
+        """Run the application to its end; a request that it leaves open is answered 500, or cut."""
+        request, mount = self._request, self._mount
         scope = {
             "type": "http",
             "method": request.method,
-            **scope_of(request, self._connection.transport, asgi.root_path, asgi.state),
+            **scope_of(request, self._connection.transport, mount.root_path, mount.state),
             "extensions": {},
         }
         try:
-            await asgi.app(scope, self.receive, self.send)
+            await mount.app(scope, self.receive, self.send)
         except ClientDisconnected:
             pass
         except asyncio.CancelledError:
             self._fail(503)
             raise
         except Exception:
-            asgi.log.exception("the ASGI application failed at %s", logs.escape(request.path))
+            mount.log.exception("the ASGI application failed at %s", logs.escape(request.path))
             self._fail(500)
         else:
-            if not self._over:
+            if self._response is not OVER:
                 where = logs.escape(request.path)
-                asgi.log.error("the ASGI application returned without a whole response at %s", where)
+                mount.log.error("the ASGI application returned without a whole response at %s", where)
                 self._fail(500)
 
     def _fail(self, status: int) -> None:
-        if self._over:
+        if self._response is OVER:
             return
-        if self._started:
-            # Part of it is out: only the end of the connection can tell.
+        if self._response is STARTED:
+            # Part of it is out: only the end of the connection can tell (RFC 9112, section 8).
             self._connection.abort()
         else:
             self._end()
             self._phase.respond(error_response(status))
 
     async def receive(self) -> Event:
-        """ASGI's ``receive``: what has come of the body, then the client's going. One coroutine at a time."""
-        while not self._over and not self._gone and not self._body and (self._more or self._told):
+        """ASGI's ``receive``: the pieces of the request's body, then the client's disconnect.
+
+        Cancelling it loses nothing.
+
+        Raises:
+            RuntimeError: Another coroutine waits in ``receive`` already.
+        """
+        while self._nothing_to_receive():
             if self._reader is not None:
                 raise RuntimeError("another coroutine already waits in receive()")
             self._await_body()
@@ -127,64 +142,80 @@ class Exchange:
                 await self._reader
             finally:
                 self._reader = None
-        if self._over or self._told or (self._gone and self._more and not self._body):
+        if self._response is OVER or self._body.state is TAKEN:
             return {"type": "http.disconnect"}
-        body = bytes(self._body)
-        self._body.clear()
-        self._told = not self._more
-        if self._more:
+        if self._client is not PRESENT and self._body.state is ARRIVING and not self._body:
+            return {"type": "http.disconnect"}
+        body, more = self._body.take()
+        if more:
             self._connection.release_input()
-        return {"type": "http.request", "body": body, "more_body": self._more}
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    def _nothing_to_receive(self) -> bool:
+        """True while neither a piece of the body nor the end of the exchange is there."""
+        return (
+            self._response is not OVER
+            and self._client is PRESENT
+            and not self._body
+            and self._body.state is not COMPLETE
+        )
 
     def _await_body(self) -> None:
-        """The application waits for the client now: invite it to send, and give it only so long."""
-        connection = self._connection
-        if not self._more:
+        """The application waits for the client: send a 100 that is due, and set the body's deadline."""
+        if self._body.state is not ARRIVING:
             return
-        owed = connection.machine.http.take_output()
+        owed = self._connection.machine.http.take_output()
         if owed:
-            connection.outbox.write_http(owed)
-        if not self._deadline:
-            self._expect_body()
+            self._connection.outbox.write_http(owed)
+        if self._body.since_deadline is None:
+            self._set_body_deadline()
 
-    def _expect_body(self) -> None:
+    def _set_body_deadline(self) -> None:
         seconds = self._endpoint.timeouts.body
-        self._mark = 0
-        self._deadline = seconds is not None
-        if seconds is not None:
-            self._connection.set_deadline(self._connection.loop_state.wheel.time() + seconds)
+        if seconds is None:
+            return
+        self._body.since_deadline = 0
+        self._connection.set_deadline(self._connection.loop_state.wheel.time() + seconds)
 
     async def send(self, event: Event) -> None:
-        """ASGI's ``send``: a piece of the body waits while the client is slow.
+        """ASGI's ``send``: it waits while the client is slow and more of the response is to come.
 
-        Raises ``ClientDisconnected`` once the connection is lost, ``RuntimeError`` for what is not
-        due and for a body that is not as long as its Content-Length says.
+        Raises:
+            ClientDisconnected: The connection is lost.
+            RuntimeError: Another message is due, or the body is not as long as its Content-Length says.
+            TypeError: The body is not bytes.
+            ValueError: The status is not that of a response.
         """
         kind = event["type"]
-        if self._lost:
+        if self._client is GONE:
             raise ClientDisconnected("the client is gone")
-        if self._head is None and not self._over:
-            if kind != "http.response.start":
-                raise RuntimeError(f"ASGI message {kind!r}: what is due now is http.response.start")
-            status = event["status"]
-            if not 200 <= status <= 999:
-                raise ValueError(f"{status} is no status of a response")
-            self._head = Response(status, headers=event.get("headers", ()))
+        if self._response is DUE:
+            self._take_head(kind, event)
             return
-        if self._over:
+        if self._response is OVER:
             raise RuntimeError(f"ASGI message {kind!r} after the response was complete")
         if kind != "http.response.body":
             raise RuntimeError(f"ASGI message {kind!r}: what is due now is http.response.body")
         body, more = event.get("body", b""), event.get("more_body", False)
         if not isinstance(body, (bytes, bytearray, memoryview)):
             raise TypeError(f"the body is bytes, not {type(body).__name__}")
-        self._write(bytes(body), more)
+        self._write(bytes(body), more=more)
         if more:
             await self._writable(len(body))
 
-    def _write(self, body: bytes, more: bool) -> None:
+    def _take_head(self, kind: str, event: Event) -> None:
+        if kind != "http.response.start":
+            raise RuntimeError(f"ASGI message {kind!r}: what is due now is http.response.start")
+        status = event["status"]
+        if not 200 <= status <= 999:
+            # RFC 9110, section 15: below 200 a status is interim, and no response follows from it.
+            raise ValueError(f"{status} is no status of a response")
+        self._head = Response(status, headers=event.get("headers", ()))
+        self._response = HEAD_HELD
+
+    def _write(self, body: bytes, *, more: bool) -> None:
         connection, http = self._connection, self._connection.machine.http
-        if not self._started:
+        if self._response is HEAD_HELD:
             self._start(None if more else len(body))
         if self._bodiless:
             body = b""
@@ -206,30 +237,30 @@ class Exchange:
 
     @property
     def _bodiless(self) -> bool:
-        """RFC 9110, section 6.4.1: what the application says is not sent."""
+        """True where the application's body is not sent (RFC 9110, section 6.4.1)."""
         assert self._head is not None
         return self._request.method == "HEAD" or self._head.status in (204, 304)
 
     def _start(self, length: int | None) -> None:
-        """Write the head; a body of one piece brings its length with it."""
+        """Write the head; ``length`` is the Content-Length of a body in one piece."""
         head = self._head
         assert head is not None
         self._phase.set_date()
-        fields = [*head.raw_headers, *self._asgi.more_headers()]
+        fields = [*head.raw_headers, *self._mount.extra_headers()]
         if length is not None and not self._bodiless and "content-length" not in head.headers:
             fields.append((b"Content-Length", b"%d" % length))
         try:
             data = self._connection.machine.http.start_pieces(head.status, head.reason, fields)
         except h11.LocalProtocolError as exc:
             raise RuntimeError(f"the response cannot be sent: {exc}") from None
-        self._started = True
+        self._response = STARTED
         self._connection.outbox.write_http(data)
 
     async def _writable(self, size: int) -> None:
         outbox = self._connection.outbox
         if not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()):
             await asyncio.sleep(0)
-        while not self._over and outbox.blocked and outbox.buffered_amount > HIGH_WATER:
+        while self._response is not OVER and outbox.blocked and outbox.buffered_amount > HIGH_WATER:
             waiter = self._connection.loop_state.create_future()
             if self._drained is None:
                 self._drained = []
@@ -238,7 +269,7 @@ class Exchange:
 
     def _end(self) -> None:
         """The response is complete or given up: ``receive`` has nothing more to wait for."""
-        self._over = True
+        self._response = OVER
         self._connection.clear_deadline()
         self._wake()
         self.drained()
@@ -262,24 +293,24 @@ class Exchange:
     def event(self, event: Any) -> None:
         """Take what came of the request's body."""
         if isinstance(event, Data):
-            self._body += event.data
-            self._mark += len(event.data)
+            self._body.add(event.data)
             if len(self._body) > BODY_QUEUE:
                 self._connection.hold_input()
                 self._connection.clear_deadline()
-                self._deadline = False
+                self._body.since_deadline = None
         elif isinstance(event, EndOfBody):
-            self._more = False
+            self._body.end()
             self._connection.clear_deadline()
         else:
-            self._broken(event.response)
+            self._give_up(event.response)
         self._wake()
 
-    def _broken(self, response: Response) -> None:
-        """The client broke the rules, or its time, within the body."""
-        self._gone = self._lost = True
+    def _give_up(self, response: Response) -> None:
+        """Answer a client whose body breaks the rules or comes too slowly; cut a response under way."""
+        started = self._response is STARTED
+        self._client = GONE
         self._end()
-        if self._started:
+        if started:
             self._connection.abort()
         else:
             self._phase.respond(response, close=True)
@@ -287,16 +318,19 @@ class Exchange:
     def eof_received(self) -> bool:
         """A client that ended its side behind its request can still have the answer, but not over TLS."""
         self._connection.machine.http.receive_eof()
-        self._gone = True
+        if self._client is PRESENT:
+            self._client = HALF_CLOSED
         self._wake()
-        return not self._more and self._connection.transport.get_extra_info("ssl_object") is None
+        is_tls = self._connection.transport.get_extra_info("ssl_object") is not None
+        return self._body.state is not ARRIVING and not is_tls
 
     def timed_out(self) -> None:
-        """The body comes too slowly."""
-        if self._mark >= self._endpoint.limits.min_body_rate * (self._endpoint.timeouts.body or 0):
-            self._expect_body()
+        """The deadline of the body: extend it at ``min_body_rate``; answer 408 (RFC 9110, 15.5.9) below."""
+        least = self._endpoint.limits.min_body_rate * (self._endpoint.timeouts.body or 0)
+        if (self._body.since_deadline or 0) >= least:
+            self._set_body_deadline()
         else:
-            self._broken(error_response(408))
+            self._give_up(error_response(408))
 
     def drained(self) -> None:
         waiters, self._drained = self._drained, None
@@ -309,5 +343,5 @@ class Exchange:
         return True
 
     def lost(self, exc: Exception | None) -> None:
-        self._gone = self._lost = True
+        self._client = GONE
         self._end()

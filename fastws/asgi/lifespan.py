@@ -1,4 +1,4 @@
-"""The lifespan of an ASGI application: a task that is told of the start and of the end."""
+"""The lifespan of an ASGI application: a task that receives the startup and the shutdown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ log = logging.getLogger("fastws.error")
 
 
 class Lifespan:
-    """One start and one end of an application.
+    """One startup and one shutdown of an application.
 
-    ``mode`` is ``auto`` (an application that raises before it has answered knows no lifespan, and is
-    served without), ``on`` (that is a failure) or ``off``. ``state`` is what the application fills
-    for its requests.
+    Args:
+        app: The application.
+        mode: ``auto``: an application that raises before it has answered has no lifespan, and is served
+            without. ``on``: that is a failure. ``off``: the application is not asked.
+        state: What the application fills for its requests.
     """
 
     def __init__(self, app: Application, mode: str, state: dict[str, Any]) -> None:
@@ -28,11 +30,11 @@ class Lifespan:
         self._state = state
         self._task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        #: What the application has been told and has to answer, and who waits for that.
+        #: The event that the application has to answer, and the future that waits for the answer.
         self._awaited: tuple[str, asyncio.Future[Event]] | None = None
 
     async def startup(self) -> None:
-        """Start the application. Raises ``StartupFailed`` with what it said."""
+        """Start the application. Raises ``StartupFailed`` with the application's message."""
         if self._mode == "off":
             return
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -74,7 +76,7 @@ class Lifespan:
                 await asyncio.wait([task], timeout=1)
 
     async def _tell(self, kind: str) -> Event | None:
-        """Tell the application and return its answer; None when its task ended without one."""
+        """Send the application an event and return its answer; None when its task ended without one."""
         task = self._task
         assert task is not None
         answer: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
@@ -100,8 +102,8 @@ class Lifespan:
 
     async def _send(self, event: Event) -> None:
         kind = event["type"]
-        asked, answer = self._awaited or ("", None)
-        if answer is None or answer.done() or kind not in (f"{asked}.complete", f"{asked}.failed"):
+        event_sent, answer = self._awaited or ("", None)
+        if answer is None or answer.done() or kind not in (f"{event_sent}.complete", f"{event_sent}.failed"):
             raise RuntimeError(f"the application sent {kind!r} in its lifespan, which is not due now")
         answer.set_result(event)
 

@@ -1,4 +1,4 @@
-"""What servers and applications of ASGI 3 say to each other: types, and the scope of a request."""
+"""The types of ASGI 3, and the scope of a request."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: The key of ``scope["extensions"]`` under which a WebSocket of ours is found, for a hub to encode once.
+#: The key of ``scope["extensions"]`` that leads to the session of a WebSocket of ours.
 OURS = "fastws"
 
 
 class ClientDisconnected(OSError):
-    """``send`` was called, and the client is gone (ASGI 2.4 wants an ``OSError``)."""
+    """``send`` was called, and the client is gone (the ASGI specification 2.4 wants an ``OSError``)."""
 
 
 def address(peer: Any) -> tuple[str, int] | None:

@@ -1,9 +1,9 @@
 """Our WebSocket for any uvicorn user: ``uvicorn --ws fastws.uvicorn:FastWSProtocol app:app``.
 
 uvicorn keeps HTTP, lifespan, logging and its process; from a request to upgrade on, the connection is
-one of ours, with its limits, compression, pings, back-pressure and broadcasts. What uvicorn's options
+one of ours, with its limits, compression, pings, back-pressure and broadcasts. uvicorn's options
 ``--ws-max-size --ws-max-queue --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --root-path``
-say is done; every page may connect, as under uvicorn itself.
+mean what they say. Pages of every origin may connect, as under uvicorn itself.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 from fastws.asgi.application import ASGI
+from fastws.asgi.mount import Mount
 from fastws.asgi.scope import address
 from fastws.config import Compression, Limits, Settings, Timeouts
 from fastws.connection.connection import Connection
@@ -28,28 +29,27 @@ __all__ = ["FastWSProtocol"]
 
 log = logging.getLogger("uvicorn.error")
 
-#: uvicorn closes with this when it stops: clients may come back (RFC 6455's registry).
+#: uvicorn closes with this code when it stops: clients may come back. It is in the registry that
+#: RFC 6455, section 11.7, made.
 SERVICE_RESTART = 1012
 
 
-class _Application(ASGI):
+class _UvicornMount(Mount):
     """The application that uvicorn has loaded, with the headers and the log of uvicorn."""
 
+    __slots__ = ("_server_state",)
+
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any]) -> None:
-        super().__init__(config.loaded_app, root_path=config.root_path, lifespan="off", origins=["*"])
-        self.state = app_state
-        #: uvicorn waits for these when it stops, and cancels them.
-        self.tasks = server_state.tasks
-        self.log = log
+        super().__init__(config.loaded_app, config.root_path.rstrip("/"), state=app_state, log=log)
         self._server_state = server_state
 
-    def more_headers(self) -> list[tuple[bytes, bytes]]:
+    def extra_headers(self) -> list[tuple[bytes, bytes]]:
         return list(self._server_state.default_headers)
 
-    def accepted(self, request: Request) -> None:
+    def websocket_accepted(self, request: Request) -> None:
         self._log(request, "[accepted]")
 
-    def refused(self, request: Request, status: int) -> None:
+    def websocket_refused(self, request: Request, status: int) -> None:
         self._log(request, str(status))
 
     def _log(self, request: Request, outcome: str) -> None:
@@ -61,6 +61,15 @@ class _Application(ASGI):
             quote(self.root_path + request.path) + query,
             outcome,
         )
+
+
+def _route(config: Any, server_state: Any, app_state: dict[str, Any]) -> ASGI:
+    """Return uvicorn's application as a route; uvicorn runs its lifespan."""
+    route = ASGI(config.loaded_app, root_path=config.root_path, lifespan="off", origins=["*"])
+    route.mount = _UvicornMount(config, server_state, app_state)
+    # uvicorn waits for these tasks when it stops, and then cancels them.
+    route.tasks = server_state.tasks
+    return route
 
 
 class _Server(Server):
@@ -76,7 +85,7 @@ class _Server(Server):
             headers=(),
             access_log=False,
         )
-        super().__init__(_Application(config, server_state, app_state), settings)
+        super().__init__(_route(config, server_state, app_state), settings)
         self.protocols: dict[Connection, FastWSProtocol] = {}
         self._server_state = server_state
 
@@ -99,9 +108,9 @@ _servers: WeakKeyDictionary[Any, _Server] = WeakKeyDictionary()
 
 
 class FastWSProtocol:
-    """What uvicorn makes for each request to upgrade; it feeds the request by hand.
+    """The protocol that uvicorn makes for each request to upgrade, and feeds with that request.
 
-    An ``asyncio.Protocol`` by its methods, which are those of the connection itself.
+    It has the methods of an ``asyncio.Protocol``, and they are those of the connection itself.
     """
 
     __slots__ = (
@@ -136,7 +145,7 @@ class FastWSProtocol:
         self._connection.connection_made(transport)
 
     def shutdown(self) -> None:
-        """uvicorn stops: close with 1012; who has no WebSocket yet is cut with its application's answer."""
+        """uvicorn stops: close with 1012; answer 503 where the application has not accepted."""
         connection = self._connection
         if connection.ws is not None:
             connection.close(SERVICE_RESTART, "")

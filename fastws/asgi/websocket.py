@@ -1,8 +1,8 @@
 """One WebSocket of an ASGI application, from the request to upgrade to its end.
 
-Until the application accepts, this is the connection's phase; then it is what the connection calls
-back. A message makes no task and no queue entry beyond the inbox's: the application's own task is
-woken, and what it sends goes to the connection's outbox.
+Until the application accepts, a ``Session`` is the connection's phase. After that the connection calls it
+back. A message makes no task and no queue entry beyond the inbox's: it wakes the application's own task,
+and what that sends goes to the connection's outbox.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastws.protocol.websocket import handshake
 from fastws.server import upgrade
 
 if TYPE_CHECKING:
-    from fastws.asgi.application import ASGI
+    from fastws.asgi.mount import Mount
     from fastws.connection.connection import Connection
     from fastws.connection.outbox import Outbox
     from fastws.server.http_phase import ServerPhase
@@ -48,37 +48,37 @@ class Session:
     """Both sides of one WebSocket: the application's ``receive`` and ``send``, the connection's callbacks."""
 
     __slots__ = (
-        "_asgi",
+        "_connect_received",
         "_connection",
         "_denial",
         "_disconnect",
         "_endpoint",
         "_inbox",
+        "_mount",
         "_phase",
         "_request",
         "_state",
-        "_told",
         "_waiter",
         "_ws",
         "outbox",
     )
 
     def __init__(
-        self, asgi: ASGI, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
+        self, mount: Mount, connection: Connection, phase: ServerPhase, request: Request, endpoint: Endpoint
     ) -> None:
-        self._asgi = asgi
+        self._mount = mount
         self._connection = connection
         self._phase: Any = phase
         self._request: Any = request
         self._endpoint: Any = endpoint
         self._state = DECIDING
-        self._told = False
+        self._connect_received = False
         self._denial: Response | None = None
         self._disconnect: Event | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._inbox: Any = None
         self._ws: Any = None
-        #: What a hub writes to, once the application has accepted it.
+        #: What a hub writes to; None until the application has accepted.
         self.outbox: Outbox | None = None
         seconds = endpoint.timeouts.handshake
         if seconds is not None:
@@ -92,40 +92,50 @@ class Session:
         offered = [value for line in lines for value in line.split(",")]
         return {
             "type": "websocket",
-            **scope_of(request, self._connection.transport, self._asgi.root_path, self._asgi.state),
+            **scope_of(request, self._connection.transport, self._mount.root_path, self._mount.state),
             "subprotocols": [name for value in offered if (name := value.strip(" \t"))],
             "extensions": {"websocket.http.response": {}, OURS: {"session": self}},
         }
 
     async def run(self) -> None:
-        """Run the application to its end, and end what it has left open."""
+        """Run the application to its end, and close what it leaves open.
+
+        An open WebSocket gets a close code (RFC 6455, section 7.4.1): 1001 where the server cancels the
+        application, 1011 where that raises, 1000 where it returns. One that is not accepted gets a status
+        (RFC 9110, section 15.6): 503 or 500.
+        """
         path = self._request.path
         try:
-            await self._asgi.app(self.scope(), self.receive, self.send)
+            await self._mount.app(self.scope(), self.receive, self.send)
         except ClientDisconnected:
             pass
         except asyncio.CancelledError:
             self._finish(1001, "going away", 503)
             raise
         except Exception:
-            self._asgi.log.exception("the ASGI application failed at %s", logs.escape(path))
+            self._mount.log.exception("the ASGI application failed at %s", logs.escape(path))
             self._finish(1011, "internal error", 500)
         else:
             if self._state is DECIDING or self._state is DENYING:
                 where = logs.escape(path)
-                self._asgi.log.error("the ASGI application returned without an answer at %s", where)
+                self._mount.log.error("the ASGI application returned without an answer at %s", where)
             self._finish(1000, "", 500)
 
     def _finish(self, code: int, reason: str, status: int) -> None:
+        """End with a close code, or with a status where nothing is accepted."""
         if self._state is OPEN:
             self._connection.close(code, reason)
         elif self._state is DECIDING or self._state is DENYING:
             self._refuse(error_response(status))
 
     async def receive(self) -> Event:
-        """ASGI's ``receive``. Cancelling it loses nothing; one coroutine at a time."""
-        if not self._told:
-            self._told = True
+        """ASGI's ``receive``. Cancelling it loses nothing.
+
+        Raises:
+            ConcurrencyError: Another coroutine waits in ``receive`` already.
+        """
+        if not self._connect_received:
+            self._connect_received = True
             return {"type": "websocket.connect"}
         if self._inbox is None:
             await self._decided()
@@ -141,7 +151,7 @@ class Session:
         return {"type": "websocket.receive", "bytes": message}
 
     async def _decided(self) -> None:
-        """Wait until there are messages to come, or never will be."""
+        """Wait until the WebSocket is open, or never will be."""
         if self._disconnect is None:
             self._waiter = self._connection.loop_state.create_future()
             try:
@@ -150,9 +160,13 @@ class Session:
                 self._waiter = None
 
     async def send(self, event: Event) -> None:
-        """ASGI's ``send``: a message waits while the client is slow. Concurrent senders are safe.
+        """ASGI's ``send``: a message waits while the client is slow. Several coroutines may send at a time.
 
-        Raises ``ClientDisconnected`` once the client is gone, ``RuntimeError`` for what is not due.
+        Raises:
+            ClientDisconnected: The client is gone.
+            RuntimeError: Another message is due.
+            TypeError: The message is neither text nor bytes.
+            ValueError: A header, subprotocol or close code cannot be sent.
         """
         kind = event["type"]
         if kind != "websocket.send" or self._state is not OPEN:
@@ -171,7 +185,7 @@ class Session:
             raise ClientDisconnected(str(closed)) from None
 
     def _control(self, kind: str, event: Event) -> None:
-        """Everything but a message that can go."""
+        """Take an event that is not a message of an open WebSocket."""
         state = self._state
         if state is GONE:
             if kind != "websocket.close":
@@ -179,6 +193,7 @@ class Session:
         elif state is DECIDING and kind == "websocket.accept":
             self._accept(event)
         elif state is DECIDING and kind == "websocket.close":
+            # The ASGI specification, "Close - send event": closing before accepting is a 403.
             self._refuse(error_response(403))
         elif state is DECIDING and kind == "websocket.http.response.start":
             self._denial = Response(event["status"], headers=event.get("headers", ()))
@@ -192,13 +207,14 @@ class Session:
 
     def _accept(self, event: Event) -> None:
         if self._phase.is_closing:
-            # Nobody would be left to close it: who was open has been told already.
+            # The server has told its open WebSockets that it stops; nothing would close this one.
+            # 503: RFC 9110, section 15.6.4.
             self._refuse(error_response(503))
             raise ClientDisconnected("the server stops")
         subprotocol = event.get("subprotocol")
         if subprotocol is not None and not is_token(subprotocol):
             raise ValueError(f"{subprotocol!r} cannot be a subprotocol")
-        # Now: once the machine has accepted, nothing else can be answered.
+        # Check the headers now: once the machine has accepted, no other answer is possible.
         headers = handshake.check_extra_fields(event.get("headers", ()))
         upgrade.accept(
             self._connection,
@@ -206,14 +222,14 @@ class Session:
             self._endpoint,
             callbacks=self,
             subprotocol=subprotocol,
-            headers=[*self._asgi.more_headers(), *headers],
+            headers=[*self._mount.extra_headers(), *headers],
         )
-        self._asgi.accepted(self._request)
+        self._mount.websocket_accepted(self._request)
 
     def _close(self, event: Event) -> None:
         code = event.get("code", 1000)
         reason = event.get("reason") or ""
-        # CLOSED only now: the code may be one that cannot be sent.
+        # CLOSED only now: close() raises for a code that cannot be sent (RFC 6455, section 7.4).
         self._connection.close(1000 if code is None else code, reason)
         self._state = CLOSED
 
@@ -225,14 +241,14 @@ class Session:
 
     def _refuse(self, response: Response) -> None:
         self._state = CLOSED
-        self._asgi.refused(self._request, response.status)
-        response.raw_headers += self._asgi.more_headers()
+        self._mount.websocket_refused(self._request, response.status)
+        response.raw_headers += self._mount.extra_headers()
         phase, self._phase = self._phase, None
         phase.respond(response, close=True)
         self._gone(1006)
 
     def _gone(self, code: int) -> None:
-        """There is no WebSocket, nor will there be one."""
+        """No WebSocket will open: ``receive`` reports ``code``."""
         self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": ""}
         self._phase = None
         if self._waiter is not None and not self._waiter.done():
@@ -247,20 +263,20 @@ class Session:
             self._connection.hold_input()
 
     def event(self, event: Any) -> None:
-        """Nothing of HTTP follows a request to upgrade."""
+        """No HTTP event comes: what follows a request to upgrade are frames."""
 
     def eof_received(self) -> bool:
         return False
 
     def timed_out(self) -> None:
-        """The application has not decided in time."""
+        """Answer 503 (RFC 9110, section 15.6.4): ``timeouts.handshake`` ended without a decision."""
         self._refuse(error_response(503))
 
     def drained(self) -> None:
         """Nothing is written before the decision."""
 
     def stop(self) -> bool:
-        """The server stops: the application has until the handshake's end to answer."""
+        """The server stops: the application may still answer within ``timeouts.handshake``."""
         return True
 
     def lost(self, exc: Exception | None) -> None:
@@ -294,4 +310,4 @@ class Session:
         self._inbox.end(ws.error_maker())
 
     def on_writable(self, ws: WebSocket) -> None:
-        """Who waits in ``send`` has been woken."""
+        """The connection itself wakes a ``send`` that waits."""

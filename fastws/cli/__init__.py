@@ -1,1 +1,1 @@
-"""The command line: everything that a person types is parsed, checked and answered here."""
+"""The command line: parses and checks what the user types, and prints the answers."""

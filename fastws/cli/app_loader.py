@@ -1,4 +1,7 @@
-"""``module:attr``: the handler or the routes that a person wrote."""
+"""``MODULE:ATTR`` of the command line: import it, and find out what it is.
+
+It is a handler, routes, or an ASGI 3 application.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,26 @@ from typing import Any
 
 import click
 
+from fastws.asgi.application import ASGI
 from fastws.cli.errors import CannotStart
+from fastws.connection.handlers import Handler
+from fastws.web.routes import Route
+from fastws.web.static_files import Static
 
-__all__ = ["load"]
+__all__ = ["as_app", "is_asgi3", "load_app"]
 
 
-def load(target: str, *, factory: bool, app_dir: str) -> Any:
-    """Import ``target`` with ``app_dir`` first on the path; with ``factory`` call what it names.
+def load_app(target: str, *, factory: bool, app_dir: str) -> Any:
+    """Import ``target`` and return what it names.
 
-    Raises `click.UsageError` for a target that is not written ``module:attr``, and `CannotStart`
-    with one line for everything that a person can have got wrong in the module itself.
+    Args:
+        target: Written ``module:attr``.
+        factory: Call what it names and return the result.
+        app_dir: Put this directory first on ``sys.path``.
+
+    Raises:
+        click.UsageError: ``target`` is not written so.
+        CannotStart: There is no such module or attribute, or its code raised an exception.
     """
     module_name, colon, attribute = target.partition(":")
     parts = attribute.split(".")
@@ -35,7 +48,7 @@ def load(target: str, *, factory: bool, app_dir: str) -> Any:
         except AttributeError:
             owner = ".".join([module_name, *parts[:index]])
             raise CannotStart(f"{owner} has no attribute {part!r}") from None
-    return call(value, target) if factory else value
+    return call_factory(value, target) if factory else value
 
 
 def import_module(name: str, app_dir: str) -> ModuleType:
@@ -47,7 +60,7 @@ def import_module(name: str, app_dir: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Only when it is this module (or a package above it) that is missing, and not one it imports.
+        # This module, or a package above it, is missing; else it is one that this module imports.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise CannotStart(f"there is no module {error.name!r} in {folder} or on the path") from error
         raise CannotStart(f"cannot import {name}: {located(error)}") from error
@@ -55,7 +68,7 @@ def import_module(name: str, app_dir: str) -> ModuleType:
         raise CannotStart(f"cannot import {name}: {located(error)}") from error
 
 
-def call(factory: Any, target: str) -> Any:
+def call_factory(factory: Any, target: str) -> Any:
     if not callable(factory):
         raise CannotStart(f"--factory: {target} is not callable")
     try:
@@ -69,12 +82,12 @@ def call(factory: Any, target: str) -> Any:
 
 
 def located(error: Exception) -> str:
-    """The error with the line of the person's own code that it came from."""
+    """The error in one line, with the line of the user's own code that caused it."""
     text = "".join(traceback.format_exception_only(type(error), error)[-1:]).strip()
     if isinstance(error, SyntaxError):
         return f"{text} ({error.filename}, line {error.lineno})"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_theirs(frame.filename)]
-    # What a library or Python itself raised is told at the line that called it.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_of_the_user(frame.filename)]
+    # Where a library or Python itself raised it, show the line of the user's code that called it.
     frames = [frame for frame in frames if not is_library(frame.filename)] or frames
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
 
@@ -84,6 +97,50 @@ def is_library(filename: str) -> bool:
     return filename.startswith(tuple(paths[name] + os.sep for name in ("stdlib", "purelib", "platlib")))
 
 
-def is_theirs(filename: str) -> bool:
-    """Not ours, and not the import system's."""
+def is_of_the_user(filename: str) -> bool:
+    """True for a file that is neither ours nor the import system's."""
     return filename != __file__ and not filename.startswith("<") and filename != importlib.__file__
+
+
+def as_app(value: Any, interface: str, target: str, **options: Any) -> Any:
+    """Return what :func:`fastws.serve` takes: ``value``, or a :class:`fastws.ASGI` for an ASGI application.
+
+    Args:
+        value: What `load_app` returned for ``target``.
+        interface: ``fastws``, ``asgi3``, or ``auto``, which looks at the arguments that ``value`` takes.
+        options: Those of :class:`fastws.ASGI`.
+
+    Raises:
+        CannotStart: ``value`` cannot be served as an ASGI application, or ``auto`` cannot decide.
+    """
+    if interface == "fastws" or (interface == "auto" and not is_asgi3(value, target)):
+        return value
+    try:
+        return ASGI(value, **options)
+    except (TypeError, ValueError) as error:
+        raise CannotStart(f"{target} cannot be served: {error}") from error
+
+
+def is_asgi3(value: Any, target: str) -> bool:
+    """True for a callable that takes three arguments (scope, receive, send). A handler takes one.
+
+    Raises `CannotStart` for one that takes one argument and three.
+    """
+    if isinstance(value, (Handler, Route, Static, list, tuple, type)) or not callable(value):
+        return False
+    three, one = takes(value, 3), takes(value, 1)
+    if three and one:
+        raise CannotStart(
+            f"{target} takes one argument, as a handler, and three, as an ASGI application: "
+            "write --interface fastws or --interface asgi3"
+        )
+    return three
+
+
+def takes(function: Any, count: int) -> bool:
+    """Whether ``function`` can be called with ``count`` positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except (TypeError, ValueError):
+        return False
+    return True

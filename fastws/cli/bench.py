@@ -1,4 +1,4 @@
-"""``fastws bench``: how many clients a WebSocket server can really hold."""
+"""``fastws bench``: the options of the load generator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastws.cli.options import HEADER, Command, option
 if TYPE_CHECKING:
     from fastws.loadgen import Plan
     from fastws.loadgen.ramp import Growth
-    from fastws.loadgen.thresholds import Promise
+    from fastws.loadgen.thresholds import Threshold
 
     ParamType = click.ParamType[Any]
 else:  # generic only since click 8.4
@@ -21,12 +21,13 @@ else:  # generic only since click 8.4
 
 __all__ = ["bench"]
 
-SECONDS, SECONDS_OF_A_STEP = 10.0, 3.0
+#: Default of --duration: for a single run, and for each step of --until.
+RUN_SECONDS, STEP_SECONDS = 10.0, 3.0
 SIZES = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mb": 1024**2, "mib": 1024**2}
 
 
 class Parsed(ParamType):
-    """A value that a function reads; its ValueError is the user's message."""
+    """An option value that a function parses. The text of its ValueError is the message for the user."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -40,7 +41,7 @@ class Parsed(ParamType):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         except ImportError as error:
-            raise CannotStart(missing(error)) from None
+            raise CannotStart(missing_module(error)) from None
 
 
 def parse_size(text: str) -> int:
@@ -53,7 +54,7 @@ def parse_size(text: str) -> int:
 
 def parse_count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{text!r} is not a number from 1 up")
+        raise ValueError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
@@ -63,10 +64,10 @@ def parse_seconds(text: str) -> float:
     return parse_duration(text)
 
 
-def parse_promise(text: str) -> Promise:
-    from fastws.loadgen.thresholds import parse_promise
+def parse_threshold(text: str) -> Threshold:
+    from fastws.loadgen.thresholds import parse_threshold
 
-    return parse_promise(text)
+    return parse_threshold(text)
 
 
 def parse_growth(text: str) -> Growth:
@@ -79,23 +80,25 @@ def parse_separator(text: str) -> str:
     try:
         return text.encode("latin-1").decode("unicode_escape")
     except UnicodeError:
-        raise ValueError(f"{text!r} is not one character, nor an escape such as \\n") from None
+        raise ValueError(f"{text!r} is neither one character nor an escape such as \\n") from None
 
 
 TIME = Parsed("TIME", parse_seconds)
-PROMISE = Parsed("PROMISE", parse_promise)
-BELONGS_TO = {"depth": "echo", "publishers": "fanout", "window": "fanout", "speak_once": "idle"}
+THRESHOLD = Parsed("THRESHOLD", parse_threshold)
+#: The one scenario that an option is for.
+SCENARIO_OF_OPTION = {"depth": "echo", "publishers": "fanout", "window": "fanout", "speak_once": "idle"}
 COUNT = Parsed("N", parse_count)
 
 
 @click.command(
     cls=Command,
-    epilog="Exit codes: 0 measured, 1 clients failed or a promise is broken, 2 wrong usage, 3 cannot start.",
+    epilog="Exit codes: 0 measured, 1 clients failed or a threshold was missed, 2 wrong usage, "
+    "3 cannot start.",
 )
 @click.argument("url")
 @click.argument("scenario", type=click.Choice(["echo", "fanout", "room", "connect", "idle"]))
 @option("--clients", section="Load", type=COUNT, default="100", show_default=True, help="Connections in all.")
-@option("--publishers", section="Load", type=COUNT, help="fanout: clients that publish.  [1]")
+@option("--publishers", section="Load", type=COUNT, help="fanout: how many of the clients publish.  [1]")
 @option("--depth", section="Load", type=COUNT, help="echo: messages outstanding per client.  [1]")
 @option("--window", section="Load", type=COUNT, help="fanout: messages outstanding.  [1]")
 @option(
@@ -103,7 +106,8 @@ COUNT = Parsed("N", parse_count)
     section="Load",
     type=click.FloatRange(min=0, min_open=True),
     metavar="R",
-    help="Messages a second in all, sent when due whatever the server does; latency counts from then.",
+    help="Messages a second of all clients together. Each is sent when it is due, whatever the server does; "
+    "its latency counts from then.",
 )
 @option(
     "--processes",
@@ -111,46 +115,65 @@ COUNT = Parsed("N", parse_count)
     type=COUNT,
     default="1",
     show_default=True,
-    help="Generators, each of which needs a core.",
+    help="Generator processes. Each needs a core.",
 )
 @option("--duration", section="Load", type=TIME, metavar="TIME", help="Measured time.  [10s; 3s a step]")
 @option(
     "--turns",
     section="Load",
     is_flag=True,
-    help="Say ready, measure for --duration at each line of the standard input, and report at its end.",
+    help="Print ready, measure for --duration at each line of the standard input, and report at its end.",
 )
-@option("--warmup", section="Load", type=TIME, default="1s", show_default=True, help="Time before it.")
+@option(
+    "--warmup",
+    section="Load",
+    type=TIME,
+    default="1s",
+    show_default=True,
+    help="Time before it, which does not count.",
+)
 @option(
     "--at-once",
     section="Load",
     type=COUNT,
     default="64",
     show_default=True,
-    help="Handshakes under way while the clients open.",
+    help="Opening handshakes at the same time.",
 )
 @option("--size", section="Messages", type=Parsed("BYTES", parse_size), default="64", show_default=True,
         help="Bytes of a message: 20, 16k, 1M.")  # fmt: skip
-@option("--text/--binary", section="Messages", default=True, show_default=True, help="Their type.")
+@option(
+    "--text/--binary", section="Messages", default=True, show_default=True, help="The type of the messages."
+)
 @option(
     "--message",
     section="Messages",
     metavar="TEXT",
-    help="Send this; in a fan-out, {stamp} in it becomes the time by which a delivery is known.",
+    help="Send this text. In a fan-out it needs {stamp}, which becomes the time of the message.",
 )
-@option("--deflate", section="Messages", is_flag=True, help="Demand permessage-deflate, and use it.")
+@option(
+    "--deflate",
+    section="Messages",
+    is_flag=True,
+    help="Demand permessage-deflate, and compress all messages.",
+)
 @option(
     "--merged-by",
     section="Messages",
     metavar="CHAR",
     type=Parsed("CHAR", parse_separator),
-    help=r"The server merges messages into one with this between them, for example '\n'.",
+    help=r"The character between messages that the server merges into one, for example '\n'.",
 )
 @option(
     "--to-others", section="Messages", is_flag=True, help="The server sends no message back to its sender."
 )
-@option("--any-reply", section="Messages", is_flag=True, help="Count messages of any size as answers.")
-@option("--speak-once", section="Messages", is_flag=True, help="idle: each client says one message first.")
+@option("--any-reply", section="Messages", is_flag=True, help="Count a message of any size as an answer.")
+@option(
+    "--speak-once",
+    section="Messages",
+    is_flag=True,
+    help="idle: each client sends one message after it has opened.",
+)
 @option("--header", section="Handshake", type=HEADER, multiple=True, help="Add a header. Repeatable.")
 @option("--origin", section="Handshake", metavar="ORIGIN", help="Send this Origin header.")
 @option("--subprotocol", section="Handshake", metavar="NAME", multiple=True, help="Offer it. Repeatable.")
@@ -161,61 +184,74 @@ COUNT = Parsed("N", parse_count)
     type=TIME,
     default="10s",
     show_default=True,
-    help="For TCP, TLS and the upgrade together.",
+    help="Time for TCP, TLS and the upgrade together.",
 )
-@option("--pid", section="Results", type=COUNT, help="The server's process: measure its CPU and memory too.")
+@option(
+    "--pid", section="Results", type=COUNT, help="The process of the server: measure its CPU and memory too."
+)
 @option(
     "--until",
     section="Results",
-    type=PROMISE,
+    type=THRESHOLD,
     multiple=True,
     metavar="p99=50ms",
-    help="Raise the load step by step until this breaks. Repeatable.",
+    help="Raise the load step by step until the server misses this threshold. Repeatable.",
 )
 @option(
     "--step",
     section="Results",
     type=Parsed("GROWTH", parse_growth),
     metavar="GROWTH",
-    help="How: clients+100, clients*2, rate+1000, rate*1.5.  [rate*1.5 with --rate, else clients*1.5]",
+    help="With --until, how the load grows: clients+100, clients*2, rate+1000, rate*1.5.  [rate*1.5 with "
+    "--rate, else clients*1.5]",
 )
 @option(
     "--require",
     section="Results",
-    type=PROMISE,
+    type=THRESHOLD,
     multiple=True,
     metavar="reach=1",
-    help="Exit with 1 where it is not so. Of p50 p90 p99 p99.9 max mean cpu rss errors (at most) and "
-    "reach rate rounds (at least). Repeatable.",
+    help="Exit with 1 where the run misses this threshold. At most: p50 p90 p99 p99.9 max mean cpu rss "
+    "errors; at least: reach rate rounds. Repeatable.",
 )
 @option(
     "--json",
     "json_file",
     section="Results",
     metavar="FILE",
-    help="Write the results; - is the standard output.",
+    help="Write the results as JSON; - is the standard output.",
 )
-@option("--html", "html_file", section="Results", metavar="FILE", type=click.Path(), help="Write a page.")
+@option(
+    "--html",
+    "html_file",
+    section="Results",
+    metavar="FILE",
+    type=click.Path(),
+    help="Write the report as a page.",
+)
 def bench(url: str, scenario: str, **options: Any) -> int:
     """Measure the WebSocket server at URL (ws:// or wss://).
 
     \b
-    echo     every client sends, and waits for its own message to come back
-    fanout   some publish, and everybody hears every message
-    room     everybody speaks once and hears all, round by round
-    connect  clients connect and close, as many as --clients at a time
+    echo     each client sends, and waits for its own message to come back
+    fanout   some clients publish, and all receive every message
+    room     round by round, all clients send one message and receive all
+    connect  clients connect and close, --clients of them at the same time
     idle     clients connect and stay
     """
     try:
         from fastws.cli import measure
         from fastws.loadgen import LoadgenError, PlanError
     except ImportError as error:
-        raise CannotStart(missing(error)) from None
-    names = ("json_file", "html_file", "until", "step", "require", "turns")
-    outputs = {name: options.pop(name) for name in names}
+        raise CannotStart(missing_module(error)) from None
+    until = options.pop("until")
+    names = ("json_file", "html_file", "step", "require", "turns")
+    of_the_report = {name: options.pop(name) for name in names}
     try:
-        plan = make_plan(url, scenario, options, steps=bool(outputs["until"]))
-        return measure.climb(plan, **outputs) if outputs["until"] else measure.once(plan, **outputs)
+        plan = make_plan(url, scenario, options, duration=STEP_SECONDS if until else RUN_SECONDS)
+        if until:
+            return measure.measure_ramp(plan, until=until, **of_the_report)
+        return measure.measure_once(plan, **of_the_report)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     except LoadgenError as error:
@@ -224,25 +260,30 @@ def bench(url: str, scenario: str, **options: Any) -> int:
         raise CannotStart(f"{error.filename or 'output'}: {error.strerror or error}") from None
 
 
-def missing(error: ImportError) -> str:
+def missing_module(error: ImportError) -> str:
     if error.name == "fastws.loadgen._loadgen":
         return "the load generator's C module is not built: it needs Linux, and a C compiler at installation"
     return f"{error.name} is missing: pip install 'fastws-server[bench]'"
 
 
-def make_plan(url: str, scenario: str, options: dict[str, Any], *, steps: bool) -> Plan:
-    """The plan of what was typed. Raises click.UsageError for options that do not belong together."""
+def make_plan(url: str, scenario: str, options: dict[str, Any], *, duration: float) -> Plan:
+    """Make the plan; ``duration`` is its default.
+
+    Raises click.UsageError for options that do not belong together, and PlanError.
+    """
     from fastws.loadgen import Plan, Scenario
 
-    for name, needed in BELONGS_TO.items():
+    for name, needed in SCENARIO_OF_OPTION.items():
         if options[name] and scenario != needed:
             raise click.UsageError(f"--{name.replace('_', '-')} belongs to {needed}, not to {scenario}")
     for name in ("depth", "window"):
         if options[name] and options["rate"]:
-            raise click.UsageError(f"--{name} is a closed loop and --rate an open one: choose")
+            raise click.UsageError(
+                f"--{name} is for a closed loop and --rate for an open one: give one of them"
+            )
     values = {name: value for name, value in options.items() if value is not None}
     values["binary"] = not values.pop("text")
     values["headers"] = values.pop("header")
     values["subprotocols"] = values.pop("subprotocol")
-    values.setdefault("duration", SECONDS_OF_A_STEP if steps else SECONDS)
+    values.setdefault("duration", duration)
     return Plan(url=url, scenario=Scenario(scenario), **values)

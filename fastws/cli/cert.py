@@ -1,14 +1,18 @@
-"""``fastws cert``: what TLS needs on a developer's machine."""
+"""``fastws cert``: an authority and a certificate for a developer's machine."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.options import Command, option
+
+if TYPE_CHECKING:
+    from fastws.cli.dev_ca import Authority, Issued
 
 __all__ = ["cert"]
 
@@ -25,7 +29,7 @@ Trust the authority {ca} once, wherever a client runs:
             Windows: certutil -addstore Root {quoted}
   curl      curl --cacert {quoted} https://{host}:8443/
   Python    ssl.create_default_context(cafile={ca!r})
-Whoever has {ca_key} can pretend to be any site to those who trust {ca}: keep it, share it with nobody.
+A program with {ca_key} can pretend to be any site to all who trust {ca}: do not share it.
 
 Serve over TLS:
   fastws serve --port 8443 --ssl-certfile {certfile} --ssl-keyfile {keyfile}
@@ -40,7 +44,7 @@ Serve over TLS:
     type=click.Path(file_okay=False, path_type=Path),
     default="certs",
     show_default=True,
-    help="Where the files go. An authority that is there already is used again.",
+    help="Where the files go. An authority that is already there is used again.",
 )
 @option(
     "--days",
@@ -48,7 +52,7 @@ Serve over TLS:
     type=click.IntRange(1, 825),
     default=397,
     show_default=True,
-    help="How long the server certificate is valid. Apple's systems accept no more than 825.",
+    help="Days that the server certificate is valid. Apple's systems accept at most 825.",
 )
 def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     """Make a local certificate authority and a server certificate for each HOST, in one file.
@@ -57,7 +61,7 @@ def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     is for localhost, 127.0.0.1 and ::1. Trust the authority once: certificates that are made later are
     trusted with it.
     """
-    # Here and not above: the import takes as long as all the rest of the command.
+    # Imported here, because the import takes as long as the rest of the command.
     from fastws.cli import dev_ca
 
     try:
@@ -77,28 +81,30 @@ def cert(hosts: tuple[str, ...], directory: Path, days: int) -> int:
     click.echo(f"Authority ({how}): {authority.path}")
     click.echo(f"Certificate: {issued.certfile} for {', '.join(hosts or DEFAULT_HOSTS)}")
     click.echo(f"Valid until {issued.expires:%Y-%m-%d}. Its private key: {issued.keyfile}\n")
-    click.echo(
-        TRUST.format(
-            ca=str(authority.path),
-            ca_key=directory / dev_ca.CA_KEY,
-            quoted=shlex.quote(str(authority.path)),
-            host=url_host(names[0].value),
-            certfile=shlex.quote(str(issued.certfile)),
-            keyfile=shlex.quote(str(issued.keyfile)),
-        ),
-        nl=False,
-    )
+    click.echo(trust_text(authority, issued, str(names[0].value)), nl=False)
     return 0
 
 
-def url_host(name: object) -> str:
-    """The first host as it stands in a URL."""
-    host = str(name).replace("*", "www")
+def trust_text(authority: Authority, issued: Issued, name: str) -> str:
+    """How to trust the authority, and how to serve ``name`` with the certificate."""
+    return TRUST.format(
+        ca=str(authority.path),
+        ca_key=authority.key_path,
+        quoted=shlex.quote(str(authority.path)),
+        host=url_host(name),
+        certfile=shlex.quote(str(issued.certfile)),
+        keyfile=shlex.quote(str(issued.keyfile)),
+    )
+
+
+def url_host(name: str) -> str:
+    """A host as it stands in a URL."""
+    host = name.replace("*", "www")
     return f"[{host}]" if ":" in host else host
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory, and keep what is put there out of a repository."""
+    """Make the directory, and a .gitignore that keeps its files out of a repository."""
     if directory.is_dir():
         return
     directory.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""``fastws connect``: a WebSocket in the terminal, and the tutorial's client under ``--interval``."""
+"""``fastws connect``: a WebSocket in the terminal. With ``--interval`` it is the client of the tutorial."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import click
 
 from fastws.cli.errors import EXIT_FAILED, CannotStart, os_error_text
 from fastws.cli.options import HEADER, TOKEN, Command, option
-from fastws.cli.terminal import lines, printable, show
+from fastws.cli.terminal import display, printable, read_lines
 from fastws.errors import ConnectionClosed, ConnectionClosedOK, FastWSError, HandshakeRefused, InvalidURL
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["connect"]
 
-#: How long the server has to answer our close frame after Ctrl-C or the end of the input.
-CLOSE_WAIT = 1.0
-#: At the end of the input replies may still be under way: until the server has answered a PING, which
-#: it reads behind all that was sent, and then until nothing has come for so long.
-PONG_WAIT = 5.0
-QUIET = 0.25
+#: Time for the server to answer our close frame, after Ctrl-C or the end of the input.
+CLOSE_SECONDS = 1.0
+#: At the end of the input replies may still be on their way. We wait until the server has answered a PING,
+#: which it reads after all our messages, and then until nothing has come for QUIET_SECONDS.
+PONG_SECONDS = 5.0
+QUIET_SECONDS = 0.25
 
 
 @click.command(cls=Command)
@@ -42,14 +42,14 @@ QUIET = 0.25
     section="Messages",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Send the current time so often, and read no input.",
+    help="Send the current time every so many seconds, and read no input.",
 )
 @option(
     "--text/--binary",
     section="Messages",
     default=True,
     show_default=True,
-    help="The type of the messages that lines of input become.",
+    help="The type of the messages that are sent.",
 )
 @option("--header", section="Handshake", type=HEADER, multiple=True, help="Add a header. Repeatable.")
 @option("--origin", section="Handshake", metavar="ORIGIN", help="Send this Origin header.")
@@ -65,26 +65,26 @@ QUIET = 0.25
     section="TLS",
     metavar="FILE",
     type=click.Path(),
-    help="Trust the authorities in this file, for example certs/ca.pem, and no others.",
+    help="Trust the authorities in this file (for example certs/ca.pem) and no others.",
 )
-@option("--insecure", section="TLS", is_flag=True, help="Accept any certificate. For tests alone.")
+@option("--insecure", section="TLS", is_flag=True, help="Accept any certificate. For tests only.")
 def connect(url: str, **options: Any) -> int:
     """Connect to URL (ws:// or wss://), send each line of the input and print what comes back.
 
-    Control characters in what is received are shown escaped. Ctrl-C or the end of the input closes with
-    1000. Exit code 1: the connection could not be made, or ended for another reason than a normal close.
+    Control characters in received messages are shown escaped. Ctrl-C or the end of the input closes with
+    1000. Exit code 1: it could not connect, or the connection ended without a normal close.
     """
     settings = connect_settings(url, options)
     try:
         return asyncio.run(session(url, settings, options))
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain about the rest of it at exit.
+        # The reader of our output has ended. Python would fail at exit to write the rest of it.
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         return EXIT_FAILED
 
 
 def connect_settings(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What `fastws.connect` is given. Raises `click.UsageError` and `CannotStart`."""
+    """Make the arguments of `fastws.connect`. Raises `click.UsageError` and `CannotStart`."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0
@@ -108,7 +108,7 @@ def connect_settings(url: str, options: dict[str, Any]) -> dict[str, Any]:
 def client_context(cafile: str | None, *, insecure: bool) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=cafile)
-    except OSError as error:  # SSLError among them: a file without a certificate
+    except OSError as error:  # also an SSLError: a file without a certificate
         why = "there is no PEM certificate in it" if isinstance(error, ssl.SSLError) else os_error_text(error)
         raise CannotStart(f"--ssl-ca-certs {cafile}: {why}") from error
     if insecure:
@@ -118,7 +118,7 @@ def client_context(cafile: str | None, *, insecure: bool) -> ssl.SSLContext:
 
 
 async def session(url: str, settings: dict[str, Any], options: dict[str, Any]) -> int:
-    """One connection from the handshake to its end; returns the exit code."""
+    """Run one connection from its handshake to its end. Return the exit code."""
     from fastws.client.connect import connect as open_websocket
 
     try:
@@ -126,13 +126,15 @@ async def session(url: str, settings: dict[str, Any], options: dict[str, Any]) -
     except InvalidURL as error:
         raise click.UsageError(str(error)) from error
     except (OSError, FastWSError) as error:
-        click.echo(f"fastws connect: cannot connect to {url}: {reason(error)}", err=True)
+        click.echo(f"fastws connect: cannot connect to {url}: {failure_text(error)}", err=True)
         return EXIT_FAILED
     chosen = f", subprotocol {ws.subprotocol}" if ws.subprotocol else ""
     stop = asyncio.Event()
     with stopped_by_signals(stop.set):
         click.echo(f"Connected to {printable(url)}{chosen}. Ctrl-C closes.", err=True)
-        outgoing = ticks(options["interval"]) if options["interval"] else lines(text=options["text"])
+        outgoing = (
+            current_times(options["interval"]) if options["interval"] else read_lines(text=options["text"])
+        )
         closed = await talk(ws, outgoing, stop)
     return 0 if stop.is_set() or closed is None else report(closed)
 
@@ -140,18 +142,18 @@ async def session(url: str, settings: dict[str, Any], options: dict[str, Any]) -
 async def talk(
     ws: WebSocket, outgoing: AsyncIterator[str | bytes], stop: asyncio.Event
 ) -> ConnectionClosed | None:
-    """Send and print until either side ends; ``None`` where the server did not answer our close."""
-    heard = asyncio.Event()
-    receiver = asyncio.create_task(receive(ws, heard))
+    """Send and print until either side ends. ``None``: the server did not answer our close frame."""
+    received = asyncio.Event()
+    receiver = asyncio.create_task(receive(ws, received))
     sender = asyncio.create_task(send(ws, outgoing))
     stopper = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([receiver, sender, stopper], return_when=asyncio.FIRST_COMPLETED)
         if sender.done() and not receiver.done():
-            settled = asyncio.create_task(settle(ws, heard))
-            await asyncio.wait([settled, receiver, stopper], return_when=asyncio.FIRST_COMPLETED)
-            settled.cancel()
-        async with asyncio.timeout(CLOSE_WAIT):
+            replies = asyncio.create_task(wait_for_replies(ws, received))
+            await asyncio.wait([replies, receiver, stopper], return_when=asyncio.FIRST_COMPLETED)
+            replies.cancel()
+        async with asyncio.timeout(CLOSE_SECONDS):
             await ws.close(1000)
             return await receiver
     except TimeoutError:
@@ -162,35 +164,37 @@ async def talk(
         await asyncio.gather(sender, stopper, return_exceptions=True)
 
 
-async def receive(ws: WebSocket, heard: asyncio.Event) -> ConnectionClosed:
+async def receive(ws: WebSocket, received: asyncio.Event) -> ConnectionClosed:
     prefix = "< " if sys.stdout.isatty() else ""
     try:
         while True:
-            click.echo(prefix + show(await ws.recv()))
-            heard.set()
+            click.echo(prefix + display(await ws.recv()))
+            received.set()
     except ConnectionClosed as closed:
         return closed
 
 
-async def settle(ws: WebSocket, heard: asyncio.Event) -> None:
-    """Wait for the replies to what was sent, however far away the server is."""
+async def wait_for_replies(ws: WebSocket, received: asyncio.Event) -> None:
+    """Wait for the replies to our messages, also from a server that is far away."""
     with contextlib.suppress(TimeoutError, ConnectionClosed):
-        await asyncio.wait_for(ws.ping(), PONG_WAIT)
+        await asyncio.wait_for(ws.ping(), PONG_SECONDS)
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_WAIT):  # it may never be quiet
+        async with asyncio.timeout(CLOSE_SECONDS):  # a server may never be quiet
             while True:
-                heard.clear()
-                await asyncio.wait_for(heard.wait(), QUIET)
+                received.clear()
+                # Not wait_for: with a reply at the same moment, Python 3.11 loses the outer timeout in it.
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await received.wait()
 
 
 async def send(ws: WebSocket, outgoing: AsyncIterator[str | bytes]) -> None:
-    with contextlib.suppress(ConnectionClosed):  # the receiver says so
+    with contextlib.suppress(ConnectionClosed):  # `receive` reports it
         async for message in outgoing:
             await ws.send(message)
 
 
-async def ticks(interval: float) -> AsyncIterator[str]:
-    """The current time, once an interval; late ones are not made up for."""
+async def current_times(interval: float) -> AsyncIterator[str]:
+    """Yield the current time again and again, each an interval after the last one was taken."""
     while True:
         await asyncio.sleep(interval)
         yield datetime.now().astimezone().isoformat()
@@ -198,7 +202,7 @@ async def ticks(interval: float) -> AsyncIterator[str]:
 
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on SIGINT and SIGTERM, where the loop can (not on Windows)."""
+    """Call ``stop`` on SIGINT and SIGTERM where the loop supports it (not on Windows)."""
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
     with contextlib.suppress(NotImplementedError):
@@ -213,7 +217,7 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def report(closed: ConnectionClosed) -> int:
-    """Say how it ended, unless it was we who ended it as intended."""
+    """Print how the connection ended, unless we closed it normally. Return the exit code."""
     if closed.code == 1006:
         click.echo("The connection was lost.", err=True)
     elif closed.by_peer:
@@ -224,8 +228,8 @@ def report(closed: ConnectionClosed) -> int:
     return 0 if isinstance(closed, ConnectionClosedOK) else EXIT_FAILED
 
 
-def reason(error: Exception) -> str:
-    """Why the connection could not be made, in one line."""
+def failure_text(error: Exception) -> str:
+    """Why it could not connect, in one line."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, TimeoutError):
@@ -235,7 +239,7 @@ def reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return f"TLS failed: {str(getattr(error, 'reason', None) or error).lower().replace('_', ' ')}"
     if isinstance(error, OSError):
-        # Where a name has several addresses asyncio joins the failures into one text without errno.
+        # Where a name has several addresses asyncio joins their errors into one text, without errno.
         numbers = [error.errno] if error.errno else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
         return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or os_error_text(error)
     if isinstance(error, HandshakeRefused):

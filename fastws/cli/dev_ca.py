@@ -1,7 +1,7 @@
 """A certificate authority for development, and the server certificates that it signs.
 
-Nothing here prints or reads the command line. Private keys are written readable by their owner
-alone from the first byte on.
+Nothing here prints or reads the command line. From its first byte on, only its owner can read the file of a
+private key.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 __all__ = ["Authority", "AuthorityError", "Issued", "ensure_authority", "issue", "subject_name"]
 
-#: Trusting an authority is done by hand, so it should last; browsers set no limit for one.
+#: Users trust an authority by hand, so it is valid for long. Browsers set no limit for one.
 AUTHORITY_DAYS = 3650
-#: A certificate is valid from an hour ago, for machines whose clocks differ a little.
+#: A certificate is valid from an hour ago on: the clocks of two machines may differ.
 CLOCK_SKEW = timedelta(hours=1)
 
 CA_CERT, CA_KEY = "ca.pem", "ca-key.pem"
@@ -31,16 +31,17 @@ SERVER_CERT, SERVER_KEY = "server.pem", "server-key.pem"
 
 
 class AuthorityError(Exception):
-    """The files in the directory cannot serve as an authority; the text says why."""
+    """The files in the directory are no usable authority. The text says why."""
 
 
 @dataclass(frozen=True)
 class Authority:
-    """An authority's certificate and key. ``created`` is false when it was there already."""
+    """The certificate and the key of an authority. ``created`` is False where it existed before."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
     path: Path
+    key_path: Path
     created: bool
 
 
@@ -54,7 +55,7 @@ class Issued:
 
 
 def subject_name(host: str) -> x509.GeneralName:
-    """The entry that a client compares with the host it asked for. Raises `ValueError`."""
+    """Make the entry that a client compares with the host it connects to. Raises `ValueError`."""
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     try:
         return x509.IPAddress(ipaddress.ip_address(bare))
@@ -74,15 +75,17 @@ def subject_name(host: str) -> x509.GeneralName:
 
 
 def is_label(text: str) -> bool:
-    """RFC 1123, section 2.1; the underscore is for the container names that have one."""
+    """RFC 1123, section 2.1. The underscore is allowed too: names of containers may have one."""
     inner = text.replace("-", "").replace("_", "")
     return 0 < len(text) < 64 and inner.isalnum() and text.isascii() and text[0] != "-" != text[-1]
 
 
 def ensure_authority(directory: Path) -> Authority:
-    """The authority in ``directory``; made there when there is none yet.
+    """Return the authority in ``directory``. Where there is none, make it.
 
-    Raises `AuthorityError` where the two files do not belong together or have ended, and `OSError`.
+    Raises:
+        AuthorityError: The two files do not belong together, or the certificate has expired.
+        OSError: A file cannot be read or written.
     """
     cert_path, key_path = directory / CA_CERT, directory / CA_KEY
     present = [path for path in (cert_path, key_path) if path.exists()]
@@ -95,7 +98,7 @@ def ensure_authority(directory: Path) -> Authority:
     certificate = sign_authority(key)
     write_private(key_path, key)
     write_file(cert_path, pem(certificate), 0o644)
-    return Authority(certificate, key, cert_path, created=True)
+    return Authority(certificate, key, cert_path, key_path, created=True)
 
 
 def load_authority(cert_path: Path, key_path: Path) -> Authority:
@@ -109,14 +112,14 @@ def load_authority(cert_path: Path, key_path: Path) -> Authority:
         raise AuthorityError(f"{key_path} is not the key of {cert_path}; {remedy}")
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         raise AuthorityError(f"{cert_path} has ended on {certificate.not_valid_after_utc:%Y-%m-%d}; {remedy}")
-    key_path.chmod(0o600)  # it may have come here by a copy that anybody can read
-    return Authority(certificate, key, cert_path, created=False)
+    key_path.chmod(0o600)  # a copy of the directory may have made it readable for all
+    return Authority(certificate, key, cert_path, key_path, created=False)
 
 
 def sign_authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    """RFC 5280, section 4.2.1: a root that signs end certificates and nothing else."""
+    """Make a root certificate that signs server certificates and no authorities (RFC 5280, section 4.2.1)."""
     now = datetime.now(UTC)
-    # Browsers tell authorities apart by name: two machines must not make the same one.
+    # Browsers know an authority by its name, so two machines must not make the same name.
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "fastws development"),
@@ -140,7 +143,7 @@ def sign_authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
 
 
 def issue(authority: Authority, directory: Path, hosts: list[x509.GeneralName], days: int) -> Issued:
-    """Write a new key and a certificate for ``hosts``, in place of what was there."""
+    """Write a new key and a certificate for ``hosts``. They replace existing files. Raises `OSError`."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = sign_server(authority, key.public_key(), hosts, days)
     issued = Issued(directory / SERVER_CERT, directory / SERVER_KEY, certificate.not_valid_after_utc)
@@ -164,7 +167,7 @@ def sign_server(
         .serial_number(x509.random_serial_number())
         .not_valid_before(max(now - CLOCK_SKEW, issuer.not_valid_before_utc))
         .not_valid_after(min(now + timedelta(days=days), issuer.not_valid_after_utc))
-        # RFC 9525, section 2: clients look at these names and no longer at the common name.
+        # RFC 9525, section 2: clients check these names and not the common name.
         .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(digital_signature=True), critical=True)
@@ -207,8 +210,8 @@ def write_private(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
 def write_file(path: Path, content: bytes, mode: int) -> None:
     """Put a whole file at ``path`` in one step, with ``mode`` from its first byte on.
 
-    It is written under a name nobody can have prepared (``O_EXCL``: no file, no symbolic link) and
-    then renamed, so that a link at ``path`` is replaced and not followed.
+    It is written under a new name (``O_EXCL``: there is no file or symbolic link of that name) and then
+    renamed. So a link at ``path`` is replaced and not followed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

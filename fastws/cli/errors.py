@@ -1,8 +1,8 @@
-"""How the command line fails: one line on stderr and an exit code that a script can rely on.
+"""Errors of the command line: one line on stderr, and an exit code for scripts.
 
-2 (usage): the command line is wrong on any machine: an unknown option, a port of 99999.
-3 (cannot start): it is well-formed, but this machine cannot do it now: no such file, a busy port.
-1 (failed): ``fastws connect`` could not connect, or the connection broke.
+2 (usage): the command line is wrong on all machines: an unknown option, port 99999.
+3 (cannot start): it is correct, but this machine cannot do it now: no such file, a busy port.
+1 (failed): ``fastws connect`` could not connect, or its connection broke; ``fastws bench`` lost clients.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EXIT_CANNOT_START = 3
 
 
 class CannotStart(click.ClickException):
-    """The command line is fine, and still the program cannot start."""
+    """The command line is correct, but the program cannot start."""
 
     exit_code = EXIT_CANNOT_START
 
@@ -27,5 +27,5 @@ class CannotStart(click.ClickException):
 
 
 def os_error_text(error: OSError) -> str:
-    """What went wrong in the words of the system, without errno and path."""
+    """The system's message for an error, without errno and path."""
     return error.strerror or str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The options of ``fastws serve`` that are fields of ``Limits`` and ``Timeouts``: one row for each."""
+"""The options of ``fastws serve`` for the fields of ``Limits`` and ``Timeouts``: one row for each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["LIMITS", "TIMEOUTS", "Setting", "limit_options", "limits_of", "timeo
 
 
 class Setting(NamedTuple):
-    """A field, and the option that sets it; ``unit`` is shown in place of its value."""
+    """A field and the option that sets it. ``--help`` shows ``unit`` in place of the value."""
 
     field: str
     option: str
@@ -29,28 +29,41 @@ class Setting(NamedTuple):
 
 LIMITS = [
     Setting(
-        "max_message_size", "--ws-max-size", "BYTES", "Largest message taken from a client, decompressed."
+        "max_message_size",
+        "--ws-max-size",
+        "BYTES",
+        "Largest message accepted from a client, after decompression.",
     ),
-    Setting("max_fragments", "--ws-max-fragments", "N", "Frames of one message."),
-    Setting("max_empty_fragments", "--ws-max-empty-fragments", "N", "Empty fragments in a row."),
+    Setting("max_fragments", "--ws-max-fragments", "N", "Most frames of one message."),
+    Setting("max_empty_fragments", "--ws-max-empty-fragments", "N", "Most empty fragments in a row."),
     Setting(
-        "max_early_size", "--ws-max-early-size", "BYTES", "Of frames that come before a handshake's verdict."
+        "max_early_size",
+        "--ws-max-early-size",
+        "BYTES",
+        "Most bytes of frames that come before the handshake is accepted.",
     ),
     Setting(
         "receive_queue",
         "--ws-max-queue",
         "N",
-        "Received messages that wait for a handler before reading pauses.",
+        "Received messages that may wait for the handler; at this many reading pauses.",
     ),
     Setting("send_queue", "--ws-send-queue", "N", "Messages that may wait for a client that does not read."),
-    Setting("send_queue_bytes", "--ws-send-queue-bytes", "BYTES", "Bytes that may wait for it."),
-    Setting("max_head_size", "--limit-head-size", "BYTES", "A whole request head; 431 beyond it."),
-    Setting("max_line_size", "--limit-line-size", "BYTES", "One line of it; 414 or 431 beyond it."),
-    Setting("max_headers", "--limit-headers", "N", "Header lines of it; 431 beyond it."),
-    Setting("max_body_size", "--limit-body-size", "BYTES", "A request body; 413 beyond it."),
-    Setting("min_body_rate", "--limit-body-rate", "BYTES", "A second that a body must bring; 408 for less."),
+    Setting("send_queue_bytes", "--ws-send-queue-bytes", "BYTES", "Bytes that may wait for such a client."),
+    Setting("max_head_size", "--limit-head-size", "BYTES", "Largest request head; 431 beyond it."),
     Setting(
-        "pipelined_requests", "--limit-pipelined-requests", "N", "Of one connection, answered in one turn."
+        "max_line_size", "--limit-line-size", "BYTES", "Longest line of a request head; 414 or 431 beyond it."
+    ),
+    Setting("max_headers", "--limit-headers", "N", "Most header lines of a request; 431 beyond it."),
+    Setting("max_body_size", "--limit-body-size", "BYTES", "Largest request body; 413 beyond it."),
+    Setting(
+        "min_body_rate", "--limit-body-rate", "BYTES", "Least bytes a second of a request body; 408 for less."
+    ),
+    Setting(
+        "pipelined_requests",
+        "--limit-pipelined-requests",
+        "N",
+        "Pipelined requests of a connection that are answered in one turn of the loop.",
     ),
     Setting(
         "messages_per_second",
@@ -67,28 +80,30 @@ LIMITS = [
 ]
 
 TIMEOUTS = [
-    Setting("ping_interval", "--ws-ping-interval", "SECONDS", "Between two pings; 0 for none."),
-    Setting("ping_timeout", "--ws-ping-timeout", "SECONDS", "For the pong to come; 0 to wait for ever."),
-    Setting("tls_handshake", "--timeout-tls-handshake", "SECONDS", "For TLS to be agreed on; 0: for ever."),
+    Setting("ping_interval", "--ws-ping-interval", "SECONDS", "Time between two pings; 0: no pings."),
+    Setting("ping_timeout", "--ws-ping-timeout", "SECONDS", "For the pong to come; 0: for ever."),
+    Setting("tls_handshake", "--timeout-tls-handshake", "SECONDS", "For the TLS handshake; 0: for ever."),
     Setting(
         "handshake",
         "--timeout-handshake",
         "SECONDS",
-        "For a whole request head, and for the verdict on an upgrade; 0: for ever.",
+        "For a whole request head, and for a decision about an upgrade; 0: for ever.",
     ),
-    Setting("body", "--timeout-body", "SECONDS", "Over which --limit-body-rate counts; 0: never."),
+    Setting(
+        "body", "--timeout-body", "SECONDS", "Period over which --limit-body-rate is measured; 0: never."
+    ),
     Setting(
         "keep_alive", "--timeout-keep-alive", "SECONDS", "Between two requests of a connection; 0: for ever."
     ),
-    Setting("close", "--timeout-close", "SECONDS", "For the other side of a close; 0: for ever."),
-    Setting("write", "--timeout-write", "SECONDS", "For a socket to take something; 0: for ever."),
+    Setting("close", "--timeout-close", "SECONDS", "For the client's part of a close; 0: for ever."),
+    Setting("write", "--timeout-write", "SECONDS", "For a socket to take bytes; 0: for ever."),
 ]
 
 SECTIONS = {"ws": "WebSocket", "limit": "Limits", "timeout": "Timeouts"}
 
 
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command all these options."""
+    """Add all these options to a command."""
     for settings, defaults, kind in (
         (TIMEOUTS, Timeouts(), click.FloatRange(0)),
         (LIMITS, Limits(), click.IntRange(1)),

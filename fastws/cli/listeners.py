@@ -1,7 +1,7 @@
-"""Where to listen: what people write, and the listening sockets that come of it.
+"""Parses the addresses to listen on and opens the listening sockets.
 
-The sockets are opened here and not by the event loop, so that a busy port is one line on stderr
-before anything else has started.
+They are opened here and not by the event loop, so that a busy port is one line on stderr before anything
+else has started.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ import click
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.server.descriptors import is_socket, take_over
 
-__all__ = ["Bind", "Listener", "TCPBind", "UnixBind", "FDBind", "open_listeners", "parse_bind"]
+__all__ = [
+    "ListenAddress",
+    "Listener",
+    "TCPAddress",
+    "UnixAddress",
+    "FDAddress",
+    "open_listeners",
+    "parse_address",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class TCPBind:
-    """A host and a port; an empty host is every address of the machine, port 0 a free one."""
+class TCPAddress:
+    """A host and a port. An empty host: all addresses of the machine. Port 0: a free port."""
 
     host: str
     port: int
@@ -32,8 +40,8 @@ class TCPBind:
 
 
 @dataclass(frozen=True, slots=True)
-class UnixBind:
-    """A path in the file system."""
+class UnixAddress:
+    """The path of a Unix socket."""
 
     path: str
 
@@ -42,8 +50,8 @@ class UnixBind:
 
 
 @dataclass(frozen=True, slots=True)
-class FDBind:
-    """A socket that whoever started us has opened."""
+class FDAddress:
+    """The file descriptor of a socket that our parent process has opened."""
 
     fd: int
 
@@ -51,29 +59,33 @@ class FDBind:
         return f"fd://{self.fd}"
 
 
-Bind = TCPBind | UnixBind | FDBind
+ListenAddress = TCPAddress | UnixAddress | FDAddress
+
+#: Hosts that stand for many addresses.
+WILDCARDS = {
+    "": " (on every address)",
+    "0.0.0.0": " (on every IPv4 address)",
+    "::": " (on every IPv6 address)",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A bind and its listening sockets: a name such as ``localhost`` can have several."""
+    """An address and its listening sockets. A name such as ``localhost`` can have several."""
 
-    bind: Bind
+    address: ListenAddress
     sockets: list[socket.socket]
 
-    def address(self, scheme: str) -> str:
-        """What a person can open, with the real port."""
-        if isinstance(self.bind, UnixBind):
-            return str(self.bind)
+    def url(self, scheme: str) -> str:
+        """What a user can open, with the real port."""
+        if isinstance(self.address, UnixAddress):
+            return str(self.address)
         name = self.sockets[0].getsockname()
         if self.sockets[0].family == socket.AF_UNIX:
             return f"unix:{name}"
-        host = self.bind.host if isinstance(self.bind, TCPBind) else name[0]
-        note = ""
-        if host in ("", "0.0.0.0", "::"):
-            note = {"": " (on every address)", "0.0.0.0": " (on every IPv4 address)"}.get(
-                host, " (on every IPv6 address)"
-            )
+        host = self.address.host if isinstance(self.address, TCPAddress) else name[0]
+        note = WILDCARDS.get(host, "")
+        if host in WILDCARDS:
             host = "::1" if host == "::" else "127.0.0.1"
         return f"{scheme}://{bracketed(host)}:{name[1]}{note}"
 
@@ -82,18 +94,21 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def parse_bind(text: str) -> Bind:
-    """``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT``, ``unix:PATH`` or ``fd://N``."""
+def parse_address(text: str) -> ListenAddress:
+    """Parse ``HOST:PORT``, ``[IPv6]:PORT``, ``:PORT``, ``unix:PATH`` or ``fd://N``.
+
+    Raises click.UsageError.
+    """
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path:
             raise click.UsageError(f"--bind {text!r} names no path; write unix:PATH")
-        return UnixBind(path)
+        return UnixAddress(path)
     if text.startswith("fd://"):
         number = text.removeprefix("fd://")
         if not (number.isascii() and number.isdigit()):
             raise click.UsageError(f"--bind {text!r} names no descriptor; write fd://N")
-        return FDBind(int(number))
+        return FDAddress(int(number))
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()):
         raise click.UsageError(f"--bind {text!r} is not HOST:PORT, unix:PATH or fd://N")
@@ -101,57 +116,62 @@ def parse_bind(text: str) -> Bind:
         raise click.UsageError(f"--bind {text!r}: write an IPv6 address in brackets, [::1]:8080")
     if int(port) > 65535:
         raise click.UsageError(f"--bind {text!r}: there is no port above 65535")
-    return TCPBind(host.strip("[]"), int(port))
+    return TCPAddress(host.strip("[]"), int(port))
 
 
-def open_listeners(binds: list[Bind], backlog: int) -> list[Listener]:
-    """Open them all or none. Raises `CannotStart` with the first that cannot be had."""
+def open_listeners(addresses: list[ListenAddress], backlog: int) -> list[Listener]:
+    """Open all of them. Raises `CannotStart` where one cannot be opened, and then closes the others.
+
+    ``backlog``: how many connections may wait in each to be accepted (listen(2)).
+    """
     with contextlib.ExitStack() as opened:
         listeners = []
-        for bind in binds:
-            listener = Listener(bind, open_sockets(bind, backlog))
+        for address in addresses:
+            listener = Listener(address, open_sockets(address, backlog))
             for sock in listener.sockets:
                 opened.callback(sock.close)
-                sock.setblocking(False)
+                sock.settimeout(0)
             listeners.append(listener)
         opened.pop_all()
     return listeners
 
 
-def open_sockets(bind: Bind, backlog: int) -> list[socket.socket]:
+def open_sockets(address: ListenAddress, backlog: int) -> list[socket.socket]:
     try:
-        if isinstance(bind, TCPBind):
-            return open_tcp(bind, backlog)
-        if isinstance(bind, UnixBind):
-            return [open_unix(bind, backlog)]
-        return [open_fd(bind, backlog)]
+        if isinstance(address, TCPAddress):
+            return open_tcp(address, backlog)
+        if isinstance(address, UnixAddress):
+            return [open_unix(address, backlog)]
+        return [open_fd(address, backlog)]
     except OSError as error:
-        raise CannotStart(f"cannot listen on {bind}: {explain(error, bind)}") from error
+        raise CannotStart(f"cannot listen on {address}: {explain(error, address)}") from error
 
 
-def explain(error: OSError, bind: Bind) -> str:
+def explain(error: OSError, address: ListenAddress) -> str:
     if isinstance(error, socket.gaierror):
         return "no such host"
     if error.errno == errno.EADDRINUSE:
-        if isinstance(bind, UnixBind) and not is_socket(bind.path):
+        if isinstance(address, UnixAddress) and not is_socket(address.path):
             return "there is a file that is no socket"
         return "it is in use by another program"
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine has no such address"
-    if error.errno in (errno.EACCES, errno.EPERM) and isinstance(bind, TCPBind):
+    if error.errno in (errno.EACCES, errno.EPERM) and isinstance(address, TCPAddress):
         return "no permission (ports below 1024 usually need root)"
     return os_error_text(error)
 
 
-def open_tcp(bind: TCPBind, backlog: int) -> list[socket.socket]:
-    """One socket for each address of the host, all on the same port."""
-    infos = socket.getaddrinfo(bind.host or None, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+def open_tcp(address: TCPAddress, backlog: int) -> list[socket.socket]:
+    """Open a socket for each address of the host, all on the same port."""
+    infos = socket.getaddrinfo(
+        address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
     addresses = list(dict.fromkeys((info[0], info[4][0]) for info in infos))
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
         unavailable: OSError | None = None
         for family, host in addresses:
-            port = sockets[0].getsockname()[1] if sockets else bind.port
+            port = sockets[0].getsockname()[1] if sockets else address.port
             try:
                 sock = listen_tcp(family, str(host), port, backlog)
             except OSError as error:
@@ -184,12 +204,12 @@ def listen_tcp(family: int, host: str, port: int, backlog: int) -> socket.socket
     return sock
 
 
-def open_unix(bind: UnixBind, backlog: int) -> socket.socket:
-    """Take the path over from a server that is gone, but never from one that still answers."""
+def open_unix(address: UnixAddress, backlog: int) -> socket.socket:
+    """Listen on a path. A socket that a dead server has left there is replaced; one that answers is not."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        take_over(bind.path)
-        sock.bind(bind.path)
+        take_over(address.path)
+        sock.bind(address.path)
         sock.listen(backlog)
     except BaseException:
         sock.close()
@@ -197,9 +217,9 @@ def open_unix(bind: UnixBind, backlog: int) -> socket.socket:
     return sock
 
 
-def open_fd(bind: FDBind, backlog: int) -> socket.socket:
+def open_fd(address: FDAddress, backlog: int) -> socket.socket:
     # A copy, so that closing ours leaves the caller's descriptor as it was.
-    sock = socket.socket(fileno=os.dup(bind.fd))
+    sock = socket.socket(fileno=os.dup(address.fd))
     try:
         if sock.type != socket.SOCK_STREAM:
             raise OSError(errno.EINVAL, "it is not a stream socket")

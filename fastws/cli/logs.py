@@ -1,6 +1,6 @@
 """Where log lines go: ``fastws.error`` to stderr, ``fastws.access`` to stdout.
 
-The library itself installs no handler; only the command does, because the process is its own.
+The library installs no handler. The command does: the process is its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import select
 import sys
 from typing import TextIO
 
-from fastws.cli.log_rate_limit import Sparing
+from fastws.cli.log_rate_limit import LogRateLimit
 
 __all__ = ["LEVELS", "configure"]
 
@@ -28,10 +28,10 @@ RESET = "\x1b[0m"
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines, and drops those that cannot be written.
+    """Writes lines and never waits: it drops those that cannot be written now.
 
-    Neither a full disk nor a pipe that nobody reads may stop the server. ``dropped`` counts; the log
-    says how many when it goes on.
+    A full disk, or a pipe that nobody reads, must not stop the server. The next line that can be written says
+    how many were dropped; ``dropped`` counts all of them.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -62,17 +62,17 @@ class LineHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def _write(self, data: bytes) -> None:
-        """Write without ever waiting. Raises ``OSError`` where that cannot be."""
+        """Write without waiting. Raises ``OSError`` where the stream takes nothing now."""
         assert self._poll is not None and self._descriptor is not None
         for start in range(0, len(data), select.PIPE_BUF):
-            # A pipe that can be written takes this much at once (pipe(7)).
+            # A pipe that poll(2) reports as writable takes this many bytes at once (pipe(7)).
             if not self._poll.poll(0):
                 raise BlockingIOError("nobody reads the log")
             os.write(self._descriptor, data[start : start + select.PIPE_BUF])
 
 
 def descriptor_of(stream: TextIO) -> int | None:
-    """The stream's file descriptor; None where it has none or the system cannot ask before writing."""
+    """The stream's file descriptor. None: it has none, or the system has no poll(2)."""
     try:
         return stream.fileno() if hasattr(select, "poll") else None
     except (OSError, ValueError):
@@ -80,7 +80,7 @@ def descriptor_of(stream: TextIO) -> int | None:
 
 
 class LevelFormatter(logging.Formatter):
-    """Time, level, message; the level in colour on a terminal."""
+    """Formats a line as time, level and message. On a terminal the level has a colour."""
 
     def __init__(self, *, colour: bool) -> None:
         super().__init__("%(asctime)s %(level)s %(message)s", "%H:%M:%S")
@@ -93,15 +93,15 @@ class LevelFormatter(logging.Formatter):
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Colour on a terminal, unless the person has said no (https://no-color.org)."""
+    """True for a terminal, unless the user wants no colours (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def configure(level: str, *, access_log: bool) -> None:
-    """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` alone."""
+    """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` and nothing else."""
     errors = LineHandler(sys.stderr)
     errors.setFormatter(LevelFormatter(colour=wants_colour(sys.stderr)))
-    errors.addFilter(Sparing())
+    errors.addFilter(LogRateLimit())
     for name in ("fastws", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [errors]

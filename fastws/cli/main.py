@@ -1,4 +1,4 @@
-"""The ``fastws`` command. A subcommand is imported when it is called, so that each starts quickly."""
+"""The ``fastws`` command. Only the subcommand that is called is imported, so that each starts quickly."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fastws._version import __version__
 __all__ = ["main"]
 
 
-class Lazy(NamedTuple):
-    """Where a subcommand lives, and the line that ``fastws --help`` shows without importing it."""
+class LazyCommand(NamedTuple):
+    """Where to import a subcommand from, and its line in ``fastws --help``, which imports none."""
 
     module: str
     attribute: str
@@ -23,15 +23,19 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
-    "serve": Lazy("fastws.cli.serve", "serve", "Run the built-in application, or a handler of your own."),
-    "connect": Lazy("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
-    "bench": Lazy("fastws.cli.bench", "bench", "Measure what a WebSocket server can hold."),
-    "cert": Lazy("fastws.cli.cert", "cert", "Make a local certificate authority and a server certificate."),
+    "serve": LazyCommand(
+        "fastws.cli.serve", "serve", "Run the built-in application, or a handler of your own."
+    ),
+    "connect": LazyCommand("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
+    "bench": LazyCommand("fastws.cli.bench", "bench", "Measure what a WebSocket server can hold."),
+    "cert": LazyCommand(
+        "fastws.cli.cert", "cert", "Make a local certificate authority and a server certificate."
+    ),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that knows its subcommands by name until one is called."""
+    """A group that imports a subcommand when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -63,7 +67,7 @@ def fastws() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code. No exception of a user's making passes."""
+    """Run the command line and return the exit code. Errors of the user become one line on stderr."""
     try:
         result = fastws.main(args, prog_name="fastws", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -73,12 +77,12 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(describe(error), err=True)
         return error.exit_code
     except click.Abort:
-        return 130  # 128 + SIGINT: interrupted before there was anything to stop
+        return 130  # 128 + SIGINT: interrupted before a server or a connection was there to stop
     return result if isinstance(result, int) else 0
 
 
 def describe(error: click.ClickException) -> str:
-    """The error as one line that begins with the command it belongs to."""
+    """The error in one line, which begins with the command."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "fastws"
     message = " ".join(error.format_message().split())
@@ -86,7 +90,7 @@ def describe(error: click.ClickException) -> str:
 
 
 def from_environment(error: click.ClickException) -> str:
-    """Where a wrong value came from, if it is not on the command line for all to see."""
+    """Name the environment variable where a wrong value comes from one."""
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
         return ""
     name, prefix = error.param.name, error.ctx.auto_envvar_prefix

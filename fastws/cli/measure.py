@@ -1,4 +1,4 @@
-"""What ``fastws bench`` does with a plan: runs it, reports it, and decides the exit code."""
+"""``fastws bench`` after its options are read: run the plan, report it, decide the exit code."""
 
 from __future__ import annotations
 
@@ -14,50 +14,53 @@ from rich.console import Console
 
 from fastws.cli.errors import EXIT_FAILED, CannotStart
 from fastws.loadgen import Plan, Result, report, run
-from fastws.loadgen.html import climb_page, result_page
-from fastws.loadgen.ramp import Climb, Growth, Step
-from fastws.loadgen.ramp import climb as until_broken
-from fastws.loadgen.thresholds import Promise, broken
+from fastws.loadgen.html import ramp_page, result_page
+from fastws.loadgen.ramp import Growth, Ramp, Step, ramp_up
+from fastws.loadgen.thresholds import Threshold, missed_thresholds
 
-__all__ = ["Failed", "climb", "once"]
+__all__ = ["Failed", "measure_once", "measure_ramp"]
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
 
 class Failed(CannotStart):
-    """There is nothing to report: nobody listens, nobody was let in."""
+    """There is nothing to report: no server listens, or it let no client in."""
 
     exit_code = EXIT_FAILED
 
 
-def once(
+def measure_once(
     plan: Plan,
-    require: Sequence[Promise],
+    *,
+    require: Sequence[Threshold],
+    step: Growth | None,
     json_file: str | None,
     html_file: str | None,
     turns: bool,
-    **unused: Any,
 ) -> int:
-    """One run. Whatever happens to the clients, what was measured is reported."""
-    if unused["step"]:
+    """Make one run and report it, also where clients failed. Return the exit code.
+
+    Raises click.UsageError for options that do not belong together, and what `run` raises.
+    """
+    if step:
         raise click.UsageError("--step belongs to --until")
     if turns and json_file == "-":
-        raise click.UsageError("--turns says ready on the standard output: the JSON needs a file")
+        raise click.UsageError("--turns prints ready to the standard output: the JSON needs a file")
     check_writable(json_file, html_file)
     if turns:
-        result = run(plan, turns=lines_of_input())
+        result = run(plan, turns=turns_of_input())
     else:
         with report.live(plan) as watch:
             result = run(plan, watch)
-    missed = broken(require, result)
+    missed = missed_thresholds(require, result)
     report.print_result(result, console(json_file))
     write(json_file, lambda: dumps({**result.to_json(), "broken": missed}))
     write(html_file, lambda: result_page(result, missed).encode())
-    return verdict(result, missed)
+    return exit_code(result, missed)
 
 
-def lines_of_input() -> Iterator[str]:
-    """Each line as it comes, after it was said that one may come."""
+def turns_of_input() -> Iterator[str]:
+    """Print ``ready`` and wait for a line, again and again, until the input ends."""
     while True:
         click.echo("ready")
         if not (line := sys.stdin.readline()):
@@ -65,8 +68,8 @@ def lines_of_input() -> Iterator[str]:
         yield line
 
 
-def verdict(result: Result, missed: Sequence[str]) -> int:
-    """Say on stderr why the exit code is not 0."""
+def exit_code(result: Result, missed: Sequence[str]) -> int:
+    """Return the exit code of a run. Where it is not 0, stderr says why."""
     if result.interrupted:
         return EXIT_INTERRUPTED
     lines = [f"required {line}" for line in missed]
@@ -79,41 +82,50 @@ def verdict(result: Result, missed: Sequence[str]) -> int:
     return EXIT_FAILED if lines or not result.ok else 0
 
 
-def climb(
+def measure_ramp(
     plan: Plan,
-    until: Sequence[Promise],
+    *,
+    until: Sequence[Threshold],
     step: Growth | None,
-    require: Sequence[Promise],
+    require: Sequence[Threshold],
     json_file: str | None,
     html_file: str | None,
     turns: bool,
 ) -> int:
-    """Step by step, until a promise breaks."""
+    """Raise the load step by step until a threshold is missed, and report all steps. Return the exit code.
+
+    Raises click.UsageError for options that do not belong together, and what `run` raises.
+    """
     if turns:
-        raise click.UsageError("--turns are those of a single run: leave --until away")
+        raise click.UsageError("--turns belongs to a single run and not to --until")
     if require:
         raise click.UsageError("--require belongs to a single run: with --until, each is one more --until")
     check_writable(json_file, html_file)
-    done: list[Step] = []
-    interrupted = False
-    with report.live(plan) as watch:
-        try:
-            for each in until_broken(plan, until, step, run=lambda plan: run(plan, watch)):
-                done.append(each)
-        except KeyboardInterrupt:
-            interrupted = True
+    done, interrupted = run_steps(plan, until, step)
     if not done:
         return EXIT_INTERRUPTED
-    result = Climb(done)
-    report.print_climb(result, console(json_file))
-    write(json_file, lambda: dumps(climb_json(result)))
-    write(html_file, lambda: climb_page(result).encode())
+    result = Ramp(done)
+    report.print_ramp(result, console(json_file))
+    write(json_file, lambda: dumps(ramp_json(result)))
+    write(html_file, lambda: ramp_page(result).encode())
     if interrupted:
         return EXIT_INTERRUPTED
     return 0 if result.best is not None else EXIT_FAILED
 
 
-def climb_json(result: Climb) -> dict[str, Any]:
+def run_steps(plan: Plan, until: Sequence[Threshold], growth: Growth | None) -> tuple[list[Step], bool]:
+    """Return the steps that were done, and whether the user interrupted the next one."""
+    done: list[Step] = []
+    with report.live(plan) as watch:
+        try:
+            for step in ramp_up(plan, until, growth, run=lambda plan: run(plan, watch)):
+                done.append(step)
+        except KeyboardInterrupt:
+            return done, True
+    return done, False
+
+
+def ramp_json(result: Ramp) -> dict[str, Any]:
     steps = [
         {
             "clients": step.plan.clients,
@@ -129,7 +141,7 @@ def climb_json(result: Climb) -> dict[str, Any]:
 
 
 def console(json_file: str | None) -> Console:
-    """Where the table goes: not where the JSON goes. A pipe has no width, and a table its own."""
+    """Where the table goes: to stdout, or to stderr where the JSON goes to stdout. A pipe has 120 columns."""
     stream = sys.stderr if json_file == "-" else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else 120, highlight=False)
 
@@ -139,7 +151,7 @@ def dumps(value: Any) -> bytes:
 
 
 def check_writable(*files: str | None) -> None:
-    """Fail before the run rather than after it. Raises CannotStart."""
+    """Raise CannotStart where a file cannot be written: before the run and not after it."""
     for file in files:
         if file is None or file == "-":
             continue

@@ -1,4 +1,4 @@
-"""Options in sections, and the types of the values that people write."""
+"""Options in sections, and the types of option values."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __all__ = [
 #: RFC 9110, section 5.6.2.
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-#: What frames a message or belongs to the handshake; a fixed value would break every response.
+#: Headers of the framing and the handshake: a fixed value would break all responses.
 RESERVED = {"connection", "content-length", "transfer-encoding", "upgrade"}
 
 
 class SectionedOption(click.Option):
-    """An option that knows the heading it stands under in ``--help``."""
+    """An option with the heading under which ``--help`` shows it."""
 
     def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +46,7 @@ class SectionedOption(click.Option):
 
 
 class Command(click.Command):
-    """A command whose ``--help`` lists the options under their headings."""
+    """A command whose ``--help`` shows the options under their headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -63,17 +63,17 @@ class Command(click.Command):
 
 
 def option(*declarations: str, section: str, **attributes: Any) -> Callable[[Any], Any]:
-    """A ``click.option`` that stands under ``section``."""
+    """A ``click.option`` that ``--help`` shows under ``section``."""
     return click.option(*declarations, cls=SectionedOption, section=section, **attributes)
 
 
 def seconds_or_never(value: float) -> float | None:
-    """On the command line 0 switches a timeout off; inside that is ``None``."""
+    """Turn the 0 of the command line, which switches a timeout off, into ``None``."""
     return value or None
 
 
 class HeaderType(HeaderParam):
-    """``NAME:VALUE``, one header field (RFC 9110, section 5). In the environment: one a line."""
+    """``NAME:VALUE``, one header field (RFC 9110, section 5). In the environment: one on each line."""
 
     name = "NAME:VALUE"
 
@@ -99,12 +99,12 @@ class HeaderType(HeaderParam):
 
 
 def is_field_value(text: str) -> bool:
-    """Whether ``text`` can go over the wire as a field value: Latin-1 without control characters."""
+    """True for a possible field value: Latin-1 without control characters (RFC 9110, section 5.5)."""
     return all(char == "\t" or " " <= char <= "~" or "\xa0" <= char <= "\xff" for char in text)
 
 
 class OriginType(OriginParam):
-    """``scheme://host[:port]``, or ``*`` for all of them."""
+    """``scheme://host[:port]``, or ``*`` for all origins."""
 
     name = "ORIGIN"
 

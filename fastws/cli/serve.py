@@ -1,4 +1,4 @@
-"""``fastws serve``: its options. What becomes of them is in ``start.py``."""
+"""``fastws serve``: its options. ``start.py`` acts on them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["serve"]
     cls=Command,
     context_settings={"auto_envvar_prefix": "FASTWS", "show_default": True},
     epilog="Each option can also stand in the environment: --ws-max-size as FASTWS_WS_MAX_SIZE. "
-    "Exit codes: 0 stopped as told, 2 wrong usage, 3 cannot start.",
+    "Exit codes: 0 stopped by a signal, 2 wrong usage, 3 cannot start.",
 )
 @click.argument("app", metavar="[MODULE:ATTR]", required=False, envvar="FASTWS_APP")
-@option("--factory", section="Application", is_flag=True, help="MODULE:ATTR is a function to call for it.")
+@option("--factory", section="Application", is_flag=True, help="MODULE:ATTR is a function that returns it.")
 @option(
     "--app-dir",
     section="Application",
@@ -47,7 +47,7 @@ __all__ = ["serve"]
     section="Application",
     type=click.Choice(["auto", "on", "off"]),
     default="auto",
-    help="Of the ASGI application; auto does without where it has none.",
+    help="Lifespan events of the ASGI application; auto: if it takes them.",
 )
 @option(
     "--static",
@@ -72,7 +72,7 @@ __all__ = ["serve"]
     type=click.IntRange(0, 65535),
     metavar="N",
     default=8080,
-    help="0 takes a free one and prints it.",
+    help="0 takes a free port and prints it.",
 )
 @option(
     "--bind",
@@ -82,7 +82,13 @@ __all__ = ["serve"]
     help="HOST:PORT, unix:PATH or fd://N, instead of --host and --port. Repeatable.",
 )
 @option("--uds", section="Address", metavar="PATH", help="Listen on a Unix socket.")
-@option("--fd", section="Address", type=click.IntRange(0), metavar="N", help="Listen on an open socket.")
+@option(
+    "--fd",
+    section="Address",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Listen on a socket that is already open.",
+)
 @option(
     "--backlog",
     section="Address",
@@ -93,7 +99,12 @@ __all__ = ["serve"]
 )
 @option("--ssl-certfile", section="TLS", metavar="FILE", help="Certificate (and chain), PEM.")
 @option("--ssl-keyfile", section="TLS", metavar="FILE", help="Its key, PEM, if not in the same file.")
-@option("--ssl-keyfile-password", section="TLS", metavar="TEXT", help="Better in the environment.")
+@option(
+    "--ssl-keyfile-password",
+    section="TLS",
+    metavar="TEXT",
+    help="Password of the key; better in the environment.",
+)
 @limit_options
 @option(
     "--ws-per-message-deflate",
@@ -115,7 +126,7 @@ __all__ = ["serve"]
     section="Access",
     metavar="USER:PASSWORD",
     multiple=True,
-    help="Ask for one of these before a WebSocket opens, but where a route has authorize= of its own; pages "
+    help="Ask for one of these before a WebSocket opens, except where a route has its own authorize=. Pages "
     "stay open. Better in the environment. Repeatable.",
 )
 @option(
@@ -130,22 +141,22 @@ __all__ = ["serve"]
     section="Access",
     type=click.IntRange(1),
     metavar="N",
-    show_default="what the limit of open files has room for",
-    help="Answer 503 to connections above this many.",
+    show_default="as many as the limit of open files allows",
+    help="Most connections; 503 beyond it.",
 )
 @option(
     "--limit-connections-per-address",
     section="Access",
     type=click.IntRange(1),
     metavar="N",
-    help="Answer 429 to connections of one address above this many.",
+    help="Most connections of one address; 429 beyond it.",
 )
 @option(
     "--limit-handshakes-per-address",
     section="Access",
     type=click.IntRange(1),
     metavar="N",
-    help="Answer 429 to upgrades of one address above this many in a second.",
+    help="Most upgrades of one address in a second; 429 beyond it.",
 )
 @option(
     "--proxy-headers/--no-proxy-headers",
@@ -159,20 +170,20 @@ __all__ = ["serve"]
     type=TRUSTED,
     envvar=["FASTWS_FORWARDED_ALLOW_IPS", "FORWARDED_ALLOW_IPS"],
     default="127.0.0.1,::1",
-    help="Addresses or networks of those proxies; * for all.",
+    help="Addresses or networks of trusted proxies; * for all.",
 )
 @option(
     "--access-log/--no-access-log",
     section="Process",
     default=True,
-    help="A line for each response and each closed WebSocket, on stdout.",
+    help="Write a line to stdout for each response and each closed WebSocket.",
 )
 @option(
     "--log-level",
     section="Process",
     type=click.Choice(logs.LEVELS, case_sensitive=False),
     default="info",
-    help="Of the log on stderr.",
+    help="Level of the log on stderr.",
 )
 @option(
     "--loop",
@@ -187,7 +198,7 @@ __all__ = ["serve"]
     type=click.FloatRange(0),
     metavar="SECONDS",
     default=10.0,
-    help="From a signal until those who do not read are cut.",
+    help="Time after a signal in which clients may read the rest.",
 )
 def serve(app: str | None, **options: Any) -> int:
     """Run a server until SIGINT or SIGTERM; a second signal ends it at once.

@@ -1,4 +1,4 @@
-"""From the options of ``fastws serve`` to a running server, and to its exit code."""
+"""``fastws serve`` after its options are read: start the server and return the exit code."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ from click.core import ParameterSource
 
 from fastws.apps import builtin
 from fastws.cli import logs
-from fastws.cli.app_loader import load
+from fastws.cli.app_loader import as_app, load_app
 from fastws.cli.errors import CannotStart, os_error_text
-from fastws.cli.interface import as_app
 from fastws.cli.limits import limits_of, timeouts_of
-from fastws.cli.listeners import Bind, FDBind, TCPBind, UnixBind, open_listeners, parse_bind
+from fastws.cli.listeners import (
+    FDAddress,
+    ListenAddress,
+    TCPAddress,
+    UnixAddress,
+    open_listeners,
+    parse_address,
+)
 from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
 from fastws.server.descriptors import connections_that_fit
-from fastws.server.serve import Server, as_routes, run, settings_from
+from fastws.server.run import serve_until_signal
+from fastws.server.serve import Server
+from fastws.server.settings import settings_from
+from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
@@ -35,57 +44,64 @@ __all__ = ["start"]
 
 
 def start(app: str | None, options: dict[str, Any]) -> int:
-    """Run until a signal. Everything that can be wrong is looked at before the first socket opens."""
-    binds = choose_binds(options)
+    """Run until a signal and return the exit code.
+
+    All options are checked before the first socket opens. Raises `click.UsageError` and `CannotStart`.
+    """
+    addresses = choose_addresses(options)
     factory = loop_factory(options["loop"])
-    tls = tls_of(options)
+    tls = make_tls_context(options)
     logs.configure(options["log_level"], access_log=options["access_log"])
-    settings = settings_of(options)
-    routes = routes_of(app, options, settings)
-    listeners = open_listeners(binds, options["backlog"])
-    scheme = "http" if tls is None else "https"
-    addresses = [
+    settings = make_settings(options)
+    routes = make_routes(app, options, settings)
+    listeners = open_listeners(addresses, options["backlog"])
+    sockets = [
         {"sock": sock, "ssl": tls, "backlog": options["backlog"]}
         for listener in listeners
         for sock in listener.sockets
     ]
 
     def started(server: Server) -> None:
-        # On stderr and whatever the log level: it tells which port 0 became.
+        # To stderr at any log level: a user of --port 0 learns the port from it.
         for listener in listeners:
-            click.echo(f"Serving on {listener.address(scheme)} (press Ctrl-C to stop)", err=True)
+            url = listener.url("http" if tls is None else "https")
+            click.echo(f"Serving on {url} (press Ctrl-C to stop)", err=True)
 
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             grace = options["timeout_graceful_shutdown"]
-            return runner.run(run(routes, addresses, settings, started=started, grace=grace))
+            return runner.run(serve_until_signal(routes, sockets, settings, started=started, grace=grace))
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
     finally:
-        for bind in binds:
-            if isinstance(bind, UnixBind):
-                with contextlib.suppress(OSError):
-                    os.unlink(bind.path)
+        remove_unix_sockets(addresses)
 
 
-def choose_binds(options: dict[str, Any]) -> list[Bind]:
+def remove_unix_sockets(addresses: list[ListenAddress]) -> None:
+    for address in addresses:
+        if isinstance(address, UnixAddress):
+            with contextlib.suppress(OSError):
+                os.unlink(address.path)
+
+
+def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
     """Where to listen: ``--bind``, ``--uds`` and ``--fd``, or else ``--host`` and ``--port``."""
-    binds = [parse_bind(text) for text in options["bind"]]
+    addresses = [parse_address(text) for text in options["bind"]]
     if options["uds"]:
-        binds.append(UnixBind(options["uds"]))
+        addresses.append(UnixAddress(options["uds"]))
     if options["fd"] is not None:
-        binds.append(FDBind(options["fd"]))
-    if not binds:
-        return [TCPBind(options["host"].strip("[]"), options["port"])]
+        addresses.append(FDAddress(options["fd"]))
+    if not addresses:
+        return [TCPAddress(options["host"].strip("[]"), options["port"])]
     context = click.get_current_context()
     for name in ("host", "port"):
-        # From the environment they are defaults; beside --bind on one line they are a contradiction.
+        # In the environment they are defaults. On the command line they contradict --bind.
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} does not go with --bind, --uds or --fd")
-    return binds
+    return addresses
 
 
-def tls_of(options: dict[str, Any]) -> ssl.SSLContext | None:
+def make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
     certfile, keyfile = options["ssl_certfile"], options["ssl_keyfile"]
     if certfile is None:
         if keyfile is not None:
@@ -94,7 +110,7 @@ def tls_of(options: dict[str, Any]) -> ssl.SSLContext | None:
     return server_context(certfile, keyfile, options["ssl_keyfile_password"])
 
 
-def settings_of(options: dict[str, Any]) -> Settings:
+def make_settings(options: dict[str, Any]) -> Settings:
     return settings_from(
         limits=limits_of(options),
         timeouts=timeouts_of(options),
@@ -111,25 +127,25 @@ def settings_of(options: dict[str, Any]) -> Settings:
     )
 
 
-def routes_of(app: str | None, options: dict[str, Any], settings: Settings) -> list[Any]:
-    """The built-in routes or the person's own, with the folders of ``--static``."""
-    folders = [static_of(text) for text in options["static"]]
+def make_routes(app: str | None, options: dict[str, Any], settings: Settings) -> list[Any]:
+    """The built-in routes or the user's own, with the folders of ``--static``."""
+    folders = [parse_static(text) for text in options["static"]]
     if app is None:
         if options["factory"]:
             raise click.UsageError("--factory needs MODULE:ATTR")
-        return protected(builtin.routes(folders), options)
-    given = load(app, factory=options["factory"], app_dir=options["app_dir"])
-    given = as_app(given, options["interface"], app, **mount_of(options))
+        return with_authorize(builtin.routes(folders), options)
+    given = load_app(app, factory=options["factory"], app_dir=options["app_dir"])
+    given = as_app(given, options["interface"], app, **asgi_options(options))
     try:
         routes = [*as_routes(given), *folders]
         Router(routes, settings, as_handler)
     except (TypeError, ValueError) as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
-    return protected(routes, options)
+    return with_authorize(routes, options)
 
 
-def mount_of(options: dict[str, Any]) -> dict[str, Any]:
-    """What only an ASGI application is told. It takes bodies of any size unless the option is given."""
+def asgi_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of an ASGI application. Without ``--limit-body-size`` it takes bodies of any size."""
     source = click.get_current_context().get_parameter_source("limit_body_size")
     limited = source is not None and source is not ParameterSource.DEFAULT
     return {
@@ -139,22 +155,22 @@ def mount_of(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def protected(routes: list[Any], options: dict[str, Any]) -> list[Any]:
-    """The routes, those without an ``authorize`` of their own with the one of ``--auth-…``."""
-    authorize = authorize_of(options)
+def with_authorize(routes: list[Any], options: dict[str, Any]) -> list[Any]:
+    """The routes. Those without their own ``authorize`` get that of ``--auth-basic`` or ``--auth-token``."""
+    authorize = make_authorize(options)
     if authorize is None:
         return list(routes)
-    return [_with_authorize(route, authorize) if isinstance(route, Route) else route for route in routes]
+    return [_copy_with_authorize(route, authorize) if isinstance(route, Route) else route for route in routes]
 
 
-def _with_authorize(route: Route, authorize: Authorize) -> Route:
+def _copy_with_authorize(route: Route, authorize: Authorize) -> Route:
     changed = copy.copy(route)
     changed.authorize = route.authorize or authorize
     return changed
 
 
-def authorize_of(options: dict[str, Any]) -> Authorize | None:
-    """What ``--auth-basic`` or ``--auth-token`` asks for. No message repeats a secret."""
+def make_authorize(options: dict[str, Any]) -> Authorize | None:
+    """The check of ``--auth-basic`` or ``--auth-token``. No text of a click.UsageError holds a secret."""
     users, tokens = options["auth_basic"], options["auth_token"]
     if users and tokens:
         raise click.UsageError("--auth-basic does not go with --auth-token")
@@ -167,8 +183,8 @@ def authorize_of(options: dict[str, Any]) -> Authorize | None:
     return token_auth(tokens, query="token") if tokens else None
 
 
-def static_of(text: str) -> Static:
-    """``/prefix=DIR`` or ``DIR``. Raises `CannotStart` if there is no such directory."""
+def parse_static(text: str) -> Static:
+    """Parse ``/prefix=DIR`` or ``DIR``. Raises `CannotStart` where there is no such directory."""
     prefix, equals, directory = text.partition("=")
     if not (equals and text.startswith("/")) or os.path.isdir(text):
         prefix, directory = "/static", text
@@ -181,7 +197,7 @@ def static_of(text: str) -> Static:
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """``auto`` is uvloop where it is installed."""
+    """What makes the event loop. ``auto`` is uvloop where it is installed. Raises `CannotStart`."""
     if name != "asyncio" and importlib.util.find_spec("uvloop") is not None:
         import uvloop
 

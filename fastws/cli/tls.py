@@ -1,4 +1,4 @@
-"""A server's TLS context from the files that a person names."""
+"""Makes a server's TLS context of the files that the user names."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from fastws.cli.errors import CannotStart, os_error_text
 __all__ = ["server_context"]
 
 
-#: Of TLS 1.2; 1.3 has its own. No CBC (Lucky Thirteen), and forward secrecy without DHE's parameters.
+#: For TLS 1.2; TLS 1.3 has its own. All have forward secrecy; none uses CBC (Lucky Thirteen) or DHE.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class NeedsPassword(Exception):
-    """OpenSSL asked for the key's password and none was given."""
+    """OpenSSL asked for the password of the key, and the user gave none."""
 
 
 def server_context(certfile: str, keyfile: str | None, password: str | None) -> ssl.SSLContext:
-    """TLS 1.2 and up, ``CIPHERS``, ``http/1.1`` alone, no renegotiation. Raises `CannotStart`."""
+    """Make a context: TLS 1.2 or newer, ``CIPHERS``, ALPN ``http/1.1``, no renegotiation.
+
+    Raises `CannotStart` with the file and the reason.
+    """
     certificates = read("--ssl-certfile", certfile)
     keys = certificates if keyfile is None else read("--ssl-keyfile", keyfile)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -28,7 +31,7 @@ def server_context(certfile: str, keyfile: str | None, password: str | None) -> 
     context.set_alpn_protocols(["http/1.1"])
 
     def ask() -> str:
-        # Without a callback OpenSSL would ask at the terminal, and a service would hang.
+        # Without a callback OpenSSL asks at the terminal, and a service would hang.
         if password is None:
             raise NeedsPassword
         return password
@@ -48,7 +51,7 @@ def server_context(certfile: str, keyfile: str | None, password: str | None) -> 
 
 
 def read(option: str, path: str) -> bytes:
-    """OpenSSL's own message for a missing file does not say which of the two it is."""
+    """Read a file. OpenSSL's message for a missing file does not say which of the two is missing."""
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -57,7 +60,7 @@ def read(option: str, path: str) -> bytes:
 
 
 def explain(error: ssl.SSLError, certfile: str, holder: str, keys: bytes) -> str:
-    """OpenSSL says "PEM lib" to nearly everything; what is in the files says the rest."""
+    """Find the reason in the files: OpenSSL says "PEM lib" for nearly all errors."""
     if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         return f"the key in {holder} does not belong to the certificate in {certfile}"
     if b"PRIVATE KEY-----" not in keys:

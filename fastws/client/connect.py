@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
+from fastws.client.connector import Connector
 from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field
-from fastws.client.handshake import ClientHandshake, ClientHost
+from fastws.client.handshake import ClientHandshake
 from fastws.client.reconnect import Backoff, Retry, is_retryable, retry_after
-from fastws.client.redirects import HandshakeTarget, follow
+from fastws.client.redirects import HandshakeTarget
 from fastws.client.target import Target, TargetOptions
 from fastws.client.url import Address, parse_url
 from fastws.config import (
@@ -22,14 +22,11 @@ from fastws.config import (
     check_options,
     checked_compression,
 )
-from fastws.connection.connection import Connection
 from fastws.connection.handlers import Callbacks, Handler, HandlerLike
 from fastws.connection.stream_handlers import streaming as in_parts
 from fastws.connection.websocket import WebSocket
-from fastws.errors import ConnectionClosedOK, HandshakeRefused
-from fastws.loop.state import loop_state_of
+from fastws.errors import ConnectionClosedOK
 from fastws.protocol.http.messages import Response
-from fastws.protocol.websocket.machine import Machine
 from fastws.web.routes import changed, names
 
 if TYPE_CHECKING:
@@ -53,39 +50,76 @@ class _Inboxed(Handler):
 
 
 class connect:
-    """Connect to a WebSocket server: ``async with connect(url) as ws``, or ``ws = await connect(url)``.
+    """Connect to a WebSocket server, once or again and again.
 
-    Leaving the block closes with 1000 and waits for the end (``timeouts.close``, 5 s, at most).
-    ``async for ws in connect(url)``
-    connects again whenever the body of the loop has ended, and closes what it left open. ``retry``, a
-    function of the exception (of a handshake, or the ``ConnectionClosed`` of a WebSocket), decides
-    what is worth another try (default: :func:`fastws.is_retryable`); the rest is raised, but a close
-    as intended ends the loop. ``backoff`` says how long to wait (:class:`fastws.Backoff`).
+    ``async with connect(url) as ws`` opens one WebSocket. Leaving the block closes it with 1000 and waits
+    for the end, for ``timeouts.close`` (5 s) at most.
 
-    ``handler``, a :class:`fastws.Handler` or an ``async def handler(ws)``, takes messages by
-    callbacks; without it ``async for``/``recv`` do. A coroutine that goes on after its WebSocket is
-    cancelled when the block is left. ``streaming`` gives them out in parts
-    (``ws.recv_streaming()``) and switches compression off.
+    ``ws = await connect(url)`` opens one too, and closing it is up to you.
 
-    The request: ``subprotocols`` in order of preference, ``headers``, ``origin``, ``auth`` (a
-    :class:`fastws.BasicAuth` or :class:`fastws.BearerAuth`), ``cookies`` (a mapping, or a
-    ``http.cookiejar.CookieJar``, which also takes what the server sets); ``compression`` is offered
-    (None: not). Up to ``max_redirects`` redirects are followed (0: none), without credentials to
-    another origin and never from ``wss`` to ``ws``.
+    ``async for ws in connect(url)`` connects again whenever the body of the loop has ended, and closes what
+    the body left open. Leave the loop by ``break`` or ``return``; catch ``ConnectionClosed`` in the body
+    and ``continue``. After a failed attempt, and after a WebSocket that has ended by itself, ``retry``
+    decides: if it returns true, the loop waits as ``backoff`` says and connects again; if not, it raises
+    the exception, but a close as intended (1000, 1001, no code) ends the loop without one. A connection
+    that the body has left open is followed by the next one at once. The URL, ``headers``, ``auth`` and all
+    other arguments are the same for each attempt.
 
-    The connection: ``ssl`` is an ``ssl.SSLContext`` for ``wss`` (default: the system's authorities),
-    ``server_hostname`` the name that its certificate must have. ``proxy`` is True (what
-    ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say), the URL of an HTTP or SOCKS
-    proxy, or None; ``proxy_ssl`` is the context for an ``https`` one. ``sock`` is a connected socket,
-    ``unix`` a path, ``host`` and ``port`` lead elsewhere than the URL; ``local_addr`` binds.
-    A host's addresses are tried ``happy_eyeballs_delay`` seconds apart (0.25).
+    A ``connect`` may be used again once its WebSocket has ended, but not with ``sock``. For two WebSockets
+    at the same time make two. Cancelling leaves neither a socket nor a task behind.
 
-    ``limits`` and ``timeouts`` are values, or mappings of the fields to change. ``open_timeout``
-    bounds everything until the WebSocket is open (10 s).
+    Args:
+        url: ``ws://`` or ``wss://``, host, port (80 or 443), path and query (RFC 6455, section 3).
+            Without user and password: ``auth`` takes these.
+        handler: A :class:`fastws.Handler`, or an ``async def handler(ws)``, takes the messages. A
+            coroutine that goes on after its WebSocket is cancelled when the block is left. Default None:
+            ``async for message in ws`` and ``ws.recv()`` take them.
+        streaming: Give out messages in parts, by ``ws.recv_streaming()``; switches ``compression`` off.
+            Default False.
+        subprotocols: Names to offer, in order of preference; ``ws.subprotocol`` is what the server chose.
+            Default: none.
+        headers: Fields to add to the request, as pairs or a mapping. Default: none.
+        origin: The Origin field (RFC 6455, section 4.1). Default None: not sent, as is usual for clients
+            that are no browsers.
+        auth: A :class:`fastws.BasicAuth` or :class:`fastws.BearerAuth`. Default: none.
+        cookies: A mapping to send, or a ``http.cookiejar.CookieJar``, which also takes what the server
+            sets. Default: none.
+        compression: The permessage-deflate to offer (RFC 7692). None: offer none.
+        limits: A :class:`fastws.Limits`, or a mapping of the fields to change: message sizes, queues.
+        timeouts: A :class:`fastws.Timeouts`, or a mapping of the fields to change, in seconds: pings
+            (every 20 s), close (5 s), write (10 s), TLS handshake (10 s).
+        open_timeout: Seconds for everything until the WebSocket is open, redirects included. Default 10;
+            None: no limit. It counts anew for each attempt of ``async for``.
+        max_redirects: How many redirects (301, 302, 303, 307, 308) are followed. Another origin gets
+            neither Authorization nor Cookie, and ``wss`` never becomes ``ws``. Default 10; 0: none.
+        retry: A function from the exception to a boolean, for ``async for``. The exception is that of an
+            attempt, or the ``ConnectionClosed`` of a WebSocket. Default: :func:`fastws.is_retryable`.
+        backoff: How long ``async for`` waits before it connects again. Default: :class:`fastws.Backoff`.
+        ssl: The ``ssl.SSLContext`` for ``wss``. Default None: the system's authorities.
+        server_hostname: The name that the server's certificate must have. Default None: the URL's host.
+            It does not count after a redirect to another origin.
+        sock: A connected ``socket.socket`` to use; it belongs to the connection from then on.
+        unix: The path of a Unix socket to connect to, in place of the URL's host.
+        host: The host to connect to, in place of the URL's, and past any proxy. The request and the
+            certificate's check keep the URL's.
+        port: The port to connect to, in place of the URL's. A proxy is asked for the URL's.
+        local_addr: Host and port of this side. Default None: the system chooses.
+        happy_eyeballs_delay: Seconds after which the next address of a host is tried beside the ones
+            before (RFC 8305, section 5). Default 0.25.
+        proxy: True (default): as ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy`` say. A URL:
+            that HTTP or SOCKS proxy. None: no proxy.
+        proxy_ssl: The ``ssl.SSLContext`` for an ``https`` proxy. Default None: the system's authorities.
 
-    Raises :class:`fastws.InvalidURL`, ``OSError`` (no connection, ``ssl.SSLError`` among them),
-    ``TimeoutError``, :class:`fastws.ProxyError`, :class:`fastws.HandshakeRefused` with the server's answer,
-    and :class:`fastws.HandshakeError` for an answer that is none. Cancelling leaves nothing behind.
+    Raises:
+        InvalidURL: ``url`` or ``proxy`` is not such a URL, or ``ssl`` was given for ``ws``.
+        ValueError: Arguments exclude one another, or a header, cookie or subprotocol cannot be sent.
+        TypeError: An argument is unknown or of a wrong type.
+        OSError: No connection; ``ssl.SSLError`` is an ``OSError``.
+        TimeoutError: The WebSocket was not open within ``open_timeout``.
+        ProxyError: The proxy did not let the connection through.
+        HandshakeRefused: The server's answer was not 101; ``exc.response`` is that answer.
+        HandshakeError: The server's answer broke RFC 6455, section 4.1, or the connection ended before it.
+        ImportError: A SOCKS proxy needs the package ``python-socks``.
     """
 
     def __init__(
@@ -106,9 +140,9 @@ class connect:
         max_redirects: int = 10,
         retry: Retry = is_retryable,
         backoff: Backoff | None = None,
-        **way: Unpack[TargetOptions],
+        **target: Unpack[TargetOptions],
     ) -> None:
-        check_options("connect", way, TargetOptions.__annotations__)
+        check_options("connect", target, TargetOptions.__annotations__)
         address = parse_url(url)
         given: HandlerLike = _Inboxed() if handler is None else handler
         if streaming:
@@ -116,13 +150,13 @@ class connect:
         fields = list(headers.items() if isinstance(headers, Mapping) else headers)
         if auth is not None:
             fields.append(("Authorization", auth.authorization))
-        self._jar: CookieJar | None = None
+        jar: CookieJar | None = None
         if isinstance(cookies, Mapping):
             fields.append(("Cookie", cookie_field(cookies)))
         else:
-            self._jar = cookies
+            jar = cookies
         all_timeouts: Timeouts = changed(Timeouts(), timeouts)
-        self._opening = ClientHandshake(
+        handshake = ClientHandshake(
             HandshakeTarget(address, tuple(Response(headers=fields).raw_headers), origin),
             Callbacks(given),
             names("subprotocols", subprotocols),
@@ -130,10 +164,9 @@ class connect:
             changed(Limits(), limits),
             all_timeouts,
         )
-        self._way = Target(tls_handshake=all_timeouts.tls_handshake, **way)
-        self._way.check(address)
-        self._open_timeout = open_timeout
-        self._max_redirects = max_redirects
+        where = Target(tls_handshake=all_timeouts.tls_handshake, **target)
+        where.check(address)
+        self._connector = Connector(handshake, where, jar, open_timeout, max_redirects)
         self._retry = retry
         self._backoff = Backoff() if backoff is None else backoff
         self._ws: WebSocket | None = None
@@ -141,10 +174,10 @@ class connect:
     # -- one WebSocket --------------------------------------------------------------------------
 
     def __await__(self) -> Generator[Any, None, WebSocket]:
-        return self._open().__await__()
+        return self._connector.open().__await__()
 
     async def __aenter__(self) -> WebSocket:
-        self._ws = await self._open()
+        self._ws = await self._connector.open()
         return self._ws
 
     async def __aexit__(self, *_: object) -> None:
@@ -153,26 +186,27 @@ class connect:
 
     async def _end(self, ws: WebSocket) -> None:
         """Close, and end a coroutine handler that goes on after the end of its WebSocket."""
-        opening = self._opening
+        handshake = self._connector.handshake
+        tasks = handshake.callbacks.tasks
         try:
             await ws.close()
-            if opening.callbacks.tasks:
-                await asyncio.wait(opening.callbacks.tasks, timeout=opening.timeouts.close)
+            if tasks:
+                await asyncio.wait(tasks, timeout=handshake.timeouts.close)
         finally:
-            for task in opening.callbacks.tasks:
+            for task in tasks:
                 task.cancel()
 
     # -- one after the other --------------------------------------------------------------------
 
     async def __aiter__(self) -> AsyncIterator[WebSocket]:
         """Connect again and again; see the class for when it ends."""
-        if self._way.sock is not None:
+        if self._connector.target.sock is not None:
             raise ValueError("sock= can be used once, not to connect again")
         loop = asyncio.get_running_loop()
         failures = 0
         while True:
             try:
-                ws = await self._open()
+                ws = await self._connector.open()
             except Exception as exc:
                 await self._pause(exc, failures)
                 failures += 1
@@ -193,87 +227,9 @@ class connect:
                 failures += 1
 
     async def _pause(self, exc: Exception, failures: int) -> None:
-        """Wait before the next try. Raises ``exc`` when it is not worth one."""
+        """Wait before the next attempt. Raises ``exc`` when ``retry`` refuses one."""
         if not self._retry(exc):
             raise exc
         delay = self._backoff.delay(failures, retry_after(exc))
         log.info("%s: connecting again in %.1f s", exc, delay)
         await asyncio.sleep(delay)
-
-    # -- the handshake --------------------------------------------------------------------------
-
-    async def _open(self) -> WebSocket:
-        opening, left = self._opening, self._max_redirects
-        try:
-            async with asyncio.timeout(self._open_timeout) as limit:
-                while True:
-                    try:
-                        return await self._attempt(opening)
-                    except HandshakeRefused as refusal:
-                        asked = self._redirected(opening.asked, refusal.response, left)
-                        if asked is None:
-                            raise
-                    opening, left = replace(opening, asked=asked), left - 1
-        except TimeoutError:
-            if limit.expired():
-                raise TimeoutError(f"no WebSocket within {self._open_timeout:g} s") from None
-            raise
-
-    def _redirected(self, asked: HandshakeTarget, response: Response, left: int) -> HandshakeTarget | None:
-        """Return what to ask next, None when the answer is no redirect, or one not to be followed."""
-        following = follow(asked, response) if self._max_redirects else None
-        if following is None:
-            return None
-        if left == 0:
-            raise HandshakeRefused(response, f"more than {self._max_redirects} redirects")
-        if self._way.sock is not None or (self._way.is_fixed and not following.first):
-            raise HandshakeRefused(response, "a redirect away from sock=, unix= or host= is not followed")
-        return following
-
-    async def _attempt(self, opening: ClientHandshake) -> WebSocket:
-        """Connect and shake hands once."""
-        loop = asyncio.get_running_loop()
-        loop_state = loop_state_of(loop)
-        address = opening.asked.address
-        opened: asyncio.Future[WebSocket] = loop.create_future()
-        owner = ClientHost(opening, opened, self._cookies_for(address))
-
-        def factory() -> Connection:
-            return Connection(
-                loop_state, Machine.client(opening.limits, loop_state.random_mask), owner, opening.timeouts
-            )
-
-        # What was given for the first origin is not meant for another.
-        way = self._way if opening.asked.first else replace(self._way, server_hostname=None)
-        connection: Connection | None = None
-        try:
-            connection = await way.connect(loop, factory, address)
-            ws = await opened
-            self._store_cookies(address, ws.response)
-            return ws
-        except BaseException as exc:
-            if opened.done() and not opened.cancelled():
-                opened.exception()
-            opened.cancel()
-            if connection is not None:
-                connection.abort()
-            if isinstance(exc, HandshakeRefused):
-                self._store_cookies(address, exc.response)
-            raise
-        finally:
-            # The future has the exception, whose traceback has this frame.
-            del opened
-
-    def _cookies_for(self, address: Address) -> list[tuple[bytes, bytes]]:
-        if self._jar is None:
-            return []
-        from fastws.client.cookies import jar_field
-
-        value = jar_field(self._jar, address)
-        return [] if value is None else [(b"Cookie", value.encode("latin-1"))]
-
-    def _store_cookies(self, address: Address, response: Response | None) -> None:
-        if self._jar is not None and response is not None:
-            from fastws.client.cookies import store_cookies
-
-            store_cookies(self._jar, address, response)

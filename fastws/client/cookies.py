@@ -9,7 +9,7 @@ from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING, Any, cast
 from urllib.request import Request
 
-from fastws.protocol.http.messages import Response
+from fastws.errors import ReceivedResponse
 
 if TYPE_CHECKING:
     from fastws.client.url import Address
@@ -24,7 +24,7 @@ def jar_field(jar: CookieJar, address: Address) -> str | None:
     return request.get_header("Cookie")
 
 
-def store_cookies(jar: CookieJar, address: Address, response: Response) -> None:
+def store_cookies(jar: CookieJar, address: Address, response: ReceivedResponse) -> None:
     """Put what a response sets into the jar, by the jar's policy."""
     jar.extract_cookies(cast(Any, _Answer(response)), _as_http(address))
 
@@ -37,7 +37,7 @@ def _as_http(address: Address) -> Request:
 class _Answer:
     """A response as ``http.cookiejar`` wants it."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: ReceivedResponse) -> None:
         self._headers = response.headers
 
     def info(self) -> _Answer:

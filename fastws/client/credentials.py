@@ -1,4 +1,4 @@
-"""Who a client says it is: the values of Authorization and Cookie."""
+"""The credentials of a client: the values of Authorization and Cookie."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ _COOKIE_VALUE = re.compile(r"[^;\x00-\x1f\x7f]*")
 
 @dataclass(frozen=True, slots=True)
 class BasicAuth:
-    """``user`` and ``password`` for ``connect(..., auth=...)`` (RFC 7617, as UTF-8).
+    """User and password for ``connect(..., auth=...)`` (RFC 7617).
 
-    Raises ``ValueError`` for a user with a colon, which the scheme cannot carry, and for control
-    characters.
+    They are sent with every request to the URL's origin, encoded but not encrypted: use ``wss``.
+
+    Args:
+        user: The user, sent as UTF-8.
+        password: The password, sent as UTF-8; not in the ``repr``.
+
+    Raises:
+        ValueError: ``user`` has a colon, which the scheme cannot carry (RFC 7617, section 2), or ``user``
+            or ``password`` has a control character.
     """
 
     user: str
@@ -35,13 +42,22 @@ class BasicAuth:
 
     @property
     def authorization(self) -> str:
-        """The value of the Authorization field."""
+        """The value of the Authorization field (RFC 9110, section 11.6.2)."""
         return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
 
 @dataclass(frozen=True, slots=True)
 class BearerAuth:
-    """A ``token`` for ``connect(..., auth=...)`` (RFC 6750). Raises ``ValueError`` if it is none."""
+    """A token for ``connect(..., auth=...)`` (RFC 6750).
+
+    It is sent with every request to the URL's origin, and who reads it can use it: use ``wss``.
+
+    Args:
+        token: Letters, digits and ``-._~+/``, then any number of ``=``; not in the ``repr``.
+
+    Raises:
+        ValueError: ``token`` has another character (RFC 6750, section 2.1).
+    """
 
     token: str = field(repr=False)
 
@@ -51,7 +67,7 @@ class BearerAuth:
 
     @property
     def authorization(self) -> str:
-        """The value of the Authorization field."""
+        """The value of the Authorization field (RFC 9110, section 11.6.2)."""
         return f"Bearer {self.token}"
 
 

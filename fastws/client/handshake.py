@@ -12,7 +12,7 @@ from fastws.config import Compression, Limits, Timeouts
 from fastws.connection.websocket import WebSocket
 from fastws.errors import HandshakeError, HandshakeInterrupted, HandshakeRefused
 from fastws.protocol.http.messages import Response
-from fastws.protocol.websocket import handshake
+from fastws.protocol.websocket.handshake import new_key, request_head
 
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
@@ -23,9 +23,9 @@ __all__ = ["ClientPhase", "ClientHandshake", "ClientHost"]
 
 @dataclass(frozen=True, slots=True)
 class ClientHandshake:
-    """What one handshake asks for, and what the WebSocket that comes of it is like."""
+    """What one handshake asks for, and the settings of the WebSocket that comes of it."""
 
-    asked: HandshakeTarget
+    target: HandshakeTarget
     callbacks: Callbacks
     subprotocols: tuple[str, ...]
     compression: Compression | None
@@ -34,33 +34,33 @@ class ClientHandshake:
 
     def request_head(self, key: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
         """Return the request to upgrade (RFC 6455, section 4.1). Raises ``ValueError``."""
-        asked = self.asked
-        return handshake.request_head(
-            host=asked.address.authority,
-            target=asked.address.target,
+        target = self.target
+        return request_head(
+            host=target.address.authority,
+            target=target.address.target,
             key=key,
-            origin=asked.origin,
+            origin=target.origin,
             subprotocols=self.subprotocols,
             compression=self.compression,
-            headers=[*asked.headers, *fields],
+            headers=[*target.headers, *fields],
         )
 
 
 class ClientPhase:
-    """Writes the request, takes the answer, and gives way to the WebSocket."""
+    """Writes the request and reads the answer; then the WebSocket takes its place."""
 
-    __slots__ = ("_connection", "_key", "_opened", "_opening")
+    __slots__ = ("_connection", "_handshake", "_key", "_opened")
 
     def __init__(
         self,
         connection: Connection,
-        opening: ClientHandshake,
+        handshake: ClientHandshake,
         opened: asyncio.Future[WebSocket],
         key: bytes,
         request: bytes,
     ) -> None:
         self._connection = connection
-        self._opening = opening
+        self._handshake = handshake
         self._opened = opened
         self._key = key
         connection.outbox.write_http(request)
@@ -74,22 +74,24 @@ class ClientPhase:
             self._fail(exc)
 
     def _answered(self, response: Response) -> None:
-        connection, opening = self._connection, self._opening
+        connection, handshake = self._connection, self._handshake
         if response.status != 101:
             connection.machine.refused()
             self._fail(HandshakeRefused(response))
             return
         if self._opened.done():
-            connection.abort()  # cancelled: on_open must not be called for nobody
+            connection.abort()  # connect() was cancelled: no caller is left for on_open
             return
         subprotocol = connection.machine.opened(
             response,
-            opening.limits,
+            handshake.limits,
             key=self._key,
-            subprotocols=opening.subprotocols,
-            deflate=connection.loop_state.deflate_pool(opening.compression),
+            subprotocols=handshake.subprotocols,
+            deflate=connection.loop_state.deflate_pool(handshake.compression),
         )
-        ws = connection.open(opening.callbacks, opening.limits, opening.timeouts, None, response, subprotocol)
+        ws = connection.open(
+            handshake.callbacks, handshake.limits, handshake.timeouts, None, response, subprotocol
+        )
         if not self._opened.done():
             self._opened.set_result(ws)
 
@@ -108,7 +110,7 @@ class ClientPhase:
         return False
 
     def timed_out(self) -> None:
-        """Nobody sets a deadline in this phase: ``connect`` bounds all of it."""
+        """This phase sets no deadline: ``open_timeout`` bounds all of it."""
 
     def drained(self) -> None:
         """Nothing waits for the socket in this phase."""
@@ -121,32 +123,32 @@ class ClientPhase:
 
 
 class ClientHost:
-    """Keeps one client connection; there is nobody to count it."""
+    """The host of one client connection. A server counts its connections; a client does not."""
 
-    __slots__ = ("_key", "_opened", "_opening", "_request", "limits")
+    __slots__ = ("_handshake", "_key", "_opened", "_request", "limits")
 
     def __init__(
-        self, opening: ClientHandshake, opened: asyncio.Future[WebSocket], fields: list[tuple[bytes, bytes]]
+        self, handshake: ClientHandshake, opened: asyncio.Future[WebSocket], fields: list[tuple[bytes, bytes]]
     ) -> None:
-        self._opening = opening
+        self._handshake = handshake
         self._opened: asyncio.Future[WebSocket] | None = opened
-        self._key = handshake.new_key()
-        # Made before anything is connected: it may raise.
-        self._request = opening.request_head(self._key, fields)
-        self.limits = opening.limits
+        self._key = new_key()
+        # Write the request before anything is connected: a wrong header raises here.
+        self._request = handshake.request_head(self._key, fields)
+        self.limits = handshake.limits
 
     def connection_open(self, connection: Connection) -> None:
-        # Handed over, not kept: it is going to hold the WebSocket, and so this connection.
+        # Hand the future over and keep no reference: it will hold the WebSocket, and so this connection.
         opened, self._opened = self._opened, None
         assert opened is not None
-        connection.phase = ClientPhase(connection, self._opening, opened, self._key, self._request)
+        connection.phase = ClientPhase(connection, self._handshake, opened, self._key, self._request)
 
     def callback_context(self) -> Context:
-        """Where the callbacks run when the connection is read past its transport: where they do now."""
+        """Return the context of the callbacks where the poller reads the socket: the one of this moment."""
         return copy_context()
 
     def websocket_closed(self, connection: Connection) -> None:
-        """Nobody counts."""
+        """A client counts no connections."""
 
     def connection_lost(self, connection: Connection) -> None:
-        """Nobody counts."""
+        """A client counts no connections."""

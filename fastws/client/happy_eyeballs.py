@@ -1,6 +1,6 @@
-"""From a host name to a TCP connection: every address it has, none of them waited for in vain.
+"""From a host name to a TCP connection: its addresses are tried at the same time (RFC 8305).
 
-RFC 8305 ("happy eyeballs"), done here because ``create_connection`` of uvloop cannot.
+Done here because ``create_connection`` of uvloop cannot.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ["STAGGER", "create_connection"]
 
-#: Seconds after which the next address is tried beside the ones before (RFC 8305, section 8).
+#: Seconds between the attempts at two addresses (RFC 8305, section 8: "Connection Attempt Delay").
 STAGGER = 0.25
 
 #: What ``getaddrinfo`` returns of one address.
@@ -33,9 +33,15 @@ async def create_connection(
     stagger: float = STAGGER,
     **options: Any,
 ) -> tuple[Any, Any]:
-    """As ``loop.create_connection``, on any loop: the first address that answers is taken.
+    """As ``loop.create_connection``, on any loop: take the first address that answers.
 
-    Raises ``OSError`` when none does. Cancelling leaves neither task nor socket.
+    Cancelling leaves neither task nor socket.
+
+    Args:
+        stagger: Seconds after which the next address is tried beside the ones before.
+
+    Raises:
+        OSError: No address answers.
     """
     if _is_literal(host) and local_addr is None:
         return await loop.create_connection(factory, host, port, **options)
@@ -96,7 +102,7 @@ async def _attempt(
     family, kind, protocol, _, address = info
     sock = socket.socket(family, kind, protocol)
     try:
-        sock.setblocking(False)
+        sock.settimeout(0)  # non-blocking
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if local_addr is not None:
             sock.bind(local_addr)
@@ -108,7 +114,7 @@ async def _attempt(
 
 
 async def _give_up(running: set[asyncio.Task[socket.socket]]) -> None:
-    """Cancel the attempts that lost, and close what they may have got in the meantime."""
+    """Cancel the attempts that lost, and close the sockets that they may have connected meanwhile."""
     for task in running:
         task.add_done_callback(_close_result)
         task.cancel()

@@ -1,4 +1,4 @@
-"""Proxies of a client: which one, and the way through it (HTTP CONNECT, SOCKS)."""
+"""Proxies of a client: which one to use, and how to connect through it (HTTP CONNECT, SOCKS)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMES = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Where a proxy is, how it is spoken to, and who asks."""
+    """The address of a proxy, its protocol, and the credentials for it."""
 
     scheme: str
     host: str
@@ -71,7 +71,7 @@ def from_environment(address: Address) -> Proxy | None:
     """
     if not any(name.lower().endswith("_proxy") for name in os.environ) or _is_loopback(address.host):
         return None
-    # Its import costs more than a connection, and few have a proxy.
+    # Imported here: it costs more than a connection, and few clients have a proxy.
     from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
     proxies = getproxies_environment()
@@ -91,8 +91,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-class _Talk(asyncio.Protocol):
-    """The conversation with an HTTP proxy; after that it keeps the place of the real protocol."""
+class _TunnelProtocol(asyncio.Protocol):
+    """The protocol of the connection to an HTTP proxy, until the real one takes its place."""
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
@@ -104,13 +104,12 @@ class _Talk(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.answered.done():
-            self.ended = True  # the server speaks second: this is not from it
+            self.ended = True  # the client speaks first, so this is not the server
             return
         try:
             response = self._tunnel.receive(data)
         except ValueError as exc:
-            said = f"the proxy is none: {exc}" if data else "the proxy closed the connection"
-            self._fail(ProxyError(said))
+            self._fail(ProxyError(f"the proxy is none: {exc}" if data else "the proxy closed the connection"))
             return
         if response is None:
             return
@@ -148,10 +147,19 @@ async def open_tunnel(
     dial: dict[str, Any],
     tls: dict[str, Any],
 ) -> Any:
-    """Connect through an HTTP proxy; return the protocol that ``factory`` made.
+    """Connect through an HTTP proxy (CONNECT: RFC 9110, section 9.3.6).
 
-    ``tls`` holds the TLS options of the server, ``dial`` the options of the connection to the proxy.
-    Raises :class:`fastws.ProxyError`, and ``OSError`` as ``create_connection``.
+    Args:
+        proxy_ssl: The context for an ``https`` proxy. None: the system's authorities.
+        dial: Options of the connection to the proxy.
+        tls: TLS options of the server behind it; empty for ``ws``.
+
+    Returns:
+        The protocol that ``factory`` made.
+
+    Raises:
+        ProxyError: The proxy did not let the connection through.
+        OSError: No connection to the proxy.
     """
     options = dict(dial)
     if proxy.scheme == "https":
@@ -159,18 +167,20 @@ async def open_tunnel(
         options["server_hostname"] = proxy.host
     host = f"[{address.host}]" if ":" in address.host else address.host
     tunnel = Tunnel(f"{host}:{address.port}", proxy.authorization)
-    transport, talk = await create_connection(loop, lambda: _Talk(tunnel), proxy.host, proxy.port, **options)
+    transport, tunnelling = await create_connection(
+        loop, lambda: _TunnelProtocol(tunnel), proxy.host, proxy.port, **options
+    )
     try:
-        await talk.answered
+        await tunnelling.answered
         if tls:
             context = tls["ssl"]
             rest = {name: value for name, value in tls.items() if name != "ssl"}
-            transport = await loop.start_tls(transport, talk, context, **rest)
-        if talk.ended or transport.is_closing():
+            transport = await loop.start_tls(transport, tunnelling, context, **rest)
+        if tunnelling.ended or transport.is_closing():
             raise ProxyError("the proxy closed the connection")
     except BaseException:
-        if talk.answered.done() and not talk.answered.cancelled():
-            talk.answered.exception()
+        if tunnelling.answered.done() and not tunnelling.answered.cancelled():
+            tunnelling.answered.exception()
         if transport is not None:
             transport.abort()
         raise
@@ -183,8 +193,10 @@ async def open_tunnel(
 async def socks_socket(proxy: Proxy, address: Address, local_addr: tuple[str, int] | None) -> Any:
     """Return a socket that a SOCKS proxy has connected to ``address``.
 
-    Raises :class:`fastws.ProxyError` and ``OSError``; ``ImportError`` without the package
-    ``python-socks``, which the extra ``socks`` brings.
+    Raises:
+        ProxyError: The proxy refused.
+        OSError: No connection to the proxy.
+        ImportError: The package ``python-socks`` is missing; the extra ``socks`` brings it.
     """
     try:
         socks: Any = import_module("python_socks")
@@ -193,10 +205,10 @@ async def socks_socket(proxy: Proxy, address: Address, local_addr: tuple[str, in
         raise ImportError("a SOCKS proxy needs python-socks: pip install 'fastws-server[socks]'") from exc
     kind = socks.ProxyType.SOCKS5 if proxy.scheme.startswith("socks5") else socks.ProxyType.SOCKS4
     rdns = proxy.scheme in ("socks5h", "socks4a")
-    way = connector.Proxy(kind, proxy.host, proxy.port, proxy.user, proxy.password, rdns=rdns)
+    connecting = connector.Proxy(kind, proxy.host, proxy.port, proxy.user, proxy.password, rdns=rdns)
     try:
-        # Its own time limit must not be the shorter one: connect() has open_timeout.
-        return await way.connect(address.host, address.port, timeout=86400.0, local_addr=local_addr)
+        # connect() has open_timeout, which must be the shorter limit.
+        return await connecting.connect(address.host, address.port, timeout=86400.0, local_addr=local_addr)
     except socks.ProxyConnectionError as exc:
         raise OSError(exc.errno, f"no connection to the proxy: {exc.strerror}") from exc
     except socks.ProxyError as exc:

@@ -1,4 +1,4 @@
-"""When a client tries again, and what is not worth another try."""
+"""When a client connects again, how long it waits, and which failures it does not retry."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ __all__ = ["Backoff", "Retry", "retry_after", "is_retryable"]
 
 Retry = Callable[[Exception], bool]
 
-#: Answers that say "not now": too early, too many, and what a proxy says while its server restarts.
+#: Statuses that may pass: a request too early or one of too many (RFC 9110, section 15.5.9; RFC 8470,
+#: section 5.2; RFC 6585, section 4), and what a proxy answers while its server restarts.
 PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 
 
 def is_retryable(exc: Exception) -> bool:
-    """Return whether another try may have a better end: the default of ``retry``.
+    """Return whether another attempt may succeed: the default ``retry`` of :class:`connect`.
 
-    True for a network that fails, for a handshake that is cut off or takes too long, for the
-    statuses 408, 425, 429, 500, 502, 503 and 504, and for every WebSocket that was open. False for
-    what stays as it is: a certificate that does not verify, another status, an answer that is no
-    WebSocket's, an address that is none.
+    Args:
+        exc: What an attempt raised, or the :class:`ConnectionClosed` of a WebSocket that was open.
+
+    Returns:
+        True for a network that fails (``OSError``), a handshake that is cut off or takes too long
+        (``TimeoutError``), the statuses 408, 425, 429, 500, 502, 503 and 504 of a server or an HTTP proxy,
+        and every :class:`ConnectionClosed`, whatever its code. False for what does not pass by itself: a
+        certificate that does not verify, another status, an answer that breaks RFC 6455, a URL that is none.
     """
     if isinstance(exc, (HandshakeRefused, ProxyError)) and exc.response is not None:
         return exc.response.status in PASSING
     if isinstance(exc, ssl.SSLError):
-        # The peer may end TCP in the middle of TLS; all else is about keys and settings.
+        # The peer may end TCP in the middle of TLS; every other TLS error is about keys and settings.
         return isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
     if isinstance(exc, PermissionError):
         return False
@@ -38,13 +43,19 @@ def is_retryable(exc: Exception) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Seconds between tries: random from 0 to a bound that grows from ``first`` to ``limit``.
+    """How long ``async for ws in connect(url)`` waits between two attempts.
 
-    By default 1 s that becomes twice as much (``factor``) with each failure, up to 60 s.
+    The wait is random, between 0 and a bound that grows with each failure in a row: the clients of a server
+    that restarts lose it in the same moment, and must not come back in the same moment.
 
-    Random from 0 because the clients of a server that restarts lose it in the same moment, and must
-    not come back in the same moment. A WebSocket that stayed open for ``reset`` seconds makes the
-    bound ``first`` again (10 s). Raises ``ValueError`` for numbers that do not grow.
+    Args:
+        first: Seconds, the bound of the first wait. Default 1.
+        factor: What the bound is multiplied by with each further failure. Default 2.
+        limit: Seconds that the bound never exceeds, nor what a ``Retry-After`` adds. Default 60.
+        reset: Seconds. A WebSocket that was open for so long makes the bound ``first`` again. Default 10.
+
+    Raises:
+        ValueError: ``first`` or ``reset`` is negative, ``factor`` below 1, or ``limit`` below ``first``.
     """
 
     first: float = 1.0
@@ -57,7 +68,7 @@ class Backoff:
             raise ValueError("a back-off grows from first (0 or more) to limit, by a factor of 1 or more")
 
     def bound(self, failures: int) -> float:
-        """The longest wait after so many failures in a row."""
+        """Return the longest wait, in seconds, after ``failures`` (0 or more) in a row."""
         bound = self.first
         for _ in range(failures):
             bound *= self.factor
@@ -68,15 +79,23 @@ class Backoff:
         return bound
 
     def delay(self, failures: int, asked: float = 0.0) -> float:
-        """How long to wait; at least what the server asked for, as far as the limit goes."""
+        """Return how many seconds to wait now.
+
+        Args:
+            failures: How many attempts in a row failed before, 0 or more.
+            asked: Seconds that the server asked for by ``Retry-After``; counted up to ``limit``. Default 0.
+
+        Returns:
+            ``asked``, and a random part between 0 and ``bound(failures)``.
+        """
         asked = min(asked, self.limit)
         return asked + random.uniform(0.0, self.bound(failures))
 
 
 def retry_after(exc: Exception) -> float:
-    """Seconds that a refusal asks for (RFC 9110, section 10.2.3); 0 without such a field.
+    """Return the seconds of a refusal's Retry-After (RFC 9110, section 10.2.3); 0 without such a field.
 
-    A date counts as nothing: clocks differ, and the back-off will do.
+    A date counts as 0: clocks differ, and the back-off suffices.
     """
     response: Response | None = getattr(exc, "response", None)
     value = response.headers.get("retry-after", "") if response is not None else ""

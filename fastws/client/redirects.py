@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from fastws.client.url import Address, parse_url
-from fastws.errors import HandshakeRefused, InvalidURL
-from fastws.protocol.http.messages import Response
+from fastws.errors import HandshakeRefused, InvalidURL, ReceivedResponse
 
 __all__ = ["HandshakeTarget", "follow"]
 
@@ -19,39 +18,40 @@ _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 @dataclass(frozen=True, slots=True)
 class HandshakeTarget:
-    """What is asked of whom: the part of a handshake that a redirect changes."""
+    """The part of a handshake that a redirect changes: the address, and what is sent to it."""
 
     address: Address
-    #: Fields of the application, among them its credentials.
+    #: The application's fields, credentials and cookies among them.
     headers: tuple[tuple[bytes, bytes], ...]
     origin: str | None
-    #: Still the origin that the application named: what was given for it may be used.
+    #: True while this is the origin that the application named; its options are meant for that one.
     first: bool = True
 
 
-def follow(asked: HandshakeTarget, response: Response) -> HandshakeTarget | None:
-    """Return what to ask next, or None when ``response`` is no redirect.
+def follow(target: HandshakeTarget, response: ReceivedResponse) -> HandshakeTarget | None:
+    """Return where a redirect leads (RFC 9110, section 15.4), or None when ``response`` is none.
 
-    Another origin (scheme, host or port) is sent neither Authorization nor Cookie, and what an Origin
-    field claims becomes ``null`` where a browser would taint it. Raises
-    :class:`fastws.HandshakeRefused` for a redirect from ``wss`` to ``ws``, and for a Location that no
-    WebSocket can be at.
+    Another origin (scheme, host or port) gets neither Authorization nor Cookie, and an Origin field
+    becomes ``null`` where a browser would taint it.
+
+    Raises:
+        HandshakeRefused: The redirect leads from ``wss`` to ``ws``, or its Location is no WebSocket's.
     """
     if response.status not in STATUSES:
         return None
     locations = response.headers.get_list("location")
     if len(locations) != 1:
         raise HandshakeRefused(response, "a redirect without one Location")
-    address = _address(asked.address, locations[0], response)
-    if asked.address.secure and not address.secure:
+    address = _address(target.address, locations[0], response)
+    if target.address.secure and not address.secure:
         raise HandshakeRefused(response, "a redirect from wss:// to ws:// is not followed")
-    if address.origin == asked.address.origin:
-        return replace(asked, address=address)
-    headers = tuple(field for field in asked.headers if field[0].lower() not in PRIVATE)
-    return HandshakeTarget(address, headers, _tainted(asked.origin, asked.address), first=False)
+    if address.origin == target.address.origin:
+        return replace(target, address=address)
+    headers = tuple(field for field in target.headers if field[0].lower() not in PRIVATE)
+    return HandshakeTarget(address, headers, _tainted(target.origin, target.address), first=False)
 
 
-def _address(base: Address, location: str, response: Response) -> Address:
+def _address(base: Address, location: str, response: ReceivedResponse) -> Address:
     try:
         url = urldefrag(urljoin("http" + base.url[2:], location)).url
         scheme = urlsplit(url).scheme

@@ -1,4 +1,4 @@
-"""The way of a client to its server: a socket of its own, a path, a proxy, or plain TCP; with TLS."""
+"""Where a client connects to: a socket of its own, a Unix socket, a proxy or plain TCP; with TLS."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TargetOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Options of ``connect()`` that are about the connection, not about the WebSocket."""
+    """The options of ``connect()`` that decide where it connects to, and how."""
 
     ssl: ssl_module.SSLContext | None = None
     server_hostname: str | None = None
@@ -52,15 +52,18 @@ class Target:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether it leads to one place, whatever the URL says."""
+        """True when the options name the place, whatever the host of the URL is."""
         return self.sock is not None or self.unix is not None or self.host is not None
 
     async def connect(
         self, loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], address: Address
     ) -> Any:
-        """Return the protocol of a connection to ``address``.
+        """Connect to ``address`` and return the protocol that ``factory`` made.
 
-        Raises ``OSError``, :class:`fastws.ProxyError`, :class:`fastws.InvalidURL` for the proxy's.
+        Raises:
+            OSError: No connection.
+            ProxyError: The proxy did not let the connection through.
+            InvalidURL: The environment names a proxy by what is no URL.
         """
         tls = self._tls(address)
         protocol: Any

@@ -1,4 +1,4 @@
-"""``ws://`` and ``wss://`` URLs, and what they lead to."""
+"""``ws://`` and ``wss://`` URLs (RFC 6455, section 3) and the addresses in them."""
 
 from __future__ import annotations
 

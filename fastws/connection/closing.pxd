@@ -2,7 +2,6 @@
 cimport cython
 from fastws.connection.lifetime cimport Lifetime
 from fastws.connection.outbox cimport Outbox
-from fastws.pubsub.hub cimport leave_all
 
 cdef int GRACEFUL, LINGERING, EVICTED_LINGERING, EVICTED
 

@@ -15,8 +15,7 @@ from typing import Any
 from fastws.connection.lifetime import Lifetime
 from fastws.protocol.websocket.events import Close, Fail
 from fastws.protocol.websocket.frames import CloseCode
-from fastws.protocol.websocket.machine import DRAINING
-from fastws.pubsub.hub import leave_all
+from fastws.protocol.websocket.states import DRAINING
 
 __all__ = ["Closing", "TcpEnd"]
 
@@ -113,7 +112,7 @@ class Closing(Lifetime):
         """The close begins: send no more, and take part in no broadcast."""
         outbox = self.outbox
         outbox.is_open = False
-        leave_all(outbox)
+        outbox.leave_topics()
 
     # -- the handler ----------------------------------------------------------------------------
 

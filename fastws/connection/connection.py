@@ -21,12 +21,14 @@ from fastws.connection.websocket import WebSocket
 from fastws.loop.native import direct_descriptor
 from fastws.loop.state import READ_BUFFER_BYTES, LoopState
 from fastws.protocol.http.messages import Request, Response
-from fastws.protocol.websocket.machine import OPEN, Machine
+from fastws.protocol.websocket.machine import Machine
+from fastws.protocol.websocket.states import OPEN
 
 if TYPE_CHECKING:
     from contextvars import Context
 
     from fastws.connection.handlers import Callbacks
+    from fastws.connection.publication import Publication
 
 __all__ = ["Connection", "ConnectionHost", "Phase"]
 
@@ -110,7 +112,7 @@ class Connection(Delivery):
         self.timeouts = timeouts
         outbox = self.outbox
         outbox.limits = limits
-        outbox.frame_variant = self.machine.variant
+        outbox.frame_variant = self.machine.frame_variant
         outbox.count_from_here()
         self.received_bytes = self.machine.early_bytes
         self.opened_at = self.loop_state.clock()
@@ -241,9 +243,9 @@ class Connection(Delivery):
 
     # -- what the outbox asks -------------------------------------------------------------------
 
-    def encode_publication(self, entry: Any) -> bytes:
+    def encode_publication(self, publication: Publication) -> bytes:
         """Return the frame of a published message that only this peer can read."""
-        return self.machine.encode(entry.message)
+        return self.machine.encode(publication.message)
 
     def drained(self) -> None:
         """The socket has taken bytes again."""

@@ -16,7 +16,8 @@ from fastws.connection.outbox import Outbox
 from fastws.loop.poller import Polled
 from fastws.loop.state import LoopState
 from fastws.protocol.websocket.frames import Opcode
-from fastws.protocol.websocket.machine import CLOSED, Machine
+from fastws.protocol.websocket.machine import Machine
+from fastws.protocol.websocket.states import CLOSED
 
 __all__ = ["ConnectionCore"]
 

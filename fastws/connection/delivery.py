@@ -9,7 +9,7 @@ from fastws.connection.closing import Closing
 from fastws.connection.pausing import PAUSE_TURN
 from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.websocket.frames import Opcode
-from fastws.protocol.websocket.machine import OPEN
+from fastws.protocol.websocket.states import OPEN
 
 __all__ = ["Delivery"]
 

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from fastws.connection.pausing import Pausing
-from fastws.protocol.websocket.machine import CLOSED, DRAINING, OPEN
+from fastws.protocol.websocket.states import CLOSED, DRAINING, OPEN
 
 __all__ = ["Lifetime"]
 

@@ -3,43 +3,31 @@
 
 Four places, in the order in which they leave:
 
-- ``_urgent``: PING and PONG that wait for a socket which refused bytes, the newest of each;
-- ``_first`` and ``_more``: what this turn has said so far, to leave in one write;
-- ``_queue``: messages that wait because the socket has refused bytes, or because a fragmented one
-  is under way. Only this has limits, and only once the socket has refused bytes;
+- ``_urgent``: PING and PONG that wait for a blocked socket, the newest of each;
+- what this turn has said so far (:mod:`fastws.connection.writer`);
+- ``_backlog``: messages that wait because the socket is blocked, or because a fragmented one is under way.
+  Only
+  this has limits, and only once the socket has refused bytes;
 - ``_last``: the CLOSE frame, when it waits.
 
-*Blocked* is the one meaning of slow: ``pause_writing`` with a high-water mark of 0 says that the
-transport holds something the socket did not take. A burst in one turn against a socket that still
-takes bytes is not slow, however large.
+A client is slow when its socket is blocked. A burst in one turn against a socket that still takes bytes makes
+nobody slow, however large it is.
 """
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from fastws.config import Limits, SlowConsumerPolicy
-from fastws.loop.native import Item, send_items
-from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.connection.backlog import Backlog
+from fastws.connection.publication import Channel, Publication
+from fastws.connection.writer import Writer
+from fastws.loop.turn import Turn
 
-if TYPE_CHECKING:
-    from fastws.loop.turn import Turn
-    from fastws.pubsub.hub import Publication, Topic
+__all__ = ["Outbox", "OutboxHost", "SendStatus", "Subscriptions"]
 
-__all__ = ["Outbox", "SendStatus"]
-
-log = logging.getLogger("fastws.error")
-
-#: Joined into one write while a slow socket takes bytes again: enough to fill its buffer, little to copy.
-DRAIN_BYTES = 256 * 1024
-
-#: A message of so many bytes does not wait for those to others: it would leave the processor's cache.
-LARGE_ANSWER = 4096
-
-#: Messages of one turn after which a coroutine that sends lets it end.
+#: Messages of one turn after which a coroutine that sends lets the turn end.
 TURN_MESSAGES = 64
 
 
@@ -60,130 +48,95 @@ SENT = SendStatus.SENT
 QUEUED = SendStatus.QUEUED
 DROPPED = SendStatus.DROPPED
 CLOSED = SendStatus.CLOSED
-TEXT = int(Opcode.TEXT)
-BINARY = int(Opcode.BINARY)
 DROP_NEWEST = SlowConsumerPolicy.DROP_NEWEST
 DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
 
-class Owner(Protocol):
+class OutboxHost(Protocol):
     """What an outbox asks of its connection."""
 
-    def encode_publication(self, entry: Publication) -> bytes: ...
-    def evict(self, reason: str) -> None: ...
-    def drained(self) -> None: ...
+    def encode_publication(self, publication: Publication) -> bytes:
+        """Return a frame that only this peer can read."""
+
+    def evict(self, reason: str) -> None:
+        """Close a peer that is too slow."""
+
+    def drained(self) -> None:
+        """The socket has taken bytes again."""
 
 
-class Outbox:
-    """The sending half of one connection. ``fd`` is -1 where only the transport may write."""
+class Subscriptions:
+    """What a connection listens to; see :mod:`fastws.pubsub.fanout`."""
+
+    __slots__ = ()
+
+    def take_published(self) -> None:
+        """Deliver to the outbox what this turn published for it so far."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """End all of them."""
+        raise NotImplementedError
+
+
+class Outbox(Writer):
+    """The sending half of one connection."""
 
     __slots__ = (
-        "_first",
+        "_backlog",
+        "_host",
         "_last",
-        "_more",
-        "_owner",
-        "_queue",
-        "_transport",
         "_urgent",
-        "blocked",
-        "corked",
         "dropped",
-        "fd",
         "fragmenting",
         "frame_variant",
-        "is_open",
-        "last_seq",
         "limits",
-        "queue_bytes",
-        "sent_bytes",
         "sent_messages",
-        "topics",
-        "turn",
-        "turn_number",
+        "subscriptions",
     )
 
-    def __init__(self, owner: Owner, transport: Any, turn: Turn, fd: int, limits: Limits) -> None:
-        self._owner: Any = owner
-        self._transport = transport
-        self.turn = turn
-        self.fd = fd
+    def __init__(self, host: OutboxHost, transport: Any, turn: Turn, fd: int, limits: Limits) -> None:
+        Writer.__init__(self, transport, turn, fd)
+        self._host: Any = host
         #: How much may wait: ``send_queue`` and ``send_queue_bytes``.
         self.limits = limits
-        self.is_open = True
-        self.corked = False
-        self.blocked = False
-        #: A fragmented message is under way: other messages wait in the queue until it is complete.
+        #: A fragmented message is under way: other messages wait until it is complete.
         self.fragmenting = False
-        self._first: Item | None = None
-        self._more: list[Item] | None = None
-        self._queue: deque[bytes | Publication] | None = None
+        self._backlog: Backlog | None = None
         self._last: bytes | None = None
         self._urgent: dict[int, bytes] | None = None
-        self.queue_bytes = 0
-        #: Which bytes of a broadcast fit: 0 plain, 9 to 15 compressed with that window, -1 its own.
+        #: Which bytes of a publication fit; see :mod:`fastws.connection.publication`.
         self.frame_variant = 0
-        self.turn_number = 0
-        self.last_seq = 0
-        self.topics: dict[Topic, None] | None = None
+        self.subscriptions: Subscriptions | None = None
         self.sent_messages = 0
-        self.sent_bytes = 0
         self.dropped = 0
 
     def count_from_here(self) -> None:
         """Begin to count what is sent: the handshake's answer may still wait here, and does not count."""
         self.sent_messages = 0
-        self.sent_bytes = -self._unwritten()
-
-    # -- what leaves in one write ---------------------------------------------------------------
-
-    def begin_batch(self) -> bool:
-        """Keep what is said from now on for one write; True for the caller that has to end this batch."""
-        began = not self.corked
-        self.corked = True
-        return began
-
-    def end_batch(self) -> None:
-        """Write now what the batch has said."""
-        self.corked = False
-        self.flush()
-
-    def answer(self) -> None:
-        """End the batch of one read: what it said leaves together with the answers to other reads."""
-        self.corked = False
-        if self._first is not None:
-            self.turn.answer(self)
-
-    def write_http(self, data: bytes) -> None:
-        """Take bytes of HTTP, which are no message, and which no limit of the queue holds back."""
-        if not self.is_open:
-            return
-        if self.blocked:
-            self._transport.write(data)  # behind what the transport holds
-        else:
-            self._append_frame(data)
+        self.sent_bytes = -self.unwritten()
 
     # -- what the application says --------------------------------------------------------------
 
     def push(self, frame: bytes) -> SendStatus:
-        """Take one frame of the application, unless the queue is over its limits."""
-        if self.topics is not None and self.turn.dirty:
-            self.take_published(self.turn)
+        """Take one frame of the application, unless the backlog is over its limits."""
+        self._take_published()
         if not self.is_open:
             return CLOSED
         if self.blocked or self.fragmenting:
             if self.is_full(len(frame)):
                 self.dropped += 1
                 return DROPPED
-            self._enqueue(frame, len(frame))
+            self._wait(frame, len(frame))
             return QUEUED
         self.sent_messages += 1
         self._append_frame(frame)
         return SENT
 
     def push_over_limits(self, frame: bytes) -> SendStatus:
-        """Take one frame of the application, however much waits; its sender waits afterwards."""
+        """Take one frame of the application, however much waits. Its sender waits afterwards."""
         if self.must_wait() and self.is_open:
-            self._enqueue(frame, len(frame))
+            self._wait(frame, len(frame))
             return QUEUED
         return self.push(frame)
 
@@ -193,8 +146,7 @@ class Outbox:
         Its header is written when the turn is, into the same buffer. With a key: where
         :meth:`is_direct`, and it is masked on its way to the socket.
         """
-        if self.topics is not None and self.turn.dirty:
-            self.take_published(self.turn)
+        self._take_published()
         if not self.is_open:
             return CLOSED
         self.sent_messages += 1
@@ -214,24 +166,23 @@ class Outbox:
         return self._more is not None and len(self._more) >= TURN_MESSAGES
 
     def must_wait(self) -> bool:
-        """True when a message pushed now waits, or is dropped; settles, so that none comes before it.
+        """True when a message pushed now waits, or is dropped. Takes what was published before it.
 
-        For who compresses with context takeover: what is encoded now may leave after what topics
-        have in the queue, which is encoded when it leaves, so it must not touch the window.
+        For a sender that compresses with context takeover. What topics have in the backlog is encoded when it
+        leaves, so a frame that is encoded now and leaves after it must not touch the window.
         """
-        if self.topics is not None and self.turn.dirty:
-            self.take_published(self.turn)
+        self._take_published()
         return self.blocked or self.fragmenting
 
     def push_fragment(self, frame: bytes, *, first: bool, fin: bool) -> None:
         """Take one frame of a fragmented message (RFC 6455, section 5.4); the caller paces them."""
-        if first and self.topics is not None and self.turn.dirty:
-            self.take_published(self.turn)
+        if first:
+            self._take_published()
         self.fragmenting = not fin
         self._append_frame(frame)
         if fin:
             self.sent_messages += 1
-            if self._queue is not None and not self.blocked:
+            if self._backlog is not None and not self.blocked:
                 self.flush()
                 self._drain()
 
@@ -248,34 +199,19 @@ class Outbox:
 
     def push_last(self, frame: bytes, *, discard: bool = False) -> None:
         """Take the CLOSE frame: what was accepted before goes first unless ``discard``."""
-        if self.topics is not None and self.turn.dirty:
-            self.take_published(self.turn)
+        self._take_published()
         if not self.is_open:
             return
         self.is_open = False
         if discard or self.fragmenting:
             # A message cut short cannot be completed; only control frames may follow its fragments.
             self.fragmenting = False
-            self._queue = None
+            self._backlog = None
             self._urgent = None
-            self.queue_bytes = 0
         if self.blocked:
             self._last = frame
         else:
             self._append_frame(frame)
-
-    def _append_frame(self, frame: bytes) -> None:
-        self._append((frame,))
-
-    def _append(self, item: Item) -> None:
-        if self._first is None:
-            if not self.corked:
-                self.turn.schedule(self)  # may raise, and nothing has been said then
-            self._first = item
-        elif self._more is None:
-            self._more = [self._first, item]
-        else:
-            self._more.append(item)
 
     # -- what topics say ------------------------------------------------------------------------
 
@@ -294,191 +230,88 @@ class Outbox:
             and not self._transport.is_closing()
         )
 
-    def deliver_batch(self, topic: Topic, batch: list[Publication]) -> None:
-        """Take what ``topic`` published in this turn, with the topic's policy if that is too much."""
+    def deliver_batch(self, channel: Channel, batch: list[Publication]) -> None:
+        """Take what ``channel`` published in this turn, by its policy where that is too much."""
         if not self.is_open:
             return
         if self.blocked or self.fragmenting:
-            for entry in batch:
-                self._deliver_blocked(topic, entry)
+            for publication in batch:
+                self._deliver_blocked(channel, publication)
                 if not self.is_open:  # the policy evicted this client
                     return  # type: ignore[unreachable]
         else:
             self.sent_messages += len(batch)
             if self.frame_variant >= 0:
-                self._append_frame(topic.join(batch, self.frame_variant))
+                self._append_frame(channel.join(batch, self.frame_variant))
             else:
-                for entry in topic.merged(batch):
-                    self._append_frame(self._owner.encode_publication(entry))
+                for publication in channel.merged(batch):
+                    self._append_frame(self._host.encode_publication(publication))
 
-    def take_published(self, turn: Turn) -> None:
-        """Take, in the order of publishing, what this turn published for this client so far."""
-        if self.turn_number != turn.number:
-            self.turn_number = turn.number
-            self.last_seq = 0
-        after = self.last_seq
-        self.last_seq = turn.seq
-        topics = [topic for topic in self.topics or () if topic.batch]
-        if len(topics) == 1:
-            batch = [entry for entry in topics[0].batch if entry.seq > after]
-            if batch:
-                self.deliver_batch(topics[0], batch)
-            return
-        entries = [
-            (entry.seq, topic, entry) for topic in topics for entry in topic.batch if entry.seq > after
-        ]
-        entries.sort(key=_sequence)
-        start = 0
-        for end in range(1, len(entries) + 1):
-            # A run of one topic may merge; a message of another topic between two ends the run.
-            if end == len(entries) or entries[end][1] is not entries[start][1]:
-                self.deliver_batch(entries[start][1], [entry for _, _, entry in entries[start:end]])
-                start = end
+    def _deliver_blocked(self, channel: Channel, publication: Publication) -> None:
+        size = publication.size
+        if self.is_full(size):
+            if channel.policy is DROP_NEWEST:
+                self.dropped += 1
+                return
+            if channel.policy is not DROP_OLDEST:
+                self._host.evict("too slow")
+                return
+            assert self._backlog is not None
+            self.dropped += self._backlog.drop_oldest(self.limits, size)
+            if self.is_full(size):
+                self.dropped += 1
+                return
+        self._wait(publication, size)
+
+    def _take_published(self) -> None:
+        """What topics published before is said before what comes now."""
+        # Kept in a variable, here and below: it lets go of itself where that evicts this client.
+        subscriptions = self.subscriptions
+        if subscriptions is not None and self.turn.has_published:
+            subscriptions.take_published()
+
+    def leave_topics(self) -> None:
+        """Take part in no broadcast any more."""
+        subscriptions, self.subscriptions = self.subscriptions, None
+        if subscriptions is not None:
+            subscriptions.leave()
+
+    # -- what waits -----------------------------------------------------------------------------
+
+    def _wait(self, item: bytes | Publication, size: int) -> None:
+        if self._backlog is None:
+            self._backlog = Backlog()
+        self._backlog.append(item, size)
 
     def is_full(self, size: int) -> bool:
-        """True when a message of ``size`` bytes is over the limits; an empty queue takes any one.
+        """True when a message of ``size`` bytes is over the limits.
 
         What waits behind our own fragments, while the socket takes bytes, makes no client slow.
         """
-        if not self._queue or not self.blocked:
-            return False
-        limits = self.limits
-        return len(self._queue) >= limits.send_queue or self.queue_bytes + size > limits.send_queue_bytes
+        return self.blocked and self._backlog is not None and self._backlog.is_full(self.limits, size)
 
-    def _deliver_blocked(self, topic: Topic, entry: Publication) -> None:
-        size = entry.size
-        if self.is_full(size):
-            if topic.policy is DROP_NEWEST:
-                self.dropped += 1
-                return
-            if topic.policy is DROP_OLDEST:
-                if not self._drop_oldest(size):
-                    return
-            else:
-                self._owner.evict("too slow")
-                return
-        self._enqueue(entry, size)
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return len(self._backlog) if self._backlog is not None else 0
 
-    def _drop_oldest(self, size: int) -> bool:
-        """Make room for ``size`` bytes by dropping what topics published, oldest first.
-
-        What the application sent to this client alone was accepted and is never dropped: where
-        only that waits, the new message is the one to go.
-        """
-        queue = self._queue
-        assert queue is not None
-        index = 0
-        while self.is_full(size):
-            while index < len(queue) and isinstance(queue[index], bytes):
-                index += 1
-            if index == len(queue):
-                self.dropped += 1
-                return False
-            oldest = queue[index]
-            del queue[index]
-            self.queue_bytes -= oldest.size  # type: ignore[union-attr]
-            self.dropped += 1
-        return True
-
-    def _enqueue(self, item: bytes | Publication, size: int) -> None:
-        if self._queue is None:
-            self._queue = deque()
-        self._queue.append(item)
-        self.queue_bytes += size
-
-    # -- what the socket takes ------------------------------------------------------------------
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes of the messages that wait."""
+        return self._backlog.size if self._backlog is not None else 0
 
     @property
     def buffered_amount(self) -> int:
         """Bytes accepted that the socket has not taken yet."""
         held: int = self._transport.get_write_buffer_size() if self.blocked else 0
-        return self._unwritten() + held
-
-    def _unwritten(self) -> int:
-        """Bytes that the transport has not been given yet."""
-        pending = 0
-        if self._first is not None:
-            pending = sum(map(_size, self._more if self._more is not None else [self._first]))
-        return pending + self.queue_bytes
-
-    @property
-    def queued(self) -> int:
-        """Messages that wait because the socket has refused bytes."""
-        return len(self._queue) if self._queue else 0
-
-    def has_output(self) -> bool:
-        """True when this turn has said something that is not written yet."""
-        return self._first is not None
-
-    def is_large(self) -> bool:
-        """True when what this turn has said begins with a large message."""
-        first = self._first
-        assert first is not None
-        return len(first[0] if isinstance(first, tuple) else first) >= LARGE_ANSWER
-
-    def flush(self) -> None:
-        """Write what this turn has said, in one write."""
-        first = self._first
-        if first is None:
-            return
-        more = self._more
-        self._first = self._more = None
-        self._write(first if more is None else more)
-
-    def _write(self, items: Item | list[Item]) -> None:
-        """Write one item or several: straight to the socket where that may be done and holds nothing."""
-        if self.fd < 0 or self.blocked:
-            data = b"".join([frame_of(item) for item in (items if isinstance(items, list) else [items])])
-            self.sent_bytes += len(data)
-            self._transport.write(data)
-            return
-        assert send_items is not None  # fd is -1 without it
-        result = send_items(self.fd, items)
-        if isinstance(result, int):
-            size = result
-            self.sent_bytes += size
-        else:
-            size, taken, rest = result
-            self.sent_bytes += size
-            self.wrote(taken, rest)
-
-    def wrote(self, taken: int, rest: bytes | memoryview) -> None:
-        """Continue after a direct write that took less than everything (negative: an errno)."""
-        if taken < 0:
-            self.discard()
-            self._transport.abort()
-        else:
-            self._transport.write(rest)
-
-    def write_through(self, data: bytes) -> None:
-        """Write what many are given, where only the transport may."""
-        try:
-            self._transport.write(data)
-        except Exception:
-            self._broken()
-
-    def _broken(self) -> None:
-        """A foreign transport has raised: that ends its connection, and no other's turn."""
-        log.exception("writing to %r failed", self._transport)
-        self.discard()
-        self._transport.abort()
-
-    def flush_later(self) -> None:
-        """Flush at the end of a turn: meanwhile the transport may have begun to close (``is_idle``)."""
-        if self._transport.is_closing():
-            self._first = self._more = None
-            return
-        try:
-            self.flush()
-        except Exception:
-            self._broken()
+        return self.unwritten() + self.queue_bytes + held
 
     def pause(self) -> None:
         """The socket has refused bytes."""
         self.blocked = True
 
     def resume(self) -> None:
-        """The socket has taken all that was refused: write what waits until it refuses again."""
+        """The socket has taken all that it refused: write what waits until it refuses again."""
         self.blocked = False
         if self._urgent is not None:
             urgent = b"".join(self._urgent.values())
@@ -486,86 +319,28 @@ class Outbox:
             self._write((urgent,))
         if not self.fragmenting:
             self._drain()
-        self._owner.drained()
+        self._host.drained()
 
     def _drain(self) -> None:
-        while self._queue and not self.blocked:
-            self._write((self._next_chunk(),))
-        if not self._queue:
-            self._queue = None
-            if self._last is not None and not self.blocked:
-                last, self._last = self._last, None
-                self._write((last,))
-
-    def _next_chunk(self) -> bytes:
-        """Join what leads the queue, merging again what its topic merges."""
-        queue = self._queue
-        assert queue is not None
-        chunks: list[bytes] = []
-        size = 0
-        while queue and size < DRAIN_BYTES:
-            item = queue.popleft()
-            if isinstance(item, bytes):
-                data = item
-                self.queue_bytes -= len(item)
-                self.sent_messages += 1
-            else:
-                data = self._take_run(item)
-            size += len(data)
-            chunks.append(data)
-        return b"".join(chunks)
-
-    def _take_run(self, first: Publication) -> bytes:
-        queue = self._queue
-        assert queue is not None
-        run = [first]
-        topic = first.topic
-        while topic.merge is not None and queue:
-            following = queue[0]
-            if isinstance(following, bytes) or following.topic is not topic:
-                break
-            run.append(following)
-            queue.popleft()
-        for entry in run:
-            self.queue_bytes -= entry.size
-        self.sent_messages += len(run)
-        if self.frame_variant >= 0:
-            return topic.join(run, self.frame_variant)
-        return b"".join([self._owner.encode_publication(entry) for entry in topic.merged(run)])
+        while (backlog := self._backlog) is not None and not self.blocked:
+            before = len(backlog)
+            chunk = backlog.next_chunk(self.frame_variant, self._host.encode_publication)
+            left = len(backlog)
+            self.sent_messages += before - left
+            if not left:
+                self._backlog = None
+            self._write((chunk,))
+        if self._last is not None and self._backlog is None and not self.blocked:
+            last, self._last = self._last, None
+            self._write((last,))
 
     def disown(self) -> None:
         """The connection has ended and is told nothing more."""
-        self._owner = None
+        self._host = None
 
     def discard(self) -> None:
         """Forget everything: the connection is lost."""
-        self.is_open = False
-        self.fd = -1
-        self._first = None
-        self._more = None
-        self._queue = None
+        Writer.discard(self)
+        self._backlog = None
         self._urgent = None
         self._last = None
-        self.queue_bytes = 0
-
-
-def _size(item: Item) -> int:
-    """The bytes of an item on the wire (RFC 6455, section 5.2); a ``str`` is ASCII."""
-    if isinstance(item, tuple):
-        return len(item[0]) if len(item) == 1 else _size(item[0]) + 4
-    size = len(item)
-    return size + (2 if size <= 125 else 4 if size <= 0xFFFF else 10)
-
-
-def frame_of(item: Item) -> bytes:
-    """Return an item as it is on the wire."""
-    mask = None
-    if isinstance(item, tuple):
-        if len(item) == 1:
-            return item[0]
-        item, mask = item
-    return encode(TEXT if isinstance(item, str) else BINARY, item, mask, True, False)
-
-
-def _sequence(item: tuple[int, Topic, Publication]) -> int:
-    return item[0]

@@ -9,7 +9,7 @@ from typing import Any
 from fastws.connection.core import ConnectionCore
 from fastws.loop.native import SLOTS, receive_many
 from fastws.loop.state import READ_BUFFER_BYTES
-from fastws.protocol.websocket.machine import OPEN
+from fastws.protocol.websocket.states import OPEN
 
 __all__ = ["PauseReason", "Pausing"]
 

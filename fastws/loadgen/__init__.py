@@ -1,12 +1,12 @@
-"""The load generator behind ``fastws bench``: a plan in, a result out.
+"""The load generator of ``fastws bench``: give it a plan, it returns a result.
 
     from fastws.loadgen import Plan, Scenario, run
     result = run(Plan(url="ws://127.0.0.1:8080/wsecho", scenario=Scenario.ECHO, clients=16))
     print(result.rate, result.latency["p99"])
 
-The clients live in one C loop per process (`_loadgen.c`), over TLS and with compression too; there is no
-second generator in Python, because what it measured would be itself. It needs Linux, the module built, and
-the packages of ``pip install "fastws-server[bench]"``.
+One C loop per process drives the clients (`_loadgen.h`), also over TLS and with compression. There is no
+second generator in Python: it would measure itself. The load generator needs Linux, its C module, and the
+packages of ``pip install "fastws-server[bench]"``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A generator process; ``fastws bench`` starts it. See worker.py."""
+"""A generator process. ``fastws bench`` starts it; see worker.py."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from typing import final
 class Generator:
     """N WebSocket clients in one epoll loop.
 
-    ``open``, ``run``, ``attend`` and ``close`` work without the GIL and belong in one thread. ``stop`` and
-    everything that only tells something may be called from another one meanwhile.
+    ``open``, ``run``, ``answer_pings`` and ``close`` work without the GIL. They raise RuntimeError while
+    another of them runs: call them in one thread. Another thread may call all other methods meanwhile.
     """
 
     def __init__(
@@ -17,7 +17,7 @@ class Generator:
         handshakes: list[tuple[bytes, bytes]],
         frame: bytes,
         clients: int,
-        speakers: int,
+        senders: int,
         depth: int,
         window: int,
         rate: float,
@@ -27,7 +27,7 @@ class Generator:
         stamp_mask: bytes,
         separator: int,
         deflate: bool,
-        speaks: bool,
+        send_once: bool,
         tls: bool,
         verify: bool,
         server_name: str,
@@ -35,34 +35,69 @@ class Generator:
         limit: float,
         to_others: bool,
     ) -> None:
-        """``host`` is numeric. ``handshakes``: request heads with the accept token of each.
+        """Make the clients. None of them connects yet.
 
-        ``frame`` is one message as it goes over the wire; its stamp's digits begin at ``stamp_at`` (-1: it
-        has none) and are masked with ``stamp_mask``. ``size`` is that of a message that counts (-1: any),
-        ``separator`` the byte between merged ones (-1: none). ``rate`` 0 is a closed loop; else the messages,
-        rounds or connections a second of this process, shifted by ``phase`` of one. ``base`` is the moment
-        that stamps count from, in ns of CLOCK_MONOTONIC; ``limit`` the seconds of a whole handshake.
-        Raises ValueError for values out of range and OSError where libssl or libz is needed and missing.
+        Args:
+            scenario: The index in `enum scenario`.
+            host: A numeric address.
+            handshakes: Request heads, each with the accept token that its response must carry.
+            frame: One message as it goes over the wire.
+            senders: How many of the clients send, from the first on.
+            depth: Echo: messages that each client has outstanding.
+            window: Fan-out: messages outstanding in all.
+            rate: Messages, rounds or connections a second of this process. 0 is a closed loop.
+            phase: What part of one interval the schedule is shifted by.
+            size: Bytes of a message that counts as an answer. -1: any.
+            stamp_at: Where the digits of the stamp begin in ``frame``. -1: it has none.
+            stamp_mask: What masks these digits.
+            separator: The byte between merged messages. -1: messages are not merged.
+            base: The moment that stamps count from, in ns of CLOCK_MONOTONIC.
+            limit: Seconds for TCP, TLS and the upgrade together.
+
+        Raises:
+            ValueError: A value is out of range.
+            OSError: libssl or libz is needed and missing.
         """
 
-    def open(self, at_once: int, /) -> int: ...
-    def run(self, begin: int, start: int, end: int, drain: float, whole: bool, /) -> None:
+    def open(self, at_once: int, /) -> int:
+        """Open all clients, at most ``at_once`` at the same time. Return how many are open."""
+
+    def run(self, *, begin: int, start: int, end: int, drain: float, until_drained: bool) -> None:
         """Send from ``begin`` to ``end``, count from ``start`` to ``end``: ns of CLOCK_MONOTONIC.
 
-        ``whole``: count up to the last answer instead, which may come ``drain`` seconds after the end.
-        May be called again after it has returned.
+        After the end it waits at most ``drain`` seconds for answers. ``until_drained``: count up to the last
+        of these answers and not to ``end``. May be called again after it has returned.
         """
 
-    def attend(self) -> None:
-        """Answer pings and notice who was lost, between two runs that are far apart. Does not wait."""
+    def answer_pings(self) -> None:
+        """Answer pings and count lost clients between two runs that are far apart. Does not wait."""
 
-    def close(self, patience: float, /) -> None: ...
-    def stop(self) -> None: ...
-    def counters(self) -> dict[str, int]: ...
-    def marks(
+    def close(self, patience: float, /) -> None:
+        """Close all clients with 1000. Wait ``patience`` seconds for the server at most."""
+
+    def stop(self) -> None:
+        """End ``open`` or ``run`` soon."""
+
+    def counters(self) -> dict[str, int]:
+        """The counts so far, and how many clients are open (``alive``)."""
+
+    def snapshots(
         self,
-    ) -> tuple[tuple[dict[str, int], int, int, int], tuple[dict[str, int], int, int, int]]: ...
-    def errors(self) -> list[tuple[int, int, int]]: ...
-    def note(self) -> str: ...
-    def histogram(self) -> bytes: ...
-    def interval(self) -> tuple[int, int, int, int]: ...
+    ) -> tuple[tuple[dict[str, int], int, int, int], tuple[dict[str, int], int, int, int]]:
+        """(counts, wall, cpu, waited) at both ends of the measured time.
+
+        All in ns: ``wall`` is CLOCK_MONOTONIC, ``cpu`` what the loop's thread has used, ``waited`` how long
+        it could have run and had no core.
+        """
+
+    def errors(self) -> list[tuple[int, int, int]]:
+        """(kind, detail, count) of each error. errors.py has the words."""
+
+    def note(self) -> str:
+        """The first refusal or TLS failure, in the server's words."""
+
+    def histogram(self) -> bytes:
+        """The counts of an HdrHistogram(1, 3600e9, 3), as unsigned 64-bit numbers."""
+
+    def interval(self) -> tuple[int, int, int, int]:
+        """(count, p50, p99, max) since the last call, in ns."""

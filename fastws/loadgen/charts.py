@@ -1,4 +1,4 @@
-"""Line charts as inline SVG. Colours are CSS variables of the page they stand in."""
+"""Line charts as inline SVG. The page's CSS gives the colours."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 32, 12, 40
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """``place`` maps a value to 0..1; ``ticks`` are (value, label)."""
+    """``place`` maps a value to 0..1. ``ticks`` are pairs (value, label)."""
 
     title: str
     place: Callable[[float], float]
@@ -24,7 +24,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve: its name, its points, and the CSS class that colours it."""
+    """A curve: its name, its points (x, y), and the CSS class that gives its colour."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -32,7 +32,7 @@ class Line:
 
 
 def linear(title: str, low: float, high: float, label: Callable[[float], str]) -> Axis:
-    """Between round numbers around ``low`` and ``high``, with about five ticks."""
+    """An axis between the round numbers around ``low`` and ``high``, with about five ticks."""
     span = max(high - low, 1e-9)
     step = 10.0 ** floor(log10(span / 5))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 6)
@@ -44,7 +44,7 @@ def linear(title: str, low: float, high: float, label: Callable[[float], str]) -
 
 
 def logarithmic(title: str, low: float, high: float, label: Callable[[float], str]) -> Axis:
-    """Decades that contain ``low`` and ``high``, both above zero."""
+    """An axis of the decades that contain ``low`` and ``high``, both above 0."""
     first, last = floor(log10(low) + 1e-9), ceil(log10(high) - 1e-9)
     last = max(last, first + 1)
     ticks = [10.0**power for power in range(first, last + 1)]
@@ -52,7 +52,7 @@ def logarithmic(title: str, low: float, high: float, label: Callable[[float], st
 
 
 def chart(name: str, across: Axis, up: Axis, lines: Sequence[Line]) -> str:
-    """An SVG element with axes, grid, curves and, for several curves, their names."""
+    """Return an SVG element: axes, grid and curves, and the names of the curves where there are several."""
 
     def at(x: float, y: float) -> tuple[float, float]:
         return (
@@ -64,19 +64,19 @@ def chart(name: str, across: Axis, up: Axis, lines: Sequence[Line]) -> str:
     for value, text in up.ticks:
         _, y = at(across.ticks[0][0], value)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(words(text, LEFT - 6, y + 4, "end"))
+        parts.append(label_text(text, LEFT - 6, y + 4, "end"))
     for value, text in across.ticks:
         x, _ = at(value, up.ticks[0][0])
-        parts.append(words(text, x, HEIGHT - BOTTOM + 16, "middle"))
-    parts.append(words(across.title, (LEFT + WIDTH) / 2, HEIGHT - 6, "middle"))
-    parts.append(words(up.title, LEFT + 6, TOP + 10, "start"))
+        parts.append(label_text(text, x, HEIGHT - BOTTOM + 16, "middle"))
+    parts.append(label_text(across.title, (LEFT + WIDTH) / 2, HEIGHT - 6, "middle"))
+    parts.append(label_text(up.title, LEFT + 6, TOP + 10, "start"))
     for i, line in enumerate(lines):
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in line.points))
         parts.append(f'<polyline class="{line.css}" points="{points}"/>')
         if len(lines) > 1:
-            parts.append(words(line.name, WIDTH - RIGHT, TOP + 10 + 16 * i, "end", line.css))
+            parts.append(label_text(line.name, WIDTH - RIGHT, TOP + 10 + 16 * i, "end", line.css))
     return "".join([*parts, "</svg>"])
 
 
-def words(text: str, x: float, y: float, anchor: str, css: str = "") -> str:
+def label_text(text: str, x: float, y: float, anchor: str, css: str = "") -> str:
     return f'<text class="{css}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

@@ -1,4 +1,4 @@
-"""What went wrong with clients, in words. The C engine only counts kinds and details."""
+"""The errors of clients in words. The C engine counts kinds and details."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-__all__ = ["ErrorCount", "in_words"]
+__all__ = ["ErrorCount", "describe_errors"]
 
-#: The order of `enum kind` in `_loadgen.c`.
+#: The order of `enum kind` in `_loadgen.h`.
 KINDS = [
     "connect",
     "timeout",
@@ -26,8 +26,8 @@ KINDS = [
     "stalled",
 ]
 
-#: The details of the kind `upgrade`.
-NOT_AN_UPGRADE = [
+#: By the detail of the kind `upgrade`.
+UPGRADE_FAILURES = [
     "the answer to the upgrade is not HTTP",
     "the 101 does not say 'Upgrade: websocket'",
     "the 101 does not say 'Connection: Upgrade'",
@@ -44,17 +44,19 @@ HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """One kind of error, how often it happened, and a sentence for people."""
+    """One error: its kind, a sentence for the user, and how often it happened."""
 
     kind: str
     text: str
     count: int
 
 
-def in_words(errors: Iterable[tuple[int, int, int]], note: str = "") -> list[ErrorCount]:
-    """Errors as the C engine counts them (of all processes), the most frequent first.
+def describe_errors(errors: Iterable[tuple[int, int, int]], note: str = "") -> list[ErrorCount]:
+    """Return all errors in words, the most frequent first.
 
-    ``note`` is the first refusal or TLS failure in the server's words.
+    Args:
+        errors: (kind, detail, count) of all processes, as the C engine counts them.
+        note: The first refusal or TLS failure, in the server's words.
     """
     counts: Counter[tuple[int, int]] = Counter()
     for kind, detail, count in errors:
@@ -68,33 +70,33 @@ def in_words(errors: Iterable[tuple[int, int, int]], note: str = "") -> list[Err
 def sentence(kind: str, detail: int, note: str) -> str:
     match kind:
         case "connect":
-            return f"could not connect: {system(detail)}"
+            return f"could not connect: {errno_text(detail)}"
         case "timeout":
             return "the connection did not open in time"
         case "tls":
             return f"TLS failed: {note}" if note else "TLS failed"
         case "refused":
-            return f"the server refused the upgrade with status {status(detail)}"
+            return f"the server refused the upgrade with status {status_text(detail)}"
         case "upgrade":
-            return NOT_AN_UPGRADE[detail]
+            return UPGRADE_FAILURES[detail]
         case "closed":
             return f"closed by the server with {detail}"
         case "eof":
             return "the server ended the connection without a close frame"
         case "socket":
-            return f"the connection broke: {system(detail)}"
+            return f"the connection broke: {errno_text(detail)}"
         case "protocol":
             return f"the server broke the protocol ({detail})"
         case "deflate":
             return "the server did not accept permessage-deflate"
-    return "nothing came for a second, and what was missing was given up"
+    return "nothing came for a second, so the run went on without what was missing"
 
 
-def system(number: int) -> str:
+def errno_text(number: int) -> str:
     return HINTS.get(number, os.strerror(number))
 
 
-def status(code: int) -> str:
+def status_text(code: int) -> str:
     try:
         return f"{code} {HTTPStatus(code).phrase}"
     except ValueError:

@@ -1,4 +1,4 @@
-"""The generator processes of a run, seen from the parent."""
+"""The parent's side of the generator processes of a run."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from fastws.loadgen.worker import Share
 
 __all__ = ["Fleet", "raise_descriptor_limit"]
 
-#: Descriptors of a process beside its clients.
+#: File descriptors that a process needs besides those of its clients.
 SPARE_DESCRIPTORS = 32
 EXIT_SECONDS = 5.0
 
 
 class Fleet:
-    """A context: the processes live inside it, and none survives it."""
+    """A context manager: the processes start before it and have ended after it."""
 
     def __init__(self, plan: Plan, target: Target) -> None:
-        """Raises LoadgenError when the clients need more descriptors than a process may have."""
+        """Start the processes. Raises LoadgenError where a process may not have enough descriptors."""
         raise_descriptor_limit(plan)
         base = time.monotonic_ns()
         self._selector = selectors.DefaultSelector()
-        self._rest: list[bytes] = [b""] * plan.processes
+        self._incomplete: list[bytes] = [b""] * plan.processes
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             for process in range(plan.processes):
@@ -57,27 +57,30 @@ class Fleet:
         self._processes.append(process)
         assert process.stdout is not None
         self._selector.register(process.stdout, selectors.EVENT_READ, share.process)
-        self._order(process, share.to_json())
+        self._write(process, share.to_json())
 
-    def _order(self, process: subprocess.Popen[bytes], line: bytes) -> None:
+    def _write(self, process: subprocess.Popen[bytes], line: bytes) -> None:
         assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # its end is noticed where its events are read
+        with contextlib.suppress(BrokenPipeError):  # `events` notices that the process has ended
             process.stdin.write(line + b"\n")
 
-    def order(self, do: str, **details: float) -> None:
-        """Tell all processes to ``run`` or to ``stop``."""
+    def command(self, name: str, **details: float) -> None:
+        """Send ``run`` or ``stop`` to all processes."""
         for process in self._processes:
-            self._order(process, orjson.dumps({"do": do, **details}))
+            self._write(process, orjson.dumps({"command": name, **details}))
 
     def events(self, timeout: float) -> Iterator[tuple[int, dict[str, Any]]]:
-        """What the processes have said, each with its number. Raises LoadgenError when one has ended."""
+        """Yield (process number, event) of what came within ``timeout`` seconds.
+
+        Raises LoadgenError where a process has ended.
+        """
         for key, _ in self._selector.select(max(0.0, timeout)):
             process = key.data
             chunk = os.read(key.fd, 1 << 20)
             if not chunk:
                 status = self._processes[process].wait()
                 raise LoadgenError(f"a generator process ended with status {status}")
-            *lines, self._rest[process] = (self._rest[process] + chunk).split(b"\n")
+            *lines, self._incomplete[process] = (self._incomplete[process] + chunk).split(b"\n")
             for line in lines:
                 event = orjson.loads(line)
                 if event["event"] == "failed":
@@ -93,7 +96,7 @@ class Fleet:
         self._end()
 
     def _end(self) -> None:
-        """Close the orders: each process says goodbye to the server, and ends."""
+        """Close the pipes: then each process closes its connections and ends."""
         self._selector.close()
         for process in self._processes:
             for pipe in (process.stdin, process.stdout):
@@ -108,13 +111,16 @@ class Fleet:
 
 
 def raise_descriptor_limit(plan: Plan) -> None:
-    """Let this process and its children have a descriptor for each client of a share."""
+    """Raise the soft limit of this process and its children to one descriptor for each client of a share.
+
+    Raises LoadgenError where the hard limit is lower.
+    """
     clients = plan.share(0)
     needed = clients + SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if needed <= soft or soft == resource.RLIM_INFINITY:
         return
-    if hard not in (resource.RLIM_INFINITY,) and needed > hard:
+    if hard != resource.RLIM_INFINITY and needed > hard:
         fitting = -(-plan.clients // max(1, hard - SPARE_DESCRIPTORS))
         raise LoadgenError(
             f"{clients:,} clients in one process need {needed:,} file descriptors, and the hard limit is "

@@ -1,4 +1,4 @@
-"""From the counts of the C engine to an HdrHistogram."""
+"""Makes an HdrHistogram of the counts of the C engine."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 else:
     from hdrh.histogram import HdrHistogram
 
-__all__ = ["HdrHistogram", "Slots", "load", "slots", "summary"]
+__all__ = ["HdrHistogram", "Slots", "filled_slots", "merge", "summary"]
 
-#: (slot, count) of the slots that are not empty.
+#: (slot, count) of each slot that is not empty.
 Slots = list[tuple[int, int]]
 
-#: `_loadgen.c` has the same three: 1 ns to 1 h with three significant digits.
+#: `_loadgen_histogram.c` has the same three: 1 ns to 1 h with three significant digits.
 LOWEST, HIGHEST, DIGITS = 1, 3600 * 10**9, 3
 HALF_BITS = 10
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
 
 
-def slots(counts: bytes) -> Slots:
-    """What is in an array of unsigned 64-bit counts."""
+def filled_slots(counts: bytes) -> Slots:
+    """Read an array of unsigned 64-bit counts."""
     return [(slot, count) for slot, count in enumerate(memoryview(counts).cast("Q")) if count]
 
 
-def slot_value(slot: int) -> int:
+def lowest_value(slot: int) -> int:
     """The lowest value that falls into a slot."""
     bucket = (slot >> HALF_BITS) - 1
     if bucket < 0:
@@ -35,17 +35,17 @@ def slot_value(slot: int) -> int:
     return ((slot & ((1 << HALF_BITS) - 1)) + (1 << HALF_BITS)) << bucket
 
 
-def load(parts: Iterable[Slots]) -> HdrHistogram:
-    """One histogram, in nanoseconds, of all that several processes counted."""
+def merge(parts: Iterable[Slots]) -> HdrHistogram:
+    """One histogram of what all processes counted, in nanoseconds."""
     histogram = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     for part in parts:
         for slot, count in part:
-            histogram.record_value(slot_value(slot), count)
+            histogram.record_value(lowest_value(slot), count)
     return histogram
 
 
 def summary(histogram: HdrHistogram) -> dict[str, float] | None:
-    """Milliseconds at the usual percentiles; None when nothing was recorded."""
+    """The usual percentiles, the maximum and the mean, in milliseconds. None: nothing was recorded."""
     if not histogram.total_count:
         return None
     values = {name: histogram.get_value_at_percentile(share) / 1e6 for name, share in PERCENTILES.items()}

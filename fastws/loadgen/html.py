@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else."""
+"""The report as one HTML file, which loads nothing else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from html import escape
 
 from fastws._version import __version__
 from fastws.loadgen.charts import Line, chart, linear, logarithmic
-from fastws.loadgen.ramp import Climb
-from fastws.loadgen.report import climb_header, climb_table, milliseconds, rows, title
+from fastws.loadgen.ramp import Ramp
+from fastws.loadgen.report import milliseconds, ramp_header, ramp_table, rows, title
 from fastws.loadgen.result import Result
 
-__all__ = ["climb_page", "result_page"]
+__all__ = ["ramp_page", "result_page"]
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -38,12 +38,12 @@ svg polyline.two { stroke: var(--two); } svg text.two { fill: var(--two); }
 footer { margin-top: 2rem; font-size: .85rem; opacity: .75; }
 """
 
-#: Shares of the distribution's curve: one point each per nine.
+#: The points of the curve by percentile.
 NINES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.9, 99.95, 99.99, 99.995, 99.999)
 
 
 def result_page(result: Result, notes: Iterable[str] = ()) -> str:
-    """A run: its table, its remarks, and its curves. ``notes`` are promises it did not keep."""
+    """The page of a run: its table, remarks and curves. ``notes`` are the thresholds that it misses."""
     body = [f"<h1>{escape(title(result.plan))}</h1>"]
     body += [f'<p class="note">{escape(note)}</p>' for note in [*notes, *result.remarks]]
     body.append(table([], rows(result)))
@@ -51,16 +51,16 @@ def result_page(result: Result, notes: Iterable[str] = ()) -> str:
     return page(title(result.plan), body, result.date)
 
 
-def climb_page(climb: Climb) -> str:
-    """All steps, and how latency grew with them."""
-    plan = climb.steps[0].plan
-    body = [f"<h1>{escape(title(plan))}</h1>", f'<p class="verdict">{escape(climb.verdict)}</p>']
-    body.append(table(climb_header(plan), climb_table(climb.steps)))
-    results = [step.result for step in climb.steps if step.result is not None and step.result.latency]
+def ramp_page(ramp: Ramp) -> str:
+    """The page of a ramp: all steps, and how latency grows with the load."""
+    plan = ramp.steps[0].plan
+    body = [f"<h1>{escape(title(plan))}</h1>", f'<p class="verdict">{escape(ramp.verdict)}</p>']
+    body.append(table(ramp_header(plan), ramp_table(ramp.steps)))
+    results = [step.result for step in ramp.steps if step.result is not None and step.result.latency]
     if len(results) > 1:
         body.append("<h2>Latency as the load grows</h2>")
         body.append(growth_chart(results))
-    date = next((step.result.date for step in climb.steps if step.result is not None), "")
+    date = next((step.result.date for step in ramp.steps if step.result is not None), "")
     return page(title(plan), body, date)
 
 
@@ -91,7 +91,7 @@ def charts(result: Result) -> list[str]:
 
 
 def distribution(result: Result) -> str:
-    """Across: how many nines; so that the tail has room."""
+    """Latency by percentile. The x axis counts nines, so that the tail has room."""
     histogram = result.histogram
     shares = [share for share in NINES if histogram.total_count * (100 - share) >= 100]
     points = [(100 / (100 - share), histogram.get_value_at_percentile(share) / 1e6) for share in shares]

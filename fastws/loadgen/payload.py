@@ -1,4 +1,4 @@
-"""The one message of a run as it goes over the wire: masked, stamped and compressed beforehand."""
+"""The message of a run as it goes over the wire: compressed, masked, and with room for a stamp."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from fastws.loadgen.plan import STAMP_FIELD, STAMP_SIZE, Plan
 from fastws.protocol.websocket.frames import Opcode
 
-__all__ = ["Payload", "make"]
+__all__ = ["Payload", "make_payload"]
 
-#: `_loadgen.c` writes eight digits over the zeros and looks for the mark before them.
+#: `_loadgen_client.c` writes eight digits over the zeros, `_loadgen_message.c` looks for the mark.
 STAMP = b"~" + b"0" * (STAMP_SIZE - 1)
 NO_STAMP = -1
 SEED = 6455
@@ -35,7 +35,7 @@ WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """``stamp_at`` is where the stamp's digits begin in ``frame``, and ``stamp_mask`` what masks them."""
+    """A frame. The digits of its stamp begin at ``stamp_at`` and are masked with ``stamp_mask``."""
 
     frame: bytes
     stamp_at: int
@@ -44,8 +44,8 @@ class Payload:
     size: int
 
 
-def make(plan: Plan, mask: bytes | None = None) -> Payload:
-    """The frame of ``plan``'s message. ``mask`` is for tests; it is random else, and never zero."""
+def make_payload(plan: Plan, mask: bytes | None = None) -> Payload:
+    """Make the frame of ``plan``'s message. By default ``mask`` is random, and never zero."""
     before, after = message(plan)
     stamp = STAMP if plan.stamped else b""
     size = len(before) + len(stamp) + len(after)
@@ -65,19 +65,22 @@ def make(plan: Plan, mask: bytes | None = None) -> Payload:
 
 
 def message(plan: Plan) -> tuple[bytes, bytes]:
-    """What stands before the stamp and what after it."""
+    """What stands before the stamp, and what after it."""
     if plan.message is not None:
         before, found, after = plan.message.partition(STAMP_FIELD)
         if not found or plan.stamped:
             return before.encode(), after.encode()
-        # Nobody reads the stamp of this scenario, but a message keeps its shape.
+        # This scenario reads no stamp, but the message keeps its form.
         return (before + STAMP.decode() + after).encode(), b""
     size = plan.size - (STAMP_SIZE if plan.stamped else 0)
     return b"", filler(size, binary=plan.binary, without=plan.merged_by)
 
 
 def filler(size: int, *, binary: bool, without: str | None = None) -> bytes:
-    """``size`` bytes that are the same in every run: noise, or text that compresses as JSON does."""
+    """``size`` bytes, the same in each run: noise, or text that compresses as JSON does.
+
+    The character ``without`` is not among them.
+    """
     rng = random.Random(SEED)
     if binary:
         noise = rng.randbytes(size)
@@ -86,7 +89,7 @@ def filler(size: int, *, binary: bool, without: str | None = None) -> bytes:
     while len(text) < size:
         text += f'{{"id":{rng.randrange(10**6)},"user":"{rng.choice(WORDS)}","text":"'
         text += " ".join(rng.choices(WORDS, k=8)) + '"} '
-    # The last one is no white space: the chat trims it.
+    # The last character is no white space, which a chat would trim.
     text = (text[: size - 1] + ".")[:size]
     return (text if without is None else text.replace(without, "_")).encode()
 
@@ -108,10 +111,10 @@ def masked(body: bytes, mask: bytes) -> bytes:
 
 
 def compressed(before: bytes, stamp: bytes, after: bytes) -> tuple[bytes, bytes, bytes]:
-    """One deflate stream (RFC 7692, section 7.2.1) in which the stamp can be changed in place.
+    """The parts of one deflate stream (RFC 7692, section 7.2.1) in which the stamp can be changed in place.
 
-    The stamp is a stored block (RFC 1951, section 3.2.4), and what stands before and after it is compressed
-    for itself, so that no reference reaches into the stamp.
+    The stamp is a stored block (RFC 1951, section 3.2.4). What stands before it and after it is compressed
+    alone, so that no reference points into the stamp.
     """
     if not stamp:
         return b"", b"", deflated(before + after).removesuffix(b"\0\0\xff\xff")

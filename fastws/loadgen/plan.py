@@ -1,4 +1,4 @@
-"""What a person asks of a run, checked before anything is opened."""
+"""The plan of a run, checked before a connection opens."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 __all__ = ["LoadgenError", "Plan", "PlanError", "Scenario"]
 
-#: Bytes of the mark and the digits with which a message of a fan-out says when it was due.
+#: Bytes of a stamp: a mark and the digits with which a message of a fan-out says when it was due.
 STAMP_SIZE = 9
-#: Where a message of the user's own text carries it.
+#: Stands for the stamp in a message of the user's own.
 STAMP_FIELD = "{stamp}"
 
 
 class LoadgenError(Exception):
-    """The run cannot be made, or came to nothing. The text is one sentence for the user."""
+    """The run cannot begin, or there is nothing to report. The text is one sentence for the user."""
 
 
 class PlanError(LoadgenError, ValueError):
@@ -27,11 +27,11 @@ class Scenario(StrEnum):
 
     #: Each client sends and waits for its own message to come back.
     ECHO = "echo"
-    #: Some publish, and everybody hears every message.
+    #: Some clients publish, and all clients receive every message.
     FANOUT = "fanout"
-    #: Everybody speaks once and hears all; then the next round.
+    #: All clients send one message and receive all of them; then the next round begins.
     ROOM = "room"
-    #: Clients open a connection, close it, and begin anew.
+    #: Clients open a connection, close it, and open the next.
     CONNECT = "connect"
     #: Clients open a connection and hold it.
     IDLE = "idle"
@@ -41,51 +41,58 @@ class Scenario(StrEnum):
 class Plan:
     """One run against one server.
 
-    Without ``rate`` a run is a closed loop: the next message waits for an answer to one before. With it,
-    messages are due at fixed times whatever the server does, and latency counts from the time due.
+    Without ``rate`` a run is a closed loop: the next message waits for the answer to an earlier one. With
+    ``rate`` it is an open loop: each message is due at a fixed time, whatever the server does, and its
+    latency counts from that time.
+
+    Raises:
+        PlanError: A value is out of range, or two do not fit together.
     """
 
     url: str
     scenario: Scenario
-    #: Connections in all, over all processes. For `connect`: how many connect at the same time.
+    #: Connections of all processes together. For `connect`: how many of them connect at the same time.
     clients: int = 100
-    #: Of the clients of a fan-out, how many publish, in turn.
+    #: Fan-out: how many of the clients publish. They take turns.
     publishers: int = 1
     #: Echo: messages that each client has outstanding.
     depth: int = 1
-    #: Fan-out: messages that not everybody has heard yet.
+    #: Fan-out: messages outstanding in all; each is until all clients have received it.
     window: int = 1
-    #: Messages (rounds, connections) a second in all; None is a closed loop.
+    #: Messages (rounds, connections) a second of all clients together. None: a closed loop.
     rate: float | None = None
-    #: Bytes of a message.
+    #: Bytes of a message, before compression.
     size: int = 64
-    #: The message itself, instead of one made to ``size``; ``{stamp}`` is where its time goes.
+    #: The message to send, in place of one of ``size`` bytes. ``{stamp}`` in it becomes the time it was due.
     message: str | None = None
+    #: Send binary messages and not text.
     binary: bool = False
-    #: Seconds that are measured, after those of the warm-up.
+    #: Seconds that are measured.
     duration: float = 10.0
+    #: Seconds before them, which send and do not count.
     warmup: float = 1.0
-    #: Generators, each a process that needs a core of its own.
+    #: Generator processes. Each needs a core of its own.
     processes: int = 1
+    #: Demand permessage-deflate (RFC 7692) and compress all messages.
     deflate: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     subprotocols: tuple[str, ...] = ()
     origin: str | None = None
     #: Do not verify the server's certificate.
     insecure: bool = False
-    #: The one character with which the server joins several messages into one; None: it does not.
+    #: The ASCII character between messages that the server merges into one. None: it merges none.
     merged_by: str | None = None
-    #: The server does not send a message back to the client that said it.
+    #: The server does not send a message back to its sender.
     to_others: bool = False
-    #: Every message counts as an answer, also one of another size than was sent.
+    #: Each received message counts as an answer, also one of another size than was sent.
     any_reply: bool = False
-    #: Idle clients say one message when they have opened, so that the server has read from each.
+    #: Each idle client sends one message when it has opened, so that the server has read from it.
     speak_once: bool = False
-    #: Handshakes under way at the same time, while the clients of a run open.
+    #: Opening handshakes at the same time, while the clients of a run open.
     at_once: int = 64
     #: Seconds for TCP, TLS and the upgrade together.
     connect_timeout: float = 10.0
-    #: The server's process, whose CPU and memory are measured with those of its children.
+    #: The process of the server. Its CPU and memory are measured, with those of its descendants.
     pid: int | None = None
 
     def __post_init__(self) -> None:
@@ -106,7 +113,7 @@ class Plan:
 
     def _check_scenario(self) -> None:
         if self.scenario is Scenario.ROOM and self.processes > 1:
-            raise PlanError("a room needs one process: a round ends when all its clients have heard all")
+            raise PlanError("a room needs one process: a round ends when all its clients have received all")
         if self.scenario is Scenario.FANOUT and self.message is None and self.size < STAMP_SIZE:
             raise PlanError(f"a message of a fan-out carries its time: it needs {STAMP_SIZE} bytes")
         if self.scenario is Scenario.FANOUT and self.message is not None and STAMP_FIELD not in self.message:
@@ -117,12 +124,12 @@ class Plan:
             raise PlanError("idle clients send nothing, so there is no rate")
 
     def share(self, process: int) -> int:
-        """How many of the clients one of the processes drives."""
+        """Return how many of the clients belong to one of the processes."""
         return self.clients // self.processes + (process < self.clients % self.processes)
 
     @property
     def stamped(self) -> bool:
-        """Whether messages say when they were due. Elsewhere the order tells."""
+        """Whether messages carry a stamp. In the other scenarios their order says when they were due."""
         return self.scenario is Scenario.FANOUT
 
     def to_json(self) -> dict[str, Any]:
@@ -130,7 +137,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Plan:
-        """The inverse of `to_json`, after JSON has made lists of tuples."""
+        """The inverse of `to_json`. JSON has made lists of the tuples."""
         headers = tuple((name, value) for name, value in values["headers"])
         rest = {"scenario": Scenario(values["scenario"]), "subprotocols": tuple(values["subprotocols"])}
         return cls(**{**values, **rest, "headers": headers})

@@ -1,4 +1,4 @@
-"""CPU and memory of a server out of /proc: of one process with all its descendants."""
+"""CPU and memory of a server, read from /proc: of one process and all its descendants."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Seconds of CPU so far, and resident bytes now."""
+    """Seconds of CPU time so far, and resident bytes now."""
 
     cpu: float
     rss: int
 
 
 class ServerProbe:
-    """Reads what a server has used. Raises LoadgenError when there is no such process."""
+    """A callable that reads the usage of a server. Raises LoadgenError where there is no such process."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self()
 
     def __call__(self) -> Usage:
-        processes = list(family(self._pid))
+        processes = list(process_tree(self._pid))
         if not processes:
             raise LoadgenError(f"--pid {self._pid}: there is no such process")
         return Usage(sum(map(cpu_seconds, processes)), sum(map(rss_bytes, processes)))
 
 
-def family(pid: int) -> Iterator[int]:
-    """The process and those that descend from it."""
+def process_tree(pid: int) -> Iterator[int]:
+    """The process and its descendants."""
     parents = {}
     for entry in PROC.iterdir():
         if entry.name.isdigit() and (stat := stat_fields(int(entry.name))):
@@ -54,16 +54,16 @@ def family(pid: int) -> Iterator[int]:
 
 
 def stat_fields(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; empty when it is gone."""
+    """The fields of /proc/PID/stat from the state on. Empty: the process has ended."""
     try:
-        # The name before them stands in parentheses and may contain any.
+        # The name before them stands in parentheses and may contain some.
         return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return []
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all its threads, those that have ended too."""
+    """User and system time of all threads of a process, also of those that have ended."""
     try:
         # The process's own clock, in nanoseconds: what clock_getcpuclockid(3) returns.
         return time.clock_gettime((~pid << 3) | 2)

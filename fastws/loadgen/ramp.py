@@ -1,44 +1,59 @@
-"""More and more load, until a promise breaks."""
+"""Raises the load step by step until the server misses a threshold."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from fastws.loadgen.plan import LoadgenError, Plan, PlanError, Scenario
 from fastws.loadgen.result import Result
-from fastws.loadgen.thresholds import Promise, broken
+from fastws.loadgen.thresholds import Threshold, missed_thresholds
 
-__all__ = ["Climb", "Growth", "Step", "climb", "parse_growth"]
+__all__ = ["Growth", "Operator", "Quantity", "Ramp", "Step", "parse_growth", "ramp_up"]
 
 _GROWTH = re.compile(r"(clients|rate)\s*([+*x])\s*([0-9]+(?:\.[0-9]+)?)")
-#: Unless reach itself is promised: a server that drops messages does not hold the load.
-LEAST_REACH = 0.999
+#: Where no threshold names reach: a server that drops more messages than this does not hold the load.
+MIN_REACH = 0.999
+
+
+class Quantity(StrEnum):
+    """What grows from step to step."""
+
+    CLIENTS = "clients"
+    RATE = "rate"
+
+
+class Operator(StrEnum):
+    """How it grows."""
+
+    PLUS = "+"
+    TIMES = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What one step adds: ``clients+100`` or ``rate*1.5``."""
+    """How one step differs from the one before: ``clients+100`` or ``rate*1.5``."""
 
-    of: str
-    by: float
-    times: bool
+    quantity: Quantity
+    operator: Operator
+    operand: float
 
     def next(self, plan: Plan) -> Plan:
-        """The plan of the next step. Raises PlanError where it cannot be made."""
-        now = plan.clients if self.of == "clients" else plan.rate
+        """Return the plan of the next step. Raises PlanError where a rate has to grow that is not there."""
+        now = plan.clients if self.quantity is Quantity.CLIENTS else plan.rate
         if now is None:
             raise PlanError("steps of the rate need a --rate to begin with")
-        value = now * self.by if self.times else now + self.by
-        if self.of == "rate":
+        value = now * self.operand if self.operator is Operator.TIMES else now + self.operand
+        if self.quantity is Quantity.RATE:
             return replace(plan, rate=value)
         return replace(plan, clients=max(plan.clients + 1, round(value)))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its plan, what was measured (None: it could not even begin), and why it does not hold."""
+    """One step: its plan, its result (None: the run could not begin), and why it does not hold."""
 
     plan: Plan
     result: Result | None
@@ -50,8 +65,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Climb:
-    """All the steps; the last one may be the first that does not hold."""
+class Ramp:
+    """All steps. All but the last one hold."""
 
     steps: list[Step]
 
@@ -62,6 +77,7 @@ class Climb:
 
     @property
     def verdict(self) -> str:
+        """One sentence: what the server holds."""
         best, last = self.best, self.steps[-1]
         if best is None or best.result is None:
             return "this server does not hold the first step"
@@ -76,7 +92,7 @@ class Climb:
 
 
 def load_text(step: Step) -> str:
-    """``N clients at R messages a second``, as fits the scenario."""
+    """The load of a step, in the words that fit the scenario."""
     plan, result = step.plan, step.result
     assert result is not None
     clients = f"{plan.clients:,} clients"
@@ -91,31 +107,43 @@ def load_text(step: Step) -> str:
 
 
 def parse_growth(text: str) -> Growth:
-    """``clients+100``, ``clients*2``, ``rate+1000`` or ``rate*1.5``. Raises ValueError."""
+    """Parse ``clients+100``, ``clients*2``, ``rate+1000`` or ``rate*1.5``. Raises ValueError."""
     found = _GROWTH.fullmatch(text.strip())
-    by = float(found[3]) if found else 0.0
-    times = found is not None and found[2] != "+"
-    if found is None or by <= (1.0 if times else 0.0):
-        raise ValueError(f"{text!r}: write clients+N, clients*F, rate+N or rate*F with something that grows")
-    return Growth(found[1], by, times)
+    if found is not None:
+        operator = Operator.PLUS if found[2] == "+" else Operator.TIMES
+        operand = float(found[3])
+        if operand > (0.0 if operator is Operator.PLUS else 1.0):
+            return Growth(Quantity(found[1]), operator, operand)
+    raise ValueError(f"{text!r}: write clients+N, clients*F, rate+N or rate*F, so that the load grows")
 
 
-def climb(
+def ramp_up(
     plan: Plan,
-    promises: Sequence[Promise],
+    thresholds: Sequence[Threshold],
     growth: Growth | None = None,
     *,
     run: Callable[[Plan], Result],
-    most: int = 50,
+    max_steps: int = 50,
 ) -> Iterator[Step]:
-    """Each step when it is done, the first that does not hold being the last.
+    """Run step after step and yield each one when it is done. The first that does not hold is the last.
 
-    By default an open loop grows by half its rate and a closed one by half its clients. Raises
-    LoadgenError when the first step cannot even begin, and KeyboardInterrupt when a step was interrupted.
+    Args:
+        plan: The first step.
+        thresholds: What each step has to meet.
+        growth: From step to step. By default a plan with a rate grows by half its rate, another by half its
+            clients.
+        run: Makes one run.
+        max_steps: After so many steps the ramp ends.
+
+    Raises:
+        PlanError: The rate has to grow and the plan has none.
+        LoadgenError: The first step could not begin.
+        KeyboardInterrupt: A step was interrupted.
     """
-    growth = growth or Growth("clients" if plan.rate is None else "rate", 1.5, times=True)
-    growth.next(plan)  # raises now, not after the first run
-    for number in range(most):
+    if growth is None:
+        growth = Growth(Quantity.CLIENTS if plan.rate is None else Quantity.RATE, Operator.TIMES, 1.5)
+    growth.next(plan)  # where this raises it has to do so before the first run
+    for number in range(max_steps):
         try:
             result = run(plan)
         except LoadgenError as error:
@@ -125,19 +153,19 @@ def climb(
             return
         if result.interrupted:
             raise KeyboardInterrupt
-        step = Step(plan, result, failures(result, promises))
+        step = Step(plan, result, failures(result, thresholds))
         yield step
         if not step.holds:
             return
         plan = growth.next(plan)
 
 
-def failures(result: Result, promises: Sequence[Promise]) -> list[str]:
-    """Why a step does not hold: a broken promise, lost clients, messages that did not arrive."""
-    found = broken(promises, result)
+def failures(result: Result, thresholds: Sequence[Threshold]) -> list[str]:
+    """Why a step does not hold: missed thresholds, errors, messages that did not arrive."""
+    found = missed_thresholds(thresholds, result)
     found += [f"{error.text} ({error.count:,})" for error in result.errors]
-    promised_reach = any(promise.metric == "reach" for promise in promises)
-    if not promised_reach and result.reach is not None and result.reach < LEAST_REACH:
+    names_reach = any(threshold.metric == "reach" for threshold in thresholds)
+    if not names_reach and result.reach is not None and result.reach < MIN_REACH:
         found.append(f"only {result.reach:.2%} of what was expected arrived")
     if found and result.saturated:
         found.insert(0, result.saturated)

@@ -1,4 +1,4 @@
-"""The run on a terminal: a line that lives while it goes on, and the table at its end."""
+"""The terminal's view of a run: a line of progress while it goes on, and a table at its end."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from rich.table import Table
 from rich.text import Text
 
 from fastws.loadgen.plan import Plan, Scenario
-from fastws.loadgen.ramp import Climb, Step
+from fastws.loadgen.ramp import Ramp, Step
 from fastws.loadgen.result import UNITS, Result
-from fastws.loadgen.run import Progress
+from fastws.loadgen.run import Phase, Progress
 
-__all__ = ["climb_table", "live", "print_climb", "print_result", "rows", "title"]
+__all__ = ["ramp_table", "live", "print_ramp", "print_result", "rows", "title"]
 
 BAR_WIDTH = 20
 
-#: What the time of a scenario is the time of.
-LATENCIES = {
+#: What is timed in each scenario.
+LATENCY_LABELS = {
     Scenario.ECHO: "latency",
     Scenario.FANOUT: "latency",
-    Scenario.ROOM: "all heard after",
+    Scenario.ROOM: "all received after",
     Scenario.CONNECT: "handshake",
     Scenario.IDLE: "handshake",
 }
 
 
 def title(plan: Plan) -> str:
-    """What was asked, in one line."""
+    """The plan in one line."""
     size = f"{len(plan.message.encode())}" if plan.message is not None else f"{plan.size:,}"
     words = [f"{plan.clients:,} clients"]
     if plan.scenario is Scenario.ECHO and plan.rate is None:
@@ -49,7 +49,7 @@ def title(plan: Plan) -> str:
 
 
 def rows(result: Result) -> Iterator[tuple[str, str]]:
-    """(label, figure) of everything there is to tell."""
+    """Yield (label, figure) of each row of the table."""
     held = result.plan.scenario is Scenario.IDLE
     yield ("held" if held else "throughput"), f"{result.rate:,.0f} {result.unit}"
     if result.rounds_rate is not None:
@@ -58,7 +58,7 @@ def rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "published", f"{result.sent_rate:,.0f} messages/s"
     if result.latency is not None:
         shown = "  ".join(f"{name} {milliseconds(value)}" for name, value in result.latency.items())
-        yield LATENCIES[result.plan.scenario], shown
+        yield LATENCY_LABELS[result.plan.scenario], shown
     if result.reach is not None:
         yield "reach", f"{percent(result.reach)} ({result.received:,} of {result.expected:,})"
     for error in result.errors:
@@ -81,18 +81,19 @@ def server_rows(result: Result) -> Iterator[tuple[str, str]]:
 
 
 def milliseconds(value: float) -> str:
-    """Three digits are what the histogram holds."""
+    """Three digits: the histogram has no more."""
     if value < 1:
         return f"{value * 1000:.0f} µs"
     return f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
 
 
 def percent(value: float) -> str:
-    """Never rounded up to 100 %."""
+    """Four decimals. Only 1 itself gives 100 %."""
     return "100 %" if value == 1 else f"{value:.4%}".replace("%", " %")
 
 
 def print_result(result: Result, console: Console) -> None:
+    """Print the table of a run and its remarks."""
     table = Table(title=Text(title(result.plan)), show_header=False, title_justify="left", min_width=60)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -103,60 +104,61 @@ def print_result(result: Result, console: Console) -> None:
         console.print(Text(f"note: {remark}", style="yellow"))
 
 
-def climb_table(steps: Sequence[Step]) -> Iterator[tuple[str, ...]]:
-    """A row for each step: clients, rate asked, rate, p50, p99, reach, verdict."""
+def ramp_table(steps: Sequence[Step]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each step: clients, planned rate, rate, p50, p99, reach, and whether it holds."""
     for step in steps:
-        asked = "" if step.plan.rate is None else f"{step.plan.rate:,.0f}"
+        planned = "" if step.plan.rate is None else f"{step.plan.rate:,.0f}"
         verdict = "holds" if step.holds else step.failures[0]
         if step.result is None:
-            yield f"{step.plan.clients:,}", asked, "", "", "", "", verdict
+            yield f"{step.plan.clients:,}", planned, "", "", "", "", verdict
             continue
         latency = step.result.latency or {}
         p50, p99 = (milliseconds(latency[name]) if name in latency else "" for name in ("p50", "p99"))
         reach = "" if step.result.reach is None else percent(step.result.reach)
-        yield f"{step.plan.clients:,}", asked, f"{step.result.rate:,.0f}", p50, p99, reach, verdict
+        yield f"{step.plan.clients:,}", planned, f"{step.result.rate:,.0f}", p50, p99, reach, verdict
 
 
-def climb_header(plan: Plan) -> tuple[str, ...]:
-    return "clients", "asked /s", UNITS[plan.scenario], "p50", "p99", "reach", ""
+def ramp_header(plan: Plan) -> tuple[str, ...]:
+    return "clients", "planned /s", UNITS[plan.scenario], "p50", "p99", "reach", ""
 
 
-def print_climb(climb: Climb, console: Console) -> None:
-    plan = climb.steps[0].plan
+def print_ramp(ramp: Ramp, console: Console) -> None:
+    """Print the table of all steps, and what the server holds."""
+    plan = ramp.steps[0].plan
     table = Table(title=Text(title(plan)), title_justify="left")
-    for name in climb_header(plan):
+    for name in ramp_header(plan):
         table.add_column(Text(name), justify="right" if name else "left")
-    for row in climb_table(climb.steps):
+    for row in ramp_table(ramp.steps):
         table.add_row(*map(Text, row))
     console.print(table)
-    last = climb.steps[-1].result
+    last = ramp.steps[-1].result
     for remark in last.remarks if last is not None else ():
         console.print(Text(f"note on the last step: {remark}", style="yellow"))
-    console.print(Text(climb.verdict, style="bold"))
+    console.print(Text(ramp.verdict, style="bold"))
 
 
 @contextmanager
 def live(plan: Plan) -> Iterator[Callable[[Progress], None]]:
-    """Shows progress on stderr while it is a terminal; else nothing, and the report speaks for itself."""
+    """Give a function that shows progress on stderr. Where stderr is no terminal it shows nothing."""
     if not sys.stderr.isatty():
         yield lambda progress: None
         return
     console = Console(stderr=True)
-    # Refreshed by hand: a thread that draws ten times a second would be measured too.
+    # We refresh it: a thread that draws ten times a second would take CPU time from the generator.
     with Live(Text("connecting"), console=console, auto_refresh=False, transient=True) as shown:
-        yield lambda progress: shown.update(line(plan, progress), refresh=True)
+        yield lambda progress: shown.update(progress_line(plan, progress), refresh=True)
 
 
-def line(plan: Plan, progress: Progress) -> Text:
+def progress_line(plan: Plan, progress: Progress) -> Text:
     text = Text()
     moment = progress.moment
-    if moment is not None and progress.phase == "measuring":
+    if moment is not None and progress.phase is Phase.MEASURING:
         done = min(1.0, max(0.0, moment.at / plan.duration))
         filled = round(done * BAR_WIDTH)
         text.append("━" * filled, "green").append("━" * (BAR_WIDTH - filled), "dim").append(" ")
     text.append(f"{progress.phase} ", "bold")
     text.append(f"{progress.clients:,} clients")
-    if moment is not None and progress.phase != "opening":
+    if moment is not None and progress.phase is not Phase.OPENING:
         text.append(
             f"  {moment.rate:,.0f} {'opened/s' if plan.scenario is Scenario.IDLE else UNITS[plan.scenario]}"
         )

@@ -1,4 +1,4 @@
-"""What a run found out: figures, errors and remarks, and their JSON."""
+"""The result of a run: figures, errors, remarks, and their JSON."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastws._version import __version__
-from fastws.loadgen.errors import ErrorCount, in_words
-from fastws.loadgen.histogram import HdrHistogram, Slots, load, summary
+from fastws.loadgen.errors import ErrorCount, describe_errors
+from fastws.loadgen.histogram import HdrHistogram, Slots, merge, summary
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
-from fastws.loadgen.validity import Load, crowding, saturation
+from fastws.loadgen.validity import Load, contention, saturation
 
-__all__ = ["Moment", "Result", "ShareReport", "ServerUsage", "UNITS", "build", "in_sum"]
+__all__ = ["Moment", "Result", "ShareReport", "ServerUsage", "UNITS", "build_result", "sum_turns"]
 
 FORMAT = 1
 
@@ -27,13 +27,17 @@ UNITS = {
     Scenario.CONNECT: "handshakes/s",
     Scenario.IDLE: "clients",
 }
-#: A schedule that the generator kept worse than this is worth a remark.
+#: A generator that sent later than this gets a remark.
 LATE_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One point of the curves: seconds since the start of the measurement, and the time since the last."""
+    """One point of the curves over time. Its figures are those since the point before.
+
+    ``at``: seconds since the start of the measured time, negative in the warm-up. ``p50`` and ``p99`` are in
+    milliseconds; 0 where nothing was received.
+    """
 
     at: float
     rate: float
@@ -44,7 +48,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class ShareReport:
-    """What one generator process counted: at both ends of the measured time, and over all."""
+    """What one generator process counted: at both ends of the measured time, and in the whole run."""
 
     first: dict[str, int]
     last: dict[str, int]
@@ -57,58 +61,77 @@ class ShareReport:
 
 @dataclass(frozen=True, slots=True)
 class ServerUsage:
-    """Of the server's process and its children."""
+    """CPU and memory of the server's process and its descendants."""
 
     pid: int
-    #: Cores: 1.0 is all of one, all the measured time.
+    #: Cores in use on average: 1.0 is one core for the whole measured time.
     cores: float
-    #: Microseconds for one of what `Result.rate` counts; None when there was none.
+    #: Microseconds of CPU time for one of what `Result.rate` counts. None: it counted none.
     cpu_us: float | None
-    #: What each open connection added to the resident memory; None for `connect`.
+    #: Resident memory that each connection added, in KiB. None for `connect`.
     rss_kb: float | None
+    #: Resident memory at the end of the measured time, in MiB.
     rss_mb: float
 
 
 @dataclass(slots=True, kw_only=True)
 class Result:
-    """Figures of the measured time; errors, reach and clients of the whole run. Latency in milliseconds."""
+    """What a run has measured.
+
+    Rates and latency are of the measured time; errors, ``reach`` and numbers of clients are of the whole run,
+    with warm-up and end.
+    """
 
     plan: Plan
+    #: When it was made: ISO 8601, local time.
     date: str
+    #: Seconds of the measured time.
     seconds: float
+    #: The main figure, in ``unit``: messages, deliveries or handshakes a second, or open clients.
     rate: float
     unit: str
-    #: Messages that clients sent; in a fan-out each becomes as many deliveries as there are clients.
+    #: Messages a second that clients sent. In a fan-out each becomes as many deliveries as there are clients.
     sent_rate: float
+    #: Rounds a second of a room.
     rounds_rate: float | None
+    #: Milliseconds: p50, p90, p99, p99.9, max, mean. None: nothing was recorded.
     latency: dict[str, float] | None
+    #: ``received`` / ``expected``. None: nothing was expected.
     reach: float | None
     received: int
     expected: int
+    #: Messages that do not count as answers.
     other: int
+    #: Connections that opened, could not open, and were lost.
     opened: int
     failed: int
     lost: int
     errors: list[ErrorCount]
+    #: The CPU time of each generator process.
     loads: list[Load]
+    #: A sentence where the generator was the bottleneck.
     saturated: str | None
+    #: None without ``Plan.pid``.
     server: ServerUsage | None = None
     moments: list[Moment] = field(default_factory=list)
     interrupted: bool = False
+    #: What a reader of the figures has to know, the most important first.
     remarks: list[str] = field(default_factory=list)
+    #: Latencies in nanoseconds.
     histogram: HdrHistogram = field(repr=False)
 
     @property
     def ok(self) -> bool:
-        """Every client opened and stayed, and something was measured."""
+        """True where all clients opened and stayed, and something was measured."""
         return not (self.errors or self.interrupted or self.failed or self.lost) and self.measured
 
     @property
     def measured(self) -> bool:
-        """Whether there is anything to report."""
+        """Whether something was received (or opened, or held)."""
         return self.rate > 0
 
     def to_json(self) -> dict[str, Any]:
+        """The whole result, as ``fastws bench --json`` writes it."""
         loads = [{**asdict(each), "cpu_share": each.cpu_share} for each in self.loads]
         names = [name for name in self.__dataclass_fields__ if name not in ("histogram", "loads")]
         own = {name: getattr(self, name) for name in names}
@@ -124,7 +147,7 @@ class Result:
         }
 
 
-def build(
+def build_result(
     plan: Plan,
     reports: list[ShareReport],
     *,
@@ -132,23 +155,28 @@ def build(
     moments: list[Moment] | None = None,
     interrupted: bool = False,
 ) -> Result:
-    """One result of what the processes counted.
+    """Make one result of what all processes counted.
 
-    ``usage`` is the server's before the first client, at the start and at the end of the measured time; with
-    fewer than these three nothing is said of the server.
+    Args:
+        plan: The plan of the run.
+        reports: One for each process.
+        usage: Of the server: before the first client, at the start and at the end of the measured time. With
+            fewer than these three ``Result.server`` is None.
+        moments: The curves over time.
+        interrupted: The run ended early.
     """
     rates = {name: rate_of(reports, name) for name in ("received", "sent", "opened", "rounds")}
     totals: Counter[str] = Counter()
     for report in reports:
         totals.update(report.total)
-    histogram = load(report.slots for report in reports)
+    histogram = merge(report.slots for report in reports)
     note = next((report.note for report in reports if report.note), "")
     received, expected = reach(plan, totals)
     result = Result(
         plan=plan,
         date=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         seconds=max(report.load.wall for report in reports),
-        rate=figure(plan, rates, totals),
+        rate=main_rate(plan, rates, totals),
         unit=UNITS[plan.scenario],
         sent_rate=rates["sent"],
         rounds_rate=rates["rounds"] if plan.scenario is Scenario.ROOM else None,
@@ -160,7 +188,7 @@ def build(
         opened=totals["opened"],
         failed=totals["failed"],
         lost=totals["lost"],
-        errors=in_words((each for report in reports for each in report.errors), note),
+        errors=describe_errors((each for report in reports for each in report.errors), note),
         loads=[report.load for report in reports],
         saturated=saturation([report.load for report in reports]),
         moments=moments or [],
@@ -173,8 +201,8 @@ def build(
     return result
 
 
-def in_sum(turns: Sequence[ShareReport]) -> ShareReport:
-    """One report of what a process did in several turns. Totals, errors and histogram run on through them."""
+def sum_turns(turns: Sequence[ShareReport]) -> ShareReport:
+    """Make one report of the turns of a process. The last has totals, errors and histogram of all of them."""
     done = {name: sum(turn.last[name] - turn.first[name] for turn in turns) for name in turns[0].last}
     loads = [turn.load for turn in turns]
     load = Load(*(sum(getattr(each, name) for each in loads) for name in ("wall", "cpu", "waited")))
@@ -182,28 +210,29 @@ def in_sum(turns: Sequence[ShareReport]) -> ShareReport:
 
 
 def rate_of(reports: list[ShareReport], name: str) -> float:
-    """A second, in the measured time, over all processes."""
+    """How much of a counter came in a second of the measured time, in all processes together."""
     done = ((report.last[name] - report.first[name], report.load.wall) for report in reports)
     return sum(count / wall for count, wall in done if wall > 0)
 
 
-def figure(plan: Plan, rates: dict[str, float], totals: Counter[str]) -> float:
+def main_rate(plan: Plan, rates: dict[str, float], totals: Counter[str]) -> float:
+    """What `Result.rate` is in this scenario."""
     if plan.scenario is Scenario.CONNECT:
         return rates["opened"]
     return totals["alive"] if plan.scenario is Scenario.IDLE else rates["received"]
 
 
 def reach(plan: Plan, totals: Counter[str]) -> tuple[int, int]:
-    """(received, expected): of messages, of connections, or of clients that are held to the end."""
-    hearers = totals["opened"] - plan.to_others
+    """(received, expected): messages, connections (`connect`), or clients held to the end (`idle`)."""
+    receivers = totals["opened"] - plan.to_others
     match plan.scenario:
         case Scenario.CONNECT:
-            return totals["opened"], totals["asked"]
+            return totals["opened"], totals["scheduled"]
         case Scenario.IDLE:
             return totals["alive"], plan.clients
         case Scenario.ECHO:
-            return totals["received"], totals["asked"]
-    return totals["received"], totals["asked"] * hearers
+            return totals["received"], totals["scheduled"]
+    return totals["received"], totals["scheduled"] * receivers
 
 
 def server_usage(pid: int, result: Result, before: Usage, first: Usage, last: Usage) -> ServerUsage:
@@ -220,24 +249,24 @@ def server_usage(pid: int, result: Result, before: Usage, first: Usage, last: Us
 
 
 def remarks(result: Result, totals: Counter[str]) -> list[str]:
-    """Sentences without which the figures would mislead, the weightiest first."""
-    plan, said = result.plan, []
+    """Sentences that a reader of the figures has to know, the most important first."""
+    plan, found = result.plan, []
     if result.interrupted:
-        said.append("interrupted: the figures are of the part that was measured")
-    crowded = crowding(result.loads)
-    said += [sentence for sentence in (result.saturated or crowded,) if sentence]
+        found.append("interrupted: the figures are of the part that was measured")
+    contended = contention(result.loads)
+    found += [sentence for sentence in (result.saturated or contended,) if sentence]
     if result.failed and plan.scenario is not Scenario.CONNECT:
-        said.append(f"{result.failed:,} of {plan.clients:,} clients could not open")
+        found.append(f"{result.failed:,} of {plan.clients:,} clients could not open")
     if result.failed and plan.scenario is Scenario.CONNECT:
-        said.append(f"{result.failed:,} of {totals['asked']:,} connections could not open")
+        found.append(f"{result.failed:,} of {totals['scheduled']:,} connections could not open")
     if result.lost:
-        said.append(f"{result.lost:,} of {result.opened:,} clients were lost before the end")
+        found.append(f"{result.lost:,} of {result.opened:,} clients were lost before the end")
     if result.other and result.reach != 1:
-        said.append(
+        found.append(
             f"{result.other:,} messages came that do not count: of another size than was sent, or without "
             "their time (does the server merge messages? --merged-by; change them? --any-reply)"
         )
     late = totals["late_ns"] / 1e9
     if plan.rate is not None and late > LATE_SECONDS and not result.saturated:
-        said.append(f"the generator was up to {late * 1000:.0f} ms behind its own schedule")
-    return said
+        found.append(f"the generator was up to {late * 1000:.0f} ms behind its own schedule")
+    return found

@@ -1,4 +1,4 @@
-"""Where a URL leads to: a numeric address, and the requests that open connections to it."""
+"""The target of a URL: a numeric address, and the requests that open connections to it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fastws.protocol.websocket.handshake import new_key, request_head
 
 __all__ = ["Target", "resolve"]
 
-#: Requests with keys of their own, used in turn by the clients of a process.
+#: Prepared requests, each with its own key. The clients of a process take them in turn.
 HANDSHAKES = 64
-#: We never use our context, so that each message is compressed once for all; the server may use its own.
+#: We keep no context, so that one compressed message serves all sends. The server may keep its own.
 DEFLATE_OFFER = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n"
 PROBE_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """``address`` is numeric; ``name`` is what the certificate must be for; ``host`` goes into Host."""
+    """``address`` is numeric, ``name`` must be in the certificate, ``host`` is the Host header."""
 
     address: str
     port: int
@@ -32,7 +32,7 @@ class Target:
     path: str
 
     def handshakes(self, plan: Plan) -> list[tuple[bytes, bytes]]:
-        """Request heads, each with the accept token that its answer must carry. Raises PlanError."""
+        """Make request heads, each with the accept token that its response must carry. Raises PlanError."""
         keys = [new_key() for _ in range(HANDSHAKES)]
         return [(self._request(plan, key), generate_accept_token(key)) for key in keys]
 
@@ -54,11 +54,15 @@ class Target:
 
 
 def resolve(url: str) -> Target:
-    """The target of a ``ws://`` or ``wss://`` URL.
+    """Resolve a ``ws://`` or ``wss://`` URL.
 
-    Of a name with several addresses the first that accepts TCP is taken: ``localhost`` is often ::1 and
-    127.0.0.1, and a server on one of them. Raises PlanError for another URL, LoadgenError for a name that
-    does not resolve.
+    A name may have several addresses. ``localhost`` is often ::1 and 127.0.0.1, and the server listens on one
+    of
+    them: the first that accepts a TCP connection is taken.
+
+    Raises:
+        PlanError: It is not such a URL.
+        LoadgenError: The name has no address.
     """
     try:
         parts = urlsplit(url)
@@ -73,10 +77,13 @@ def resolve(url: str) -> Target:
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
         path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-    return Target(reachable(parts.hostname, port), port, tls, parts.hostname, host, path)
+    return Target(
+        address=reachable(parts.hostname, port), port=port, tls=tls, name=parts.hostname, host=host, path=path
+    )
 
 
 def reachable(name: str, port: int) -> str:
+    """The first address of ``name`` that accepts a TCP connection, or its last address."""
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

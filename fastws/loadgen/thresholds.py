@@ -1,4 +1,4 @@
-"""Promises such as ``p99=50ms``: what --require demands of a run, and --until of every step."""
+"""Thresholds such as ``p99=50ms``: ``--require`` checks them after a run, ``--until`` after each step."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ from operator import ge, le
 
 from fastws.loadgen.result import Result
 
-__all__ = ["Promise", "broken", "metrics", "parse_duration", "parse_promise"]
+__all__ = ["Threshold", "missed_thresholds", "metrics", "parse_duration", "parse_threshold"]
 
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Zµ/%]*)")
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "m": 60.0, "min": 60.0}
 
-# Of what each metric is measured in, the other units that people write.
+# For each metric the units that a user may write, as multiples of the unit it is kept in.
 _LATENCIES = ("p50", "p90", "p99", "p99.9", "max", "mean")
 _MILLISECONDS = {"": 1.0, "ms": 1.0, "s": 1e3, "us": 1e-3, "µs": 1e-3}
 _MICROSECONDS = {"": 1.0, "us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
 _PLAIN = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "/s": 1.0, "k/s": 1e3, "M/s": 1e6, "%": 0.01}
 _KILOBYTES = {"": 1.0, "kb": 1.0, "kib": 1.0, "mb": 1024.0, "mib": 1024.0}
-#: A promise about a cost is an upper bound, about a gain a lower one.
-_COSTS = (*_LATENCIES, "cpu", "rss", "errors")
-_GAINS = ("reach", "rate", "rounds")
+#: The threshold of these metrics is an upper bound, that of the others a lower bound.
+_UPPER_BOUND = (*_LATENCIES, "cpu", "rss", "errors")
+_LOWER_BOUND = ("reach", "rate", "rounds")
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """``metric`` stays at ``bound`` or on its good side."""
+class Threshold:
+    """A bound for one metric of a result: the highest good value or the lowest, as fits the metric."""
 
     metric: str
     bound: float
 
     @property
     def at_most(self) -> bool:
-        return self.metric in _COSTS
+        return self.metric in _UPPER_BOUND
 
-    def holds(self, result: Result) -> bool:
+    def is_met(self, result: Result) -> bool:
+        """False also where the run has not measured this metric."""
         value = metrics(result).get(self.metric)
         return value is not None and (le if self.at_most else ge)(value, self.bound)
 
@@ -45,7 +46,7 @@ class Promise:
 
 
 def metrics(result: Result) -> dict[str, float]:
-    """What promises can be made about, in the units of `unit`; what was not measured is missing."""
+    """All metrics that the run has measured, in the units of `unit`."""
     found: dict[str, float | None] = {
         **(result.latency or {}),
         "reach": result.reach,
@@ -62,12 +63,14 @@ def unit(metric: str) -> str:
     return " ms" if metric in _LATENCIES else {"cpu": " µs", "rss": " KB"}.get(metric, "")
 
 
-def parse_promise(text: str) -> Promise:
-    """``METRIC=VALUE``. Raises ValueError with a sentence that tells what can be written."""
+def parse_threshold(text: str) -> Threshold:
+    """Parse ``METRIC=VALUE``. Raises ValueError; its text is the message for the user."""
     metric, found, value = text.partition("=")
     metric = metric.strip().rstrip("<>").strip()
-    if not found or metric not in (*_COSTS, *_GAINS):
-        raise ValueError(f"{text!r}: write METRIC=VALUE with one of {', '.join((*_COSTS, *_GAINS))}")
+    if not found or metric not in (*_UPPER_BOUND, *_LOWER_BOUND):
+        raise ValueError(
+            f"{text!r}: write METRIC=VALUE with one of {', '.join((*_UPPER_BOUND, *_LOWER_BOUND))}"
+        )
     match metric:
         case "cpu":
             units = _MICROSECONDS
@@ -75,15 +78,16 @@ def parse_promise(text: str) -> Promise:
             units = _KILOBYTES
         case _:
             units = _MILLISECONDS if metric in _LATENCIES else _PLAIN
-    return Promise(metric, parse_number(value, units, text))
+    return Threshold(metric, parse_number(value, units, text))
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``10``, ``10s``, ``500ms`` or ``2m``. Raises ValueError."""
+    """Parse ``10``, ``10s``, ``500ms`` or ``2m`` into seconds. Raises ValueError."""
     return parse_number(text, _SECONDS, text)
 
 
 def parse_number(value: str, units: dict[str, float], text: str) -> float:
+    """A number with one of ``units``. ``text`` is what the user wrote, for the ValueError."""
     found = _NUMBER.fullmatch(value.strip())
     scale = units.get(found[2], units.get(found[2].lower())) if found else None
     if found is None or scale is None:
@@ -92,13 +96,13 @@ def parse_number(value: str, units: dict[str, float], text: str) -> float:
     return float(found[1]) * scale
 
 
-def broken(promises: Iterable[Promise], result: Result) -> list[str]:
-    """A sentence for each promise that the run did not keep."""
+def missed_thresholds(thresholds: Iterable[Threshold], result: Result) -> list[str]:
+    """One sentence for each threshold that the run misses."""
     measured = metrics(result)
     return [
-        f"{promise}: it was {measured[promise.metric]:.4g}{unit(promise.metric)}"
-        if promise.metric in measured
-        else f"{promise}: it was not measured"
-        for promise in promises
-        if not promise.holds(result)
+        f"{threshold}: it was {measured[threshold.metric]:.4g}{unit(threshold.metric)}"
+        if threshold.metric in measured
+        else f"{threshold}: it was not measured"
+        for threshold in thresholds
+        if not threshold.is_met(result)
     ]

@@ -1,25 +1,25 @@
-"""Whether the figures are the server's, or the generator's own limit."""
+"""Whether the generator had time to spare. Without it the figures show its own limit and not the server's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["SATURATED", "Load", "crowding", "saturation"]
+__all__ = ["SATURATED_SHARE", "Load", "contention", "saturation"]
 
 #: Above this share of its core a generator is the bottleneck.
-SATURATED = 0.95
-#: A wait for a core above this share of the time is worth a word of its own.
-CROWDED = 0.05
-#: Less than this is no time in which a load could be seen: every client was lost before it began.
-LEAST_SECONDS = 0.02
+SATURATED_SHARE = 0.95
+#: A generator that waited for its core for a larger share of the time than this gets a remark.
+CONTENDED_SHARE = 0.05
+#: A shorter measured time is ignored: all clients were lost before it began.
+MIN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one generator process cost in the measured time, all in seconds.
+    """The CPU time of one generator process during the measured time. All in seconds.
 
-    ``waited`` is the time in which it could have run and other processes had its core.
+    ``waited``: how long it could have run while other processes had its core.
     """
 
     wall: float
@@ -36,14 +36,14 @@ class Load:
 
 
 def saturation(loads: Sequence[Load]) -> str | None:
-    """A sentence that begins with ``generator saturated`` where a process had no idle time, else None."""
-    loads = [load for load in loads if load.wall >= LEAST_SECONDS]
+    """A sentence that begins with ``generator saturated`` where a process had no idle time; else None."""
+    loads = [load for load in loads if load.wall >= MIN_SECONDS]
     if not loads:
         return None
     busiest = max(loads, key=lambda load: load.cpu_share + load.waited_share)
-    if busiest.cpu_share + busiest.waited_share < SATURATED:
+    if busiest.cpu_share + busiest.waited_share < SATURATED_SHARE:
         return None
-    if busiest.waited_share >= CROWDED:
+    if busiest.waited_share >= CONTENDED_SHARE:
         return (
             f"generator saturated: it ran for {busiest.cpu_share:.0%} of the time and waited for "
             f"{busiest.waited_share:.0%} of it while others had its core; give it a core of its own"
@@ -54,9 +54,9 @@ def saturation(loads: Sequence[Load]) -> str | None:
     )
 
 
-def crowding(loads: Sequence[Load]) -> str | None:
-    """A sentence where others took so much of a generator's core that the latencies show it, else None."""
-    waited = max((load.waited_share for load in loads if load.wall >= LEAST_SECONDS), default=0.0)
-    if waited < CROWDED:
+def contention(loads: Sequence[Load]) -> str | None:
+    """A sentence where a generator waited so long for its core that latencies show it; else None."""
+    waited = max((load.waited_share for load in loads if load.wall >= MIN_SECONDS), default=0.0)
+    if waited < CONTENDED_SHARE:
         return None
     return f"the generator waited for its core for {waited:.0%} of the time: the latencies contain that"

@@ -1,7 +1,8 @@
-"""One generator process: ``python -m fastws.loadgen``, told what to do by `fleet.py`.
+"""One generator process: ``python -m fastws.loadgen``, which `fleet.py` starts.
 
-Orders come in and events go out as lines of JSON. A process of its own, also when there is only one, leaves
-the core to the C loop: whatever the terminal wants to show costs the parent, not the measurement.
+It reads commands and writes events as lines of JSON. There is a process of its own also for a single
+generator, so that its core belongs to the C loop: what the terminal shows costs the parent and not the
+measurement.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import Any
 
 import orjson
 
-from fastws.loadgen import histogram, payload
+from fastws.loadgen import histogram
 from fastws.loadgen._loadgen import Generator
+from fastws.loadgen.payload import make_payload
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.target import Target
 
@@ -28,21 +30,21 @@ __all__ = ["PROGRESS_SECONDS", "Share", "main", "make_generator"]
 
 PROGRESS_SECONDS = 0.5
 CLOSE_SECONDS = 1.0
-#: How often a server's pings are looked for between two turns: it is patient for some seconds at least.
-ATTEND_SECONDS = 2.0
-#: The order of `enum scenario` in `_loadgen.c`.
+#: Between two turns the worker answers pings so often. A server waits longer for a pong.
+PING_CHECK_SECONDS = 2.0
+#: The order of `enum scenario` in `_loadgen.h`.
 SCENARIOS = [Scenario.ECHO, Scenario.FANOUT, Scenario.ROOM, Scenario.CONNECT, Scenario.IDLE]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one process has of the whole."""
+    """The part of a run that belongs to one process."""
 
     plan: Plan
     target: Target
-    #: Which of the processes this is.
+    #: The number of the process.
     process: int
-    #: Nanoseconds of the monotonic clock, the same in all processes: stamps count from here.
+    #: Stamps count from here: nanoseconds of the monotonic clock, the same in all processes.
     base: int
 
     def to_json(self) -> bytes:
@@ -56,8 +58,8 @@ class Share:
 
 
 def make_generator(share: Share) -> Generator:
-    """The C engine for one share. Raises OSError where a library it needs is missing."""
-    plan, target, message = share.plan, share.target, payload.make(share.plan)
+    """Make the C engine for one share. Raises OSError where libssl or libz is needed and missing."""
+    plan, target, message = share.plan, share.target, make_payload(share.plan)
     return Generator(
         scenario=SCENARIOS.index(plan.scenario),
         host=target.address,
@@ -65,7 +67,7 @@ def make_generator(share: Share) -> Generator:
         handshakes=target.handshakes(plan),
         frame=message.frame,
         clients=plan.share(share.process),
-        speakers=speakers(plan, share.process),
+        senders=senders(plan, share.process),
         depth=plan.depth,
         window=plan.window,
         rate=rate(plan),
@@ -75,7 +77,7 @@ def make_generator(share: Share) -> Generator:
         stamp_mask=message.stamp_mask,
         separator=-1 if plan.merged_by is None else ord(plan.merged_by),
         deflate=plan.deflate,
-        speaks=plan.speak_once,
+        send_once=plan.speak_once,
         tls=target.tls,
         verify=not plan.insecure,
         server_name=target.name,
@@ -85,87 +87,96 @@ def make_generator(share: Share) -> Generator:
     )
 
 
-def speakers(plan: Plan, process: int) -> int:
-    """All publishers of a fan-out are in the first process: the others only hear."""
+def senders(plan: Plan, process: int) -> int:
+    """How many of its clients send. All publishers of a fan-out are in the first process."""
     if plan.scenario is Scenario.FANOUT:
         return plan.publishers if process == 0 else 0
     return plan.share(process)
 
 
 def rate(plan: Plan) -> float:
-    """Of one process. Whoever hears of a fan-out needs the publishers' own, to count as they do."""
+    """Messages a second of one process.
+
+    In a fan-out all processes need the rate of the publishers: it says that the loop is open.
+    """
     if plan.rate is None:
         return 0.0
     return plan.rate if plan.scenario is Scenario.FANOUT else plan.rate / plan.processes
 
 
 class Worker:
-    """Runs the C engine in a thread, and answers for it meanwhile."""
+    """Runs the C engine in a thread; the main thread reads commands and writes events meanwhile."""
 
     def __init__(self, share: Share) -> None:
         self._plan = share.plan
         self._generator = make_generator(share)
-        self._orders: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._writing = threading.Lock()
-        #: Between two turns there is nothing to tell, and another generator has the core.
+        self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._write_lock = threading.Lock()
+        #: Between two turns there is no progress to report, and another generator has the core.
         self._resting = False
 
     def serve(self, lines: Iterator[bytes | None]) -> None:
-        """Follow orders until their end; None among them is the moment for a sign of progress."""
+        """Follow the commands until their end. None among them: report progress now."""
         engine = threading.Thread(target=self._work, name="loadgen")
         engine.start()
         for line in lines:
             if line is None:
                 if not self._resting:
-                    self._tell("progress", interval=self._generator.interval())
+                    self._report("progress", interval=self._generator.interval())
                 continue
-            order = orjson.loads(line)
-            if order["do"] == "stop":
+            command = orjson.loads(line)
+            if command["command"] == "stop":
                 self._generator.stop()
             else:
-                self._orders.put(order)
+                self._commands.put(command)
         self._generator.stop()
-        self._orders.put(None)
+        self._commands.put(None)
         engine.join()
 
     def _work(self) -> None:
         if self._plan.scenario is not Scenario.CONNECT:
             self._generator.open(self._plan.at_once)
-        self._tell("opened")
-        while (order := self._next_order()) is not None:
-            self._generator.run(order["begin"], order["start"], order["end"], order["drain"], order["whole"])
-            slots = histogram.slots(self._generator.histogram())
-            self._tell("done", marks=self._generator.marks(), slots=slots)
+        self._report("opened")
+        while (command := self._next_command()) is not None:
+            self._generator.run(
+                begin=command["begin"],
+                start=command["start"],
+                end=command["end"],
+                drain=command["drain"],
+                until_drained=command["until_drained"],
+            )
+            slots = histogram.filled_slots(self._generator.histogram())
+            self._report("done", snapshots=self._generator.snapshots(), slots=slots)
         self._generator.close(CLOSE_SECONDS)
 
-    def _next_order(self) -> dict[str, Any] | None:
+    def _next_command(self) -> dict[str, Any] | None:
         self._resting = True
         while True:
             try:
-                order = self._orders.get(timeout=ATTEND_SECONDS)
+                command = self._commands.get(timeout=PING_CHECK_SECONDS)
             except queue.Empty:
-                self._generator.attend()
+                self._generator.answer_pings()
             else:
                 self._resting = False
-                return order
+                return command
 
-    def _tell(self, event: str, **more: Any) -> None:
-        counted = self._generator
-        more |= {"counters": counted.counters(), "errors": counted.errors(), "note": counted.note()}
-        tell(event, self._writing, at=time.monotonic(), **more)
+    def _report(self, event: str, **more: Any) -> None:
+        engine = self._generator
+        more |= {"counters": engine.counters(), "errors": engine.errors(), "note": engine.note()}
+        write_event(event, self._write_lock, at=time.monotonic(), **more)
 
 
-def tell(event: str, lock: threading.Lock, **more: Any) -> None:
+def write_event(event: str, lock: threading.Lock, **more: Any) -> None:
     line = orjson.dumps({"event": event, **more}) + b"\n"
-    # A parent that has gone shows as the end of the orders.
+    # Where the parent has ended, the commands end too.
     with lock, contextlib.suppress(BrokenPipeError):
         while line:
             line = line[os.write(1, line) :]
 
 
-def orders() -> Iterator[bytes | None]:
-    """Lines of the standard input until its end, and None each time that progress is due."""
-    rest = b""
+def read_commands() -> Iterator[bytes | None]:
+    """Yield the lines of the standard input until its end, and None each time that progress is due."""
+    incomplete = b""
     while True:
         if not select.select([0], [], [], PROGRESS_SECONDS)[0]:
             yield None
@@ -173,20 +184,20 @@ def orders() -> Iterator[bytes | None]:
         chunk = os.read(0, 1 << 16)
         if not chunk:
             return
-        *whole, rest = (rest + chunk).split(b"\n")
-        yield from whole
+        *complete, incomplete = (incomplete + chunk).split(b"\n")
+        yield from complete
 
 
 def main() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent decides what it means.
+    # Ctrl-C reaches all processes of the terminal. The parent decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    lines = orders()
+    lines = read_commands()
     first = next((line for line in lines if line is not None), None)
     if first is None:
         return
     try:
         worker = Worker(Share.from_json(first))
     except OSError as error:
-        tell("failed", threading.Lock(), text=str(error))
+        write_event("failed", threading.Lock(), text=str(error))
         return
     worker.serve(lines)

@@ -1,4 +1,4 @@
-"""The sans-IO core: bytes in, events and bytes out.
+"""HTTP and WebSocket as protocols without I/O: bytes go in, events and bytes come out.
 
-Nothing in this package imports asyncio, socket, ssl, time or logging; a test enforces it.
+Nothing in this package imports asyncio, socket, ssl, time or logging. A test enforces it.
 """

@@ -1,4 +1,4 @@
-/* What the C engine does to bytes: masking and UTF-8. Plain C, nothing of Python in here. */
+/* Masking and UTF-8 validation, for all modules in C. Plain C without Python. Sections are those of RFC 6455. */
 #ifndef FASTWS_BYTES_H
 #define FASTWS_BYTES_H
 
@@ -32,7 +32,7 @@ big_endian(const uint8_t *p, int bytes)
     return value;
 }
 
-/* The mask, twice, as it lies in memory when the first byte is number `offset` of the payload. */
+/* The mask, twice, in the order of memory, for bytes of the payload from number `offset` on. */
 static inline uint64_t
 mask_word(const uint8_t mask[4], size_t offset)
 {
@@ -49,7 +49,7 @@ mask_word(const uint8_t mask[4], size_t offset)
 }
 
 #if defined(__GNUC__)
-/* One register of SSE2 or NEON. A type of two is put together in memory: half as fast. */
+/* One register of SSE2 or NEON. A type of two registers would be kept in memory, which is half as fast. */
 typedef uint64_t Lane __attribute__((vector_size(16)));
 #else
 typedef uint64_t Lane;
@@ -57,8 +57,8 @@ typedef uint64_t Lane;
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* XOR `n` bytes with the mask (section 5.3) on their way to `to`, which must not overlap `from`.
- * True when one of the results is not ASCII. */
+/* Copy `n` bytes to `to`, which must not overlap `from`, and XOR them with the mask (section 5.3).
+ * Return true when one of the results is not ASCII. */
 static inline int
 copy_masked(uint8_t *restrict to, const uint8_t *restrict from, size_t n, const uint8_t mask[4])
 {
@@ -110,7 +110,7 @@ copy_masked(uint8_t *restrict to, const uint8_t *restrict from, size_t n, const 
         memcpy(to + i, &x, 8);
     }
     if (i < n) {
-        /* The last eight bytes once more, some of them for the second time. */
+        /* The last eight bytes, of which some are done already. */
         x = load64(from + n - 8) ^ mask_word(mask, n - 8);
         seen |= x;
         memcpy(to + n - 8, &x, 8);
@@ -118,7 +118,7 @@ copy_masked(uint8_t *restrict to, const uint8_t *restrict from, size_t n, const 
     return (seen & HIGH_BITS) != 0;
 }
 
-/* True when one of the bytes is not ASCII. */
+/* Return true when one of the bytes is not ASCII. */
 static inline int
 beyond_ascii(const uint8_t *p, size_t n)
 {
@@ -129,14 +129,14 @@ beyond_ascii(const uint8_t *p, size_t n)
     return any >> 7;
 }
 
-/* Where the validation of a text stands: how many continuation bytes are needed, and the range of
- * the next one. All zero at the beginning. */
+/* The state of the validation of a text: how many continuation bytes are missing, and the range of the next
+ * one. All zero at the beginning. */
 typedef struct {
     uint8_t need, low, high;
 } Utf8;
 
-/* Continue the validation (RFC 3629, section 4). Overlong forms, surrogates and what lies above
- * U+10FFFF are found at the first byte that shows them. False: not UTF-8. */
+/* Continue the validation (RFC 3629, section 4); return false for bytes that are not UTF-8. Overlong forms,
+ * surrogates and code points above U+10FFFF are found at the first byte that shows them. */
 static inline int
 utf8_feed(Utf8 *state, const uint8_t *p, size_t n)
 {

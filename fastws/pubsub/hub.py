@@ -1,8 +1,8 @@
 # cython: annotation_typing=False
-"""Publish and subscribe: a message is encoded once, and joined once per topic and turn.
+"""Publish and subscribe: a message is encoded once, and joined once for each topic and turn.
 
-A hub makes batches and offers them to outboxes; it knows no socket and waits for nobody. Order, and
-who shares which bytes, is the turn's part (``turn.py``).
+A hub finds the topic of a name and hands over what is published to it. Order, and who shares which bytes,
+is the fan-out's part (``fanout.py``).
 """
 
 from __future__ import annotations
@@ -12,112 +12,20 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import Compression, SlowConsumerPolicy, checked_compression
-from fastws.protocol.websocket.deflate import DeflateParams, DeflatePool
+from fastws.connection.publication import Publication
+from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.pubsub.fanout import Subscriber, fan_out_of
+from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
-    from fastws.loop.turn import Turn
+    from fastws.pubsub.fanout import FanOut
 
 __all__ = ["Hub", "Topic"]
 
-#: A merged message ends at this many messages or bytes, and the next one begins.
-MERGE_MESSAGES = 256
-MERGE_BYTES = 64 * 1024
-
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
-
-
-class Publication:
-    """One published message and its frames, made when a variant is first asked for."""
-
-    __slots__ = ("_frames", "message", "seq", "size", "topic")
-
-    def __init__(self, topic: Topic, seq: int, message: str | bytes, plain: bytes) -> None:
-        self.topic = topic
-        self.seq = seq
-        self.message = message
-        self.size = len(plain)
-        self._frames: bytes | dict[int, bytes] = plain
-
-    def frame(self, variant: int) -> bytes:
-        frames = self._frames
-        if isinstance(frames, bytes):
-            if variant == 0:
-                return frames
-            self._frames = frames = {0: frames}
-        frame = frames.get(variant)
-        if frame is None:
-            frames[variant] = frame = self._compressed(frames[0], variant)
-        return frame
-
-    def _compressed(self, plain: bytes, variant: int) -> bytes:
-        pool = self.topic.deflate
-        payload = self.message.encode() if isinstance(self.message, str) else self.message
-        if len(payload) < pool.compression.threshold:
-            return plain
-        opcode = TEXT if isinstance(self.message, str) else BINARY
-        deflater = pool.deflater(DeflateParams(True, True, variant), False)
-        return encode(opcode, deflater(payload), None, True, True)
-
-
-class Topic:
-    """A name that clients listen to. Declare one with :meth:`Hub.topic` to give it settings."""
-
-    __slots__ = ("batch", "deflate", "merge", "name", "policy", "registry", "subscribers")
-
-    def __init__(
-        self,
-        name: str,
-        merge: str | None,
-        policy: SlowConsumerPolicy,
-        deflate: DeflatePool,
-        registry: dict[str, Topic] | None = None,
-    ) -> None:
-        self.name = str.__str__(name)  # of a subclass, such as a StrEnum's member, its text
-        self.merge = merge
-        self.policy = policy
-        self.deflate = deflate
-        #: Where it leaves when nobody listens any more; None for a declared topic, which stays.
-        self.registry = registry
-        self.subscribers: dict[Outbox, None] = {}
-        self.batch: list[Publication] = []
-
-    def remove(self, outbox: Outbox) -> None:
-        self.subscribers.pop(outbox, None)
-        if not self.subscribers and self.registry is not None:
-            self.registry.pop(self.name, None)
-
-    def join(self, batch: list[Publication], variant: int) -> bytes:
-        """Return the bytes of ``batch`` for every client of that variant."""
-        if self.merge is not None and len(batch) > 1:
-            batch = self.merged(batch)
-        frames = []
-        for entry in batch:  # no comprehension: in that its class would not be known where this is compiled
-            frames.append(entry.frame(variant))
-        return frames[0] if len(frames) == 1 else b"".join(frames)
-
-    def merged(self, batch: list[Publication]) -> list[Publication]:
-        """Join messages into fewer, larger ones where the topic merges, as writePump does."""
-        separator = self.merge
-        if separator is None or len(batch) < 2:
-            return batch
-        merged: list[Publication] = []
-        start = size = 0
-        for index, entry in enumerate(batch):
-            size += entry.size
-            if index > start and (index - start >= MERGE_MESSAGES or size > MERGE_BYTES):
-                merged.append(self._merge(batch[start:index], separator))
-                start, size = index, entry.size
-        merged.append(self._merge(batch[start:], separator))
-        return merged
-
-    def _merge(self, run: list[Publication], separator: str) -> Publication:
-        if len(run) == 1:
-            return run[0]
-        text = separator.join([entry.message for entry in run])  # type: ignore[misc]
-        return Publication(self, run[-1].seq, text, encode(TEXT, text, None, True, False))
 
 
 class Hub:
@@ -140,7 +48,7 @@ class Hub:
         self._policy = SlowConsumerPolicy(policy)
         self._deflate = DeflatePool(checked_compression(compression) or Compression())
         self._topics: dict[str, Topic] = {}
-        self._turn: Turn | None = None
+        self._fan_out: FanOut | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def topic(
@@ -175,33 +83,33 @@ class Hub:
             raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
         if not outbox.is_open:
             return
-        turn = outbox.turn
-        if self._turn is not turn:
-            self._bind(turn)
+        fan_out = fan_out_of(outbox.turn)
+        if self._fan_out is not fan_out:
+            self._bind(fan_out)
+        subscriber: Any = outbox.subscriptions
+        if subscriber is None:
+            outbox.subscriptions = subscriber = Subscriber(fan_out, outbox, ws)
         found = self._find(topic)
         if found is None:
             found = Topic(topic, None, self._policy, self._deflate, self._topics)
             self._topics[topic] = found
         elif found.batch:
-            outbox.take_published(turn)
-            if not outbox.is_open:  # what it settled evicted it
+            subscriber.take_published()
+            if not outbox.is_open:  # what it took evicted it
                 return  # type: ignore[unreachable]
-        if outbox.topics is None:
-            outbox.topics = {}
-        outbox.topics[found] = None
-        found.subscribers[outbox] = None
+        subscriber.topics[found] = None
+        found.subscribers[subscriber] = None
 
     def unsubscribe(self, ws: Any, topic: str) -> None:
         """End what :meth:`subscribe` began; what was published before still arrives."""
-        outbox: Outbox = ws.outbox
+        subscriber = ws.outbox.subscriptions
         found = self._find(topic)
-        if found is None or outbox not in found.subscribers:
+        if found is None or subscriber not in found.subscribers:
             return
         if found.batch:
-            outbox.take_published(outbox.turn)
-        found.remove(outbox)
-        if outbox.topics is not None:
-            outbox.topics.pop(found, None)
+            subscriber.take_published()
+        found.remove(subscriber)
+        subscriber.topics.pop(found, None)
 
     def publish(self, topic: str, message: str | bytes, *, exclude: Any = None) -> int:
         """Offer ``message`` to every client of ``topic``; return to how many.
@@ -218,32 +126,32 @@ class Hub:
             if not isinstance(message, (str, bytes, bytearray, memoryview)):
                 raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
             return 0
-        turn = self._turn
-        assert turn is not None
+        fan_out = self._fan_out
+        assert fan_out is not None
         if isinstance(message, str):
-            plain = encode(TEXT, message, None, True, False)
+            plain = encode(TEXT, message)
         elif found.merge is not None:
             raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
         elif isinstance(message, (bytes, bytearray, memoryview)):
             message = bytes(message)
-            plain = encode(BINARY, message, None, True, False)
+            plain = encode(BINARY, message)
         else:
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         count = len(found.subscribers)
-        outbox: Outbox | None = None
+        excluded: Any = None
         if exclude is not None:
-            outbox = exclude.outbox
-            if outbox in found.subscribers:
-                outbox.take_published(turn)
+            excluded = exclude.outbox.subscriptions
+            if excluded in found.subscribers:
+                excluded.take_published()
                 count -= 1
             else:
-                outbox = None
+                excluded = None
         if not found.batch:
             self._check_thread()
-        seq = turn.published(found)
+        seq = fan_out.add(found)
         found.batch.append(Publication(found, seq, message, plain))
-        if outbox is not None:
-            outbox.last_seq = seq
+        if excluded is not None:
+            excluded.last_seq = seq
         return count
 
     def publish_threadsafe(self, topic: str, message: str | bytes) -> None:
@@ -267,8 +175,14 @@ class Hub:
 
     def topics(self, ws: Any) -> Iterable[str]:
         """Return the names of this hub's topics that ``ws`` listens to."""
-        listened: dict[Topic, None] = ws.outbox.topics or {}
+        subscriber = ws.outbox.subscriptions
+        listened: dict[Topic, None] = {} if subscriber is None else subscriber.topics
         return [topic.name for topic in listened if self._topics.get(topic.name) is topic]
+
+    def subscribers(self, topic: str) -> list[Any]:
+        """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order."""
+        found = self._find(topic)
+        return [subscriber.ws for subscriber in found.subscribers] if found is not None else []
 
     def _find(self, name: str) -> Topic | None:
         # A function, so that a compiled caller knows the type of what it returns.
@@ -286,18 +200,8 @@ class Hub:
         if running is not self._loop and self._loop is not None and self._loop.is_running():
             raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
 
-    def _bind(self, turn: Turn) -> None:
-        if self._turn is not None and any(topic.subscribers for topic in self._topics.values()):
+    def _bind(self, fan_out: FanOut) -> None:
+        if self._fan_out is not None and any(topic.subscribers for topic in self._topics.values()):
             raise RuntimeError("a hub belongs to one event loop; use publish_threadsafe from another")
-        self._turn = turn
+        self._fan_out = fan_out
         self._loop = asyncio.get_running_loop()
-
-
-def leave_all(outbox: Outbox) -> None:
-    """Take ``outbox`` out of every topic: its close begins."""
-    topics = outbox.topics
-    if topics is None:
-        return
-    outbox.topics = None
-    for topic in topics:
-        topic.remove(outbox)

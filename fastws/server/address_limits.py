@@ -1,4 +1,4 @@
-"""Limits on what one address may have open, and on how often it may shake hands: off by default."""
+"""Limits on the connections of one address, and on its handshakes in a second; both are off by default."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fastws.protocol.websocket.rate_limit import Window
 
 __all__ = ["AddressLimiter", "address_of"]
 
-#: AddressLimiter are forgotten when their second is over; that is looked at when so many have gathered.
-SWEEP = 1024
+#: Addresses whose handshakes are counted before those whose second is over are forgotten.
+SWEEP_SIZE = 1024
 
 
 def address_of(peer: Any) -> str | None:
-    """Return what an address counts as; None for a peer without one, such as a Unix socket.
+    """Return the text under which a peer is counted; None for one without an address, as at a Unix socket.
 
-    IPv6 counts by its first 64 bits, for whoever has one such address has all of them.
+    IPv6 is counted by its first 64 bits: whoever has one such address has all of them.
     """
     if not isinstance(peer, tuple) or not peer:
         return None
@@ -31,7 +31,7 @@ def address_of(peer: Any) -> str | None:
 
 
 class AddressLimiter:
-    """What each address has open and how often it shakes hands; the limits are those of a server."""
+    """Counts the open connections of each address, and its handshakes in the current second."""
 
     __slots__ = (
         "_connections",
@@ -40,18 +40,18 @@ class AddressLimiter:
         "_max_handshakes",
         "_of",
         "_sweep_at",
-        "limited",
+        "is_limiting",
     )
 
     def __init__(self, connections: int | None, handshakes: int | None) -> None:
         self._max_connections = connections
         self._max_handshakes = handshakes
-        #: False when nothing is limited and nobody has to ask.
-        self.limited = connections is not None or handshakes is not None
+        #: False when there is no limit: nobody needs to ask then.
+        self.is_limiting = connections is not None or handshakes is not None
         self._of: dict[Any, str] = {}
         self._connections: dict[str, int] = {}
         self._handshakes: dict[str, Window] = {}
-        self._sweep_at = SWEEP
+        self._sweep_at = SWEEP_SIZE
 
     def enter(self, connection: Any, peer: Any) -> bool:
         """Count an open connection for its peer, once; False, and not counted, when it is one too many."""
@@ -66,7 +66,7 @@ class AddressLimiter:
         return True
 
     def leave(self, connection: Any) -> None:
-        """Count it no more; does nothing for one that was never counted."""
+        """Stop to count a connection; does nothing for one that was never counted."""
         address = self._of.pop(connection, None)
         if address is None:
             return
@@ -89,8 +89,8 @@ class AddressLimiter:
         return window.take(1, now) == 1
 
     def _sweep(self, now: float) -> None:
-        """Forget seconds that are over. The next sweep is due at twice what stays: linear in all."""
+        """Forget the seconds that are over. The next sweep is due at twice what stays, so all are linear."""
         self._handshakes = {
             address: window for address, window in self._handshakes.items() if not window.over(now)
         }
-        self._sweep_at = max(SWEEP, 2 * len(self._handshakes))
+        self._sweep_at = max(SWEEP_SIZE, 2 * len(self._handshakes))

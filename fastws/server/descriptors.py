@@ -16,7 +16,7 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
 __all__ = [
-    "ACCEPTS",
+    "ACCEPTS_PER_TURN",
     "accepts_in_bulk",
     "connections_that_fit",
     "inode",
@@ -25,11 +25,11 @@ __all__ = [
     "take_over",
 ]
 
-#: Descriptors kept for what is no connection to serve: listeners, logs, files, who is answered 503.
-RESERVE = 96
+#: Descriptors kept for what is no open connection: listeners, logs, files, clients that wait for a 503.
+RESERVED_DESCRIPTORS = 96
 
-#: Connections that plain asyncio accepts in one turn.
-ACCEPTS = 16
+#: Connections that plain asyncio may accept in one turn of the loop.
+ACCEPTS_PER_TURN = 16
 
 
 def connections_that_fit() -> int | None:
@@ -46,27 +46,27 @@ def connections_that_fit() -> int | None:
             soft = hard
     if soft == resource.RLIM_INFINITY:
         return None
-    return max(soft - RESERVE, soft // 2, 1)
+    return max(soft - RESERVED_DESCRIPTORS, soft // 2, 1)
 
 
 def accepts_in_bulk(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether ``loop`` accepts as many connections in one turn as may wait, before it makes any.
+    """True when ``loop`` accepts all connections that wait, in one turn, before it makes a transport for any.
 
-    Plain asyncio does: it can be out of descriptors before the first connection is looked at, and then
+    Plain asyncio does. It can run out of descriptors before the server sees the first connection; then it
     calls its exception handler for each of the others, a thousand times a second.
     """
     return os.name == "posix" and isinstance(loop, asyncio.SelectorEventLoop)
 
 
 def listen_again(sock: Any, backlog: int) -> None:
-    """Let ``backlog`` connections wait at a socket that listens already; one in memory has no kernel's."""
+    """Let ``backlog`` connections wait at a socket that listens already. One in memory has no queue."""
     if hasattr(sock, "fileno"):
         with socket.socket(fileno=os.dup(sock.fileno())) as listening:
             listening.listen(backlog)
 
 
 def is_socket(path: str) -> bool:
-    """Whether there is a Unix socket at ``path``; one of the abstract namespace never is."""
+    """True when there is a Unix socket at ``path``; False for the abstract namespace, which has no files."""
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except (FileNotFoundError, ValueError):
@@ -74,7 +74,7 @@ def is_socket(path: str) -> bool:
 
 
 def inode(path: str) -> tuple[int, int] | None:
-    """What tells the file at ``path`` from a later one of that name; None where there is none."""
+    """Return what tells the file at ``path`` from a later one of that name; None where there is no file."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, ValueError):
@@ -87,7 +87,7 @@ def take_over(path: str) -> None:
     if not is_socket(path):
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # one whose queue is full listens too
+        probe.settimeout(0)  # a server whose queue is full listens too, and never answers
         if probe.connect_ex(path) != errno.ECONNREFUSED:
             raise OSError(errno.EADDRINUSE, f"another server listens at {path}")
     os.unlink(path)

@@ -1,4 +1,4 @@
-"""Whom to believe about the peer: X-Forwarded-For and X-Forwarded-Proto from trusted proxies."""
+"""The address and scheme that a trusted proxy names: X-Forwarded-For and X-Forwarded-Proto."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["TrustedProxies", "forwarded"]
 
 
 class TrustedProxies:
-    """AddressLimiter and networks (``127.0.0.1``, ``10.0.0.0/8``), or ``*`` for every peer.
+    """Addresses and networks (``127.0.0.1``, ``10.0.0.0/8``), or ``*`` for every peer.
 
     Raises ``ValueError`` for what is neither. A Unix socket's peer is trusted when any is.
     """
@@ -34,10 +34,10 @@ class TrustedProxies:
 
 
 def forwarded(request: Request, trusted: TrustedProxies) -> bool:
-    """Set ``request.peer`` and ``request.scheme`` as the nearest untrusted hop is described.
+    """Set ``request.peer`` and ``request.scheme`` to those of the nearest hop that is not trusted.
 
-    The list is read from the right: each trusted hop vouches for the address left of it. True when
-    the peer is another one now.
+    The list of hops is read from the right: each trusted hop vouches for the address left of it. Returns
+    True when the peer has changed.
     """
     peer = request.peer
     host = peer[0] if isinstance(peer, tuple) and peer else None

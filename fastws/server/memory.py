@@ -1,8 +1,8 @@
-"""Memory of the whole process: for a program of its own, never for a library's host.
+"""Memory of the whole process: for a program of its own, never for a program that embeds a server.
 
-Messages of some hundred kilobytes come and go. glibc maps and unmaps each such block by default, and
-the page faults cost a quarter of an echo of 1 MiB; told to keep them, it keeps them for good. So both:
-blocks are kept while there is traffic, and given back when it has calmed down.
+Messages of some hundred kilobytes come and go. glibc maps and unmaps each such block by default, and the
+page faults cost a quarter of an echo of 1 MiB. Told to keep blocks, glibc keeps them for good. So it is told
+to keep them, and what is unused is given back when the traffic has calmed down.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ MMAP_THRESHOLD = 4 * 1024 * 1024
 TRIM_THRESHOLD = 64 * 1024 * 1024
 
 #: Seconds between two looks at the process.
-PERIOD = 2.0
-#: Seconds of CPU in a period up to which it is calm.
-CALM = 0.1
-#: Seconds of CPU since the last time from which on there is something to give back, and how many times
-#: what that took: a thousand TLS handshakes that end in nothing leave 50 MB and take hardly more.
-WORTH, TIMES = 0.02, 20
+CHECK_INTERVAL = 2.0
+#: Seconds of CPU between two looks up to which the process is calm.
+CALM_CPU_SECONDS = 0.1
+#: Seconds of CPU since memory was last given back before it is given back again. A thousand TLS handshakes
+#: that end in nothing leave 50 MB and take hardly more.
+MIN_CPU_SECONDS = 0.02
+#: And at least so many times the CPU that giving back took the last time.
+TRIM_COST_FACTOR = 20
 
 
 def _libc() -> ctypes.CDLL | None:
-    """The C library, if it is one with glibc's malloc."""
-    import ctypes  # here, for it takes its time, and only a program of its own comes here
+    """Return the C library where it has glibc's malloc, else None."""
+    import ctypes  # not above: the import takes long, and only a program of its own needs it
 
     try:
         libc = ctypes.CDLL(None)
@@ -45,7 +47,7 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def keep_blocks() -> bool:
-    """Let malloc keep blocks up to 4 MiB for the next message; False where that cannot be said."""
+    """Let malloc keep blocks up to 4 MiB for the next message; False where the C library cannot do that."""
     libc = _libc()
     if libc is None:
         return False
@@ -55,18 +57,18 @@ def keep_blocks() -> bool:
 
 
 async def trim_when_calm() -> None:
-    """Give unused memory back to the system in calm times after work; runs until cancelled."""
+    """Give unused memory back to the system whenever the process is calm after work; runs until cancelled."""
     libc = _libc()
     if libc is None:
         return
     before = trimmed = time.process_time()
-    worth = WORTH
+    worth = MIN_CPU_SECONDS
     while True:
-        await asyncio.sleep(PERIOD)
+        await asyncio.sleep(CHECK_INTERVAL)
         now = time.process_time()
-        if now - before <= CALM and now - trimmed > worth:
+        if now - before <= CALM_CPU_SECONDS and now - trimmed > worth:
             libc.malloc_trim(0)
             trimmed = time.process_time()
-            worth = max(WORTH, TIMES * (trimmed - now))
+            worth = max(MIN_CPU_SECONDS, TRIM_COST_FACTOR * (trimmed - now))
             now = trimmed
         before = now

@@ -1,4 +1,5 @@
-"""The body of a response that is too large to hold: step by step, as the socket takes it."""
+# cython: annotation_typing=False
+"""The half of the server's phase that answers: whole responses, streams, and the end of the connection."""
 
 from __future__ import annotations
 
@@ -6,21 +7,196 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastws.protocol.http.messages import BodyStream
+from fastws import logs
+from fastws.connection.connection import Connection
+from fastws.protocol.http.messages import BodyStream, Request, Response, error_response
+from fastws.protocol.websocket.states import HTTP
+from fastws.server.access_log import log_response
+from fastws.server.phase_state import PhaseState
 
 if TYPE_CHECKING:
-    from fastws.connection.connection import Connection
+    from fastws.server.site import Site
 
-__all__ = ["BodyPump"]
+__all__ = ["BodyPump", "Responses"]
 
 log = logging.getLogger("fastws.error")
 
-#: Bytes read and written in one step.
-STEP = 256 * 1024
+#: Bytes of a stream that are read and written in one step.
+STREAM_STEP_SIZE = 256 * 1024
+
+EXPECT_HEAD, IDLE = PhaseState.EXPECT_HEAD, PhaseState.IDLE
+STREAMING, ENDING = PhaseState.STREAMING, PhaseState.ENDING
+
+
+class Responses:
+    """Answers the request at hand, logs the answer, and says what is due next."""
+
+    __slots__ = (
+        "_connection",
+        "_request",
+        "_site",
+        "_size",
+        "_started_at",
+        "_state",
+        "_status",
+        "_stream",
+        "_turn_responses",
+    )
+
+    def _set_up(self, connection: Connection, site: Site) -> None:
+        """In place of ``__init__``, which a compiled subclass can only call as any Python function."""
+        self._connection = connection
+        self._site = site
+        #: The request at hand; None between two of them, and where none could be read.
+        self._request: Request | None = None
+        self._started_at = 0.0
+        #: Of the response at hand, for the access log.
+        self._status = 0
+        self._size = 0
+        self._stream: BodyPump | None = None
+        #: Responses since others last had their turn of the loop.
+        self._turn_responses = 0
+        self._expect_head()
+
+    def _continue(self) -> None:
+        """Go on with what the client has pipelined, and read again."""
+        raise NotImplementedError
+
+    # -- what an application that answers for itself asks ---------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        return self._site.is_closing
+
+    def set_date(self) -> None:
+        """Give the application's response, which comes next, the time of day."""
+        self._site.set_date()
+
+    def opened(self) -> None:
+        """Count a WebSocket: its request to upgrade is accepted."""
+        self._site.counters.websockets_opened += 1
+
+    # -- responses ------------------------------------------------------------------------------
+
+    def _path(self) -> str:
+        """Where the request at hand goes, for a line of the log."""
+        return logs.escape(self._request.path) if self._request is not None else "?"
+
+    def _write_response(self, response: object) -> None:
+        """Answer the request at hand; 500 for what is no response, and for one that cannot be sent."""
+        connection = self._connection
+        if not isinstance(response, Response):
+            what = type(response).__name__
+            log.error("the endpoint of %s returned %r, which is no Response", self._path(), what)
+            response = error_response(500)
+        self._turn_responses += 1
+        self._site.set_date()
+        if response.stream is not None:
+            self._start_stream(response)
+            return
+        try:
+            data = connection.machine.http.respond(response)
+        except Exception:
+            # Such as an interim status, which h11 has not been asked to send yet.
+            log.exception("a response with status %d cannot be sent", response.status)
+            response = error_response(500)
+            data = connection.machine.http.respond(response)
+        self._status = response.status
+        self._size = len(response.body)
+        connection.outbox.write_http(data)
+        self._response_done()
+
+    def _start_stream(self, response: Response) -> None:
+        connection = self._connection
+        assert response.stream is not None
+        self._state = STREAMING
+        self._status = response.status
+        self._size = response.stream.length
+        self._stream = BodyPump(connection, response.stream, self._stream_ended)
+        connection.outbox.write_http(connection.machine.http.start_response(response))
+        if self._request is not None and self._request.method == "HEAD":
+            self._end_stream()
+        else:
+            connection.hold_input()
+            connection.loop_state.call_soon(self._stream.step)
+
+    def _stream_ended(self) -> None:
+        self._end_stream()
+        self._connection.outbox.flush()
+        self._continue()
+
+    def _end_stream(self) -> None:
+        self._close_stream()
+        self._connection.machine.http.end_response()
+        self._response_done()
+
+    def _close_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def _response_done(self) -> None:
+        """Count the response; then the next request is due, or the connection ends."""
+        self._count_response()
+        self._request = None
+        if self._connection.machine.http.must_close or self._site.is_closing:
+            self._end()
+        else:
+            self._expect_request()
+
+    def _refuse(self, response: Response) -> None:
+        """Answer and close; nothing that follows is parsed."""
+        connection = self._connection
+        self._status = response.status
+        self._size = len(response.body)
+        self._site.set_date()
+        connection.outbox.write_http(connection.machine.refuse(response))
+        self._count_response()
+        self._request = None
+        self._end()
+        if not connection.outbox.corked:
+            connection.outbox.flush()
+
+    def _count_response(self) -> None:
+        site = self._site
+        site.counters.http_responses += 1
+        if site.is_access_logged():
+            log_response(self._connection, self._request, self._status, self._size, self._started_at)
+
+    # -- what is due next -----------------------------------------------------------------------
+
+    def _expect_head(self) -> None:
+        self._state = EXPECT_HEAD
+        self._set_deadline(self._site.settings.timeouts.handshake)
+
+    def _expect_request(self) -> None:
+        """Wait for the next request; where it has begun to come, for its head."""
+        if self._connection.machine.http.buffered:
+            self._expect_head()
+        else:
+            self._state = IDLE
+            self._set_deadline(self._site.settings.timeouts.keep_alive)
+
+    def _end(self) -> None:
+        """End TCP behind what was written, in the stages of RFC 9112, section 9.6: our side first."""
+        connection = self._connection
+        self._state = ENDING
+        if connection.machine.state is HTTP:
+            connection.machine.finish_http()
+        # From here on the peer has the time for a close, not what was left for its request.
+        connection.clear_deadline()
+        connection.linger()
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        """Let :meth:`timed_out` be called in ``seconds``; None: never."""
+        if seconds is None:
+            self._connection.clear_deadline()
+        else:
+            self._connection.set_deadline(self._connection.loop_state.wheel.time() + seconds)
 
 
 class BodyPump:
-    """Reads ``stream`` and writes it to ``connection``; ``done`` is called behind its last byte."""
+    """Reads a stream and writes it to a connection, as its socket takes it; then calls ``done``."""
 
     __slots__ = ("_connection", "_done", "_stream")
 
@@ -30,12 +206,12 @@ class BodyPump:
         self._done = done
 
     def step(self) -> None:
-        """Write a step of the stream; the next one follows when the socket takes it."""
+        """Write 256 KiB at most; the next step follows when the socket has taken them."""
         connection = self._connection
         if self._stream is None or connection.outbox.blocked or connection.transport.is_closing():
             return
         try:
-            chunk = self._stream.read(STEP)
+            chunk = self._stream.read(STREAM_STEP_SIZE)
         except OSError:
             log.exception("reading a body failed")
             connection.abort()
@@ -50,7 +226,7 @@ class BodyPump:
             connection.loop_state.call_soon(self.step)
 
     def close(self) -> None:
-        """Let go of the stream, wherever it is; twice does no harm."""
+        """Close the stream, wherever it is; twice does no harm."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()

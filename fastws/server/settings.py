@@ -14,7 +14,7 @@ __all__ = ["SettingsOptions", "settings_from"]
 
 
 class SettingsOptions(TypedDict, total=False):
-    """The keyword arguments of :func:`settings_from`, for those who hand them on."""
+    """The keyword arguments of :func:`settings_from`, for functions that pass them on."""
 
     limits: Limits | Mapping[str, Any] | None
     timeouts: Timeouts | Mapping[str, Any] | None
@@ -45,7 +45,10 @@ def settings_from(
     proxy_headers: bool = False,
     forwarded_allow_ips: Iterable[str] = ("127.0.0.1", "::1"),
 ) -> Settings:
-    """Return :class:`Settings` from the keyword arguments of :func:`serve`."""
+    """Return :class:`Settings` from the keyword arguments of :func:`serve`.
+
+    Raises ``TypeError`` and ``ValueError`` for settings that cannot be served.
+    """
     fields = Response(headers=headers).raw_headers
     if not any(name.lower() == b"x-server" for name, _ in fields):
         fields.append((b"X-Server", b"fastws"))

@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""From a request to an open WebSocket: who may have one here, and the 101."""
+"""From a request to an open WebSocket: which requests may become one, and the 101 (RFC 6455, section 4.2)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from fastws.connection.connection import Connection
     from fastws.web.routes import Endpoint
 
-__all__ = ["accept", "refusal"]
+__all__ = ["accept", "upgrade_refusal"]
 
 log = logging.getLogger("fastws.error")
 
 
-def refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
-    """Return why ``request`` cannot become a WebSocket at its path; None: if the application agrees."""
+def upgrade_refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
+    """Return why a handshake cannot open a WebSocket at its path, None when ``authorize`` may decide."""
     takes = endpoint is not None and (endpoint.callbacks is not None or endpoint.application is not None)
     if endpoint is None or (not takes and request.method in endpoint.methods):
         return error_response(404)
     if not takes:
+        # RFC 9110, section 15.5.6: with 405 Allow has to name the methods.
         return error_response(405, headers=[("Allow", ", ".join(endpoint.methods))])
     refused = check_upgrade(request, endpoint.origins, endpoint.require_origin)
     if refused is not None and refused.status == 403:
@@ -42,10 +43,11 @@ def accept(
     subprotocol: str | None = None,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer 101, open the WebSocket and tell its handler, in one write with what that says.
+    """Answer 101, open the WebSocket and call its handler; the 101 and what the handler sends are one write.
 
-    The rest is for an application that decides itself: ``callbacks`` in place of the endpoint's,
-    the subprotocol, and ``headers`` of the 101 before the endpoint's, which it has checked.
+    ``callbacks``, ``subprotocol`` and ``headers`` are for an application that decides itself: its callbacks
+    in place of the endpoint's, the subprotocol it chose, and fields of the 101, already checked, before the
+    endpoint's.
     """
     if callbacks is None:
         callbacks = endpoint.callbacks
@@ -63,7 +65,7 @@ def accept(
     began = outbox.begin_batch()
     outbox.write_http(head)
     request.compact()
-    connection.machine.meter(limits, connection.loop_state.wheel.time)
+    connection.machine.limit_rate(limits, connection.loop_state.wheel.time)
     if not outbox.blocked:
         connection.release_input()
     connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)

@@ -1,10 +1,10 @@
 """For tests of an application that uses fastws: a server and a client without sockets or waiting.
 
-``pair`` joins a server and a client of it in memory, on any loop; a ``Clock`` moves the time of their
-timeouts and pings; what a client or server looks like that is slow, stalled or gone is a method of its
-``End``. ``ManualLoop`` is a whole loop whose turns and clock are moved by hand, for tests that are plain
-functions; ``Network`` gives any loop listeners and connections in memory; ``RawClient`` and
-``RawServer`` speak bytes. Nothing here is for use outside of tests.
+``pair`` joins a server and a client of it in memory, on any loop. A ``Clock`` moves the time of their
+timeouts and pings. The methods of an ``End`` make a client or server slow, stalled or gone. ``ManualLoop``
+is a whole loop whose turns and clock a test moves by hand, for tests that are plain functions. ``Network``
+gives any loop listeners and connections in memory. ``RawClient`` and ``RawServer`` speak bytes. Nothing here
+is for use outside of tests.
 
 Names are imported when they are first used: pytest loads this package for the plugin in every run.
 """

@@ -15,20 +15,26 @@ from fastws.testing.loop import Call, ManualLoop
 __all__ = ["Clock"]
 
 #: Turns of the loop after each timer. A round trip of a pair takes about ten.
-TURNS = 50
+TURNS_PER_TIMER = 50
 
-#: What a sum of seconds may be off by.
-EPSILON = 1e-6
+#: Seconds that a sum of seconds may be off by.
+ROUNDING_SECONDS = 1e-6
 
 
 class Clock:
     """The time of the running loop: it stands still, and ``await advance(seconds)`` moves it.
 
     As a context manager, or given to :class:`pair` as ``clock=``, it takes the place of the loop's
-    ``time``, ``call_at`` and ``call_later``: timeouts, pings and limits of the connections made from
-    then on, and every ``asyncio.sleep`` and ``asyncio.timeout`` of the test too. Timers that were set
-    before wait until it is gone. Works on asyncio's loop and on uvloop; only there and in that loop's
-    thread. May be entered several times; raises ``RuntimeError`` on a second loop.
+    ``time``, ``call_at`` and ``call_later``. It decides about timeouts, pings and limits of the connections
+    made from then on, and about every ``asyncio.sleep`` and ``asyncio.timeout`` of the test. Timers that
+    were set before wait until the clock is left.
+
+    It works on asyncio's loop and on uvloop. Use it only in that loop's thread. It may be entered several
+    times: the last exit gives the loop its own time back.
+
+    Raises:
+        RuntimeError: It was entered on a second loop.
+        TypeError: It was entered on a :class:`ManualLoop`, which has its own clock.
     """
 
     def __init__(self) -> None:
@@ -40,24 +46,30 @@ class Clock:
         self._context: Any = None
 
     def time(self) -> float:
-        """Seconds; only differences mean anything."""
+        """Return the time in seconds; only differences mean anything."""
         return self._now
 
     @property
     def timers(self) -> list[float]:
-        """In how many seconds the timers that are set are due, in order."""
+        """Seconds until each timer that is set, in order."""
         return sorted(when - self._now for when, _, call in self._timers if not call.cancelled())
 
     async def advance(self, seconds: float) -> None:
-        """Move the time, stopping at each timer on the way for what follows from it.
+        """Move the time; stop at each timer before its end, and let the loop run for what follows.
 
-        fastws's own timers fire up to 0.1 s late. Raises ``ValueError`` for a time before now.
+        One coroutine at a time may wait for it. What a test waits for beside it goes on meanwhile.
+
+        Args:
+            seconds: How far, 0 or more. fastws's own timers fire up to 0.1 s late: add that.
+
+        Raises:
+            ValueError: ``seconds`` is negative.
         """
         if seconds < 0:
             raise ValueError("time goes forward only")
         end = self._now + seconds
         await self._settle()
-        while (due := self._next()) is not None and due <= end + EPSILON:
+        while (due := self._next()) is not None and due <= end + ROUNDING_SECONDS:
             self._now = max(self._now, due)
             self._run_due()
             await self._settle()
@@ -98,7 +110,7 @@ class Clock:
         for name in ("time", "call_at", "call_later"):
             delattr(loop, name)
         setattr(loop, LOOP_ATTRIBUTE, self._context)
-        # Who waits goes on waiting, in real time.
+        # Timers that are still set go on in real time.
         for when, _, call in self._timers:
             if not call.cancelled():
                 loop.call_later(max(when - self._now, 0.0), call.run)
@@ -132,7 +144,7 @@ class Clock:
         return call
 
     def _run_due(self) -> None:
-        while (due := self._next()) is not None and due <= self._now + EPSILON:
+        while (due := self._next()) is not None and due <= self._now + ROUNDING_SECONDS:
             heapq.heappop(self._timers)[2].run()
 
     def _next(self) -> float | None:
@@ -141,5 +153,5 @@ class Clock:
         return self._timers[0][0] if self._timers else None
 
     async def _settle(self) -> None:
-        for _ in range(TURNS):
+        for _ in range(TURNS_PER_TIMER):
             await asyncio.sleep(0)

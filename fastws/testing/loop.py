@@ -16,7 +16,7 @@ __all__ = ["Call", "ManualLoop"]
 
 T = TypeVar("T")
 
-#: More turns than this without an end are a loop that feeds itself.
+#: Turns without an end after which the loop is one that feeds itself.
 MAX_TURNS = 100_000
 
 
@@ -60,7 +60,7 @@ class Call:
 
 
 if TYPE_CHECKING:
-    # To type checkers an AbstractEventLoop that leaves out the half of it is abstract.
+    # For type checkers a subclass of AbstractEventLoop that leaves out half of its methods is abstract.
     Loop = asyncio.BaseEventLoop
 else:
     Loop = asyncio.AbstractEventLoop
@@ -69,11 +69,14 @@ else:
 class ManualLoop(Loop):
     """Callbacks, timers, futures and tasks, one turn at a time: nothing here waits or sleeps.
 
-    ``turn()`` runs what is ready now, ``settle()`` all that follows from it, ``advance(seconds)``
-    moves the clock from timer to timer, and ``run(coroutine)`` does whatever brings a coroutine to
-    its end. Connections are those of ``network``. As a context manager it is the running loop of
-    this thread, and raises at the end for what went wrong in a callback and nobody looked at
-    (``errors``).
+    ``turn()`` runs what is ready now, ``settle()`` all that follows from it, ``advance(seconds)`` moves the
+    clock from timer to timer, and ``run(coroutine)`` does all of this until a coroutine has ended. Its
+    connections are those of ``network``. As a context manager it is the running loop of this thread, and the
+    end of the block raises ``AssertionError`` for exceptions in callbacks that are still in ``errors``. Use
+    it in one thread only.
+
+    Args:
+        start: The time at the beginning, in seconds. Default 1000.
     """
 
     def __init__(self, start: float = 1000.0) -> None:
@@ -97,7 +100,11 @@ class ManualLoop(Loop):
             self._ready.popleft().run()
 
     def settle(self) -> None:
-        """Run turns until nothing is ready; the clock stands still."""
+        """Run turns until nothing is ready; the clock stands still.
+
+        Raises:
+            RuntimeError: Callbacks make callbacks ready without an end.
+        """
         for _ in range(MAX_TURNS):
             due = self._next_timer()
             if not self._ready and (due is None or due > self._now):
@@ -106,7 +113,7 @@ class ManualLoop(Loop):
         raise RuntimeError("the loop does not come to rest")
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, stopping at each timer on the way, and run all that follows."""
+        """Move the clock ``seconds`` on; stop at each timer before that, and run all that follows from it."""
         end = self._now + seconds
         self.settle()
         while (due := self._next_timer()) is not None and due <= end:
@@ -115,14 +122,17 @@ class ManualLoop(Loop):
         self._now = end
 
     def sleep_machine(self, seconds: float) -> None:
-        """Move the clock without running anything, as if the whole machine had been asleep."""
+        """Move the clock ``seconds`` on and run nothing, as if the whole machine had been asleep."""
         self._now += seconds
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end, moving the clock whenever nothing else is left to do.
+        """Run a coroutine to its end; move the clock whenever nothing else is left to do.
 
-        Raises ``RuntimeError`` when the coroutine waits for something that cannot happen, and says for
-        what.
+        Returns:
+            What the coroutine returns; what it raises is raised.
+
+        Raises:
+            RuntimeError: The coroutine waits for something that cannot happen; the message says for what.
         """
         previous = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
@@ -145,7 +155,7 @@ class ManualLoop(Loop):
             asyncio._set_running_loop(previous)
 
     def raise_signal(self, number: int) -> None:
-        """Deliver a signal to the handler that was added for it."""
+        """Deliver signal ``number`` to its handler. Raises ``KeyError`` where none was added."""
         call = self._signals[number]
         self._ready.append(call)
 
@@ -249,7 +259,7 @@ class ManualLoop(Loop):
 
     @property
     def timers(self) -> list[float]:
-        """When the timers that are set are due, in order."""
+        """The times at which the timers that are set are due, in order."""
         return sorted(when for when, _, call in self._timers if not call.cancelled())
 
     @property

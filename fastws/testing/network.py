@@ -15,7 +15,7 @@ Factory = Callable[[], Any]
 
 
 class ListeningSocket:
-    """As much of a listening socket as a server looks at."""
+    """The methods of a listening socket that a server calls."""
 
     def __init__(self, address: tuple[str, int] | str) -> None:
         self._address = address
@@ -26,7 +26,7 @@ class ListeningSocket:
 
 
 class Listener:
-    """What ``create_server`` returns here; ``accept`` makes a connection to it."""
+    """The ``asyncio.Server`` of a :class:`Network`; ``accept`` makes a scripted connection to it."""
 
     def __init__(self, network: Network, factory: Factory, sock: ListeningSocket, ssl: object) -> None:
         self._network = network
@@ -37,7 +37,7 @@ class Listener:
 
     @property
     def sockets(self) -> tuple[ListeningSocket, ...]:
-        """One, until it is closed."""
+        """The one socket; empty once closed."""
         return (self._socket,) if self._serving else ()
 
     def is_serving(self) -> bool:
@@ -54,7 +54,11 @@ class Listener:
         """Return at once."""
 
     def accept(self, **options: Any) -> MemoryTransport:
-        """Return the server's end of a new connection; ``options`` are those of the transport."""
+        """Return the server's end of a new connection.
+
+        Args:
+            options: Keyword arguments of :class:`MemoryTransport`.
+        """
         if self._ssl is not None:
             options.setdefault("ssl_object", self._ssl)
         if self._socket.family == socket.AF_UNIX:
@@ -65,7 +69,12 @@ class Listener:
 
 
 class Network:
-    """The addresses of one loop. ``install`` makes a real loop use it instead of sockets."""
+    """The listeners and connections in memory of one loop.
+
+    Args:
+        loop: The loop. A :class:`ManualLoop` has a network already; ``install`` makes a real one use this.
+        capacity: Bytes that each end of a connection holds unread. Default 256 KiB.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, *, capacity: int = 256 * 1024) -> None:
         self.loop = loop
@@ -76,7 +85,7 @@ class Network:
         self.capacity = capacity
 
     def install(self) -> None:
-        """Replace what the loop listens and connects with."""
+        """Replace the methods by which the loop listens and connects. There is no way back."""
         for name in ("create_server", "create_unix_server", "create_connection", "create_unix_connection"):
             setattr(self.loop, name, getattr(self, name))
         setattr(self.loop, "getaddrinfo", self.getaddrinfo)  # noqa: B010
@@ -93,7 +102,7 @@ class Network:
         ssl: object = None,
         **options: Any,
     ) -> Listener:
-        """As ``loop.create_server``. Raises ``OSError`` for an address that is taken."""
+        """As ``loop.create_server``, with any host. Raises ``OSError`` for an address that is taken."""
         address = (host or "0.0.0.0", port or 49152 + len(self.listeners))
         return self._listen(protocol_factory, sock or ListeningSocket(address), ssl)
 
@@ -139,7 +148,7 @@ class Network:
         ssl: object = None,
         **options: Any,
     ) -> tuple[MemoryTransport, Any]:
-        """As ``loop.create_connection``, by port alone. Raises ``ConnectionRefusedError``."""
+        """As ``loop.create_connection``; the port alone counts. Raises ``ConnectionRefusedError``."""
         if sock is not None:
             port = sock.getsockname()[1]
         return await self._connect(protocol_factory, self.listener(port), ssl)
@@ -147,7 +156,7 @@ class Network:
     async def create_unix_connection(
         self, protocol_factory: Factory, path: str, *, ssl: object = None, **options: Any
     ) -> tuple[MemoryTransport, Any]:
-        """As ``loop.create_unix_connection``. Raises ``FileNotFoundError``."""
+        """As ``loop.create_unix_connection``. Raises ``FileNotFoundError`` where nothing listens."""
         if path not in self.listeners:
             raise FileNotFoundError(path)
         return await self._connect(protocol_factory, self.listeners[path], ssl)

@@ -13,8 +13,9 @@ from fastws.client.connect import connect
 from fastws.client.target import Target
 from fastws.config import Settings
 from fastws.connection.websocket import WebSocket
-from fastws.server.serve import App, Server, serve
+from fastws.server.serve import Server, serve
 from fastws.server.settings import SettingsOptions, settings_from
+from fastws.server.site import App
 from fastws.testing.clock import Clock
 from fastws.testing.loop import ManualLoop
 from fastws.testing.network import Network
@@ -23,22 +24,25 @@ from fastws.testing.watch import Watch
 
 __all__ = ["End", "live", "pair"]
 
-#: Seconds that an end of a block gives to closes and to handlers.
-GRACE = 0.5
+#: Seconds that the end of a block waits for clients to close, and then for handlers to end.
+GRACE_SECONDS = 0.5
 
 
 class End:
-    """One end of a connection in memory: how well it reads, and how it goes.
+    """One end of a connection in memory: a test decides how fast it reads, and how it ends.
 
-    What it does not read fills the space between (256 KiB unless the pair says otherwise), and then
-    the other end's socket refuses bytes: that end's peer is slow.
+    Bytes that it does not read fill the space between (256 KiB, or the pair's ``capacity``). Then the other
+    end's socket refuses bytes: its peer is slow.
+
+    Args:
+        transport: The transport of that end.
     """
 
     def __init__(self, transport: MemoryTransport) -> None:
         self.transport = transport
 
     def stall(self, room: int = 0) -> None:
-        """Read nothing more; ``room`` bytes still fit between."""
+        """Read nothing more until ``read``; ``room`` bytes still fit between. Default 0."""
         self.transport.hold_back(room)
 
     def read(self, count: int | None = None) -> None:
@@ -46,7 +50,12 @@ class End:
         self.transport.allow(count)
 
     def read_slowly(self, count: int, seconds: float) -> None:
-        """Read ``count`` bytes every so many seconds (of the clock, if there is one), to the end."""
+        """Read at a limited rate, until the connection ends or ``read()`` is called.
+
+        Args:
+            count: Bytes of one read.
+            seconds: Time between two reads, of the :class:`Clock` if there is one.
+        """
         if not self.transport.holds_back:
             self.transport.hold_back(0)
         self._read_again(count, seconds)
@@ -60,7 +69,8 @@ class End:
     def vanish(self, room: int | None = None) -> None:
         """Go without a word, as a machine without power does: the other end sees neither data nor an end.
 
-        ``room`` bytes (default: the space between) still fit before its socket refuses.
+        Args:
+            room: Bytes that the other end can still write before its socket refuses. Default: ``capacity``.
         """
         other = self.transport.other
         if other is not None:
@@ -75,7 +85,7 @@ class End:
 
     @property
     def can_close(self) -> bool:
-        """Whether a close would reach the other end."""
+        """True when a close would reach the other end: both ends are there, and read."""
         other = self.transport.other
         return other is not None and not self.transport.holds_back and not other.holds_back
 
@@ -98,23 +108,33 @@ class _MemoryServer(Server):
 
     async def begin(self) -> None:
         listener: Any = await self._network.create_server(self._accept, "server.test", 80)
-        self._listeners.append(listener)
+        self._listeners.add(listener)
 
 
 class pair:
     """A server of ``app`` and a client of it, joined in memory: ``async with pair(app) as ws``.
 
-    ``app`` and ``settings`` are what :func:`fastws.serve` takes (no address), ``client`` are keyword
-    arguments of :func:`fastws.connect`, ``path`` is path and query of its URL. ``ws`` is the client's
-    WebSocket. Works on any loop, also beside sockets, and leaves neither tasks nor connections: at the
-    end of the block clients close, and handlers that still run after half a second are cancelled.
-
-    ``clock`` gives both their time (:class:`Clock`). A wait of the test in the block that takes more
-    than ``timeout`` seconds of real time (5; None: no limit) raises :class:`WaitTimeout`, which says
-    what was waited for. ``capacity`` is how many bytes an end holds unread (256 KiB).
+    ``ws`` is the client's WebSocket. It works on any loop, also beside sockets, and leaves neither tasks nor
+    connections: at the end of the block clients close, and handlers that still run half a second later are
+    cancelled. A pair may be used again, but not twice at the same time.
 
     With a name it gives more: ``link = pair(app)``, then ``link.server``, ``link.client_end`` and
     ``link.server_end`` (:class:`End`), ``await link.connect()`` for another client.
+
+    Args:
+        app: What :class:`fastws.serve` takes: a handler, a route or a list of routes.
+        path: Path and query of the client's URL. Default ``/``.
+        client: Keyword arguments of :class:`fastws.connect`, as a mapping. Default: none.
+        clock: A :class:`Clock`, the time of both. Default None: real time.
+        timeout: Seconds of real time that one wait of the test in the block may take. Default 5; None: no
+            limit.
+        capacity: Bytes that each end holds unread. Default 256 KiB.
+        settings: All other keyword arguments of :class:`fastws.serve` but its addresses and TLS.
+
+    Raises:
+        WaitTimeout: A wait in the block took too long; the message says for what.
+        HandshakeRefused: The server refused the client, and all else that :class:`fastws.connect` raises.
+        RuntimeError: The pair is open already.
     """
 
     def __init__(
@@ -142,23 +162,30 @@ class pair:
 
     @property
     def server(self) -> Server:
-        """The server. RuntimeError outside of the block."""
+        """The server. ``RuntimeError`` outside of the block."""
         if self._server is None:
             raise RuntimeError("a pair is open inside of its `async with` block only")
         return self._server
 
     @property
     def client_end(self) -> End:
-        """The end of the first client. RuntimeError when there is none."""
+        """The end of the first client. ``RuntimeError`` when there is none."""
         return End(self._joined(0)[0])
 
     @property
     def server_end(self) -> End:
-        """The server's end of the first client's connection. RuntimeError when there is none."""
+        """The server's end of the first client's connection. ``RuntimeError`` when there is none."""
         return End(self._joined(0)[1])
 
     def ends(self, number: int) -> tuple[End, End]:
-        """The client's and the server's end of connection ``number``, in the order of their making."""
+        """Return the client's and the server's end of a connection.
+
+        Args:
+            number: 0 for the first connection, 1 for the next, in the order of connecting.
+
+        Raises:
+            RuntimeError: There is no such connection.
+        """
         client, server = self._joined(number)
         return End(client), End(server)
 
@@ -169,11 +196,19 @@ class pair:
         return connections[number]
 
     async def connect(self, path: str = "/", **options: Any) -> WebSocket:
-        """Return one more client; raises as :func:`fastws.connect`, whose options it takes."""
+        """Return one more client; the end of the pair's block closes it.
+
+        Args:
+            path: Path and query of its URL. Default ``/``.
+            options: Keyword arguments of :class:`fastws.connect`, which says what is raised.
+
+        Raises:
+            RuntimeError: The pair is not open.
+        """
         if self._network is None:
             raise RuntimeError("a pair is open inside of its `async with` block only")
         connecting = connect(f"ws://server.test{path}", **options)
-        connecting._way = _MemoryTarget(reach=self._reach)
+        connecting._connector.target = _MemoryTarget(reach=self._reach)
         ws = await connecting
         self._clients.append(ws)
         return ws
@@ -187,7 +222,7 @@ class pair:
         if self._network is not None:
             raise RuntimeError("a pair can be open once at a time")
         loop = asyncio.get_running_loop()
-        # On a loop without real time nothing waits.
+        # On a ManualLoop no wait takes real time.
         self._watch = Watch(None if isinstance(loop, ManualLoop) else self._timeout)
         self._watch.start()
         if self._clock is not None:
@@ -222,20 +257,28 @@ class pair:
                 if not (End(client).can_close and End(server).can_close):
                     client.abort()
                     server.abort()
-            await asyncio.wait(closing, timeout=GRACE)
+            await asyncio.wait(closing, timeout=GRACE_SECONDS)
             for client, _ in self._network.connections:
                 client.abort()
             await asyncio.gather(*closing)
         if self._server is not None:
-            await self._server.shutdown(GRACE)
+            await self._server.shutdown(GRACE_SECONDS)
 
 
 class live:
     """A server of ``app`` on a free port of 127.0.0.1: ``async with live(app) as site``.
 
-    ``site.url`` is its address, ``site.server`` the :class:`fastws.Server`. ``settings`` and
-    ``timeout`` as in :class:`pair`, ``ssl`` as in :func:`fastws.serve`. For tests that need sockets:
-    another library's client, or another process.
+    For tests that need sockets: another library's client, or another process. The end of the block closes
+    all connections, and cancels handlers that still run half a second later.
+
+    Args:
+        app: What :class:`fastws.serve` takes.
+        ssl: An ``ssl.SSLContext``, for ``wss``. Default None: ``ws``.
+        timeout: As in :class:`pair`.
+        settings: As in :class:`pair`.
+
+    Raises:
+        WaitTimeout: A wait in the block took too long; the message says for what.
     """
 
     def __init__(
@@ -253,7 +296,7 @@ class live:
 
     @property
     def server(self) -> Server:
-        """The server. RuntimeError outside of the block."""
+        """The server. ``RuntimeError`` outside of the block."""
         if self._server is None:
             raise RuntimeError("a live server is there inside of its `async with` block only")
         return self._server
@@ -273,6 +316,6 @@ class live:
     ) -> None:
         self._watch.stop()
         assert self._server is not None
-        await self._server.shutdown(GRACE)
+        await self._server.shutdown(GRACE_SECONDS)
         self._server = None
         self._watch.check(exc)

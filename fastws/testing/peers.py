@@ -1,4 +1,4 @@
-"""The other side of a connection, made of bytes; and a handler that notes what it is told."""
+"""Clients and servers made of bytes; and a handler that notes what it is told."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ __all__ = ["RawClient", "RawServer", "Recorder"]
 
 
 class Recorder(Handler):
-    """Notes what happens to the WebSockets of a route: tuples that begin with the callback's name."""
+    """A handler that notes what happens to the WebSockets of a route.
+
+    ``events`` has a tuple for each callback, in order: ``("open",)``, ``("message", message)``,
+    ``("close", code, reason)``, ``("writable",)``. ``sockets`` has the WebSockets in the order of opening.
+
+    Args:
+        echo: Send each message back. Default False.
+    """
 
     def __init__(self, *, echo: bool = False) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -26,7 +33,7 @@ class Recorder(Handler):
 
     @property
     def ws(self) -> WebSocket:
-        """The WebSocket that was opened last."""
+        """The WebSocket that was opened last. ``IndexError`` when there is none."""
         return self.sockets[-1]
 
     def messages(self) -> list[str | bytes]:
@@ -56,13 +63,19 @@ class Recorder(Handler):
 class RawClient:
     """A client made of bytes, connected in memory to a server that listens.
 
-    ``send`` is read by the server at once. What the server wrote is in ``transport``; ``response``,
-    ``frames`` and ``close_frame`` read it. A peer that is slow: ``stall``, ``read``, ``read_slowly``;
-    one that is gone without a word: ``vanish``.
+    The server reads at once what ``send`` sends. ``response`` and ``frames`` take what the server wrote.
+    ``stall``, ``read`` and ``read_slowly`` make a slow peer, ``vanish`` one that is gone without a word.
+
+    Args:
+        server: A server that listens in ``loop.network``.
+        loop: The server's loop.
+        options: Keyword arguments of the server's end (:class:`MemoryTransport`).
+
+    Raises:
+        ConnectionRefusedError: ``server`` does not listen.
     """
 
     def __init__(self, server: Server, loop: ManualLoop, **options: Any) -> None:
-        """``options`` are those of the server's end (:class:`MemoryTransport`)."""
         self.loop = loop
         self.transport: MemoryTransport = loop.network.listener(server.port).accept(**options)
         self._received = b""
@@ -79,12 +92,18 @@ class RawClient:
         self.transport.feed(data)
 
     def get(self, target: str = "/", *headers: str, method: str = "GET") -> None:
-        """Send a plain HTTP request without a body; ``headers`` are whole lines."""
+        """Send an HTTP request without a body; each of ``headers`` is a whole line, ``"Name: value"``."""
         lines = [f"{method} {target} HTTP/1.1", "Host: server.example", *headers]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
 
     def upgrade(self, path: str = "/", *headers: str, early: bytes = b"") -> HTTPAnswer:
-        """Shake hands, with ``early`` in the same read; return the answer."""
+        """Send a request to upgrade and return the answer.
+
+        Args:
+            path: Path and query.
+            headers: Whole lines to add, ``"Name: value"``.
+            early: Bytes behind the request, in the same read.
+        """
         self.send(wire.handshake(path, *headers) + early)
         self.loop.settle()
         return self.response()
@@ -102,7 +121,7 @@ class RawClient:
         self.send(wire.frame(wire.PING, payload))
 
     def pong(self, payload: bytes = b"") -> None:
-        """Send a PONG, asked for or not."""
+        """Send a PONG, whether the server has sent a PING or not."""
         self.send(wire.frame(wire.PONG, payload))
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
@@ -113,13 +132,17 @@ class RawClient:
     # -- what it gets ---------------------------------------------------------------------------
 
     def response(self, *, head_only: bool = False) -> HTTPAnswer:
-        """Take one whole HTTP response out of what the server wrote."""
+        """Take one HTTP response out of what the server wrote. Raises ``ValueError`` unless it is whole.
+
+        Args:
+            head_only: The request was HEAD, so the response has no body. Default False.
+        """
         self._collect()
         answer, self._received = wire.read_response(self._received, head_only=head_only)
         return answer
 
     def responses(self) -> list[HTTPAnswer]:
-        """Take all responses, which must be whole."""
+        """Take all responses. Raises ``ValueError`` unless they are whole."""
         answers = []
         while self.pending():
             answers.append(self.response())
@@ -132,13 +155,13 @@ class RawClient:
         return frames
 
     def texts(self) -> list[str]:
-        """As ``frames``, which must all be whole text messages."""
+        """As ``frames``, their texts. Raises ``AssertionError`` unless all are whole text messages."""
         frames = self.frames()
         assert all(one.opcode == wire.TEXT and one.fin for one in frames), frames
         return [one.text for one in frames]
 
     def pending(self) -> bytes:
-        """What the server wrote and nobody took yet."""
+        """Return what the server wrote and the test has not taken."""
         self._collect()
         return self._received
 
@@ -148,7 +171,7 @@ class RawClient:
     # -- how it reads ---------------------------------------------------------------------------
 
     def stall(self, room: int = 0) -> None:
-        """Read nothing more; the kernels between take ``room`` bytes."""
+        """Read nothing more; ``room`` bytes still fit between."""
         self.transport.room = room
 
     def read(self, count: int | None = None) -> None:
@@ -163,29 +186,34 @@ class RawClient:
         self.loop.call_later(seconds, self.read_slowly, count, seconds)
 
     def vanish(self) -> None:
-        """Go without a word: no data, no end, while the kernel still takes a little."""
+        """Go without a word: neither data nor an end come; 256 KiB still fit between."""
         self.transport.vanish()
 
 
 class RawServer:
-    """A server made of bytes, which ``fastws.connect`` can reach in memory at ``ws://server:80/``."""
+    """A server made of bytes, which ``fastws.connect`` reaches in memory at ``ws://server:80/``.
+
+    Args:
+        loop: The loop of the client.
+        port: The port of the URL. Default 80.
+    """
 
     class _Protocol(asyncio.Protocol):
-        def __init__(self, owner: RawServer) -> None:
-            self._owner = owner
+        def __init__(self, server: RawServer) -> None:
+            self._server = server
 
         def connection_made(self, transport: Any) -> None:
-            self._owner.transport = transport
+            self._server.transport = transport
 
         def data_received(self, data: bytes) -> None:
-            self._owner.received += data
+            self._server.received += data
 
         def eof_received(self) -> bool:
-            self._owner.ended = True
+            self._server.ended = True
             return True
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._owner.ended = True
+            self._server.ended = True
 
     def __init__(self, loop: ManualLoop, port: int = 80) -> None:
         self.loop = loop
@@ -201,7 +229,15 @@ class RawServer:
         self.loop.settle()
 
     def accept(self, *headers: str, early: bytes = b"") -> str:
-        """Answer the request with a right 101 and ``headers``; return the request's head."""
+        """Answer the request with a valid 101.
+
+        Args:
+            headers: Whole lines to add, ``"Name: value"``.
+            early: Bytes behind the response, in the same read.
+
+        Returns:
+            The head of the request.
+        """
         head, separator, rest = self.received.partition(b"\r\n\r\n")
         assert separator, self.received
         self.received = rest

@@ -1,6 +1,6 @@
 """The plugin that pytest finds by itself where fastws is installed: fixtures, none of them autouse.
 
-It imports nothing of fastws until a test asks for one of them.
+It imports the rest of fastws only when a test uses one of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def fastws_clock() -> Clock:
 
 @pytest.fixture
 def fastws_pair(request: pytest.FixtureRequest) -> Callable[..., pair]:
-    """:class:`fastws.testing.pair`, with the test's time limit and, if it asks for one, its clock."""
+    """:class:`fastws.testing.pair`, with the test's time limit, and its ``fastws_clock`` if it uses one."""
     from fastws.testing import pair
 
     options: dict[str, Any] = {"timeout": _timeout(request)}

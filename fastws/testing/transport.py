@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+from enum import Enum
 from typing import Any
+
+from fastws.testing.read_side import ReadSide
 
 __all__ = ["MemoryTransport"]
 
+#: Bytes that an end holds unread, where a test does not say otherwise.
+CAPACITY = 256 * 1024
 
-class MemoryTransport(asyncio.Transport):
+
+class Life(Enum):
+    """How far a transport is from its end."""
+
+    OPEN = "open"
+    #: ``close`` or ``abort`` was called; after a close, what is left is still sent.
+    CLOSING = "closing"
+    #: ``connection_lost`` was called.
+    LOST = "lost"
+
+
+class WriteEnd(Enum):
+    """How far ``write_eof`` has come."""
+
+    NONE = "not called"
+    WAITING = "called; bytes before it still wait"
+    SENT = "the peer is told"
+
+
+class MemoryTransport(ReadSide):
     """A transport whose "socket" takes as many bytes as a test lets it.
 
-    Alone, it is scripted: ``feed``, ``feed_eof`` and ``lose`` say what the peer does, ``sent`` is
-    what the socket has taken, and ``room`` how much more it takes (None: everything; ``take`` lets
-    some more through). With ``join`` two of them are the ends of one connection, and each holds at
-    most ``capacity`` bytes that its protocol has not read.
+    Alone, it is scripted: ``feed``, ``feed_eof`` and ``lose`` are what the peer does, ``sent`` is what the
+    socket has taken, and ``room`` how much more it takes (``take`` lets some more through). With ``join``
+    two of them are the ends of one connection, and each holds at most ``capacity`` bytes that its protocol
+    has not read.
 
-    As asyncio's: ``write`` tries the socket at once, ``pause_writing`` comes when more than the
-    high-water mark is left over, ``resume_writing`` when it is down to the low one, a close sends
-    what is left first, an abort does not, and unread bytes turn either into a reset for the peer.
+    It behaves as asyncio's: ``write`` tries the socket at once, ``pause_writing`` comes when more than the
+    high-water mark is left over, ``resume_writing`` when it is down to the low one. A close sends what is
+    left first, an abort does not, and either becomes a reset for the peer where bytes lie here unread. Use
+    it only in the thread of its loop.
+
+    Args:
+        loop: The loop that runs the callbacks.
+        protocol: What the transport reports to.
+        room: Bytes that the socket takes before it refuses. Default None: everything.
+        capacity: Bytes that lie here unread before the peer's socket refuses. Default 256 KiB.
+        extra: What ``get_extra_info`` returns: ``peername``, ``ssl_object``, ``socket`` and others.
     """
 
     def __init__(
@@ -27,42 +59,28 @@ class MemoryTransport(asyncio.Transport):
         protocol: Any,
         *,
         room: int | None = None,
-        capacity: int = 256 * 1024,
+        capacity: int = CAPACITY,
         **extra: Any,
     ) -> None:
-        super().__init__({"peername": ("192.0.2.1", 50000), "ssl_object": None, "socket": None, **extra})
-        self._loop = loop
-        self._protocol = protocol
+        known = {"peername": ("192.0.2.1", 50000), "ssl_object": None, "socket": None, **extra}
+        super().__init__(loop, protocol, capacity=capacity, extra=known)
         self._high, self._low = 64 * 1024, 16 * 1024
         self._backlog = bytearray()
-        self._incoming = bytearray()
-        self._incoming_eof = False
-        #: Bytes on their way to this end.
-        self._coming = 0
         self._other: MemoryTransport | None = None
-        self._capacity = capacity
-        #: Bytes that may lie here unread, and how many may still be read; None is no limit.
-        self._window = capacity
-        self._allowance: int | None = None
-        self._reading = True
-        self._paused_protocol = False
-        self._closing = False
-        self._eof = False
-        self._eof_done = False
+        self._writing_paused = False
+        self._life = Life.OPEN
+        self._write_end = WriteEnd.NONE
         #: Bytes that the socket still takes; None is no limit. Without meaning once joined.
         self.room = room
         #: What the socket has taken, all of it; only of a scripted transport.
         self.sent = bytearray()
         #: What each ``write`` was given.
         self.writes: list[bytes] = []
-        #: True after ``connection_lost``.
-        self.lost = False
         #: True when ``abort`` was called.
         self.aborted = False
 
     def __repr__(self) -> str:
-        state = "lost" if self.lost else "closing" if self._closing else "open"
-        return f"<MemoryTransport {state}, {len(self._backlog)} bytes wait>"
+        return f"<MemoryTransport {self._life.value}, {len(self._backlog)} bytes wait>"
 
     def start(self) -> None:
         """Tell the protocol that the connection is made."""
@@ -72,72 +90,42 @@ class MemoryTransport(asyncio.Transport):
         """Make this and ``other`` the two ends of one connection."""
         self._other, other._other = other, self
 
-    # -- what the peer does ---------------------------------------------------------------------
-
-    def feed(self, data: bytes) -> None:
-        """Let ``data`` arrive: it is read at once unless reading is paused."""
-        if self._closing:
-            return
-        self._incoming += data
-        self._deliver()
-
-    def feed_eof(self) -> None:
-        """Let the peer end its side, behind what it has sent."""
-        self._incoming_eof = True
-        self._deliver()
-
-    def lose(self, exc: Exception | None = None) -> None:
-        """Break the connection: a reset unless ``exc`` says something else."""
-        self._incoming.clear()
-        self._end(exc or ConnectionResetError("reset by the peer"))
-
-    def take(self, count: int | None = None) -> None:
-        """Let the socket take ``count`` bytes more, and everything from now on without it."""
-        self.room = None if count is None else (self.room or 0) + count
-        self.drain()
-
-    def vanish(self, room: int | None = None) -> None:
-        """Let the peer's machine go: the kernel takes ``room`` bytes more, no end is ever seen.
-
-        The default is what it held before: ``capacity``.
-        """
-        if self._other is not None:
-            self._other._other = None
-            self._other = None
-        self.room = self._capacity if room is None else room
-
     @property
     def other(self) -> MemoryTransport | None:
         """The end that this one is joined to; None when there is none (any more)."""
         return self._other
 
-    # -- how this end reads, whatever its protocol does -----------------------------------------
+    @property
+    def lost(self) -> bool:
+        """True after ``connection_lost``."""
+        return self._life is Life.LOST
 
-    def hold_back(self, room: int) -> None:
-        """Read nothing more; ``room`` bytes more may lie here unread. Only of a joined transport."""
-        self._window = len(self._incoming) + self._coming + room
-        self._allowance = 0
+    # -- what the peer does ---------------------------------------------------------------------
 
-    def allow(self, count: int | None) -> None:
-        """Read ``count`` bytes more, or everything from now on."""
-        if count is None:
-            self._allowance = None
-            self._window = self._capacity
-        else:
-            self._allowance = (self._allowance or 0) + count
-        self._deliver()
+    def lose(self, exc: Exception | None = None) -> None:
+        """Break the connection.
+
+        Args:
+            exc: What ``connection_lost`` is given. Default: a ``ConnectionResetError``.
+        """
+        self._incoming.clear()
+        self._end(exc or ConnectionResetError("reset by the peer"))
+
+    def take(self, count: int | None = None) -> None:
+        """Let the socket take ``count`` bytes more; without it, everything from now on."""
+        self.room = None if count is None else (self.room or 0) + count
+        self.drain()
+
+    def vanish(self, room: int | None = None) -> None:
+        """Let the peer's machine go: no data and no end come any more.
+
+        Args:
+            room: Bytes that the kernel still takes. Default: ``capacity``.
+        """
         if self._other is not None:
-            self._loop.call_soon(self._other.drain)
-
-    @property
-    def holds_back(self) -> bool:
-        """True from ``hold_back`` to ``allow(None)``."""
-        return self._allowance is not None
-
-    @property
-    def unread(self) -> int:
-        """Bytes that have arrived and that the protocol has not read."""
-        return len(self._incoming)
+            self._other._other = None
+            self._other = None
+        self.room = self._capacity if room is None else room
 
     def take_sent(self) -> bytes:
         """Return what the socket has taken since the last call."""
@@ -145,87 +133,30 @@ class MemoryTransport(asyncio.Transport):
         self.sent.clear()
         return data
 
-    # -- reading --------------------------------------------------------------------------------
-
-    def _deliver(self) -> None:
-        while self._incoming and self._reading and not self._closing and self._allowance != 0:
-            self._read_once()
-        if (
-            self._allowance != 0
-            and self._incoming_eof
-            and self._reading
-            and not self._incoming
-            and not self._closing
-        ):
-            self._incoming_eof = False
-            if not self._protocol.eof_received():
-                self.close()
-
-    def _takes(self) -> bool:
-        return self._reading and not self._closing and self._allowance != 0
-
-    def _read_once(self) -> None:
-        # asyncio goes by the class, uvloop by the methods that a protocol has.
-        if not hasattr(self._protocol, "data_received"):
-            buffer = memoryview(self._protocol.get_buffer(-1))
-            count = self._readable(len(buffer))
-            buffer[:count] = self._incoming[:count]
-            del self._incoming[:count]
-            self._protocol.buffer_updated(count)
-        else:
-            count = self._readable(len(self._incoming))
-            data = bytes(self._incoming[:count])
-            del self._incoming[:count]
-            self._protocol.data_received(data)
-        if self._other is not None:
-            self._loop.call_soon(self._other.drain)
-
-    def _readable(self, count: int) -> int:
-        """How many bytes are read now, ``count`` at most; they are taken from the allowance."""
-        count = min(count, len(self._incoming))
-        if self._allowance is not None:
-            count = min(count, self._allowance)
-            self._allowance -= count
-        return count
-
-    def pause_reading(self) -> None:
-        # As uvloop: asyncio forgives both, so a careful caller does neither.
-        if self._closing:
-            raise RuntimeError("Cannot pause_reading() when closing")
-        self._reading = False
-
-    def resume_reading(self) -> None:
-        if self._reading:
-            return
-        self._reading = True
-        self._loop.call_soon(self._deliver)
-
-    def is_reading(self) -> bool:
-        return self._reading and not self._closing
-
     # -- writing --------------------------------------------------------------------------------
 
     def write(self, data: Any) -> None:
         if self.lost:
             raise RuntimeError("unable to perform operation; the handler is closed")
-        if self._eof:
+        if self.eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         self.writes.append(bytes(data))
-        if not data or (self._closing and not self._backlog):
+        if not data or (self.is_closing() and not self._backlog):
             return
         self._backlog += data
         self.drain()
-        if len(self._backlog) > self._high and not self._paused_protocol:
-            self._paused_protocol = True
+        if len(self._backlog) > self._high and not self._writing_paused:
+            self._writing_paused = True
             self._protocol.pause_writing()
 
     def send_directly(self, data: bytes) -> int:
         """Take bytes past ``write``, as send(2) on the descriptor would; return how many.
 
-        Raises ``AssertionError`` where that would break the order of what was written.
+        Raises:
+            AssertionError: Something written before still waits, or the transport is closing.
         """
         assert not self._backlog, "a direct write overtakes what the transport holds"
-        assert not self._closing, "a direct write to a descriptor that may be another's by now"
+        assert not self.is_closing(), "a direct write to a descriptor that may be another's by now"
         self.writes.append(data)
         taken = data[: self._socket_room()] if self.room is not None or self._other is not None else data
         if taken:
@@ -241,22 +172,25 @@ class MemoryTransport(asyncio.Transport):
             data = bytes(self._backlog[:count])
             del self._backlog[:count]
             self._to_socket(data)
-        if self._paused_protocol and len(self._backlog) <= self._low:
-            self._paused_protocol = False
+        if self._writing_paused and len(self._backlog) <= self._low:
+            self._writing_paused = False
             self._protocol.resume_writing()
         if self._backlog:
             return
-        if self._eof and not self._eof_done:
-            self._eof_done = True
-            self._to_peer_eof()
-        if self._closing:
+        if self._write_end is WriteEnd.WAITING:
+            self._write_end = WriteEnd.SENT
+            if self._other is not None and not self._other.lost:
+                self._loop.call_soon(self._other.feed_eof)
+        if self.is_closing():
             self._loop.call_soon(self._call_lost, None)
+
+    def _made_room(self) -> None:
+        if self._other is not None:
+            self._loop.call_soon(self._other.drain)
 
     def _socket_room(self) -> int:
         if self._other is not None:
-            other = self._other
-            held = len(other._incoming) + other._coming
-            return max(other._window + (other._allowance or 0) - held, 0)
+            return self._other._room()
         return len(self._backlog) if self.room is None else self.room
 
     def _to_socket(self, data: bytes) -> None:
@@ -275,10 +209,6 @@ class MemoryTransport(asyncio.Transport):
         else:
             other.feed(data)
 
-    def _to_peer_eof(self) -> None:
-        if self._other is not None and not self._other.lost:
-            self._loop.call_soon(self._other.feed_eof)
-
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = 64 * 1024 if high is None else high
         self._low = self._high // 4 if low is None else low
@@ -295,23 +225,23 @@ class MemoryTransport(asyncio.Transport):
     @property
     def eof_written(self) -> bool:
         """True when this side has ended its half of the connection."""
-        return self._eof
+        return self._write_end is not WriteEnd.NONE
 
     def write_eof(self) -> None:
-        if self._closing or self._eof:
+        if self.is_closing() or self.eof_written:
             return
-        self._eof = True
+        self._write_end = WriteEnd.WAITING
         self.drain()
 
     # -- the end --------------------------------------------------------------------------------
 
     def is_closing(self) -> bool:
-        return self._closing
+        return self._life is not Life.OPEN
 
     def close(self) -> None:
-        if self._closing:
+        if self.is_closing():
             return
-        self._closing = True
+        self._life = Life.CLOSING
         if not self._backlog:
             self._loop.call_soon(self._call_lost, None)
 
@@ -320,26 +250,21 @@ class MemoryTransport(asyncio.Transport):
         self._end(None)
 
     def _end(self, exc: Exception | None) -> None:
-        self._closing = True
+        if self._life is Life.OPEN:
+            self._life = Life.CLOSING
         self._backlog.clear()
-        self._paused_protocol = False
+        self._writing_paused = False
         self._loop.call_soon(self._call_lost, exc)
 
     def _call_lost(self, exc: Exception | None) -> None:
         if self.lost:
             return
-        self.lost = True
+        self._life = Life.LOST
         other = self._other
         if other is not None and not other.lost and exc is None:
             # The kernel answers a close over unread bytes with a reset (RFC 1122, section 4.2.2.13).
-            if self._incoming:
+            if self.unread:
                 self._loop.call_soon(other.lose)
-            elif not self._eof_done:
+            elif self._write_end is not WriteEnd.SENT:
                 self._loop.call_soon(other.feed_eof)
         self._protocol.connection_lost(exc)
-
-    def get_protocol(self) -> Any:
-        return self._protocol
-
-    def set_protocol(self, protocol: Any) -> None:
-        self._protocol = protocol

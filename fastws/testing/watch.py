@@ -1,4 +1,4 @@
-"""No wait without an end: what a test waits for in vain fails it, and is named."""
+"""Limits on what a test waits for: a wait that takes too long fails the test and says where it was."""
 
 from __future__ import annotations
 
@@ -14,23 +14,31 @@ from typing import Any
 
 __all__ = ["WaitTimeout", "Watch", "until", "waits_for"]
 
-#: Looks at a task in the time that a wait may take.
-LOOKS = 5
+#: How often a task is checked in the time that one wait may take.
+CHECKS_PER_WAIT = 5
 
-#: Turns after which ``until`` stops for a moment between two looks.
-EAGER_TURNS = 200
+#: Turns of the loop after which ``until`` sleeps between two checks.
+TURNS_BEFORE_SLEEP = 200
+#: Seconds of that sleep.
+SLEEP_SECONDS = 0.001
 
 _NOT_THE_TESTS = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parent))
 
 
 class WaitTimeout(AssertionError):
-    """A test has waited for something that did not happen; the text says for what."""
+    """A test has waited too long; the message has the limit in seconds, and the line that waited."""
 
 
 async def until(condition: Callable[[], object], what: str = "", *, timeout: float = 5.0) -> None:
-    """Return once ``condition()`` is true, letting the loop run; in real time, whatever a clock says.
+    """Let the loop run until ``condition()`` is true.
 
-    Raises :class:`WaitTimeout`, which names ``what``, after ``timeout`` seconds.
+    Args:
+        condition: A function without arguments, called in each turn of the loop. It must not block.
+        what: What the test waits for, for the message. Default: the source of ``condition``.
+        timeout: Seconds of real time, whatever a :class:`Clock` says. Default 5.
+
+    Raises:
+        WaitTimeout: ``condition()`` was still false after ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     turns = 0
@@ -38,8 +46,8 @@ async def until(condition: Callable[[], object], what: str = "", *, timeout: flo
         if time.monotonic() > deadline:
             raise WaitTimeout(f"waited {timeout:g} s for {what or _source(condition)}")
         turns += 1
-        if turns > EAGER_TURNS:
-            time.sleep(0.001)  # not asyncio's: a Clock would hold it
+        if turns > TURNS_BEFORE_SLEEP:
+            time.sleep(SLEEP_SECONDS)  # not asyncio's: a Clock would hold it
         await asyncio.sleep(0)
 
 
@@ -51,10 +59,13 @@ def _source(condition: Callable[[], object]) -> str:
 
 
 class Watch:
-    """Ends a wait of the current task that takes more than ``seconds`` (None: never), up to a fifth more.
+    """Ends a wait of the current task that takes too long, between :meth:`start` and :meth:`stop`.
 
-    Between :meth:`start` and :meth:`stop`. The task is cancelled, and :meth:`check` turns that
-    into :class:`WaitTimeout`. A thread keeps the time, for that of the loop may stand still.
+    It cancels the task, and :meth:`check` turns the ``CancelledError`` into :class:`WaitTimeout`. A thread
+    keeps the time, because the loop's time may stand still.
+
+    Args:
+        seconds: How long one wait may take; it ends up to a fifth later. None: no limit.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -63,7 +74,7 @@ class Watch:
         self._thread: threading.Thread | None = None
         self._task: asyncio.Task[Any] | None = None
         self._seen: tuple[object, ...] = ()
-        self._looks = 0
+        self._checks = 0
         self._found: str | None = None
 
     def start(self) -> None:
@@ -72,12 +83,12 @@ class Watch:
             return
         loop = asyncio.get_running_loop()
         self._thread = threading.Thread(
-            target=self._keep_time, args=(loop, self._seconds / LOOKS), daemon=True
+            target=self._keep_time, args=(loop, self._seconds / CHECKS_PER_WAIT), daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more. Twice does no harm."""
+        """Check no more. A second call does nothing."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
@@ -95,27 +106,27 @@ class Watch:
     def _keep_time(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
         while not self._stopped.wait(interval):
             try:
-                loop.call_soon_threadsafe(self._look)
+                loop.call_soon_threadsafe(self._check_task)
             except RuntimeError:  # the loop is closed
                 return
 
-    def _look(self) -> None:
+    def _check_task(self) -> None:
         task = self._task
         assert task is not None
         if self._stopped.is_set() or task.done() or task.cancelling():
             return
         seen = (_chain(task)[-1], getattr(task, "_fut_waiter", None))
         if len(self._seen) == 2 and seen[0] is self._seen[0] and seen[1] is self._seen[1]:
-            self._looks += 1
+            self._checks += 1
         else:
-            self._seen, self._looks = seen, 0
-        if self._looks >= LOOKS:
+            self._seen, self._checks = seen, 0
+        if self._checks >= CHECKS_PER_WAIT:
             self._found = f"waited {self._seconds:g} s {waits_for(task)}"
             task.cancel()
 
 
 def waits_for(task: asyncio.Task[Any]) -> str:
-    """Say where a task that waits does so: the line of the test, and what that line has called."""
+    """Return where a task waits: the line of the test, and the functions that this line has called."""
     names: list[str] = []
     place = ""
     for each in _chain(task):

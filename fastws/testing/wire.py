@@ -1,4 +1,4 @@
-"""Bytes on the wire, made and read without the code under test."""
+"""Bytes on the wire, written and read without the code under test."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Frame(NamedTuple):
 
 
 class HTTPAnswer(NamedTuple):
-    """A response."""
+    """An HTTP response."""
 
     #: The number of the status line.
     status: int
@@ -66,7 +66,15 @@ def frame(
     rsv1: bool = False,
     mask: bytes | None = MASK,
 ) -> bytes:
-    """Return the bytes of a frame, as a client sends it; ``mask=None`` for a server's."""
+    """Return the bytes of a frame (RFC 6455, section 5.2).
+
+    Args:
+        opcode: ``wire.TEXT``, ``BINARY``, ``CONTINUATION``, ``CLOSE``, ``PING`` or ``PONG``, or a wrong one.
+        payload: Bytes, or text that is sent as UTF-8. Default: empty.
+        fin: The last frame of its message. Default True.
+        rsv1: Set the bit that permessage-deflate uses. Default False.
+        mask: The masking key, four bytes. None: unmasked, as a server's frame.
+    """
     data = payload.encode() if isinstance(payload, str) else payload
     first = opcode | (0x80 if fin else 0) | (0x40 if rsv1 else 0)
     bit = 0 if mask is None else 0x80
@@ -83,7 +91,7 @@ def frame(
 
 
 def read_frames(data: bytes) -> tuple[list[Frame], bytes]:
-    """Return the whole frames at the beginning of ``data``, and the rest."""
+    """Return the whole frames at the beginning of ``data``, and the bytes behind them."""
     frames: list[Frame] = []
     while len(data) >= 2:
         size, at = data[1] & 0x7F, 2
@@ -115,13 +123,18 @@ def _masked(data: bytes, mask: bytes) -> bytes:
 
 
 def accept_token(key: str) -> str:
-    """Return what a server answers to a Sec-WebSocket-Key (RFC 6455, section 4.2.2)."""
+    """Return the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455, section 4.2.2)."""
     guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     return b64encode(sha1((key + guid).encode(), usedforsecurity=False).digest()).decode()
 
 
 def handshake(path: str = "/", *headers: str) -> bytes:
-    """Return a request to upgrade; ``headers`` are whole lines that are added to it."""
+    """Return the bytes of a request to upgrade (RFC 6455, section 4.1).
+
+    Args:
+        path: Path and query.
+        headers: Whole lines to add, ``"Name: value"``.
+    """
     lines = [
         f"GET {path} HTTP/1.1",
         "Host: server.example",
@@ -135,9 +148,14 @@ def handshake(path: str = "/", *headers: str) -> bytes:
 
 
 def read_response(data: bytes, *, head_only: bool = False) -> tuple[HTTPAnswer, bytes]:
-    """Return the response at the beginning of ``data``, and the rest.
+    """Return the response at the beginning of ``data``, and the bytes behind it.
 
-    ``head_only`` for the answer to a HEAD request. Raises ``ValueError`` when it is not whole.
+    Args:
+        data: What a server wrote.
+        head_only: The request was HEAD, so the response has no body. Default False.
+
+    Raises:
+        ValueError: The response is not whole.
     """
     head, separator, rest = data.partition(b"\r\n\r\n")
     if not separator:

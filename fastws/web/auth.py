@@ -1,9 +1,9 @@
 """Ready-made ``authorize=`` for routes: HTTP Basic (RFC 7617) and tokens (RFC 6750).
 
 Secrets are compared as keyed digests in constant time, and an unknown user takes the same path as a
-wrong password. What is refused gets 401 with ``WWW-Authenticate`` and constant words. Nothing of a
-secret is logged: neither of these logs, and the access log hides the value of a token in a query.
-Without TLS every secret here can be read on its way.
+wrong password. A refusal is 401 with ``WWW-Authenticate`` (RFC 9110, section 15.5.2) and constant words.
+Nothing of a secret is logged: these functions log nothing, and the access log hides the value of a token
+in a query. Without TLS every secret can be read on its way.
 """
 
 from __future__ import annotations
@@ -32,9 +32,14 @@ TokenCheck = Callable[[str], bool | Awaitable[bool]]
 def basic_auth(realm: str, credentials: Mapping[str, str] | PasswordCheck) -> Callable[[Request], Verdict]:
     """Return an ``authorize`` that asks for a user and a password.
 
-    ``credentials`` maps users to passwords, or is a check of your own, ``def`` or ``async def``, from
-    user and password to a bool; its own timing is its own matter. ``realm`` is shown to the person.
-    Raises ``ValueError`` for a realm that no header can carry and for a user with a colon (RFC 7617).
+    Args:
+        realm: what the browser shows to the person.
+        credentials: a mapping from users to passwords; or a check of your own, ``def`` or ``async def``,
+            from user and password to a bool, which has to take care of its own timing. An ``async def`` is
+            cancelled when the client goes or the time for the handshake is over.
+
+    Raises:
+        ValueError: no header can carry the realm, or a user has a colon (RFC 7617, section 2).
     """
     challenge = f'Basic realm={_quoted(realm)}, charset="UTF-8"'
     if isinstance(credentials, Mapping):
@@ -63,17 +68,24 @@ def token_auth(
 ) -> Callable[[Request], Verdict]:
     """Return an ``authorize`` that asks for one of the ``tokens``, or one that the check accepts.
 
-    The first of these places that holds a token counts, and no other is looked at:
+    Of ``header``, ``subprotocol`` and ``query`` the first that holds a token decides; the others are not
+    looked at.
 
-    * ``header``: ``Authorization: Bearer TOKEN``; in a header of another name the token stands alone.
-    * ``subprotocol``: the beginning of a subprotocol that the client offers, ``"bearer."`` for
-      ``new WebSocket(url, ["chat", "bearer.TOKEN"])``: a browser can set no header. It is never
-      chosen, and a browser insists that one is: name the other in the ``subprotocols`` of the route.
-    * ``query``: the name of a parameter of the URL. Proxies log URLs; ours hides this parameter.
+    Args:
+        tokens: one token, several, or a check of your own, ``def`` or ``async def``, from the token to a
+            bool, which has to take care of its own timing.
+        header: the name of a header (Authorization, which holds ``Bearer TOKEN``; one of another name
+            holds the token alone). None: no header.
+        subprotocol: the beginning of a subprotocol that the client offers, ``"bearer."`` for
+            ``new WebSocket(url, ["chat", "bearer.TOKEN"])``: a browser can set no header. The server never
+            chooses it, and a browser insists that one is chosen: name the other one in the ``subprotocols``
+            of the route. None (the default): no subprotocol.
+        query: the name of a parameter of the URL. Proxies log URLs; our access log hides this parameter.
+            None (the default): no parameter.
+        realm: what the 401 names (fastws).
 
-    A check is ``def`` or ``async def``, from the token to a bool; its own timing is its own matter.
-    Raises ``ValueError`` when there is no place for a token, for a token that is empty, and for names
-    that no request can carry.
+    Raises:
+        ValueError: there is no place for a token, a token is empty, or no request can carry a name.
     """
     if header is None and subprotocol is None and query is None:
         raise ValueError("token_auth has no place to look for a token")
@@ -108,7 +120,7 @@ def token_auth(
 
 
 def basic_credentials(request: Request) -> tuple[str, str] | None:
-    """Return user and password of the request, or None when it carries none that can be read."""
+    """Return user and password of a request, or None when it has none that can be read."""
     encoded = _authorization(request, "basic")
     if encoded is None:
         return None
@@ -123,9 +135,9 @@ def basic_credentials(request: Request) -> tuple[str, str] | None:
 class _Secrets:
     """Names with a secret each, kept as digests under a key that only this process knows.
 
-    What is compared has one length, and how long a comparison takes says nothing about a secret, nor
-    whether a name is known: a dictionary would, for it compares once more when it finds one. So the
-    digest of a name leads to a bucket, all are equally full, and all of one is compared.
+    All that is compared has one length, and the time that it takes says nothing about a secret, nor whether
+    a name is known. A dictionary would tell that: it compares once more when it finds a name. So the digest
+    of a name leads to a bucket; all buckets are equally full, and all of one is compared.
     """
 
     __slots__ = ("_buckets", "_key")
@@ -139,11 +151,11 @@ class _Secrets:
             self._bucket(digest).append((digest, self._digest(secret)))
         fullest = max(map(len, self._buckets))
         for bucket in self._buckets:
-            # Random, so that nothing equals it.
+            # Filled up with random digests, which nothing equals.
             bucket += [(os.urandom(32), os.urandom(32)) for _ in range(fullest - len(bucket))]
 
     def _digest(self, text: str) -> bytes:
-        # What a latin-1 header held stays encodable.
+        # Surrogates, too, can be encoded then, whatever the header held.
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, key=self._key).digest()
 
     def _bucket(self, digest: bytes) -> list[tuple[bytes, bytes]]:
@@ -179,7 +191,7 @@ def _token(request: Request, header: str | None, subprotocol: str | None, query:
 
 
 def _authorization(request: Request, scheme: str) -> str | None:
-    """Return what follows the scheme; None for another scheme, and for two fields (RFC 9110)."""
+    """Return what follows the scheme (RFC 9110, section 11.6.2); None for another one, and for two fields."""
     values = request.headers.get_list("authorization")
     if len(values) != 1:
         return None
@@ -189,11 +201,11 @@ def _authorization(request: Request, scheme: str) -> str | None:
 
 def _verdict(accepted: Any, challenge: str) -> Verdict:
     if inspect.isawaitable(accepted):
-        return _awaited(accepted, challenge)
+        return _later_verdict(accepted, challenge)
     return None if accepted is True else _unauthorized(challenge)
 
 
-async def _awaited(accepted: Awaitable[bool], challenge: str) -> Response | None:
+async def _later_verdict(accepted: Awaitable[bool], challenge: str) -> Response | None:
     return None if await accepted is True else _unauthorized(challenge)
 
 

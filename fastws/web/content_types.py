@@ -1,7 +1,7 @@
-"""Content types by the end of a file's name.
+"""Content types by the suffix of a file's name.
 
-A table of our own: the one of ``mimetypes`` depends on files of the machine, and a wrong type next
-to ``nosniff`` breaks a page on some machines only.
+The table is our own: that of ``mimetypes`` depends on files of the machine, and a wrong type beside
+``nosniff`` would break a page on some machines only.
 """
 
 from __future__ import annotations
@@ -58,5 +58,5 @@ _TYPES = {
 
 
 def content_type(name: str) -> str:
-    """The type of the file called ``name``. Text is UTF-8; what is not known is just bytes."""
+    """Return the content type of a file. Text is UTF-8; a suffix that is not known means bytes."""
     return _TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")

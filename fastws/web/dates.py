@@ -1,7 +1,7 @@
 """Dates as HTTP writes and reads them (RFC 9110, section 5.6.7).
 
-The library that knows them takes 6 ms to import: a tenth of what all of this package does. So it is
-imported when it is first needed, which is when a server begins to listen.
+``email.utils`` takes 6 ms to import, a tenth of the import of this whole package. So it is imported when it
+is first needed: when a server begins to listen.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def seconds_of(date: str) -> float | None:
     from email.utils import mktime_tz, parsedate_tz
 
     try:
-        # The longest of the three has 33 characters; the parser was not made for strangers.
+        # The longest format has 33 characters. The parser was not made for what strangers send.
         parsed = parsedate_tz(date) if len(date) <= 40 else None
         return None if parsed is None else mktime_tz(parsed)
     except (ValueError, IndexError, OverflowError):

@@ -1,7 +1,7 @@
-"""What a client accepts, has already, or wants a part of: RFC 9110, sections 12.5.3, 13.1 and 14.
+"""What a client accepts, already has, or wants a part of: RFC 9110, sections 12.5.3, 13.1 and 14.
 
-Pure functions of field values. All take time linear in the value, and none ever raises for what a
-stranger wrote: a field that breaks its grammar counts as not sent.
+Pure functions of field values. Each takes time linear in the value, and raises nothing for what a stranger
+wrote: a field that breaks its grammar counts as not sent.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*", re.ASCII |
 
 
 def preferred_codings(accept_encoding: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Those of ``known`` that the client accepts, best first; equal weights keep the order of ``known``.
+    """Return those of ``known`` that the client accepts, best first; equal weights keep their order.
 
-    ``accept_encoding`` holds the values of all fields of that name. A coding that the client ranks
-    below ``identity`` is left out. Empty when no coding is welcome: send the bytes as they are.
+    ``accept_encoding`` holds the values of all fields of that name. A coding that the client ranks below
+    ``identity`` is left out. Empty means: send the bytes as they are.
     """
     weights: dict[str, float] = {}
     for member in ",".join(accept_encoding).split(","):
@@ -38,20 +38,20 @@ def preferred_codings(accept_encoding: Iterable[str], known: Sequence[str]) -> l
 
 
 def entity_tag_matches(if_none_match: Iterable[str], etag: str) -> bool:
-    """Whether ``etag`` is among the tags of If-None-Match, compared weakly (section 8.8.3.2).
+    """True when ``etag`` is among the tags of If-None-Match, compared weakly (section 8.8.3.2).
 
-    Weakly, because a proxy that compresses turns our strong tags into weak ones.
+    A proxy that compresses turns our strong tags into weak ones.
     """
     listed = ",".join(if_none_match)
     return listed.strip(" \t") == "*" or etag in _OPAQUE_TAG.findall(listed)
 
 
 def requested_range(field: str, size: int) -> range | None:
-    """The part of a representation of ``size`` bytes that a Range field asks for.
+    """Return the part of a representation of ``size`` bytes that a Range field asks for.
 
-    None: send the whole. That is the answer to another unit, to what breaks the grammar, and to
-    several ranges at once, which section 14.2 allows and which spares all the work that many small
-    or overlapping ones could cause. An empty range: answer 416.
+    None: send the whole. That is the answer to another unit, to a field that breaks the grammar, and to
+    several ranges at once: section 14.2 allows it, and many small or overlapping ranges would cost much
+    work. An empty range: answer 416 (section 15.5.17).
     """
     match = _RANGE.fullmatch(field)
     if match is None:

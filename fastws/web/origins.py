@@ -1,4 +1,4 @@
-"""Origins, as a person writes them and as browsers send them (RFC 6454, section 6.2)."""
+"""Origins as a person writes them, and as browsers send them (RFC 6454, section 6.2)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def parse_origin(text: str) -> str:
     if not parts.scheme or not parts.hostname or beyond:
         raise ValueError(f"{text!r} is not an origin; write scheme://host[:port], or * for all")
     origin = f"{parts.scheme}://{parts.netloc}".lower()
-    # Browsers leave the default port out, and origins are compared as they send them.
+    # Browsers leave the default port out, and origins are compared as browsers send them.
     return origin.removesuffix(f":{port}") if port == DEFAULT_PORTS.get(parts.scheme) else origin
 
 
 def parse_origins(given: Iterable[str]) -> frozenset[str]:
     """Return what ``origins=`` allows.
 
-    Raises ``TypeError`` for one text, which would be taken by its letters, and as :func:`parse_origin`.
+    Raises ``TypeError`` for a ``str``, whose letters would be taken for origins, and as :func:`parse_origin`.
     """
     if isinstance(given, str):
         raise TypeError(f"origins= is a list of origins: [{given!r}]")

@@ -36,14 +36,14 @@ _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}")
 
 
 def names(what: str, given: Iterable[str]) -> tuple[str, ...]:
-    """Return the names given. Raises ``TypeError`` for one text, which would be taken by its letters."""
+    """Return the names given. Raises ``TypeError`` for a ``str``, whose letters would be taken for names."""
     if isinstance(given, str):
         raise TypeError(f"{what}= is a list of names: [{given!r}]")
     return tuple(given)
 
 
 class Unset:
-    """Marks an argument that was not given where None has a meaning."""
+    """The default of an argument whose None has a meaning."""
 
 
 UNSET = Unset()
@@ -52,18 +52,31 @@ UNSET = Unset()
 class Route:
     """A path with a WebSocket handler, a plain HTTP endpoint, or both.
 
-    ``path`` may hold parameters: ``/room/{name}`` matches one segment, ``/files/{name:path}`` all
-    that follows, slashes too and even nothing; percent-decoded, in ``request.path_params``.
-    ``handler`` is a ``fastws.Handler`` or an ``async def handler(ws)``; ``http`` is a ``def`` or
-    ``async def`` from ``Request`` to ``Response``, for ``methods`` (GET brings HEAD with it).
+    What a route says wins over the settings of the server. One route may be served by several servers.
 
-    The settings of a route win over the server's: ``limits`` and ``timeouts`` as a mapping of the
-    fields to change (``{"max_message_size": 512}``) or as a whole value, ``compression`` (None
-    switches it off), ``origins``, ``require_origin``, ``subprotocols`` in order of preference for
-    negotiation, ``headers`` added to the 101, and ``authorize``, which may refuse or answer before
-    101, bounded by ``timeouts.handshake``; it does not guard ``http``. Raises ``ValueError`` and
-    ``TypeError`` for what fits nothing; serving raises ``ValueError`` for limits of a head and others
-    that count before there is a route.
+    Args:
+        path: begins with a slash. ``/room/{name}`` matches one segment, ``/files/{name:path}`` all that
+            follows, slashes too and even nothing; ``request.path_params`` has both, percent-decoded.
+        handler: of WebSockets, a :class:`fastws.Handler` or an ``async def handler(ws)``; None: none.
+        http: of plain requests: a ``def`` or ``async def`` from :class:`fastws.Request` to
+            :class:`fastws.Response`; None: it takes none. While a ``def`` runs, the whole loop waits.
+        methods: those that ``http`` takes (GET). GET brings HEAD with it.
+        limits: a mapping of the fields to change, ``{"max_message_size": 512}``, or a whole :class:`Limits`.
+        timeouts: likewise, in seconds.
+        compression: None switches permessage-deflate off here; left out, it is the server's.
+        origins: in place of the server's.
+        require_origin: in place of the server's.
+        subprotocols: what to agree on, the most preferred first (none).
+        headers: fields of the 101, as pairs or a mapping, before the server's.
+        authorize: a ``def`` or ``async def`` that sees the request to upgrade before the 101. It returns None
+            to let it in, or the :class:`fastws.Response` that refuses it. After ``timeouts.handshake`` it is
+            cancelled and the client gets 503; it is cancelled too when the client goes. It does not guard
+            ``http``.
+
+    Raises:
+        TypeError: neither ``handler`` nor ``http`` is given, or an argument is of the wrong type.
+        ValueError: a value cannot be. Serving the route raises it for limits and timeouts that count before
+            there is a route, such as those of a request head.
     """
 
     #: Answers every request to this route itself, WebSocket or not (``fastws.ASGI``).
@@ -106,7 +119,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A route with all its settings decided; shared by its connections."""
+    """A route with all its settings decided. Its connections share it."""
 
     callbacks: Any
     http: Page | None
@@ -124,7 +137,7 @@ class Endpoint:
 
     @property
     def tasks(self) -> set[Any]:
-        """The tasks of its handler, or of its application, that run now."""
+        """The tasks of the handler, or of the application, that run now."""
         owner = self.application or self.callbacks
         return owner.tasks if owner is not None else set()
 
@@ -196,10 +209,10 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         _check_authorize(route)
     compression = settings.compression if isinstance(route.compression, Unset) else route.compression
     if getattr(route.handler, "takes_parts", False):
-        # What a compressed message becomes cannot be told from a part of it.
+        # A part of a compressed message cannot be decompressed alone.
         compression = None
     headers = (*route.headers, *_without(settings.headers, route.headers))
-    # Now, and not when the first client shakes hands.
+    # Checked now, not when the first client shakes hands.
     handshake.check_extra_fields(headers)
     return Endpoint(
         callbacks=None if route.handler is None else callbacks(route.handler),
@@ -226,11 +239,11 @@ def _check_authorize(route: Route) -> None:
 
 
 def _of_route(route: Route, name: str, base: Any, server_only: tuple[str, ...]) -> Any:
-    """The limits or timeouts of a route. Raises ``ValueError`` for one that it cannot have."""
+    """Return the limits or timeouts of a route. Raises ``ValueError`` for one that only a server can have."""
     found = changed(base, getattr(route, name))
     default = type(base)()
     for field in server_only:
-        # A whole value that says nothing of a field has the default there, whatever the server's is.
+        # A whole value that does not name a field has its default there, whatever the server's is.
         if getattr(found, field) not in (getattr(base, field), getattr(default, field)):
             raise ValueError(f"{field} of route {route.path!r} counts before there is one: set the server's")
     return found

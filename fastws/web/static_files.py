@@ -1,7 +1,7 @@
-"""Files of a folder over HTTP: conditional requests, ranges, compressed siblings, and no way out.
+"""Files of a folder over HTTP: conditional requests, ranges, compressed siblings, and no way out of it.
 
-Reading is synchronous: what is read at once is small, and larger files are handed on as a stream
-whose reads are short. POSIX only, because the folder is walked through directory descriptors.
+Reading is synchronous: a small file is read at once, a larger one becomes a stream whose reads are short.
+POSIX only: the server walks through the folder by descriptors of directories.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIBLINGS = {"br": ".br", "gzip": ".gz"}
 
 
 def _flags(*names: str) -> int:
-    """The flags of those names that this system has, for opening to read."""
+    """Return those of the named flags that this system has, for opening to read."""
     return sum(getattr(os, name, 0) for name in names) | os.O_RDONLY
 
 
@@ -59,7 +59,7 @@ def packaged_static() -> Path:
 
 
 class FileStream:
-    """A part of an open file as a response's body. Owns the file; ``close`` may be called again."""
+    """A part of an open file as the body of a response. It owns the file; ``close`` may be called again."""
 
     __slots__ = ("_file", "_left", "length")
 
@@ -69,7 +69,7 @@ class FileStream:
         self._left = self.length = len(part)
 
     def read(self, n: int) -> bytes:
-        """At most ``n`` bytes; ``b""`` at the end, after ``close``, and early if the file was cut."""
+        """Return ``n`` bytes at most; ``b""`` at the end, after ``close``, and where the file was cut."""
         data = self._file.read(min(n, self._left)) if self._left else b""
         self._left -= len(data)
         return data
@@ -86,19 +86,28 @@ class Static:
     is redirected to the one with it; there are no listings. Names that begin with a dot are not
     there (``.git``, ``.env``), but for ``.well-known``.
 
-    The folder itself may be reached through a symbolic link, and may be exchanged while the server
-    runs. Inside of it **no link is followed**, wherever it points: each component is opened relative
-    to the descriptor of the one before, so that nothing swapped in during a request leads out. A
-    link, a FIFO, a socket or a device is answered 404, as is what cannot be read.
+    The folder itself may be a symbolic link, and may be exchanged while the server runs. Inside of it **no
+    link is followed**, wherever it points: the server opens each component relative to the descriptor of the
+    one before, so that nothing swapped in during a request leads out. A link, a FIFO, a socket, a device and
+    a file that cannot be read are answered 404; without a free descriptor it is 503.
 
-    ``name.br`` and ``name.gz`` are sent in place of ``name`` to clients that accept that coding.
-    Whoever makes them keeps them up to date: nobody compares them here. Entity tags come from size
-    and time of change, so a server farm needs equal times to agree on them.
+    A client that accepts the coding gets ``name.br`` or ``name.gz`` in place of ``name``. You keep those
+    files up to date: the server does not compare them. Entity tags are made of a file's size and time of
+    change, so several servers need equal times to agree on them.
 
-    ``cache_control`` goes out with each file; the default has browsers ask each time, which costs a
-    304. None leaves the field out. Raises NotADirectoryError when there is no such directory,
-    ValueError for a prefix without a leading slash or an impossible ``cache_control``, and
-    NotImplementedError where the system cannot open relative to a directory.
+    Files are read in the event loop: up to 64 KiB at once, larger ones in steps of 256 KiB as the socket
+    takes them.
+
+    Args:
+        prefix: the path under which the files are, with a slash at its beginning.
+        directory: the folder.
+        cache_control: the Cache-Control of each file. The default ``no-cache`` lets browsers ask each time,
+            which is a 304 where nothing has changed; None leaves the field out.
+
+    Raises:
+        NotADirectoryError: there is no such directory.
+        ValueError: the prefix does not begin with a slash, or no header can carry ``cache_control``.
+        NotImplementedError: the system cannot open files relative to a directory.
     """
 
     __slots__ = ("_fixed_headers", "directory", "prefix")
@@ -124,12 +133,13 @@ class Static:
             self._fixed_headers.append(checked_field("Cache-Control", cache_control))
 
     def respond(self, request: Request, path: str) -> Response:
-        """Answer a request for ``path``, percent-decoded and relative to the prefix.
+        """Answer a request for ``path``, which is percent-decoded and relative to the prefix.
 
-        Never raises for what a client sends. A response with a ``stream`` holds an open file until
-        the stream is closed; the answer to HEAD never does.
+        Raises nothing for what a client sends. A response with a ``stream`` holds an open file until the
+        stream is closed; the answer to HEAD never does.
         """
         if request.method not in ("GET", "HEAD"):
+            # RFC 9110, section 15.5.6: with 405 Allow has to name the methods.
             return error_response(405, headers=[("Allow", "GET, HEAD")])
         names = path.split("/")
         names[-1] = names[-1] or "index.html"
@@ -139,9 +149,10 @@ class Static:
         try:
             file = self._open(names, codings)
         except IsADirectoryError:
-            # Relative and without a slash or a colon before its end: it cannot lead to another host.
+            # RFC 9110, section 15.4.8. No slash or colon stands before its end: it leads to no other host.
             return Response(307, headers=[("Location", quote(names[-1], safe="") + "/")])
         except (OSError, ValueError) as error:
+            # RFC 9110, section 15.6.4: 503, for there may be a descriptor again soon.
             exhausted = getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
             return error_response(503 if exhausted else 404)
         response = None
@@ -171,15 +182,16 @@ class Static:
     def _answer(self, request: Request, file: _File) -> Response:
         headers = [*self._fixed_headers, *file.headers()]
         if _not_modified(request.headers, file):
-            return Response(304, headers=headers)
+            return Response(304, headers=headers)  # RFC 9110, section 15.4.5
         # What was read decides the length of a small file: it may have been cut since fstat.
         content = file.raw.read(file.size) if file.size <= WHOLE_FILE_SIZE else None
         size = file.size if content is None else len(content)
-        part = _part(request, file, size)
+        part = _asked_range(request, file, size)
         status = 200
         if part is None:
             part = range(size)
         elif not part:
+            # RFC 9110, section 15.5.17: with 416 Content-Range tells the size.
             return error_response(416, headers=[("Content-Range", f"bytes */{size}")])
         else:
             status = 206
@@ -192,7 +204,7 @@ class Static:
 
 
 class _File:
-    """An open regular file with what a response says about it."""
+    """An open regular file, with what a response says about it."""
 
     __slots__ = ("coding", "content_type", "etag", "modified", "raw", "size")
 
@@ -216,13 +228,13 @@ class _File:
 
 
 def _may_be_asked_for(name: str) -> bool:
-    """Whether a component names something: not "", ".", "..", hidden, or another system's path."""
+    """True unless a component is empty, ".", "..", hidden, or a path of another system."""
     return bool(name) and (name[0] != "." or name == ".well-known") and "\\" not in name
 
 
 @contextmanager
 def _folder(directory: Path, names: Sequence[str]) -> Iterator[int]:
-    """A descriptor of the folder ``names`` leads to, one component at a time."""
+    """Open the folder that ``names`` lead to, one component after the other; gives its descriptor."""
     folder = os.open(directory, _ROOT)
     try:
         for name in names:
@@ -254,8 +266,8 @@ def _not_modified(headers: Headers, file: _File) -> bool:
     return moment is not None and file.modified <= moment
 
 
-def _part(request: Request, file: _File, size: int) -> range | None:
-    """The range to send, None for the whole (RFC 9110, sections 13.1.5 and 14.2)."""
+def _asked_range(request: Request, file: _File, size: int) -> range | None:
+    """Return the range to send, None for the whole (RFC 9110, sections 13.1.5 and 14.2)."""
     fields = request.headers.get_list("range")
     if request.method != "GET" or len(fields) != 1:
         return None

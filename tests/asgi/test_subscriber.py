@@ -143,7 +143,7 @@ async def served(app: Any) -> AsyncIterator[str]:
 
 
 async def test_ours_is_written_to_directly() -> None:
-    hub, members = fastws.Hub(), []
+    hub, subscribers = fastws.Hub(), []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
@@ -151,7 +151,7 @@ async def test_ours_is_written_to_directly() -> None:
             fastws.subscriber(scope, send)
         await send({"type": "websocket.accept"})
         with fastws.subscriber(scope, send) as me:
-            members.append(me)
+            subscribers.append(me)
             assert fastws.subscriber(me) is me
             hub.subscribe(me, "room")
             while (event := await receive())["type"] == "websocket.receive":
@@ -163,7 +163,7 @@ async def test_ours_is_written_to_directly() -> None:
     async with served(app) as url, fastws.connect(url) as ws:
         await ws.send("hello")
         assert [await ws.recv() for _ in range(3)] == ["before", "hello", "behind"]
-        assert not members[0].is_foreign
+        assert not subscribers[0].is_foreign
         assert hub.count("room") == 1
     await settle()
     assert hub.count("room") == 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.autobahn.environment import ROOT, wstest
+from tests.kit.ports import free_port
 
 __all__ = ["ACCEPTABLE", "ALL", "CASES", "FAST", "Report", "Run", "is_acceptable", "read", "run"]
 
@@ -114,7 +115,7 @@ def _against_server(command: Path, what: Run, certificates: Path, folder: Path) 
 
 
 def _against_client(command: Path, what: Run, certificates: Path, folder: Path) -> None:
-    port = _free_port()
+    port = free_port()
     url = f"{_scheme(what)}://127.0.0.1:{port}"
     # This mode takes its key from here and ignores -k and -c.
     pair = {"key": str(certificates / "server-key.pem"), "cert": str(certificates / "server.pem")}
@@ -184,12 +185,6 @@ def _suite(
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     spec = str(folder / f"{mode}.json")
     return _running([str(command), "-m", mode, "-s", spec, *options], folder / "suite.log", env)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _await_port(port: int, process: subprocess.Popen[str]) -> None:

@@ -38,6 +38,15 @@ def make_run() -> Callable[..., Run]:
             for cell in cells
             for name, rate in RATES.items()
         ]
-        return Run("2026-01-02 03:04+00:00", rounds, MACHINE, "Idle.", True, servers, list(cells), samples)
+        return Run(
+            "2026-01-02 03:04+00:00",
+            rounds,
+            MACHINE,
+            idle="Idle.",
+            idle_ok=True,
+            servers=servers,
+            cells=list(cells),
+            samples=samples,
+        )
 
     return make

@@ -27,7 +27,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def fastws(*args: object, cwd: Path | None = None, stdin: str = "", **env: str) -> Result:
-    """Run ``fastws ARGS`` to its end, which must come within 20 seconds."""
+    """Run ``fastws ARGS`` to its end, which must come within 55 seconds."""
     return subprocess.run(
         [sys.executable, "-m", "fastws", *map(str, args)],
         capture_output=True,
@@ -35,7 +35,7 @@ def fastws(*args: object, cwd: Path | None = None, stdin: str = "", **env: str) 
         env=environment(**env),
         input=stdin,
         text=True,
-        timeout=20,
+        timeout=55,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from fastws.cli.app_loader import load
+from fastws.cli.app_loader import load_app
 from fastws.cli.errors import CannotStart
 
 Write = Callable[[str], str]
@@ -34,34 +34,34 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 def test_a_dotted_attribute_is_followed(write: Write, tmp_path: Path) -> None:
     name = write("class Site:\n    class inner:\n        routes = [1]\n")
-    assert load(f"{name}:Site.inner.routes", factory=False, app_dir=str(tmp_path)) == [1]
+    assert load_app(f"{name}:Site.inner.routes", factory=False, app_dir=str(tmp_path)) == [1]
 
 
 def test_a_factory_is_called(write: Write, tmp_path: Path) -> None:
     name = write("def make():\n    return 'made'\n")
-    assert load(f"{name}:make", factory=True, app_dir=str(tmp_path)) == "made"
+    assert load_app(f"{name}:make", factory=True, app_dir=str(tmp_path)) == "made"
 
 
 @pytest.mark.parametrize("target", ["app", "app:", ":attr", "app:a-b", "app.py:attr:x", "a/b:c", "app: x"])
 def test_what_is_not_module_and_attribute_is_a_usage_error(target: str) -> None:
     with pytest.raises(click.UsageError, match="is not module:attr"):
-        load(target, factory=False, app_dir=".")
+        load_app(target, factory=False, app_dir=".")
 
 
 def test_a_missing_module_is_named_with_the_folder(tmp_path: Path, write: Write) -> None:
     with pytest.raises(CannotStart, match=f"there is no module 'absent_pkg' in {tmp_path} or on the path"):
-        load("absent_pkg.sub:x", factory=False, app_dir=str(tmp_path))
+        load_app("absent_pkg.sub:x", factory=False, app_dir=str(tmp_path))
 
 
 def test_a_missing_attribute_is_named_with_its_owner(write: Write, tmp_path: Path) -> None:
     name = write("class Site: pass\n")
     with pytest.raises(CannotStart, match=rf"^{name}\.Site has no attribute 'routes'$"):
-        load(f"{name}:Site.routes.x", factory=False, app_dir=str(tmp_path))
+        load_app(f"{name}:Site.routes.x", factory=False, app_dir=str(tmp_path))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="--app-dir .*/gone: no such directory"):
-        load("a:b", factory=False, app_dir=str(tmp_path / "gone"))
+        load_app("a:b", factory=False, app_dir=str(tmp_path / "gone"))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_an_error_inside_the_module_is_shown_with_its_line(
 ) -> None:
     name = write(source)
     with pytest.raises(CannotStart, match=f"cannot import {name}: .*{why}"):
-        load(f"{name}:x", factory=False, app_dir=str(tmp_path))
+        load_app(f"{name}:x", factory=False, app_dir=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_an_error_inside_the_module_is_shown_with_its_line(
 def test_a_factory_that_fails_says_why(source: str, why: str, write: Write, tmp_path: Path) -> None:
     name = write(source)
     with pytest.raises(CannotStart, match=why):
-        load(f"{name}:make", factory=True, app_dir=str(tmp_path))
+        load_app(f"{name}:make", factory=True, app_dir=str(tmp_path))

@@ -96,7 +96,9 @@ def test_the_certificate_says_what_it_is_for(tmp_path: Path) -> None:
     assert not cert.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     assert timedelta(days=29) < issued.expires - datetime.now(UTC) <= timedelta(days=30)
     ca = authority.certificate.extensions
-    assert ca.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(True, 0)
+    assert ca.get_extension_for_class(x509.BasicConstraints).value == x509.BasicConstraints(
+        ca=True, path_length=0
+    )
     assert ca.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
 
 

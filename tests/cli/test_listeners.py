@@ -13,7 +13,15 @@ import pytest
 
 from fastws.cli import listeners
 from fastws.cli.errors import CannotStart
-from fastws.cli.listeners import Bind, FDBind, Listener, TCPBind, UnixBind, open_listeners, parse_bind
+from fastws.cli.listeners import (
+    FDAddress,
+    ListenAddress,
+    Listener,
+    TCPAddress,
+    UnixAddress,
+    open_listeners,
+    parse_address,
+)
 
 IPV6 = socket.has_ipv6 and os.path.exists("/proc/net/if_inet6")
 
@@ -29,20 +37,20 @@ def listening() -> Iterator[list[Listener]]:
 
 
 @pytest.mark.parametrize(
-    ("text", "bind"),
+    ("text", "address"),
     [
-        ("127.0.0.1:8080", TCPBind("127.0.0.1", 8080)),
-        ("localhost:0", TCPBind("localhost", 0)),
-        (":80", TCPBind("", 80)),
-        ("[::1]:8080", TCPBind("::1", 8080)),
-        ("unix:/run/fastws.sock", UnixBind("/run/fastws.sock")),
-        ("unix:fastws.sock", UnixBind("fastws.sock")),
-        ("fd://3", FDBind(3)),
+        ("127.0.0.1:8080", TCPAddress("127.0.0.1", 8080)),
+        ("localhost:0", TCPAddress("localhost", 0)),
+        (":80", TCPAddress("", 80)),
+        ("[::1]:8080", TCPAddress("::1", 8080)),
+        ("unix:/run/fastws.sock", UnixAddress("/run/fastws.sock")),
+        ("unix:fastws.sock", UnixAddress("fastws.sock")),
+        ("fd://3", FDAddress(3)),
     ],
 )
-def test_a_bind_reads_as_it_is_written(text: str, bind: Bind) -> None:
-    assert parse_bind(text) == bind
-    assert parse_bind(str(bind)) == bind
+def test_an_address_reads_as_it_is_written(text: str, address: ListenAddress) -> None:
+    assert parse_address(text) == address
+    assert parse_address(str(address)) == address
 
 
 @pytest.mark.parametrize(
@@ -63,22 +71,22 @@ def test_a_bind_reads_as_it_is_written(text: str, bind: Bind) -> None:
 )
 def test_what_is_no_bind_is_refused(text: str) -> None:
     with pytest.raises(click.UsageError, match="--bind"):
-        parse_bind(text)
+        parse_address(text)
 
 
 def test_port_0_becomes_a_real_port_in_the_address(listening: list[Listener]) -> None:
-    listening += open_listeners([TCPBind("127.0.0.1", 0)], 5)
+    listening += open_listeners([TCPAddress("127.0.0.1", 0)], 5)
     port = listening[0].sockets[0].getsockname()[1]
     assert port != 0
-    assert listening[0].address("http") == f"http://127.0.0.1:{port}"
+    assert listening[0].url("http") == f"http://127.0.0.1:{port}"
     socket.create_connection(("127.0.0.1", port), 1).close()
 
 
 def test_all_addresses_of_a_name_share_one_port(listening: list[Listener]) -> None:
-    listening += open_listeners([TCPBind("localhost", 0)], 5)
+    listening += open_listeners([TCPAddress("localhost", 0)], 5)
     ports = {sock.getsockname()[1] for sock in listening[0].sockets}
     assert len(ports) == 1
-    assert listening[0].address("https") == f"https://localhost:{ports.pop()}"
+    assert listening[0].url("https") == f"https://localhost:{ports.pop()}"
 
 
 @pytest.mark.parametrize(
@@ -89,42 +97,42 @@ def test_all_addresses_of_a_name_share_one_port(listening: list[Listener]) -> No
     ],
 )
 def test_the_address_of_a_wildcard_can_be_opened(host: str, note: str, listening: list[Listener]) -> None:
-    listening += open_listeners([TCPBind(host, 0)], 5)
-    assert listening[0].address("http") == note.format(listening[0].sockets[0].getsockname()[1])
+    listening += open_listeners([TCPAddress(host, 0)], 5)
+    assert listening[0].url("http") == note.format(listening[0].sockets[0].getsockname()[1])
 
 
 @pytest.mark.skipif(not IPV6, reason="this machine has no IPv6")
 def test_ipv6_addresses_stand_in_brackets(listening: list[Listener]) -> None:
-    listening += open_listeners([TCPBind("::1", 0), TCPBind("::", 0)], 5)
+    listening += open_listeners([TCPAddress("::1", 0), TCPAddress("::", 0)], 5)
     ports = [listener.sockets[0].getsockname()[1] for listener in listening]
-    assert listening[0].address("http") == f"http://[::1]:{ports[0]}"
-    assert listening[1].address("http") == f"http://[::1]:{ports[1]} (on every IPv6 address)"
+    assert listening[0].url("http") == f"http://[::1]:{ports[0]}"
+    assert listening[1].url("http") == f"http://[::1]:{ports[1]} (on every IPv6 address)"
 
 
 def test_a_busy_port_is_named_and_nothing_stays_open(listening: list[Listener]) -> None:
-    listening += open_listeners([TCPBind("127.0.0.1", 0)], 5)
+    listening += open_listeners([TCPAddress("127.0.0.1", 0)], 5)
     port = listening[0].sockets[0].getsockname()[1]
-    free = open_listeners([TCPBind("127.0.0.1", 0)], 5)[0].sockets[0]
+    free = open_listeners([TCPAddress("127.0.0.1", 0)], 5)[0].sockets[0]
     other = free.getsockname()[1]
     free.close()
     with pytest.raises(CannotStart, match=f"127.0.0.1:{port}: it is in use"):
-        open_listeners([TCPBind("127.0.0.1", other), TCPBind("127.0.0.1", port)], 5)
-    listening += open_listeners([TCPBind("127.0.0.1", other)], 5)
+        open_listeners([TCPAddress("127.0.0.1", other), TCPAddress("127.0.0.1", port)], 5)
+    listening += open_listeners([TCPAddress("127.0.0.1", other)], 5)
 
 
 @pytest.mark.parametrize(
-    ("bind", "why"),
+    ("address", "why"),
     [
-        (TCPBind("no-such-host.invalid", 80), "no such host"),
-        (TCPBind("203.0.113.7", 0), "this machine has no such address"),
-        (FDBind(987), "Bad file descriptor"),
-        (UnixBind("/no/such/folder/sock"), "No such file or directory"),
-        (UnixBind("/" + "x" * 200), "AF_UNIX path too long"),
+        (TCPAddress("no-such-host.invalid", 80), "no such host"),
+        (TCPAddress("203.0.113.7", 0), "this machine has no such address"),
+        (FDAddress(987), "Bad file descriptor"),
+        (UnixAddress("/no/such/folder/sock"), "No such file or directory"),
+        (UnixAddress("/" + "x" * 200), "AF_UNIX path too long"),
     ],
 )
-def test_what_cannot_be_listened_on_says_why(bind: Bind, why: str) -> None:
+def test_what_cannot_be_listened_on_says_why(address: ListenAddress, why: str) -> None:
     with pytest.raises(CannotStart, match=why):
-        open_listeners([bind], 5)
+        open_listeners([address], 5)
 
 
 def test_a_port_without_permission_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +141,7 @@ def test_a_port_without_permission_says_so(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(listeners, "listen_tcp", forbidden)
     with pytest.raises(CannotStart, match="ports below 1024 usually need root"):
-        open_listeners([TCPBind("127.0.0.1", 80)], 5)
+        open_listeners([TCPAddress("127.0.0.1", 80)], 5)
 
 
 def test_an_address_that_is_missing_is_passed_over(
@@ -145,18 +153,18 @@ def test_an_address_that_is_missing_is_passed_over(
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: infos)
-    listening += open_listeners([TCPBind("localhost", 0)], 5)
+    listening += open_listeners([TCPAddress("localhost", 0)], 5)
     assert [sock.getsockname()[0] for sock in listening[0].sockets] == ["127.0.0.1"]
 
 
 def test_a_unix_socket_is_taken_over_from_the_dead_alone(tmp_path: Path, listening: list[Listener]) -> None:
     path = str(tmp_path / "sock")
-    listening += open_listeners([UnixBind(path)], 5)
-    assert listening[0].address("http") == f"unix:{path}"
+    listening += open_listeners([UnixAddress(path)], 5)
+    assert listening[0].url("http") == f"unix:{path}"
     with pytest.raises(CannotStart, match="in use by another program"):
-        open_listeners([UnixBind(path)], 5)
+        open_listeners([UnixAddress(path)], 5)
     listening.pop().sockets[0].close()
-    listening += open_listeners([UnixBind(path)], 5)
+    listening += open_listeners([UnixAddress(path)], 5)
     assert stat.S_ISSOCK(os.stat(path).st_mode)
 
 
@@ -164,16 +172,16 @@ def test_a_plain_file_in_the_place_of_a_socket_is_left_alone(tmp_path: Path) -> 
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(CannotStart, match="there is a file that is no socket"):
-        open_listeners([UnixBind(str(path))], 5)
+        open_listeners([UnixAddress(str(path))], 5)
     assert path.read_text() == "data"
 
 
 def test_an_inherited_descriptor_is_copied_not_taken(listening: list[Listener]) -> None:
     with socket.socket() as theirs:
         theirs.bind(("127.0.0.1", 0))
-        listening += open_listeners([FDBind(theirs.fileno())], 5)
+        listening += open_listeners([FDAddress(theirs.fileno())], 5)
         port = theirs.getsockname()[1]
-        assert listening[0].address("http") == f"http://127.0.0.1:{port}"
+        assert listening[0].url("http") == f"http://127.0.0.1:{port}"
         listening.pop().sockets[0].close()
         assert theirs.getsockname()[1] == port
 
@@ -181,13 +189,13 @@ def test_an_inherited_descriptor_is_copied_not_taken(listening: list[Listener]) 
 def test_an_inherited_unix_socket_shows_its_path(tmp_path: Path, listening: list[Listener]) -> None:
     with socket.socket(socket.AF_UNIX) as theirs:
         theirs.bind(str(tmp_path / "s"))
-        listening += open_listeners([FDBind(theirs.fileno())], 5)
-        assert listening[0].address("http") == f"unix:{tmp_path / 's'}"
+        listening += open_listeners([FDAddress(theirs.fileno())], 5)
+        assert listening[0].url("http") == f"unix:{tmp_path / 's'}"
 
 
 def test_a_descriptor_of_another_kind_is_refused() -> None:
     datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with datagram, pytest.raises(CannotStart, match="not a stream socket"):
-        open_listeners([FDBind(datagram.fileno())], 5)
+        open_listeners([FDAddress(datagram.fileno())], 5)
     with open(os.devnull) as file, pytest.raises(CannotStart, match="Socket operation on non-socket"):
-        open_listeners([FDBind(file.fileno())], 5)
+        open_listeners([FDAddress(file.fileno())], 5)

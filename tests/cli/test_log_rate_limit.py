@@ -1,4 +1,4 @@
-"""No cause may fill the log, and nothing is kept back in silence."""
+"""No cause may fill the log, and no line is dropped in silence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import logging
 
 from fastws.cli import logs
-from fastws.cli.log_rate_limit import LINES, Sparing
+from fastws.cli.log_rate_limit import LINES_PER_PERIOD, LogRateLimit
 
 
 class Log:
@@ -14,8 +14,8 @@ class Log:
         self.now = 100.0
         self.out = io.StringIO()
         handler = logging.StreamHandler(self.out)
-        handler.addFilter(Sparing(lambda: self.now))
-        self.logger = logging.Logger("sparing")
+        handler.addFilter(LogRateLimit(lambda: self.now))
+        self.logger = logging.Logger("limited")
         self.logger.addHandler(handler)
 
     @property
@@ -27,7 +27,7 @@ def test_ten_lines_a_second_of_one_cause() -> None:
     log = Log()
     for number in range(1000):
         log.logger.error("client %d failed", number)
-    assert log.lines == [f"client {number} failed" for number in range(LINES)]
+    assert log.lines == [f"client {number} failed" for number in range(LINES_PER_PERIOD)]
 
 
 def test_another_cause_is_not_held_up() -> None:
@@ -35,18 +35,18 @@ def test_another_cause_is_not_held_up() -> None:
     for number in range(1000):
         log.logger.error("client %d failed", number)
     log.logger.error("the disk is full")
-    assert log.lines[LINES:] == ["the disk is full"]
+    assert log.lines[LINES_PER_PERIOD:] == ["the disk is full"]
 
 
-def test_what_was_kept_back_is_said_once() -> None:
+def test_what_was_dropped_is_said_once() -> None:
     log = Log()
     for number in range(25):
         log.logger.error("client %d failed", number)
     log.now += 1.0
     log.logger.error("100 %% sure: %s", "the disk is full")
     log.logger.error("client %d failed", 25)
-    assert log.lines[LINES:] == [
-        "100 % sure: the disk is full (before it, kept back: 15 lines of 'client %d failed')",
+    assert log.lines[LINES_PER_PERIOD:] == [
+        "100 % sure: the disk is full (dropped before this line: 15 lines of 'client %d failed')",
         "client 25 failed",
     ]
 
@@ -59,19 +59,19 @@ def test_who_is_below_it_loses_nothing() -> None:
     assert len(log.lines) == 100
 
 
-def test_what_was_asked_for_is_not_kept_back() -> None:
+def test_what_was_asked_for_is_not_dropped() -> None:
     log = Log()
     for number in range(100):
         log.logger.debug("recv: %d", number)
     assert len(log.lines) == 100
 
 
-def test_the_command_spares_its_errors() -> None:
+def test_the_command_limits_its_errors() -> None:
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in _loggers()]
     try:
         logs.configure("info", access_log=True)
         errors = logging.getLogger("fastws").handlers[0]
-        assert [type(one) for one in errors.filters] == [Sparing]
+        assert [type(one) for one in errors.filters] == [LogRateLimit]
         assert logging.getLogger("fastws.access").handlers[0].filters == []
     finally:
         for logger, handlers, level, propagate in before:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fastws.cli import terminal
-from fastws.cli.terminal import chunks, lines, printable, show
+from fastws.cli.terminal import display, printable, read_chunks, read_lines
 
 
 @pytest.mark.parametrize(
@@ -25,18 +25,18 @@ from fastws.cli.terminal import chunks, lines, printable, show
     ],
 )
 def test_control_characters_are_escaped(text: str, shown: str) -> None:
-    assert printable(text) == show(text) == shown
+    assert printable(text) == display(text) == shown
 
 
 def test_binary_messages_are_counted_and_shown_in_part() -> None:
-    assert show(b"") == "binary, 0 bytes"
-    assert show(b"\x00\xff") == "binary, 2 bytes: 00 ff"
-    assert show(b"a" * 65) == "binary, 65 bytes: " + " ".join(["61"] * 64) + " ..."
+    assert display(b"") == "binary, 0 bytes"
+    assert display(b"\x00\xff") == "binary, 2 bytes: 00 ff"
+    assert display(b"a" * 65) == "binary, 65 bytes: " + " ".join(["61"] * 64) + " ..."
 
 
 async def read(descriptor: int, monkeypatch: pytest.MonkeyPatch, *, text: bool = True) -> list[str | bytes]:
-    monkeypatch.setattr(terminal, "chunks", lambda _: chunks(descriptor))
-    return [line async for line in lines(text=text)]
+    monkeypatch.setattr(terminal, "read_chunks", lambda _: read_chunks(descriptor))
+    return [line async for line in read_lines(text=text)]
 
 
 async def test_lines_of_a_file_end_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ async def test_reading_waits_for_a_consumer_that_is_slow() -> None:
     """No more than a few reads are held, however much the input has."""
     source, sink = os.pipe()
     os.set_blocking(sink, False)
-    inputs = chunks(source)
+    inputs = read_chunks(source)
     os.write(sink, b"x")
     assert await anext(inputs) == b"x"
     written = 0
@@ -88,6 +88,6 @@ async def test_reading_waits_for_a_consumer_that_is_slow() -> None:
     assert sum([len(chunk) async for chunk in inputs]) == written
     os.close(source)
     for thread in threading.enumerate():
-        if thread.name == "stdin":  # its last word has been heard, so it is about to end
+        if thread.name == "stdin":  # its last chunk has been read, so it is about to end
             thread.join(5)
             assert not thread.is_alive()

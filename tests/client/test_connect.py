@@ -98,7 +98,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 async def test_a_socket_of_ones_own_and_another_address() -> None:
     async with fastws.serve(echo, "127.0.0.1") as server:
         sock = socket.create_connection(("127.0.0.1", server.port))
-        sock.setblocking(False)
+        sock.settimeout(0)
         async with fastws.connect("ws://any.test/", sock=sock) as ws:
             await ws.send("hello")
             assert await ws.recv() == "hello"

@@ -53,7 +53,7 @@ class Peer:
         await self.writer.drain()
 
 
-async def in_place(ws: fastws.WebSocket, value: bool) -> None:
+async def in_place(ws: fastws.WebSocket, *, value: bool) -> None:
     """Wait until the client reads so, or no more."""
     connection = next(each for each in gc.get_objects() if type(each) is Connection and each.ws is ws)
     async with asyncio.timeout(5):
@@ -66,11 +66,11 @@ async def received() -> None:
         for opcode, payload in ((BINARY, bytes(range(256)) * 8192), (TEXT, "aé€".encode() * 500_000)):
             data = frame(opcode, payload, mask=None)
             await peer.send(data[:CUT])
-            await in_place(ws, ENGINE == "c")
+            await in_place(ws, value=ENGINE == "c")
             await peer.send(data[CUT:] + frame(TEXT, b"small", mask=None))
             assert await ws.recv() == (payload if opcode == BINARY else payload.decode())
             assert await ws.recv() == "small"
-            await in_place(ws, False)
+            await in_place(ws, value=False)
         await ws.send("still here")
 
 
@@ -79,7 +79,7 @@ async def lost_on_the_way() -> None:
         async with Peer() as peer, fastws.connect(peer.url, limits={"max_message_size": 8 * MIB}) as ws:
             data = frame(BINARY, bytes(2 * MIB), mask=None)
             await peer.send(data[:CUT])
-            await in_place(ws, ENGINE == "c")
+            await in_place(ws, value=ENGINE == "c")
             # Inside a frame a close frame is payload.
             await peer.send(closing)
             peer.writer.close()
@@ -92,7 +92,7 @@ async def given_up_on_the_way() -> None:
     async with Peer() as peer, fastws.connect(peer.url, timeouts={"close": 0.2}) as ws:
         data = frame(BINARY, bytes(MIB), mask=None)
         await peer.send(data[:CUT])
-        await in_place(ws, ENGINE == "c")
+        await in_place(ws, value=ENGINE == "c")
         closing = asyncio.ensure_future(ws.close(1001))
         await asyncio.sleep(0.05)
         with contextlib.suppress(ConnectionError):

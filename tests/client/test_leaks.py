@@ -61,9 +61,9 @@ async def talk(ws: fastws.WebSocket) -> None:
 
 
 @both_loops
-@pytest.mark.parametrize("way", [closed, closed_by_the_peer, refused, given_up])
+@pytest.mark.parametrize("end", [closed, closed_by_the_peer, refused, given_up])
 @pytest.mark.parametrize("secure", [False, True])
-async def test_nothing_is_left(way: Any, secure: bool, tls: Certificates) -> None:
+async def test_nothing_is_left(end: Any, secure: bool, tls: Certificates) -> None:
     options = {"ssl": tls.client} if secure else {}
     app = [fastws.Route("/", talk), fastws.Route("/never", talk, authorize=never)]
     gc.collect()
@@ -71,7 +71,7 @@ async def test_nothing_is_left(way: Any, secure: bool, tls: Certificates) -> Non
     others = set(map(id, transports_and_connections()))  # of other tests, which hold on to them
     try:
         async with fastws.serve(app, "127.0.0.1", ssl=tls.server if secure else None) as server:
-            await way(f"{'wss' if secure else 'ws'}://127.0.0.1:{server.port}/", **options)
+            await end(f"{'wss' if secure else 'ws'}://127.0.0.1:{server.port}/", **options)
             await until(lambda: not server.connections, "the connection to end")
             await until(
                 lambda: others.issuperset(map(id, transports_and_connections())), "what is left to go"

@@ -56,7 +56,7 @@ async def test_a_socks_proxy(scheme: str, login: tuple[bytes, bytes] | None, tls
             ) as ws:
                 await ws.send("hello")
                 assert await ws.recv() == "hello"
-    assert proxy.asked == [(3, b"server.test")], "the name is the proxy's to resolve"
+    assert proxy.destinations == [(3, b"server.test")], "the name is the proxy's to resolve"
 
 
 @both_loops
@@ -68,7 +68,7 @@ async def test_socks5_resolves_here() -> None:
             await ws.send("hello")
             assert await ws.recv() == "hello"
             await ws.close()
-    assert proxy.asked == [(1, bytes([10, 1, 2, 3]))]
+    assert proxy.destinations == [(1, bytes([10, 1, 2, 3]))]
 
 
 @both_loops

@@ -16,7 +16,7 @@ from tests.client.peers import answer, answering, echo, listening
 FIELDS = ((b"Authorization", b"x"), (b"Cookie", b"a=1"), (b"Host", b"h"), (b"X-Mine", b"y"))
 
 
-def asked(url: str, origin: str | None = None) -> HandshakeTarget:
+def target(url: str, origin: str | None = None) -> HandshakeTarget:
     return HandshakeTarget(parse_url(url), FIELDS, origin)
 
 
@@ -32,17 +32,17 @@ def asked(url: str, origin: str | None = None) -> HandshakeTarget:
     ],
 )
 def test_where_it_leads(url: str, location: str, leads_to: str) -> None:
-    following = follow(asked(url), Response(302, headers=[("Location", location)]))
+    following = follow(target(url), Response(302, headers=[("Location", location)]))
     assert following is not None
     assert following.address.url == leads_to
 
 
 def test_credentials_stay_with_their_origin() -> None:
-    same = follow(asked("ws://a.test/"), Response(307, headers={"Location": "/other"}))
+    same = follow(target("ws://a.test/"), Response(307, headers={"Location": "/other"}))
     assert same is not None
     assert (same.headers, same.first) == (FIELDS, True)
     for location in ("ws://b.test/", "ws://a.test:81/", "wss://a.test/"):
-        other = follow(asked("ws://a.test/"), Response(308, headers={"Location": location}))
+        other = follow(target("ws://a.test/"), Response(308, headers={"Location": location}))
         assert other is not None
         assert (other.headers, other.first) == (((b"X-Mine", b"y"),), False)
 
@@ -52,7 +52,7 @@ def test_credentials_stay_with_their_origin() -> None:
     [(None, None), ("http://a.test", "http://a.test"), ("https://app.test", "null")],
 )
 def test_an_origin_that_had_no_say_is_not_claimed(origin: str | None, sent: str | None) -> None:
-    following = follow(asked("ws://a.test/", origin), Response(301, headers={"Location": "ws://b.test/"}))
+    following = follow(target("ws://a.test/", origin), Response(301, headers={"Location": "ws://b.test/"}))
     assert following is not None
     assert following.origin == sent
 
@@ -71,13 +71,13 @@ def test_an_origin_that_had_no_say_is_not_claimed(origin: str | None, sent: str 
 def test_what_is_not_followed(url: str, headers: dict[str, str], note: str) -> None:
     response = Response(302, headers=headers)
     with pytest.raises(fastws.HandshakeRefused, match=note) as caught:
-        follow(asked(url), response)
+        follow(target(url), response)
     assert caught.value.response is response
 
 
 def test_other_answers_are_no_redirects() -> None:
     for status in (200, 300, 304, 404):
-        assert follow(asked("ws://a.test/"), Response(status, headers={"Location": "/"})) is None
+        assert follow(target("ws://a.test/"), Response(status, headers={"Location": "/"})) is None
 
 
 @pytest.mark.live

@@ -22,13 +22,13 @@ async def test_the_time_to_open() -> None:
     clock = Clock()
     routes = [fastws.Route("/", echo, authorize=undecided)]
     link = pair(routes, clock=clock, client={"open_timeout": 3}, timeouts={"handshake": None})
-    opening = asyncio.ensure_future(link.__aenter__())
+    connecting = asyncio.ensure_future(link.__aenter__())
     await asyncio.sleep(0)
     await clock.advance(2.9)
-    assert not opening.done()
+    assert not connecting.done()
     await clock.advance(0.2)
     with pytest.raises(TimeoutError, match="no WebSocket within 3 s"):
-        await opening
+        await connecting
 
 
 @both_loops

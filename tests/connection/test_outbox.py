@@ -265,9 +265,9 @@ class TestPace:
         assert not peer.outbox.must_wait()
         hub.publish("t", "published before")
         assert not peer.outbox.must_wait()
-        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
         assert peer.outbox.must_wait()
-        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        peer.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
         loop.settle()
         assert [one.payload for one in peer.frames()] == [b"published before", b"1", b"2"]
         peer.stall()
@@ -277,11 +277,11 @@ class TestPace:
 class TestFragments:
     def test_other_messages_wait_for_the_last_one(self, loop: ManualLoop, peer: Peer) -> None:
         outbox = peer.outbox
-        outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
         assert outbox.push(text("whole")) is SendStatus.QUEUED
         outbox.push_urgent(PONG, encode(PONG, b""))
         loop.settle()
-        outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
         loop.settle()
         assert [(one.opcode, one.fin, one.payload) for one in peer.frames()] == [
             (TEXT, False, b"1"),
@@ -299,21 +299,21 @@ class TestFragments:
 
     def test_the_end_while_the_socket_refuses(self, loop: ManualLoop, peer: Peer) -> None:
         peer.stall()
-        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
         peer.outbox.push(text("whole"))
-        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        peer.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
         loop.settle()
         peer.transport.take()
         assert [one.payload for one in peer.frames()] == [b"stalls", b"1", b"2", b"whole"]
 
     def test_the_socket_takes_bytes_again_in_the_middle(self, loop: ManualLoop, peer: Peer) -> None:
         peer.stall()
-        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
         peer.outbox.push(text("whole"))
         loop.settle()
         peer.transport.take()
         assert [one.payload for one in peer.frames()] == [b"stalls", b"1"]
-        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        peer.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
         loop.settle()
         assert [one.payload for one in peer.frames()] == [b"2", b"whole"]
 
@@ -321,19 +321,19 @@ class TestFragments:
         """While the socket takes bytes nothing is dropped and nobody is evicted, whatever waits."""
         peer, hub = Peer(loop, turn, limits=(2, 100)), Hub()
         hub.subscribe(peer, "t")
-        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
         for number in range(5):
             assert peer.outbox.push(text(f"own {number}")) is SendStatus.QUEUED
             hub.publish("t", f"topic {number}")
         loop.settle()
-        peer.outbox.push_fragment(encode(CONTINUATION, "2", None, True), first=False, fin=True)
+        peer.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
         loop.settle()
         assert len(peer.frames()) == 12
         assert (peer.evicted, peer.outbox.dropped) == ([], 0)
 
     def test_a_close_cuts_them_short(self, loop: ManualLoop, peer: Peer) -> None:
         """Only control frames may stand between fragments: what waits for the end cannot go."""
-        peer.outbox.push_fragment(encode(TEXT, "1", None, False), first=True, fin=False)
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
         peer.outbox.push(text("whole"))
         peer.outbox.push_last(BYE)
         loop.settle()

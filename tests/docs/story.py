@@ -35,6 +35,7 @@ import fastws
 from tests.cli.helpers import environment
 from tests.docs.commands import check_commands
 from tests.docs.pages import ROOT, Block, name_of
+from tests.kit.ports import free_port
 
 __all__ = ["KINDS", "Story"]
 
@@ -144,8 +145,7 @@ class Story:
 
     def port(self, number: str) -> str:
         if number not in self.ports:
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                self.ports[number] = str(listener.getsockname()[1])
+            self.ports[number] = str(free_port())
         return self.ports[number]
 
     def complete(self, command: list[str], **extra: str) -> None:

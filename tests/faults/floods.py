@@ -28,7 +28,7 @@ class Silent:
         self.age = float("inf")
         if said:
             self.sock.sendall(said)
-        self.sock.setblocking(False)
+        self.sock.settimeout(0)
 
     def look(self) -> bool:
         """Read what there is; True when the server has ended the connection."""
@@ -114,7 +114,7 @@ def capped(record: Record) -> None:
             done = asyncio.run(attack_for(Target(site.port), chosen, count, seconds, random.Random(7)))
         seen = normal.stats()
         log = site.stderr()
-        record.equal("process alive", site.alive(), True)
+        record.equal("process alive", site.alive(), wanted=True)
         record.equal("MemoryError in the log", log.count("MemoryError"), 0)
         record.equal("tracebacks in the log", log.count("Traceback"), 0)
         record.equal("canary's errors", seen["ended"] + seen["disorder"], 0)

@@ -28,7 +28,7 @@ def handlers(record: Record) -> None:
         record.at_least("/blocks for 200 ms: the slowest echo beside it", seen["delays"]["max"], 100, "ms")
         record.equal("others lost", seen["ended"] + seen["disorder"], 0)
         _leaks(record, site, record.choose(10_000, 400))
-        record.equal("process alive", site.alive(), True)
+        record.equal("process alive", site.alive(), wanted=True)
 
 
 def _fails(site: Site, path: str) -> tuple[int, float]:

@@ -258,7 +258,7 @@ class Herd:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         sock = socket.socket()
-        sock.setblocking(False)
+        sock.settimeout(0)
         if self.plan.receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.plan.receive_buffer)
         if self.plan.segment:

@@ -94,5 +94,5 @@ def tls(record: Record) -> None:
         others = [f"{each['id']}: {each['finding']}" for each in bad if each["id"] not in KNOWN]
         record.at_least("findings in all, harmless ones too", len(findings), 10)
         record.equal("findings beside the chain of the own authority", "; ".join(others) or "none", "none")
-        record.equal("process alive", site.alive(), True)
+        record.equal("process alive", site.alive(), wanted=True)
         record.note("; ".join(f"{each['id']} ({each['severity']}): {each['finding']}" for each in bad))

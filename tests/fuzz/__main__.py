@@ -100,8 +100,9 @@ def build_c(work: Path) -> list[str]:
     version = sysconfig.get_config_var("LDVERSION")
     flags = ["-g", "-O1", "-fwrapv", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     binary = work / C_TARGET
+    parts = map(str, sorted((ROOT / "fastws/protocol/websocket").glob("_frames_*.c")))
     made = _run(
-        ["clang", *flags, f"-I{include}", str(FOLDER / "frames.c"), "-o", str(binary), *library]
+        ["clang", *flags, f"-I{include}", str(FOLDER / "frames.c"), *parts, "-o", str(binary), *library]
         + [f"-lpython{version}", "-lm", "-ldl"]
     )
     if made.returncode:

@@ -71,7 +71,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         inflate = PyObject_CallNoArgs(inflater_type);
         require(inflate);
     }
-    reader = PyObject_CallFunction(reader_type, "OiiiO", data[0] & 1 ? Py_True : Py_False, 4096, 8, 2, inflate);
+    reader = PyObject_CallFunction(reader_type, "iiiO", 4096, 8, 2, inflate);
     require(reader);
     step = data[1] ? data[1] : size;
     for (size_t at = 2; at < size; at += step) {

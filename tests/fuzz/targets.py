@@ -12,12 +12,13 @@ from typing import Any
 
 from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError
+from fastws.protocol.http.events import Refusal
 from fastws.protocol.http.headers import is_value
 from fastws.protocol.http.messages import Request, Response, decode_path
 from fastws.protocol.http.server import ServerHTTP
 from fastws.protocol.websocket import handshake
 from fastws.protocol.websocket.deflate import DeflateParams, Deflater, InflateError, Inflater
-from fastws.protocol.websocket.events import Close, Fail, Refusal
+from fastws.protocol.websocket.events import Close, Fail
 from fastws.protocol.websocket.frames import Engine, engine
 from fastws.testing.wire import KEY, accept_token
 from fastws.web.static_files import Static
@@ -95,7 +96,11 @@ def _frames(data: bytes, *, client: bool) -> None:
         for parts in ([data[1:]], pieces(data)):
             inflate = Inflater() if data[:1] < b"\x80" else None
             reader = one.Reader(
-                client, SMALL.max_message_size, SMALL.max_fragments, SMALL.max_empty_fragments, inflate
+                SMALL.max_message_size,
+                SMALL.max_fragments,
+                SMALL.max_empty_fragments,
+                inflate,
+                client=client,
             )
             events = [event for part in parts for event in reader.receive(part)]
             assert not any(isinstance(event, Close | Fail) for event in events[:-1])
@@ -143,7 +148,7 @@ def deflate(data: bytes) -> None:
 def _deflater() -> Deflater:
     from fastws.protocol.websocket.deflate import DeflatePool
 
-    return DeflatePool(Compression(threshold=1)).deflater(DeflateParams(True, True), False)
+    return DeflatePool(Compression(threshold=1)).deflater(DeflateParams(True, True), client=False)
 
 
 INSIDE, SECRET = b"inside\n", b"the secret outside\n"

@@ -260,7 +260,7 @@ def flooder(arena: Arena) -> None:
     data = memoryview(frame(BINARY, b"x") * 100_000)
     until = time.monotonic() + arena.choose(1.0, 10.0)
     with arena.peer().upgrade() as peer:
-        peer.sock.setblocking(False)
+        peer.sock.settimeout(0)
         at = 0
         while time.monotonic() < until:
             for act in (lambda: peer.sock.recv(1 << 20), None):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import fastws.connection.outbox
+import fastws.connection.writer
 import fastws.loop.native
-import fastws.loop.turn
-from fastws.connection.outbox import frame_of
+import fastws.pubsub.fanout
+from fastws.connection.writer import frame_of
 from fastws.loop.native import Item
 from fastws.testing import MemoryTransport
 
@@ -46,7 +46,7 @@ class Kernel:
 
     def patch(self, monkeypatch: Any) -> None:
         """Put this in the place of the C functions; pytest's ``monkeypatch`` takes it out again."""
-        for module in (fastws.loop.native, fastws.connection.outbox, fastws.loop.turn):
+        for module in (fastws.loop.native, fastws.connection.writer, fastws.pubsub.fanout):
             for name in ("send_items", "send_many"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, getattr(self, name))

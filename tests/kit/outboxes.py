@@ -8,7 +8,6 @@ from fastws.config import Limits
 from fastws.connection.outbox import Outbox
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
-from fastws.pubsub.hub import leave_all
 from fastws.testing.wire import BINARY, TEXT
 from tests.kit import Frame, ManualLoop, MemoryTransport, read_frames
 
@@ -57,7 +56,7 @@ class Peer:
             return
         self.evicted.append(reason)
         self.outbox.push_last(encode_close(1008, reason, None), discard=True)
-        leave_all(self.outbox)
+        self.outbox.leave_topics()
 
     def drained(self) -> None:
         self.drains += 1

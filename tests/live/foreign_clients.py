@@ -114,9 +114,10 @@ class Websockets:
 class AiohttpPeer:
     def __init__(self, ws: aiohttp.ClientWebSocketResponse[bool], pongs: bool) -> None:
         connection = ws._response.connection
-        assert connection is not None and connection.transport is not None
+        assert connection is not None and connection.transport is not None and connection.protocol is not None
         self._ws = ws
         self._transport = connection.transport
+        self._protocol = connection.protocol
         self._pongs = pongs
         self._early: list[str | bytes] = []
         self.subprotocol: str | None = ws.protocol
@@ -173,7 +174,16 @@ class AiohttpPeer:
     def abort(self) -> None:
         self._transport.abort()
 
-    def end(self) -> None:
+    async def end(self) -> None:
+        """Cut the connection and wait until its socket is closed.
+
+        aiohttp itself does not wait: with TLS, or with data that the server does not read, the socket would
+        outlive the loop, and the next test be told of it.
+        """
+        self._transport.abort()
+        async with asyncio.timeout(SECONDS):
+            while self._protocol.transport is not None:
+                await asyncio.sleep(0)
         self._ws._response.close()
 
 
@@ -210,9 +220,9 @@ class Aiohttp:
         self._peers.append(peer)
         return peer
 
-    def end(self) -> None:
+    async def end(self) -> None:
         for peer in self._peers:
-            peer.end()
+            await peer.end()
 
 
 @dataclass(frozen=True)
@@ -238,7 +248,7 @@ async def open_client(name: str, tools: Tools) -> AsyncIterator[Foreign]:
             try:
                 yield library
             finally:
-                library.end()
+                await library.end()
     else:
         assert tools.node is not None
         async with node_process(tools.node, tools.ca) as node:

@@ -231,7 +231,7 @@ class Peer:
 
     def exchange(self, data: bytes = b"", seconds: float = 10.0) -> Outcome:
         """Send ``data`` as far as it is taken, and read until the server ends TCP or time is up."""
-        self.sock.setblocking(False)
+        self.sock.settimeout(0)
         view = memoryview(data)
         outcome = Outcome(self._read)
         started = time.monotonic()

@@ -121,7 +121,7 @@ async def test_connecting(row: tuple[str, str], tmp_path: Path) -> None:
             names: dict[str, Any] = {"uri": f"ws://127.0.0.1:{port}/", "host": "127.0.0.1", "port": port}
             if "sock=" in code:
                 names["sock"] = socket.create_connection(("127.0.0.1", port))
-                names["sock"].setblocking(False)
+                names["sock"].settimeout(0)
             async with await evaluate(code, path=str(tmp_path / name), **names) as ws:
                 await ws.send("hello")
                 assert await ws.recv() == "hello"

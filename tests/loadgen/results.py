@@ -6,13 +6,13 @@ from typing import Any
 
 from fastws.loadgen.histogram import Slots
 from fastws.loadgen.plan import Plan, Scenario
-from fastws.loadgen.result import Result, ShareReport, build
+from fastws.loadgen.result import Result, ShareReport, build_result
 from fastws.loadgen.validity import Load
 
 __all__ = ["counts", "result", "share", "slots_of"]
 
 PLAN = Plan(url="ws://127.0.0.1:1/", scenario=Scenario.ECHO, clients=10)
-NAMES = ["asked", "sent", "received", "other", "bytes_in", "rounds", "opened", "failed"]
+NAMES = ["scheduled", "sent", "received", "other", "bytes_in", "rounds", "opened", "failed"]
 NAMES += ["lost", "stalls", "late_ns", "pings", "alive"]
 
 
@@ -38,7 +38,7 @@ def share(
     **rest: Any,
 ) -> ShareReport:
     """A process that ran for a second, half of it busy."""
-    last = last or counts(received=100, asked=100, sent=100, opened=10, alive=10)
+    last = last or counts(received=100, scheduled=100, sent=100, opened=10, alive=10)
     return ShareReport(
         first=first or counts(),
         last=last,
@@ -54,5 +54,7 @@ def result(
     plan: Plan = PLAN, *, p99: float = 1.0, received: int = 100, expected: int = 100, **rest: Any
 ) -> Result:
     """One whose latencies are all ``p99`` milliseconds."""
-    last = counts(received=received, asked=expected, sent=expected, opened=plan.clients, alive=plan.clients)
-    return build(plan, [share(last=last, slots=slots_of(p99), **rest)])
+    last = counts(
+        received=received, scheduled=expected, sent=expected, opened=plan.clients, alive=plan.clients
+    )
+    return build_result(plan, [share(last=last, slots=slots_of(p99), **rest)])

@@ -32,16 +32,16 @@ class Chat:
         self._joined_by = joined_by
         self._drop_every = drop_every
         self._waiting: list[str] = []
-        self._heard = 0
+        self.heard = 0
 
     async def __call__(self, ws: ServerConnection) -> None:
         self._clients.add(ws)
         try:
             async for message in ws:
-                self._heard += 1
+                self.heard += 1
                 if self._joined_by is not None:
                     self._merge(str(message), self._joined_by)
-                elif not self._drop_every or self._heard % self._drop_every:
+                elif not self._drop_every or self.heard % self._drop_every:
                     broadcast(self._clients - {ws} if self._to_others else self._clients, message)
         finally:
             self._clients.discard(ws)

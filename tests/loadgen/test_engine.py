@@ -50,7 +50,14 @@ def deflate(payload: bytes) -> bytes:
 def generator(url: str, plan: Plan, clients: int, process: int = 1) -> Generator:
     """One that is the last of ``plan``'s processes and has this many clients."""
     whole = replace(plan, url=url, clients=clients * plan.processes)
-    target = Target("127.0.0.1", int(url.rsplit(":")[-1].strip("/")), False, "127.0.0.1", "localhost", "/")
+    target = Target(
+        address="127.0.0.1",
+        port=int(url.rsplit(":")[-1].strip("/")),
+        tls=False,
+        name="127.0.0.1",
+        host="localhost",
+        path="/",
+    )
     return make_generator(Share(whole, target, process % plan.processes, time.monotonic_ns()))
 
 
@@ -63,7 +70,7 @@ def listen(url: str, plan: Plan, clients: int) -> tuple[dict[str, int], list[tup
     while counters != before:
         before = counters
         now = time.monotonic_ns()
-        one.run(begin, now, now + int(SILENCE * 1e9), 0.0, False)
+        one.run(begin=begin, start=now, end=now + int(SILENCE * 1e9), drain=0.0, until_drained=False)
         counters = one.counters()
     errors = one.errors()
     one.close(0.1)
@@ -179,18 +186,18 @@ def test_frames_may_come_with_the_101() -> None:
 
 
 def test_a_ping_is_answered_and_a_close_is_sent_at_the_end() -> None:
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     def talk(connection: socket.socket, number: int) -> None:
         accept(connection)
         connection.sendall(frame(b"abc", 9))
         while data := connection.recv(4096):
-            heard.append(data)
+            received.append(data)
 
     with raw_server(talk) as url:
         counters, _ = listen(url, LISTEN, 1)
     assert counters["pings"] == 1
-    sent = b"".join(heard)
+    sent = b"".join(received)
     pong, close = sent[:9], sent[9:]
     assert pong[:2] == b"\x8a\x83"
     assert bytes(a ^ b for a, b in zip(pong[6:], pong[2:5], strict=True)) == b"abc"
@@ -280,11 +287,12 @@ def test_stop_ends_a_run_and_everything_can_be_asked_meanwhile() -> None:
         one = generator(url, LISTEN, 2)
         one.open(2)
         now = time.monotonic_ns()
-        thread = threading.Thread(target=one.run, args=(now, now, now + 60 * 10**9, 0.0, False))
+        minute = {"begin": now, "start": now, "end": now + 60 * 10**9, "drain": 0.0, "until_drained": False}
+        thread = threading.Thread(target=one.run, kwargs=minute)
         thread.start()
         time.sleep(0.1)
         with pytest.raises(RuntimeError, match="runs already"):
-            one.run(now, now, now, 0.0, False)
+            one.run(begin=now, start=now, end=now, drain=0.0, until_drained=False)
         runs.set()
         while one.counters()["received"] < 2:
             time.sleep(0.01)
@@ -303,7 +311,7 @@ SETTINGS: dict[str, Any] = {
     "handshakes": [(b"GET / HTTP/1.1\r\n\r\n", b"x" * 28)],
     "frame": b"\x81\x80abcd",
     "clients": 1,
-    "speakers": 1,
+    "senders": 1,
     "depth": 1,
     "window": 1,
     "rate": 0.0,
@@ -313,7 +321,7 @@ SETTINGS: dict[str, Any] = {
     "stamp_mask": bytes(8),
     "separator": -1,
     "deflate": False,
-    "speaks": False,
+    "send_once": False,
     "tls": False,
     "verify": True,
     "server_name": "localhost",
@@ -328,7 +336,7 @@ SETTINGS: dict[str, Any] = {
     [
         {"scenario": 5},
         {"clients": 0},
-        {"speakers": 2},
+        {"senders": 2},
         {"depth": 0},
         {"window": 0},
         {"rate": -1.0},

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from fastws.loadgen.errors import KINDS, NOT_AN_UPGRADE, in_words
+from fastws.loadgen.errors import KINDS, UPGRADE_FAILURES, describe_errors
 
 
 @pytest.mark.parametrize(
@@ -25,19 +25,22 @@ from fastws.loadgen.errors import KINDS, NOT_AN_UPGRADE, in_words
         ("protocol", 1002, "broke the protocol (1002)"),
         ("deflate", 0, "did not accept permessage-deflate"),
         ("stalled", 0, "nothing came for a second"),
-        *[("upgrade", i, sentence) for i, sentence in enumerate(NOT_AN_UPGRADE)],
+        *[("upgrade", i, sentence) for i, sentence in enumerate(UPGRADE_FAILURES)],
     ],
 )
 def test_an_error_in_words(kind: str, detail: int, text: str) -> None:
-    (found,) = in_words([(KINDS.index(kind), detail, 3)])
+    (found,) = describe_errors([(KINDS.index(kind), detail, 3)])
     assert (found.kind, found.count) == (kind, 3)
     assert text in found.text
 
 
 def test_errors_of_processes_are_added_and_the_most_frequent_stands_first() -> None:
-    found = in_words([(5, 1001, 2), (6, 0, 3), (5, 1001, 2)])
+    found = describe_errors([(5, 1001, 2), (6, 0, 3), (5, 1001, 2)])
     assert [(error.kind, error.count) for error in found] == [("closed", 4), ("eof", 3)]
 
 
 def test_the_servers_own_words_about_tls_are_told() -> None:
-    assert in_words([(2, 0, 1)], "certificate has expired")[0].text == "TLS failed: certificate has expired"
+    assert (
+        describe_errors([(2, 0, 1)], "certificate has expired")[0].text
+        == "TLS failed: certificate has expired"
+    )

@@ -70,7 +70,7 @@ def test_processes_end_with_the_context_in_the_middle_of_everything() -> None:
             processes = list(fleet._processes)
             wait_for(fleet, "opened")
             now = time.monotonic_ns()
-            fleet.order("run", begin=now, start=now, end=now + 60 * 10**9)
+            fleet.command("run", begin=now, start=now, end=now + 60 * 10**9)
             wait_for(fleet, "progress")
         assert [process.returncode for process in processes] == [0, 0]
 

@@ -8,11 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastws.loadgen.histogram import DIGITS, HIGHEST, LOWEST, HdrHistogram, load, slot_value, slots, summary
+from fastws.loadgen.histogram import (
+    DIGITS,
+    HIGHEST,
+    LOWEST,
+    HdrHistogram,
+    filled_slots,
+    lowest_value,
+    merge,
+    summary,
+)
 
 
 def slot_of(value: int) -> int:
-    """The same arithmetic as `record` in _loadgen.c."""
+    """The same arithmetic as `hist_record` in _loadgen_histogram.c."""
     bucket = max(0, value.bit_length() - 11)
     return (bucket << 10) + (value >> bucket)
 
@@ -20,15 +29,15 @@ def slot_of(value: int) -> int:
 @given(st.integers(0, HIGHEST))
 def test_slots_are_those_of_hdrhistogram(value: int) -> None:
     slot = slot_of(value)
-    assert slot_of(slot_value(slot)) == slot
+    assert slot_of(lowest_value(slot)) == slot
     one = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     one.record_value(value)
-    assert one.get_max_value() == load([[(slot, 1)]]).get_max_value()
-    assert abs(slot_value(slot) - value) <= value / 1000
+    assert one.get_max_value() == merge([[(slot, 1)]]).get_max_value()
+    assert abs(lowest_value(slot) - value) <= value / 1000
 
 
 def test_empty_slots_are_left_out() -> None:
-    assert slots(struct.pack("=5Q", 0, 3, 0, 0, 7)) == [(1, 3), (4, 7)]
+    assert filled_slots(struct.pack("=5Q", 0, 3, 0, 0, 7)) == [(1, 3), (4, 7)]
 
 
 @given(st.lists(st.lists(st.integers(1, 10**10), max_size=20), min_size=1, max_size=4))
@@ -36,7 +45,7 @@ def test_merging_is_as_if_one_had_counted_all(parts: list[list[int]]) -> None:
     whole = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     for value in (value for part in parts for value in part):
         whole.record_value(value)
-    merged = load([(slot_of(value), 1) for value in part] for part in parts)
+    merged = merge([(slot_of(value), 1) for value in part] for part in parts)
     assert merged.total_count == whole.total_count
     for percentile in (1, 50, 90, 99, 99.9, 100):
         assert merged.get_value_at_percentile(percentile) == whole.get_value_at_percentile(percentile)
@@ -44,11 +53,11 @@ def test_merging_is_as_if_one_had_counted_all(parts: list[list[int]]) -> None:
 
 def test_the_summary_is_in_milliseconds() -> None:
     values = [slot_of(n * 1_000_000) for n in range(1, 101)]
-    found = summary(load([[(slot, 1) for slot in values]]))
+    found = summary(merge([[(slot, 1) for slot in values]]))
     assert found is not None
     expected = {"p50": 50, "p90": 90, "p99": 99, "p99.9": 100, "max": 100, "mean": 50.5}
     assert found == pytest.approx(expected, rel=1e-3)
 
 
 def test_nothing_recorded_has_no_summary() -> None:
-    assert summary(load([])) is None
+    assert summary(merge([])) is None

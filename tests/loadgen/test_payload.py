@@ -9,7 +9,7 @@ import pytest
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
-from fastws.loadgen import payload
+from fastws.loadgen.payload import filler, make_payload
 from fastws.loadgen.plan import STAMP_SIZE, Plan, Scenario
 
 SIZES = [9, 20, 125, 126, 127, 1000, 65_535, 65_536]
@@ -37,7 +37,7 @@ def read(frame: bytes, *, deflate: bool = False) -> tuple[Opcode, str | bytes]:
 @pytest.mark.parametrize("scenario", [Scenario.ECHO, Scenario.FANOUT])
 @pytest.mark.parametrize("size", SIZES)
 def test_a_frame_is_what_was_asked_for(size: int, scenario: Scenario, deflate: bool) -> None:
-    made = payload.make(plan(size=size, scenario=scenario, deflate=deflate))
+    made = make_payload(plan(size=size, scenario=scenario, deflate=deflate))
     opcode, text = read(made.frame, deflate=deflate)
     assert (opcode, len(text), made.size) == (Opcode.TEXT, size, size)
     assert str(text).startswith("~00000000") == (scenario is Scenario.FANOUT)
@@ -45,7 +45,7 @@ def test_a_frame_is_what_was_asked_for(size: int, scenario: Scenario, deflate: b
 
 @pytest.mark.parametrize("deflate", [False, True])
 def test_the_stamp_can_be_changed_in_place(deflate: bool) -> None:
-    made = payload.make(plan(size=500, scenario=Scenario.FANOUT, deflate=deflate))
+    made = make_payload(plan(size=500, scenario=Scenario.FANOUT, deflate=deflate))
     frame = bytearray(made.frame)
     for i, (char, mask) in enumerate(zip(b"0123wxYZ", made.stamp_mask, strict=True)):
         frame[made.stamp_at + i] = char ^ mask
@@ -55,7 +55,7 @@ def test_the_stamp_can_be_changed_in_place(deflate: bool) -> None:
 
 @pytest.mark.parametrize("deflate", [False, True])
 def test_a_message_of_ones_own_carries_the_stamp_where_it_says(deflate: bool) -> None:
-    made = payload.make(plan(scenario=Scenario.FANOUT, message='{"say":"{stamp}"}', deflate=deflate))
+    made = make_payload(plan(scenario=Scenario.FANOUT, message='{"say":"{stamp}"}', deflate=deflate))
     assert read(made.frame, deflate=deflate)[1] == '{"say":"~00000000"}'
     assert (
         bytes(a ^ b for a, b in zip(made.frame[made.stamp_at :], made.stamp_mask, strict=False))
@@ -64,31 +64,31 @@ def test_a_message_of_ones_own_carries_the_stamp_where_it_says(deflate: bool) ->
 
 
 def test_a_message_without_a_stamp_keeps_its_words() -> None:
-    assert read(payload.make(plan(message="hello")).frame)[1] == "hello"
-    assert read(payload.make(plan(message="<{stamp}>")).frame)[1] == "<~00000000>"
+    assert read(make_payload(plan(message="hello")).frame)[1] == "hello"
+    assert read(make_payload(plan(message="<{stamp}>")).frame)[1] == "<~00000000>"
 
 
 def test_empty_messages_are_messages() -> None:
-    assert read(payload.make(plan(size=0)).frame)[1] == ""
-    assert read(payload.make(plan(size=0, deflate=True)).frame, deflate=True)[1] == ""
+    assert read(make_payload(plan(size=0)).frame)[1] == ""
+    assert read(make_payload(plan(size=0, deflate=True)).frame, deflate=True)[1] == ""
 
 
 def test_noise_is_binary_and_text_compresses() -> None:
-    noise = payload.filler(10_000, binary=True)
-    text = payload.filler(10_000, binary=False)
-    assert read(payload.make(plan(size=100, binary=True)).frame)[0] is Opcode.BINARY
+    noise = filler(10_000, binary=True)
+    text = filler(10_000, binary=False)
+    assert read(make_payload(plan(size=100, binary=True)).frame)[0] is Opcode.BINARY
     assert len(zlib.compress(noise)) > 9_900
     assert len(zlib.compress(text)) < 4_000
-    assert text == payload.filler(10_000, binary=False)
+    assert text == filler(10_000, binary=False)
 
 
 @pytest.mark.parametrize("separator", ["\n", " ", "\0"])
 @pytest.mark.parametrize("binary", [False, True])
 def test_a_message_does_not_contain_the_separator(separator: str, binary: bool) -> None:
-    made = payload.filler(5000, binary=binary, without=separator)
+    made = filler(5000, binary=binary, without=separator)
     assert len(made) == 5000 and separator.encode() not in made
 
 
 def test_the_mask_is_random_and_never_zero() -> None:
-    masks = {payload.make(plan(size=0)).frame[2:6] for _ in range(50)}
+    masks = {make_payload(plan(size=0)).frame[2:6] for _ in range(50)}
     assert len(masks) > 40 and all(any(mask) for mask in masks)

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from fastws.loadgen import report
 from fastws.loadgen.charts import Line, chart, linear, logarithmic
-from fastws.loadgen.html import climb_page, result_page
+from fastws.loadgen.html import ramp_page, result_page
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
-from fastws.loadgen.ramp import Climb, Step
-from fastws.loadgen.result import Moment, build
-from fastws.loadgen.run import Progress
+from fastws.loadgen.ramp import Ramp, Step
+from fastws.loadgen.result import Moment, build_result
+from fastws.loadgen.run import Phase, Progress
 from tests.loadgen.results import PLAN, counts, result, share, slots_of
 
 VOID = {"meta", "line", "polyline"}
@@ -56,8 +56,8 @@ def check_page(page: str) -> list[str]:
 def shown(made: object) -> str:
     stream = io.StringIO()
     console = Console(file=stream, width=160)
-    if isinstance(made, Climb):
-        report.print_climb(made, console)
+    if isinstance(made, Ramp):
+        report.print_ramp(made, console)
     else:
         report.print_result(made, console)  # type: ignore[arg-type]
     return stream.getvalue()
@@ -80,7 +80,7 @@ def test_the_title_says_what_was_asked(values: dict[str, object], text: str) -> 
 
 def test_the_table_has_every_figure() -> None:
     usage = (Usage(0.0, 2**20), Usage(0.0, 2**20), Usage(0.5, 2**20))
-    made = build(
+    made = build_result(
         replace(PLAN, pid=7), [share(slots=slots_of(0.5, 2, 3000), errors=[(5, 1001, 2)])], usage=usage
     )
     text = shown(made)
@@ -100,7 +100,7 @@ def test_each_scenario_has_rows_of_its_own() -> None:
     fanout = dict(report.rows(result(replace(PLAN, scenario=Scenario.FANOUT))))
     assert fanout["throughput"] == "100 deliveries/s" and fanout["published"] == "100 messages/s"
     room = dict(report.rows(result(replace(PLAN, scenario=Scenario.ROOM))))
-    assert room["rounds"] == "0.0 /s" and "all heard after" in room
+    assert room["rounds"] == "0.0 /s" and "all received after" in room
     assert dict(report.rows(result(replace(PLAN, scenario=Scenario.IDLE))))["held"] == "10 clients"
 
 
@@ -116,12 +116,12 @@ def test_remarks_stand_below_the_table() -> None:
     assert "note: generator saturated: by [markup]" in shown(made)
 
 
-def steps() -> Climb:
+def steps() -> Ramp:
     held = Step(PLAN, result(p99=1.0), [])
     broke = Step(
         replace(PLAN, clients=20), result(replace(PLAN, clients=20), p99=99.0), ["p99 at most 50 ms"]
     )
-    return Climb([held, broke, Step(replace(PLAN, clients=30, rate=5.0), None, ["no client could open"])])
+    return Ramp([held, broke, Step(replace(PLAN, clients=30, rate=5.0), None, ["no client could open"])])
 
 
 def test_the_steps_are_a_table_with_a_verdict() -> None:
@@ -133,7 +133,7 @@ def test_the_steps_are_a_table_with_a_verdict() -> None:
 def test_the_page_of_a_run_stands_alone() -> None:
     plan = replace(PLAN, url="ws://127.0.0.1:1/<script>")
     moments = [Moment(at / 2, 100.0 * at, 1.0, 2.0, 10) for at in range(-1, 5)]
-    made = build(plan, [share(slots=slots_of(*range(1, 500)))], moments=moments)
+    made = build_result(plan, [share(slots=slots_of(*range(1, 500)))], moments=moments)
     made.remarks = ["a & b"]
     page = result_page(made, ["p99 at most 1 ms: it was 2 ms"])
     seen = check_page(page)
@@ -142,11 +142,11 @@ def test_the_page_of_a_run_stands_alone() -> None:
 
 
 def test_a_page_without_figures_has_no_curves() -> None:
-    assert "svg" not in check_page(result_page(build(PLAN, [share(last=counts())])))
+    assert "svg" not in check_page(result_page(build_result(PLAN, [share(last=counts())])))
 
 
 def test_the_page_of_the_steps_stands_alone() -> None:
-    page = climb_page(steps())
+    page = ramp_page(steps())
     seen = check_page(page)
     assert seen.count("svg") == 1 and seen.count("tr") == 4
     assert "this server holds 10 clients" in page
@@ -189,7 +189,7 @@ PLANS = [PLAN, replace(PLAN, scenario=Scenario.IDLE)]
 @pytest.mark.parametrize("phase", ["opening", "warm-up", "measuring", "finishing"])
 def test_the_line_of_progress_says_what_goes_on(plan: Plan, phase: str) -> None:
     moment = Moment(5.0, 1234.0, 1.0, 2.0, 10)
-    text = report.line(plan, Progress(phase, 5.0, 10, 3, moment)).plain
+    text = report.progress_line(plan, Progress(Phase(phase), 5.0, 10, 3, moment)).plain
     assert phase in text and "10 clients" in text and "3 errors" in text
     assert ("1,234" in text and "p99 2 ms" in text) == (phase != "opening")
     assert ("━" in text) == (phase == "measuring")
@@ -197,5 +197,5 @@ def test_the_line_of_progress_says_what_goes_on(plan: Plan, phase: str) -> None:
 
 def test_no_terminal_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     with report.live(PLAN) as watch:
-        watch(Progress("measuring", 1.0, 10, 0))
+        watch(Progress(Phase.MEASURING, 1.0, 10, 0))
     assert capsys.readouterr() == ("", "")

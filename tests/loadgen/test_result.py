@@ -10,17 +10,17 @@ import pytest
 from fastws.loadgen.histogram import HdrHistogram
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
-from fastws.loadgen.result import Result, build
+from fastws.loadgen.result import Result, build_result
 from fastws.loadgen.validity import Load
 from tests.loadgen.results import PLAN, counts, result, share, slots_of
 
 
 def test_rates_and_histograms_of_processes_add_up() -> None:
     first, last = counts(received=50, sent=60), counts(received=250, sent=260)
-    total = counts(received=300, asked=300, opened=5, alive=5)
+    total = counts(received=300, scheduled=300, opened=5, alive=5)
     one = share(first=first, last=last, total=total, load=Load(2.0, 1.0, 0.0), slots=slots_of(1, 2))
     two = share(first=first, last=last, total=total, load=Load(1.0, 0.2, 0.0), slots=slots_of(3))
-    merged = build(PLAN, [one, two])
+    merged = build_result(PLAN, [one, two])
     assert merged.rate == pytest.approx(100 + 200)
     assert (merged.received, merged.expected, merged.reach) == (600, 600, 1.0)
     assert merged.opened == 10
@@ -31,31 +31,31 @@ def test_rates_and_histograms_of_processes_add_up() -> None:
 @pytest.mark.parametrize(
     ("plan", "total", "reach"),
     [
-        (PLAN, counts(asked=10, received=9, opened=10), (9, 10)),
-        (replace(PLAN, scenario=Scenario.FANOUT), counts(asked=7, received=70, opened=10), (70, 70)),
+        (PLAN, counts(scheduled=10, received=9, opened=10), (9, 10)),
+        (replace(PLAN, scenario=Scenario.FANOUT), counts(scheduled=7, received=70, opened=10), (70, 70)),
         (
             replace(PLAN, scenario=Scenario.FANOUT, to_others=True),
-            counts(asked=7, received=60, opened=10),
+            counts(scheduled=7, received=60, opened=10),
             (60, 63),
         ),
-        (replace(PLAN, scenario=Scenario.ROOM), counts(asked=20, received=200, opened=10), (200, 200)),
-        (replace(PLAN, scenario=Scenario.CONNECT), counts(asked=20, opened=19), (19, 20)),
+        (replace(PLAN, scenario=Scenario.ROOM), counts(scheduled=20, received=200, opened=10), (200, 200)),
+        (replace(PLAN, scenario=Scenario.CONNECT), counts(scheduled=20, opened=19), (19, 20)),
         (replace(PLAN, scenario=Scenario.IDLE), counts(opened=10, alive=8), (8, 10)),
     ],
 )
 def test_reach_is_received_of_expected(plan: Plan, total: dict[str, int], reach: tuple[int, int]) -> None:
-    made = build(plan, [share(total=total)])
+    made = build_result(plan, [share(total=total)])
     assert (made.received, made.expected) == reach
 
 
 def test_a_run_of_nothing_has_no_reach_and_is_not_ok() -> None:
-    made = build(PLAN, [share(last=counts(), load=Load(0.0, 0.0, 0.0))])
+    made = build_result(PLAN, [share(last=counts(), load=Load(0.0, 0.0, 0.0))])
     assert made.reach is None and made.latency is None and not made.measured and not made.ok
 
 
 def test_the_servers_cpu_is_divided_by_what_was_done() -> None:
     usage = (Usage(1.0, 2**20), Usage(2.0, 3 * 2**20), Usage(2.5, 3 * 2**20))
-    made = build(replace(PLAN, pid=7), [share()], usage=usage)
+    made = build_result(replace(PLAN, pid=7), [share()], usage=usage)
     assert made.server is not None
     assert made.server.cores == pytest.approx(0.5)
     assert made.server.cpu_us == pytest.approx(5000)  # half a second for 100 messages
@@ -65,12 +65,12 @@ def test_the_servers_cpu_is_divided_by_what_was_done() -> None:
 
 def test_connections_that_come_and_go_have_no_memory_of_their_own() -> None:
     usage = (Usage(0.0, 1), Usage(0.0, 1), Usage(1.0, 1))
-    made = build(replace(PLAN, scenario=Scenario.CONNECT, pid=7), [share()], usage=usage)
+    made = build_result(replace(PLAN, scenario=Scenario.CONNECT, pid=7), [share()], usage=usage)
     assert made.server is not None and made.server.rss_kb is None
 
 
 def test_nothing_is_said_of_a_server_that_ended() -> None:
-    assert build(replace(PLAN, pid=7), [share()], usage=[Usage(0.0, 1)]).server is None
+    assert build_result(replace(PLAN, pid=7), [share()], usage=[Usage(0.0, 1)]).server is None
 
 
 def remarks(made: Result) -> str:
@@ -78,8 +78,10 @@ def remarks(made: Result) -> str:
 
 
 def test_remarks_say_what_the_figures_do_not() -> None:
-    total = counts(asked=100, received=90, opened=9, failed=1, lost=2, other=5, late_ns=20_000_000)
-    made = build(replace(PLAN, rate=10.0), [share(total=total, errors=[(5, 1001, 2)])], interrupted=True)
+    total = counts(scheduled=100, received=90, opened=9, failed=1, lost=2, other=5, late_ns=20_000_000)
+    made = build_result(
+        replace(PLAN, rate=10.0), [share(total=total, errors=[(5, 1001, 2)])], interrupted=True
+    )
     said = remarks(made)
     assert said.startswith("interrupted:")
     assert "1 of 10 clients could not open" in said
@@ -100,9 +102,9 @@ def test_a_crowded_core_is_a_remark() -> None:
 
 
 def test_failed_connections_are_counted_of_those_that_were_tried() -> None:
-    total = counts(asked=50, opened=48, failed=2)
+    total = counts(scheduled=50, opened=48, failed=2)
     assert "2 of 50 connections" in remarks(
-        build(replace(PLAN, scenario=Scenario.CONNECT), [share(total=total)])
+        build_result(replace(PLAN, scenario=Scenario.CONNECT), [share(total=total)])
     )
 
 

@@ -119,18 +119,18 @@ def test_connect(values: dict[str, Any]) -> None:
 
 
 def test_idle_clients_are_held_and_may_speak_once() -> None:
-    heard: list[str | bytes] = []
+    received: list[str | bytes] = []
     most = 0
 
     async def listening(ws: ServerConnection) -> None:
         nonlocal most
         most = max(most, len(ws.server.connections))
         async for message in ws:
-            heard.append(message)
+            received.append(message)
 
     with websockets_server(listening) as url:
         made = bench(url, "idle", clients=50, speak_once=True, size=5, pid=os.getpid())
-    assert made.ok and made.rate == most == len(heard) == 50
+    assert made.ok and made.rate == most == len(received) == 50
     assert made.latency is not None
     assert made.server is not None and made.server.rss_kb is not None and made.server.cpu_us is None
 
@@ -295,7 +295,7 @@ def test_a_server_that_ends_ends_the_run() -> None:
     with raw_server(talk) as url:
         begun = time.monotonic()
         made = bench(url, "idle", duration=30.0)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 20  # not the 30 s of the plan
     assert made.lost == 4 and made.rate == 0 and not made.ok
 
 
@@ -337,8 +337,8 @@ def test_an_interrupt_gives_what_was_measured() -> None:
     with websockets_server(echo) as url:
         plan = Plan(url=url, scenario=Scenario.ECHO, clients=4, duration=30.0, warmup=0.1)
         made = run(plan, interrupt)
-    assert time.monotonic() - begun < 15
-    assert made.interrupted and made.rate > 0 and 0 < made.seconds < 10 and not made.ok
+    assert time.monotonic() - begun < 25  # not the 30 s of the plan
+    assert made.interrupted and made.rate > 0 and 0 < made.seconds < 20 and not made.ok
 
 
 @pytest.mark.parametrize(
@@ -355,28 +355,42 @@ def test_an_interrupt_gives_what_was_measured() -> None:
 def test_a_run_in_turns_counts_all_that_was_asked_in_them_and_nothing_else(
     scenario: str, values: dict[str, Any]
 ) -> None:
+    chat = Chat()
+    heard = 0  # connections and messages, of the echo server
     taken = []
+
+    async def counting(ws: ServerConnection) -> None:
+        nonlocal heard
+        heard += 1
+        async for message in ws:
+            heard += 1
+            await ws.send(message)
 
     def turns() -> Iterator[int]:
         for number in range(3):
             time.sleep(0.3)
-            taken.append(time.monotonic())
+            taken.append(chat.heard + heard)
             yield number
 
     short: dict[str, Any] = {"clients": 4, "duration": 0.2, "warmup": 0.1, **values}
     plan = Plan(url="", scenario=Scenario(scenario), **short)
-    handler = Chat() if scenario in ("fanout", "room") else echo
-    with websockets_server(handler) as url:
+    with websockets_server(chat if scenario in ("fanout", "room") else counting) as url:
+        begun = time.monotonic()
         made = run(replace(plan, url=url, pid=os.getpid()), turns=turns())
+        elapsed = time.monotonic() - begun
     assert made.ok and made.reach == 1.0 and len(taken) == 3, made.errors
     assert made.server is not None and made.server.cores > 0
     if scenario == "idle":
         return
     # Three turns of 0.2 s, each from when it really began, and what was still under way; but neither the
     # warm-up nor the pauses.
-    assert 0.5 < made.seconds < 1.0
-    counted = made.rate * made.seconds
-    assert 0 < counted < made.received  # the total has the warm-up too
+    assert 0.5 < made.seconds <= elapsed - 3 * 0.3 - 0.1
+    # The rate is a sum of rates, each by the time of its process: by the shortest time it is no overestimate.
+    counted = made.rate * min(load.wall for load in made.loads)
+    assert 0 < counted < made.received + 1
+    if taken[0] > 2 * plan.clients * max(plan.depth, plan.window):
+        # The total has the warm-up too. On a busy machine nothing may have been answered in it.
+        assert counted < made.received
     assert made.latency is not None
 
 

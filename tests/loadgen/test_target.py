@@ -11,17 +11,21 @@ from fastws.loadgen.target import Target, resolve
 PLAN = Plan(url="", scenario=Scenario.ECHO)
 
 
+def target(address: str, port: int, name: str, host: str, path: str) -> Target:
+    return Target(address=address, port=port, tls=port == 443, name=name, host=host, path=path)
+
+
 @pytest.mark.parametrize(
-    ("url", "target"),
+    ("url", "expected"),
     [
-        ("ws://127.0.0.1/", Target("127.0.0.1", 80, False, "127.0.0.1", "127.0.0.1", "/")),
-        ("wss://127.0.0.1", Target("127.0.0.1", 443, True, "127.0.0.1", "127.0.0.1", "/")),
-        ("ws://[::1]:81/a?b=c d", Target("::1", 81, False, "::1", "[::1]:81", "/a?b=c%20d")),
-        ("ws://u:p@127.0.0.1:82/é", Target("127.0.0.1", 82, False, "127.0.0.1", "127.0.0.1:82", "/%C3%A9")),
+        ("ws://127.0.0.1/", target("127.0.0.1", 80, "127.0.0.1", "127.0.0.1", "/")),
+        ("wss://127.0.0.1", target("127.0.0.1", 443, "127.0.0.1", "127.0.0.1", "/")),
+        ("ws://[::1]:81/a?b=c d", target("::1", 81, "::1", "[::1]:81", "/a?b=c%20d")),
+        ("ws://u:p@127.0.0.1:82/é", target("127.0.0.1", 82, "127.0.0.1", "127.0.0.1:82", "/%C3%A9")),
     ],
 )
-def test_a_url_is_resolved(url: str, target: Target) -> None:
-    assert resolve(url) == target
+def test_a_url_is_resolved(url: str, expected: Target) -> None:
+    assert resolve(url) == expected
 
 
 @pytest.mark.parametrize(

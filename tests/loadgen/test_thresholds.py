@@ -1,10 +1,10 @@
-"""What people write after --require and --until, and what it demands."""
+"""What users write after --require and --until, and what it demands."""
 
 from __future__ import annotations
 
 import pytest
 
-from fastws.loadgen.thresholds import Promise, broken, metrics, parse_duration, parse_promise
+from fastws.loadgen.thresholds import Threshold, metrics, missed_thresholds, parse_duration, parse_threshold
 from tests.loadgen.results import result
 
 
@@ -25,15 +25,15 @@ from tests.loadgen.results import result
         ("errors=0", "errors", 0.0),
     ],
 )
-def test_a_promise_is_read(text: str, metric: str, bound: float) -> None:
-    promise = parse_promise(text)
-    assert promise.metric == metric and promise.bound == pytest.approx(bound)
+def test_a_threshold_is_read(text: str, metric: str, bound: float) -> None:
+    threshold = parse_threshold(text)
+    assert threshold.metric == metric and threshold.bound == pytest.approx(bound)
 
 
 @pytest.mark.parametrize("text", ["p98=1ms", "p99", "p99=", "p99=fast", "p99=5x", "reach=-1", "cpu=1%", "=1"])
-def test_other_text_is_no_promise(text: str) -> None:
+def test_other_text_is_no_threshold(text: str) -> None:
     with pytest.raises(ValueError, match=r"p98|p99|reach|cpu|=1"):
-        parse_promise(text)
+        parse_threshold(text)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_other_text_is_no_duration(text: str) -> None:
 
 def test_latency_is_a_cost_and_reach_a_gain() -> None:
     one = result(p99=10.0, received=90, expected=100)
-    assert Promise("p99", 10.1).holds(one) and not Promise("p99", 9.9).holds(one)
-    assert Promise("reach", 0.9).holds(one) and not Promise("reach", 0.91).holds(one)
+    assert Threshold("p99", 10.1).is_met(one) and not Threshold("p99", 9.9).is_met(one)
+    assert Threshold("reach", 0.9).is_met(one) and not Threshold("reach", 0.91).is_met(one)
 
 
-def test_broken_promises_say_what_was_measured_instead() -> None:
+def test_missed_thresholds_say_what_was_measured() -> None:
     one = result(p99=10.0, received=90, expected=100)
-    promises = [parse_promise(text) for text in ("p99=5ms", "reach=1", "p99=20ms", "cpu=5us")]
-    assert broken(promises, one) == [
+    thresholds = [parse_threshold(text) for text in ("p99=5ms", "reach=1", "p99=20ms", "cpu=5us")]
+    assert missed_thresholds(thresholds, one) == [
         "p99 at most 5 ms: it was 10 ms",
         "reach at least 1: it was 0.9",
         "cpu at most 5 µs: it was not measured",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastws.loadgen.validity import Load, crowding, saturation
+from fastws.loadgen.validity import Load, contention, saturation
 
 
 @pytest.mark.parametrize("load", [Load(2.0, 1.88, 0.0), Load(2.0, 1.0, 0.05), Load(0.0, 0.0, 0.0)])
@@ -26,15 +26,15 @@ def test_a_generator_that_had_to_share_its_core_is_too() -> None:
 
 def test_no_process_no_verdict() -> None:
     assert saturation([]) is None
-    assert crowding([]) is None
+    assert contention([]) is None
 
 
 def test_a_crowded_core_is_worth_a_word() -> None:
-    assert crowding([Load(1.0, 0.2, 0.04)]) is None
-    assert "for 20% of the time" in str(crowding([Load(1.0, 0.2, 0.2)]))
+    assert contention([Load(1.0, 0.2, 0.04)]) is None
+    assert "for 20% of the time" in str(contention([Load(1.0, 0.2, 0.2)]))
 
 
 def test_no_time_is_no_load() -> None:
     # All clients were lost in the warm-up: the measured time began and ended in the same turn.
     moment = Load(wall=0.0001, cpu=0.000099, waited=0.00001)
-    assert saturation([moment]) is None and crowding([moment]) is None
+    assert saturation([moment]) is None and contention([moment]) is None

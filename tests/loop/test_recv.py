@@ -152,6 +152,7 @@ def test_no_epoll() -> None:
         _fanin.receive_many(-1, bytearray(SLOTS))
 
 
+@pytest.mark.measures
 def test_nothing_is_kept(sockets: Set) -> None:
     pairs = sockets.add(SLOTS)
 

@@ -159,6 +159,7 @@ class TestSendItems:
         with pytest.raises(OverflowError):
             _fanout.send_items(descriptor, b"")
 
+    @pytest.mark.measures
     def test_keeps_nothing(self, pairs: list[Pair]) -> None:
         fd = pairs[0][0].fileno()
         fill(pairs[0][0])
@@ -230,6 +231,7 @@ class TestSendMany:
         thread.join()
 
 
+@pytest.mark.measures
 def test_nothing_is_kept(pairs: list[Pair]) -> None:
     pairs[3][1].close()
     fds = [one.fileno() for one, _ in pairs]

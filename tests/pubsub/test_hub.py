@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastws.config import Compression, SlowConsumerPolicy
+from fastws.connection.publication import MERGE_BYTES, MERGE_MESSAGES
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.deflate import Inflater
 from fastws.protocol.websocket.frames import encode_close
-from fastws.pubsub.hub import MERGE_BYTES, MERGE_MESSAGES, Hub, leave_all
+from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, CLOSE, TEXT
 from tests.conftest import Run
 from tests.kit import Kernel, ManualLoop
@@ -44,6 +45,17 @@ class TestMembership:
         assert peer.texts() == ["heard"]
         assert first.texts() == ["before", "heard", "after"]
 
+    def test_who_listens(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        one, two = Peer(loop, turn), Peer(loop, turn)
+        assert hub.subscribers("t") == []
+        hub.subscribe(two, "t")
+        hub.subscribe(one, "t")
+        hub.subscribe(one, "u")
+        assert (hub.subscribers("t"), hub.subscribers("u")) == ([two, one], [one])
+        two.outbox.leave_topics()
+        assert hub.subscribers("t") == [one]
+
     def test_counts_and_names(self, loop: ManualLoop, turn: Turn) -> None:
         hub, other = Hub(), Hub()
         one, two = Peer(loop, turn), Peer(loop, turn)
@@ -65,8 +77,8 @@ class TestMembership:
         hub, peer = Hub(), Peer(loop, turn)
         for topic in "tu":
             hub.subscribe(peer, topic)
-        leave_all(peer.outbox)
-        leave_all(peer.outbox)
+        peer.outbox.leave_topics()
+        peer.outbox.leave_topics()
         assert (hub.count("t"), hub.count("u"), list(hub.topics(peer))) == (0, 0, [])
         hub.unsubscribe(peer, "t")
         peer.outbox.is_open = False
@@ -424,7 +436,7 @@ class World:
                 self.expected[client].append(message)
         elif verb == "close":
             peer.outbox.push_last(encode_close(1000, "", None))
-            leave_all(peer.outbox)
+            peer.outbox.leave_topics()
             self.listens[client].clear()
             self.closed.add(client)
         elif verb == "turn":

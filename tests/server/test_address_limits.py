@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fastws import Route, serve
-from fastws.server.address_limits import SWEEP, AddressLimiter, address_of
+from fastws.server.address_limits import SWEEP_SIZE, AddressLimiter, address_of
 from fastws.server.serve import Server
 from tests.kit import ManualLoop, RawClient, Recorder
 
@@ -180,9 +180,9 @@ def test_peers_without_an_address_are_not_limited() -> None:
 def test_addresses_are_forgotten() -> None:
     addresses = AddressLimiter(None, 1)
     now = 0.0
-    for number in range(20 * SWEEP):
+    for number in range(20 * SWEEP_SIZE):
         host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
         assert addresses.shake_hands((host, 1), now)
         assert not addresses.shake_hands((host, 1), now)
         now += 0.01
-    assert len(addresses._handshakes) <= SWEEP
+    assert len(addresses._handshakes) <= SWEEP_SIZE

@@ -10,8 +10,14 @@ import socket
 import pytest
 
 import fastws
-from fastws.server.descriptors import ACCEPTS, RESERVE, accepts_in_bulk, connections_that_fit, listen_again
-from fastws.server.serve import AcceptErrors
+from fastws.server.descriptors import (
+    ACCEPTS_PER_TURN,
+    RESERVED_DESCRIPTORS,
+    accepts_in_bulk,
+    connections_that_fit,
+    listen_again,
+)
+from fastws.server.run import AcceptErrors
 from fastws.testing.network import ListeningSocket
 from tests.kit import ManualLoop, Recorder
 
@@ -21,8 +27,8 @@ UNLIMITED = resource.RLIM_INFINITY
 @pytest.mark.parametrize(
     ("limits", "raised", "room"),
     [
-        ((1024, 4096), (4096, 4096), 4096 - RESERVE),
-        ((1024, 1024), None, 1024 - RESERVE),
+        ((1024, 4096), (4096, 4096), 4096 - RESERVED_DESCRIPTORS),
+        ((1024, 1024), None, 1024 - RESERVED_DESCRIPTORS),
         ((128, 128), None, 64),
         ((1024, UNLIMITED), (UNLIMITED, UNLIMITED), None),
     ],
@@ -46,7 +52,7 @@ def test_a_system_that_does_not_let_the_limit_be_raised(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1024, UNLIMITED))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert connections_that_fit() == 1024 - RESERVE
+    assert connections_that_fit() == 1024 - RESERVED_DESCRIPTORS
 
 
 def waiting(server: fastws.Server) -> int:
@@ -74,7 +80,7 @@ def test_plain_asyncio_accepts_a_few_in_a_turn_and_lets_as_many_wait_as_told() -
             return waiting(server)
 
     assert asyncio.run(scenario()) == 100
-    assert given == [ACCEPTS]
+    assert given == [ACCEPTS_PER_TURN]
 
 
 def test_a_listener_in_memory_stays_as_it_is(loop: ManualLoop) -> None:

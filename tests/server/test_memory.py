@@ -37,7 +37,7 @@ async def look(monkeypatch: pytest.MonkeyPatch, seconds_of_cpu: list[float]) -> 
             raise asyncio.CancelledError from None
 
     monkeypatch.setattr(memory, "_libc", lambda: libc)
-    monkeypatch.setattr(memory, "PERIOD", 0)
+    monkeypatch.setattr(memory, "CHECK_INTERVAL", 0)
     monkeypatch.setattr("fastws.server.memory.time.process_time", read)
     with contextlib.suppress(asyncio.CancelledError):
         await memory.trim_when_calm()

@@ -152,7 +152,7 @@ def _judge(record: Record, watch: Watch, site: Site, memory: int, *, timed: bool
         )
     published = watch.reports[-1]["hear"]["published"]
     record.at_least("messages published in that time", published, 1)
-    record.equal("process alive, and the same", site.alive(), True)
+    record.equal("process alive, and the same", site.alive(), wanted=True)
     record.equal("tracebacks in the log", site.stderr().count("Traceback"), 0)
     record.at_most("resident, grown, after the attackers have gone", (site.rss() - memory) / MIB, 5, "MiB")
 

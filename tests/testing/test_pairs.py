@@ -257,13 +257,13 @@ class TestClock:
 
         clock = Clock()
         link = pair([fastws.Route("/", echo, authorize=decide)], clock=clock, timeouts={"handshake": 5})
-        opening = asyncio.ensure_future(link.__aenter__())
+        connecting = asyncio.ensure_future(link.__aenter__())
         await asyncio.sleep(0)
         await clock.advance(4.9)
-        assert not opening.done()
+        assert not connecting.done()
         await clock.advance(0.2)
         with pytest.raises(fastws.HandshakeRefused) as caught:
-            await opening
+            await connecting
         assert caught.value.response.status == 503
 
     @both_loops

@@ -25,11 +25,9 @@ async def never() -> None:
 
 @both_loops
 async def test_a_wait_for_a_message_that_does_not_come() -> None:
-    began = time.monotonic()
     with pytest.raises(WaitTimeout, match=r"^waited 0\.2 s at test_watch\.py:\d+, `await ws\.recv\(\)`"):
         async with pair(silent, timeout=0.2) as ws:
             await ws.recv()
-    assert time.monotonic() - began < 2
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0

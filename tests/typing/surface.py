@@ -122,6 +122,9 @@ async def servers() -> None:
         await server.serve_forever()
     assert_type(await fastws.serve(handler, unix="/run/socket"), fastws.Server)
     fastws.serve(Room, reuse_port=True, limits=fastws.Limits(max_message_size=1), timeouts={"close": 1})
+    assert_type(await fastws.serve_until_signal(routes, [{"port": 1}], fastws.Settings(), grace=None), int)
+    fastws.run(routes, port=0, grace=None, announce=False, origins=["*"], timeouts={"close": 1})
+    fastws.run(handler, orgins=["*"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     fastws.serve(handler, orgins=["*"])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     fastws.serve(not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(hub.publish("news", "text", exclude=None), int)
@@ -138,11 +141,13 @@ def failures(exc: Exception) -> None:
             assert_type(exc.reason, str)
             assert_type(exc.by_peer, bool)
         case fastws.HandshakeRefused():
-            assert_type(exc.response, fastws.Response)
             assert_type(exc.response.status, int)
             assert_type(exc.response.body, bytes)
+            assert_type(exc.response.headers["location"], str)
+            assert_type(exc.response.headers.get("retry-after"), str | None)
         case fastws.ProxyError():
-            assert_type(exc.response, fastws.Response | None)
+            assert_type(exc.response.status if exc.response else None, int | None)
+            fastws.ProxyError("the proxy refused", fastws.Response(407))
         case _:
             assert_type(fastws.is_retryable(exc), bool)
     assert_type(fastws.CloseCode(1000), fastws.CloseCode)

@@ -27,7 +27,9 @@ def methods(node: ast.ClassDef) -> set[str]:
 
 
 def test_every_module_in_c_has_one() -> None:
-    sources = {path.with_suffix("") for path in ROOT.rglob("_*.c")}
+    files = ROOT.rglob("_*.c")
+    # The further files of a module have none.
+    sources = {path.with_suffix("") for path in files if f"PyInit_{path.stem}(" in path.read_text()}
     assert sources == {path.with_suffix("") for path in STUBS} != set()
 
 

@@ -116,6 +116,7 @@ def test_nothing_of_an_empty_file_can_be_asked_for() -> None:
     "value",
     [" " * 16_000, "," * 16_000, ";" * 16_000, '"' * 15_999, 'W/"' * 5_000, "bytes=" + " " * 16_000 + "x"],
 )
+@pytest.mark.measures
 def test_hostile_values_take_no_time(value: str) -> None:
     within_cpu(0.05, lambda: preferred_codings([value], KNOWN))
     within_cpu(0.05, lambda: preferred_codings(["gzip;" + value], KNOWN))

@@ -1,15 +1,15 @@
-/* The head of a request to upgrade, in one pass (RFC 9112, section 3; RFC 6455, section 4.2.1).
+/* Reads the head of a request to upgrade in one pass (RFC 9112, section 3; RFC 6455, section 4.2.1).
  *
- * Takes only what the gate, h11 and check_upgrade take, and only the plain form of it: anything bad,
- * unfinished or unusual is None, and goes to those, which remain the rule. tests/protocol hold the two
- * to it. A function of bytes: no I/O, no state, nothing kept of what it was given.
+ * It accepts only heads that strict_head.py, h11 and check_upgrade accept, and of those only the usual form.
+ * For a bad, incomplete or unusual head it returns None, and those three decide; tests/protocol compares the two
+ * ways. A function of bytes: no I/O, no state, no reference to its input is kept.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
 #include <string.h>
 
-/* What an octet may be part of. TARGET leaves out '#': no fragment belongs in a target. */
+/* Where an octet is allowed. '#' is not in TARGET: a target has no fragment. */
 enum { TCHAR = 1, TEXT = 2, TARGET = 4, HOST = 8, BASE64 = 16, HEX_COLON = 32 };
 static uint8_t kinds[256];
 
@@ -46,11 +46,12 @@ typedef struct {
 
 typedef struct {
     Span host, upgrade, version, key, origin, extensions, subprotocols;
-    int connection;         /* one of the fields lists "upgrade" */
-    int forwarded;          /* a proxy's X-Forwarded-* */
+    int connection;         /* a Connection field lists "upgrade" */
+    int forwarded;          /* there is an X-Forwarded-For or -Proto */
 } Fields;
 
-/* `word` is letters and '-' in lower case, so that no other octet can be taken for one of its own. */
+/* `word` has only lower-case letters and '-'. Of the octets of a token no others than these and their upper case
+ * become them by | 0x20. */
 static int
 is_word(const uint8_t *data, Py_ssize_t size, const char *word)
 {
@@ -79,7 +80,7 @@ stripped(const uint8_t *from, const uint8_t *to)
     return (Span){from, to - from};
 }
 
-/* A comma-separated list holds the token. */
+/* Whether a comma-separated list has the token. */
 static int
 lists(Span value, const char *token)
 {
@@ -97,7 +98,7 @@ lists(Span value, const char *token)
     return 0;
 }
 
-/* RFC 9112, section 3.2, as the gate has it: a name or a bracketed address, and perhaps a port. */
+/* RFC 9112, section 3.2, as in strict_head.py: a name or an address in brackets, and perhaps a port. */
 static int
 is_host(Span host)
 {
@@ -127,7 +128,7 @@ is_host(Span host)
     return 1;
 }
 
-/* Section 4.2.1, item 5: base64 of 16 bytes. */
+/* RFC 6455, section 4.2.1, item 5: base64 of 16 bytes. */
 static int
 is_key(Span key)
 {
@@ -140,7 +141,7 @@ is_key(Span key)
     return 1;
 }
 
-/* A field that stands only once; False when it was there before. */
+/* Store the value of a field that may come only once; false when it came before. */
 static int
 once(Span *place, Span value)
 {
@@ -150,7 +151,7 @@ once(Span *place, Span value)
     return first;
 }
 
-/* False: not for here. */
+/* Store a field that matters; false when the head has to be read the other way. */
 static int
 take_field(Fields *fields, Span name, Span value)
 {
@@ -189,7 +190,7 @@ take_field(Fields *fields, Span name, Span value)
     }
 }
 
-/* The end of the request line, or NULL. A path that has to be decoded is not for here. */
+/* Return the end of the request line; NULL for a line, or an encoded path, that has to be read the other way. */
 static const uint8_t *
 read_line(const uint8_t *p, const uint8_t *end, Span *target, Span *path)
 {
@@ -217,7 +218,7 @@ read_line(const uint8_t *p, const uint8_t *end, Span *target, Span *path)
     return p + sizeof version - 1;
 }
 
-/* The end of the head, or NULL. `limits`: bytes of a line without its CRLF, and fields. */
+/* Return the end of the head, or NULL. `limits`: bytes of a line without its CRLF, and the number of fields. */
 static const uint8_t *
 read_head(const uint8_t *p, const uint8_t *end, const Py_ssize_t limits[2], Span *target, Span *path,
           Fields *fields)
@@ -260,7 +261,7 @@ may_upgrade(const Fields *fields)
         && fields->key.data != NULL && is_key(fields->key);
 }
 
-/* A new reference: the field's text, or None when it is not there. */
+/* A new reference: the text of the field, None for a field that is missing. */
 static PyObject *
 text(Span span)
 {
@@ -269,7 +270,7 @@ text(Span span)
     return PyUnicode_DecodeLatin1((const char *)span.data, span.size, NULL);
 }
 
-/* A new reference: what was read of a head of `size` bytes, or NULL with an exception set. */
+/* A new reference: the parts of a head of `size` bytes; NULL with an exception set. */
 static PyObject *
 as_tuple(const uint8_t *head, Py_ssize_t size, Span target, Span path, const Fields *fields)
 {
@@ -341,16 +342,16 @@ read_upgrade(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t coun
 static PyMethodDef functions[] = {
     {"read_upgrade", (PyCFunction)(void (*)(void))read_upgrade, METH_FASTCALL,
      "read_upgrade($module, data, size, max_head_size, max_line_size, max_headers, /)\n--\n\n"
-     "The head at the beginning of the first `size` bytes, and of it the target, the path, key, host, origin,\n"
-     "extensions, subprotocols as text, None for a field that is not there, and whether a proxy's\n"
-     "X-Forwarded-* is among the fields. None: not a plain, whole and valid request to upgrade."},
+     "Return the head with which the first `size` bytes begin, its target, path, key, host, origin, extensions\n"
+     "and subprotocols as text, None for a field that is missing, and whether X-Forwarded-For or -Proto is\n"
+     "among the fields. None: not a plain, complete and valid request to upgrade."},
     {NULL},
 };
 
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "fastws.protocol.http._heads",
-    .m_doc = "The head of a request to upgrade.",
+    .m_doc = "Reads the head of a request to upgrade in one pass.",
     .m_size = 0,
     .m_methods = functions,
 };

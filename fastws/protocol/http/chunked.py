@@ -1,9 +1,9 @@
 # cython: annotation_typing=False
-"""The framing of a chunked body (RFC 9112, section 7.1), more strictly than h11 reads it.
+"""Reads a chunked body (RFC 9112, section 7.1), more strictly than h11 does.
 
-A line ends with CRLF and nothing else, a size has at most 16 hexadecimal digits, an extension at
-most 256 octets, and trailers are checked, bounded and dropped. What comes out is the bare body, so
-that however many tiny chunks a client sends, whoever reads it afterwards sees one piece per read.
+Only CRLF ends a line, a size has at most 16 hexadecimal digits, an extension at most 256 octets, and
+trailers are checked, limited and dropped. The result is the body without its chunks: one piece for each
+read, however many tiny chunks a client sends.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from fastws.protocol.http.strict_head import FIELDS, Rejected
 
 __all__ = ["ChunkedBody"]
 
-MAX_TRAILERS = 8 * 1024
+#: Bytes of all trailer fields of one body.
+MAX_TRAILER_SIZE = 8 * 1024
 
-# "Bad white space" before the semicolon must be accepted; nobody sends much of it.
+# "Bad white space" before the semicolon must be accepted (RFC 9112, section 7.1.1); 16 octets are enough.
 _EXTENSION = rb"[\t ]{0,16}+;[\t\x20-\x7e\x80-\xff]{0,256}+"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16}+)(?:" + _EXTENSION + rb")?+\r\n")
 _SIZE_LINE_BEGUN = re.compile(
     rb"(?:[0-9A-Fa-f]{1,16}+(?:" + _EXTENSION + rb"|[\t ]{1,16}+)?+(?:(?<![\t ])\r)?+)?+"
 )
 _TRAILER = re.compile(FIELDS)
-# The lines of chunks so small that they may come in thousands: to look one up costs less than a match.
+# The size lines of chunks of 1 to 15 bytes, which may come in thousands: a look-up costs less than a match.
 _TINY = {f"{digit}\r\n".encode(): int(digit, 16) for digit in "123456789abcdefABCDEF"}
 
 
@@ -37,7 +38,7 @@ class _Expect(Enum):
 
 
 class ChunkedBody:
-    """Takes the chunks apart; ``limit`` bounds the bytes of the body (413 beyond it)."""
+    """Takes the chunks of one body apart. Beyond ``limit`` bytes of body it raises ``Rejected`` (413)."""
 
     __slots__ = ("_expect", "_left", "_room", "_trailer_room")
 
@@ -45,10 +46,10 @@ class ChunkedBody:
         self._expect = _Expect.SIZE
         self._left = 0
         self._room = limit
-        self._trailer_room = MAX_TRAILERS
+        self._trailer_room = MAX_TRAILER_SIZE
 
     def limit(self, size: int) -> None:
-        """Bound the bytes of the rest of the body anew."""
+        """Limit the rest of the body to ``size`` bytes."""
         self._room = size
 
     @property
@@ -56,11 +57,11 @@ class ChunkedBody:
         return self._expect is _Expect.NOTHING
 
     def feed(self, data: bytes | bytearray) -> tuple[bytes, int]:
-        """Return the piece of the body in ``data`` and how many octets are done with.
+        """Return the part of the body in ``data``, and how many octets of ``data`` were used.
 
-        The others must come again, with more behind them. Raises Rejected.
+        Give the octets that were not used again, followed by new ones. Raises ``Rejected``.
         """
-        body = bytearray()  # not a list: a piece may be one byte, and an object each is fifty
+        body = bytearray()  # not a list: a chunk may be one byte, and each object takes fifty
         data = bytes(data)
         pos = 0
         while True:
@@ -94,7 +95,7 @@ class ChunkedBody:
         return bytes(body), pos
 
     def _take_tiny(self, data: bytes, pos: int, body: bytearray) -> int:
-        """Take the tiny chunks that are here as a whole; anything else is for the other states."""
+        """Take the complete tiny chunks at ``pos``; return where something else begins."""
         room = self._room
         while True:
             size = _TINY.get(data[pos : pos + 3], 0)

@@ -1,7 +1,7 @@
-"""The HTTP phase of a client connection: the response to a request to upgrade, once.
+"""Reads the response to a client's request to upgrade.
 
-The response head passes the same strict gate as a request head; a body (of a refusal) goes through
-h11 and is kept only in part.
+The head of the response passes the same strict checks as that of a request. The body of a refusal is read
+by h11, and at most 64 KiB of it are kept.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from fastws.protocol.http.strict_head import FIELDS, Buffer, Rejected, check_fie
 
 __all__ = ["ClientHTTP"]
 
-#: Bytes kept of the body of a response that is not 101: enough for any error page.
-MAX_REFUSAL_BODY = 64 * 1024
+#: Bytes kept of the body of a response other than 101: enough for any error page.
+MAX_REFUSAL_BODY_SIZE = 64 * 1024
 
-# RFC 9112, section 4; the reason phrase, and even the space before it, is often left out.
+# RFC 9112, section 4. Servers often leave out the reason phrase, and even the space before it.
 _RESPONSE_HEAD = re.compile(
     rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*+)?+\r\n" + FIELDS + rb"\r\n"
 )
-# h11 accepts a 101 only as the answer to such a request; the real one is written by handshake.py.
+# h11 accepts a 101 only as the response to such a request. The real one is written by handshake.py.
 _UPGRADE_REQUEST = h11.Request(
     method="GET", target="/", headers=[("Host", ""), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
 )
 
 
 class ClientHTTP:
-    """Reads one final response head, and for anything but 101 a bounded part of its body."""
+    """Reads the head of one final response, and for a status other than 101 at most 64 KiB of its body."""
 
     __slots__ = ("_body", "_buffer", "_eof", "_h11", "_head_room", "_limits", "_response")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._buffer = Buffer(limits)
-        # Interim responses (1xx) share one allowance with the final head, so they come to an end.
+        # Interim responses (1xx) and the final head share this limit, so a server cannot send 1xx for ever.
         self._head_room = limits.max_head_size
         self._eof = False
         self._body = bytearray()
@@ -48,19 +48,21 @@ class ClientHTTP:
         self._h11.send(h11.EndOfMessage())
 
     def receive(self, data: bytes) -> None:
+        """Store what was read; nothing is parsed before ``next_event``."""
         self._buffer.append(data)
 
     def receive_eof(self) -> None:
+        """Note that the server sends no more."""
         self._eof = True
 
     def trailing(self) -> bytes:
-        """Hand over, and forget, what came behind a 101: early frames."""
+        """Remove and return the bytes behind a 101, which are early frames."""
         return self._buffer.take(len(self._buffer))
 
     def next_event(self) -> Response | None:
-        """Return the response once it is here (with at most 64 KiB of its body), else None.
+        """Return the response when it is complete, with at most 64 KiB of its body; None before that.
 
-        Raises HandshakeError for what is not HTTP/1.1, and for an end before the head's end.
+        Raises ``HandshakeError`` for bytes that are not HTTP/1.1, and for an end within the head.
         """
         try:
             while self._response is None:
@@ -92,7 +94,7 @@ class ClientHTTP:
         return Response(event.status_code, headers=event.headers.raw_items())
 
     def _read_body(self, response: Response) -> Response | None:
-        """RFC 9112, section 6.3. A body that breaks off or misbehaves still ends a known refusal."""
+        """Read the body (RFC 9112, section 6.3). One that is cut off or invalid ends the response as well."""
         if self._buffer:
             self._h11.receive_data(self.trailing())
         if self._eof:
@@ -102,11 +104,11 @@ class ClientHTTP:
                 if not isinstance(event, h11.Data):
                     break
                 self._body += event.data
-                if len(self._body) >= MAX_REFUSAL_BODY:
+                if len(self._body) >= MAX_REFUSAL_BODY_SIZE:
                     break
             else:
                 return None
         except h11.RemoteProtocolError:
             pass
-        response.body = bytes(self._body[:MAX_REFUSAL_BODY])
+        response.body = bytes(self._body[:MAX_REFUSAL_BODY_SIZE])
         return response

@@ -1,4 +1,4 @@
-"""A tunnel through an HTTP proxy: the CONNECT method (RFC 9110, section 9.3.6), client's side."""
+"""The CONNECT request that asks an HTTP proxy for a tunnel (RFC 9110, section 9.3.6), the client's side."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from fastws.protocol.http.messages import Response, checked_field
 
 __all__ = ["Tunnel"]
 
-#: Bytes of the head of an answer, and of the body of a refusal that is kept.
-MAX_HEAD = 16 * 1024
-MAX_BODY = 64 * 1024
+#: Bytes of the head of a response, and bytes that are kept of the body of a refusal.
+MAX_HEAD_SIZE = 16 * 1024
+MAX_BODY_SIZE = 64 * 1024
 
 
 class Tunnel:
-    """One CONNECT and its answer. ``receive`` raises ``ValueError`` for what is no HTTP.
+    """One CONNECT request and its response.
 
-    ``authorization`` is the value of Proxy-Authorization.
+    ``authority`` is the host and port of the server, ``authorization`` the value of Proxy-Authorization
+    (RFC 9110, section 11.7.2). Raises ``ValueError`` for either when it cannot stand in a header field.
     """
 
     __slots__ = ("_body", "_h11", "_response", "request")
@@ -25,25 +26,26 @@ class Tunnel:
         fields = [("Host", authority)]
         if authorization is not None:
             fields.append(("Proxy-Authorization", authorization))
-        self._h11 = h11.Connection(h11.CLIENT, MAX_HEAD)
+        self._h11 = h11.Connection(h11.CLIENT, MAX_HEAD_SIZE)
         checked = [checked_field(name, value) for name, value in fields]
         head = self._h11.send(h11.Request(method="CONNECT", target=authority, headers=checked))
         assert head is not None
         self._h11.send(h11.EndOfMessage())
-        #: What is written to the proxy.
+        #: The bytes to write to the proxy.
         self.request: bytes = head
         self._response: Response | None = None
         self._body = bytearray()
 
     @property
     def surplus(self) -> bool:
-        """Whether bytes came behind the answer, before we have said anything."""
+        """Whether bytes came behind the response, although nothing was sent through the tunnel yet."""
         return bool(self._h11.trailing_data[0])
 
     def receive(self, data: bytes) -> Response | None:
-        """Take what the proxy sent (``b""``: the end); return its answer once it is whole.
+        """Take bytes from the proxy (``b""`` is the end); return its response when that is complete.
 
-        The tunnel stands when its status is 2xx; else the response carries at most 64 KiB of body.
+        A status of 2xx means that the tunnel is open. Any other response has at most 64 KiB of its body.
+        Raises ``ValueError`` for bytes that are not HTTP/1.1.
         """
         try:
             self._h11.receive_data(data)
@@ -54,18 +56,18 @@ class Tunnel:
                         return self._response
                 elif isinstance(event, h11.Data):
                     self._body += event.data
-                if isinstance(event, h11.EndOfMessage) or len(self._body) >= MAX_BODY:
+                if isinstance(event, h11.EndOfMessage) or len(self._body) >= MAX_BODY_SIZE:
                     return self._whole()
                 if isinstance(event, (h11.ConnectionClosed, h11.PAUSED)):
                     break
         except h11.RemoteProtocolError as exc:
             if self._response is None:
                 raise ValueError(f"the answer is not HTTP/1.1: {exc}") from None
-            # A body that breaks off still ends a known refusal.
+            # A body that is cut off ends the response as well: its status is known.
             return self._whole()
         return None
 
     def _whole(self) -> Response:
         assert self._response is not None
-        self._response.body = bytes(self._body[:MAX_BODY])
+        self._response.body = bytes(self._body[:MAX_BODY_SIZE])
         return self._response

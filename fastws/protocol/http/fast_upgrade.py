@@ -1,29 +1,32 @@
 # cython: annotation_typing=False
-"""A request to upgrade, read in one pass where the C engine runs (``_heads.c``).
+"""Reads the head of a plain request to upgrade in one pass over its bytes, in C (``_heads.c``).
 
-What this gives has passed all that the gate, h11 and ``check_upgrade`` ask, but for the origin.
-Everything that is bad, unfinished or unusual is None here and goes through those, which alone decide
-what is answered. Chosen with the engine of frames (``FASTWS_ENGINE``): wsproto's has no such reader.
+A request that comes from here has passed every check of the strict gate, of h11 and of ``check_upgrade``,
+except that of its origin. For a head that is bad, incomplete or unusual the answer is None: the caller
+then takes the slow path through those three, and they alone decide what is answered.
+
+``FASTWS_ENGINE=wsproto`` asks for the engine in Python, so it switches this reader off too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from fastws.config import Limits
 from fastws.protocol.http.messages import Offer, Request, vetted_upgrade
-from fastws.protocol.websocket.frames import ENGINE
 
 __all__ = ["read_upgrade"]
 
 _Read = Callable[[bytes | memoryview, int, int, int, int], tuple[Any, ...] | None]
 
 
-def _reader(engine: str) -> _Read | None:
-    if engine == "c":
-        # Without it nothing is missing but speed.
+def _reader(engine: str | None) -> _Read | None:
+    """The reader in C, or None: ``engine`` is not that in C, or the module was not built."""
+    if engine != "wsproto":
+        # Without it the slow path reads every head.
         with suppress(ImportError):
             from fastws.protocol.http import _heads
 
@@ -31,13 +34,14 @@ def _reader(engine: str) -> _Read | None:
     return None
 
 
-_read = _reader(ENGINE)
+_read = _reader(os.environ.get("FASTWS_ENGINE"))
 
 
 def read_upgrade(data: bytes | memoryview, size: int, limits: Limits) -> Request | None:
-    """Return the request whose whole head begins the first ``size`` bytes; None: look more closely.
+    """Return the request with whose complete head the first ``size`` bytes of ``data`` begin.
 
-    No reference to ``data`` is kept. The bytes behind ``request.raw_head`` are not looked at.
+    None means that the slow path has to read the head. No reference to ``data`` is kept. The bytes behind
+    ``request.raw_head`` are early frames, which this function does not read.
     """
     if _read is None:
         return None

@@ -1,4 +1,4 @@
-"""Header fields: one multi-mapping for requests and responses, and the lists inside of values."""
+"""Header fields of requests and responses, as one immutable multi-mapping."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HeaderPairs = Iterable[tuple[str, str] | tuple[bytes, bytes]]
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 # RFC 9110, section 5.5, without the control characters that a lenient reader lets through.
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-# One line of a head that the gate has accepted, which is why so little has to be asked of it here.
+# One line of a head that strict_head.py has checked, so that nothing has to be checked here again.
 _FIELD = re.compile(r"\n([^:]++):[ \t]*+([^\r]*+)")
 _RAW_FIELD = re.compile(rb"\n([^:]++):[ \t]*+([^\r]*+)")
 
@@ -23,10 +23,15 @@ def _text(value: str | bytes) -> str:
 
 
 class Headers:
-    """An immutable multi-mapping of header fields; names in any case, values as latin-1 text.
+    """The header fields of a message (RFC 9110, section 5), an immutable multi-mapping.
 
-    ``get`` and ``[]`` give the first value of a name, ``get_list`` all of them in order.
-    Iteration and ``items()`` give lower-cased names in the order of arrival, repeats included.
+    A name may be given in any case. Values are text, decoded as latin-1. ``headers[name]`` is the first
+    value of that name, and raises ``KeyError`` without one. Iteration gives the names in lower case, in the
+    order in which the fields came, repeated names included. May be shared by threads.
+
+    Args:
+        pairs: names and values, all ``str`` or all ``bytes``. They are not checked: ``Response`` checks
+            what goes on the wire.
     """
 
     __slots__ = ("_first", "_pairs")
@@ -37,25 +42,25 @@ class Headers:
 
     @classmethod
     def parse(cls, head: bytes) -> Headers:
-        """Take the fields out of a whole message head that has passed the gate."""
+        """Return the fields of a whole head of a message, which strict_head.py has checked."""
         headers = cls.__new__(cls)
         text = head.decode("latin-1")
-        # White space around a value is no part of it (RFC 9110, section 5.5).
+        # RFC 9110, section 5.5: white space around a value is no part of it.
         pairs = [(name.lower(), value) for name, value in _FIELD.findall(text)]
         if " \r" in text or "\t\r" in text:
             pairs = [(name, value.rstrip(" \t")) for name, value in pairs]
         headers._pairs = pairs
-        # The first of a repeated name wins, so it is entered last.
+        # A dict keeps the last value of a repeated name, and the first is wanted.
         headers._first = dict(reversed(pairs))
         return headers
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """Return the first value of ``name``, in any case; ``default`` (None) when there is none."""
+        """Return the first value of ``name``, or ``default`` when no field has that name."""
         value = self._first.get(name)
         return self._first.get(name.lower(), default) if value is None else value
 
     def get_list(self, name: str) -> list[str]:
-        """Return all values of ``name``, in the order in which they came."""
+        """Return all values of ``name`` in the order in which they came; without any an empty list."""
         name = name.lower()
         value = self._first.get(name)
         if value is None:
@@ -65,19 +70,22 @@ class Headers:
         return [value for key, value in self._pairs if key == name]
 
     def tokens(self, name: str) -> list[str]:
-        """The members of a comma-separated list over all fields of that name, lower-cased."""
+        """Return the members of a comma-separated list over all fields of ``name``, in lower case.
+
+        Empty members do not count (RFC 9110, section 5.6.1).
+        """
         text = ",".join(self.get_list(name)).lower()
         if "," not in text:
             return [text] if text else []
         return [token for part in text.split(",") if (token := part.strip(" \t"))]
 
     def items(self) -> list[tuple[str, str]]:
-        """Return lower-cased names and values in the order in which they came, repeats included."""
+        """Return names, in lower case, and values in the order in which they came, repeats included."""
         return list(self._pairs)
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:
-        """Lower-cased names and values as bytes, as ASGI wants them."""
+        """Names, in lower case, and values as bytes, as ASGI wants them."""
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._pairs]
 
     def __getitem__(self, name: str) -> str:
@@ -102,7 +110,7 @@ class Headers:
 
 
 def raw_fields(head: bytes) -> list[tuple[bytes, bytes]]:
-    """The fields of a whole message head that has passed the gate, just as they came."""
+    """Return the fields of a whole head, which strict_head.py has checked, with names in their own case."""
     fields = _RAW_FIELD.findall(head)
     if b" \r" in head or b"\t\r" in head:
         fields = [(name, value.rstrip(b" \t")) for name, value in fields]
@@ -110,9 +118,10 @@ def raw_fields(head: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def is_token(text: str) -> bool:
+    """Return whether the text is a token (RFC 9110, section 5.6.2), as the name of a field must be."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def is_value(text: str) -> bool:
-    """Whether the text may stand in a field: latin-1, no CR, LF, NUL or other control character."""
+    """Return whether the text may be a value: latin-1 without CR, LF, NUL and other control characters."""
     return _VALUE.fullmatch(text) is not None

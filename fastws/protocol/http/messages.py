@@ -1,8 +1,8 @@
 # cython: annotation_typing=False
-"""HTTP messages as values: what a client asked, and what it is answered.
+"""Requests and responses as values.
 
-Nothing here parses a stream (that is ``http.py``); a request is made from a head that the gate has
-already accepted, or from literals in a test.
+Nothing here parses a stream (see ``server.py`` and ``client.py``). A request is made from a head that
+``strict_head.py`` has checked, or from literals in a test.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?]*")
 
 
 def split_target(target: str) -> tuple[str, str]:
-    """Path and query of a request target, both still percent-encoded (RFC 9112, section 3.2)."""
+    """Return path and query of a request target, both still percent-encoded (RFC 9112, section 3.2)."""
     path, _, query = target.partition("?")
     if path[:1] != "/" and (absolute := _ABSOLUTE.match(target)):
         path = path[absolute.end() :] or "/"
@@ -44,7 +44,10 @@ def split_target(target: str) -> tuple[str, str]:
 
 
 def decode_path(target: str) -> str:
-    """The path of a target as text. Raises ValueError for NUL, bad escapes, and what is not UTF-8."""
+    """Return the path of a target as text.
+
+    Raises ``ValueError`` for NUL, for a bad percent-encoding, and for bytes that are not UTF-8.
+    """
     path = split_target(target)[0]
     if "%" not in path:
         return path
@@ -54,10 +57,10 @@ def decode_path(target: str) -> str:
 
 
 class Offer:
-    """What the handshake reads in a request to upgrade; None for a field that is not there.
+    """The fields of a request to upgrade that the handshake needs; None for one that is missing.
 
-    A field that is a list is the members of all fields of its name. ``forwarded`` tells whether
-    X-Forwarded-For or X-Forwarded-Proto is among the fields.
+    Repeated fields that are lists are joined by commas. ``forwarded`` is true when the request has
+    X-Forwarded-For or X-Forwarded-Proto.
     """
 
     __slots__ = ("extensions", "forwarded", "host", "key", "origin", "subprotocols")
@@ -80,6 +83,8 @@ class Offer:
 
     @classmethod
     def of(cls, headers: Headers) -> Offer:
+        """Take the fields out of ``headers``."""
+
         def joined(name: str) -> str | None:
             return ",".join(headers.get_list(name)) if name in headers else None
 
@@ -97,15 +102,29 @@ _UPGRADED = {"http": "ws", "https": "wss"}
 
 
 class Request:
-    """One HTTP request, whether it becomes a WebSocket or not.
+    """One HTTP request, whether or not it becomes a WebSocket.
 
-    ``method`` and ``http_version`` (``"1.1"``) are text; ``target`` is what stood in the request line,
-    ``raw_head`` all bytes up to the body; ``path`` is its path, percent-decoded as UTF-8;
-    ``query`` is raw, without the question mark. ``scheme`` is ``http``, ``https``, ``ws`` or
-    ``wss``. ``body`` is empty until the whole body of a plain HTTP request has come.
+    ``method`` and ``http_version`` (``"1.1"``) are text. ``target`` is the target in the request line as it
+    came; ``path`` is its path, percent-decoded as UTF-8. ``raw_head`` has all bytes up to the body.
+    ``scheme`` is ``http``, ``https``, ``ws`` or ``wss``. ``body`` is empty until the whole body of a plain
+    HTTP request has come. Not for use by two threads at once.
 
-    An open connection keeps its request for life, so this holds the head as bytes; ``headers``
-    is parsed when asked for, and ``compact`` forgets it again.
+    A WebSocket keeps its request as long as it lives, so a request holds the head as bytes. ``headers`` is
+    parsed at the first use, and ``compact`` drops it.
+
+    Args:
+        method: such as ``"POST"``.
+        target: the target with its query, percent-encoded.
+        headers: ignored when ``raw_head`` is given.
+        path: the path, percent-decoded; taken from ``target`` by default.
+        http_version: ``"1.1"`` or ``"1.0"``.
+        upgrade: whether it asks for a WebSocket; by default what its headers say.
+        body: the whole body.
+        peer: the client's address, see the property.
+        scheme: ``http`` or ``https``; a request to upgrade makes ``ws`` or ``wss`` of it.
+        raw_head: a head that was checked already.
+
+    Raises ``ValueError`` for a path with NUL, with a bad percent-encoding, or not in UTF-8.
     """
 
     __slots__ = (
@@ -154,7 +173,7 @@ class Request:
 
     @property
     def headers(self) -> Headers:
-        """The header fields; parsed when they are first asked for."""
+        """The header fields, parsed at the first use."""
         headers = self._headers
         if headers is None:
             headers = self._headers = Headers.parse(self.raw_head)
@@ -162,33 +181,33 @@ class Request:
 
     @property
     def is_vetted(self) -> bool:
-        """Whether the head was read as that of a request to upgrade, with all that this asks of it."""
+        """Whether the head was checked as that of a request to upgrade (RFC 6455, section 4.2.1)."""
         return self._offer is not None
 
     @property
     def offer(self) -> Offer:
-        """What the handshake needs of the headers."""
+        """The fields that the handshake needs."""
         return Offer.of(self.headers) if self._offer is None else self._offer
 
     def may_be_forwarded(self) -> bool:
-        """False where it is known that no proxy has said for whom it forwards."""
+        """Return False when the request certainly has no field in which a proxy names the client."""
         return self._offer is None or self._offer.forwarded
 
     def vetted(self) -> None:
-        """Note that the headers are those of a valid request to upgrade."""
+        """Note that the headers were checked as those of a request to upgrade."""
         self._offer = self.offer
 
     @property
     def upgrade(self) -> bool:
-        """Whether it asks to become a WebSocket (``Upgrade: websocket``)."""
+        """Whether the request asks for a WebSocket (``Upgrade: websocket``; RFC 6455, section 4.2.1)."""
         return self.scheme in ("ws", "wss")
 
     @property
     def peer(self) -> Any:
-        """The client's address: ``(host, port, ...)``, a path, or None when nobody knows it.
+        """The client's address: ``(host, port, ...)``, a path of a Unix socket, or None when it is unknown.
 
-        It may be set to what answers ``get_extra_info("peername")``, which is then asked each time:
-        thousands of open connections need no address of their own.
+        It may be set to an object with ``get_extra_info``, such as a transport, which is then asked for
+        ``"peername"`` at each use. So thousands of open connections hold no address of their own.
         """
         ask = getattr(self._peer, "get_extra_info", None)
         return self._peer if ask is None else ask("peername")
@@ -198,17 +217,17 @@ class Request:
         self._peer = peer
 
     def compact(self) -> None:
-        """Forget what can be parsed again from the raw head (some 2 KB of a browser's handshake)."""
+        """Drop what can be parsed again from ``raw_head``: some 2 KB of a browser's handshake."""
         if self.raw_head:
             self._headers = self._offer = None
-            # Thousands of clients ask for the same path: they can share one object.
+            # Thousands of clients ask for the same path, so they share one object.
             plain = self.path is self.target
             self.target = sys.intern(self.target)
             self.path = self.target if plain else sys.intern(self.path)
 
     @property
     def path_params(self) -> dict[str, str]:
-        """What the route's pattern took from the path; empty until a router has set it."""
+        """The parameters of the path, by the names in the route's pattern; empty before a route is found."""
         if self._path_params is None:
             self._path_params = {}
         return self._path_params
@@ -219,30 +238,30 @@ class Request:
 
     @property
     def raw_path(self) -> bytes:
-        """The path as it came, still percent-encoded."""
+        """The path as it came, percent-encoded."""
         return split_target(self.target)[0].encode("latin-1")
 
     @property
     def query(self) -> str:
-        """What follows the question mark, as it came; empty without one."""
+        """The query as it came, percent-encoded, without the question mark; empty when there is none."""
         return split_target(self.target)[1]
 
     @property
     def tls(self) -> bool:
-        """Whether it came over TLS, as far as this server knows or a trusted proxy says."""
+        """Whether it came over TLS, to this server or, if a trusted proxy says so, to that proxy."""
         return self.scheme in ("https", "wss")
 
     @property
     def query_params(self) -> dict[str, list[str]]:
-        """The query as a form (``application/x-www-form-urlencoded``), at most 1,000 fields.
+        """The query, parsed as a form (``application/x-www-form-urlencoded``): all values of each name.
 
-        Raises ValueError when there are more.
+        Raises ``ValueError`` when the query has more than 1,000 fields.
         """
         return parse_qs(self.query, keep_blank_values=True, max_num_fields=1000)
 
     @property
     def cookies(self) -> dict[str, str]:
-        """RFC 6265, section 4.2: the first of a repeated name counts; what is no pair is left out."""
+        """The cookies (RFC 6265, section 4.2), the first of each name. A part without ``=`` is ignored."""
         cookies: dict[str, str] = {}
         for pair in "; ".join(self.headers.get_list("cookie")).split(";"):
             name, equals, value = pair.partition("=")
@@ -251,7 +270,7 @@ class Request:
         return cookies
 
     def json(self) -> Any:
-        """The body as JSON. Raises ``orjson.JSONDecodeError``, a ValueError."""
+        """Return the value of a JSON body. Raises ``orjson.JSONDecodeError``, which is a ``ValueError``."""
         return json.loads(self.body)
 
     def __repr__(self) -> str:
@@ -259,9 +278,9 @@ class Request:
 
 
 def vetted_upgrade(raw_head: bytes, target: str, path: str, offer: Offer) -> Request:
-    """Return the request of a head of HTTP/1.1 that was read as that of a valid request to upgrade.
+    """Return the request to upgrade of a head that was checked as one, of HTTP/1.1.
 
-    As ``Request(...)`` makes it, which takes longer to look at its arguments than all of this.
+    The same as ``Request(...)`` would make, which takes longer to examine its arguments than all of this.
     """
     request = Request.__new__(Request)
     request.method = "GET"
@@ -279,24 +298,31 @@ def vetted_upgrade(raw_head: bytes, target: str, path: str, offer: Offer) -> Req
 
 
 class BodyStream(Protocol):
-    """A response body too large to hold: read in pieces, closed once whatever happens."""
+    """A response body that is too large for memory. It is read in pieces, and closed once in any case."""
 
+    #: Bytes of the whole body.
     length: int
 
     def read(self, n: int) -> bytes:
-        """At most ``n`` bytes, ``b""`` at the end. May touch the disk; must be short."""
+        """Return at most ``n`` bytes, ``b""`` at the end. It may read a file, but must not wait long."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free what the stream holds."""
 
 
 class Response:
-    """A whole HTTP response. A ``str`` body is sent as UTF-8, ``text/plain`` unless told otherwise.
+    """A whole HTTP response.
 
-    ``status`` is a number from 100 to 999 (200), ``body`` its bytes, ``raw_headers`` the fields as bytes.
-    Raises ValueError for a header name that is no token, and for a value with CR, LF, NUL, other
-    control characters or anything outside latin-1, so that nobody can split a response through it;
-    TypeError for a body that is neither text nor bytes.
-    ``stream``, when given, is sent in place of ``body`` and closed by whoever sends it.
+    Args:
+        status: a number from 100 to 999 (RFC 9110, section 15).
+        body: bytes, or text, which is sent as UTF-8.
+        headers: names and values. Content-Length and Connection are added when the response is sent.
+        content_type: ``text/plain; charset=utf-8`` by default for a text, no field for bytes.
+        stream: sent in place of ``body``, and closed by the sender.
+
+    Raises ``ValueError`` for another status, for a header name that is no token, and for a value with CR,
+    LF, NUL, another control character or a character outside latin-1, so that no value can split the
+    response (RFC 9110, section 5.5); ``TypeError`` for a body that is neither text nor bytes.
     """
 
     __slots__ = ("body", "raw_headers", "status", "stream")
@@ -316,35 +342,35 @@ class Response:
             body = body.encode()
             content_type = content_type or "text/plain; charset=utf-8"
         elif isinstance(body, (bytearray, memoryview)):
-            body = bytes(body)  # what can be changed may be, before it is sent
+            body = bytes(body)  # a copy: the caller may change its own before it is sent
         elif not isinstance(body, bytes):
             raise TypeError(f"the body of a response is str or bytes, not {type(body).__name__}")
         self.status = int(status)
         self.body = body
         self.stream = stream
         pairs = headers.items() if isinstance(headers, Mapping) else headers
-        #: Names and values as they go on the wire, names in the case they were given.
+        #: Names and values as they are sent; names keep their case.
         self.raw_headers = [checked_field(name, value) for name, value in pairs]
         if content_type is not None:
             self.raw_headers.append(checked_field("Content-Type", content_type))
 
     @property
     def headers(self) -> Headers:
-        """A view for look-ups, made anew at each access."""
+        """The fields for look-ups; a new object at each use."""
         return Headers(self.raw_headers)
 
     @property
     def reason(self) -> bytes:
-        """The phrase that belongs to the status; empty for one that has none."""
+        """The reason phrase of the status (RFC 9110, section 15.1); empty for an unknown one."""
         return _REASONS.get(self.status, b"")
 
     @property
     def text(self) -> str:
-        """The body as UTF-8; what is none becomes U+FFFD."""
+        """The body as UTF-8 text; U+FFFD stands for bytes that are not UTF-8."""
         return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body as JSON. Raises ``orjson.JSONDecodeError``, a ValueError."""
+        """Return the value of a JSON body. Raises ``orjson.JSONDecodeError``, which is a ``ValueError``."""
         return json.loads(self.body)
 
     def __repr__(self) -> str:
@@ -352,7 +378,7 @@ class Response:
 
 
 def checked_field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
-    """A header field ready for the wire. Raises ValueError rather than let it split the message."""
+    """Return a header field ready to be sent. Raises ``ValueError`` for one that would break the message."""
     name = name.decode("latin-1") if isinstance(name, bytes) else name
     value = value.decode("latin-1") if isinstance(value, bytes) else value
     if not is_token(name):
@@ -363,6 +389,6 @@ def checked_field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
 
 
 def error_response(status: int, *, headers: HeaderPairs = ()) -> Response:
-    """An error in constant words: nothing of the request comes back in it (HTML or not)."""
+    """Return an error with a constant text, so that nothing of the request comes back in it."""
     phrase = _REASONS.get(status, b"Error").decode()
     return Response(status, f"{status} {phrase}\n", [*headers, ("X-Content-Type-Options", "nosniff")])

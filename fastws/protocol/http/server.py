@@ -1,8 +1,8 @@
-"""The HTTP phase of a server connection: requests in, responses out, one at a time.
+"""HTTP/1.1 as a server speaks it: requests in, responses out, one at a time.
 
-Octets pass the strict gate (``gate.py``, ``chunks.py``) and then h11, which keeps the state of the
-exchange and writes the responses. A refused message ends the phase: the rest is never parsed. A
-fresh h11 connection serves each request, so nothing of one can leak into the next.
+Octets pass the strict checks (``strict_head.py``, ``chunked.py``) and then h11, which keeps the state of the
+exchange and writes the responses. After a request that was refused nothing more is parsed. Each request has
+an h11 connection of its own, so nothing of one can get into the next.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import h11
 
 from fastws.config import Limits
 from fastws.protocol.http.chunked import ChunkedBody
+from fastws.protocol.http.events import Data, EndOfBody, Refusal
 from fastws.protocol.http.headers import raw_fields
 from fastws.protocol.http.messages import Request, Response, decode_path, error_response
 from fastws.protocol.http.strict_head import (
@@ -28,32 +29,31 @@ from fastws.protocol.http.strict_head import (
     field_values,
     framing,
 )
-from fastws.protocol.websocket.events import Data, EndOfBody, Refusal
 
 __all__ = ["UNKNOWN", "ServerHTTP"]
 
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
-# RFC 9110, section 6.4.1: these never have content. HEAD is the other such case.
+# RFC 9110, section 6.4.1: responses with these statuses, and all to HEAD, have no content.
 _BODILESS = frozenset((204, 304))
-# The framing is decided here, never by an application's header.
+# This module decides how a body ends; such fields of an application are dropped.
 _FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
-#: In place of a length: the body goes in chunks, or to the end of the connection.
+#: In place of a length: the body is sent in chunks, or ends with the connection.
 UNKNOWN = -1
 
 
 class _Phase(Enum):
-    HEAD = "a request head is awaited"
-    BODY = "its body is awaited"
-    RESPONSE = "the request is whole, its response is not"
-    UPGRADE = "a request to upgrade awaits its verdict; what follows is not HTTP"
-    OVER = "nothing is parsed any more"
+    HEAD = "the head of a request has to come"
+    BODY = "the head has come, the body has not"
+    RESPONSE = "the request is complete, its response is not"
+    UPGRADE = "a request to upgrade waits for its response; what follows is not HTTP"
+    OVER = "nothing more is parsed"
 
 
 class ServerHTTP:
-    """Requests of one connection in order. Not thread-safe; makes no promise after an exception.
+    """The requests of one connection, in order. Not for use by two threads at once.
 
-    ``response_headers`` go out with every response that has no field of that name itself; they
-    must be valid, nobody checks them here.
+    After an exception the object must not be used any more. ``response_headers`` are added to every
+    response that has no field of that name. They must be valid: they are not checked here.
     """
 
     __slots__ = (
@@ -90,16 +90,16 @@ class ServerHTTP:
             self._buffer.append(data)
 
     def receive_eof(self) -> None:
-        """Note that the client sends no more; a request that is whole can still be answered."""
+        """Note that the client sends no more. A complete request can still be answered."""
         self._eof = True
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait, behind the current request or for the rest of it."""
+        """Bytes that were read and not parsed yet."""
         return len(self._buffer)
 
     def next_event(self) -> Request | Data | EndOfBody | Refusal | None:
-        """Return what came next, or None until more bytes or the end of the response."""
+        """Return the next event; None until more bytes come, or until the response is complete."""
         try:
             if self._phase is _Phase.HEAD:
                 return self._next_request()
@@ -112,16 +112,16 @@ class ServerHTTP:
         return None
 
     def limit_body(self, size: int) -> bool:
-        """Allow the request that has just come only this much body; False when it announces more."""
+        """Limit the body of the current request to ``size`` bytes; return False when it announces more."""
         self._chunks.limit(size)
         return self._body.length <= size
 
     def trailing(self) -> bytes:
-        """Hand over, and forget, what came behind a request to upgrade."""
+        """Remove and return the bytes behind a request to upgrade, which are early frames."""
         return self._buffer.take(len(self._buffer))
 
     def take_output(self) -> bytes:
-        """Return what the phase itself owes the client: ``100 Continue``, or nothing."""
+        """Return what has to be sent before any response: a 100 (RFC 9110, section 10.1.1), or nothing."""
         output, self._output = self._output, b""
         return output
 
@@ -142,6 +142,7 @@ class ServerHTTP:
             self._phase = _Phase.UPGRADE
             return request
         if self._body.length > self._limits.max_body_size:
+            # RFC 9110, section 15.5.14.
             raise Rejected(413, "the body is too large")
         self._phase = _Phase.BODY
         self._chunks = ChunkedBody(self._limits.max_body_size)
@@ -161,7 +162,7 @@ class ServerHTTP:
         return EndOfBody()
 
     def _supply_body(self, connection: h11.Connection) -> bool:
-        """Give h11 what has come of the body; a run of chunks becomes one canonical chunk."""
+        """Give h11 what has come of the body, in which one plain chunk replaces all chunks of a read."""
         if self._body.chunked:
             piece, used = self._chunks.feed(self._buffer.data)
             self._buffer.take(used)
@@ -181,7 +182,7 @@ class ServerHTTP:
         return bool(data)
 
     def _connection(self) -> h11.Connection:
-        """The exchange with h11; when no request came through, one that can still say why."""
+        """The state of the exchange in h11; a fresh one for the response to a request that was refused."""
         if self._h11 is None:
             self._h11 = h11.Connection(h11.SERVER)
         return self._h11
@@ -190,20 +191,23 @@ class ServerHTTP:
 
     @property
     def must_close(self) -> bool:
-        """Whether the connection ends with the response that has just been completed."""
+        """Whether the connection has to end after the response that was just completed."""
         return self._phase is _Phase.OVER
 
     def respond(self, response: Response, *, close: bool = False) -> bytes:
-        """Return a whole response; for one with a ``stream`` use the three steps."""
+        """Return the bytes of a whole response.
+
+        For a response with a ``stream`` call ``start_response``, ``send_body`` and ``end_response``.
+        """
         head = self.start_response(response, close=close)
         return head + self.send_body(response.body) + self.end_response()
 
     def start_response(self, response: Response, *, close: bool = False) -> bytes:
         """Return the head of a response.
 
-        The connection ends after it when ``close`` says so, when the client wants it or speaks
-        HTTP/1.0, when the request has not been read to its end, and after a request to upgrade.
-        Raises ValueError for an interim (1xx) response.
+        The connection ends after the response when ``close`` is true, when the client asked for that or
+        speaks HTTP/1.0, when the request was not read to its end, and after a request to upgrade (RFC 9112,
+        sections 9.3 and 9.6). Raises ``ValueError`` for an interim (1xx) response.
         """
         if response.status < 200:
             raise ValueError(f"{response.status} is not a final response")
@@ -213,17 +217,17 @@ class ServerHTTP:
         event = h11.Response(
             status_code=response.status,
             reason=response.reason,
-            headers=self._response_fields(response, length, close),
+            headers=self._response_fields(response, length, close=close),
         )
         self._length_left = 0 if self._head_only or response.status in _BODILESS else length
         return connection.send(event)
 
     def start_pieces(self, status: int, reason: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
-        """Return the head of a response whose length need not be known; then as for one with a stream.
+        """Return the head of a response whose length may be unknown; ``send_body`` comes next.
 
-        A Content-Length among ``fields`` frames it, else chunks do, or the end of the connection
-        for HTTP/1.0. Raises ``h11.LocalProtocolError`` for fields that contradict each other,
-        ValueError for an interim response.
+        Its body has the length of a Content-Length among ``fields``. Without that field it is sent in
+        chunks, or, for HTTP/1.0, ends with the connection (RFC 9112, section 6.3). Raises ``ValueError`` for
+        an interim response, ``h11.LocalProtocolError`` for fields that contradict each other.
         """
         if status < 200:
             raise ValueError(f"{status} is not a final response")
@@ -250,10 +254,10 @@ class ServerHTTP:
 
     @property
     def length_left(self) -> int:
-        """What is missing of the body of the response under way; UNKNOWN when it need not have a length."""
+        """Bytes that the body of the current response still lacks; UNKNOWN for one without a length."""
         return self._length_left
 
-    def _response_fields(self, response: Response, length: int, close: bool) -> list[tuple[bytes, bytes]]:
+    def _response_fields(self, response: Response, length: int, *, close: bool) -> list[tuple[bytes, bytes]]:
         fields = [field for field in response.raw_headers if field[0].lower() not in _FRAMING_FIELDS]
         given = {name.lower() for name, _ in fields}
         fields += [field for field in self._response_headers if field[0].lower() not in given]
@@ -264,11 +268,11 @@ class ServerHTTP:
         return fields
 
     def _ends_the_connection(self) -> bool:
-        """A request that is not here to its end, or a client that said it sends no more."""
+        """Whether the request has not come to its end, or the client sends no more."""
         return self._phase is not _Phase.RESPONSE or (self._eof and not self._buffer)
 
     def send_body(self, chunk: bytes) -> bytes:
-        """Return a piece of the body, ready to be written; what exceeds the length is cut off."""
+        """Return a piece of the body, ready to be written. Bytes beyond the length are dropped."""
         piece = chunk
         if self._length_left != UNKNOWN:
             piece = chunk[: self._length_left]
@@ -276,11 +280,11 @@ class ServerHTTP:
         return self._connection().send(h11.Data(data=piece)) if piece else b""
 
     def end_response(self) -> bytes:
-        """Complete the response; then the next request, or the end (see ``must_close``)."""
+        """Complete the response. The next request follows, or the end: see ``must_close``."""
         connection = self._connection()
         end = b""
         if self._length_left > 0:
-            # The stream was shorter than it said: only the end of the connection can tell.
+            # The body is shorter than its length. Only the end of the connection can show that.
             connection.send_failed()
         else:
             end = connection.send(h11.EndOfMessage())
@@ -295,7 +299,7 @@ class ServerHTTP:
 
 
 def _read_head(head: bytes, limits: Limits) -> tuple[Request, Framing, h11.Connection | None]:
-    # RFC 9112, section 2.2: old clients put an empty line behind a body, which is none of a head.
+    # RFC 9112, section 2.2: old clients send an empty line after a body. It is no part of the next head.
     head = head.removeprefix(b"\r\n")
     verb, where, version = check_request_head(head, limits)
     lowered = head.lower()
@@ -304,12 +308,13 @@ def _read_head(head: bytes, limits: Limits) -> tuple[Request, Framing, h11.Conne
     body = framing(lowered, version)
     upgrade = b"\r\nupgrade:" in lowered and b"websocket" in field_tokens(lowered, b"\r\nupgrade:")
     if upgrade and body != NO_BODY:
-        # A proxy before us could take frames for a body, or a body for frames.
+        # RFC 9110, section 7.8. A proxy in front could take frames for a body, or a body for frames.
         raise Rejected(400, "a body on a request to upgrade")
     if b"\r\nexpect:" in lowered and field_values(lowered, b"\r\nexpect:") != [b"100-continue"]:
+        # RFC 9110, section 10.1.1.
         raise Rejected(417, "an expectation that cannot be met")
     if upgrade and verb == b"GET":
-        # h11 judges the fields here too, but a connection's state would only be thrown away.
+        # h11 checks the fields of this request too, but needs no connection for that.
         h11.Request(method=verb, target=where, headers=raw_fields(head), http_version=version)
         connection = None
     else:

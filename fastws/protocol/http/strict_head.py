@@ -1,9 +1,9 @@
-"""The strict gate: what a message head must look like before h11 may see it.
+"""Strict checks of the head of a message, before h11 may see it.
 
-h11 is lenient where a server that faces strangers must not be: bare LF, folded lines, control
-characters in values, HTTP/9.9, any number of fields, Transfer-Encoding beside Content-Length, a
-body on an upgrade. Everything here works on the raw octets, in time linear in their number, and
-says no by raising :class:`Rejected`. Nothing here knows what a request means.
+h11 accepts what a server on the open Internet must refuse: a bare LF, folded lines, control characters in
+values, HTTP/9.9, any number of fields, Transfer-Encoding together with Content-Length, a body on an
+upgrade. The checks work on the raw octets, in time linear in their number, and raise :class:`Rejected`.
+Nothing here knows what a request means.
 """
 
 from __future__ import annotations
@@ -35,41 +35,41 @@ FIELDS = rb"(?:" + _TCHAR + rb"++:" + _TEXT + rb"*+\r\n)*+"
 # RFC 9112, sections 3 and 5.
 _REQUEST_HEAD = re.compile(rb"(" + _TCHAR + rb"++) ([\x21-\x7e]++) HTTP/(1\.[01])\r\n" + FIELDS + rb"\r\n")
 _OTHER_VERSION = re.compile(_TCHAR + rb"++ [\x21-\x7e]++ HTTP/(?!1\.[01]\r)[0-9]+(?:\.[0-9]+)?\r\n")
-# What no head holds, wherever it is cut: control characters, a CR or LF that stands alone.
+# No head has these octets, wherever it is cut: control characters, a CR or LF without the other.
 _BAD_OCTET = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r[^\n]|(?<!\r)\n")
-# RFC 9112, section 3.2; user information is no part of it (RFC 9110, section 4.2.4).
+# RFC 9112, section 3.2. User information is not allowed (RFC 9110, section 4.2.4).
 _HOST = re.compile(rb"(?:[0-9a-z._~!$&'()*+,;=%-]*+|\[[0-9a-f:.]++\])(?::[0-9]{0,5})?")
-# RFC 9110, section 8.6; 19 digits fit in 63 bits, and a leading zero is octal to somebody.
+# RFC 9110, section 8.6. 19 digits fit in 63 bits. Some parsers take a leading zero for octal.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
-# RFC 9112, section 3.2.2. What an authority may hold is compared with Host, not judged here.
+# RFC 9112, section 3.2.2. The authority is compared with Host, so it is not checked here.
 _ABSOLUTE_TARGET = re.compile(rb"(?:https?|wss?)://([^/?]*+)")
 _CODINGS = re.compile(_TCHAR + rb"++(?:[\t ]*+,[\t ]*+" + _TCHAR + rb"++)*+")
 
 
 class Rejected(Exception):
-    """The octets break a rule; ``status`` is the answer (in the client role only the words count)."""
+    """The octets break a rule. A server answers with ``status``; a client uses the text only."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
         self.status = status
 
 
-#: Method, target and version (``b"1.0"`` or ``b"1.1"``).
+#: Method, target and version, which is ``b"1.0"`` or ``b"1.1"`` (RFC 9112, section 3).
 RequestLine = tuple[bytes, bytes, bytes]
 
 
 class Framing(NamedTuple):
-    """How the body is delimited (RFC 9112, section 6): ``chunked``, or ``length`` octets."""
+    """How a body ends (RFC 9112, section 6): after its last chunk, or after ``length`` octets."""
 
     chunked: bool
     length: int
 
 
-NO_BODY = Framing(False, 0)
+NO_BODY = Framing(chunked=False, length=0)
 
 
 class Buffer:
-    """Octets of a connection, and the search for the end of a head that never looks twice."""
+    """Octets of a connection. It looks for the end of a head without reading an octet twice."""
 
     __slots__ = ("_data", "_limits", "_scanned")
 
@@ -83,10 +83,11 @@ class Buffer:
 
     @property
     def data(self) -> bytes | bytearray:
-        """All octets, to look at; keep no reference to it."""
+        """All octets, for reading. The caller keeps no reference to them."""
         return self._data
 
     def append(self, data: bytes) -> None:
+        """Add octets at the end."""
         if not self._data:
             self._data = data
         elif isinstance(self._data, bytearray):
@@ -108,12 +109,13 @@ class Buffer:
         return piece
 
     def take_head(self) -> bytes | None:
-        """Remove and return a whole head, or return None while its end has not come.
+        """Remove and return a whole head; None while its end has not come.
 
-        Raises Rejected as soon as no continuation could make it a good one.
+        Raises ``Rejected`` as soon as no further octets could make the head valid: 400 for an octet that
+        is not allowed, 414 and 431 for the limits (RFC 9112, section 3; RFC 6585, section 5).
         """
         data = self._data
-        # The end may straddle what was seen and what is new by three octets.
+        # Three octets of the end may be among those that were searched before.
         end = data.find(b"\r\n\r\n", max(0, self._scanned - 3))
         if 0 <= end <= self._limits.max_head_size - 4:
             return self.take(end + 4)
@@ -132,8 +134,11 @@ class Buffer:
 
 
 def check_fields(head: bytes, limits: Limits) -> None:
-    """The limits on number and length of a head's lines; its syntax has been checked."""
-    # Even the shortest field takes four octets, so short heads need no counting.
+    """Apply the limits on number and length of lines to a head whose syntax was checked.
+
+    Raises ``Rejected``: 414 for the request line (RFC 9112, section 3), 431 for fields (RFC 6585, section 5).
+    """
+    # The shortest field has four octets, so the fields of a short head need not be counted.
     if len(head) >= 4 * limits.max_headers and head.count(b"\r\n") - 2 > limits.max_headers:
         raise Rejected(431, "too many fields")
     if len(head) > limits.max_line_size:
@@ -145,6 +150,11 @@ def check_fields(head: bytes, limits: Limits) -> None:
 
 
 def check_request_head(head: bytes, limits: Limits) -> RequestLine:
+    """Check the syntax of a request's head and its limits; return its first line.
+
+    Raises ``Rejected``: 400 for bad syntax, 505 for another version (RFC 9110, section 15.6.6), or as
+    ``check_fields`` does.
+    """
     match = _REQUEST_HEAD.fullmatch(head)
     if match is None:
         if _OTHER_VERSION.match(head):
@@ -156,11 +166,14 @@ def check_request_head(head: bytes, limits: Limits) -> RequestLine:
 
 
 def check_target(method: bytes, target: bytes, lowered: bytes) -> None:
-    """RFC 9112, section 3.2: a path, or a whole URL that names the same host as Host does."""
+    """Accept a path, or a whole URL with the host that Host names (RFC 9112, section 3.2).
+
+    Raises ``Rejected``: 501 for CONNECT (RFC 9110, section 15.6.2), else 400.
+    """
     if b"#" in target:
         raise Rejected(400, "a fragment in a target")
     if method == b"CONNECT":
-        # Whatever its target is: h11 takes a 200 to it for the beginning of a tunnel.
+        # With any target: h11 would take a 200 for the beginning of a tunnel.
         raise Rejected(501, "not a proxy")
     if target[0] == 0x2F or (target == b"*" and method == b"OPTIONS"):
         return
@@ -170,7 +183,7 @@ def check_target(method: bytes, target: bytes, lowered: bytes) -> None:
 
 
 def field_values(lowered: bytes, name: bytes) -> list[bytes]:
-    """All values of a field, from a checked head in lower case: ``name`` is ``b"\\r\\nhost:"``."""
+    """Return all values of a field of a checked head in lower case. ``name`` is like ``b"\\r\\nhost:"``."""
     values = []
     start = lowered.find(name)
     while start >= 0:
@@ -181,12 +194,15 @@ def field_values(lowered: bytes, name: bytes) -> list[bytes]:
 
 
 def field_tokens(lowered: bytes, name: bytes) -> list[bytes]:
-    """The members of a comma-separated list over all fields of that name, empty ones included."""
+    """Return the members of a comma-separated list over all fields of ``name``, empty ones included."""
     return [token.strip(b" \t") for token in b",".join(field_values(lowered, name)).split(b",")]
 
 
 def check_host(lowered: bytes, version: bytes) -> None:
-    """RFC 9112, section 3.2: exactly one Host, and a valid one; HTTP/1.0 may do without."""
+    """Require exactly one valid Host; HTTP/1.0 may have none (RFC 9112, section 3.2).
+
+    Raises ``Rejected`` (400, as that section says).
+    """
     hosts = field_values(lowered, b"\r\nhost:")
     if len(hosts) != 1:
         if hosts or version != b"1.0":
@@ -196,7 +212,11 @@ def check_host(lowered: bytes, version: bytes) -> None:
 
 
 def framing(lowered: bytes, version: bytes) -> Framing:
-    """Decide where the body ends, or refuse: two readers must never differ about it (section 6.3)."""
+    """Return how the body ends (RFC 9112, section 6.3).
+
+    Raises ``Rejected``: 400 where two parsers could find different ends, 501 for a coding other than
+    chunked (RFC 9112, section 6.1).
+    """
     coded = b"\r\ntransfer-encoding:" in lowered
     sized = b"\r\ncontent-length:" in lowered
     if not coded and not sized:
@@ -207,8 +227,8 @@ def framing(lowered: bytes, version: bytes) -> Framing:
             raise Rejected(400, "a framing that two readers could understand in two ways")
         if codings[0] != b"chunked":
             raise Rejected(501, "a transfer coding that is not spoken here")
-        return Framing(True, 0)
+        return Framing(chunked=True, length=0)
     lengths = field_values(lowered, b"\r\ncontent-length:")
     if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]):
         raise Rejected(400, "not one decimal Content-Length")
-    return Framing(False, int(lengths[0]))
+    return Framing(chunked=False, length=int(lengths[0]))

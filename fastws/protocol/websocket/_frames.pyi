@@ -5,11 +5,12 @@ from fastws.protocol.websocket.events import Event
 class Reader:
     def __init__(
         self,
-        client: bool,
         max_message_size: int,
         max_fragments: int,
         max_empty_fragments: int,
         inflate: Callable[[bytes, int], bytes] | None,
+        *,
+        client: bool,
     ) -> None: ...
     def receive(self, data: bytes | bytearray | memoryview, size: int = ..., /) -> list[Event]: ...
     def get_buffer(self, sizehint: int, /) -> Reader: ...
@@ -24,6 +25,5 @@ def encode(
     opcode: int,
     payload: str | bytes | bytearray | memoryview,
     mask: bytes | None = None,
-    fin: bool = True,
-    rsv1: bool = False,
+    flags: int = 0x80,
 ) -> bytes: ...

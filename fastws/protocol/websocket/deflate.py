@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692): what was agreed, and message compression with an output cap.
+"""permessage-deflate (RFC 7692): the agreed parameters, and compression with a limit on the output.
 
-An inflater or deflater without context takeover holds nothing of one message when the next comes,
-so one of each serves every connection of a loop. Not for use by two threads at once.
+An inflater or deflater without context takeover keeps nothing from one message to the next, so one of each
+serves all connections of an event loop. Not for use by two threads at once.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from fastws.config import Compression
 
 __all__ = ["DeflateParams", "DeflatePool", "Deflater", "InflateError", "Inflater"]
 
-#: Removed from, and added again to, the end of each compressed message (RFC 7692, section 7.2.1).
+#: The end of each compressed message, which is not sent (RFC 7692, sections 7.2.1 and 7.2.2).
 _TAIL = b"\x00\x00\xff\xff"
 
-#: A message may end a DEFLATE stream and begin another (RFC 7692, section 7.2.3.5). Each restart
-#: copies the rest, so an endless row of them is refused before it becomes quadratic.
+#: A message may end a DEFLATE stream and begin another (RFC 7692, section 7.2.3.5). Each new stream copies
+#: the rest of the message, so their number is limited: otherwise the time could be quadratic.
 _MAX_FINAL_BLOCKS = 16
 
 
 class InflateError(Exception):
-    """A compressed message is bad data (``code`` 1007) or larger than allowed (1009)."""
+    """A compressed message is invalid (``code`` 1007) or too large (1009; RFC 6455, section 7.4.1)."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -31,7 +31,7 @@ class InflateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeflateParams:
-    """The parameters both sides agreed on (RFC 7692, section 7.1). Window bits are 9 to 15."""
+    """The parameters on which both sides agreed (RFC 7692, section 7.1). Window bits are 9 to 15."""
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
@@ -40,10 +40,10 @@ class DeflateParams:
 
 
 class Inflater:
-    """Inflates whole messages; called as ``inflate(payload, limit)``.
+    """Inflates whole messages: ``inflate(payload, limit)``.
 
-    With ``takeover`` it belongs to one connection and keeps the peer's window between messages
-    (up to 40 KiB after the first); without, it keeps nothing.
+    With ``takeover`` it belongs to one connection and keeps the peer's window from message to message, up
+    to 40 KiB. Without it keeps nothing.
     """
 
     __slots__ = ("_stream", "_takeover", "_window_bits")
@@ -56,11 +56,11 @@ class Inflater:
     def __call__(self, payload: bytes, limit: int) -> bytes:
         """Return the message, of at most ``limit`` bytes.
 
-        Never more than one and a half times ``limit`` is inflated. Raises InflateError; the connection is
-        then lost, and with it the window.
+        At most one and a half times ``limit`` is inflated before a larger message is refused. Raises
+        ``InflateError``; the connection must then end, because the window is lost.
         """
         if not payload:
-            # Not as RFC 7692, section 7.2.3.6, has it (one zero byte), but there is no doubt.
+            # RFC 7692, section 7.2.3.6, wants one zero byte for an empty message, but some peers send none.
             return b""
         try:
             return self._inflate(payload, limit)
@@ -69,8 +69,8 @@ class Inflater:
 
     def _inflate(self, payload: bytes, limit: int) -> bytes:
         stream = self._stream or self._new_stream()
-        # Half of the limit at a time: what is larger is found before its parts are joined, which would
-        # hold it twice.
+        # Half of the limit at a time: a message that is too large is found before its parts are joined, which
+        # would hold it twice.
         message, rest, most = b"", payload, (limit >> 1) + 1
         for _ in range(_MAX_FINAL_BLOCKS):
             for data in (rest, _TAIL):
@@ -99,11 +99,11 @@ class Inflater:
 
 
 class Deflater:
-    """Compresses whole messages; called as ``deflate(payload)``.
+    """Compresses whole messages: ``deflate(payload)``.
 
-    With ``takeover`` it belongs to one connection and one direction, and its bytes must be sent in
-    the order in which they were made; without, the same bytes may go to any number of peers.
-    Holds about 260 KiB with the defaults.
+    With ``takeover`` it belongs to one connection, and its bytes must be sent in the order in which they
+    were made. Without, the same bytes may be sent to any number of peers. It holds about 260 KiB with the
+    defaults.
     """
 
     __slots__ = ("_flush", "_settings", "_stream")
@@ -111,7 +111,7 @@ class Deflater:
     def __init__(
         self, window_bits: int = 15, *, takeover: bool = False, level: int = 1, mem_level: int = 8
     ) -> None:
-        # A full flush forgets the window: as good as a new stream, without the cost of making one.
+        # A full flush clears the window, as a new stream would, but costs less.
         self._flush = zlib.Z_SYNC_FLUSH if takeover else zlib.Z_FULL_FLUSH
         self._settings = (level, zlib.DEFLATED, -window_bits, mem_level)
         self._stream = zlib.compressobj(*self._settings)
@@ -119,14 +119,14 @@ class Deflater:
     def __call__(self, payload: bytes | bytearray | memoryview) -> bytes:
         """Return the payload of a frame with RSV1 set."""
         data = self._stream.compress(payload) + self._stream.flush(self._flush)
-        # Nothing at all comes out when an empty message follows a flush (RFC 7692, section 7.2.3.6).
+        # RFC 7692, section 7.2.3.6: an empty message is one byte. After a flush zlib returns none.
         return data[:-4] or b"\x00"
 
 
 class DeflatePool:
-    """Makes the two halves for a connection, and shares those that hold no context.
+    """Makes the deflater and the inflater of a connection; those without takeover are shared.
 
-    One per loop. ``client`` is the role of this side.
+    One for each event loop. ``client`` says whether this side is the client.
     """
 
     __slots__ = ("_deflaters", "_inflaters", "compression")
@@ -136,20 +136,20 @@ class DeflatePool:
         self._deflaters: dict[int, Deflater] = {}
         self._inflaters: dict[int, Inflater] = {}
 
-    def deflater(self, params: DeflateParams, client: bool) -> Deflater:
-        """The same object for all peers that agreed to the same window without takeover."""
+    def deflater(self, params: DeflateParams, *, client: bool) -> Deflater:
+        """Return the deflater; the same one for all peers that agreed on the same window without takeover."""
         if client:
             bits, takeover = params.client_max_window_bits, not params.client_no_context_takeover
         else:
             bits, takeover = params.server_max_window_bits, not params.server_no_context_takeover
         if takeover:
-            return self._new_deflater(bits, takeover)
+            return self._new_deflater(bits, takeover=takeover)
         if bits not in self._deflaters:
-            self._deflaters[bits] = self._new_deflater(bits, takeover)
+            self._deflaters[bits] = self._new_deflater(bits, takeover=takeover)
         return self._deflaters[bits]
 
-    def inflater(self, params: DeflateParams, client: bool) -> Inflater:
-        """The counterpart: what the peer compresses."""
+    def inflater(self, params: DeflateParams, *, client: bool) -> Inflater:
+        """Return the inflater; shared as deflaters are."""
         if client:
             bits, takeover = params.server_max_window_bits, not params.server_no_context_takeover
         else:
@@ -160,6 +160,6 @@ class DeflatePool:
             self._inflaters[bits] = Inflater(bits)
         return self._inflaters[bits]
 
-    def _new_deflater(self, bits: int, takeover: bool) -> Deflater:
+    def _new_deflater(self, bits: int, *, takeover: bool) -> Deflater:
         settings = self.compression
         return Deflater(bits, takeover=takeover, level=settings.level, mem_level=settings.mem_level)

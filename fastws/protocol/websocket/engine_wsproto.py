@@ -1,7 +1,7 @@
-"""The reference engine: wsproto's Connection, with our limits as an Extension beside it.
+"""The engine in Python, which is the reference: wsproto's ``Connection`` with our limits.
 
-wsproto scans and validates; it has no limits of its own. The guard sees each header before its
-payload, and is therefore the place for limits, for RSV bits, and for messages to be inflated.
+wsproto reads and validates frames, but has no limits. The guard is an extension in the sense of wsproto: it
+sees each header before the payload, so limits, RSV bits and inflation are its work.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opc
 
 from fastws.protocol.websocket.deflate import InflateError
 from fastws.protocol.websocket.events import Close, Event, Fail, Ping, Pong
+from fastws.protocol.websocket.opcodes import FIN, RSV1
 
 __all__ = ["Reader", "encode"]
 
-#: No message is larger, whatever the limit: the C engine adds to it and doubles it.
-LARGEST = sys.maxsize // 4
-_RSV_NONE = RsvBits(False, False, False)
-_RSV1 = RsvBits(True, False, False)
+#: Bytes of a message, whatever the limit: the engine in C computes with multiples of the limit.
+MAX_MESSAGE_SIZE = sys.maxsize // 4
+_RSV_NONE = RsvBits(rsv1=False, rsv2=False, rsv3=False)
+_RSV1 = RsvBits(rsv1=True, rsv2=False, rsv3=False)
 
-#: How wsproto's words for a failure begin, and ours, which never repeat what the peer sent.
+#: How wsproto's text for a failure begins, and our reason for it, which never repeats what the peer sent.
 _REASONS = (
     ("Invalid opcode", "unknown opcode"),
     ("Invalid attempt to fragment", "fragmented control frame"),
@@ -43,8 +44,8 @@ _REASONS = (
 class _Guard(Extension):
     """Our limits, the RSV bits and inflation.
 
-    wsproto shows a header again when the mask had not arrived with it. So a header only decides, and
-    its frame is counted when the payload begins.
+    wsproto reports a header again when the mask had not arrived with it. So a header is only judged; its
+    frame is counted when the payload begins.
     """
 
     name = "fastws-guard"
@@ -52,15 +53,15 @@ class _Guard(Extension):
     def __init__(
         self, max_size: int, max_fragments: int, max_empty: int, inflate: Callable[[bytes, int], bytes] | None
     ) -> None:
-        self._max_size = min(max_size, LARGEST)
+        self._max_size = min(max_size, MAX_MESSAGE_SIZE)
         self._max_fragments = max_fragments
         self._max_empty = max_empty
         self._inflate = inflate
         self._opcode = Opcode.CONTINUATION
-        #: Fragments, empty ones in a row, and size after the frame whose header was seen last.
+        #: Fragments, empty ones in a row, and bytes of the message: as counted, and as the last header says.
         self._counted = self._announced = (0, 0, 0)
         self._compressed: bytearray | None = None
-        #: The message is text; and its last two bytes.
+        #: Whether the message is text, and its last two bytes.
         self._text = False
         self._tail = b""
         #: Why the guard failed the connection, if it did.
@@ -86,7 +87,7 @@ class _Guard(Extension):
         self._rsv1 = rsv.rsv1
         if opcode.iscontrol():
             return allowed
-        # The order within a message (RFC 6455, section 5.4).
+        # RFC 6455, section 5.4: fragments of two messages may not mix.
         if opcode is Opcode.CONTINUATION and not self.in_message:
             return self._fail(CloseReason.PROTOCOL_ERROR, "continuation without a message")
         if opcode is not Opcode.CONTINUATION and self.in_message:
@@ -108,7 +109,7 @@ class _Guard(Extension):
         return None
 
     def _limit(self, compressed: bool) -> int:
-        # Deflate can make data grow: fixed codes by an eighth, stored blocks by some bytes each.
+        # Deflate can make data larger: by an eighth with fixed codes, by some bytes for each stored block.
         return self._max_size + (self._max_size >> 3) + 1024 if compressed else self._max_size
 
     def frame_inbound_payload_data(
@@ -124,7 +125,7 @@ class _Guard(Extension):
         if self._compressed is not None:
             self._compressed += data
             return b""
-        # CPython's decoder waits for the third byte of a surrogate; the second already shows it.
+        # CPython's decoder finds a surrogate at its third byte; the engine in C finds it at the second.
         self._tail = (self._tail + data[-2:])[-2:]
         if self._text and b"\xed\xa0" <= self._tail <= b"\xed\xff":
             return CloseReason.INVALID_FRAME_PAYLOAD_DATA
@@ -158,11 +159,12 @@ class Reader:
 
     def __init__(
         self,
-        client: bool,
         max_message_size: int,
         max_fragments: int,
         max_empty_fragments: int,
         inflate: Callable[[bytes, int], bytes] | None,
+        *,
+        client: bool,
     ) -> None:
         if min(max_message_size, max_fragments, max_empty_fragments) < 1:
             raise ValueError("a limit must be at least 1")
@@ -176,7 +178,7 @@ class Reader:
     def pending(self) -> bool:
         if self._ended:
             return False
-        # wsproto does not say so itself.
+        # wsproto has no such property.
         decoder = self._connection._proto._frame_decoder
         return self._guard.in_message or decoder.header is not None or len(decoder.buffer) > 0
 
@@ -199,22 +201,22 @@ class Reader:
 
     def _event(self, found: wsevents.Event) -> Event | None:
         if isinstance(found, wsevents.TextMessage):
-            # As bytes: a list of strings would weigh many times what arrived in small pieces.
-            text = self._collect(found.data.encode(), found.message_finished)
+            # Collected as bytes: a list of short strings would need many times the memory.
+            text = self._collect(found.data.encode(), finished=found.message_finished)
             return None if text is None else text.decode()
         if isinstance(found, wsevents.BytesMessage):
-            return self._collect(found.data, found.message_finished)
+            return self._collect(found.data, finished=found.message_finished)
         if isinstance(found, wsevents.Ping):
             return Ping(bytes(found.payload))
         if isinstance(found, wsevents.Pong):
             return Pong(bytes(found.payload))
         assert isinstance(found, wsevents.CloseConnection)
-        # wsproto reports its own verdict like a close frame; only a close frame changes the state.
+        # wsproto reports a failure like a close frame, but only a close frame changes its state.
         if self._connection.state is ConnectionState.OPEN:
             return Fail(int(found.code), self._reason(found))
         return Close(int(found.code), found.reason or "")
 
-    def _collect(self, part: bytes | bytearray, finished: bool) -> bytes | None:
+    def _collect(self, part: bytes | bytearray, *, finished: bool) -> bytes | None:
         self._message += part
         if not finished:
             return None
@@ -233,15 +235,19 @@ def encode(
     opcode: int,
     payload: str | bytes | bytearray | memoryview,
     mask: bytes | None = None,
-    fin: bool = True,
-    rsv1: bool = False,
+    flags: int = FIN,
 ) -> bytes:
-    """One frame; the contract is Encode's. (wsproto's own choose the mask themselves and copy more.)"""
+    """Return one frame; the contract is that of ``Encode``.
+
+    wsproto's encoder is not used: it chooses the mask itself, and copies the payload more often.
+    """
     kind = Opcode(opcode)
     data = payload.encode() if isinstance(payload, str) else bytes(memoryview(payload))
-    if kind.iscontrol() and (len(data) > 125 or not fin or rsv1):
+    if flags & ~(FIN | RSV1):
+        raise ValueError("the flags of a frame are FIN and RSV1")
+    if kind.iscontrol() and (len(data) > 125 or flags != FIN):
         raise ValueError("a control frame is whole, not compressed, and has at most 125 bytes")
-    first = fin << 7 | rsv1 << 6 | kind
+    first = flags | kind
     masked = 0 if mask is None else 0x80
     if len(data) <= 125:
         head = struct.pack("!BB", first, masked | len(data))

@@ -25,12 +25,3 @@ cdef class Fragment:
 
 cdef class More:
     pass
-
-cdef class Data:
-    cdef public bytes data
-
-cdef class EndOfBody:
-    pass
-
-cdef class Refusal:
-    cdef public object response

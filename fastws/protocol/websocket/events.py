@@ -1,23 +1,17 @@
 # cython: annotation_typing=False
-"""What one read brought, as small values.
+"""What a WebSocket reads, as small values.
 
-Of a WebSocket a complete message has no wrapper: it is the ``str`` (text) or the ``bytes`` (binary)
-itself. Of what else it brings both engines and the C module make exactly the classes here. Of HTTP it is
-a ``Request``, and what follows that.
+A complete message has no wrapper: it is the ``str`` (text) or the ``bytes`` (binary) itself. For
+everything else both engines make the classes here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from fastws.protocol.http.messages import Response
-
-__all__ = ["Close", "Data", "EndOfBody", "Event", "Fail", "Fragment", "More", "Ping", "Pong", "Refusal"]
+__all__ = ["Close", "Event", "Fail", "Fragment", "More", "Ping", "Pong"]
 
 
 class _Payload:
-    """A control frame that carries bytes. Equality never crosses the classes."""
+    """A control frame with its payload. Events of different classes are never equal."""
 
     __slots__ = ("payload",)
 
@@ -35,13 +29,13 @@ class _Payload:
 
 
 class Ping(_Payload):
-    """A ping (RFC 6455, section 5.5.2): a pong with the same payload is owed."""
+    """A ping. A pong with the same payload is owed (RFC 6455, sections 5.5.2 and 5.5.3)."""
 
     __slots__ = ()
 
 
 class Pong(_Payload):
-    """A pong (RFC 6455, section 5.5.3), asked for or not."""
+    """A pong, which may be unsolicited (RFC 6455, section 5.5.3)."""
 
     __slots__ = ()
 
@@ -66,25 +60,26 @@ class _Ending:
 
 
 class Close(_Ending):
-    """The peer's close frame (RFC 6455, section 5.5.1); 1005 when it carried no code."""
+    """The peer's close frame (RFC 6455, section 5.5.1). The code is 1005 when the frame carried none."""
 
     __slots__ = ()
 
 
 class Fail(_Ending):
-    """The peer broke a rule or a limit: fail the connection with this code (RFC 6455, section 7.1.7).
+    """The peer broke a rule or exceeded a limit: fail the connection with ``code`` (RFC 6455, section 7.1.7).
 
-    The reason is a constant of ours and never repeats what the peer sent.
+    The reason is a constant text, which never repeats what the peer sent.
     """
 
     __slots__ = ()
 
 
 class Fragment:
-    """A part of a message: ``data`` is ``str`` or ``bytes``; ``final`` for the last one.
+    """A part of a message, as a handler gets it that reads messages in parts (``fastws.streaming``).
 
-    Parts do not follow the peer's frames, which anything between may change (RFC 6455, section 5.4).
-    Only the last one of a message may be empty.
+    ``data`` is ``str`` for text and ``bytes`` for binary. ``final`` is true for the last part of a message;
+    only that one may be empty. A part need not be one frame of the peer, because an intermediary may split
+    and join frames (RFC 6455, section 5.4).
     """
 
     __slots__ = ("data", "final")
@@ -104,51 +99,9 @@ class Fragment:
 
 
 class More:
-    """The last event of a call that left something unread: call again, with nothing."""
+    """The last event of a call that has not read all its bytes. Call again, with no bytes."""
 
     __slots__ = ()
 
 
 Event = str | bytes | Ping | Pong | Close | Fail
-
-
-class Data:
-    """A piece of a request's body."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Data) and self.data == other.data
-
-    def __hash__(self) -> int:
-        return hash(self.data)
-
-    def __repr__(self) -> str:
-        return f"Data({self.data!r})"
-
-
-class EndOfBody:
-    """The request is whole."""
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, EndOfBody)
-
-    def __hash__(self) -> int:
-        return hash(EndOfBody)
-
-    def __repr__(self) -> str:
-        return "EndOfBody()"
-
-
-class Refusal:
-    """The request breaks a rule: send ``response`` with ``close=True``, then close."""
-
-    __slots__ = ("response",)
-
-    def __init__(self, response: Response) -> None:
-        self.response = response

@@ -1,4 +1,4 @@
-"""Sec-WebSocket-Extensions: a linear parser, and the negotiation of permessage-deflate, both roles."""
+"""Sec-WebSocket-Extensions: a parser in linear time, and the negotiation of permessage-deflate."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from fastws.protocol.websocket.deflate import DeflateParams
 
 __all__ = ["Extension", "check_deflate", "deflate_offer", "negotiate", "parse_extensions"]
 
-#: A name and its parameters in order; a parameter without a value has None.
+#: The name of an extension and its parameters in order; None is the value of a parameter without one.
 Extension = tuple[str, list[tuple[str, str | None]]]
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-# Possessive all through: nothing is ever tried a second time.
+# All quantifiers are possessive, so nothing is tried a second time and the time is linear.
 _NAME = re.compile(rf"[ \t]*+({_TOKEN})[ \t]*+")
 _PARAMETER = re.compile(rf';[ \t]*+({_TOKEN})[ \t]*+(?:=[ \t]*+(?:({_TOKEN})|"((?:[^"\\]|\\.)*+)")[ \t]*+)?+')
 _COMMAS = re.compile(r"[ \t,]*+")
 _QUOTED_PAIR = re.compile(r"\\(.)")
-# RFC 7692, section 7.1.2: no leading zero. zlib cannot compress with a window of 8 bits.
+# RFC 7692, section 7.1.2: 8 to 15, no leading zero. zlib cannot compress with a window of 8 bits.
 _WINDOW_BITS = re.compile(r"9|1[0-5]")
 
 _NAME_OF_DEFLATE = "permessage-deflate"
 
 
 def parse_extensions(values: list[str]) -> list[Extension]:
-    """Parse the fields of that name (RFC 6455, section 9.1). Raises ValueError for bad syntax."""
+    """Parse the values of all fields of that name (RFC 6455, section 9.1).
+
+    Raises ``ValueError`` for bad syntax.
+    """
     text = ",".join(values)
     extensions: list[Extension] = []
     pos = _skip(text, 0)
@@ -47,7 +50,7 @@ def parse_extensions(values: list[str]) -> list[Extension]:
 
 
 def _skip(text: str, pos: int) -> int:
-    """Step over separators; empty members of a list do not count (RFC 9110, section 5.6.1)."""
+    """Return the position behind separators; empty members do not count (RFC 9110, section 5.6.1)."""
     match = _COMMAS.match(text, pos)
     assert match is not None
     return match.end()
@@ -59,9 +62,10 @@ def _value(parameter: re.Match[str]) -> str | None:
 
 
 def _collect(parameters: list[tuple[str, str | None]], *, offer: bool) -> dict[str, int] | None:
-    """The parameters of one permessage-deflate, or None when one is bad, repeated or unknown.
+    """Return the parameters of one permessage-deflate; None when one is invalid, repeated or unknown.
 
-    Flags have the value 1; ``client_max_window_bits`` without a value, allowed in an offer, is 15.
+    A flag has the value 1. ``client_max_window_bits`` without a value, which an offer may have, is 15
+    (RFC 7692, section 7.1.2.2).
     """
     found: dict[str, int] = {}
     for name, value in parameters:
@@ -83,10 +87,10 @@ def _collect(parameters: list[tuple[str, str | None]], *, offer: bool) -> dict[s
 
 
 def negotiate(values: list[str], compression: Compression) -> tuple[DeflateParams, bytes] | None:
-    """Accept the first offer of permessage-deflate that can be met (RFC 7692, section 5.1).
+    """Accept the first acceptable offer of permessage-deflate (RFC 7692, section 5.1).
 
-    Returns what was agreed and the field's value for the 101, or None: an offer that cannot be met
-    is declined, which is no error. What does not even parse is declined as a whole.
+    Returns the agreed parameters and the value of the field in the 101. None declines all offers, which is
+    no error; a field that does not parse is declined as a whole.
     """
     try:
         offers = parse_extensions(values)
@@ -102,7 +106,7 @@ def _accept(offer: dict[str, int], compression: Compression) -> tuple[DeflatePar
     fresh = not compression.context_takeover
     params = DeflateParams(
         server_no_context_takeover=fresh or "server_no_context_takeover" in offer,
-        # Without takeover a message of the client's leaves no window behind in our memory.
+        # Without takeover no window of the client's messages stays in our memory.
         client_no_context_takeover=fresh or "client_no_context_takeover" in offer,
         server_max_window_bits=offer.get("server_max_window_bits", 15),
     )
@@ -117,7 +121,7 @@ def _accept(offer: dict[str, int], compression: Compression) -> tuple[DeflatePar
 
 
 def deflate_offer(compression: Compression) -> bytes:
-    """The one offer of the client role; it leaves the client's window to the server."""
+    """Return a client's offer. The server may choose the client's window (RFC 7692, section 7.1.2.2)."""
     offer = _NAME_OF_DEFLATE
     if not compression.context_takeover:
         offer += "; server_no_context_takeover; client_no_context_takeover"
@@ -125,7 +129,10 @@ def deflate_offer(compression: Compression) -> bytes:
 
 
 def check_deflate(values: list[str], compression: Compression | None) -> DeflateParams | None:
-    """What the server accepted of our offer. Raises HandshakeError for anything not offered."""
+    """Return what the server accepted of our offer, None for nothing.
+
+    Raises ``HandshakeError`` for what was not offered (RFC 6455, section 4.1; RFC 7692, section 5.1).
+    """
     try:
         accepted = parse_extensions(values)
     except ValueError as error:
@@ -139,10 +146,10 @@ def check_deflate(values: list[str], compression: Compression | None) -> Deflate
         raise HandshakeError("the server accepted permessage-deflate with parameters that are not valid")
     fresh = not compression.context_takeover
     return DeflateParams(
-        # RFC 7692, section 7.1.1.1: a server that accepts our wish says so. Some take the offer and do not
-        # (tornado); what they then send can be read, for a window of memory (section 7.1).
+        # RFC 7692, section 7.1.1.1: a server that accepts this parameter repeats it. Some, such as tornado,
+        # accept the offer without. Their messages can be read, but a window for them is kept.
         server_no_context_takeover="server_no_context_takeover" in found,
-        # What was offered binds this side even where the server does not repeat it.
+        # RFC 7692, section 7.1.1.2: our offer binds this side, even where the server does not repeat it.
         client_no_context_takeover=fresh or "client_no_context_takeover" in found,
         server_max_window_bits=found.get("server_max_window_bits", 15),
         client_max_window_bits=found.get("client_max_window_bits", 15),

@@ -1,8 +1,9 @@
-"""The frame seam: opcodes, close codes, and the choice between the two engines.
+"""Opcodes, close codes, masks, and the choice between the two engines that read and write frames.
 
-Both engines have one contract. ``Reader.receive`` takes the bytes of one read and returns all their
-events in order, then at most one Fail; where the input is cut changes neither events nor codes.
-``encode`` makes one frame. Which engine: ``FASTWS_ENGINE`` is ``c`` or ``wsproto``; unset, C if built.
+Both engines have the same contract. ``Reader.receive`` takes the bytes of one read and returns all their
+events in order, at most one ``Fail`` among them, as the last. Where the input is cut changes neither events
+nor codes. ``encode`` makes one frame. ``FASTWS_ENGINE`` chooses the engine, ``c`` or ``wsproto``; without
+it the engine in C is taken where it was built.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from functools import lru_cache
 from typing import Protocol
 
 from fastws.protocol.websocket.events import Event
+from fastws.protocol.websocket.opcodes import FIN, RSV1, Opcode
 
 __all__ = [
     "ENGINE",
+    "FIN",
+    "RSV1",
     "CloseCode",
     "Engine",
     "FrameReader",
@@ -33,55 +37,45 @@ __all__ = [
 ]
 
 
-class Opcode(IntEnum):
-    """RFC 6455, section 5.2."""
-
-    CONTINUATION = 0x0
-    TEXT = 0x1
-    BINARY = 0x2
-    CLOSE = 0x8
-    PING = 0x9
-    PONG = 0xA
-
-
 CLOSE = int(Opcode.CLOSE)
 
 
 class CloseCode(IntEnum):
-    """Why a WebSocket was closed: RFC 6455, section 7.4.1, and the registry of IANA.
+    """Why a WebSocket was closed (RFC 6455, section 7.4.1, and IANA's registry of close codes).
 
-    An application may send 1000 to 1003 and 1007 to 1013, and codes of its own from 3000 to 4999.
+    An application may send 1000 to 1003, 1007 to 1013, and codes of its own from 3000 to 4999 (RFC 6455,
+    section 7.4.2); ``close()`` raises ``ValueError`` for any other.
     """
 
-    #: It has done what it was opened for.
+    #: The purpose for which the WebSocket was opened is fulfilled.
     NORMAL_CLOSURE = 1000
-    #: A server stops, or a browser leaves the page.
+    #: The server stops, or the browser leaves the page.
     GOING_AWAY = 1001
-    #: A frame that the RFC does not allow.
+    #: The peer sent a frame that RFC 6455 does not allow.
     PROTOCOL_ERROR = 1002
-    #: A type of message that this endpoint does not take, such as binary.
+    #: The peer sent a type of message that this endpoint does not accept, such as binary.
     UNSUPPORTED_DATA = 1003
-    #: Never on the wire: the close frame carried no code.
+    #: Never sent: the peer's close frame carried no code.
     NO_STATUS_RECEIVED = 1005
-    #: Never on the wire: the connection ended without a close frame.
+    #: Never sent: the connection ended without a close frame.
     ABNORMAL_CLOSURE = 1006
-    #: Text that is not UTF-8, or a compressed message that cannot be inflated.
+    #: The peer sent text that is not UTF-8, or a compressed message that cannot be inflated.
     INVALID_DATA = 1007
-    #: A limit other than that of size; a client that was too slow.
+    #: The peer exceeded a limit other than that on size, or read too slowly.
     POLICY_VIOLATION = 1008
-    #: Over ``Limits.max_message_size``.
+    #: A message is larger than ``Limits.max_message_size``.
     MESSAGE_TOO_BIG = 1009
-    #: A client misses an extension that the server did not agree to.
+    #: The client needs an extension that the server did not accept.
     MANDATORY_EXTENSION = 1010
-    #: The handler has raised.
+    #: The handler raised an exception.
     INTERNAL_ERROR = 1011
-    #: The server is restarted: try again.
+    #: The server restarts. The client may connect again.
     SERVICE_RESTART = 1012
-    #: The server has too much to do: try again later, or elsewhere.
+    #: The server is overloaded. The client may connect later, or to another server.
     TRY_AGAIN_LATER = 1013
-    #: Not to be sent: a gateway got no valid answer from the server behind it.
+    #: Must not be sent: a gateway got no valid response from the server behind it.
     BAD_GATEWAY = 1014
-    #: Never on the wire: the TLS handshake failed.
+    #: Never sent: the TLS handshake failed.
     TLS_HANDSHAKE = 1015
 
 
@@ -94,29 +88,39 @@ class FrameReader(Protocol):
     """One direction of one connection: bytes in, events out."""
 
     def receive(self, data: Buffer, size: int = ..., /) -> list[Event]:
-        """All events of these bytes, or of the first ``size`` of them.
+        """Return all events of the first ``size`` bytes of ``data``, by default of all its bytes.
 
-        No reference to ``data`` is kept. After a Close or a Fail: nothing.
+        No reference to ``data`` is kept. After a Close or a Fail the list is empty. Raises ``ValueError``
+        for a ``size`` that ``data`` has not.
         """
 
     @property
     def pending(self) -> bool:
-        """A part of a frame or of a message is held."""
+        """Whether a part of a frame or of a message is held, so that more bytes have to come."""
 
 
 class ReaderType(Protocol):
     def __call__(
         self,
-        client: bool,
         max_message_size: int,
         max_fragments: int,
         max_empty_fragments: int,
         inflate: Inflate | None,
+        *,
+        client: bool,
     ) -> FrameReader:
-        """``client`` is the role of this side. ``inflate=None``: a frame with RSV1 fails with 1002.
+        """Make the reader of one connection.
 
-        ``inflate(payload, limit)`` raises InflateError with the close code. Raises ValueError for a
-        limit below 1. No message is larger than ``sys.maxsize // 4``, whatever the limit.
+        Args:
+            max_message_size: bytes of a message, after decompression; 1009 beyond it. ``sys.maxsize // 4``
+                at most, whatever is given.
+            max_fragments: frames of a message; 1008 beyond it.
+            max_empty_fragments: empty frames of a message in a row; 1008 beyond it.
+            inflate: ``inflate(payload, limit)`` returns the message, or raises ``InflateError`` with the
+                close code. None: a frame with RSV1 fails with 1002.
+            client: whether this side is the client, so that the peer must not mask (RFC 6455, section 5.1).
+
+        Raises ``ValueError`` for a limit below 1.
         """
 
 
@@ -126,25 +130,34 @@ class Encode(Protocol):
         opcode: int,
         payload: str | Buffer,
         mask: bytes | None = None,
-        fin: bool = True,
-        rsv1: bool = False,
+        flags: int = FIN,
     ) -> bytes:
-        """One frame (RFC 6455, section 5.2). ``mask``: 4 fresh bytes in the client role, else None.
+        """Return one frame (RFC 6455, section 5.2).
 
-        Raises ValueError for an unknown opcode, a mask of another length, a control frame that is
-        fragmented, compressed or over 125 bytes, and text that is not UTF-8 encodable.
+        Args:
+            opcode: what the frame carries, see ``Opcode``.
+            payload: text is encoded as UTF-8.
+            mask: 4 fresh bytes where this side is the client (RFC 6455, section 5.3), else None.
+            flags: ``FIN`` for a whole message, ``FIN | RSV1`` for a compressed one, 0 for a fragment that
+                is not the last.
+
+        Raises ``ValueError`` for an unknown opcode, other flags, a mask of another length, a control frame
+        that is fragmented, compressed or over 125 bytes (RFC 6455, section 5.5), and for text that cannot
+        be encoded as UTF-8.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
+    """One of the two implementations of frames."""
+
     name: str
     Reader: ReaderType
     encode: Encode
 
 
 def engine(name: str) -> Engine:
-    """The engine ``c`` or ``wsproto``. Raises ImportError if it is not there."""
+    """Return the engine ``c`` or ``wsproto``. Raises ``ImportError`` for one that is not there."""
     if name == "c":
         try:
             from fastws.protocol.websocket import _frames
@@ -175,20 +188,20 @@ encode = _chosen.encode
 
 
 def sendable(code: int) -> bool:
-    """Whether a close frame may carry this code (RFC 6455, section 7.4); both ways the same."""
+    """Return whether a close frame, sent or received, may carry this code (RFC 6455, section 7.4)."""
     return 1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999
 
 
 def encode_close(code: int | None, reason: str, mask: bytes | None) -> bytes:
-    """A close frame (RFC 6455, section 5.5.1); ``code=None`` sends none.
+    """Return a close frame (RFC 6455, section 5.5.1); with ``code=None`` it carries no code.
 
-    Raises ValueError for a code that may not be sent, a reason without a code, and a reason of more
-    than 123 bytes of UTF-8.
+    Raises ``ValueError`` for a code that may not be sent (RFC 6455, section 7.4), for a reason without a
+    code, and for a reason of more than 123 bytes of UTF-8.
     """
     return _plain_close(code, reason) if mask is None else encode(CLOSE, _close_payload(code, reason), mask)
 
 
-# A server closes its connections, and answers their closes, with the same few codes and words.
+# A server sends the same few close frames, without a mask, to many connections.
 @lru_cache(maxsize=64)
 def _plain_close(code: int | None, reason: str) -> bytes:
     return encode(CLOSE, _close_payload(code, reason), None)
@@ -208,9 +221,9 @@ def _close_payload(code: int | None, reason: str) -> bytes:
 
 
 class MaskPool:
-    """Masking keys from the system's entropy (RFC 6455, section 5.3), read 4 KiB at a time.
+    """Gives out masking keys (RFC 6455, section 5.3) from the system's entropy, read 4 KiB at a time.
 
-    A key is handed out once, also to concurrent threads.
+    No key is given out twice, not even to two threads at once.
     """
 
     __slots__ = ("_keys",)
@@ -227,11 +240,11 @@ class MaskPool:
         return self()
 
     def forget(self) -> None:
-        """Hand out nothing of what was read so far."""
+        """Drop the keys that were read and not given out."""
         self._keys = iter(())
 
 
 #: The mask source of every client connection.
 random_mask = MaskPool()
-# A forked child would hand out the same keys as its parent.
+# A forked child would give out the same keys as its parent.
 os.register_at_fork(after_in_child=random_mask.forget)

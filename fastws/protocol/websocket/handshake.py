@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""The opening handshake as pure functions, both roles (RFC 6455, section 4)."""
+"""The opening handshake as pure functions, for both roles (RFC 6455, section 4)."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# Section 4.2.1, item 5: base64 of 16 bytes.
+# RFC 6455, section 4.2.1, item 5: base64 of 16 bytes.
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
-# RFC 6454, section 7, for the schemes that can be compared with a Host; all else is foreign.
+# RFC 6454, section 7, for the schemes that can be compared with a Host. Any other origin is foreign.
 _ORIGIN = re.compile(r"(https?|wss?)://([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
 _HOST = re.compile(r"([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
-# The handshake's own fields: an application that set them would break it.
+# The fields of the handshake itself: an application that sets one would break it.
 _RESERVED = frozenset(
     (
         "connection",
@@ -50,7 +50,7 @@ _RESERVED = frozenset(
         "upgrade",
     )
 )
-# RFC 9110, section 15.5.22: a 426 names the protocol, and section 7.8 wants the Connection option.
+# RFC 9110, section 15.5.22: a 426 names the protocol. Section 7.8: Upgrade needs the Connection option.
 _UPGRADE_FIELDS = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
@@ -63,11 +63,17 @@ _SWITCHING = (
 def check_upgrade(
     request: Request, origins: frozenset[str] = frozenset(), require_origin: bool = False
 ) -> Response | None:
-    """Return None for a request that may become a WebSocket, else the refusal (section 4.2.2).
+    """Return None for a request that may become a WebSocket, else the refusal (RFC 6455, section 4.2.2).
 
-    ``origins`` are allowed beside the request's own host: exact, as browsers send them
-    (``https://example.com``), or ``*`` for all. Without an Origin header a client is not a browser
-    and is let in, unless ``require_origin``.
+    Args:
+        request: any request of HTTP.
+        origins: origins that are allowed besides the request's own host, as browsers send them
+            (``https://example.com``), or ``*`` for all.
+        require_origin: refuse a request without Origin. Such a client is no browser, and is let in by
+            default (RFC 6455, section 10.2).
+
+    The refusal is 405 for another method than GET, 426 for a request without Upgrade or of another version
+    (RFC 6455, section 4.4), 403 for an origin (RFC 6455, section 4.2.2, item 4), else 400.
     """
     if not request.is_vetted:
         refusal = _check_fields(request)
@@ -101,8 +107,8 @@ def _check_fields(request: Request) -> Response | None:
 def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> bool:
     if origin in origins or "*" in origins:
         return True
-    # Section 10.2. The scheme is not compared: TLS may end at a proxy that we know nothing of.
-    # Beyond ASCII lower-casing can make an ASCII letter of another one.
+    # RFC 6455, section 10.2. The scheme is not compared: TLS may end at a proxy in front of this server.
+    # lower() makes ASCII letters of some letters outside ASCII, so only ASCII is compared.
     of_page = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
     of_request = _HOST.fullmatch((host or "").lower())
     if of_page is None or of_request is None or of_page[2] != of_request[1]:
@@ -112,7 +118,10 @@ def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> b
 
 
 def choose_subprotocol(request: Request, supported: Sequence[str]) -> str | None:
-    """Return the first of the client's subprotocols that is supported, or None (case counts)."""
+    """Return the first of the client's subprotocols that is supported, or None (RFC 6455, section 4.2.2).
+
+    Names are compared with their case.
+    """
     if not supported:
         return None
     for name in (request.offer.subprotocols or "").split(","):
@@ -125,13 +134,13 @@ def choose_subprotocol(request: Request, supported: Sequence[str]) -> str | None
 def negotiate_deflate(
     request: Request, compression: Compression | None
 ) -> tuple[DeflateParams, bytes] | None:
-    """Return what permessage-deflate was agreed to be, and the value for the 101; None for none."""
+    """Return the agreed parameters of permessage-deflate and the field's value for the 101; None for none."""
     if compression is None:
         return None
     offered = request.offer.extensions
     if not offered:
         return None
-    # Browsers of one kind all offer the same.
+    # All browsers of one kind make the same offer.
     return _negotiate(offered, compression) if len(offered) <= 200 else ext.negotiate([offered], compression)
 
 
@@ -150,10 +159,10 @@ def accept_head(
     extensions: bytes | None = None,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> bytes:
-    """Return the 101 for a request that ``check_upgrade`` let through.
+    """Return the 101 for a request that ``check_upgrade`` accepted (RFC 6455, section 4.2.2, item 5).
 
-    Raises ValueError for a subprotocol that is no token, for headers that belong to the handshake,
-    and for such as would split the response.
+    Raises ``ValueError`` for a subprotocol that is no token, for a header that belongs to the handshake,
+    and for one that would split the response.
     """
     key = request.offer.key
     assert key is not None
@@ -169,12 +178,12 @@ def accept_head(
 
 @lru_cache(maxsize=64)
 def _answer_lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """The same fields go out with every 101 of a route."""
+    """Return the lines of fields, which are the same for every 101 of a route."""
     return _field_lines(headers)
 
 
 def check_extra_fields(headers: HeaderPairs) -> list[tuple[bytes, bytes]]:
-    """Return the fields ready for the wire. Raises ValueError for those that belong to the handshake."""
+    """Return the fields ready to be sent. Raises ``ValueError`` for one that belongs to the handshake."""
     fields = [checked_field(name, value) for name, value in headers]
     for name, _ in fields:
         if name.decode().lower() in _RESERVED:
@@ -190,7 +199,7 @@ def _field_lines(headers: HeaderPairs) -> bytes:
 
 
 def new_key() -> bytes:
-    """Return a fresh Sec-WebSocket-Key (section 4.1, item 7)."""
+    """Return a fresh Sec-WebSocket-Key (RFC 6455, section 4.1, item 7)."""
     return binascii.b2a_base64(os.urandom(16), newline=False)
 
 
@@ -204,11 +213,19 @@ def request_head(
     compression: Compression | None = None,
     headers: HeaderPairs = (),
 ) -> bytes:
-    """Return a request to upgrade.
+    """Return the head of a request to upgrade (RFC 6455, section 4.1).
 
-    ``host`` is what goes into the Host field, with the port where it is not the default one; a Host
-    among ``headers`` replaces it.
-    Raises ValueError for anything that would split the request or is not what it is meant to be.
+    Args:
+        host: the value of Host, with a port that is not the default. A Host in ``headers`` replaces it.
+        target: path and query, percent-encoded.
+        key: see ``new_key``.
+        origin: the value of Origin; None for no such field.
+        subprotocols: the names to offer, the preferred one first.
+        compression: None offers no permessage-deflate.
+        headers: further fields.
+
+    Raises ``ValueError`` for an argument that is not valid or would split the request, and for a header that
+    belongs to the handshake.
     """
     if not re.fullmatch(r"/[\x21-\x7e]*", target):
         raise ValueError(f"{target!r} cannot be the target of a request")
@@ -233,9 +250,10 @@ def request_head(
 def check_accept(
     response: Response, *, key: bytes, subprotocols: Sequence[str], compression: Compression | None
 ) -> tuple[str | None, DeflateParams | None]:
-    """Return the subprotocol and the compression that a 101 agreed to (section 4.1).
+    """Return the subprotocol and the compression on which a 101 agrees (RFC 6455, section 4.1).
 
-    Raises HandshakeRefused for another status, and HandshakeError for a 101 that is not the right one.
+    Raises ``HandshakeRefused`` for another status, ``HandshakeError`` for a 101 that breaks a rule of that
+    section.
     """
     if response.status != 101:
         raise HandshakeRefused(response)

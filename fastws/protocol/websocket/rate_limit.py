@@ -1,7 +1,7 @@
-"""What one open WebSocket may receive in a second: off unless somebody asks for it.
+"""How much this side takes from one WebSocket in a second; off by default.
 
-A second begins with the first event that falls into none yet. What is let through is exact: never
-more than the limit in any of these seconds.
+A second is a window that begins with the first event after the window before it. Within a window never
+more than the limit passes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 from fastws.protocol.websocket.events import Fail, Fragment
 from fastws.protocol.websocket.frames import CloseCode
 
-__all__ = ["Meter", "Window"]
+__all__ = ["RateLimiter", "Window"]
 
 
 class Window:
-    """Lets ``limit`` through in a second, and says how much of what comes it lets through."""
+    """Lets at most ``limit`` events or bytes pass in each second. ``now`` is a clock's time in seconds."""
 
     __slots__ = ("_ends", "_left", "limit")
 
@@ -26,6 +26,7 @@ class Window:
         self._ends = float("-inf")
 
     def take(self, count: int, now: float) -> int:
+        """Count ``count`` of them, or as many as the limit still allows; return how many those are."""
         if now >= self._ends:
             self._ends = now + 1.0
             self._left = self.limit
@@ -34,18 +35,19 @@ class Window:
         return taken
 
     def over(self, now: float) -> bool:
-        """True when the second has ended, so that nothing of it counts any more."""
+        """Return whether the second has ended, so that this window counts nothing any more."""
         return now >= self._ends
 
 
-class Meter:
-    """A reader that gives out what ``reader`` reads within the limits, then a failure (1008).
+class RateLimiter:
+    """A reader that gives out what ``reader`` reads within the limits, and then a failure with 1008.
 
-    Bytes are those of the frames, as they came off the wire or out of TLS; messages are counted when
-    they are complete. ``None`` is no limit. ``time`` is a clock in seconds.
+    ``size`` limits the bytes of frames in a second, as they came off the wire or out of TLS; ``messages``
+    limits the messages that end in it. ``None`` is no limit. ``time`` is a clock in seconds. 1008 is the
+    code for a policy that no other code describes (RFC 6455, section 7.4.1).
     """
 
-    __slots__ = ("_bytes", "_messages", "_stopped", "_time", "reader")
+    __slots__ = ("_bytes", "_failed", "_messages", "_time", "reader")
 
     def __init__(
         self, reader: Any, messages: int | None, size: int | None, time: Callable[[], float]
@@ -54,27 +56,28 @@ class Meter:
         self._messages = None if messages is None else Window(messages)
         self._bytes = None if size is None else Window(size)
         self._time = time
-        self._stopped = False
+        self._failed = False
 
     def receive(self, data: Any, size: int) -> list[Any]:
-        if self._stopped:
+        """As ``FrameReader.receive``. After the failure: nothing."""
+        if self._failed:
             return []
         now = self._time()
-        beyond = ""
+        exceeded = ""
         if self._bytes is not None:
             taken = self._bytes.take(size, now)
             if taken < size:
-                size, beyond = taken, "too many bytes"
+                size, exceeded = taken, "too many bytes"
         events: list[Any] = self.reader.receive(data, size)
         if self._messages is not None:
             ends = [index for index, event in enumerate(events) if _ends_message(event)]
             taken = self._messages.take(len(ends), now)
             if taken < len(ends):
-                events, beyond = events[: ends[taken]], "too many messages"
-        if beyond:
-            self._stopped = True
+                events, exceeded = events[: ends[taken]], "too many messages"
+        if exceeded:
+            self._failed = True
             if not events or type(events[-1]) is not Fail:
-                events.append(Fail(CloseCode.POLICY_VIOLATION, beyond))
+                events.append(Fail(CloseCode.POLICY_VIOLATION, exceeded))
         return events
 
 

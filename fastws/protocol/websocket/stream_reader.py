@@ -1,8 +1,8 @@
-"""Messages in parts, as they arrive: for those that are larger than memory should hold.
+"""Reads messages in parts, as they arrive, for messages that should not be held in memory as a whole.
 
-The engines collect a message before they give it out. This reader is wsproto's, which does not; what
-it costs per frame is little beside the large frames it is meant for. No deflate: what a compressed
-message becomes cannot be told from the part of it that is here.
+The engines collect a message before they give it out. This reader uses wsproto, which does not. It costs
+more for each frame, but it is meant for large frames. It cannot be used with deflate: how large a
+compressed message becomes is not known from a part of it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from fastws.protocol.websocket.events import Close, Fail, Fragment, More
 
 __all__ = ["StreamReader"]
 
-#: Bytes that wsproto is given at a time: it copies what it holds at every frame.
-SLICE = 8 * 1024
-#: Frames of one call, at 10 us each, before other connections have their turn.
+#: Bytes given to wsproto at a time, because it copies all that it holds at every frame.
+SLICE_SIZE = 8 * 1024
+#: Frames of one call, at 10 us each. Then the call ends, so that other connections have their turn.
 TURN_FRAMES = 512
 
 
 class StreamReader(engine_wsproto.Reader):
-    """As an engine's reader, with ``Fragment`` in place of messages and without their limits.
+    """An engine's reader that gives out ``Fragment`` in place of messages.
 
-    Only empty fragments in a row are counted.
+    Its limits are the size of a message, if there is one, and the empty fragments in a row.
     """
 
     __slots__ = ("_parts", "_rest")
 
-    def __init__(self, client: bool, max_message_size: int | None, max_empty_fragments: int) -> None:
-        most = sys.maxsize
-        super().__init__(client, max_message_size or most, most, max_empty_fragments, None)
+    def __init__(self, max_message_size: int | None, max_empty_fragments: int, *, client: bool) -> None:
+        unlimited = sys.maxsize
+        super().__init__(max_message_size or unlimited, unlimited, max_empty_fragments, None, client=client)
         self._parts: list[Any] = []
         self._rest = b""
 
@@ -46,18 +46,18 @@ class StreamReader(engine_wsproto.Reader):
             while start < len(data) and not self._ended:
                 if frames >= TURN_FRAMES:
                     self._rest = bytes(data[start:])
-                    self._join(events, False)
+                    self._join(events, final=False)
                     events.append(More())
                     return events
-                self._connection.receive_data(data[start : start + SLICE])
-                start += SLICE
+                self._connection.receive_data(data[start : start + SLICE_SIZE])
+                start += SLICE_SIZE
                 for event in self._connection.events():
                     frames += 1
                     self._take(event, events)
         except BaseException:
             self._ended = True
             raise
-        self._join(events, False)
+        self._join(events, final=False)
         return events
 
     def _take(self, found: wsevents.Event, events: list[Any]) -> None:
@@ -67,15 +67,15 @@ class StreamReader(engine_wsproto.Reader):
             elif not self._parts and found.message_finished:
                 self._parts.append("" if isinstance(found, wsevents.TextMessage) else b"")
             if found.message_finished:
-                self._join(events, True)
+                self._join(events, final=True)
             return
-        self._join(events, False)
+        self._join(events, final=False)
         event = self._event(found)
         events.append(event)
         self._ended = type(event) in (Close, Fail)
 
-    def _join(self, events: list[Any], final: bool) -> None:
-        """Make one part of what has come of a message in this call."""
+    def _join(self, events: list[Any], *, final: bool) -> None:
+        """Make one ``Fragment`` of all parts of a message that this call has brought."""
         parts, self._parts = self._parts, []
         if parts:
             data = "".join(parts) if isinstance(parts[0], str) else b"".join(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastws.protocol.http.connect import MAX_BODY, Tunnel
+from fastws.protocol.http.connect import MAX_BODY_SIZE, Tunnel
 
 
 def test_the_request() -> None:
@@ -39,9 +39,9 @@ def test_a_refusal_that_breaks_off_or_never_ends_is_one_all_the_same() -> None:
     response = tunnel.receive(b"")
     assert response is not None
     assert (response.status, response.body) == (502, b"part")
-    endless = Tunnel("a:1").receive(b"HTTP/1.1 502 X\r\n\r\n" + b"x" * (MAX_BODY + 9))
+    endless = Tunnel("a:1").receive(b"HTTP/1.1 502 X\r\n\r\n" + b"x" * (MAX_BODY_SIZE + 9))
     assert endless is not None
-    assert len(endless.body) == MAX_BODY
+    assert len(endless.body) == MAX_BODY_SIZE
 
 
 def test_what_comes_behind_the_answer_is_none() -> None:

@@ -285,6 +285,7 @@ def test_arguments() -> None:
         _heads.read_upgrade(data)  # type: ignore[call-arg]
 
 
+@pytest.mark.measures
 def test_nothing_is_kept() -> None:
     def work() -> None:
         for data in (USUAL["Chromium"], USUAL["least"], *UNUSUAL.values()):
@@ -294,11 +295,11 @@ def test_nothing_is_kept() -> None:
 
 
 def test_without_the_c_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fast_upgrade._reader("c") is _heads.read_upgrade
+    assert fast_upgrade._reader("c") is fast_upgrade._reader(None) is _heads.read_upgrade
+    assert fast_upgrade._reader("wsproto") is None
     monkeypatch.delattr(fastws.protocol.http, "_heads")
     monkeypatch.setitem(sys.modules, "fastws.protocol.http._heads", None)
-    for engine in ("c", "wsproto"):
-        assert fast_upgrade._reader(engine) is None
+    assert fast_upgrade._reader("c") is None
     monkeypatch.setattr(fast_upgrade, "_read", None)
     assert fast_upgrade.read_upgrade(head(), len(head()), LIMITS) is None
 

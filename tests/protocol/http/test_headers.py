@@ -85,6 +85,7 @@ def test_values() -> None:
         assert not is_value(text)
 
 
+@pytest.mark.measures
 def test_parse_is_linear() -> None:
     head = b"X\r\n" + b"a:" + b" " * 8000 + b"x" + b" " * 8000 + b"\r\n\r\n"
     assert within_cpu(0.005, lambda: Headers.parse(head)["a"]) == "x"

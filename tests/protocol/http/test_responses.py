@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from fastws.protocol.http.events import Data, EndOfBody, Refusal
 from fastws.protocol.http.messages import Request, Response
 from fastws.protocol.http.server import ServerHTTP
-from fastws.protocol.websocket.events import Data, EndOfBody, Refusal
 from tests.protocol.http.cases import LIMITS, chunked, get, post
 
 # -- responses ----------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ class TestInflater:
             Inflater()(finals, 1199)
         assert caught.value.code == 1009
 
+    @pytest.mark.measures
     def test_bomb(self) -> None:
         """W7: 51 kB that would become 50 MiB cost no more than the limit, and little time."""
         bomb = deflated(bytes(50 * LIMIT))
@@ -98,6 +99,7 @@ class TestInflater:
         assert peak < 2.2 * LIMIT
 
     @pytest.mark.parametrize("unit", [b"\x00" + TAIL, b"\x03\x00", b"\x02" + b"\x00" + TAIL, b"\x01" + TAIL])
+    @pytest.mark.measures
     def test_empty_blocks_are_linear(self, unit: bytes) -> None:
         """W8: a MiB of empty blocks, final ones too, is refused or done within 100 ms."""
 
@@ -171,7 +173,7 @@ class TestDeflatePool:
     ) -> None:
         params = DeflateParams(not server_keeps, not client_keeps, server_bits, client_bits)
         for client in (False, True):
-            deflate, inflate = pool.deflater(params, client), pool.inflater(params, not client)
+            deflate, inflate = pool.deflater(params, client=client), pool.inflater(params, client=not client)
             payloads = [deflate(noise(3000)) for _ in range(3)]
             assert [inflate(payload, LIMIT) for payload in payloads] == [noise(3000)] * 3
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastws.protocol.websocket.events import Close, Data, EndOfBody, Fail, Fragment, More, Ping, Pong
+from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping, Pong
 
 
 def test_equality_stays_in_the_class() -> None:
@@ -31,11 +31,3 @@ def test_fragments() -> None:
     assert len({Fragment("a", True), Fragment("a", True), Fragment("a", False)}) == 2
     assert repr(Fragment(b"a", False)) == "Fragment(b'a', False)"
     assert not hasattr(More(), "__dict__")
-
-
-def test_what_follows_a_request() -> None:
-    assert Data(b"a") == Data(b"a") != Data(b"b")
-    assert Data(b"a") != b"a"
-    assert EndOfBody() == EndOfBody() != Data(b"")
-    assert len({Data(b"a"), Data(b"a"), EndOfBody(), EndOfBody()}) == 2
-    assert repr([Data(b"a"), EndOfBody()]) == "[Data(b'a'), EndOfBody()]"

@@ -203,5 +203,6 @@ def test_server_accepted_what_was_not_offered(
         "permessage-deflate; client_max_window_bits=7, " * 1_400,
     ],
 )
+@pytest.mark.measures
 def test_time_is_linear(value: str) -> None:
     assert within_cpu(0.2, lambda: negotiate([value], FRESH)) is None

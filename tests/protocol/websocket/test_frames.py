@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,51 +12,72 @@ import pytest
 import fastws.protocol.websocket
 from fastws.protocol.websocket import engine_wsproto, frames
 from fastws.protocol.websocket.events import Close, Fail, Ping
-from fastws.protocol.websocket.frames import CloseCode, Engine, MaskPool, Opcode, encode_close, engine
+from fastws.protocol.websocket.frames import (
+    FIN,
+    RSV1,
+    CloseCode,
+    Engine,
+    MaskPool,
+    Opcode,
+    encode_close,
+    engine,
+)
 from tests.protocol.websocket.cases import CASES, VALID_UTF8, close
-from tests.protocol.websocket.wire import ENGINES, MASK, Case, Frame, feed, frame, new_reader, sized, wire
+from tests.protocol.websocket.wire import (
+    BUILT,
+    ENGINES,
+    MASK,
+    Case,
+    Frame,
+    feed,
+    frame,
+    new_reader,
+    sized,
+    wire,
+)
+from tests.rows import all_rows
 
 BOTH_ENGINES = pytest.mark.parametrize("engine_", ENGINES)
 BOTH_ROLES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 
 
-@BOTH_ENGINES
-@BOTH_ROLES
+def reader_of(case: Case, engine_: Engine, *, client: bool) -> Any:
+    return new_reader(engine_, client=client, deflate=case.deflate, **case.limits)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-class TestCases:
-    @pytest.fixture
-    def reader(self, engine_: Engine, client: bool, case: Case) -> Callable[[], Any]:
-        return lambda: new_reader(engine_, client=client, deflate=case.deflate, **case.limits)
+def test_case(case: Case) -> None:
+    """On both engines and in both roles: whole, in pieces, cut in two, and with more behind it."""
+    with all_rows() as row:
+        for engine_ in BUILT:
+            for client in (False, True):
+                names = engine_.name, "client" if client else "server"
+                data = wire(case.frames, client=client)
+                with row(*names, "whole"):
+                    reader = reader_of(case, engine_, client=client)
+                    assert reader.receive(data) == case.events
+                    assert reader.pending is bool(case.pending)
+                for step in (1, 2, 3, 7, 100):
+                    if len(data) < 20_000 * step:
+                        with row(*names, f"pieces of {step}"):
+                            reader = reader_of(case, engine_, client=client)
+                            assert feed(reader, data, step=step) == case.events
+                            assert reader.pending is bool(case.pending)
+                for cut in range(min(len(data), 40)):
+                    with row(*names, f"cut at {cut}"):
+                        reader = reader_of(case, engine_, client=client)
+                        assert reader.receive(data[:cut]) + reader.receive(data[cut:]) == case.events
+                if case.pending != "frame":
+                    with row(*names, "more behind it"):
+                        reader = reader_of(case, engine_, client=client)
+                        check_what_follows(reader, case, data, client=client)
 
-    def test_whole(self, reader: Callable[[], Any], client: bool, case: Case) -> None:
-        whole = reader()
-        assert whole.receive(wire(case.frames, client=client)) == case.events
-        assert whole.pending is bool(case.pending)
 
-    def test_in_pieces(self, reader: Callable[[], Any], client: bool, case: Case) -> None:
-        data = wire(case.frames, client=client)
-        for step in (1, 2, 3, 7, 100):
-            if len(data) < 20_000 * step:
-                pieces = reader()
-                assert feed(pieces, data, step=step) == case.events, step
-                assert pieces.pending is bool(case.pending)
-
-    def test_cut_in_two(self, reader: Callable[[], Any], client: bool, case: Case) -> None:
-        data = wire(case.frames, client=client)
-        for cut in range(min(len(data), 40)):
-            halves = reader()
-            assert halves.receive(data[:cut]) + halves.receive(data[cut:]) == case.events, cut
-
-
-@BOTH_ENGINES
-@BOTH_ROLES
-@pytest.mark.parametrize("case", [one for one in CASES if one.pending != "frame"], ids=lambda one: one.name)
-def test_with_trailing_data(engine_: Engine, client: bool, case: Case) -> None:
+def check_what_follows(reader: Any, case: Case, data: bytes, *, client: bool) -> None:
     """What follows is read as usual, and not at all after a Close or a Fail."""
     ended = bool(case.events) and isinstance(case.events[-1], Close | Fail)
     more, then = wire([frame("89 04", b"more")], client=client), [] if ended else [Ping(b"more")]
-    reader = new_reader(engine_, client=client, deflate=case.deflate, **case.limits)
-    assert reader.receive(wire(case.frames, client=client) + more) == [*case.events, *then]
+    assert reader.receive(data + more) == [*case.events, *then]
     assert reader.receive(more) == then
 
 
@@ -140,13 +160,13 @@ class TestReader:
         assert reader.receive(wire([sized(0x81, b"x")], client=False)) == ["x"]
         for limits in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (-1, 1, 1)):
             with pytest.raises(ValueError, match="a limit must be at least 1"):
-                engine_.Reader(False, *limits, None)
+                engine_.Reader(*limits, None, client=False)
 
     def test_an_error_in_inflate_ends_the_reader(self, engine_: Engine) -> None:
         def inflate(payload: bytes, limit: int) -> bytes:
             raise ZeroDivisionError
 
-        reader = engine_.Reader(False, 100, 10, 10, inflate)
+        reader = engine_.Reader(100, 10, 10, inflate, client=False)
         with pytest.raises(ZeroDivisionError):
             reader.receive(wire([sized(0xC1, b"x")], client=False))
         assert reader.receive(wire([sized(0x81, b"x")], client=False)) == []
@@ -167,23 +187,23 @@ class TestReader:
             seen.append(limit)
             return payload
 
-        reader = engine_.Reader(False, 100, 10, 10, inflate)
+        reader = engine_.Reader(100, 10, 10, inflate, client=False)
         assert reader.receive(wire([sized(0xC1, b"x")], client=False)) == ["x"]
         assert seen == [100]
 
 
 FRAMES = [
-    (Opcode.TEXT, "Hello", None, True, False, "81 05 48656c6c6f"),
-    (Opcode.TEXT, "Hello", MASK, True, False, "81 85 37fa213d 7f9f4d5158"),
-    (Opcode.TEXT, "\u20ac", None, True, False, "81 03 e282ac"),
-    (Opcode.TEXT, "", MASK, True, False, "81 80 37fa213d"),
-    (Opcode.BINARY, b"\x01\x02\x03", MASK, True, False, "82 83 37fa213d 36f822"),
-    (Opcode.BINARY, b"", None, False, False, "02 00"),
-    (Opcode.CONTINUATION, bytearray(b"lo"), None, True, False, "80 02 6c6f"),
-    (Opcode.TEXT, memoryview(b"\xf2\x48\xcd\xc9\xc9\x07\x00"), None, True, True, "c1 07 f248cdc9c90700"),
-    (Opcode.PING, b"Hello", None, True, False, "89 05 48656c6c6f"),
-    (Opcode.PONG, b"", MASK, True, False, "8a 80 37fa213d"),
-    (Opcode.CLOSE, b"\x03\xe8", None, True, False, "88 02 03e8"),
+    (Opcode.TEXT, "Hello", None, FIN, "81 05 48656c6c6f"),
+    (Opcode.TEXT, "Hello", MASK, FIN, "81 85 37fa213d 7f9f4d5158"),
+    (Opcode.TEXT, "\u20ac", None, FIN, "81 03 e282ac"),
+    (Opcode.TEXT, "", MASK, FIN, "81 80 37fa213d"),
+    (Opcode.BINARY, b"\x01\x02\x03", MASK, FIN, "82 83 37fa213d 36f822"),
+    (Opcode.BINARY, b"", None, 0, "02 00"),
+    (Opcode.CONTINUATION, bytearray(b"lo"), None, FIN, "80 02 6c6f"),
+    (Opcode.TEXT, memoryview(b"\xf2\x48\xcd\xc9\xc9\x07\x00"), None, FIN | RSV1, "c1 07 f248cdc9c90700"),
+    (Opcode.PING, b"Hello", None, FIN, "89 05 48656c6c6f"),
+    (Opcode.PONG, b"", MASK, FIN, "8a 80 37fa213d"),
+    (Opcode.CLOSE, b"\x03\xe8", None, FIN, "88 02 03e8"),
 ]
 
 HEADS = [(125, "82 7d"), (126, "82 7e 007e"), (65535, "82 7e ffff"), (65536, "82 7f 0000000000010000")]
@@ -191,14 +211,14 @@ HEADS = [(125, "82 7d"), (126, "82 7e 007e"), (65535, "82 7e ffff"), (65536, "82
 
 @BOTH_ENGINES
 class TestEncode:
-    @pytest.mark.parametrize(("opcode", "payload", "mask", "fin", "rsv1", "expected"), FRAMES)
+    @pytest.mark.parametrize(("opcode", "payload", "mask", "flags", "expected"), FRAMES)
     def test_bytes(
-        self, engine_: Engine, opcode: int, payload: Any, mask: Any, fin: bool, rsv1: bool, expected: str
+        self, engine_: Engine, opcode: int, payload: Any, mask: Any, flags: int, expected: str
     ) -> None:
-        made = engine_.encode(opcode, payload, mask, fin, rsv1)
+        made = engine_.encode(opcode, payload, mask, flags)
         assert type(made) is bytes
         assert made == bytes.fromhex(expected)
-        assert made == engine_.encode(opcode=int(opcode), payload=payload, mask=mask, fin=fin, rsv1=rsv1)
+        assert made == engine_.encode(opcode=int(opcode), payload=payload, mask=mask, flags=flags)
 
     @pytest.mark.parametrize(("size", "head"), HEADS)
     def test_lengths(self, engine_: Engine, size: int, head: str) -> None:
@@ -222,8 +242,12 @@ class TestEncode:
             (Opcode.TEXT, b"", b"abc"),
             (Opcode.TEXT, b"", b"abcde"),
             (Opcode.PING, b"x" * 126),
-            (Opcode.PING, b"", None, False),
-            (Opcode.PING, b"", None, True, True),
+            (Opcode.PING, b"", None, 0),
+            (Opcode.PING, b"", None, FIN | RSV1),
+            (Opcode.TEXT, b"", None, 1),
+            (Opcode.TEXT, b"", None, FIN | 0x20),
+            (Opcode.TEXT, b"", None, -1),
+            (Opcode.TEXT, b"", None, FIN << 1),
             (Opcode.CLOSE, b"x" * 126),
         ],
     )
@@ -231,19 +255,12 @@ class TestEncode:
         with pytest.raises(ValueError):
             engine_.encode(*arguments)
 
-    @pytest.mark.parametrize("arguments", [(1,), (), (1, None), (1, 5), (1, b"", None, True, False, 1)])
+    @pytest.mark.parametrize(
+        "arguments", [(1,), (), (1, None), (1, 5), (1, b"", None, FIN, 1), (1, b"", None, None)]
+    )
     def test_misused(self, engine_: Engine, arguments: Any) -> None:
         with pytest.raises(TypeError):
             engine_.encode(*arguments)
-
-    def test_arguments_that_raise(self, engine_: Engine) -> None:
-        class Unclear:
-            def __bool__(self) -> bool:
-                raise ZeroDivisionError
-
-        for flags in ((Unclear(), False), (True, Unclear())):
-            with pytest.raises((ZeroDivisionError, TypeError)):
-                engine_.encode(1, b"", None, *flags)  # type: ignore[arg-type]
 
     def test_misused_by_name(self, engine_: Engine) -> None:
         for extra in ({"opcode": 1}, {"final": True}):

@@ -233,6 +233,7 @@ def test_choose_subprotocol(
 
 
 @pytest.mark.parametrize("value", ["b" + " " * 66_000 + "x", "," * 66_000, " ," * 33_000, "a," * 33_000])
+@pytest.mark.measures
 def test_subprotocols_in_linear_time(value: str) -> None:
     request = upgrade(Sec_WebSocket_Protocol=value)
     assert within_cpu(0.2, lambda: choose_subprotocol(request, ["x"])) is None

@@ -17,7 +17,7 @@ from tests.effort import within_cpu
 from tests.protocol.websocket.cases import TOO_BIG, TOO_MANY, TOO_MANY_EMPTY, deflated
 from tests.protocol.websocket.wire import ENGINES, Frame, frame, sized, wire
 
-pytestmark = pytest.mark.parametrize("engine_", ENGINES)
+pytestmark = [pytest.mark.measures, pytest.mark.parametrize("engine_", ENGINES)]
 
 KIB, MIB = 1024, 1024 * 1024
 READ = 64 * KIB
@@ -27,7 +27,7 @@ SANITIZED = "FASTWS_SANITIZED" in os.environ  # by tests/sanitize.sh: several ti
 def default_reader(engine_: Engine) -> FrameReader:
     limits = Limits()
     return engine_.Reader(
-        False, limits.max_message_size, limits.max_fragments, limits.max_empty_fragments, Inflater()
+        limits.max_message_size, limits.max_fragments, limits.max_empty_fragments, Inflater(), client=False
     )
 
 
@@ -59,7 +59,7 @@ def bounded(engine_: Engine, memory: int, seconds: float, work: Callable[[], obj
 def test_the_largest_limit_is_the_same_everywhere(engine_: Engine, limit: int, beyond: int) -> None:
     """W5: found by `python -m tests.differential`; which of two faults is told depended on the engine."""
     unmasked = b"\x82\x7f" + (sys.maxsize // 4 + beyond).to_bytes(8, "big")
-    reader = engine_.Reader(False, limit, 10, 10, None)
+    reader = engine_.Reader(limit, 10, 10, None, client=False)
     assert reader.receive(unmasked) == [TOO_BIG if beyond else Fail(1002, "unmasked frame")]
 
 
@@ -162,7 +162,7 @@ def test_bad_utf8_is_seen_early(engine_: Engine) -> None:
 def test_idle_reader_is_small(engine_: Engine) -> None:
     if engine_.name != "c":
         pytest.skip("wsproto's Connection weighs what it weighs")
-    reader = engine_.Reader(False, MIB, 10, 10, None)
+    reader = engine_.Reader(MIB, 10, 10, None, client=False)
     assert sys.getsizeof(reader) <= 128
     work = wire([sized(0x01, b"x"), sized(0x80, b"x" * 70_000), sized(0x89, b"p")], client=False)
     tracemalloc.start()

@@ -22,7 +22,7 @@ FIRST = 100 * KIB
 
 
 def client_reader(inflate: Any = None) -> Reader:
-    return Reader(True, 32 * MIB, 10, 10, inflate)
+    return Reader(32 * MIB, 10, 10, inflate, client=True)
 
 
 def feed(reader: Reader, data: bytes, sizes: list[int]) -> tuple[list[Event], int]:
@@ -88,7 +88,7 @@ def test_bad_text_is_seen_in_the_read_that_brings_it() -> None:
 
 def begun(client: bool, *frames: Any, inflate: Any = None) -> Reader:
     """A reader that has got all of this but the last MiB."""
-    reader = Reader(client, 32 * MIB, 10, 10, inflate)
+    reader = Reader(32 * MIB, 10, 10, inflate, client=client)
     data = wire(list(frames), client=client)
     assert reader.receive(data[: max(0, len(data) - MIB)]) == []
     return reader

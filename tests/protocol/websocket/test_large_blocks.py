@@ -17,7 +17,7 @@ import resource
 from fastws.protocol.websocket._frames import Reader, encode
 SIZE, READ, ROUNDS = 2**20, 2**16, 50
 frame = encode(2, bytes(SIZE))
-readers = [Reader(True, SIZE, 100, 10, None) for _ in range(4)]
+readers = [Reader(SIZE, 100, 10, None, client=True) for _ in range(4)]
 
 def turn():
     for start in range(0, len(frame), READ):

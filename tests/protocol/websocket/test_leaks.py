@@ -17,7 +17,7 @@ try:
 except ImportError:
     _testcapi = None
 
-pytestmark = pytest.mark.parametrize("engine_", ENGINES[:1])
+pytestmark = [pytest.mark.measures, pytest.mark.parametrize("engine_", ENGINES[:1])]
 
 
 @pytest.mark.parametrize("step", [None, 1])
@@ -47,11 +47,11 @@ def test_raising_readers(engine_: Engine) -> None:
     def work() -> None:
         for data in sent:
             with pytest.raises((ZeroDivisionError, TypeError)):
-                engine_.Reader(False, 100, 10, 10, inflate).receive(data)
+                engine_.Reader(100, 10, 10, inflate, client=False).receive(data)
         with pytest.raises(TypeError):
-            engine_.Reader(False, 100, 10, 10, None).receive("text")  # type: ignore[arg-type]
+            engine_.Reader(100, 10, 10, None, client=False).receive("text")  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="limit"):
-            engine_.Reader(False, 0, 10, 10, None)
+            engine_.Reader(0, 10, 10, None, client=False)
 
     assert blocks_kept(work, 100) < 10
 
@@ -63,7 +63,7 @@ def test_encode(engine_: Engine) -> None:
     def work() -> None:
         for payload in ("text", "\u20ac" * 100, b"x" * 300, bytearray(70_000), memoryview(b"x")):
             engine_.encode(2, payload, None)
-            engine_.encode(2, payload, MASK, fin=False)
+            engine_.encode(2, payload, MASK, flags=0)
             engine_.encode(2, payload, mask())
         for arguments in refused:
             with pytest.raises((TypeError, ValueError)):

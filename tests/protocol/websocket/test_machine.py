@@ -11,12 +11,14 @@ import pytest
 
 from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError
+from fastws.protocol.http.events import EndOfBody, Refusal
 from fastws.protocol.http.messages import Request, Response
-from fastws.protocol.websocket import frames, machine
+from fastws.protocol.websocket import frame_phase, frames
 from fastws.protocol.websocket.deflate import DeflatePool
-from fastws.protocol.websocket.events import Close, EndOfBody, Fail, Fragment, Ping, Pong, Refusal
+from fastws.protocol.websocket.events import Close, Fail, Fragment, Ping, Pong
 from fastws.protocol.websocket.frames import Engine
-from fastws.protocol.websocket.machine import TRANSITIONS, Machine, State, Trigger
+from fastws.protocol.websocket.machine import Machine
+from fastws.protocol.websocket.states import TRANSITIONS, State, Trigger
 from fastws.testing.wire import ACCEPT, BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, TEXT
 from tests.kit import Frame, frame, handshake, read_frames, read_response
 from tests.protocol.websocket.wire import ENGINES
@@ -33,8 +35,8 @@ SWITCH = (
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     """Every test here runs on both engines."""
     engine: Engine = request.param
-    monkeypatch.setattr(machine, "Reader", engine.Reader)
-    monkeypatch.setattr(machine, "encode", engine.encode)
+    monkeypatch.setattr(frame_phase, "Reader", engine.Reader)
+    monkeypatch.setattr(frame_phase, "encode", engine.encode)
     monkeypatch.setattr(frames, "encode", engine.encode)
     yield engine
 
@@ -294,13 +296,13 @@ def test_a_threshold_of_nothing_compresses_everything() -> None:
 
 
 def test_variants() -> None:
-    """Who can be given which bytes of a broadcast: see ``Outbox.variant``."""
-    assert open_server().variant == 0
-    assert open_server(OFFER, compression=Compression()).variant == 15
+    """Who can be given which bytes of a broadcast: see ``FramePhase.frame_variant``."""
+    assert open_server().frame_variant == 0
+    assert open_server(OFFER, compression=Compression()).frame_variant == 15
     small = OFFER.replace("client", "server") + "=10"
-    assert open_server(small, compression=Compression()).variant == 10
-    assert open_server(OFFER, compression=Compression(context_takeover=True)).variant == -1
-    assert open_client().variant == -1
+    assert open_server(small, compression=Compression()).frame_variant == 10
+    assert open_server(OFFER, compression=Compression(context_takeover=True)).frame_variant == -1
+    assert open_client().frame_variant == -1
 
 
 def test_context_takeover_compresses_with_what_came_before() -> None:
@@ -430,7 +432,7 @@ def test_messages_in_parts_from_now_on() -> None:
 )
 def test_a_meter_holds_for_whole_messages_and_for_parts(streamed: bool, limits: dict[str, int]) -> None:
     server = open_server()
-    server.meter(Limits(**limits), lambda: 0.0)
+    server.limit_rate(Limits(**limits), lambda: 0.0)
     if streamed:
         server.stream(None, 2)
     events = server.receive(frame(BINARY, b"x") * 3)
@@ -441,7 +443,7 @@ def test_a_meter_holds_for_whole_messages_and_for_parts(streamed: bool, limits: 
 
 def test_without_limits_a_second_there_is_no_meter() -> None:
     server = open_server()
-    server.meter(Limits(), lambda: pytest.fail("asked for the time"))
+    server.limit_rate(Limits(), lambda: pytest.fail("asked for the time"))
     assert server.receive(frame(BINARY, b"x") * 3) == [b"x"] * 3
 
 

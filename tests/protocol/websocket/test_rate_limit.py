@@ -9,7 +9,7 @@ import pytest
 from fastws.config import Limits
 from fastws.protocol.websocket.events import Close, Fail, Ping
 from fastws.protocol.websocket.frames import Reader
-from fastws.protocol.websocket.rate_limit import Meter, Window
+from fastws.protocol.websocket.rate_limit import RateLimiter, Window
 from tests.kit import wire
 
 MASKED_EMPTY = 6
@@ -22,15 +22,17 @@ class Clock:
         return self.now
 
 
-def metered(messages: int | None, size: int | None, clock: Clock) -> Meter:
+def limited(messages: int | None, size: int | None, clock: Clock) -> RateLimiter:
     limits = Limits()
-    reader = Reader(False, limits.max_message_size, limits.max_fragments, limits.max_empty_fragments, None)
-    return Meter(reader, messages, size, clock)
+    reader = Reader(
+        limits.max_message_size, limits.max_fragments, limits.max_empty_fragments, None, client=False
+    )
+    return RateLimiter(reader, messages, size, clock)
 
 
-def receive(meter: Meter, *frames: bytes) -> list[Any]:
+def receive(limiter: RateLimiter, *frames: bytes) -> list[Any]:
     data = b"".join(frames)
-    return meter.receive(data, len(data))
+    return limiter.receive(data, len(data))
 
 
 def text(message: str, fin: bool = True) -> bytes:
@@ -52,49 +54,51 @@ def test_a_window_lets_its_limit_through_and_no_more() -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_so_many_messages_are_delivered_and_then_it_fails(together: bool) -> None:
-    meter = metered(3, None, Clock())
+    limiter = limited(3, None, Clock())
     frames = [text(str(number)) for number in range(5)]
-    events = receive(meter, *frames) if together else [e for frame in frames for e in receive(meter, frame)]
+    events = (
+        receive(limiter, *frames) if together else [e for frame in frames for e in receive(limiter, frame)]
+    )
     assert events == ["0", "1", "2", Fail(1008, "too many messages")]
 
 
 def test_what_is_no_message_is_not_counted() -> None:
-    meter = metered(1, None, Clock())
+    limiter = limited(1, None, Clock())
     ping = wire.frame(wire.PING, b"p")
-    assert receive(meter, ping, text("a"), ping, text("b", False)) == [Ping(b"p"), "a", Ping(b"p")]
-    assert receive(meter, ping, wire.frame(wire.CLOSE, b"")) == [Ping(b"p"), Close(1005, "")]
+    assert receive(limiter, ping, text("a"), ping, text("b", False)) == [Ping(b"p"), "a", Ping(b"p")]
+    assert receive(limiter, ping, wire.frame(wire.CLOSE, b"")) == [Ping(b"p"), Close(1005, "")]
 
 
 def test_a_message_in_fragments_counts_when_it_is_complete() -> None:
-    meter = metered(1, None, Clock())
+    limiter = limited(1, None, Clock())
     end = wire.frame(wire.CONTINUATION, b"c")
-    assert receive(meter, text("a", False), end) == ["ac"]
-    assert receive(meter, text("a", False)) == []
-    assert receive(meter, end) == [Fail(1008, "too many messages")]
+    assert receive(limiter, text("a", False), end) == ["ac"]
+    assert receive(limiter, text("a", False)) == []
+    assert receive(limiter, end) == [Fail(1008, "too many messages")]
 
 
 def test_so_many_bytes_are_read_and_then_it_fails() -> None:
     whole = text("12345678")
-    meter = metered(None, 2 * len(whole) + 1, Clock())
-    assert receive(meter, whole) == ["12345678"]
-    assert receive(meter, whole, whole) == ["12345678", Fail(1008, "too many bytes")]
-    assert receive(meter, whole) == []
+    limiter = limited(None, 2 * len(whole) + 1, Clock())
+    assert receive(limiter, whole) == ["12345678"]
+    assert receive(limiter, whole, whole) == ["12345678", Fail(1008, "too many bytes")]
+    assert receive(limiter, whole) == []
 
 
 def test_the_next_second_begins_anew() -> None:
     clock = Clock()
-    meter = metered(2, 4 * MASKED_EMPTY, clock)
+    limiter = limited(2, 4 * MASKED_EMPTY, clock)
     for _ in range(50):
-        assert receive(meter, text(""), text("")) == ["", ""]
+        assert receive(limiter, text(""), text("")) == ["", ""]
         clock.now += 1.0
-    assert receive(meter, text(""), text("")) == ["", ""]
+    assert receive(limiter, text(""), text("")) == ["", ""]
     clock.now += 0.999
-    assert receive(meter, text("")) == [Fail(1008, "too many messages")]
+    assert receive(limiter, text("")) == [Fail(1008, "too many messages")]
 
 
 def test_a_failure_of_the_reader_stays_the_only_one() -> None:
     bad = b"\xff" * 20
-    meter = metered(None, 10, Clock())
-    events = receive(meter, bad)
+    limiter = limited(None, 10, Clock())
+    events = receive(limiter, bad)
     assert [type(event) for event in events] == [Fail]
     assert events[0].code == 1002

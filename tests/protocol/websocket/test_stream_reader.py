@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping
-from fastws.protocol.websocket.frames import encode, encode_close
+from fastws.protocol.websocket.frames import FIN, encode, encode_close
 from fastws.protocol.websocket.stream_reader import TURN_FRAMES, StreamReader
 
 MASK = b"\x01\x02\x03\x04"
 
 
 def frame(opcode: int, payload: bytes | str, fin: bool = True) -> bytes:
-    return encode(opcode, payload, MASK, fin, False)
+    return encode(opcode, payload, MASK, FIN if fin else 0)
 
 
 def reader(limit: int | None = None, empty: int = 64) -> StreamReader:
-    return StreamReader(False, limit, empty)
+    return StreamReader(limit, empty, client=False)
 
 
 def test_a_part_for_each_read_not_for_each_frame() -> None:
@@ -67,7 +67,7 @@ def test_wherever_the_input_is_cut_the_text_is_the_same(cut: int) -> None:
 
 def test_rules_and_limits_hold() -> None:
     assert reader().receive(frame(1, b"\xff")) == [Fail(1007, "invalid UTF-8")]
-    assert reader().receive(encode(1, "a", None, True, False))[-1] == Fail(1002, "unmasked frame")
+    assert reader().receive(encode(1, "a"))[-1] == Fail(1002, "unmasked frame")
     assert reader(limit=3).receive(frame(2, b"ab", False) + frame(0, b"cd")) == [
         Fragment(b"ab", False),
         Fail(1009, "message too big"),

@@ -28,6 +28,8 @@ def _engines() -> list[Any]:
 
 #: Both engines in one process; the C engine must be there in CI.
 ENGINES = _engines()
+#: Those that are built, for a test that runs its rows on each.
+BUILT: list[Engine] = [param.values[0] for param in ENGINES if param.values[0] is not None]
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ def wire(frames: Iterable[Frame], *, client: bool) -> bytes:
 def new_reader(engine: Engine, *, client: bool, deflate: bool = False, **limits: int) -> Any:
     """A reader with the defaults of the tests: 1 MiB, 1,000 fragments, 4 empty ones in a row."""
     return engine.Reader(
-        client,
         limits.get("max_message_size", 1024 * 1024),
         limits.get("max_fragments", 1000),
         limits.get("max_empty_fragments", 4),
         Inflater() if deflate else None,
+        client=client,
     )
 
 

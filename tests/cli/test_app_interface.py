@@ -12,8 +12,8 @@ import pytest
 
 import fastws
 from fastws.asgi.application import ASGI
+from fastws.cli.app_loader import as_app, is_asgi3
 from fastws.cli.errors import CannotStart
-from fastws.cli.interface import as_app, is_asgi3
 from tests.cli.helpers import fastws as run
 from tests.cli.helpers import running
 

@@ -11,7 +11,8 @@ import pytest
 
 import fastws.loop.native
 from fastws.loop.native import direct_descriptor
-from fastws.loop.turn import ALONE, LOOKS, MANY, TOGETHER, Turn
+from fastws.loop.turn import ANSWERS_AT_ONCE, ANSWERS_TOGETHER, Turn
+from fastws.pubsub.fanout import IDLE_LOOKS, LARGE_FAN_OUT, fan_out_of
 from fastws.pubsub.hub import Hub
 from tests.kit import Kernel, ManualLoop, MemoryTransport
 from tests.kit.outboxes import Peer, text
@@ -94,14 +95,14 @@ class TestFailures:
         with pytest.raises(ZeroDivisionError):
             turn.flush()
         assert speaker.texts() == ["own"]
-        number = turn.number
+        number = fan_out_of(turn).turn_number
         hub.unsubscribe(slow, "t")
         hub.subscribe(speaker, "t")
         hub.publish("t", "c")
         speaker.outbox.push(text("again"))
         loop.settle()
         assert speaker.texts() == ["c", "again"]
-        assert turn.number == number + 1
+        assert fan_out_of(turn).turn_number == number + 1
 
     def test_a_topic_that_cannot_be_joined_stops_no_other(self, loop: ManualLoop, turn: Turn) -> None:
         hub, peer = Hub(), Peer(loop, turn)
@@ -162,10 +163,10 @@ class TestAnswers:
         assert loop.is_idle
 
     def test_no_more_wait_than_are_written_together(self, loop: ManualLoop, turn: Turn) -> None:
-        peers = [Peer(loop, turn) for _ in range(TOGETHER + 1)]
+        peers = [Peer(loop, turn) for _ in range(ANSWERS_TOGETHER + 1)]
         for peer in peers[:-1]:
             self.answer(turn, peer, "a")
-        assert [peer.texts() for peer in peers[:-1]] == [["a"]] * TOGETHER
+        assert [peer.texts() for peer in peers[:-1]] == [["a"]] * ANSWERS_TOGETHER
         self.answer(turn, peers[-1], "a")
         assert peers[-1].texts() == []
         loop.settle()
@@ -175,7 +176,7 @@ class TestAnswers:
         one, other = Peer(loop, turn), Peer(loop, turn)
         self.answer(turn, one, "tried")
         loop.turn()
-        for _ in range(ALONE):
+        for _ in range(ANSWERS_AT_ONCE):
             one.texts()
             self.answer(turn, one, "at once")
             assert one.texts() == ["at once"]
@@ -198,13 +199,13 @@ class TestAnswers:
 
     def test_the_order_of_the_calls(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, turn, hub, TOGETHER)
+        peers = audience(loop, turn, hub, ANSWERS_TOGETHER)
         hub.publish("t", "first")
         for peer in peers:
             self.answer(turn, peer, "own")
         hub.publish("t", "last")
         loop.settle()
-        assert [peer.texts() for peer in peers] == [["first", "own", "last"]] * TOGETHER
+        assert [peer.texts() for peer in peers] == [["first", "own", "last"]] * ANSWERS_TOGETHER
 
     def test_nothing_is_written_to_a_transport_that_has_closed(self, loop: ManualLoop, turn: Turn) -> None:
         """Its descriptor may be another connection's by then."""
@@ -219,10 +220,10 @@ def test_turns_follow_each_other(loop: ManualLoop, turn: Turn) -> None:
     hub = Hub()
     (peer,) = audience(loop, turn, hub, 1)
     for step in range(3):
-        number = turn.number
+        number = fan_out_of(turn).turn_number
         hub.publish("t", f"topic {step}")
         loop.turn()
-        assert turn.number == number + 1
+        assert fan_out_of(turn).turn_number == number + 1
         peer.outbox.push(text(f"own {step}"))
         loop.turn()
     assert peer.texts() == ["topic 0", "own 0", "topic 1", "own 1", "topic 2", "own 2"]
@@ -294,10 +295,10 @@ class TestTurnThatGoesOn:
 
     def test_while_more_comes(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, turn, hub, MANY)
+        peers = audience(loop, turn, hub, LARGE_FAN_OUT)
         hub.publish("t", "first")
         loop.settle()  # it took a millisecond
-        number = turn.number
+        number = fan_out_of(turn).turn_number
         hub.publish("t", "a")
         loop.turn()
         assert all(peer.texts() == ["first"] for peer in peers)
@@ -305,17 +306,17 @@ class TestTurnThatGoesOn:
         peers[0].outbox.push(text("own"))
         loop.turn()
         assert peers[0].texts() == ["a", "b", "own"]
-        for _ in range(LOOKS):
+        for _ in range(IDLE_LOOKS):
             assert peers[1].texts() == []
             loop.turn()
         assert all(peer.texts() == ["a", "b"] for peer in peers[1:])
-        assert [len(peer.transport.writes) for peer in peers] == [2] * MANY
-        assert turn.number == number + 1
+        assert [len(peer.transport.writes) for peer in peers] == [2] * LARGE_FAN_OUT
+        assert fan_out_of(turn).turn_number == number + 1
         assert loop.is_idle
 
     def test_what_is_said_to_one_does_not_wait(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, turn, hub, MANY)
+        peers = audience(loop, turn, hub, LARGE_FAN_OUT)
         alone = Peer(loop, turn)
         hub.publish("t", "a")
         alone.outbox.push(text("own"))
@@ -331,7 +332,7 @@ class TestTurnThatGoesOn:
         self, loop: ManualLoop, turn: Turn, clock: list[float], step: float, looks: int
     ) -> None:
         hub = Hub()
-        peers = audience(loop, turn, hub, MANY)
+        peers = audience(loop, turn, hub, LARGE_FAN_OUT)
         hub.publish("t", "a")
         loop.settle()
         turns = 0
@@ -345,7 +346,7 @@ class TestTurnThatGoesOn:
 
     def test_a_few_do_not_wait(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
-        peers = audience(loop, turn, hub, MANY - 1)
+        peers = audience(loop, turn, hub, LARGE_FAN_OUT - 1)
         hub.publish("t", "a")
         loop.turn()
         assert all(peer.texts() == ["a"] for peer in peers)

@@ -1,0 +1,43 @@
+# cython: annotation_typing=False
+"""A name that clients listen to, and what was published to it in this turn. It knows no outbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastws.config import SlowConsumerPolicy
+from fastws.connection.publication import Channel, Publication
+
+if TYPE_CHECKING:
+    from fastws.protocol.websocket.deflate import DeflatePool
+
+__all__ = ["Topic"]
+
+
+class Topic(Channel):
+    """Declare one with :meth:`Hub.topic` to give it settings."""
+
+    __slots__ = ("batch", "name", "registry", "subscribers")
+
+    def __init__(
+        self,
+        name: str,
+        merge: str | None,
+        policy: SlowConsumerPolicy,
+        deflate: DeflatePool,
+        registry: dict[str, Topic] | None = None,
+    ) -> None:
+        Channel.__init__(self, merge, policy, deflate)
+        self.name = str.__str__(name)  # of a subclass, such as a StrEnum's member, its text
+        #: Where it leaves when nobody listens any more; None for a declared topic, which stays.
+        self.registry = registry
+        #: Who listens (:class:`fastws.pubsub.fanout.Subscriber`), in the order of subscribing.
+        self.subscribers: dict[Any, None] = {}
+        #: What this turn has published, in order.
+        self.batch: list[Publication] = []
+
+    def remove(self, subscriber: object) -> None:
+        """Let ``subscriber`` listen no more."""
+        self.subscribers.pop(subscriber, None)
+        if not self.subscribers and self.registry is not None:
+            self.registry.pop(self.name, None)

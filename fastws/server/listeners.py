@@ -1,0 +1,99 @@
+"""The addresses that a server listens at, and the files of its Unix sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl as ssl_module
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fastws.server.descriptors import ACCEPTS_PER_TURN, accepts_in_bulk, inode, listen_again, take_over
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from fastws.loop.state import LoopState
+
+__all__ = ["Listeners"]
+
+
+class Listeners:
+    """Opens them one after the other, and closes them together."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, loop_state: LoopState) -> None:
+        self._loop = loop
+        self._loop_state = loop_state
+        self._listeners: list[asyncio.Server] = []
+        #: The paths of Unix sockets, and which file each was when we began to listen there.
+        self._paths: dict[str, tuple[int, int] | None] = {}
+        self._poller: Any = None
+
+    def __bool__(self) -> bool:
+        """True from the first listener on, closed or not."""
+        return bool(self._listeners)
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        return tuple(sock for listener in self._listeners for sock in listener.sockets)
+
+    async def listen(
+        self,
+        accept: Callable[[], Any],
+        host: str | None,
+        port: int,
+        *,
+        sock: socket.socket | None,
+        unix: str | os.PathLike[str] | None,
+        ssl: ssl_module.SSLContext | None,
+        ssl_handshake_timeout: float,
+        backlog: int,
+        reuse_port: bool | None,
+    ) -> None:
+        """Listen at one more address; ``accept`` makes the protocol of each client.
+
+        Raises ``OSError`` when the address cannot be had.
+        """
+        in_bulk = accepts_in_bulk(self._loop)
+        options: dict[str, Any] = {"backlog": min(backlog, ACCEPTS_PER_TURN) if in_bulk else backlog}
+        if ssl is not None:
+            options["ssl"] = ssl
+            options["ssl_handshake_timeout"] = ssl_handshake_timeout
+        if unix is not None:
+            path = os.fsdecode(unix)
+            take_over(path)
+            listener = await self._loop.create_unix_server(accept, path, **options)
+            self._paths[path] = inode(path)
+        elif sock is not None and sock.family == getattr(socket, "AF_UNIX", None):
+            listener = await self._loop.create_unix_server(accept, sock=sock, **options)
+        elif sock is not None:
+            listener = await self._loop.create_server(accept, sock=sock, **options)
+        else:
+            if reuse_port:
+                options["reuse_port"] = True
+            listener = await self._loop.create_server(accept, host, port, **options)
+        self.add(listener)
+        if self._poller is None and (poller := self._loop_state.poller_or_none()) is not None:
+            self._poller = poller
+            poller.keep()
+        if in_bulk and backlog > ACCEPTS_PER_TURN:
+            for each in listener.sockets:
+                listen_again(each, backlog)
+
+    def add(self, listener: asyncio.Server) -> None:
+        """Take one that listens already, to be closed with the others."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Stop to listen, and remove the files of our Unix sockets. Twice does no harm."""
+        if self._poller is not None:
+            self._poller.release()
+            self._poller = None
+        for listener in self._listeners:
+            listener.close()
+        while self._paths:
+            path, ours = self._paths.popitem()
+            if ours is not None and inode(path) == ours:  # by now another server may listen there
+                with contextlib.suppress(OSError):
+                    os.unlink(path)

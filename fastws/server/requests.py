@@ -1,0 +1,87 @@
+# cython: annotation_typing=False
+"""What the server decides about a request before anything answers it, and the request's body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastws.protocol.http.messages import Request, Response, error_response
+from fastws.protocol.websocket.handshake import check_upgrade
+from fastws.server.forwarded import forwarded
+
+if TYPE_CHECKING:
+    from fastws.connection.connection import Connection
+    from fastws.server.site import Site
+    from fastws.web.routes import Endpoint
+
+__all__ = ["RequestBody", "address_refusal", "admit", "plain_refusal"]
+
+
+def admit(site: Site, connection: Connection, request: Request) -> Response | None:
+    """Note who asks, over what; return why the server takes no request now, None when it takes this one."""
+    settings = site.settings
+    request.peer = connection.transport
+    if connection.is_tls():
+        request.scheme += "s"
+    if settings.trusted_proxies and request.may_be_forwarded() and forwarded(request, site.trusted_proxies):
+        connection.forwarded_for = request.peer
+    if settings.limit_concurrency is not None and site.is_full():
+        # RFC 9110, section 15.6.4: 503, temporarily overloaded.
+        return error_response(503)
+    addresses = site.addresses
+    if not addresses.is_limiting:
+        return None
+    if not addresses.enter(connection, request.peer):
+        return address_refusal(site)
+    if request.upgrade and not addresses.shake_hands(request.peer, connection.loop_state.wheel.time()):
+        return address_refusal(site)
+    return None
+
+
+def address_refusal(site: Site) -> Response:
+    """Count and return the refusal of an address that has too much, or asks too often.
+
+    429 is RFC 6585, section 4, which allows Retry-After (RFC 9110, section 10.2.3); the windows of our
+    limits are a second.
+    """
+    site.counters.limited += 1
+    return error_response(429, headers=[("Retry-After", "1")])
+
+
+def plain_refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
+    """Return why a request that is no handshake is not served at its path, None when it is."""
+    if endpoint is None:
+        return error_response(404)
+    if endpoint.application is not None:
+        return None
+    if request.method not in endpoint.methods:
+        if endpoint.http is None and request.method == "HEAD":
+            return error_response(426, headers=[("Upgrade", "websocket")])
+        # RFC 9110, section 15.5.6: with 405 Allow has to name the methods.
+        return error_response(405, headers=[("Allow", ", ".join(endpoint.methods))])
+    if endpoint.http is None:
+        # Only a WebSocket is here. RFC 9110, section 15.5.22: with 426 Upgrade has to name the protocol.
+        return check_upgrade(request) or error_response(426)
+    return None
+
+
+class RequestBody:
+    """What has come of a request's body."""
+
+    __slots__ = ("_data", "_period_size")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._period_size = 0
+
+    def add(self, data: bytes) -> None:
+        self._data += data
+        self._period_size += len(data)
+
+    def begin_period(self) -> int:
+        """Return how many bytes have come since the last call, or since the beginning."""
+        size, self._period_size = self._period_size, 0
+        return size
+
+    def whole(self) -> bytes:
+        return bytes(self._data)

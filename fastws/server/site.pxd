@@ -1,0 +1,19 @@
+# Types for the compiled build of site.py; the source itself stays plain Python.
+
+cdef class Site:
+    cdef readonly object addresses
+    cdef readonly object counters
+    cdef readonly object limits
+    cdef readonly list response_headers
+    cdef readonly object router
+    cdef readonly object settings
+    cdef readonly object trusted_proxies
+    cdef readonly dict connections
+    cdef public bint is_closing
+    cdef long long _date
+    cdef double _next_full_warning
+
+    cpdef set_date(self)
+    cpdef bint is_full(self)
+    cpdef bint must_drop(self, double now)
+    cpdef bint is_access_logged(self)

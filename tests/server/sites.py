@@ -1,0 +1,51 @@
+"""A server with given routes, and clients made of bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import fastws
+from fastws import Request, Response, Server
+from tests.kit import ManualLoop, RawClient
+
+__all__ = ["Site", "body", "page", "slow", "statuses"]
+
+
+class Site:
+    """A server with these routes, and clients made of bytes."""
+
+    def __init__(self, loop: ManualLoop, *routes: Any, **settings: Any) -> None:
+        self.loop = loop
+
+        async def start() -> Server:
+            return await fastws.serve(list(routes), **{"access_log": False, **settings})
+
+        self.server = loop.run(start())
+
+    def client(self, **options: Any) -> RawClient:
+        return RawClient(self.server, self.loop, **options)
+
+    def ask(self, target: str, *headers: str, method: str = "GET") -> Any:
+        """The answer to one request on a connection of its own."""
+        client = self.client()
+        client.get(target, *headers, method=method)
+        self.loop.settle()
+        return client.response(head_only=method == "HEAD")
+
+
+def page(request: Request) -> Response:
+    return Response(200, f"{request.method} {request.target}")
+
+
+def body(request: Request) -> Response:
+    return Response(200, request.body)
+
+
+async def slow(request: Request) -> Response:
+    await asyncio.sleep(float(request.query or 1))
+    return Response(200, f"slow {request.query}")
+
+
+def statuses(client: RawClient) -> list[int]:
+    return [answer.status for answer in client.responses()]

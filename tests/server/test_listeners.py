@@ -1,0 +1,99 @@
+"""Where a server listens."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastws
+from fastws.testing.network import ListeningSocket
+from tests.conftest import Run
+from tests.kit import ManualLoop, Recorder
+from tests.server.served import QUIET, coroutine, opened, served
+
+
+class TestListening:
+    def test_addresses(self, loop: ManualLoop) -> None:
+        server = served(loop, Recorder(), host="127.0.0.1", port=8000)
+        assert server.port == 8000
+        assert [sock.getsockname() for sock in server.sockets] == [("127.0.0.1", 8000)]
+        assert server.is_serving()
+        loop.run(server.listen("127.0.0.1", 8001, reuse_port=True))
+        loop.run(server.listen(unix=Path("/run/x.sock")))
+        loop.run(server.listen(sock=ListeningSocket(("127.0.0.1", 8002))))  # type: ignore[arg-type]
+        loop.run(server.listen(sock=ListeningSocket("/run/y.sock")))  # type: ignore[arg-type]
+        assert len(server.sockets) == 5
+        with pytest.raises(OSError, match="taken"):
+            loop.run(server.listen("127.0.0.1", 8000))
+        server.close()
+        server.close()
+        assert loop.network.listeners == {}
+        assert not server.is_serving()
+
+    def test_a_server_without_a_port(self, loop: ManualLoop) -> None:
+        server = served(loop, Recorder(), unix="/run/x.sock")
+        with pytest.raises(IndexError):
+            server.port  # noqa: B018
+        client = loop.network.listeners["/run/x.sock"].accept()
+        assert client.get_extra_info("peername") == ""
+
+    async def test_a_unix_socket_is_taken_over_from_the_dead_alone_and_removed(self, tmp_path: Path) -> None:
+        path = tmp_path / "sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+        async with fastws.serve(Recorder(), unix=path) as server:
+            with pytest.raises(OSError, match="another server listens at .*sock"):
+                await fastws.serve(Recorder(), unix=path)
+            async with fastws.connect("ws://localhost/", unix=path) as ws:
+                assert await ws.ping() > 0
+            with pytest.raises(IndexError, match="has a port"):
+                server.port  # noqa: B018
+        assert not path.exists()
+
+    async def test_a_unix_socket_of_somebody_else_by_now_is_left_alone(self, tmp_path: Path) -> None:
+        path = tmp_path / "sock"
+        async with fastws.serve(Recorder(), unix=path):
+            path.unlink()
+            path.write_text("theirs")
+        assert path.read_text() == "theirs"
+
+    def test_tls(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        given: dict[str, Any] = {}
+        listen = loop.network.create_server
+
+        async def create_server(*args: Any, **options: Any) -> Any:
+            given.update(options)
+            return await listen(*args, **options)
+
+        monkeypatch.setattr(loop, "create_server", create_server)
+        context: Any = object()
+        server = served(loop, Recorder(), ssl=context, timeouts={"tls_handshake": 3.0}, backlog=7)
+        assert (given["ssl"], given["ssl_handshake_timeout"], given["backlog"]) == (context, 3.0, 7)
+        client = opened(loop, server)
+        assert client.transport.get_extra_info("ssl_object") is context
+
+    def test_as_a_context(self, run: Run) -> None:
+        async def scenario() -> bool:
+            async with fastws.serve(coroutine, **QUIET) as server:
+                assert server.is_serving()
+                ws = await fastws.connect(f"ws://server:{server.port}/", proxy=None)
+            assert ws.close_code == 1001
+            return server.is_serving()
+
+        assert run(scenario()) is False
+
+    def test_for_ever(self, run: Run) -> None:
+        async def scenario() -> bool:
+            server = await fastws.serve(coroutine, **QUIET)
+            task = asyncio.create_task(server.serve_forever())
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            return server.is_serving()
+
+        assert run(scenario()) is False

@@ -1,0 +1,118 @@
+"""What an application has not answered yet: answered, given up, or cancelled by somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from fastws import Response
+from fastws.server.pending import PendingAnswer
+
+
+class Caller:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.answers: list[Any] = []
+        self.aborted = 0
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+    def ask(self, answer: Any) -> PendingAnswer:
+        return PendingAnswer(answer, "the endpoint of /", self.answers.append, self.abort)
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_answered() -> None:
+    async def endpoint() -> str:
+        return "fine"
+
+    caller = Caller()
+    pending = caller.ask(endpoint())
+    assert caller.answers == []
+    await turns()
+    pending.give_up()
+    assert (caller.answers, caller.aborted) == (["fine"], 0)
+
+
+async def test_it_raises(caplog: pytest.LogCaptureFixture) -> None:
+    async def endpoint() -> None:
+        raise ValueError("broken")
+
+    caller = Caller()
+    with caplog.at_level(logging.ERROR):
+        caller.ask(endpoint())
+        await turns()
+    assert [answer.status for answer in caller.answers] == [500]
+    (record,) = caplog.records
+    assert record.getMessage() == "the endpoint of / failed"
+    assert "broken" in caplog.text
+
+
+async def test_given_up() -> None:
+    said: list[str] = []
+
+    async def endpoint() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            said.append("cancelled")
+            raise
+
+    caller = Caller()
+    pending = caller.ask(endpoint())
+    await turns()
+    pending.give_up()
+    pending.give_up()
+    await turns()
+    assert (said, caller.answers, caller.aborted) == (["cancelled"], [], 0)
+
+
+async def test_an_answer_after_it_was_given_up_lets_go_of_its_stream() -> None:
+    class Stream:
+        length = 5
+        closed = False
+
+        def read(self, n: int) -> bytes:
+            raise AssertionError
+
+        def close(self) -> None:
+            self.closed = True
+
+    stream = Stream()
+
+    async def endpoint() -> Response:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            return Response(200, stream=stream)
+        raise AssertionError
+
+    caller = Caller()
+    pending = caller.ask(endpoint())
+    await turns()
+    pending.give_up()
+    await turns()
+    assert (caller.answers, stream.closed) == ([], True)
+
+
+async def test_cancelled_by_somebody_else() -> None:
+    async def endpoint() -> None:
+        await asyncio.sleep(3600)
+
+    caller = Caller()
+    before = asyncio.all_tasks()
+    caller.ask(endpoint())
+    await turns()
+    (task,) = asyncio.all_tasks() - before
+    task.cancel()
+    await turns()
+    assert (caller.answers, caller.aborted) == ([], 1)

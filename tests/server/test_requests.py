@@ -1,0 +1,261 @@
+"""What is decided about a request: who may ask, what is not served, and how a body comes."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+from fastws import Request, Response, Route
+from fastws.server.site import MAX_WAITING_FOR_503
+from tests.kit import ManualLoop, RawClient, Recorder
+from tests.server.sites import Site, body, page, slow, statuses
+
+
+class TestPages:
+    @pytest.fixture
+    def site(self, loop: ManualLoop) -> Site:
+        return Site(
+            loop,
+            Route("/", http=page),
+            Route("/body", http=body, methods=["POST", "PUT"]),
+            Route("/slow", http=slow),
+            Route("/ws", Recorder()),
+            Route("/room/{name}", http=lambda request: Response(200, request.path_params["name"])),
+        )
+
+    def test_answers(self, site: Site) -> None:
+        answer = site.ask("/?a=b")
+        assert (answer.status, answer.body) == (200, b"GET /?a=b")
+        assert answer.headers["x-server"] == "fastws"
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert site.ask("/room/a%20b").body == b"a b"
+        assert site.server.counters.http_responses == 2
+
+    def test_head(self, site: Site) -> None:
+        answer = site.ask("/", method="HEAD")
+        assert (answer.status, answer.headers["content-length"]) == (200, "6")
+
+    def test_an_async_endpoint(self, site: Site) -> None:
+        client = site.client()
+        client.get("/slow?2")
+        site.loop.advance(1)
+        assert client.pending() == b""
+        site.loop.advance(1)
+        assert client.response().body == b"slow 2"
+
+    @pytest.mark.parametrize(
+        ("method", "target", "status", "field"),
+        [
+            ("GET", "/none", 404, None),
+            ("POST", "/none", 404, None),
+            ("POST", "/", 405, ("allow", "GET, HEAD")),
+            ("GET", "/body", 405, ("allow", "POST, PUT")),
+            ("GET", "/ws", 426, ("upgrade", "websocket")),
+            ("HEAD", "/ws", 426, ("upgrade", "websocket")),
+            ("POST", "/ws", 405, ("allow", "GET")),
+        ],
+    )
+    def test_refusals(
+        self, site: Site, method: str, target: str, status: int, field: tuple[str, str] | None
+    ) -> None:
+        answer = site.ask(target, method=method)
+        assert answer.status == status
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert target.encode() not in answer.body or target == "/"
+        if field is not None:
+            assert answer.headers[field[0]] == field[1]
+
+    def test_a_connection_is_used_again(self, site: Site) -> None:
+        client = site.client()
+        for target in ("/", "/none", "/ws", "/"):
+            client.get(target)
+            site.loop.settle()
+        assert statuses(client) == [200, 404, 426, 200]
+        client.get("/", "Connection: close")
+        site.loop.settle()
+        assert client.response().headers["connection"] == "close"
+        assert client.transport.eof_written
+        client.get("/")
+        site.loop.settle()
+        assert client.pending() == b""
+
+
+class TestBodies:
+    @pytest.fixture
+    def client(self, loop: ManualLoop) -> RawClient:
+        site = Site(loop, Route("/", http=body, methods=["POST"]), limits={"max_body_size": 100_000})
+        return site.client()
+
+    def post(self, client: RawClient, size: int, *headers: str) -> None:
+        client.get("/", f"Content-Length: {size}", *headers, method="POST")
+
+    def test_whole_and_in_pieces(self, loop: ManualLoop, client: RawClient) -> None:
+        self.post(client, 5)
+        client.send(b"hello")
+        assert client.response().body == b"hello"
+        self.post(client, 5)
+        for piece in (b"h", b"el", b"lo"):
+            client.send(piece)
+        assert client.response().body == b"hello"
+
+    def test_chunked(self, client: RawClient) -> None:
+        client.get("/", "Transfer-Encoding: chunked", method="POST")
+        client.send(b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n")
+        assert client.response().body == b"hello"
+
+    def test_too_large(self, loop: ManualLoop, client: RawClient) -> None:
+        self.post(client, 100_001)
+        assert client.response().status == 413
+        loop.settle()
+        assert client.transport.eof_written
+
+    def test_continue(self, client: RawClient) -> None:
+        self.post(client, 2, "Expect: 100-continue")
+        assert client.pending() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client._received = b""
+        client.send(b"ok")
+        assert client.response().body == b"ok"
+
+    def test_nobody_keeps_the_body_of_a_refused_request(self, loop: ManualLoop) -> None:
+        client = Site(loop, Route("/", http=page)).client()
+        for _ in range(3):
+            client.get("/", "Content-Length: 50000", method="POST")
+            client.send(b"unwanted" * 6250)
+        assert set(statuses(client)) <= {405}
+        gc.collect()
+        assert not any(isinstance(o, bytes) and o.startswith(b"unwantedunwanted") for o in gc.get_objects())
+
+    def test_one_that_breaks_the_rules(self, loop: ManualLoop, client: RawClient) -> None:
+        client.get("/", "Transfer-Encoding: chunked", method="POST")
+        client.send(b"2\r\nhe\r\n")
+        client.send(b"nonsense\r\n")
+        assert statuses(client) == [400]
+        loop.advance(6)
+        assert client.transport.lost
+
+
+class TestConcurrency:
+    def test_one_too_many(self, loop: ManualLoop) -> None:
+        site = Site(loop, Route("/", http=page), Route("/ws", Recorder()), limit_concurrency=2)
+        first, second, third, fourth = (site.client() for _ in range(4))
+        fourth.transport.lose()
+        loop.settle()
+        third.get("/")
+        loop.settle()
+        assert statuses(third) == [503]
+        loop.advance(5.2)
+        assert third.transport.lost
+        assert first.upgrade("/ws").status == 101
+        second.get("/")
+        loop.settle()
+        assert statuses(second) == [200]
+        late = site.client()
+        assert late.upgrade("/ws").status == 503
+        loop.advance(5.2)
+        assert late.transport.lost
+
+    def test_far_too_many_are_closed_unheard(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site = Site(loop, Route("/", http=page), limit_concurrency=2)
+        clients = [site.client() for _ in range(2 + MAX_WAITING_FOR_503 + 3)]
+        loop.settle()
+        assert [client.transport.lost for client in clients[-4:]] == [False, True, True, True]
+        clients[-4].get("/")
+        loop.settle()
+        assert statuses(clients[-4]) == [503]
+        assert [record.getMessage() for record in caplog.records] == [
+            "2 connections are open: more are answered 503 or closed"
+        ]
+
+
+class TestAddresses:
+    def test_one_address_has_so_many(self, loop: ManualLoop) -> None:
+        site = Site(
+            loop,
+            Route("/", http=page),
+            Route("/ws", Recorder()),
+            limit_connections_per_address=1,
+            access_log=True,
+        )
+        first, second = site.client(), site.client()
+        first.get("/")
+        loop.settle()
+        assert (statuses(first), statuses(second)) == ([200], [429])
+        other = site.client(peername=("192.0.2.9", 1))
+        assert other.upgrade("/ws").status == 101
+        assert site.server.counters.limited == 1
+
+    def test_behind_a_proxy(self, loop: ManualLoop) -> None:
+        site = Site(
+            loop,
+            Route("/", http=page),
+            limit_connections_per_address=1,
+            limit_handshakes_per_address=100,
+            proxy_headers=True,
+        )
+        clients = [site.client(peername=("127.0.0.1", port)) for port in (1, 2, 3)]
+        for client, address in zip(clients, "223", strict=True):
+            client.get("/", f"X-Forwarded-For: 192.0.2.{address}")
+        loop.settle()
+        assert [statuses(client) for client in clients] == [[200], [429], [200]]
+
+
+class TestProxies:
+    def peers(self, loop: ManualLoop, *requests: tuple[str, ...], **options: Any) -> list[Any]:
+        """What an endpoint sees of each of these requests of one connection: peer and scheme."""
+        seen: list[Any] = []
+
+        def see(request: Request) -> Response:
+            seen.append((request.peer, request.scheme))
+            return Response()
+
+        site = Site(loop, Route("/", http=see), proxy_headers=True, forwarded_allow_ips=["10.0.0.0/8"])
+        client = site.client(**options)
+        for headers in requests:
+            client.get("/", *headers)
+        loop.settle()
+        return seen
+
+    def test_each_request_of_a_proxys_connection_has_its_own(self, loop: ManualLoop) -> None:
+        seen = self.peers(
+            loop,
+            ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-Proto: https"),
+            ("X-Forwarded-For: 198.51.100.2",),
+            (),
+            peername=("10.1.2.3", 4000),
+        )
+        assert seen == [
+            (("198.51.100.1", 0), "https"),
+            (("198.51.100.2", 0), "http"),
+            (("10.1.2.3", 4000), "http"),
+        ]
+
+    def test_others_are_not_believed(self, loop: ManualLoop) -> None:
+        headers = ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-Proto: https")
+        assert self.peers(loop, headers) == [(("192.0.2.1", 50000), "http")]
+
+    def test_the_websocket_shows_it(self, loop: ManualLoop) -> None:
+        handler = Recorder()
+        site = Site(loop, Route("/", handler), proxy_headers=True)
+        client = site.client(peername=("127.0.0.1", 1))
+        client.upgrade("/", "X-Forwarded-For: 198.51.100.1", "X-Forwarded-Proto: https")
+        assert handler.ws.peer == ("198.51.100.1", 0)
+        assert handler.ws.request is not None
+        assert handler.ws.request.scheme == "wss"
+
+    def test_tls(self, loop: ManualLoop) -> None:
+        seen: list[str] = []
+
+        def see(request: Request) -> Response:
+            seen.append(request.scheme)
+            return Response()
+
+        handler = Recorder()
+        site = Site(loop, Route("/", handler, http=see))
+        site.client(ssl_object=object()).get("/")
+        site.client(ssl_object=object()).upgrade("/")
+        assert handler.ws.request is not None
+        assert [*seen, handler.ws.request.scheme, handler.ws.request.tls] == ["https", "wss", True]

@@ -1,0 +1,70 @@
+"""Settings from keyword arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import fastws
+from fastws import Limits, Route, Settings, Timeouts
+from fastws.server.settings import settings_from
+from tests.kit import ManualLoop
+from tests.server.served import page, served
+
+
+class TestSettings:
+    def test_defaults(self) -> None:
+        assert settings_from() == Settings()
+
+    def test_each(self) -> None:
+        settings = settings_from(
+            limits={"send_queue": 3},
+            timeouts=Timeouts(write=1.0),
+            compression=None,
+            origins=["https://a.example"],
+            require_origin=True,
+            headers=[("x-server", "mine"), ("X-More", "1")],
+            access_log=False,
+            limit_concurrency=5,
+            limit_connections_per_address=2,
+            limit_handshakes_per_address=3,
+            proxy_headers=True,
+            forwarded_allow_ips=["*"],
+        )
+        assert settings == Settings(
+            limits=Limits(send_queue=3),
+            timeouts=Timeouts(write=1.0),
+            compression=None,
+            origins=frozenset(["https://a.example"]),
+            require_origin=True,
+            headers=((b"x-server", b"mine"), (b"X-More", b"1")),
+            access_log=False,
+            limit_concurrency=5,
+            limit_connections_per_address=2,
+            limit_handshakes_per_address=3,
+            trusted_proxies=("*",),
+        )
+        assert settings_from(forwarded_allow_ips=["*"]).trusted_proxies == ()
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"limits": {"nonsense": 1}},
+            {"nonsense": 1},
+            {"headers": [("a b", "x")]},
+            {"headers": [("A", "x\n")]},
+        ],
+    )
+    def test_what_fits_nothing(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises((TypeError, ValueError)):
+            fastws.serve(page, **wrong)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"headers": [("Connection", "x")]}, {"proxy_headers": True, "forwarded_allow_ips": ["host"]}],
+    )
+    def test_what_the_start_refuses(self, loop: ManualLoop, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="host|Connection|connection"):
+            served(loop, Route("/", http=page), **wrong)
+        assert loop.network.listeners == {}

@@ -1,0 +1,84 @@
+"""What all connections of a server share."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from fastws import Route, Static
+from fastws.server.settings import settings_from
+from fastws.server.site import MAX_WAITING_FOR_503, Site, as_routes
+from tests.kit import ManualLoop, RawClient, Recorder
+from tests.server.served import coroutine, opened, page, served
+
+
+class TestApps:
+    def test_one_handler_for_every_path(self, loop: ManualLoop) -> None:
+        for app in (Recorder(), Recorder, coroutine):
+            server = served(loop, app)
+            for path in ("/", "/a", "/a/b/c", "/%C3%BC?x=y"):
+                opened(loop, server, path)
+            loop.run(server.shutdown(0))
+
+    def test_what_is_given(self, tmp_path: Path) -> None:
+        route, folder = Route("/", http=page), Static("/", tmp_path)
+        assert as_routes(route) == [route]
+        assert as_routes(folder) == [folder]
+        assert as_routes((route, folder)) == [route, folder]
+        with pytest.raises(TypeError):
+            as_routes("module:app")
+
+
+class TestDate:
+    def test_each_response_says_when_it_was_made(
+        self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = [784_111_777.9]
+        monkeypatch.setattr("fastws.server.site.time.time", lambda: clock[0])
+        server = served(loop, Route("/", http=page), headers=[("Date", "never")])
+        client = RawClient(server, loop)
+        for seconds, path in ((0, "/"), (0, "/nowhere"), (86_400, "/")):
+            clock[0] += seconds
+            client.get(path)
+        client.send(b"nonsense\r\n\r\n")
+        loop.settle()
+        assert client.pending().count(b"\r\nDate: ") == 4
+        heads = [(each.status, each.headers["date"]) for each in client.responses()]
+        sunday, monday = "Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 07 Nov 1994 08:49:37 GMT"
+        assert heads == [(200, sunday), (404, sunday), (200, monday), (400, monday)]
+
+
+class TestRoom:
+    """How a server is full; ``connections`` are counted, whatever they are."""
+
+    def site(self, limit: int | None, connections: int) -> Site:
+        site = Site(Recorder(), settings_from(limit_concurrency=limit))
+        site.connections.update(dict.fromkeys(range(connections)))  # type: ignore[arg-type]
+        return site
+
+    def test_without_a_limit(self) -> None:
+        site = self.site(None, 1000)
+        assert (site.is_full(), site.must_drop(1.0)) == (False, False)
+
+    def test_with_a_limit(self) -> None:
+        assert not self.site(10, 10).is_full()
+        assert self.site(10, 11).is_full()
+        assert not self.site(10, 10 + MAX_WAITING_FOR_503).must_drop(1.0)
+        assert self.site(10, 11 + MAX_WAITING_FOR_503).must_drop(1.0)
+
+    def test_a_warning_every_ten_seconds(self, caplog: pytest.LogCaptureFixture) -> None:
+        site = self.site(10, 11)
+        for now in (1.0, 2.0, 10.9, 11.1, 12.0):
+            site.must_drop(now)
+        assert [record.getMessage() for record in caplog.records] == [
+            "10 connections are open: more are answered 503 or closed"
+        ] * 2
+
+    def test_the_access_log_is_for_those_who_read_it(self, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.WARNING, "fastws.access"):
+            assert not self.site(None, 0).is_access_logged()
+        with caplog.at_level(logging.INFO, "fastws.access"):
+            assert self.site(None, 0).is_access_logged()
+            assert not Site(Recorder(), settings_from(access_log=False)).is_access_logged()
