@@ -3,7 +3,7 @@
 
 The transport hands bytes to :meth:`Connection.buffer_updated`; the machine turns one read into all of its
 events; each message goes to the handler, and what the protocol owes to the outbox (``delivery``); at the end
-of the loop's turn one write takes everything the handler said. Until the WebSocket is open, bytes go to a
+of the loop's turn one write takes everything the handler sent. Until the WebSocket is open, bytes go to a
 *phase* (the server's HTTP, the client's handshake), which is dropped then.
 """
 

@@ -45,7 +45,7 @@ class Delivery(Closing):
                 self.deliver(events)
 
     def deliver(self, events: list[Any]) -> None:
-        """Hand the events of one read to the handler, and what it said to the turn, for one write."""
+        """Hand the events of one read to the handler, and its answers to the turn, for one write."""
         outbox = self.outbox
         ws = self.ws
         machine = self.machine

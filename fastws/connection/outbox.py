@@ -4,7 +4,7 @@
 Four places, in the order in which they leave:
 
 - ``_urgent``: PING and PONG that wait for a blocked socket, the newest of each;
-- what this turn has said so far (:mod:`fastws.connection.writer`);
+- what is sent in this turn (:mod:`fastws.connection.writer`);
 - ``_backlog``: messages that wait because the socket is blocked, or because a fragmented one is under way.
   Only
   this has limits, and only once the socket has refused bytes;
@@ -116,7 +116,7 @@ class Outbox(Writer):
         self.sent_messages = 0
         self.sent_bytes = -self.unwritten()
 
-    # -- what the application says --------------------------------------------------------------
+    # -- what the application sends -------------------------------------------------------------
 
     def push(self, frame: bytes) -> SendStatus:
         """Take one frame of the application, unless the backlog is over its limits."""
@@ -162,7 +162,7 @@ class Outbox(Writer):
         return self.fd >= 0 and not self.blocked and not self.fragmenting
 
     def is_filling(self) -> bool:
-        """True when this turn has said so much to this client that it should end."""
+        """True when so much is sent to this client in this turn that the turn should end."""
         return self._more is not None and len(self._more) >= TURN_MESSAGES
 
     def must_wait(self) -> bool:
@@ -213,7 +213,7 @@ class Outbox(Writer):
         else:
             self._append_frame(frame)
 
-    # -- what topics say ------------------------------------------------------------------------
+    # -- what topics send -----------------------------------------------------------------------
 
     def is_idle(self) -> bool:
         """True when a broadcast's shared bytes may be written to the socket as they are.
@@ -264,7 +264,7 @@ class Outbox(Writer):
         self._wait(publication, size)
 
     def _take_published(self) -> None:
-        """What topics published before is said before what comes now."""
+        """Put what topics published before ahead of what comes now."""
         # Kept in a variable, here and below: it lets go of itself where that evicts this client.
         subscriptions = self.subscriptions
         if subscriptions is not None and self.turn.has_published:

@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""What one connection has said in this turn, and its way to the socket: one write.
+"""What one connection sends in a turn of the loop, and its way to the socket: one write.
 
 *Blocked* means that the socket has refused bytes. With a high-water mark of 0 the transport calls
 ``pause_writing`` as soon as it holds something that the socket did not take.
@@ -57,18 +57,18 @@ class Writer(Writable):
     # -- what leaves in one write ---------------------------------------------------------------
 
     def begin_batch(self) -> bool:
-        """Keep what is said from now on for one write. True for the caller that has to end this batch."""
+        """Collect what is sent from now on into one write. True for the caller that has to end this batch."""
         began = not self.corked
         self.corked = True
         return began
 
     def end_batch(self) -> None:
-        """Write now what the batch has said."""
+        """Write the batch now."""
         self.corked = False
         self.flush()
 
     def answer(self) -> None:
-        """End the batch of one read: what it said leaves together with the answers to other reads."""
+        """End the batch of one read: it leaves together with the answers to other reads."""
         self.corked = False
         if self._first is not None:
             self.turn.answer(self)
@@ -88,7 +88,7 @@ class Writer(Writable):
     def _append(self, item: Item) -> None:
         if self._first is None:
             if not self.corked:
-                self.turn.schedule(self)  # may raise, and nothing has been said then
+                self.turn.schedule(self)  # may raise, and nothing has been taken then
             self._first = item
         elif self._more is None:
             self._more = [self._first, item]
@@ -96,17 +96,17 @@ class Writer(Writable):
             self._more.append(item)
 
     def has_output(self) -> bool:
-        """True when this turn has said something that is not written yet."""
+        """True when this turn has something that is not written yet."""
         return self._first is not None
 
     def is_large(self) -> bool:
-        """True when what this turn has said begins with a large message."""
+        """True when the first message of this turn is a large one."""
         first = self._first
         assert first is not None
         return len(first[0] if isinstance(first, tuple) else first) >= LARGE_ANSWER
 
     def unwritten(self) -> int:
-        """Bytes that this turn has said, and that the transport has not been given yet."""
+        """Bytes of this turn that the transport has not been given yet."""
         if self._first is None:
             return 0
         return sum(map(_size, self._more if self._more is not None else [self._first]))
@@ -114,7 +114,7 @@ class Writer(Writable):
     # -- to the socket --------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Write what this turn has said, in one write."""
+        """Write everything of this turn, in one write."""
         first = self._first
         if first is None:
             return

@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""The turn of the loop: what was said in it is written at its end, one write for each connection.
+"""The turn of the loop: what was sent in it is written at its end, one write for each connection.
 
 A *turn* lasts from the first ``schedule`` or ``publish`` to the call that the loop makes after the events
 it has at hand. When something was published to many, it goes on until a few such calls in a row have
@@ -36,7 +36,7 @@ class Writable:
         raise NotImplementedError
 
     def flush(self) -> None:
-        """Write what this turn has said."""
+        """Write everything of this turn."""
         raise NotImplementedError
 
     def flush_later(self) -> None:
@@ -106,10 +106,10 @@ class Turn:
         self._flush_waiting()
 
     def answer(self, writable: Writable) -> None:
-        """Write what the handler said to one read, together with the answers to others of this turn.
+        """Write the handler's answer to one read, together with the answers to others of this turn.
 
-        It is written at once where there is nothing to gather: a large message, or when one connection
-        alone had something to say in the last turn that waited for others.
+        It is written at once where waiting gains nothing: a large message, or one connection alone that
+        was answered in the last turn that waited for others.
         """
         most = ANSWERS_TOGETHER  # an integer of C where this is compiled
         if writable.is_large():
