@@ -1,4 +1,4 @@
-"""Instructions of the frame path, counted by callgrind: the same on a busy machine as on an idle one.
+"""Instructions counted by callgrind: the same on a busy machine as on an idle one.
 
 The figures depend on the interpreter and the compiler, so there is one set for each minor version
 of Python, each architecture and each level of optimisation.
@@ -20,20 +20,24 @@ from pathlib import Path
 
 import orjson
 
+import fastws
 from bench.launch import ROOT
 from bench.micro.frame_path import CALLS
 from bench.micro.material import engines
+from bench.micro.paths import PATHS
 
 __all__ = ["RECORD", "Difference", "NothingToCount", "check", "compare", "count", "key", "record"]
 
 RECORD = Path(__file__).parent / "instructions.json"
 #: A compiler's patch release moves a count by a percent or two; a change worth knowing of by more.
 TOLERANCE = 0.05
+#: What the paths are counted with in turn: the least of them has nothing in it that is due to addresses.
+LAYOUTS = ("0", "100", "200")
 Counts = dict[str, int]
 
 
 class NothingToCount(Exception):
-    """Valgrind is not installed, or the C engine is not built: nothing can be counted."""
+    """Valgrind is not installed, or what is recorded is not built: nothing can be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +76,41 @@ def key() -> str:
 
 
 def count() -> Counts:
-    """Run the frame path under callgrind: instructions of one call, by name. Raises NothingToCount."""
+    """Run both programs under callgrind: instructions of one call, by name. Raises NothingToCount."""
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise NothingToCount("valgrind is not installed")
     if "c" not in engines():
         raise NothingToCount("the C engine is not built")
+    if not _is_compiled():
+        raise NothingToCount("the hot path is not compiled")
+    calls = {name: rounds * each for name, (rounds, each, _) in PATHS.items()}
+    totals = _run(valgrind, "bench.micro.frame_path")
+    for classes in LAYOUTS:
+        for name, total in _run(valgrind, "bench.micro.paths", classes).items():
+            totals[name] = min(total, totals.get(name, total))
+    return {name: total // calls.get(name, CALLS) for name, total in totals.items()}
+
+
+def _is_compiled() -> bool:
+    file = sys.modules[fastws.Hub.__module__].__file__
+    return file is not None and not file.endswith(".py")
+
+
+def _run(valgrind: str, module: str, *arguments: str) -> Counts:
+    """Run one of the programs: all instructions between its marks, by name."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
         tool = [valgrind, "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
         done = subprocess.run(
-            [*tool, sys.executable, "-m", "bench.micro.frame_path"],
+            [*tool, sys.executable, "-m", module, *arguments],
             cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"},
         )  # fmt: skip
         if done.returncode != 0:
-            raise RuntimeError(f"the frame path does not run under valgrind: {done.stderr.strip()[-300:]}")
+            raise RuntimeError(f"{module} does not run under valgrind: {done.stderr.strip()[-300:]}")
         names = done.stdout.splitlines()
         parts = [Path(f"{out}.{2 * (number + 1)}").read_text() for number in range(len(names))]
-    return {name: _total(part) // CALLS for name, part in zip(names, parts, strict=True)}
+    return {name: _total(part) for name, part in zip(names, parts, strict=True)}
 
 
 def _total(part: str) -> int:

@@ -32,26 +32,35 @@ class PendingAnswer:
     ) -> None:
         """``name`` is who answers, for the log."""
         self._then: Callable[[object], None] | None = then
-        self._abort = abort
-        self._task = asyncio.get_running_loop().create_task(self._run(answer, name))
+        self._abort: Callable[[], None] | None = abort
+        self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(
+            self._run(answer, name)
+        )
 
     def give_up(self) -> None:
         """Cancel the coroutine; its answer is not wanted any more. Does nothing after the answer."""
-        if self._then is not None:
-            self._then = None
-            self._task.cancel()
+        task = self._task
+        self._release()
+        if task is not None:
+            task.cancel()
+
+    def _release(self) -> None:
+        """Refer to nobody any more: the traceback of a cancelled task refers to this object."""
+        self._then = self._abort = self._task = None
 
     async def _run(self, awaitable: Awaitable[Any], name: str) -> None:
         try:
             answer = await awaitable
         except asyncio.CancelledError:
-            if self._then is not None:
+            if self._abort is not None:
                 self._abort()
+            self._release()
             raise
         except Exception:
             log.exception("%s failed", name)
             answer = error_response(500)
-        then, self._then = self._then, None
+        then = self._then
+        self._release()
         if then is not None:
             then(answer)
         elif isinstance(answer, Response) and answer.stream is not None:

@@ -11,6 +11,7 @@ import pytest
 from bench.launch import ROOT
 from bench.micro import instructions
 from bench.micro.instructions import Difference, NothingToCount, compare
+from bench.micro.paths import PATHS
 from bench.microbench import BASELINE, trimmed
 
 
@@ -120,3 +121,34 @@ def test_the_c_engine_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.micro.instructions.engines", dict)
     with pytest.raises(NothingToCount, match="the C engine is not built"):
         instructions.count()
+
+
+def test_the_compiled_hot_path_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("bench.micro.instructions.engines", lambda: {"c": None})
+    monkeypatch.setattr("bench.micro.instructions._is_compiled", lambda: False)
+    with pytest.raises(NothingToCount, match="the hot path is not compiled"):
+        instructions.count()
+
+
+def test_a_call_is_what_the_name_says_and_the_least_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(valgrind: str, module: str, classes: str = "") -> dict[str, int]:
+        if module == "bench.micro.frame_path":
+            return {"scan": 300_000}
+        least = 1000 if classes == "100" else 1020
+        return {name: least * rounds * each for name, (rounds, each, _) in PATHS.items()}
+
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("bench.micro.instructions.engines", lambda: {"c": None})
+    monkeypatch.setattr("bench.micro.instructions._is_compiled", lambda: True)
+    monkeypatch.setattr("bench.micro.instructions._run", run)
+    assert instructions.count() == dict.fromkeys(["scan", *PATHS], 1000)
+
+
+@pytest.mark.live
+def test_each_path_is_gone_to_its_end() -> None:
+    # With its own limits and clock, so in a process of its own.
+    argv = [sys.executable, "-W", "error", "-m", "bench.micro.paths"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert done.stdout.splitlines() == list(PATHS)

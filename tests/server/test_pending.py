@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -74,6 +76,32 @@ async def test_given_up() -> None:
     pending.give_up()
     await turns()
     assert (said, caller.answers, caller.aborted) == (["cancelled"], [], 0)
+
+
+@pytest.mark.parametrize("end", ["answered", "given up", "cancelled"])
+async def test_it_keeps_nobody_alive(end: str) -> None:
+    async def endpoint() -> None:
+        if end != "answered":
+            await asyncio.sleep(3600)
+
+    caller, before = Caller(), asyncio.all_tasks()
+    seen = weakref.ref(caller)
+    gc.disable()
+    try:
+        pending = caller.ask(endpoint())
+        await asyncio.sleep(0)
+        if end == "given up":
+            pending.give_up()
+        elif end == "cancelled":
+            for task in asyncio.all_tasks() - before:
+                task.cancel()
+                del task
+        await turns()
+        del caller
+        assert pending is not None
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_answer_after_it_was_given_up_lets_go_of_its_stream() -> None:

@@ -313,6 +313,9 @@ class BodyStream(Protocol):
 class Response:
     """A whole HTTP response.
 
+    ``status`` is a number, ``body`` bytes, ``raw_headers`` the fields as bytes, and ``stream`` what is sent
+    in place of the body, or None. They may be changed until the response is sent; then they must be valid.
+
     Args:
         status: a number from 100 to 999 (RFC 9110, section 15).
         body: bytes, or text, which is sent as UTF-8.

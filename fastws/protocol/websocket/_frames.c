@@ -3,52 +3,6 @@
 
 Classes classes;
 
-/* ---- Reader ----------------------------------------------------------------------------------- */
-
-static PyObject *
-reader_receive(Reader *self, PyObject *const *args, Py_ssize_t nargs)
-{
-    Py_buffer view;
-    PyObject *events;
-    Status status;
-    Py_ssize_t size;
-
-    if (nargs < 1 || nargs > 2) {
-        PyErr_SetString(PyExc_TypeError, "receive() takes data and, optionally, its size");
-        return NULL;
-    }
-    if (self->busy) {
-        /* inflate() runs Python code and lets other threads in. */
-        PyErr_SetString(PyExc_RuntimeError, "receive() is already running");
-        return NULL;
-    }
-    if (PyObject_GetBuffer(args[0], &view, PyBUF_SIMPLE) < 0)
-        return NULL;
-    size = view.len;
-    if (nargs == 2) {
-        size = PyLong_AsSsize_t(args[1]);
-        if (size < 0 || size > view.len) {
-            if (!PyErr_Occurred())
-                PyErr_SetString(PyExc_ValueError, "the size is not one of the data");
-            PyBuffer_Release(&view);
-            return NULL;
-        }
-    }
-    events = PyList_New(0);
-    if (!self->ended) {
-        self->busy = 1;
-        status = events == NULL ? ERROR : take_all(self, events, view.buf, (const uint8_t *)view.buf + size);
-        self->busy = 0;
-        if (status == ERROR) {
-            /* These bytes are lost, and with them the place in the stream: nothing more can be read. */
-            end_reader(self);
-            Py_CLEAR(events);
-        }
-    }
-    PyBuffer_Release(&view);
-    return events;
-}
-
 /* ---- large messages, which are read straight into their own memory ---------------------------- */
 
 /* Bytes: fewer are read into a buffer and copied from there, which costs less than a change of buffers. */
@@ -116,6 +70,8 @@ reader_received(Reader *self, PyObject *arg)
     }
     return events;
 }
+
+/* ---- Reader ----------------------------------------------------------------------------------- */
 
 static PyObject *
 reader_pending(Reader *self, void *Py_UNUSED(closure))

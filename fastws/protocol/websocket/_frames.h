@@ -4,8 +4,8 @@
  * engine_wsproto.py: for the same input both give the same events, codes and bytes, wherever the input is
  * cut; tests/protocol compares them. It works on bytes only: no I/O, no clock, no logging.
  *
- *   _frames.c          the module and the Python type Reader
- *   _frames_scan.c     bytes to frames
+ *   _frames.c          the module, the Python type Reader, and its memory as a buffer
+ *   _frames_scan.c     receive(): bytes to frames
  *   _frames_message.c  frames to messages
  *   _frames_event.c    what goes into the list of events
  *   _frames_encode.c   payloads to frames
@@ -92,7 +92,7 @@ int reserve(Reader *self, size_t n);
 Status took_payload(Reader *self, PyObject *events, size_t n, int beyond_ascii);
 
 /* _frames_scan.c */
-Status take_all(Reader *self, PyObject *events, const uint8_t *at, const uint8_t *stop);
+PyObject *reader_receive(Reader *self, PyObject *const *args, Py_ssize_t nargs);
 
 /* _frames_encode.c */
 int take_keywords(PyObject **slots, const char *const *known, int count, PyObject *const *values, PyObject *names);

@@ -219,3 +219,14 @@ def test_an_address_that_is_asked_for_each_time() -> None:
     assert request.peer == ("192.0.2.2", 6)
     request.peer = "/run/socket"
     assert request.peer == "/run/socket"
+
+
+def test_who_may_be_forwarded() -> None:
+    """Only a request whose head was checked is known to have no field of a proxy."""
+    plain = Request(headers=[("Host", "a")])
+    assert plain.may_be_forwarded()
+    plain.vetted()
+    assert not plain.may_be_forwarded()
+    forwarded = Request(headers=[("X-Forwarded-For", "192.0.2.1")])
+    forwarded.vetted()
+    assert forwarded.may_be_forwarded()
