@@ -1,7 +1,7 @@
 """Which tests a run has, and in how many processes.
 
 ``pytest`` runs what one needs before a commit: everything but the tests marked ``system``, on all cores.
-A test is ``system`` by its folder, and runs when ``-m`` or a path asks for it. A test marked ``measures``
+A test is ``system`` by its folder (or by a mark of its own), and runs when ``-m`` or a path asks for it. A test marked ``measures``
 runs while no other process of the same run has a test: neighbours change what it measures.
 """
 
@@ -57,13 +57,14 @@ def asks_for_system_tests(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    system = [item for item in items if is_system(item.path)]
-    for item in system:
-        item.add_marker(pytest.mark.system)
+    for item in items:
+        if is_system(item.path):
+            item.add_marker(pytest.mark.system)
+    system = [item for item in items if item.get_closest_marker("system") is not None]
     if system and not asks_for_system_tests(config):
         config.stash[left_out] = len(system)
         config.hook.pytest_deselected(items=system)
-        items[:] = [item for item in items if not is_system(item.path)]
+        items[:] = [item for item in items if item.get_closest_marker("system") is None]
     if hasattr(config, "workerinput"):
         # Last, so that processes seldom wait for each other.
         items.sort(key=measures)

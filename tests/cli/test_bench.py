@@ -240,6 +240,7 @@ def test_the_limit_of_a_server_is_found_to_one_step(
         assert made["verdict"] == "this server holds 12 clients that are idle"
 
 
+@pytest.mark.system  # it is about what a machine with nothing else to do can do
 def test_the_rate_that_a_server_holds_is_found_to_one_step(tmp_path: Path) -> None:
     """7 ms of work each: 142 messages a second."""
 
