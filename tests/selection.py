@@ -1,8 +1,9 @@
 """Which tests a run has, and in how many processes.
 
 ``pytest`` runs what one needs before a commit: everything but the tests marked ``system``, on all cores.
-A test is ``system`` by its folder (or by a mark of its own), and runs when ``-m`` or a path asks for it. A test marked ``measures``
-runs while no other process of the same run has a test: neighbours change what it measures.
+A test is ``system`` by its folder, or by a mark of its own, and runs when ``-m`` or a path asks for it. A
+test marked ``measures`` runs while no other process of the same run has a test: neighbours change what it
+measures.
 """
 
 from __future__ import annotations

@@ -29,14 +29,21 @@ BINARY = int(Opcode.BINARY)
 
 
 class Hub:
-    """Topics of one event loop.
+    """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
 
-    Every method belongs on that loop, except :meth:`publish_threadsafe`. A WebSocket leaves every
-    topic by itself when its close begins.
+    Every method belongs on that loop, except :meth:`publish_threadsafe`. None of them waits, so there is
+    nothing to cancel.
 
-    ``policy`` decides about a client whose send queue is over its limit (default: it is evicted
-    with 1008). ``compression`` says from which size, and how hard, a message is compressed, once for
-    all clients that negotiated permessage-deflate without context takeover.
+    Args:
+        policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
+            (RFC 6455, section 7.4.1). A topic may have its own.
+        compression: From which size on, and how hard, a message is compressed, once for all clients that
+            negotiated permessage-deflate without context takeover (RFC 7692, section 7.1.1). Default: the
+            defaults of :class:`fastws.Compression`.
+
+    Raises:
+        ValueError: ``policy`` is no policy.
+        TypeError: ``compression`` is no :class:`fastws.Compression`.
     """
 
     def __init__(
@@ -56,9 +63,17 @@ class Hub:
     ) -> Topic:
         """Declare a topic that has settings of its own, before its first subscriber.
 
-        ``merge="\\n"`` joins the text messages of one turn, and those that wait for a slow client,
-        into ONE message with that separator: at most 256 messages or 64 KiB each. Binary messages
-        on such a topic raise ``TypeError``. Raises ``ValueError`` if the topic exists already.
+        Args:
+            name: The topic's name, as :meth:`subscribe` and :meth:`publish` have it.
+            merge: The text between two messages. With it, text messages of one turn, and those that wait
+            for a
+                slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each message
+                stays its own.
+            policy: What becomes of a slow client. Default: the hub's.
+
+        Raises:
+            TypeError: ``merge`` is no text.
+            ValueError: The topic exists already, or ``policy`` is no policy.
         """
         if not (merge is None or isinstance(merge, str)):
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
@@ -70,11 +85,17 @@ class Hub:
         return topic
 
     def subscribe(self, ws: Any, topic: str) -> None:
-        """Let ``ws`` have what is published to ``topic`` from now on. Twice does no harm.
+        """Let ``ws`` receive what is published to ``topic`` from now on. Twice does no harm.
 
-        Does nothing when ``ws`` is already closing. Raises ``RuntimeError`` when ``ws`` belongs to
-        another event loop than the hub's earlier subscribers, ``TypeError`` when it is neither a
-        :class:`fastws.WebSocket` nor a :func:`fastws.subscriber`.
+        Does nothing when ``ws`` is already closing.
+
+        Args:
+            ws: A :class:`fastws.WebSocket`, or what :func:`fastws.subscriber` made of another framework's.
+            topic: Any name; a topic that was not declared is made, and lasts as long as somebody listens.
+
+        Raises:
+            TypeError: ``ws`` is neither.
+            RuntimeError: ``ws`` belongs to another event loop than the hub's earlier subscribers.
         """
         try:
             outbox: Outbox = ws.outbox
@@ -101,7 +122,7 @@ class Hub:
         found.subscribers[subscriber] = None
 
     def unsubscribe(self, ws: Any, topic: str) -> None:
-        """End what :meth:`subscribe` began; what was published before still arrives."""
+        """End what :meth:`subscribe` began. What was published before still arrives."""
         subscriber = ws.outbox.subscriptions
         found = self._find(topic)
         if found is None or subscriber not in found.subscribers:
@@ -112,13 +133,23 @@ class Hub:
         subscriber.topics.pop(found, None)
 
     def publish(self, topic: str, message: str | bytes, *, exclude: Any = None) -> int:
-        """Offer ``message`` to every client of ``topic``; return to how many.
+        """Offer ``message`` to every client of ``topic``. Never waits.
 
-        Never waits. The frames leave at the end of this turn of the loop, together with all else
-        that is published in it; with 64 subscribers and more the turn goes on, for 5 ms at most, while
-        looks at the sockets bring more to publish. Raises ``TypeError`` for a message that is
-        neither ``str`` nor ``bytes`` (or is ``bytes`` on a topic that merges), and ``RuntimeError``
-        in another thread, which is for :meth:`publish_threadsafe`.
+        The frames leave at the end of this turn of the loop, together with all else that is published in it.
+        With 64 subscribers and more the turn goes on, for 5 ms at most, while looks at the sockets bring
+        more to publish. A client receives in the order of the application's calls for it, over all topics.
+
+        Args:
+            topic: The topic's name.
+            message: ``str`` for a text message, ``bytes`` (or what has a buffer, copied) for a binary one.
+            exclude: A subscriber that is not offered this message, most often the sender.
+
+        Returns:
+            How many clients it was offered to.
+
+        Raises:
+            TypeError: ``message`` is neither text nor bytes, or is bytes on a topic that merges.
+            RuntimeError: Called in another thread than that of the hub's loop.
         """
         found = self._find(topic)
         if found is None or not found.subscribers:
@@ -158,8 +189,10 @@ class Hub:
         """Publish from any thread; the message goes out in a later turn of the hub's loop.
 
         Messages of one thread keep their order. Does nothing while the hub has had no subscriber yet.
-        Raises ``TypeError`` for a message that is neither ``str`` nor ``bytes``, and ``RuntimeError``
-        when the hub's loop is closed.
+
+        Raises:
+            TypeError: ``message`` is neither text nor bytes.
+            RuntimeError: The hub's loop is closed.
         """
         if not isinstance(message, str):
             if not isinstance(message, (bytes, bytearray, memoryview)):
