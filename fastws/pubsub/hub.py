@@ -66,9 +66,8 @@ class Hub:
         Args:
             name: The topic's name, as :meth:`subscribe` and :meth:`publish` have it.
             merge: The text between two messages. With it, text messages of one turn, and those that wait
-            for a
-                slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each message
-                stays its own.
+                for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
+                message stays its own.
             policy: What becomes of a slow client. Default: the hub's.
 
         Raises:
