@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from fastws.client.connector import Connector
-from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field
+from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field, cookie_jar
 from fastws.client.handshake import ClientHandshake
 from fastws.client.reconnect import Backoff, Retry, is_retryable, retry_after
 from fastws.client.redirects import HandshakeTarget
@@ -83,7 +83,9 @@ class connect:
             that are no browsers.
         auth: A :class:`fastws.BasicAuth` or :class:`fastws.BearerAuth`. Default: none.
         cookies: A mapping to send, or a ``http.cookiejar.CookieJar``, which also takes what the server
-            sets. Default: none.
+            sets, and gives each host its own. What is both, such as the cookies of a ``requests.Session`` or
+            an ``httpx.Client``, is taken as the jar. A Cookie field in ``headers`` goes before them, in the
+            same field (RFC 6265, section 5.4). Default: none.
         compression: The permessage-deflate to offer (RFC 7692). None: offer none.
         limits: A :class:`fastws.Limits`, or a mapping of the fields to change: message sizes, queues.
         timeouts: A :class:`fastws.Timeouts`, or a mapping of the fields to change, in seconds: pings
@@ -150,11 +152,9 @@ class connect:
         fields = list(headers.items() if isinstance(headers, Mapping) else headers)
         if auth is not None:
             fields.append(("Authorization", auth.authorization))
-        jar: CookieJar | None = None
-        if isinstance(cookies, Mapping):
-            fields.append(("Cookie", cookie_field(cookies)))
-        else:
-            jar = cookies
+        jar = cookie_jar(cookies)
+        if jar is None and cookies is not None:
+            fields.append(("Cookie", cookie_field(cast("Mapping[str, str]", cookies))))
         all_timeouts: Timeouts = changed(Timeouts(), timeouts)
         handshake = ClientHandshake(
             HandshakeTarget(address, tuple(Response(headers=fields).raw_headers), origin),

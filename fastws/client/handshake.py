@@ -7,6 +7,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fastws.client.credentials import one_cookie_field
 from fastws.client.redirects import HandshakeTarget
 from fastws.config import Compression, Limits, Timeouts
 from fastws.connection.websocket import WebSocket
@@ -42,7 +43,7 @@ class ClientHandshake:
             origin=target.origin,
             subprotocols=self.subprotocols,
             compression=self.compression,
-            headers=[*target.headers, *fields],
+            headers=one_cookie_field([*target.headers, *fields]),
         )
 
 
