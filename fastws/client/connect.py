@@ -163,6 +163,7 @@ class connect:
             None if getattr(given, "takes_parts", False) else checked_compression(compression),
             changed(Limits(), limits),
             all_timeouts,
+            follows_redirects=max_redirects > 0,
         )
         where = Target(tls_handshake=all_timeouts.tls_handshake, **target)
         where.check(address)

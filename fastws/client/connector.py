@@ -41,7 +41,7 @@ class Connector:
             async with asyncio.timeout(self.open_timeout) as limit:
                 while True:
                     try:
-                        return await self._attempt(handshake)
+                        return await self._attempt(handshake, limit.when())
                     except HandshakeRefused as refusal:
                         target = self._redirected(handshake.target, refusal.response, redirects_left)
                         if target is None:
@@ -65,13 +65,13 @@ class Connector:
             raise HandshakeRefused(response, "a redirect away from sock=, unix= or host= is not followed")
         return following
 
-    async def _attempt(self, handshake: ClientHandshake) -> WebSocket:
-        """Connect and shake hands once."""
+    async def _attempt(self, handshake: ClientHandshake, deadline: float | None) -> WebSocket:
+        """Connect and shake hands once, until ``deadline`` on the loop's clock."""
         loop = asyncio.get_running_loop()
         loop_state = loop_state_of(loop)
         address = handshake.target.address
         opened: asyncio.Future[WebSocket] = loop.create_future()
-        host = ClientHost(handshake, opened, self._cookie_fields(address))
+        host = ClientHost(handshake, opened, self._cookie_fields(address), deadline)
 
         def factory() -> Connection:
             machine = Machine.client(handshake.limits, loop_state.mask)
@@ -81,7 +81,7 @@ class Connector:
         target = self.target if handshake.target.first else replace(self.target, server_hostname=None)
         connection: Connection | None = None
         try:
-            connection = await target.connect(loop, factory, address)
+            connection = await target.connect(loop, factory, address, deadline)
             ws = await opened
             self._store_cookies(address, ws.response)
             return ws
