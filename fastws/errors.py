@@ -112,8 +112,7 @@ class HandshakeRefused(HandshakeError):
     """The server answered the handshake with a status other than 101 (RFC 6455, section 4.1).
 
     ``response`` has the status, the headers and what came of the body within a second: at most 64 KiB.
-    ``note`` is empty, or says
-    why the client did not follow a redirect.
+    ``note`` is empty, or says why the client did not follow a redirect.
     """
 
     def __init__(self, response: ReceivedResponse, note: str = "") -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from fastws.client.connector import Connector
+from fastws.client.connector import Connector, end_tasks
 from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field, cookie_jar
 from fastws.client.handshake import ClientHandshake
 from fastws.client.reconnect import Backoff, Retry, is_retryable, retry_after
@@ -53,7 +53,7 @@ class connect:
     """Connect to a WebSocket server, once or again and again.
 
     ``async with connect(url) as ws`` opens one WebSocket. Leaving the block closes it with 1000 and waits
-    for the end, for ``timeouts.close`` (5 s) at most.
+    for its end and that of a coroutine ``handler``, for ``timeouts.close`` (5 s) at most.
 
     ``ws = await connect(url)`` opens one too, and closing it is up to you.
 
@@ -72,7 +72,8 @@ class connect:
         url: ``ws://`` or ``wss://``, host, port (80 or 443), path and query (RFC 6455, section 3).
             Without user and password: ``auth`` takes these.
         handler: A :class:`fastws.Handler`, or an ``async def handler(ws)``, takes the messages. A
-            coroutine that goes on after its WebSocket is cancelled when the block is left. Default None:
+            coroutine that goes on when the block is left is cancelled after half of ``timeouts.close``, and
+            awaited. Default None:
             ``async for message in ws`` and ``ws.recv()`` take them.
         streaming: Give out messages in parts, by ``ws.recv_streaming()``; switches ``compression`` off.
             Default False.
@@ -186,16 +187,21 @@ class connect:
         await self._end(self._ws)
 
     async def _end(self, ws: WebSocket) -> None:
-        """Close, and end a coroutine handler that goes on after the end of its WebSocket."""
+        """Close, and end a coroutine handler that goes on, both within ``timeouts.close``.
+
+        The handler has half of that time to end by itself, and the other half to end once it is cancelled.
+        """
         handshake = self._connector.handshake
-        tasks = handshake.callbacks.tasks
+        close = handshake.timeouts.close
+        half = None if close is None else close / 2
+        tasks = handshake.callbacks.tasks - {asyncio.current_task()}
         try:
-            await ws.close()
+            ws.close_nowait()
             if tasks:
-                await asyncio.wait(tasks, timeout=handshake.timeouts.close)
+                await asyncio.wait(tasks, timeout=half)
         finally:
-            for task in tasks:
-                task.cancel()
+            await end_tasks({task for task in tasks if not task.done()}, half)
+        await ws.wait_closed()
 
     # -- one after the other --------------------------------------------------------------------
 

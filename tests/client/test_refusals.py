@@ -91,9 +91,11 @@ async def test_a_redirect_is_followed_at_its_head(field: str, monkeypatch: pytes
     monkeypatch.setattr(refusal, "MAX_BODY_TIME", 3600.0)
     async with fastws.serve(echo, "127.0.0.1") as server:
         head = f"HTTP/1.1 307 X\r\n{field}\r\nLocation: ws://127.0.0.1:{server.port}/".encode()
-        async with listening(endless(head)) as port:
-            async with fastws.connect(f"ws://127.0.0.1:{port}/", open_timeout=None) as ws:
-                assert ws.peer[1] == server.port
+        async with (
+            listening(endless(head)) as port,
+            fastws.connect(f"ws://127.0.0.1:{port}/", open_timeout=None) as ws,
+        ):
+            assert ws.peer[1] == server.port
 
 
 @both_loops
