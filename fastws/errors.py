@@ -111,8 +111,8 @@ class HandshakeInterrupted(HandshakeError):
 class HandshakeRefused(HandshakeError):
     """The server answered the handshake with a status other than 101 (RFC 6455, section 4.1).
 
-    ``response`` has the status, the headers and at most 64 KiB of the body. ``note`` is empty, or says
-    why the client did not follow a redirect.
+    ``response`` has the status, the headers and what came of the body within a second: at most 64 KiB.
+    ``note`` is empty, or says why the client did not follow a redirect.
     """
 
     def __init__(self, response: ReceivedResponse, note: str = "") -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from fastws.client.connector import Connector
-from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field
+from fastws.client.connector import Connector, end_tasks
+from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field, cookie_jar
 from fastws.client.handshake import ClientHandshake
 from fastws.client.reconnect import Backoff, Retry, is_retryable, retry_after
 from fastws.client.redirects import HandshakeTarget
@@ -53,7 +53,7 @@ class connect:
     """Connect to a WebSocket server, once or again and again.
 
     ``async with connect(url) as ws`` opens one WebSocket. Leaving the block closes it with 1000 and waits
-    for the end, for ``timeouts.close`` (5 s) at most.
+    for its end and that of a coroutine ``handler``, for ``timeouts.close`` (5 s) at most.
 
     ``ws = await connect(url)`` opens one too, and closing it is up to you.
 
@@ -72,7 +72,8 @@ class connect:
         url: ``ws://`` or ``wss://``, host, port (80 or 443), path and query (RFC 6455, section 3).
             Without user and password: ``auth`` takes these.
         handler: A :class:`fastws.Handler`, or an ``async def handler(ws)``, takes the messages. A
-            coroutine that goes on after its WebSocket is cancelled when the block is left. Default None:
+            coroutine that goes on when the block is left is cancelled after half of ``timeouts.close``, and
+            awaited. Default None:
             ``async for message in ws`` and ``ws.recv()`` take them.
         streaming: Give out messages in parts, by ``ws.recv_streaming()``; switches ``compression`` off.
             Default False.
@@ -83,7 +84,9 @@ class connect:
             that are no browsers.
         auth: A :class:`fastws.BasicAuth` or :class:`fastws.BearerAuth`. Default: none.
         cookies: A mapping to send, or a ``http.cookiejar.CookieJar``, which also takes what the server
-            sets. Default: none.
+            sets, and gives each host its own. What is both, such as the cookies of a ``requests.Session`` or
+            an ``httpx.Client``, is taken as the jar. A Cookie field in ``headers`` goes before them, in the
+            same field (RFC 6265, section 5.4). Default: none.
         compression: The permessage-deflate to offer (RFC 7692). None: offer none.
         limits: A :class:`fastws.Limits`, or a mapping of the fields to change: message sizes, queues.
         timeouts: A :class:`fastws.Timeouts`, or a mapping of the fields to change, in seconds: pings
@@ -150,11 +153,9 @@ class connect:
         fields = list(headers.items() if isinstance(headers, Mapping) else headers)
         if auth is not None:
             fields.append(("Authorization", auth.authorization))
-        jar: CookieJar | None = None
-        if isinstance(cookies, Mapping):
-            fields.append(("Cookie", cookie_field(cookies)))
-        else:
-            jar = cookies
+        jar = cookie_jar(cookies)
+        if jar is None and cookies is not None:
+            fields.append(("Cookie", cookie_field(cast("Mapping[str, str]", cookies))))
         all_timeouts: Timeouts = changed(Timeouts(), timeouts)
         handshake = ClientHandshake(
             HandshakeTarget(address, tuple(Response(headers=fields).raw_headers), origin),
@@ -163,6 +164,7 @@ class connect:
             None if getattr(given, "takes_parts", False) else checked_compression(compression),
             changed(Limits(), limits),
             all_timeouts,
+            follows_redirects=max_redirects > 0,
         )
         where = Target(tls_handshake=all_timeouts.tls_handshake, **target)
         where.check(address)
@@ -185,16 +187,21 @@ class connect:
         await self._end(self._ws)
 
     async def _end(self, ws: WebSocket) -> None:
-        """Close, and end a coroutine handler that goes on after the end of its WebSocket."""
+        """Close, and end a coroutine handler that goes on, both within ``timeouts.close``.
+
+        The handler has half of that time to end by itself, and the other half to end once it is cancelled.
+        """
         handshake = self._connector.handshake
-        tasks = handshake.callbacks.tasks
+        close = handshake.timeouts.close
+        half = None if close is None else close / 2
+        tasks = handshake.callbacks.tasks - {asyncio.current_task()}
         try:
-            await ws.close()
+            ws.close_nowait()
             if tasks:
-                await asyncio.wait(tasks, timeout=handshake.timeouts.close)
+                await asyncio.wait(tasks, timeout=half)
         finally:
-            for task in tasks:
-                task.cancel()
+            await end_tasks({task for task in tasks if not task.done()}, half)
+        await ws.wait_closed()
 
     # -- one after the other --------------------------------------------------------------------
 

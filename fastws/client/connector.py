@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastws.client.url import Address
 
-__all__ = ["Connector"]
+__all__ = ["Connector", "end_tasks"]
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Connector:
             async with asyncio.timeout(self.open_timeout) as limit:
                 while True:
                     try:
-                        return await self._attempt(handshake)
+                        return await self._attempt(handshake, limit.when())
                     except HandshakeRefused as refusal:
                         target = self._redirected(handshake.target, refusal.response, redirects_left)
                         if target is None:
@@ -65,13 +66,13 @@ class Connector:
             raise HandshakeRefused(response, "a redirect away from sock=, unix= or host= is not followed")
         return following
 
-    async def _attempt(self, handshake: ClientHandshake) -> WebSocket:
-        """Connect and shake hands once."""
+    async def _attempt(self, handshake: ClientHandshake, deadline: float | None) -> WebSocket:
+        """Connect and shake hands once, until ``deadline`` on the loop's clock."""
         loop = asyncio.get_running_loop()
         loop_state = loop_state_of(loop)
         address = handshake.target.address
         opened: asyncio.Future[WebSocket] = loop.create_future()
-        host = ClientHost(handshake, opened, self._cookie_fields(address))
+        host = ClientHost(handshake, opened, self._cookie_fields(address), deadline)
 
         def factory() -> Connection:
             machine = Machine.client(handshake.limits, loop_state.random_mask)
@@ -80,8 +81,9 @@ class Connector:
         # A server_hostname was given for the first origin and is not meant for another.
         target = self.target if handshake.target.first else replace(self.target, server_hostname=None)
         connection: Connection | None = None
+        others = set(handshake.callbacks.tasks)
         try:
-            connection = await target.connect(loop, factory, address)
+            connection = await target.connect(loop, factory, address, deadline)
             ws = await opened
             self._store_cookies(address, ws.response)
             return ws
@@ -92,6 +94,8 @@ class Connector:
             opened.cancel()
             if connection is not None:
                 connection.abort()
+            # It may have opened in the very turn of the loop in which connect() was cancelled.
+            await end_tasks(handshake.callbacks.tasks - others, handshake.timeouts.close)
             if isinstance(exc, HandshakeRefused):
                 self._store_cookies(address, exc.response)
             raise
@@ -112,3 +116,12 @@ class Connector:
             from fastws.client.cookies import store_cookies
 
             store_cookies(self.jar, address, response)
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[None]], timeout: float | None) -> None:
+    """Cancel ``tasks`` and wait until they have ended: for ``timeout`` seconds at most, None for no limit."""
+    left = set(tasks) - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left, timeout=timeout)

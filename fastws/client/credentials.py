@@ -1,13 +1,17 @@
-"""The credentials of a client: the values of Authorization and Cookie."""
+"""The credentials of a client: the fields Authorization and Cookie."""
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-__all__ = ["BasicAuth", "BearerAuth", "cookie_field"]
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+
+__all__ = ["BasicAuth", "BearerAuth", "cookie_field", "cookie_jar", "one_cookie_field"]
 
 # RFC 6750, section 2.1.
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
@@ -71,12 +75,51 @@ class BearerAuth:
         return f"Bearer {self.token}"
 
 
+def cookie_jar(cookies: object) -> CookieJar | None:
+    """Return the jar that ``cookies`` is or holds; None for one that is not a jar.
+
+    A jar may be a mapping as well: that of requests is one, and so is httpx's, which holds its jar in
+    ``jar``. Such a mapping has the cookies of all domains, so look for the jar first. A jar is known by its
+    methods, because importing ``http.cookiejar`` costs more than a connection.
+    """
+    for candidate in (cookies, getattr(cookies, "jar", None)):
+        if hasattr(candidate, "add_cookie_header") and hasattr(candidate, "extract_cookies"):
+            return cast("CookieJar", candidate)
+    return None
+
+
 def cookie_field(cookies: Mapping[str, str]) -> str:
     """Return the value of a Cookie field (RFC 6265, section 4.2).
 
-    Raises ``ValueError`` for a name or a value that would make two cookies of one.
+    Raises ``ValueError`` for a name or a value that would make two cookies of one, ``TypeError`` for one
+    that is not text, and for ``cookies`` that is not a mapping.
     """
+    if not isinstance(cookies, Mapping):
+        raise TypeError(f"cookies is a mapping or an http.cookiejar.CookieJar, not {type(cookies).__name__}")
     for name, value in cookies.items():
-        if not _COOKIE_NAME.fullmatch(name) or not _COOKIE_VALUE.fullmatch(value):
-            raise ValueError(f"{name!r} with this value cannot be a cookie")
+        _check_cookie(name, value)
     return "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+
+def _check_cookie(name: Any, value: Any) -> None:
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(f"a cookie has a name and a value (str), not {name!r} and {type(value).__name__}")
+    if not _COOKIE_NAME.fullmatch(name) or not _COOKIE_VALUE.fullmatch(value):
+        raise ValueError(f"{name!r} with this value cannot be a cookie")
+
+
+def one_cookie_field(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return ``fields`` with all Cookie fields joined in the place of the first (RFC 6265, section 5.4)."""
+    joined: list[tuple[bytes, bytes]] = []
+    place: int | None = None
+    for name, value in fields:
+        if name.lower() != b"cookie":
+            joined.append((name, value))
+        elif not value.strip(b" \t;"):
+            continue  # no cookie in it: nothing to send
+        elif place is None:
+            place = len(joined)
+            joined.append((name, value))
+        else:
+            joined[place] = (joined[place][0], joined[place][1].rstrip(b" \t;") + b"; " + value)
+    return joined

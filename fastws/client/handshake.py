@@ -7,7 +7,9 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastws.client.redirects import HandshakeTarget
+from fastws.client.credentials import one_cookie_field
+from fastws.client.redirects import STATUSES, HandshakeTarget
+from fastws.client.refusal import RefusalTimer
 from fastws.config import Compression, Limits, Timeouts
 from fastws.connection.websocket import WebSocket
 from fastws.errors import HandshakeError, HandshakeInterrupted, HandshakeRefused
@@ -31,6 +33,8 @@ class ClientHandshake:
     compression: Compression | None
     limits: Limits
     timeouts: Timeouts
+    #: False: a redirect is a refusal like any other.
+    follows_redirects: bool = True
 
     def request_head(self, key: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
         """Return the request to upgrade (RFC 6455, section 4.1). Raises ``ValueError``."""
@@ -42,14 +46,14 @@ class ClientHandshake:
             origin=target.origin,
             subprotocols=self.subprotocols,
             compression=self.compression,
-            headers=[*target.headers, *fields],
+            headers=one_cookie_field([*target.headers, *fields]),
         )
 
 
 class ClientPhase:
     """Writes the request and reads the answer; then the WebSocket takes its place."""
 
-    __slots__ = ("_connection", "_handshake", "_key", "_opened")
+    __slots__ = ("_body_timer", "_connection", "_handshake", "_http", "_key", "_opened")
 
     def __init__(
         self,
@@ -58,11 +62,15 @@ class ClientPhase:
         opened: asyncio.Future[WebSocket],
         key: bytes,
         request: bytes,
+        deadline: float | None,
     ) -> None:
         self._connection = connection
         self._handshake = handshake
         self._opened = opened
         self._key = key
+        #: What reads the response. The machine drops it before it tells of the end.
+        self._http = connection.machine.http
+        self._body_timer = RefusalTimer(deadline)
         connection.outbox.write_http(request)
         connection.outbox.flush()
 
@@ -70,8 +78,24 @@ class ClientPhase:
         try:
             for response in self._connection.machine.receive(data, len(data)):
                 self._answered(response)
+            self._await_body()
         except HandshakeError as exc:
             self._fail(exc)
+
+    def _await_body(self) -> None:
+        """Bound the wait for the body of a refusal: its status decides, and no body may take that away."""
+        refusal = None if self._opened.done() else self._http.refusal()
+        if refusal is None:
+            return
+        if refusal.status in STATUSES and self._handshake.follows_redirects:
+            self._answered(refusal)
+        else:
+            self._body_timer.start(self._end_body)
+
+    def _end_body(self) -> None:
+        refusal = self._http.refusal()
+        if refusal is not None and not self._opened.done():
+            self._answered(refusal)
 
     def _answered(self, response: Response) -> None:
         connection, handshake = self._connection, self._handshake
@@ -96,6 +120,7 @@ class ClientPhase:
             self._opened.set_result(ws)
 
     def _fail(self, exc: Exception) -> None:
+        self._body_timer.cancel()
         if not self._opened.done():
             self._opened.set_exception(exc)
         self._connection.abort()
@@ -116,7 +141,13 @@ class ClientPhase:
         """Nothing waits for the socket in this phase."""
 
     def lost(self, exc: Exception | None) -> None:
-        if not self._opened.done():
+        self._body_timer.cancel()
+        if self._opened.done():
+            return
+        refusal = self._http.refusal()
+        if refusal is not None:
+            self._opened.set_exception(HandshakeRefused(refusal))
+        else:
             self._opened.set_exception(
                 exc or HandshakeInterrupted("the server closed the connection in the handshake")
             )
@@ -125,11 +156,16 @@ class ClientPhase:
 class ClientHost:
     """The host of one client connection. A server counts its connections; a client does not."""
 
-    __slots__ = ("_handshake", "_key", "_opened", "_request", "limits")
+    __slots__ = ("_deadline", "_handshake", "_key", "_opened", "_request", "limits")
 
     def __init__(
-        self, handshake: ClientHandshake, opened: asyncio.Future[WebSocket], fields: list[tuple[bytes, bytes]]
+        self,
+        handshake: ClientHandshake,
+        opened: asyncio.Future[WebSocket],
+        fields: list[tuple[bytes, bytes]],
+        deadline: float | None = None,
     ) -> None:
+        self._deadline = deadline
         self._handshake = handshake
         self._opened: asyncio.Future[WebSocket] | None = opened
         self._key = new_key()
@@ -141,7 +177,9 @@ class ClientHost:
         # Hand the future over and keep no reference: it will hold the WebSocket, and so this connection.
         opened, self._opened = self._opened, None
         assert opened is not None
-        connection.phase = ClientPhase(connection, self._handshake, opened, self._key, self._request)
+        connection.phase = ClientPhase(
+            connection, self._handshake, opened, self._key, self._request, self._deadline
+        )
 
     def callback_context(self) -> Context:
         """Return the context of the callbacks where the poller reads the socket: the one of this moment."""

@@ -73,26 +73,41 @@ def _interleaved(infos: Sequence[Any]) -> list[Info]:
 async def _race(
     loop: asyncio.AbstractEventLoop, infos: Sequence[Info], stagger: float, local_addr: LocalAddress | None
 ) -> socket.socket:
-    waiting = deque(infos)
     running: set[asyncio.Task[socket.socket]] = set()
-    errors: list[OSError] = []
+    winner: socket.socket | None = None
     try:
-        while waiting or running:
-            if waiting:
-                running.add(loop.create_task(_attempt(loop, waiting.popleft(), local_addr)))
-            await asyncio.wait(
-                running, timeout=stagger if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in [task for task in running if task.done()]:
-                running.discard(task)
-                error = task.exception()
-                if error is None:
-                    return task.result()
-                if not isinstance(error, OSError):
-                    raise error
-                errors.append(error)
+        winner = await _first(loop, deque(infos), stagger, local_addr, running)
     finally:
-        await _give_up(running)
+        try:
+            await _give_up(running)
+        except BaseException:
+            if winner is not None:  # cancelled after the race was won: nobody will take it
+                winner.close()
+            raise
+    return winner
+
+
+async def _first(
+    loop: asyncio.AbstractEventLoop,
+    waiting: deque[Info],
+    stagger: float,
+    local_addr: LocalAddress | None,
+    running: set[asyncio.Task[socket.socket]],
+) -> socket.socket:
+    """Return the socket that is connected first; ``running`` then has the attempts that go on."""
+    errors: list[OSError] = []
+    while waiting or running:
+        if waiting:
+            running.add(loop.create_task(_attempt(loop, waiting.popleft(), local_addr)))
+        await asyncio.wait(running, timeout=stagger if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+        for task in [task for task in running if task.done()]:
+            running.discard(task)
+            error = task.exception()
+            if error is None:
+                return task.result()
+            if not isinstance(error, OSError):
+                raise error
+            errors.append(error)
     raise _joined(errors)
 
 

@@ -13,9 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 from fastws.client.credentials import BasicAuth
 from fastws.client.happy_eyeballs import create_connection
+from fastws.client.refusal import RefusalTimer
 from fastws.client.url import Address
 from fastws.errors import InvalidURL, ProxyError
 from fastws.protocol.http.connect import Tunnel
+from fastws.protocol.http.messages import Response
 
 __all__ = ["Proxy", "from_environment", "open_tunnel", "parse_proxy", "socks_socket"]
 
@@ -94,8 +96,9 @@ def _is_loopback(host: str) -> bool:
 class _TunnelProtocol(asyncio.Protocol):
     """The protocol of the connection to an HTTP proxy, until the real one takes its place."""
 
-    def __init__(self, tunnel: Tunnel) -> None:
+    def __init__(self, tunnel: Tunnel, deadline: float | None) -> None:
         self._tunnel = tunnel
+        self._body_timer = RefusalTimer(deadline)
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = False
 
@@ -112,13 +115,23 @@ class _TunnelProtocol(asyncio.Protocol):
             self._fail(ProxyError(f"the proxy is none: {exc}" if data else "the proxy closed the connection"))
             return
         if response is None:
-            return
-        if not 200 <= response.status < 300:
-            self._fail(ProxyError(f"the proxy refused with status {response.status}", response))
+            if self._tunnel.refusal() is not None:
+                # The status decides; the body may never end.
+                self._body_timer.start(self._end_body)
+        elif not 200 <= response.status < 300:
+            self._refused(response)
         elif self._tunnel.surplus:
             self._fail(ProxyError("the proxy sent data before we did"))
         else:
             self.answered.set_result(None)
+
+    def _end_body(self) -> None:
+        refusal = self._tunnel.refusal()
+        if refusal is not None:
+            self._refused(refusal)
+
+    def _refused(self, response: Response) -> None:
+        self._fail(ProxyError(f"the proxy refused with status {response.status}", response))
 
     def eof_received(self) -> bool:
         self.data_received(b"")
@@ -130,11 +143,15 @@ class _TunnelProtocol(asyncio.Protocol):
 
     def _lost(self) -> None:
         self.ended = True
+        self._end_body()
         self._fail(ProxyError("the proxy closed the connection"))
 
     def _fail(self, exc: ProxyError) -> None:
+        self._body_timer.cancel()
         if not self.answered.done():
             self.answered.set_exception(exc)
+            # Mark it as retrieved: where connect() is cancelled nobody awaits it, and asyncio would log it.
+            self.answered.exception()
 
 
 async def open_tunnel(
@@ -146,6 +163,7 @@ async def open_tunnel(
     proxy_ssl: ssl_module.SSLContext | None,
     dial: dict[str, Any],
     tls: dict[str, Any],
+    deadline: float | None = None,
 ) -> Any:
     """Connect through an HTTP proxy (CONNECT: RFC 9110, section 9.3.6).
 
@@ -153,6 +171,7 @@ async def open_tunnel(
         proxy_ssl: The context for an ``https`` proxy. None: the system's authorities.
         dial: Options of the connection to the proxy.
         tls: TLS options of the server behind it; empty for ``ws``.
+        deadline: When all must be done, on the loop's clock; None for no limit. Whoever calls enforces it.
 
     Returns:
         The protocol that ``factory`` made.
@@ -168,7 +187,7 @@ async def open_tunnel(
     host = f"[{address.host}]" if ":" in address.host else address.host
     tunnel = Tunnel(f"{host}:{address.port}", proxy.authorization)
     transport, tunnelling = await create_connection(
-        loop, lambda: _TunnelProtocol(tunnel), proxy.host, proxy.port, **options
+        loop, lambda: _TunnelProtocol(tunnel, deadline), proxy.host, proxy.port, **options
     )
     try:
         await tunnelling.answered
@@ -179,8 +198,6 @@ async def open_tunnel(
         if tunnelling.ended or transport.is_closing():
             raise ProxyError("the proxy closed the connection")
     except BaseException:
-        if tunnelling.answered.done() and not tunnelling.answered.cancelled():
-            tunnelling.answered.exception()
         if transport is not None:
             transport.abort()
         raise

@@ -56,9 +56,17 @@ class Target:
         return self.sock is not None or self.unix is not None or self.host is not None
 
     async def connect(
-        self, loop: asyncio.AbstractEventLoop, factory: Callable[[], Any], address: Address
+        self,
+        loop: asyncio.AbstractEventLoop,
+        factory: Callable[[], Any],
+        address: Address,
+        deadline: float | None = None,
     ) -> Any:
         """Connect to ``address`` and return the protocol that ``factory`` made.
+
+        Args:
+            deadline: When the WebSocket must be open, on the loop's clock; None for no limit. Whoever calls
+                enforces it.
 
         Raises:
             OSError: No connection.
@@ -86,7 +94,16 @@ class Target:
             return protocol
         if proxy.scheme == "https":
             dial["ssl_handshake_timeout"] = self.tls_handshake or NEVER
-        return await open_tunnel(loop, factory, proxy, address, proxy_ssl=self.proxy_ssl, dial=dial, tls=tls)
+        return await open_tunnel(
+            loop,
+            factory,
+            proxy,
+            address,
+            proxy_ssl=self.proxy_ssl,
+            dial=dial,
+            tls=tls,
+            deadline=deadline,
+        )
 
     def _tls(self, address: Address) -> dict[str, Any]:
         if not address.secure:

@@ -96,7 +96,9 @@ class _MemoryTarget(Target):
 
     reach: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None
 
-    async def connect(self, loop: Any, factory: Callable[[], Any], address: Any) -> Any:
+    async def connect(
+        self, loop: Any, factory: Callable[[], Any], address: Any, deadline: float | None = None
+    ) -> Any:
         assert self.reach is not None
         return await self.reach(factory)
 

@@ -78,6 +78,14 @@ class ClientHTTP:
         except (Rejected, h11.RemoteProtocolError) as error:
             raise HandshakeError(f"the response to the handshake is not valid HTTP/1.1: {error}") from error
 
+    def refusal(self) -> Response | None:
+        """Return a response other than 101 with what has come of its body; None before its head has come."""
+        response = self._response
+        if response is None or response.status == 101:
+            return None
+        response.body = bytes(self._body[:MAX_REFUSAL_BODY_SIZE])
+        return response
+
     def _read_head(self, head: bytes) -> Response | None:
         """Return the response without its body, or None when it is an interim one."""
         if not _RESPONSE_HEAD.fullmatch(head):
@@ -110,5 +118,4 @@ class ClientHTTP:
                 return None
         except h11.RemoteProtocolError:
             pass
-        response.body = bytes(self._body[:MAX_REFUSAL_BODY_SIZE])
-        return response
+        return self.refusal()

@@ -57,17 +57,18 @@ class Tunnel:
                 elif isinstance(event, h11.Data):
                     self._body += event.data
                 if isinstance(event, h11.EndOfMessage) or len(self._body) >= MAX_BODY_SIZE:
-                    return self._whole()
+                    return self.refusal()
                 if isinstance(event, (h11.ConnectionClosed, h11.PAUSED)):
                     break
         except h11.RemoteProtocolError as exc:
             if self._response is None:
                 raise ValueError(f"the answer is not HTTP/1.1: {exc}") from None
             # A body that is cut off ends the response as well: its status is known.
-            return self._whole()
+            return self.refusal()
         return None
 
-    def _whole(self) -> Response:
-        assert self._response is not None
-        self._response.body = bytes(self._body[:MAX_BODY_SIZE])
+    def refusal(self) -> Response | None:
+        """Return the response, with what has come of its body; None before its head has come."""
+        if self._response is not None:
+            self._response.body = bytes(self._body[:MAX_BODY_SIZE])
         return self._response
