@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
+from fastws import logs
 from fastws.client.connector import Connector
 from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field
 from fastws.client.handshake import ClientHandshake
@@ -231,5 +232,5 @@ class connect:
         if not self._retry(exc):
             raise exc
         delay = self._backoff.delay(failures, retry_after(exc))
-        log.info("%s: connecting again in %.1f s", exc, delay)
+        log.info("%s: connecting again in %.1f s", logs.escape(str(exc)), delay)
         await asyncio.sleep(delay)

@@ -21,6 +21,7 @@ from fastws.connection.websocket import WebSocket
 from fastws.loop.native import SLOTS, direct_descriptor, receive_many
 from fastws.loop.state import BUFFER_SIZE
 from fastws.loop.timers import Timed
+from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.websocket.frames import CloseCode, Opcode
 from fastws.protocol.websocket.machine import Machine
@@ -340,7 +341,7 @@ class Connection(Timed):
     @property
     def peer(self) -> Any:
         """The peer's address, as a trusted proxy says or as the transport knows."""
-        return self.forwarded_for or self.transport.get_extra_info("peername")
+        return self.forwarded_for or unmapped(self.transport.get_extra_info("peername"))
 
     # -- messages in ----------------------------------------------------------------------------
 

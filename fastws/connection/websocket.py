@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, I
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastws import json
+from fastws import json, logs
 from fastws.connection.inbox import Inbox
 from fastws.connection.outbox import CLOSED, Outbox, SendStatus
 from fastws.errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
@@ -83,7 +83,7 @@ class WebSocket:
         self._fragments: asyncio.Lock | None = None
 
     def __repr__(self) -> str:
-        path = self.request.path if self.request is not None else "client"
+        path = logs.escape(self.request.path) if self.request is not None else "client"
         return f"<WebSocket {path} {self._connection.machine.state.name}>"
 
     @property

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastws.server.descriptors import ACCEPTS_PER_TURN, accepts_in_bulk, inode, listen_again, take_over
+from fastws.server.descriptors import (
+    ACCEPTS_PER_TURN,
+    accepts_in_bulk,
+    inode,
+    listen_again,
+    remove_own,
+    take_over,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,7 +33,7 @@ class Listeners:
         self._loop_state = loop_state
         self._listeners: list[asyncio.Server] = []
         #: The paths of Unix sockets, and which file each was when we began to listen there.
-        self._paths: dict[str, tuple[int, int] | None] = {}
+        self._paths: dict[str, tuple[int, int, int] | None] = {}
         self._poller: Any = None
 
     def __bool__(self) -> bool:
@@ -90,10 +96,8 @@ class Listeners:
         if self._poller is not None:
             self._poller.release()
             self._poller = None
+        # First the files: as long as we listen, nobody takes a path over, and no other file has our inode.
+        while self._paths:
+            remove_own(*self._paths.popitem())
         for listener in self._listeners:
             listener.close()
-        while self._paths:
-            path, ours = self._paths.popitem()
-            if ours is not None and inode(path) == ours:  # by now another server may listen there
-                with contextlib.suppress(OSError):
-                    os.unlink(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 import fastws
+from fastws.server import descriptors
+from fastws.server.descriptors import inode, remove_own, take_over
 from fastws.testing.network import ListeningSocket
 from tests.conftest import Run
 from tests.kit import ManualLoop, Recorder
@@ -60,6 +63,49 @@ class TestListening:
             path.unlink()
             path.write_text("theirs")
         assert path.read_text() == "theirs"
+
+    @pytest.mark.parametrize("after", ["close", "shutdown"])
+    async def test_the_socket_of_the_next_server_stays(self, tmp_path: Path, after: str) -> None:
+        path = tmp_path / "sock"
+        first = await fastws.serve(Recorder(), unix=path)
+        first.close()
+        async with fastws.serve(Recorder(), unix=path):
+            if after == "close":
+                first.close()
+            else:
+                await first.shutdown()
+            async with fastws.connect("ws://localhost/", unix=path) as ws:
+                assert await ws.ping() > 0
+        assert not path.exists()
+
+    def test_a_file_that_has_the_number_of_a_removed_one_is_another(self, tmp_path: Path) -> None:
+        path = tmp_path / "sock"
+        path.write_text("ours")
+        ours = inode(str(path))
+        os.utime(path, ns=(0, 0))  # as if it were made at another time
+        remove_own(str(path), ours)
+        assert path.exists()
+        remove_own(str(path), inode(str(path)))
+        assert not path.exists()
+        remove_own(str(path), ours)
+
+    async def test_a_socket_that_is_taken_over_meanwhile_is_not_removed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+
+        class Probe(socket.socket):
+            def connect_ex(self, address: Any) -> int:
+                code = super().connect_ex(address)
+                path.unlink()
+                path.write_text("of another server")
+                return code
+
+        monkeypatch.setattr(descriptors.socket, "socket", Probe)
+        take_over(str(path))
+        assert path.read_text() == "of another server"
 
     def test_tls(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
         given: dict[str, Any] = {}
