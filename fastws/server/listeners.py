@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl as ssl_module
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from fastws.loop.state import LoopState
 
 __all__ = ["Listeners"]
+
+
+#: How often a port that is free at all addresses of a host is looked for.
+PORT_ATTEMPTS = 16
 
 
 class Listeners:
@@ -78,7 +83,7 @@ class Listeners:
         else:
             if reuse_port:
                 options["reuse_port"] = True
-            listener = await self._loop.create_server(accept, host, port, **options)
+            listener = await self._listen_tcp(accept, host, port, options)
         self.add(listener)
         if self._poller is None and (poller := self._loop_state.the_poller()) is not None:
             self._poller = poller
@@ -86,6 +91,27 @@ class Listeners:
         if in_bulk and backlog > ACCEPTS_PER_TURN:
             for each in listener.sockets:
                 listen_again(each, backlog)
+
+    async def _listen_tcp(
+        self, accept: Callable[[], Any], host: str | None, port: int, options: dict[str, Any]
+    ) -> asyncio.Server:
+        """Listen at all addresses of a host, at one port for all. Raises ``OSError`` where that cannot be."""
+        listener = await self._loop.create_server(accept, host, port, **options)
+        for _ in range(PORT_ATTEMPTS):
+            ports = {sock.getsockname()[1] for sock in listener.sockets}
+            if port or len(ports) == 1:
+                return listener
+            # The system chose a port for each address: take the first for all, if the others have it too.
+            listener.close()
+            for wanted in (ports.pop(), 0):
+                try:
+                    listener = await self._loop.create_server(accept, host, wanted, **options)
+                    break
+                except OSError as error:
+                    if not wanted or error.errno != errno.EADDRINUSE:
+                        raise
+        listener.close()
+        raise OSError(errno.EADDRINUSE, f"no port is free at all addresses of {host or 'this machine'}")
 
     def add(self, listener: asyncio.Server) -> None:
         """Take one that listens already, to be closed with the others."""
