@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from traceback import TracebackException
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -15,6 +16,7 @@ __all__ = [
     "conceal",
     "error",
     "escape",
+    "exception_text",
     "http_line",
     "peer_text",
     "secret_parameters",
@@ -44,6 +46,31 @@ def escape(text: str) -> str:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return text.encode("unicode_escape").decode("ascii").replace('"', '\\"')
+
+
+def exception_text(error: BaseException) -> str:
+    """Return a traceback in which no text of an exception controls a terminal or begins a line of the log."""
+    formatted = TracebackException.from_exception(error)
+    waiting, seen = [formatted], set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if not issubclass(each.exc_type or Exception, SyntaxError):
+            each._str = _indented(str(each._str))  # type: ignore[attr-defined]
+        waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
+        waiting += getattr(each, "exceptions", None) or []  # of a group
+    return "".join(formatted.format()).rstrip("\n")
+
+
+def _indented(text: str) -> str:
+    return "\n    ".join(_printable(line) for line in text.split("\n"))
+
+
+def _printable(text: str) -> str:
+    """Return text in which escapes replace what is not printable; letters of all languages stay."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def peer_text(peer: Any) -> str:

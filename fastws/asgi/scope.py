@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.http.headers import raw_fields
 from fastws.protocol.http.messages import Request
 
@@ -33,7 +34,7 @@ def address(peer: Any) -> tuple[str, int] | None:
 
 def scope_of(request: Request, transport: Any, root_path: str, state: dict[str, Any]) -> dict[str, Any]:
     """Return what the scopes of HTTP and WebSocket have in common; ``state`` is copied."""
-    sockname = transport.get_extra_info("sockname")
+    sockname = unmapped(transport.get_extra_info("sockname"))
     path, query = request.path, request.query
     return {
         "asgi": {"version": "3.0", "spec_version": "2.4"},

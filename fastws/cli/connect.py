@@ -231,7 +231,7 @@ def report(closed: ConnectionClosed) -> int:
 def failure_text(error: Exception) -> str:
     """Why it could not connect, in one line."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}"
+        return f"its certificate is not trusted: {printable(error.verify_message)}"
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     if isinstance(error, socket.gaierror):
@@ -244,5 +244,5 @@ def failure_text(error: Exception) -> str:
         return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or os_error_text(error)
     if isinstance(error, HandshakeRefused):
         body = printable(error.response.body.decode("utf-8", "replace").strip())
-        return f"{error}{': ' + body[:200] if body else ''}"
+        return f"{printable(str(error))}{': ' + body[:200] if body else ''}"
     return printable(str(error))

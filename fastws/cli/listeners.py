@@ -10,12 +10,14 @@ import contextlib
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.server.descriptors import is_socket, take_over
+from fastws.server.listeners import PORT_ATTEMPTS
 
 __all__ = [
     "ListenAddress",
@@ -166,14 +168,27 @@ def open_tcp(address: TCPAddress, backlog: int) -> list[socket.socket]:
     infos = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
-    addresses = list(dict.fromkeys((info[0], info[4][0]) for info in infos))
+    addresses = list(dict.fromkeys((info[0], str(info[4][0])) for info in infos))
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        try:
+            return open_all(addresses, address.port, backlog)
+        except OSError as error:
+            # A port that was free at the first address may be in use at the second.
+            free = address.port == 0 and error.errno == errno.EADDRINUSE
+            if not free or attempt == PORT_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def open_all(
+    addresses: Sequence[tuple[socket.AddressFamily, str]], port: int, backlog: int
+) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
         unavailable: OSError | None = None
         for family, host in addresses:
-            port = sockets[0].getsockname()[1] if sockets else address.port
             try:
-                sock = listen_tcp(family, str(host), port, backlog)
+                sock = listen_tcp(family, host, sockets[0].getsockname()[1] if sockets else port, backlog)
             except OSError as error:
                 # A machine without IPv6 still resolves localhost to ::1.
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):

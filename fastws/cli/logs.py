@@ -9,9 +9,10 @@ import logging
 import os
 import select
 import sys
-from typing import TextIO
+from typing import Any, TextIO
 
 from fastws.cli.log_rate_limit import LogRateLimit
+from fastws.logs import exception_text
 
 __all__ = ["LEVELS", "configure"]
 
@@ -90,6 +91,9 @@ class LevelFormatter(logging.Formatter):
         name = f"{record.levelname.lower():8}"
         record.level = f"{COLOURS.get(record.levelno, '')}{name}{RESET}" if self.colour else name
         return super().format(record)
+
+    def formatException(self, ei: Any) -> str:
+        return exception_text(ei[1]) if ei[1] is not None else super().formatException(ei)
 
 
 def wants_colour(stream: TextIO) -> bool:

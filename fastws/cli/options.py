@@ -44,6 +44,32 @@ class SectionedOption(click.Option):
         super().__init__(*args, **kwargs)
         self.section = section
 
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Return the value in the environment, but not one that is no setting of ours (`is_service_link`)."""
+        value = super().resolve_envvar_value(ctx)
+        if value is None or not is_service_link(value):
+            return value
+        if not ctx.meta.get(WARNED):
+            ctx.meta[WARNED] = True
+            name = (self.name or "").upper()
+            click.echo(
+                f"fastws: {ctx.auto_envvar_prefix}_{name}={value} in the environment is a service link of "
+                f"Kubernetes or Docker and not --{name.lower().replace('_', '-')}; it is passed over",
+                err=True,
+            )
+        return None
+
+
+#: The key of a context that has warned of a service link.
+WARNED = "fastws.service_link"
+#: What Kubernetes and Docker put in ``NAME_PORT`` for a service called ``name``.
+SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://[^/\s]+:[0-9]+", re.IGNORECASE)
+
+
+def is_service_link(value: str) -> bool:
+    """True for the address of a service: a service called ``fastws`` puts it in ``FASTWS_PORT``."""
+    return SERVICE_LINK.fullmatch(value.strip()) is not None
+
 
 class Command(click.Command):
     """A command whose ``--help`` shows the options under their headings."""

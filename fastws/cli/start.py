@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import importlib.util
 import os
@@ -31,7 +30,7 @@ from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
-from fastws.server.descriptors import connections_that_fit
+from fastws.server.descriptors import connections_that_fit, inode, remove_own
 from fastws.server.run import serve_until_signal
 from fastws.server.serve import Server
 from fastws.server.settings import settings_from
@@ -55,6 +54,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
+    files = [(address.path, inode(address.path)) for address in addresses if isinstance(address, UnixAddress)]
     sockets = [
         {"sock": sock, "ssl": tls, "backlog": options["backlog"]}
         for listener in listeners
@@ -74,14 +74,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
     finally:
-        remove_unix_sockets(addresses)
-
-
-def remove_unix_sockets(addresses: list[ListenAddress]) -> None:
-    for address in addresses:
-        if isinstance(address, UnixAddress):
-            with contextlib.suppress(OSError):
-                os.unlink(address.path)
+        for path, ours in files:
+            remove_own(path, ours)
 
 
 def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
+from fastws import logs
 from fastws.client.connector import Connector, end_tasks
 from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field, cookie_jar
 from fastws.client.handshake import ClientHandshake
@@ -238,5 +239,5 @@ class connect:
         if not self._retry(exc):
             raise exc
         delay = self._backoff.delay(failures, retry_after(exc))
-        log.info("%s: connecting again in %.1f s", exc, delay)
+        log.info("%s: connecting again in %.1f s", logs.escape(str(exc)), delay)
         await asyncio.sleep(delay)

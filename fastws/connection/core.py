@@ -15,6 +15,7 @@ from fastws.config import Timeouts
 from fastws.connection.outbox import Outbox
 from fastws.loop.poller import Polled
 from fastws.loop.state import LoopState
+from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.websocket.frames import Opcode
 from fastws.protocol.websocket.machine import Machine
 from fastws.protocol.websocket.states import CLOSED
@@ -66,7 +67,7 @@ class ConnectionCore(Polled):
     @property
     def peer(self) -> Any:
         """The peer's address, as a trusted proxy says or as the transport knows."""
-        return self.forwarded_for or self.transport.get_extra_info("peername")
+        return self.forwarded_for or unmapped(self.transport.get_extra_info("peername"))
 
     def is_tls(self) -> bool:
         # A socket that is written to directly is plain TCP: no need to ask its transport.

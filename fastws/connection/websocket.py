@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable
 from typing import Any
 
-from fastws import json
+from fastws import json, logs
 from fastws.connection.fragments import send_fragments
 from fastws.connection.outbox import CLOSED, SendStatus
 from fastws.connection.pings import Pings
@@ -36,7 +36,7 @@ class WebSocket(WebSocketCore):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        path = self.request.path if self.request is not None else "client"
+        path = logs.escape(self.request.path) if self.request is not None else "client"
         return f"<WebSocket {path} {self._connection.machine.state.name}>"
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
+from fastws.protocol.http.addresses import parse_address
 from fastws.protocol.websocket.rate_limit import Window
 
 __all__ = ["AddressLimiter", "address_of"]
@@ -21,19 +21,17 @@ def address_of(peer: Any) -> str | None:
     if not isinstance(peer, tuple) or not peer:
         return None
     try:
-        address = ip_address(str(peer[0]).partition("%")[0])
+        address = parse_address(str(peer[0]).partition("%")[0])
     except ValueError:
         return None
-    if address.version == 4:
-        return str(address)
-    mapped = address.ipv4_mapped
-    return str(mapped) if mapped is not None else address.packed[:8].hex()
+    return str(address) if address.version == 4 else address.packed[:8].hex()
 
 
 class AddressLimiter:
     """Counts the open connections of each address, and its handshakes in the current second."""
 
     __slots__ = (
+        "_by_request",
         "_connections",
         "_handshakes",
         "_max_connections",
@@ -49,6 +47,8 @@ class AddressLimiter:
         #: False when there is no limit: nobody needs to ask then.
         self.is_limiting = connections is not None or handshakes is not None
         self._of: dict[Any, str] = {}
+        #: Connections that are counted for the peer of one request.
+        self._by_request: set[Any] = set()
         self._connections: dict[str, int] = {}
         self._handshakes: dict[str, Window] = {}
         self._sweep_at = SWEEP_SIZE
@@ -65,8 +65,28 @@ class AddressLimiter:
         self._connections[address] = count + 1
         return True
 
+    def begin_request(self, connection: Any, peer: Any) -> bool:
+        """Count a request for its peer until :meth:`end_request`; False when it is one too many.
+
+        A connection that :meth:`enter` has counted stays with its own peer. Only that of a trusted proxy
+        was not, and it brings requests of many peers.
+        """
+        if connection in self._of:
+            return True
+        if not self.enter(connection, peer):
+            return False
+        if connection in self._of:
+            self._by_request.add(connection)
+        return True
+
+    def end_request(self, connection: Any) -> None:
+        """The request has its answer: its peer has one connection less, where it was counted for it."""
+        if connection in self._by_request:
+            self.leave(connection)
+
     def leave(self, connection: Any) -> None:
         """Stop to count a connection; does nothing for one that was never counted."""
+        self._by_request.discard(connection)
         address = self._of.pop(connection, None)
         if address is None:
             return

@@ -22,6 +22,7 @@ __all__ = [
     "inode",
     "is_socket",
     "listen_again",
+    "remove_own",
     "take_over",
 ]
 
@@ -73,21 +74,34 @@ def is_socket(path: str) -> bool:
         return False
 
 
-def inode(path: str) -> tuple[int, int] | None:
-    """Return what tells the file at ``path`` from a later one of that name; None where there is no file."""
+def inode(path: str) -> tuple[int, int, int] | None:
+    """Return what tells the file at ``path`` from a later one of that name; None where there is no file.
+
+    With the time of its making, which chmod and chown leave alone: the number of a file that was removed is
+    given to the next one.
+    """
     try:
         status = os.stat(path)
     except (FileNotFoundError, ValueError):
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def remove_own(path: str, ours: tuple[int, int, int] | None) -> None:
+    """Remove the file at ``path`` where it is still the one that :func:`inode` told of; never another's."""
+    if ours is not None and inode(path) == ours:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def take_over(path: str) -> None:
     """Remove the Unix socket of a server that is gone. Raises ``OSError`` (EADDRINUSE) where one listens."""
     if not is_socket(path):
         return
+    found = inode(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)  # a server whose queue is full listens too, and never answers
         if probe.connect_ex(path) != errno.ECONNREFUSED:
             raise OSError(errno.EADDRINUSE, f"another server listens at {path}")
-    os.unlink(path)
+    # Not the socket of a server that has taken it over meanwhile: to bind there then fails.
+    remove_own(path, found)

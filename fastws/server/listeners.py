@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastws.server.descriptors import ACCEPTS_PER_TURN, accepts_in_bulk, inode, listen_again, take_over
+from fastws.server.descriptors import (
+    ACCEPTS_PER_TURN,
+    accepts_in_bulk,
+    inode,
+    listen_again,
+    remove_own,
+    take_over,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -17,6 +24,10 @@ if TYPE_CHECKING:
     from fastws.loop.state import LoopState
 
 __all__ = ["Listeners"]
+
+
+#: How often a port that is free at all addresses of a host is looked for.
+PORT_ATTEMPTS = 16
 
 
 class Listeners:
@@ -27,7 +38,7 @@ class Listeners:
         self._loop_state = loop_state
         self._listeners: list[asyncio.Server] = []
         #: The paths of Unix sockets, and which file each was when we began to listen there.
-        self._paths: dict[str, tuple[int, int] | None] = {}
+        self._paths: dict[str, tuple[int, int, int] | None] = {}
         self._poller: Any = None
 
     def __bool__(self) -> bool:
@@ -72,7 +83,7 @@ class Listeners:
         else:
             if reuse_port:
                 options["reuse_port"] = True
-            listener = await self._loop.create_server(accept, host, port, **options)
+            listener = await self._listen_tcp(accept, host, port, options)
         self.add(listener)
         if self._poller is None and (poller := self._loop_state.poller_or_none()) is not None:
             self._poller = poller
@@ -80,6 +91,27 @@ class Listeners:
         if in_bulk and backlog > ACCEPTS_PER_TURN:
             for each in listener.sockets:
                 listen_again(each, backlog)
+
+    async def _listen_tcp(
+        self, accept: Callable[[], Any], host: str | None, port: int, options: dict[str, Any]
+    ) -> asyncio.Server:
+        """Listen at all addresses of a host, at one port for all. Raises ``OSError`` where that cannot be."""
+        listener = await self._loop.create_server(accept, host, port, **options)
+        for _ in range(PORT_ATTEMPTS):
+            ports = {sock.getsockname()[1] for sock in listener.sockets}
+            if port or len(ports) == 1:
+                return listener
+            # The system chose a port for each address: take the first for all, if the others have it too.
+            listener.close()
+            for wanted in (ports.pop(), 0):
+                try:
+                    listener = await self._loop.create_server(accept, host, wanted, **options)
+                    break
+                except OSError as error:
+                    if not wanted or error.errno != errno.EADDRINUSE:
+                        raise
+        listener.close()
+        raise OSError(errno.EADDRINUSE, f"no port is free at all addresses of {host or 'this machine'}")
 
     def add(self, listener: asyncio.Server) -> None:
         """Take one that listens already, to be closed with the others."""
@@ -90,10 +122,8 @@ class Listeners:
         if self._poller is not None:
             self._poller.release()
             self._poller = None
+        # First the files: as long as we listen, nobody takes a path over, and no other file has our inode.
+        while self._paths:
+            remove_own(*self._paths.popitem())
         for listener in self._listeners:
             listener.close()
-        while self._paths:
-            path, ours = self._paths.popitem()
-            if ours is not None and inode(path) == ours:  # by now another server may listen there
-                with contextlib.suppress(OSError):
-                    os.unlink(path)

@@ -23,15 +23,17 @@ def admit(site: Site, connection: Connection, request: Request) -> Response | No
     request.peer = connection.transport
     if connection.is_tls():
         request.scheme += "s"
-    if settings.trusted_proxies and request.may_be_forwarded() and forwarded(request, site.trusted_proxies):
-        connection.forwarded_for = request.peer
+    if settings.trusted_proxies:
+        # A proxy sends the requests of many clients over one connection.
+        known = request.may_be_forwarded() and forwarded(request, site.trusted_proxies)
+        connection.forwarded_for = request.peer if known else None
     if settings.limit_concurrency is not None and site.is_full():
         # RFC 9110, section 15.6.4: 503, temporarily overloaded.
         return error_response(503)
     addresses = site.addresses
     if not addresses.is_limiting:
         return None
-    if not addresses.enter(connection, request.peer):
+    if not addresses.begin_request(connection, request.peer):
         return address_refusal(site)
     if request.upgrade and not addresses.shake_hands(request.peer, connection.loop_state.wheel.time()):
         return address_refusal(site)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from fastws.cli.options import HEADER, ORIGIN, TRUSTED, seconds_or_never
+from fastws.cli.options import HEADER, ORIGIN, TRUSTED, Command, option, seconds_or_never
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,24 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
 def test_zero_seconds_mean_never() -> None:
     assert seconds_or_never(0.0) is None
     assert seconds_or_never(0.5) == 0.5
+
+
+@pytest.mark.parametrize("value", ["tcp://10.96.0.1:8080", "udp://10.96.0.1:53", "TCP://[fd00::1]:80 "])
+@pytest.mark.parametrize("name", ["FASTWS_PORT", "FASTWS_HOST", "FASTWS_LIMIT_HEADERS"])
+def test_a_service_link_in_the_environment_is_no_setting(name: str, value: str) -> None:
+    @click.command(cls=Command, context_settings={"auto_envvar_prefix": "FASTWS"})
+    @option("--port", section="A", type=int, default=8080)
+    @option("--host", section="A", default="127.0.0.1")
+    @option("--limit-headers", section="A", type=int, default=7)
+    def command(**options: object) -> None:
+        click.echo(options)
+
+    environment = {name: value, "FASTWS_SERVICE_HOST": "10.96.0.1", "FASTWS_PORT_8080_TCP": value}
+    result = CliRunner().invoke(command, [], env=environment)
+    assert result.exit_code == 0
+    assert "{'port': 8080, 'host': '127.0.0.1', 'limit_headers': 7}" in result.output
+    assert result.output.count("service link") == 1
+    assert f"{name}={value}" in result.output
+    # What was meant for us is not passed over.
+    assert CliRunner().invoke(command, [], env={"FASTWS_PORT": "tcp"}).exit_code == 2
+    assert "'port': 9" in CliRunner().invoke(command, [], env={"FASTWS_PORT": "9"}).output

@@ -19,6 +19,11 @@ from tests.cli.helpers import environment, running
 
 pytestmark = pytest.mark.live
 
+UPGRADE = (
+    b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
 
 def get(
     address: str, path: str = "/healthz", cafile: Path | None = None
@@ -134,15 +139,53 @@ def test_several_binds_each_have_a_line(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_the_unix_socket_of_the_next_server_stays(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    others = [tmp_path / "first", tmp_path / "second"]
+    for folder in others:
+        folder.mkdir()
+    with running(others[0], "serve", "--uds", path, "--timeout-close", 60) as first:
+        first.line("Serving on ")
+        with socket.socket(socket.AF_UNIX) as stalled:
+            stalled.connect(str(path))
+            stalled.sendall(UPGRADE)
+            assert stalled.recv(4096).startswith(b"HTTP/1.1 101 ")
+            first.process.send_signal(signal.SIGTERM)
+            assert stalled.recv(4096)[:2] == b"\x88\x0c"  # close 1001, which nobody answers
+            with running(others[1], "serve", "--uds", path) as second:
+                second.line("Serving on ")
+                stalled.close()
+                assert first.process.wait(15) == 0
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(str(path))
+                assert second.stop() == 0
+    assert not path.exists()
+
+
+def test_no_client_writes_a_line_of_the_log(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "async def handler(ws):\n"
+        "    path = ws.request.path\n"
+        "    raise ValueError('no room ' + path) from KeyError(path)\n"
+    )
+    with running(tmp_path, "serve", "app:handler", "--port", 0) as server:
+        parts = urlsplit(server.address())
+        with socket.create_connection((parts.hostname or "", parts.port or 0), 5) as client:
+            client.sendall(UPGRADE.replace(b"/echo", b"/x%0a21:00:00%20info%20admin%20%1b[31m%c2%9b"))
+            assert client.recv(4096).startswith(b"HTTP/1.1 101 ")
+            server.line("    21:00:00 info")
+        assert server.stop() == 0
+        assert "ValueError: no room /x" in server.stderr()
+        assert not any(line.startswith("21:00:00") for line in server.stderr().splitlines())
+        assert "\x1b" not in server.stderr() and "\x9b" not in server.stderr()
+
+
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     with running(tmp_path, "serve", "--port", 0, "--timeout-graceful-shutdown", 60) as server:
         parts = urlsplit(server.address())
         assert parts.hostname is not None and parts.port is not None
         with socket.create_connection((parts.hostname, parts.port), 5) as stalled:
-            stalled.sendall(
-                b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
+            stalled.sendall(UPGRADE)
             assert stalled.recv(4096).startswith(b"HTTP/1.1 101 ")
             server.process.send_signal(signal.SIGTERM)
             assert stalled.recv(4096)[:2] == b"\x88\x0c"  # close 1001 "going away", which nobody answers

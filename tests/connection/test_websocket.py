@@ -874,6 +874,9 @@ class TestAttributes:
         assert ws.subprotocol is None
         assert ws.peer == ("192.0.2.1", 50000)
         assert repr(ws) == "<WebSocket / OPEN>"
+        ws.request.path = "/a\n21:00:00 info \x1b[31m\u202e"
+        assert repr(ws) == r"<WebSocket /a\n21:00:00 info \x1b[31m\u202e OPEN>"
+        ws.request.path = "/"
         ws.state["user"] = 7
         assert ws.state == {"user": 7}
         client.close()

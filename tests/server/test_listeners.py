@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,22 @@ from typing import Any
 import pytest
 
 import fastws
+from fastws.server import descriptors
+from fastws.server.descriptors import inode, remove_own, take_over
+from fastws.server.listeners import PORT_ATTEMPTS
 from fastws.testing.network import ListeningSocket
 from tests.conftest import Run
 from tests.kit import ManualLoop, Recorder
 from tests.server.served import QUIET, coroutine, opened, served
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 class TestListening:
@@ -60,6 +74,96 @@ class TestListening:
             path.unlink()
             path.write_text("theirs")
         assert path.read_text() == "theirs"
+
+    @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+    @pytest.mark.parametrize("host", [None, "localhost"])
+    async def test_port_0_is_one_port_at_all_addresses(self, host: str | None) -> None:
+        async with fastws.serve(Recorder(), host) as server:
+            assert {sock.getsockname()[1] for sock in server.sockets} == {server.port}
+            for url in ("ws://127.0.0.1", "ws://[::1]"):
+                if host is None:
+                    async with fastws.connect(f"{url}:{server.port}") as ws:
+                        assert await ws.ping() > 0
+
+    @pytest.mark.parametrize("fails", [0, 3, PORT_ATTEMPTS + 1])
+    async def test_a_port_that_is_taken_at_another_address_is_not_the_one(
+        self, monkeypatch: pytest.MonkeyPatch, fails: int
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        made: list[Any] = []
+
+        class Two:
+            def __init__(self, ports: tuple[int, int]) -> None:
+                self.sockets = [ListeningSocket(("x", port)) for port in ports]
+                self.closed = False
+
+            def close(self) -> None:
+                self.closed = True
+
+        async def create_server(accept: Any, host: Any, port: int, **options: Any) -> Any:
+            if port:
+                made.append(port)
+                if len(made) <= fails:
+                    raise OSError(errno.EADDRINUSE, "taken")
+                servers.append(Two((port, port)))
+            else:
+                number = 1000 + 2 * len(servers)
+                servers.append(Two((number, number + 1)))
+            return servers[-1]
+
+        servers: list[Two] = []
+        monkeypatch.setattr(loop, "create_server", create_server)
+        if fails > PORT_ATTEMPTS:
+            with pytest.raises(OSError, match="no port is free"):
+                await fastws.serve(Recorder())
+            assert all(server.closed for server in servers)
+            return
+        async with fastws.serve(Recorder()) as server:
+            assert [sock.getsockname()[1] for sock in server.sockets] == [made[-1]] * 2
+            assert [each.closed for each in servers] == [True] * (len(servers) - 1) + [False]
+
+    @pytest.mark.parametrize("after", ["close", "shutdown"])
+    async def test_the_socket_of_the_next_server_stays(self, tmp_path: Path, after: str) -> None:
+        path = tmp_path / "sock"
+        first = await fastws.serve(Recorder(), unix=path)
+        first.close()
+        async with fastws.serve(Recorder(), unix=path):
+            if after == "close":
+                first.close()
+            else:
+                await first.shutdown()
+            async with fastws.connect("ws://localhost/", unix=path) as ws:
+                assert await ws.ping() > 0
+        assert not path.exists()
+
+    def test_a_file_that_has_the_number_of_a_removed_one_is_another(self, tmp_path: Path) -> None:
+        path = tmp_path / "sock"
+        path.write_text("ours")
+        ours = inode(str(path))
+        os.utime(path, ns=(0, 0))  # as if it were made at another time
+        remove_own(str(path), ours)
+        assert path.exists()
+        remove_own(str(path), inode(str(path)))
+        assert not path.exists()
+        remove_own(str(path), ours)
+
+    async def test_a_socket_that_is_taken_over_meanwhile_is_not_removed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "sock"
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(path))
+
+        class Probe(socket.socket):
+            def connect_ex(self, address: Any) -> int:
+                code = super().connect_ex(address)
+                path.unlink()
+                path.write_text("of another server")
+                return code
+
+        monkeypatch.setattr(descriptors.socket, "socket", Probe)
+        take_over(str(path))
+        assert path.read_text() == "of another server"
 
     def test_tls(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
         given: dict[str, Any] = {}

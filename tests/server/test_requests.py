@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fastws import Request, Response, Route
+from fastws import Request, Response, Route, WebSocket
 from fastws.server.site import MAX_WAITING_FOR_503
 from tests.kit import ManualLoop, RawClient, Recorder
 from tests.server.sites import Site, body, page, slow, statuses
@@ -188,19 +188,71 @@ class TestAddresses:
         assert other.upgrade("/ws").status == 101
         assert site.server.counters.limited == 1
 
-    def test_behind_a_proxy(self, loop: ManualLoop) -> None:
-        site = Site(
-            loop,
+    def behind_a_proxy(self, loop: ManualLoop) -> Site:
+        async def stay(ws: WebSocket) -> None:
+            await ws.wait_closed()
+
+        routes = [
             Route("/", http=page),
-            limit_connections_per_address=1,
-            limit_handshakes_per_address=100,
-            proxy_headers=True,
-        )
+            Route("/slow", http=slow),
+            Route("/ws", stay),
+            Route("/no", stay, authorize=lambda request: Response(403)),
+        ]
+        limits = {"limit_connections_per_address": 1, "limit_handshakes_per_address": 100}
+        return Site(loop, *routes, proxy_headers=True, **limits)
+
+    def test_behind_a_proxy_a_peer_is_counted_while_its_request_is_answered(self, loop: ManualLoop) -> None:
+        site = self.behind_a_proxy(loop)
         clients = [site.client(peername=("127.0.0.1", port)) for port in (1, 2, 3)]
         for client, address in zip(clients, "223", strict=True):
-            client.get("/", f"X-Forwarded-For: 192.0.2.{address}")
+            client.get("/slow?1", f"X-Forwarded-For: 192.0.2.{address}")
         loop.settle()
+        loop.advance(1.0)
         assert [statuses(client) for client in clients] == [[200], [429], [200]]
+        again = site.client(peername=("127.0.0.1", 4))
+        again.get("/", "X-Forwarded-For: 192.0.2.2")
+        loop.settle()
+        assert statuses(again) == [200]
+
+    @pytest.mark.parametrize("path", ["/", "/slow?0.1", "/missing"])
+    def test_each_request_of_a_kept_connection_counts_for_its_own_peer(
+        self, loop: ManualLoop, path: str
+    ) -> None:
+        site = self.behind_a_proxy(loop)
+        kept = site.client(peername=("127.0.0.1", 1))
+        kept.get(path, "X-Forwarded-For: 1.1.1.1")
+        loop.settle()
+        loop.advance(0.2)
+        assert len(statuses(kept)) == 1
+        assert kept.upgrade("/ws", "X-Forwarded-For: 2.2.2.2").status == 101
+        others = [
+            site.client(peername=("127.0.0.1", 2)).upgrade("/ws", f"X-Forwarded-For: {address}").status
+            for address in ("2.2.2.2", "1.1.1.1")
+        ]
+        assert others == [429, 101]
+        kept.vanish()
+        kept.connection.abort()
+        loop.settle()
+        late = site.client(peername=("127.0.0.1", 3))
+        assert late.upgrade("/ws", "X-Forwarded-For: 2.2.2.2").status == 101
+
+    def test_who_was_refused_is_not_counted_while_the_connection_ends(self, loop: ManualLoop) -> None:
+        site = self.behind_a_proxy(loop)
+        refused = site.client(peername=("127.0.0.1", 1))
+        assert refused.upgrade("/no", "X-Forwarded-For: 1.1.1.1").status == 403
+        assert site.client(peername=("127.0.0.1", 2)).upgrade("/ws", "X-Forwarded-For: 1.1.1.1").status == 101
+
+    def test_what_the_log_says_of_a_request_is_its_own_peer(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site = Site(loop, Route("/", http=page), proxy_headers=True, access_log=True)
+        client = site.client(peername=("127.0.0.1", 9))
+        with caplog.at_level("INFO", "fastws.access"):
+            client.get("/", "X-Forwarded-For: 1.1.1.1")
+            client.get("/")
+            client.send(b"bad\r\n\r\n")
+            loop.settle()
+        assert [line.split()[0] for line in caplog.messages] == ["1.1.1.1:0", "127.0.0.1:9", "127.0.0.1:9"]
 
 
 class TestProxies:
@@ -236,6 +288,27 @@ class TestProxies:
     def test_others_are_not_believed(self, loop: ManualLoop) -> None:
         headers = ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-Proto: https")
         assert self.peers(loop, headers) == [(("192.0.2.1", 50000), "http")]
+
+    def test_a_dual_stack_socket_shows_ipv4_clients_as_such(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        recorder = Recorder()
+        limits = {"limit_connections_per_address": 1}
+        site = Site(loop, Route("/", recorder), proxy_headers=True, access_log=True, **limits)
+        mapped = ("::ffff:127.0.0.1", 40000, 0, 0)
+        proxied = site.client(peername=mapped)
+        assert proxied.upgrade("/", "X-Forwarded-For: 192.0.2.7").status == 101
+        assert recorder.ws.peer == ("192.0.2.7", 0)
+        direct = site.client(peername=("::ffff:192.0.2.9", 7, 0, 0))
+        assert direct.upgrade().status == 101
+        assert (recorder.ws.peer, recorder.ws.request.peer) == (("192.0.2.9", 7),) * 2
+        same = site.client(peername=("192.0.2.9", 8))
+        loop.settle()
+        assert same.response().status == 429
+        with caplog.at_level("INFO", "fastws.access"):
+            direct.close()
+            loop.settle()
+        assert caplog.messages[-1].startswith('192.0.2.9:7 "WS /" closed')
 
     def test_the_websocket_shows_it(self, loop: ManualLoop) -> None:
         handler = Recorder()

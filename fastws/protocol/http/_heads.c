@@ -47,7 +47,7 @@ typedef struct {
 typedef struct {
     Span host, upgrade, version, key, origin, extensions, subprotocols;
     int connection;         /* a Connection field lists "upgrade" */
-    int forwarded;          /* there is an X-Forwarded-For or -Proto */
+    int forwarded;          /* there is an X-Forwarded-For, an X-Forwarded-Proto or a Forwarded */
 } Fields;
 
 /* `word` has only lower-case letters and '-'. Of the octets of a token no others than these and their upper case
@@ -164,6 +164,9 @@ take_field(Fields *fields, Span name, Span value)
         return !is_name(name, "expect");
     case 7:
         return !is_name(name, "upgrade") || once(&fields->upgrade, value);
+    case 9:
+        fields->forwarded |= is_name(name, "forwarded");
+        return 1;
     case 10:
         if (is_name(name, "connection")) {
             fields->connection |= lists(value, "upgrade");

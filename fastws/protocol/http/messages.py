@@ -8,13 +8,13 @@ Nothing here parses a stream (see ``server.py`` and ``client.py``). A request is
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
 from fastws import json
+from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.http.headers import HeaderPairs, Headers, is_token, is_value
 
 __all__ = [
@@ -60,7 +60,7 @@ class Offer:
     """The fields of a request to upgrade that the handshake needs; None for one that is missing.
 
     Repeated fields that are lists are joined by commas. ``forwarded`` is true when the request has
-    X-Forwarded-For or X-Forwarded-Proto.
+    X-Forwarded-For, X-Forwarded-Proto or Forwarded.
     """
 
     __slots__ = ("extensions", "forwarded", "host", "key", "origin", "subprotocols")
@@ -94,8 +94,26 @@ class Offer:
             headers.get("origin"),
             joined("sec-websocket-extensions"),
             joined("sec-websocket-protocol"),
-            "x-forwarded-for" in headers or "x-forwarded-proto" in headers,
+            any(name in headers for name in ("x-forwarded-for", "x-forwarded-proto", "forwarded")),
         )
+
+
+#: Texts of targets and paths that requests share, at most so many, of at most so many characters.
+_SHARED: dict[str, str] = {}
+MAX_SHARED_TEXTS = 256
+MAX_SHARED_LENGTH = 256
+
+
+def _shared(text: str) -> str:
+    """Return one object for equal texts: thousands of clients ask for the same path.
+
+    ``sys.intern`` would keep what strangers send: since Python 3.12 an interned text may stay for ever.
+    """
+    if len(text) > MAX_SHARED_LENGTH:
+        return text
+    if len(_SHARED) >= MAX_SHARED_TEXTS and text not in _SHARED:
+        _SHARED.clear()
+    return _SHARED.setdefault(text, text)
 
 
 _UPGRADED = {"http": "ws", "https": "wss"}
@@ -210,7 +228,7 @@ class Request:
         ``"peername"`` at each use. So thousands of open connections hold no address of their own.
         """
         ask = getattr(self._peer, "get_extra_info", None)
-        return self._peer if ask is None else ask("peername")
+        return self._peer if ask is None else unmapped(ask("peername"))
 
     @peer.setter
     def peer(self, peer: Any) -> None:
@@ -220,10 +238,9 @@ class Request:
         """Drop what can be parsed again from ``raw_head``: some 2 KB of a browser's handshake."""
         if self.raw_head:
             self._headers = self._offer = None
-            # Thousands of clients ask for the same path, so they share one object.
             plain = self.path is self.target
-            self.target = sys.intern(self.target)
-            self.path = self.target if plain else sys.intern(self.path)
+            self.target = _shared(self.target)
+            self.path = self.target if plain else _shared(self.path)
 
     @property
     def path_params(self) -> dict[str, str]:

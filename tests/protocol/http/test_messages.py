@@ -7,7 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
+from fastws.protocol.http import messages
 from fastws.protocol.http.messages import (
+    MAX_SHARED_LENGTH,
+    MAX_SHARED_TEXTS,
     Headers,
     Request,
     Response,
@@ -107,6 +110,36 @@ def test_request_is_small() -> None:
     request.compact()
     assert not any(isinstance(part, (dict, list, Headers)) for part in gc.get_referents(request))
     assert not hasattr(request, "__dict__")
+
+
+def test_requests_share_their_texts_up_to_a_bound() -> None:
+    def kept(target: str) -> Request:
+        # As from the socket: each a text of its own.
+        request = Request(target="".join(target), raw_head=HEAD)
+        request.compact()
+        return request
+
+    first, second = kept("/echo?" + str(1)), kept("/echo?" + str(1))
+    assert first.target is second.target
+    for number in range(3 * MAX_SHARED_TEXTS):
+        kept(f"/{number}?{'x' * 4000}")
+        kept(f"/{number}")
+    assert len(messages._SHARED) <= MAX_SHARED_TEXTS
+    assert max(map(len, messages._SHARED)) <= MAX_SHARED_LENGTH
+
+
+def test_nothing_of_a_request_is_interned() -> None:
+    def text() -> str:
+        return "/never asked before " + str(sys.maxsize)
+
+    request = Request(target=text(), raw_head=HEAD)
+    request.compact()
+    twin = text()
+    assert sys.intern(twin) is twin, "an equal text was interned before"
+
+
+def test_repr_is_one_printable_line() -> None:
+    assert repr(Request("GET", "/x?a=\x1b[31m\n")) == "<Request GET '/x?a=\\x1b[31m\\n'>"
 
 
 def test_path_params() -> None:

@@ -1,0 +1,28 @@
+"""Addresses of peers as values."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+__all__ = ["parse_address", "unmapped"]
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address:
+    """Return an IP address; the IPv4 address where IPv6 only carries one (RFC 4291, section 2.5.5.2).
+
+    Raises ``ValueError`` for what is none.
+    """
+    address = ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def unmapped(name: Any) -> Any:
+    """Return a socket's name; IPv4's ``(host, port)`` where a dual-stack socket says ``::ffff:192.0.2.1``."""
+    if isinstance(name, tuple) and len(name) >= 2 and str(name[0]).startswith("::ffff:"):
+        try:
+            return (str(parse_address(name[0])), name[1])
+        except ValueError:
+            return name
+    return name
