@@ -71,10 +71,11 @@ def websocket_line(
     path: str,
     code: int,
     reason: str,
-    by_peer: bool,
     seconds: float,
     received: tuple[int, int],
     sent: tuple[int, int],
+    *,
+    by_peer: bool,
 ) -> str:
     """Return the line of a closed WebSocket. ``received`` and ``sent`` are (messages, bytes on the wire)."""
     who = "peer" if by_peer else "server"

@@ -31,11 +31,13 @@ def members(cls: type) -> Iterator[tuple[str, type, Any]]:
 
 def commented(owner: type) -> set[str]:
     """Attributes with a ``#:`` comment above them, and those in double back-quotes in the docstring."""
-    # Beside a compiled module lies its source.
-    source = (ROOT / f"{owner.__module__.replace('.', '/')}.py").read_text(encoding="utf-8")
-    found = set(re.findall(r"^ +#:.*\n(?: +#.*\n)* +(?:self\.)?(\w+)(?::| =)", source, re.MULTILINE))
+    found = set()
     for each in owner.__mro__:
         found |= set(re.findall(r"``(\w+)", each.__doc__ or ""))
+        if each.__module__.startswith("fastws."):
+            # Beside a compiled module lies its source.
+            source = (ROOT / f"{each.__module__.replace('.', '/')}.py").read_text(encoding="utf-8")
+            found |= set(re.findall(r"^ +#:.*\n(?: +#.*\n)* +(?:self\.)?(\w+)(?::| =)", source, re.MULTILINE))
     return found
 
 

@@ -31,14 +31,6 @@ DOORS = ["fastws", "fastws.__main__", "fastws.pytest_plugin", "fastws.uvicorn"]
 OUTSIDE_WORLD = {"asyncio", "logging", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
 
 
-#: What still points up, and is to be cut.
-NOT_YET = {
-    ("fastws.loop.poller", "fastws.connection.connection"),
-    ("fastws.connection.websocket", "fastws.connection.connection"),
-    ("fastws.connection.connection", "fastws.connection.handlers"),
-}
-
-
 def module_name(path: Path) -> str:
     name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
     return name.removesuffix(".__init__")
@@ -79,11 +71,7 @@ def modules_of(names: set[str]) -> set[str]:
 
 
 GRAPH = {
-    module: {
-        other
-        for other in modules_of(set().union(*map(imports, paths)))
-        if other != module and (module, other) not in NOT_YET
-    }
+    module: {other for other in modules_of(set().union(*map(imports, paths))) if other != module}
     for module, paths in SOURCES.items()
 }
 

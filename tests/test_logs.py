@@ -76,7 +76,7 @@ def test_a_response() -> None:
 
 @pytest.mark.parametrize(("by_peer", "reason", "words"), [(True, "", ""), (False, "b\nye", r' "b\nye"')])
 def test_a_websocket(by_peer: bool, reason: str, words: str) -> None:
-    line = websocket_line(("192.0.2.1", 80), "/ü", 1000, reason, by_peer, 61.25, (1, 20), (3, 400))
+    line = websocket_line(("192.0.2.1", 80), "/ü", 1000, reason, 61.25, (1, 20), (3, 400), by_peer=by_peer)
     who = "peer" if by_peer else "server"
     assert line == (
         rf'192.0.2.1:80 "WS /\xfc" closed 1000{words} by {who} after 61.2 s, '

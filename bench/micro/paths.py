@@ -170,7 +170,7 @@ class Rounds:
         else:
             self._over.set_result(None)
 
-    async def run(self, rounds: int, counts: bool = False) -> None:
+    async def run(self, rounds: int, *, counts: bool = False) -> None:
         self._left, self._counts, self._over = rounds, counts, self._loop.create_future()
         if counts:
             os.getppid()
@@ -187,7 +187,7 @@ class Rounds:
 
     async def count(self, rounds: int) -> None:
         await self.run(rounds)
-        await self.run(rounds, True)
+        await self.run(rounds, counts=True)
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
         for sock in self.socks:

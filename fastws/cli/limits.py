@@ -121,8 +121,10 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def limits_of(options: dict[str, Any]) -> Limits:
+    """Return the limits that the options of a command ask for."""
     return Limits(**{setting.field: options[setting.key] for setting in LIMITS})
 
 
 def timeouts_of(options: dict[str, Any]) -> Timeouts:
+    """Return the timeouts that the options of a command ask for; 0 switches one off."""
     return Timeouts(**{setting.field: seconds_or_never(options[setting.key]) for setting in TIMEOUTS})

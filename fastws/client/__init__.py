@@ -1,0 +1,1 @@
+"""The client: ``connect()``, and the way to a server."""

@@ -74,7 +74,7 @@ class Connector:
         host = ClientHost(handshake, opened, self._cookie_fields(address))
 
         def factory() -> Connection:
-            machine = Machine.client(handshake.limits, loop_state.mask)
+            machine = Machine.client(handshake.limits, loop_state.random_mask)
             return Connection(loop_state, machine, host, handshake.timeouts)
 
         # A server_hostname was given for the first origin and is not meant for another.

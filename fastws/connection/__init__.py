@@ -1,0 +1,1 @@
+"""One connection: what waits to be written, the asyncio Protocol, the user's ``WebSocket``, handlers."""

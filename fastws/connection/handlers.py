@@ -20,46 +20,62 @@ CoroutineFunction = Callable[[WebSocket], Awaitable[object]]
 
 
 class Handler:
-    """Callbacks of a WebSocket: the fast path, without a task per connection.
+    """Callbacks of a WebSocket: the fast path, without a task for each connection.
 
-    One instance serves every connection of its route; keep what belongs to one of them in
-    ``ws.state``. All methods are called on the event loop, are plain functions and must not block: one
-    that does holds up every connection of its loop. Pings that went unanswered meanwhile end none.
-    An exception in one of them is logged and closes that connection with 1011, no other.
+    One instance serves every connection of its route; keep what belongs to one of them in ``ws.state``. All
+    methods are plain functions, called on the event loop one at a time, and must not block: one that does
+    holds up every connection of its loop. (No connection ends for pings that were not answered meanwhile.)
+    An exception in one of them is logged and closes its connection with 1011 (RFC 6455, section 7.4.1), and
+    no other. A connection's calls come in order: ``on_open`` first, ``on_close`` last.
     """
 
     __slots__ = ()
 
     def on_open(self, ws: WebSocket) -> None:
-        """The handshake is done; ``ws`` can send."""
+        """The handshake is done; ``ws`` can send. On a server that leaves in one write with the 101."""
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
-        """A whole message: ``str`` for text, ``bytes`` for binary."""
+        """A message has come.
+
+        Args:
+            ws: From which WebSocket.
+            message: ``str`` for text, ``bytes`` for binary; whole, up to ``Limits.max_message_size``. A
+                :class:`fastws.Fragment` for a handler given to :func:`fastws.streaming`.
+        """
 
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
-        """The WebSocket is closed, for whatever reason; called exactly once after ``on_open``."""
+        """The WebSocket has ended, for whatever reason; called exactly once after ``on_open``.
+
+        An exception here is logged; the WebSocket is closed already.
+
+        Args:
+            ws: Which WebSocket; sending on it returns ``CLOSED`` or raises ``ConnectionClosed``.
+            code: That of the first close frame, the peer's or ours. 1005: it carried none. 1006: TCP ended
+                without a close frame (RFC 6455, section 7.1.5).
+            reason: What came with the code; "" if nothing did.
+        """
 
     def on_writable(self, ws: WebSocket) -> None:
-        """A slow socket has taken all that waited for it."""
+        """The socket was slow, and has now taken all that waited for it (``send_nowait``: ``QUEUED``)."""
 
 
-#: What a person may give to a route.
+#: What an application may give to a route.
 HandlerLike = Handler | type[Handler] | CoroutineFunction
 
 
 class CoroutineHandler(Handler):
-    """Runs ``async def handler(ws)`` in a task per connection.
+    """Runs ``async def handler(ws)`` in a task for each connection.
 
-    When the coroutine returns, the WebSocket closes with 1000; when it raises, with 1011, and the
-    exception is logged. ``ConnectionClosed`` from a handler is no error. One that does not return goes
-    on after its WebSocket, until it is cancelled with its server or client.
+    When the coroutine returns, the WebSocket closes with 1000. When it raises, the WebSocket closes with 1011
+    and the exception is logged; ``ConnectionClosed`` is no error. A coroutine that does not return goes on
+    after the end of its WebSocket, until its server or client cancels it.
     """
 
     __slots__ = ("_function", "tasks")
 
     def __init__(self, function: CoroutineFunction) -> None:
         self._function = function
-        #: Those that run now, also after their WebSocket has closed.
+        #: The tasks that run now, also those whose WebSocket has ended.
         self.tasks: set[asyncio.Task[None]] = set()
 
     def on_open(self, ws: WebSocket) -> None:
@@ -68,7 +84,7 @@ class CoroutineHandler(Handler):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    #: Without a call of Python's own in between: each message comes this way.
+    #: Not by a function of Python's: each message is delivered here.
     on_message = staticmethod(WebSocket.deliver)  # type: ignore[assignment]
 
     async def _run(self, ws: WebSocket) -> None:
@@ -77,7 +93,7 @@ class CoroutineHandler(Handler):
         except ConnectionClosed:
             pass
         except asyncio.CancelledError:
-            # A server that stops has begun the close before; anybody else's cancelling is a failure.
+            # A server that stops has begun the close before; any other cancellation is a failure.
             ws.close_nowait(1011, "internal error")
             raise
         except Exception:
@@ -90,8 +106,8 @@ class CoroutineHandler(Handler):
 class Callbacks:
     """The four callbacks of a handler, bound once for all connections of its route.
 
-    None where the handler has none of its own, which nobody need call then; never ``on_message``. Raises
-    ``TypeError`` as :func:`as_handler` does.
+    A callback that the handler does not define is None, and not called; ``on_message`` is always there.
+    Raises ``TypeError`` as :func:`as_handler` does.
     """
 
     __slots__ = ("on_close", "on_message", "on_open", "on_writable", "tasks")
@@ -107,7 +123,7 @@ class Callbacks:
 
 
 def _own(handler: Handler, name: str) -> Any:
-    """Return a callback of the handler's own; None for the one that it inherits and that does nothing."""
+    """Return a callback that the handler defines; None for the inherited one, which does nothing."""
     callback = getattr(handler, name)
     return None if getattr(callback, "__func__", None) is getattr(Handler, name) else callback
 
@@ -122,11 +138,11 @@ CALLBACKS = {
 
 
 def check_arguments(function: Callable[..., Any], name: str, takes: tuple[str, ...]) -> None:
-    """Raise ``TypeError`` for a function that cannot be called so."""
+    """Raise ``TypeError`` for a function that cannot be called with the arguments named in ``takes``."""
     try:
         signature = inspect.signature(function)
     except ValueError:
-        return  # one that was compiled may have none to look at
+        return  # a compiled function may have no signature to look at
     try:
         signature.bind(*takes)
     except TypeError:
@@ -134,10 +150,14 @@ def check_arguments(function: Callable[..., Any], name: str, takes: tuple[str, .
 
 
 def as_handler(given: Any) -> Handler:
-    """Return the handler for what a person gave to a route.
+    """Return the handler for what an application gave to a route.
 
-    Raises ``TypeError`` for anything but a :class:`Handler`, a subclass of it that can be made
-    without arguments, or a coroutine function of one argument.
+    Args:
+        given: A :class:`Handler`, a subclass of it that can be made without arguments, or a coroutine
+            function of one argument.
+
+    Raises:
+        TypeError: It is anything else, or a callback has the wrong arguments or is ``async``.
     """
     if isinstance(given, type) and issubclass(given, Handler):
         given = given()

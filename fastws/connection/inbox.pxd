@@ -5,7 +5,7 @@ from fastws.loop.wakeups cimport Waiter, Wakeups
 @cython.final
 cdef class Inbox:
     cdef object _failure
-    cdef Py_ssize_t _high
+    cdef Py_ssize_t _high_water
     cdef object _messages
     cdef object _pause
     cdef bint _paused

@@ -13,14 +13,19 @@ __all__ = ["Inbox"]
 
 
 class Inbox:
-    """A bounded queue with one reader.
+    """A bounded queue of messages with one reader.
 
-    ``pause`` is called when ``high`` messages wait, ``resume`` when they are down to half of it.
+    Args:
+        high_water: When so many messages wait, ``pause`` is called; at half of it, ``resume``. It is no
+            limit: what the same read has brought comes on top.
+        pause: Stops the reading of the socket.
+        resume: Lets it go on.
+        wakeups: Those of the event loop.
     """
 
     __slots__ = (
         "_failure",
-        "_high",
+        "_high_water",
         "_messages",
         "_pause",
         "_paused",
@@ -31,12 +36,12 @@ class Inbox:
 
     def __init__(
         self,
-        high: int,
+        high_water: int,
         pause: Callable[[], None],
         resume: Callable[[], None],
         wakeups: Wakeups,
     ) -> None:
-        self._high = high
+        self._high_water = high_water
         self._pause = pause
         self._resume = resume
         self._wakeups = wakeups
@@ -46,15 +51,15 @@ class Inbox:
         self._failure: Callable[[], Exception] | None = None
 
     def put(self, message: str | bytes) -> None:
-        """Take a message; the reader, if it waits, is woken."""
+        """Take a message, and wake the reader if it waits."""
         self._messages.append(message)
         self._wake()
-        if len(self._messages) >= self._high and not self._paused:
+        if len(self._messages) >= self._high_water and not self._paused:
             self._paused = True
             self._pause()
 
     def end(self, failure: Callable[[], Exception]) -> None:
-        """Nothing more will come: what waits can still be read, then ``failure()`` is raised."""
+        """Nothing more will come: what waits can still be read, then :meth:`get` raises ``failure()``."""
         self._failure = failure
         self._wake()
 
@@ -65,19 +70,21 @@ class Inbox:
             waiter.wake()
 
     async def get(self) -> str | bytes:
-        """Return the next message; cancelling loses none. One coroutine at a time may wait.
+        """Return the next message. Cancelling loses none.
 
-        Raises ``ConcurrencyError`` when another coroutine waits already.
+        Raises:
+            ConcurrencyError: Another coroutine waits already.
+            Exception: What ``failure()`` of :meth:`end` returned, once no message is left.
         """
         while not self._messages:
             await self._more()
         return self._take()
 
     async def following(self, end: type[Exception]) -> str | bytes:
-        """As :meth:`get`, but ``StopAsyncIteration`` in place of an ``end``.
+        """As :meth:`get`, but raise ``StopAsyncIteration`` in place of the exception class ``end``.
 
-        Not by way of it: each message of most handlers comes this way, and a coroutine more costs some
-        600 instructions.
+        It does not await :meth:`get`: most messages are received here, and one more coroutine costs some
+        600 instructions for each.
         """
         try:
             while not self._messages:
@@ -87,10 +94,10 @@ class Inbox:
             raise StopAsyncIteration from None
 
     def _more(self) -> Waiter:
-        """Return what to wait for while there is no message; raises as :meth:`get`."""
+        """Return what to await while there is no message; raise as :meth:`get`."""
         if self._failure is not None:
             raise self._failure()
-        # One that is done belongs to a reader that was cancelled: it waits no more.
+        # A waiter that is done belongs to a reader that was cancelled.
         if self._waiter is not None and not self._waiter.done():
             raise ConcurrencyError("another coroutine already waits in recv()")
         self._waiter = waiter = Waiter(self._wakeups)
@@ -99,11 +106,11 @@ class Inbox:
     def _take(self) -> str | bytes:
         """Remove the first message; there must be one."""
         message = self._messages.popleft()
-        if self._paused and len(self._messages) <= self._high // 2:
+        if self._paused and len(self._messages) <= self._high_water // 2:
             self._paused = False
             self._resume()
         return message
 
     async def parts(self) -> AsyncIterator[str | bytes]:
-        """Iterate over the next message as one that comes in parts; here it has one."""
+        """Iterate over the parts of the next message, of which there is one here."""
         yield await self.get()

@@ -11,16 +11,24 @@ __all__ = ["streaming"]
 
 
 def streaming(handler: HandlerLike, *, max_message_size: int | None = None) -> Handler:
-    """Let ``handler`` take messages in parts, for those that are larger than memory should hold.
+    """Let ``handler`` take messages in parts, as they arrive: for messages that memory should not hold.
 
-    An ``async def handler(ws)`` uses ``async for part in ws.recv_streaming()``; ``recv()`` still
-    returns whole messages up to the limit. A :class:`fastws.Handler` is given
-    :class:`fastws.Fragment` values by ``on_message``. For a route or a server, or as ``handler=`` of
-    :func:`fastws.connect`; its WebSockets do not use compression.
+    For a route or a server, or as ``handler=`` of :func:`fastws.connect`. Its WebSockets do not use
+    compression.
 
-    ``max_message_size`` bounds a whole message in bytes (1009 beyond it; None: nothing does), in
-    place of ``Limits.max_message_size`` and ``max_fragments``. Raises ``TypeError`` for what is no
-    handler, ``ValueError`` for a size below 1.
+    Args:
+        handler: An ``async def handler(ws)`` uses ``async for part in ws.recv_streaming()``; its ``recv()``
+            still returns whole messages up to the limit. The ``on_message`` of a :class:`fastws.Handler` is
+            given :class:`fastws.Fragment` values.
+        max_message_size: Bytes of a whole message; a larger one closes with 1009 (RFC 6455, section 7.4.1).
+            It takes the place of ``Limits.max_message_size`` and ``max_fragments``. Default None: no limit.
+
+    Returns:
+        The handler for the route.
+
+    Raises:
+        TypeError: ``handler`` is no handler.
+        ValueError: ``max_message_size`` is below 1.
     """
     if max_message_size is not None and max_message_size < 1:
         raise ValueError("max_message_size is at least 1, or None")
@@ -30,7 +38,7 @@ def streaming(handler: HandlerLike, *, max_message_size: int | None = None) -> H
 class _StreamingHandler(Handler):
     __slots__ = ("_handler", "_max_message_size", "on_close", "on_message", "on_writable", "tasks")
 
-    #: Its routes and clients do not agree to compression.
+    #: Routes and clients with this handler do not negotiate compression.
     takes_parts = True
 
     def __init__(self, handler: Handler, max_message_size: int | None) -> None:
@@ -39,7 +47,7 @@ class _StreamingHandler(Handler):
         self.on_message = handler.on_message  # type: ignore[method-assign]
         self.on_close = handler.on_close  # type: ignore[method-assign]
         self.on_writable = handler.on_writable  # type: ignore[method-assign]
-        #: Those of a coroutine, as ``Callbacks`` looks for them.
+        #: Those of a coroutine handler; ``Callbacks`` looks for this name.
         self.tasks: set[Any] = getattr(handler, "tasks", set())
 
     def on_open(self, ws: WebSocket) -> None:

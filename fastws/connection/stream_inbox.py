@@ -13,15 +13,20 @@ from fastws.protocol.websocket.events import Fragment
 __all__ = ["StreamInbox"]
 
 #: Reading pauses when so many bytes wait, and goes on at half of it. One read may come on top.
-HIGH = 256 * 1024
-#: What an object costs that holds a part: many small ones must count too.
-OVERHEAD = 128
+HIGH_WATER_BYTES = 256 * 1024
+
+#: Added to the size of each part for the object that holds it: many small parts must count too.
+PART_OVERHEAD_BYTES = 128
 
 
 class StreamInbox:
-    """As :class:`fastws.connection.inbox.Inbox`, for parts, and bounded by their bytes.
+    """As :class:`fastws.connection.inbox.Inbox`, but for parts of messages, and bounded by their bytes.
 
-    ``limit`` bounds what :meth:`get` puts together, in bytes or characters; ``too_big`` is called beyond it.
+    Args:
+        limit: What :meth:`get` puts together at most, in bytes or characters.
+        pause: Stops the reading of the socket.
+        resume: Lets it go on.
+        too_big: Called when a message is over ``limit``; it has to lead to :meth:`end`.
     """
 
     __slots__ = (
@@ -58,26 +63,26 @@ class StreamInbox:
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Callable[[], Exception] | None = None
-        #: A message has begun to be taken and its end has not; the next reader skips the rest of it.
+        #: True while a message is taken in part; the next reader skips the rest of it.
         self._begun = False
         self._skipping = False
         self._current: MessageParts | None = None
-        #: What :meth:`get` has of a message that it was cancelled in.
+        #: What a cancelled :meth:`get` has of its message; the next :meth:`get` goes on with that.
         self._collected: list[str | bytes] = []
         self._collector: MessageParts | None = None
         self._size = 0
 
     def put(self, part: Fragment) -> None:
-        """Take a part; the reader, if it waits, is woken."""
+        """Take a part, and wake the reader if it waits."""
         self._parts.append(part)
-        self._held += len(part.data) + OVERHEAD
+        self._held += len(part.data) + PART_OVERHEAD_BYTES
         self._wake()
-        if self._held >= HIGH and not self._paused:
+        if self._held >= HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._pause()
 
     def end(self, failure: Callable[[], Exception]) -> None:
-        """Nothing more will come: what waits can still be read, then ``failure()`` is raised."""
+        """Nothing more will come: what waits can still be read, then readers get ``failure()``."""
         self._failure = failure
         self._wake()
 
@@ -88,7 +93,8 @@ class StreamInbox:
     def parts(self) -> MessageParts:
         """Return an iterator over the parts of the next message.
 
-        Raises ``ConcurrencyError`` when another coroutine waits for a part.
+        Raises:
+            ConcurrencyError: Another coroutine waits for a part.
         """
         if self._waiter is not None:
             raise ConcurrencyError("another coroutine already waits in recv()")
@@ -100,7 +106,8 @@ class StreamInbox:
     async def get(self) -> str | bytes:
         """Return the next message, whole. Cancelling loses nothing.
 
-        Raises as :meth:`take`, also when the message is larger than the limit (1009).
+        Raises as :meth:`take`. A message over the limit closes with 1009 (RFC 6455, section 7.4.1), so it
+        ends with what ``failure()`` of :meth:`end` returned.
         """
         if self._collector is None:
             self._collector = self.parts()
@@ -114,13 +121,14 @@ class StreamInbox:
         return "".join(parts) if isinstance(parts[0], str) else b"".join(parts)  # type: ignore[arg-type]
 
     async def following(self, end: type[Exception]) -> str | bytes:
-        """As :meth:`get`, but ``StopAsyncIteration`` in place of an ``end``."""
+        """As :meth:`get`, but raise ``StopAsyncIteration`` in place of the exception class ``end``."""
         try:
             return await self.get()
         except end:
             raise StopAsyncIteration from None
 
     async def _refuse(self) -> NoReturn:
+        """The message is too big: throw away what comes until the end, and raise that."""
         self._collected = []
         self._too_big()
         while True:
@@ -129,9 +137,11 @@ class StreamInbox:
             await self._more()
 
     async def take(self, reader: MessageParts) -> Fragment:
-        """Return the next part for ``reader``, behind what an earlier one has left of its message.
+        """Return the next part for ``reader``; skip what an earlier reader has left of its message.
 
-        Raises ``ConcurrencyError`` when another coroutine waits already, or reads another message.
+        Raises:
+            ConcurrencyError: Another coroutine waits already, or another reader has begun.
+            Exception: What ``failure()`` of :meth:`end` returned, once no part is left.
         """
         while reader is self._current:
             while not self._parts:
@@ -156,8 +166,8 @@ class StreamInbox:
 
     def _pop(self) -> Fragment:
         part = self._parts.popleft()
-        self._held -= len(part.data) + OVERHEAD
-        if self._paused and self._held <= HIGH // 2:
+        self._held -= len(part.data) + PART_OVERHEAD_BYTES
+        if self._paused and self._held <= HIGH_WATER_BYTES // 2:
             self._paused = False
             self._resume()
         return part

@@ -189,6 +189,7 @@ def read_commands() -> Iterator[bytes | None]:
 
 
 def main() -> None:
+    """Run what the parent's commands say, until it closes the pipe."""
     # Ctrl-C reaches all processes of the terminal. The parent decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lines = read_commands()

@@ -2,7 +2,7 @@
 cimport cython
 from fastws.loop.wakeups cimport Waiter
 
-cdef int NOTHING, YIELDED, ENDED
+cdef int NO_NEWS, YIELDED, ENDED
 
 @cython.final
 cdef class InlineTask:
@@ -14,7 +14,7 @@ cdef class InlineTask:
     cdef object _resume
     cdef object _task
     cdef Waiter _waiter
-    cdef object _what
+    cdef object _value
 
     @cython.locals(waiter=Waiter)
     cdef bint _waits(self, got)

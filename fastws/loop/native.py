@@ -1,4 +1,4 @@
-"""Reading and writing a socket past its transport: the C functions, and when they may be used."""
+"""Reading and writing sockets directly, not by their transports: the C functions, and when to use them."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 
 __all__ = ["SLOTS", "Item", "direct_descriptor", "is_item", "receive_many", "send_items", "send_many"]
 
-#: What one connection says: a message that nothing needs to be done to (ASCII ``str``, ``bytes``), a
-#: tuple of one with a frame made before, or such a message and the key that it has to be masked with.
+#: One thing to write: a message that needs a header only (ASCII ``str``, ``bytes``); a frame, as a tuple of
+#: one; or such a message and the key that masks it (RFC 6455, section 5.3).
 Item = str | bytes | tuple[bytes] | tuple[str | bytes, bytes]
 
 send_items: Callable[[int, Item | list[Item]], int | tuple[int, int, bytes | memoryview]] | None
 send_many: Callable[[list[int], bytes], list[tuple[int, int]] | None] | None
-#: True for what needs no more than a header: bytes, and a ``str`` of ASCII.
+#: True for a message that needs a header only: ``bytes``, or a ``str`` of ASCII.
 is_item: Callable[[str | bytes], bool]
 try:
     from fastws.loop._send import is_item, send_items, send_many
-except ImportError:  # built without a C compiler: everything goes through transport.write, nobody asks
+except ImportError:  # built without a C compiler: everything goes through transport.write
     send_items = send_many = None
     is_item = bool
 
 receive_many: Callable[[int, memoryview], list[int]] | None
 try:
     from fastws.loop._recv import SLOTS, receive_many
-except ImportError:  # the same, or no epoll on this system: transports read
+except ImportError:  # the same, or a system without epoll: transports read
     SLOTS, receive_many = 1, None
 
 
 def direct_descriptor(transport: Any) -> int:
-    """Return the descriptor that may be written directly, or -1.
+    """Return the descriptor of ``transport`` if its socket may be written directly, else -1.
 
-    Only plain TCP: under TLS the bytes need encryption first, and a transport that is not a
-    socket's may keep an order of its own.
+    Only for sockets without TLS: under TLS bytes have to be encrypted first, and a transport without a socket
+    may keep an order of its own.
     """
     if send_items is None or transport.get_extra_info("ssl_object") is not None:
         return -1

@@ -1,8 +1,11 @@
 # Types for the compiled build of poller.py; the source itself stays plain Python.
 cimport cython
-from fastws.connection.connection cimport Connection
+from fastws.loop.timers cimport Timed
 from fastws.loop.turn cimport Turn
 from fastws.loop.wakeups cimport Wakeups
+
+cdef class Polled(Timed):
+    cpdef polled(self, object data, Py_ssize_t size)
 
 @cython.final
 cdef class Poller:
@@ -16,11 +19,11 @@ cdef class Poller:
     cdef int _fd
     cdef int _keepers
 
-    cpdef bint add(self, object connection, object sock, object context)
-    cpdef remove(self, object connection, int fd)
+    cpdef bint add(self, Polled connection, object sock, object context)
+    cpdef remove(self, Polled connection, int fd)
     @cython.locals(most=Py_ssize_t, got=list, ends_turn=bint)
     cpdef poll(self)
     @cython.locals(members=list, member=tuple, start=Py_ssize_t, end=Py_ssize_t)
     cpdef _hand_over(self, list got)
-    @cython.locals(connection=Connection, index=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(connection=Polled, index=Py_ssize_t, size=Py_ssize_t)
     cpdef _hand_over_some(self, list members, list got, Py_ssize_t start, Py_ssize_t end)

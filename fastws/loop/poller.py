@@ -1,11 +1,11 @@
 # cython: annotation_typing=False
-"""Reads from sockets whose peers talk often, past their transports: many in one C call.
+"""Reads from sockets whose peers often send small messages: up to ``SLOTS`` of them in one call into C.
 
-A transport asks its protocol for a buffer, reads, and hands over what came, with two visits to the
-interpreter for each read. Who has sent some small messages is read from here instead, while its
-transport is paused; everything unusual (the end, an error, a read that fills its part of the buffer, a
-pause) goes back to the transport, which finds it again. All that one poll reads is answered when it has been
-handed over.
+A transport asks its protocol for a buffer, reads, and hands over what came. That enters the interpreter twice
+for each read. So the poller reads the sockets of busy connections itself, while their transports are paused.
+A transport gets its socket back for everything unusual: the end of TCP, an error, a read that fills the
+connection's part of the buffer, a pause. It finds there what the poller has left. All that one poll has read
+is answered when all of it has been handed over.
 """
 
 from __future__ import annotations
@@ -18,30 +18,52 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from fastws.loop.native import SLOTS, receive_many
+from fastws.loop.timers import Timed
 
 if TYPE_CHECKING:
     import asyncio
 
-    from fastws.connection.connection import Connection
     from fastws.loop.turn import Turn
     from fastws.loop.wakeups import Wakeups
 
-__all__ = ["Poller"]
+__all__ = ["Polled", "Poller"]
 
 log = logging.getLogger("fastws.error")
 
-#: Who left when the kernel had told of him already.
-NOBODY: tuple[Any, Any] = (None, None)
+#: In place of a connection that the poller reads no more, but of which the kernel had told before.
+NO_MEMBER: tuple[Any, Any] = (None, None)
 
-#: Calls in a row before the rest of the loop has its turn.
-ROUNDS = 4
+#: Calls into C of one poll. After them the rest of the loop has its turn, even if more could be read.
+READS_PER_POLL = 4
+
+
+class Polled(Timed):
+    """What the poller knows of a connection: a base for one that it may read for."""
+
+    __slots__ = ()
+
+    @property
+    def peer(self) -> Any:
+        """The peer's address, for the log."""
+        raise NotImplementedError
+
+    def polled(self, data: memoryview, size: int) -> None:
+        """Take the first ``size`` bytes of ``data``, which is valid during this call only.
+
+        ``size`` is 0 when the transport has to look: at the end of TCP, an error or urgent data.
+        """
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """End TCP at once."""
+        raise NotImplementedError
 
 
 class Poller:
     """One per event loop; everything here runs on that loop.
 
-    ``buffer`` is used only within :meth:`poll`, while nothing else reads. Needs ``receive_many``, which is
-    there where C modules are and epoll is.
+    ``buffer`` is used only within :meth:`poll`, while nothing else reads. It needs ``receive_many``, which
+    exists where the C modules were built and the system has epoll.
     """
 
     __slots__ = (
@@ -65,48 +87,54 @@ class Poller:
         size = len(buffer) // SLOTS
         self._buffer = buffer
         self._slots = [buffer[index * size : (index + 1) * size] for index in range(SLOTS)]
-        #: By descriptor: who is read from, and in which context its callbacks run.
-        self._members: dict[int, tuple[Connection, Context]] = {}
-        #: Only while somebody keeps it or is read from: else the loop keeps neither a reader nor a file.
+        #: By descriptor: the connection that is read for, and the context in which its callbacks run.
+        self._members: dict[int, tuple[Polled, Context]] = {}
+        #: Open only while there is a member or a keeper: otherwise the loop has neither a reader nor a file.
         self._epoll: Any = None
         self._fd = -1
         self._keepers = 0
 
     def keep(self) -> None:
-        """Have the epoll set open until :meth:`release`, so that it takes a descriptor now and none later."""
+        """Keep the epoll set open until :meth:`release`: it takes its descriptor now, and none later."""
         self._keepers += 1
-        with suppress(OSError, NotImplementedError):  # then the first to talk often may find one, or nobody
+        # Without a descriptor now: the first busy connection tries again, or its transport goes on reading.
+        with suppress(OSError, NotImplementedError):
             self._open()
 
     def release(self) -> None:
+        """End what one :meth:`keep` began."""
         self._keepers -= 1
         self._close_if_unused()
 
-    def add(self, connection: Connection, sock: Any, context: Context) -> bool:
-        """Read from ``sock`` for ``connection`` from now on; False where that cannot be had."""
+    def add(self, connection: Polled, sock: Any, context: Context) -> bool:
+        """Read ``sock`` for ``connection`` from now on, and call it in ``context``.
+
+        Returns False where that is impossible: no descriptor is left, or the loop has no readers.
+        """
         fd = sock.fileno()
-        # Of TCP by edges: a read that does not fill its part has emptied the socket, and the kernel need
-        # not look again. Only urgent data stops one, and the end may come behind without an edge of its
-        # own, so both are asked for. Among processes descriptors that are sent along stop a read, too.
+        # TCP is watched by edges: a read that does not fill its part has emptied the socket, and the kernel
+        # need not look again. Only urgent data stops a read early, and the end of TCP may come behind it
+        # without an edge of its own, so both are asked for. On a Unix socket a read also stops at descriptors
+        # that were sent along: these sockets are watched by level.
         events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLPRI
         if sock.family != socket.AF_UNIX:
             events |= select.EPOLLET
         try:
             self._open()
             self._epoll.register(fd, events)
-        except (OSError, NotImplementedError):  # no descriptor left; a loop without readers
+        except (OSError, NotImplementedError):
             self._close_if_unused()
             return False
         self._members[fd] = (connection, context)
         return True
 
-    def remove(self, connection: Connection, fd: int) -> None:
-        """Read from ``fd`` no more; when it has become another's, that one's stays."""
+    def remove(self, connection: Polled, fd: int) -> None:
+        """Read ``fd`` no more; does nothing when the descriptor belongs to another connection by now."""
         member = self._members.get(fd)
         if member is None or member[0] is not connection:
             return
         del self._members[fd]
-        with suppress(OSError):  # closed already, by a transport that has not told us yet
+        with suppress(OSError):  # the transport has closed it already, and has not told us yet
             self._epoll.unregister(fd)
         self._close_if_unused()
 
@@ -114,7 +142,7 @@ class Poller:
         if self._epoll is not None:
             return
         epoll = select.epoll()
-        # In a context of its own, that keeps alive what nobody put there.
+        # In an empty context: the reader would keep alive what the current one holds.
         Context().run(self._loop.add_reader, epoll.fileno(), self.poll)
         self._epoll = epoll
         self._fd = epoll.fileno()
@@ -127,13 +155,13 @@ class Poller:
             self._fd = -1
 
     def poll(self) -> None:
-        """Read what there is, hand it over, go on with the tasks that waited for it, and have it answered."""
-        assert receive_many is not None  # who makes a poller has asked
+        """Read what there is, hand it over, resume the coroutines that waited for it, write the answers."""
+        assert receive_many is not None  # who makes a poller has checked that
         most = 2 * SLOTS
         fatal: BaseException | None = None
         ends_turn = self._turn.begin()
         try:
-            for _ in range(ROUNDS):
+            for _ in range(READS_PER_POLL):
                 if self._fd < 0:
                     break
                 got = receive_many(self._fd, self._buffer)
@@ -152,13 +180,13 @@ class Poller:
                 self._turn.end()
 
     def _hand_over(self, got: list[int]) -> None:
-        """Give each its bytes, whatever becomes of the others: they are in no socket any more."""
-        # First of all, whose they are: the handler of one may end another, or have it go back.
-        members = [self._members.get(fd, NOBODY) for fd in got[::2]]
+        """Give each connection its bytes, whatever the others raise: the bytes are in no socket any more."""
+        # Look all of them up first: a handler may end another connection, or hand it back to its transport.
+        members = [self._members.get(fd, NO_MEMBER) for fd in got[::2]]
         fatal: BaseException | None = None
         start = 0
         while start < len(members):
-            # Those that share a context go together.
+            # Those that share a context are called in one run of it.
             member, end = members[start], start + 1
             while end < len(members) and members[end][1] is member[1]:
                 end += 1
@@ -171,6 +199,7 @@ class Poller:
     def _hand_over_some(
         self, members: list[tuple[Any, Any]], got: list[int], start: int, end: int
     ) -> BaseException | None:
+        """Hand over the reads from ``start`` to ``end``; return what has to end the loop."""
         fatal: BaseException | None = None
         for index in range(start, end):
             size = got[2 * index + 1]
@@ -179,7 +208,7 @@ class Poller:
             connection = members[index][0]
             try:
                 connection.polled(self._slots[index], size)
-            except BaseException as exc:  # the end of this one, and of nobody else
+            except BaseException as exc:  # ends this connection, and no other
                 log.exception("reading from %r failed", connection.peer)
                 connection.abort()
                 if isinstance(exc, (KeyboardInterrupt, SystemExit)):

@@ -1,5 +1,6 @@
 # Types for the compiled build of state.py; the source itself stays plain Python.
 cimport cython
+from fastws.loop.poller cimport Poller
 from fastws.loop.timers cimport Wheel
 
 @cython.final
@@ -14,11 +15,11 @@ cdef class LoopState:
     cdef public dict deflate_pools
     cdef public object turn
     cdef public object get_buffer
-    cdef public object mask
-    cdef public object poller
+    cdef public object random_mask
+    cdef public Poller poller
     cdef public ReadBuffer read_buffer
     cdef public bint reads_into_buffer
     cdef public object wakeups
     cdef public Wheel wheel
 
-    cpdef the_poller(self)
+    cpdef Poller poller_or_none(self)

@@ -5,25 +5,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
 
 from fastws.config import Compression
 from fastws.loop.native import receive_many
+from fastws.loop.poller import Poller
 from fastws.loop.timers import Wheel
 from fastws.loop.turn import Turn
 from fastws.loop.wakeups import Wakeups
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import ENGINE, random_mask
 
-__all__ = ["LoopState", "loop_state_of"]
+__all__ = ["READ_BUFFER_BYTES", "LoopState", "loop_state_of"]
 
-#: Bytes of one read. Connections share this buffer: one each would cost 67 KB and the page faults.
-#: The interpreted engine takes 9 us for a frame of 6 bytes, so that it is given less at a time.
-BUFFER_SIZE = 256 * 1024 if ENGINE == "c" else 16 * 1024
+#: Bytes that one read brings at most. All connections share one such buffer: one each would cost 67 KB and
+#: the page faults. The engine in Python takes 9 µs for a frame of 6 bytes, so it is given less at a time.
+READ_BUFFER_BYTES = 256 * 1024 if ENGINE == "c" else 16 * 1024
 
 
 class ReadBuffer:
-    """One buffer for all reads of a loop; ``get`` serves as the ``get_buffer`` of every protocol."""
+    """The buffer for all reads of a loop; ``get`` serves as the ``get_buffer`` of every protocol."""
 
     __slots__ = ("view",)
 
@@ -35,7 +35,7 @@ class ReadBuffer:
 
 
 class LoopState:
-    """One per event loop, made when it is first asked for."""
+    """One per event loop, made when it is first asked for. Only that loop's thread may use it."""
 
     __slots__ = (
         "call_soon",
@@ -43,8 +43,8 @@ class LoopState:
         "create_future",
         "deflate_pools",
         "get_buffer",
-        "mask",
         "poller",
+        "random_mask",
         "read_buffer",
         "reads_into_buffer",
         "turn",
@@ -54,29 +54,28 @@ class LoopState:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.call_soon = loop.call_soon
-        #: For measuring; the loop's own clock stands still within a turn on uvloop.
+        #: Seconds, for measuring: ``wheel.time``, the loop's own clock, stands still within a turn on uvloop.
         self.clock = time.monotonic
         self.create_future = loop.create_future
         self.turn = Turn(loop.call_soon)
-        #: Those that wait for messages.
+        #: Resumes the coroutines that wait for messages.
         self.wakeups = Wakeups(loop)
+        #: The timers of all connections.
         self.wheel = Wheel(loop.call_at, loop.time)
-        self.read_buffer = ReadBuffer(BUFFER_SIZE)
+        self.read_buffer = ReadBuffer(READ_BUFFER_BYTES)
         #: Bound once, for all connections.
         self.get_buffer = self.read_buffer.get
-        #: uvloop goes by a protocol's methods, asyncio by its class, which is not BufferedProtocol.
+        #: False on asyncio's own loops. uvloop looks for a protocol's methods and finds ``get_buffer``;
+        #: asyncio asks for the class ``BufferedProtocol``, which a compiled class cannot inherit.
         self.reads_into_buffer = not isinstance(loop, asyncio.BaseEventLoop)
-        self.poller: Any = None
-        #: Four fresh bytes for each frame of a client (RFC 6455, section 5.3).
-        self.mask = random_mask
+        self.poller: Poller | None = None
+        #: Four fresh random bytes: the masking key of each frame of a client (RFC 6455, section 5.3).
+        self.random_mask = random_mask
         self.deflate_pools: dict[Compression, DeflatePool] = {}
 
-    def the_poller(self) -> Any:
+    def poller_or_none(self) -> Poller | None:
         """Return the loop's poller, made when it is first asked for; None where there cannot be one."""
         if self.poller is None and receive_many is not None:
-            # Here, for its compiled build needs that of the connection, which needs this module.
-            from fastws.loop.poller import Poller
-
             self.poller = Poller(asyncio.get_running_loop(), self.turn, self.wakeups, self.read_buffer.view)
         return self.poller
 
@@ -90,14 +89,14 @@ class LoopState:
         return pool
 
 
-#: The attribute of a loop that holds its state: a mapping beside it would keep the loop alive.
-ATTRIBUTE = "_fastws_loop_state"
+#: The attribute of a loop that holds its state: a mapping beside the loop would keep it alive.
+LOOP_ATTRIBUTE = "_fastws_loop_state"
 
 
 def loop_state_of(loop: asyncio.AbstractEventLoop) -> LoopState:
     """Return the shared state of ``loop``; only that loop's thread may ask."""
-    state: LoopState | None = getattr(loop, ATTRIBUTE, None)
+    state: LoopState | None = getattr(loop, LOOP_ATTRIBUTE, None)
     if state is None:
         state = LoopState(loop)
-        setattr(loop, ATTRIBUTE, state)
+        setattr(loop, LOOP_ATTRIBUTE, state)
     return state

@@ -1,7 +1,7 @@
 # Types for the compiled build of timers.py; the source itself stays plain Python.
 cimport cython
 
-cdef double TICK
+cdef double TICK_SECONDS
 
 cdef class Timed:
     cdef public int tick

@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""One timer wheel per loop: a timer per connection would cost 488 bytes each (``call_later``)."""
+"""One timer wheel per event loop: with ``call_later`` each connection's timer costs 488 bytes."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ __all__ = ["Timed", "Wheel"]
 
 log = logging.getLogger("fastws.error")
 
-#: Seconds between two spokes. Timers fire up to one tick late, never early.
-TICK = 0.05
+#: Length of one tick of the wheel. Timers fire up to one tick late, never early.
+TICK_SECONDS = 0.05
 
 
 class Timed:
-    """What a wheel turns: a base for something with one next due time."""
+    """Something with one next due time: the base of what a :class:`Wheel` holds."""
 
     __slots__ = ("tick",)
 
-    #: Managed by the wheel: the tick at which it is due; 0, as at first, when it is not in the wheel.
+    #: Managed by the wheel: the tick at which it is due. 0, the first value, means: not in the wheel.
     tick: int
 
     def on_timer(self, now: float) -> float | None:
-        """Do what is due and return the next due time, if there is one."""
+        """Do what is due at ``now``; return the next due time, or None. Seconds of the loop's clock."""
         raise NotImplementedError
 
 
 class Wheel:
-    """Timed items in buckets by tick; the loop holds one timer, for the earliest bucket.
+    """Holds items in buckets, one for each tick; the loop holds one timer, for the earliest bucket.
 
-    ``call_at`` and ``time`` are the loop's. Items may be set, moved and cancelled at any moment,
-    also from within ``on_timer``; an exception in one is logged and hurts no other. With no item
-    left the loop has its timer back.
+    ``call_at`` and ``time`` are the loop's. Items may be set, moved and cancelled at any moment, also by an
+    ``on_timer``. An exception of an ``on_timer`` is logged, and all other items are still served. When the
+    last item leaves, the loop's timer is cancelled.
     """
 
     __slots__ = ("_armed", "_buckets", "_call_at", "_count", "_handle", "_ticks", "time")
@@ -43,7 +43,7 @@ class Wheel:
     def __init__(self, call_at: Callable[..., Any], time: Callable[[], float]) -> None:
         self._call_at = call_at
         self.time = time
-        # Dictionaries, for they take half of what sets do.
+        # Dictionaries keep the order, and take half of the memory of sets.
         self._buckets: dict[int, dict[Timed, None]] = {}
         self._ticks: list[int] = []
         self._count = 0
@@ -51,8 +51,8 @@ class Wheel:
         self._handle: Any = None
 
     def set(self, item: Timed, when: float) -> None:
-        """Let ``item`` be due at ``when`` (the loop's clock), and at no other time."""
-        ticks = when / TICK
+        """Let ``item`` be due at ``when`` (seconds of the loop's clock), and at no other time."""
+        ticks = when / TICK_SECONDS
         tick = int(ticks)
         if tick < ticks:
             tick += 1
@@ -72,11 +72,11 @@ class Wheel:
 
     def sooner(self, item: Timed, when: float) -> None:
         """Let ``item`` be due at ``when`` unless it is due before that."""
-        if not item.tick or when < item.tick * TICK:
+        if not item.tick or when < item.tick * TICK_SECONDS:
             self.set(item, when)
 
     def cancel(self, item: Timed) -> None:
-        """Take ``item`` out; does nothing when it is not in the wheel."""
+        """Take ``item`` out; do nothing when it is not in the wheel."""
         tick = item.tick
         if not tick:
             return
@@ -95,16 +95,16 @@ class Wheel:
                 return
             self._handle.cancel()
         self._armed = earliest
-        self._handle = self._call_at(earliest * TICK, self._fire)
+        self._handle = self._call_at(earliest * TICK_SECONDS, self._fire)
 
     def _fire(self) -> None:
         self._handle = None
         now = self.time()
-        current = math.floor(now / TICK + 1e-6)
+        current = math.floor(now / TICK_SECONDS + 1e-6)
         while self._ticks and self._ticks[0] <= current:
             tick = heapq.heappop(self._ticks)
             for item in self._buckets.pop(tick):
-                # An earlier one of this bucket may have cancelled or moved it.
+                # An item served before it may have cancelled or moved it.
                 if item.tick == tick:
                     item.tick = 0
                     self._count -= 1
@@ -121,11 +121,11 @@ class Wheel:
             log.exception("the timer of %r failed", item)
             return
         if due is not None:
-            # Never again in a tick that is being served: that would not end.
-            self.sooner(item, max(due, (current + 1) * TICK))
+            # At the earliest in the next tick: in the current one the loop above would not end.
+            self.sooner(item, max(due, (current + 1) * TICK_SECONDS))
 
     def _rest(self) -> None:
-        """Nothing is in the wheel: forget the empty buckets and give the loop its timer back."""
+        """Nothing is in the wheel: forget the empty buckets and cancel the loop's timer."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -28,6 +28,6 @@ cdef class Waiter:
     cpdef wake(self)
     cpdef bint done(self)
     cpdef get_loop(self)
-    cpdef tell(self, callback, context)
+    cpdef on_wake(self, callback, context)
     cpdef abandon(self)
     cdef _call_back(self, argument)

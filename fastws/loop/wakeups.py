@@ -1,8 +1,9 @@
 # cython: annotation_typing=False
 """What a coroutine awaits while there is no message for it: as much of a Future as a Task needs.
 
-A Future's callbacks are called by the loop, one handle each; who waits for a message is woken within the
-poll that read it, behind all that it read, so that what it sends leaves with the other answers.
+The loop calls the callbacks of a Future, with one handle for each. A coroutine that waits for a message is
+resumed by the poll that has read the message: after that poll has handed over all its reads, and before it
+writes, so that what the coroutine sends leaves with the other answers.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ Callback = Callable[[Any], object]
 
 
 class Wakeups:
-    """One per event loop: calls back those that a message has come for."""
+    """One per event loop: calls back those whose message has come."""
 
     __slots__ = ("_due", "done", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        #: A Future that is done. A task asks a Future of asyncio's own without calls by name.
+        #: A Future that is done, for the callbacks of tasks: they ask an asyncio Future by C, not by name.
         self.done: asyncio.Future[None] = loop.create_future()
         self.done.set_result(None)
         self._due: list[tuple[Callback, Any, Context]] | None = None
 
     def begin(self) -> None:
-        """Collect from now on; the caller, which the loop has called, ends it by :meth:`end`.
+        """Collect callbacks until the caller calls :meth:`end`.
 
-        Nobody's task may be running: a task cannot be gone on with within another.
+        Only for a callback of the loop, where no task runs: asyncio forbids to resume a task within another.
         """
         self._due = []
 
     def end(self) -> BaseException | None:
-        """Go on with all that were woken; return what ends the loop (``SystemExit``), if one raised it."""
+        """Call back all that were woken; return what has to end the loop (``SystemExit``), if raised."""
         due, self._due = self._due, None
         fatal: BaseException | None = None
         for callback, argument, context in due or ():
@@ -56,7 +57,7 @@ class Wakeups:
         return fatal
 
     def call_back(self, callback: Callback, argument: Any, context: Context) -> None:
-        """Call ``callback(argument)`` at the end of this poll, or soon."""
+        """Call ``callback(argument)`` in ``context``: at the end of this poll, or else by ``call_soon``."""
         if self._due is not None:
             self._due.append((callback, argument, context))
         else:
@@ -64,7 +65,7 @@ class Wakeups:
 
 
 class Waiter:
-    """Awaited once, by one task, and woken once. It has a Future's methods as far as tasks call them."""
+    """Awaited once, by one task, and woken once. It has those methods of a Future that tasks call."""
 
     __slots__ = (
         "_argument",
@@ -83,11 +84,11 @@ class Waiter:
         self._argument: Any = None
         self._context: Context | None = None
         self._message: Any = None
-        #: asyncio's word for "yielded by ``await``": a task clears it when it begins to wait.
+        #: asyncio's mark for "yielded by ``await``": a task clears it when it begins to wait.
         self._asyncio_future_blocking = False
 
     def wake(self) -> None:
-        """Let the task go on. Without effect when it was cancelled."""
+        """Let the task go on; do nothing when it was cancelled."""
         if self._state == PENDING:
             self._state = DONE
             self._call_back(self._argument)
@@ -95,8 +96,8 @@ class Waiter:
     def done(self) -> bool:
         return self._state != PENDING
 
-    def tell(self, callback: Callback, context: Context) -> None:
-        """Have ``callback(waiter)`` called in ``context`` when it is woken; for who is no task."""
+    def on_wake(self, callback: Callback, context: Context) -> None:
+        """Have ``callback(waiter)`` called in ``context`` when it is woken: for a caller that is no task."""
         self._callback = callback
         self._argument = self
         self._context = context
@@ -107,7 +108,7 @@ class Waiter:
             self._callback = self._argument = self._context = None
             self._wakeups.call_back(callback, argument, context)
 
-    # -- what a task asks -----------------------------------------------------------------------
+    # -- what a task calls ----------------------------------------------------------------------
 
     def __await__(self) -> Any:
         return self
@@ -122,9 +123,10 @@ class Waiter:
         return self._wakeups.loop
 
     def add_done_callback(self, callback: Callback, *, context: Context) -> None:
-        """Call back in ``context`` when it is done; the task that waits is the only one.
+        """Call back in ``context`` when it is done. Only the one task that waits calls this.
 
-        It is given what has the same ``result()``: the waiter when it was cancelled.
+        The callback's argument has the same ``result()`` as the waiter: it is a done Future, or the waiter
+        itself when that was cancelled.
         """
         self._callback = callback
         self._argument = self._wakeups.done
@@ -139,7 +141,7 @@ class Waiter:
         return True
 
     def abandon(self) -> None:
-        """Wait no more; nobody is called back."""
+        """Wait no more, and call nobody back."""
         self._state = CANCELLED
         self._callback = self._argument = self._context = None
 

@@ -1,0 +1,1 @@
+"""Topics and hubs, and how a message meets its subscribers."""

@@ -1,0 +1,1 @@
+"""Listeners, and the way from a request to a WebSocket."""

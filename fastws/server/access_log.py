@@ -36,9 +36,9 @@ def log_websocket(connection: Connection) -> None:
         connection.ws.request.path,
         machine.close_code,
         machine.close_reason,
-        machine.closed_by_peer,
         connection.loop_state.clock() - connection.opened_at,
         (connection.received_messages, connection.received_bytes),
         (outbox.sent_messages, outbox.sent_bytes),
+        by_peer=machine.closed_by_peer,
     )
     logs.access.info("%s", line)

@@ -74,7 +74,7 @@ class Listeners:
                 options["reuse_port"] = True
             listener = await self._loop.create_server(accept, host, port, **options)
         self.add(listener)
-        if self._poller is None and (poller := self._loop_state.the_poller()) is not None:
+        if self._poller is None and (poller := self._loop_state.poller_or_none()) is not None:
             self._poller = poller
             poller.keep()
         if in_bulk and backlog > ACCEPTS_PER_TURN:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from fastws.loop.state import ATTRIBUTE, LoopState
+from fastws.loop.state import LOOP_ATTRIBUTE, LoopState
 from fastws.testing.loop import Call, ManualLoop
 
 __all__ = ["Clock"]
@@ -100,16 +100,16 @@ class Clock:
         for name in ("time", "call_at", "call_later"):
             setattr(loop, name, getattr(self, name))
         # Connections take their clock and their timers from their loop's context.
-        self._context = getattr(loop, ATTRIBUTE, None)
+        self._context = getattr(loop, LOOP_ATTRIBUTE, None)
         context = LoopState(loop)
         context.clock = self.time
-        setattr(loop, ATTRIBUTE, context)
+        setattr(loop, LOOP_ATTRIBUTE, context)
 
     def _remove(self) -> None:
         loop = self._loop
         for name in ("time", "call_at", "call_later"):
             delattr(loop, name)
-        setattr(loop, ATTRIBUTE, self._context)
+        setattr(loop, LOOP_ATTRIBUTE, self._context)
         # Timers that are still set go on in real time.
         for when, _, call in self._timers:
             if not call.cancelled():

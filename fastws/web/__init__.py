@@ -1,0 +1,1 @@
+"""Routes, files and authorization: who is answered with what."""

@@ -12,8 +12,9 @@ import pytest
 
 import fastws
 from fastws import Route, SendStatus, Server, WebSocket
-from fastws.connection.connection import GRACE, TURN_EVENTS
-from fastws.loop.state import BUFFER_SIZE
+from fastws.connection.delivery import EVENTS_PER_TURN
+from fastws.connection.lifetime import PONG_GRACE_SECONDS
+from fastws.loop.state import READ_BUFFER_BYTES
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT
 from tests.conftest import Run
@@ -107,8 +108,8 @@ class TestReads:
     def test_a_flood_of_small_frames_lets_others_have_their_turn(self, loop: ManualLoop) -> None:
         handler = Recorder()
         flood = opened(loop, handler)
-        flood.send(frame(TEXT, "x", mask=b"\0\0\0\0") * (2 * TURN_EVENTS + 1))
-        assert len(handler.messages()) <= TURN_EVENTS
+        flood.send(frame(TEXT, "x", mask=b"\0\0\0\0") * (2 * EVENTS_PER_TURN + 1))
+        assert len(handler.messages()) <= EVENTS_PER_TURN
         assert not flood.transport.is_reading()
         flood.ping(b"behind")
         turns = 0
@@ -117,16 +118,16 @@ class TestReads:
             turns += 1
         loop.settle()
         assert turns >= 2
-        assert len(handler.messages()) == 2 * TURN_EVENTS + 1
+        assert len(handler.messages()) == 2 * EVENTS_PER_TURN + 1
         assert [one.opcode for one in flood.frames()] == [PONG]
 
     def test_a_flood_of_bytes_too(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler)
-        message = b"x" * (BUFFER_SIZE * 2)
-        client.send(frame(BINARY, message)[:BUFFER_SIZE])
+        message = b"x" * (READ_BUFFER_BYTES * 2)
+        client.send(frame(BINARY, message)[:READ_BUFFER_BYTES])
         assert not client.transport.is_reading()
-        client.send(frame(BINARY, message)[BUFFER_SIZE:])
+        client.send(frame(BINARY, message)[READ_BUFFER_BYTES:])
         loop.settle()
         assert handler.messages() == [message]
         assert client.transport.is_reading()
@@ -142,7 +143,7 @@ class TestReads:
             await server.shutdown()
             return size
 
-        assert asyncio.run(scenario()) == BUFFER_SIZE
+        assert asyncio.run(scenario()) == READ_BUFFER_BYTES
 
     def test_on_both_loops(self, run: Run) -> None:
         """uvloop reads into a buffer of ours, asyncio hands over bytes."""
@@ -178,8 +179,8 @@ class TestHolding:
         assert client.transport.unread
         client.read(20_000)
         loop.settle()
-        assert len(handler.messages()) <= 2 + BUFFER_SIZE // 15_000
-        assert client.connection.outbox.buffered_amount <= BUFFER_SIZE + 16_000
+        assert len(handler.messages()) <= 2 + READ_BUFFER_BYTES // 15_000
+        assert client.connection.outbox.buffered_amount <= READ_BUFFER_BYTES + 16_000
         client.read()
         loop.settle()
         assert client.texts() == messages
@@ -281,12 +282,12 @@ class TestHolding:
     def test_a_flood_that_comes_all_the_same(self, loop: ManualLoop) -> None:
         handler = Recorder()
         client = opened(loop, handler)
-        head = len(frame(BINARY, b"x" * BUFFER_SIZE)) - BUFFER_SIZE
-        piece = frame(BINARY, b"x" * (BUFFER_SIZE - head))
+        head = len(frame(BINARY, b"x" * READ_BUFFER_BYTES)) - READ_BUFFER_BYTES
+        piece = frame(BINARY, b"x" * (READ_BUFFER_BYTES - head))
         for _ in range(3):
             view = client.connection.get_buffer(-1)
             view[:] = piece
-            client.connection.buffer_updated(BUFFER_SIZE)
+            client.connection.buffer_updated(READ_BUFFER_BYTES)
         loop.settle()
         assert len(handler.messages()) == 3
 
@@ -901,7 +902,7 @@ class TestKeepAlive:
                 client.pong(b"")
                 client.pong(b"nope")
         assert handler.closes() == []
-        loop.advance(GRACE + 0.2)
+        loop.advance(PONG_GRACE_SECONDS + 0.2)
         assert handler.closes() == [(1006, "ping timeout")]
         assert client.transport.aborted
         loop.settle()
@@ -928,7 +929,7 @@ class TestKeepAlive:
         loop.sleep_machine(3600)
         loop.settle()
         client.pong(ping.payload)
-        loop.advance(GRACE + 0.2)
+        loop.advance(PONG_GRACE_SECONDS + 0.2)
         assert handler.closes() == []
 
     def test_while_nothing_is_read(self, loop: ManualLoop) -> None:
@@ -952,10 +953,10 @@ class TestKeepAlive:
         ping = client.frames()[0]
         loop.advance(60)
         handler.ws.resume_reading()
-        loop.advance(GRACE)
+        loop.advance(PONG_GRACE_SECONDS)
         assert handler.closes() == []
         client.pong(ping.payload)
-        loop.advance(GRACE)
+        loop.advance(PONG_GRACE_SECONDS)
         assert handler.closes() == []
 
     def test_a_pong_for_a_newer_ping(self, loop: ManualLoop) -> None:

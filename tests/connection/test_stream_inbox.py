@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import fastws
-from fastws.connection.stream_inbox import HIGH, StreamInbox
+from fastws.connection.stream_inbox import HIGH_WATER_BYTES, StreamInbox
 from fastws.protocol.websocket.events import Fragment
 from tests.client.loops import both_loops
 from tests.client.peers import connected
@@ -34,14 +34,14 @@ class Reading:
         self.refused += 1
         self.inbox.end(lambda: fastws.ConnectionClosedError(1009))
 
-    def put(self, data: str | bytes, final: bool = False) -> None:
+    def put(self, data: str | bytes, *, final: bool = False) -> None:
         self.inbox.put(Fragment(data, final))
 
 
 async def test_reading_pauses_while_nobody_takes_parts() -> None:
     reading = Reading()
     for _ in range(4):
-        reading.put(b"x" * (HIGH // 4))
+        reading.put(b"x" * (HIGH_WATER_BYTES // 4))
     assert reading.paused
     parts = reading.inbox.parts()
     await anext(parts)
@@ -54,7 +54,7 @@ async def test_reading_pauses_while_nobody_takes_parts() -> None:
 async def test_what_is_left_of_a_message_is_skipped() -> None:
     reading = Reading()
     for data, final in (("a", False), ("b", False), ("c", True), ("d", True)):
-        reading.put(data, final)
+        reading.put(data, final=final)
     parts = reading.inbox.parts()
     assert await anext(parts) == "a"
     assert await reading.inbox.get() == "d"
@@ -68,12 +68,12 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
     for waiting in (reading.inbox.get(), reading.inbox.get()):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(waiting, 0.001)
-    reading.put("b", True)
+    reading.put("b", final=True)
     assert await reading.inbox.get() == "ab"
     parts = reading.inbox.parts()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(anext(parts), 0.001)
-    reading.put("c", True)
+    reading.put("c", final=True)
     assert [part async for part in parts] == ["c"]
     with pytest.raises(StopAsyncIteration):
         await anext(parts)
@@ -87,14 +87,14 @@ async def test_one_reader_at_a_time() -> None:
         await reading.inbox.get()
     with pytest.raises(fastws.ConcurrencyError):
         reading.inbox.parts()
-    reading.put(b"x", True)
+    reading.put(b"x", final=True)
     assert await first == b"x"
 
 
 async def test_whole_messages_have_a_limit() -> None:
     reading = Reading(limit=3)
     for data, final in (("ab", False), ("cd", False), ("e", True)):
-        reading.put(data, final)
+        reading.put(data, final=final)
     with pytest.raises(fastws.ConnectionClosedError, match="1009"):
         await reading.inbox.get()
     assert reading.refused == 1
@@ -102,7 +102,7 @@ async def test_whole_messages_have_a_limit() -> None:
 
 async def test_the_end_comes_behind_what_waits() -> None:
     reading = Reading()
-    reading.put("a", True)
+    reading.put("a", final=True)
     reading.inbox.end(lambda: fastws.ConnectionClosedOK(1000))
     assert await reading.inbox.get() == "a"
     with pytest.raises(fastws.ConnectionClosedOK):
@@ -188,7 +188,7 @@ async def test_callbacks_get_parts_and_a_failing_one_closes() -> None:
         assert "sec-websocket-extensions" not in ws.response.headers
         await ws.send("hello")
         assert await ws.recv() == "ok"
-        assert seen == [fastws.Fragment("hello", True)]
+        assert seen == [fastws.Fragment("hello", final=True)]
         await ws.send("fail")
         with pytest.raises(fastws.ConnectionClosedError, match="1011"):
             await ws.recv()

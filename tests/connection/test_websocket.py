@@ -20,7 +20,7 @@ from fastws import (
     SendStatus,
     WebSocket,
 )
-from fastws.connection.websocket import HIGH_WATER_BYTES
+from fastws.connection.websocket_core import HIGH_WATER_BYTES
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.conftest import Run

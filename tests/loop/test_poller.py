@@ -18,10 +18,10 @@ import pytest
 
 import fastws
 from fastws import Handler, Server, WebSocket
-from fastws.connection.connection import OFTEN
+from fastws.connection.pausing import SMALL_READS_BEFORE_POLLING
 from fastws.loop.native import SLOTS, receive_many
 from fastws.loop.poller import Poller
-from fastws.loop.state import BUFFER_SIZE, loop_state_of
+from fastws.loop.state import READ_BUFFER_BYTES, loop_state_of
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import CLOSE, TEXT, Frame, frame, handshake, read_frames
 
@@ -29,7 +29,7 @@ if receive_many is None:
     pytest.skip("the C modules are not built, or there is no epoll", allow_module_level=True)
 
 #: A read of so many bytes fills a connection's part of the buffer.
-SLOT = BUFFER_SIZE // SLOTS
+SLOT = READ_BUFFER_BYTES // SLOTS
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -122,7 +122,7 @@ async def served(handler: Any, **settings: Any) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def talking(server: Server, often: bool = True, path: str = "/") -> AsyncIterator[Talker]:
+async def talking(server: Server, *, often: bool = True, path: str = "/") -> AsyncIterator[Talker]:
     """A client that has talked so often that the poller reads from it."""
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
@@ -132,7 +132,7 @@ async def talking(server: Server, often: bool = True, path: str = "/") -> AsyncI
         await talker.write(handshake(path))
         assert (await talker.read()).startswith(b"HTTP/1.1 101")
         if often:
-            for _ in range(OFTEN):
+            for _ in range(SMALL_READS_BEFORE_POLLING):
                 await talker.echo()
             assert not transport_reads(server)[-1]
         yield talker
@@ -152,7 +152,7 @@ def test_who_talks_often(run: Run) -> None:
     async def main() -> None:
         handler = Script()
         async with served(handler) as server, talking(server, often=False) as talker:
-            for _ in range(OFTEN - 2):  # the request was a read too
+            for _ in range(SMALL_READS_BEFORE_POLLING - 2):  # the request was a read too
                 await talker.echo()
             assert transport_reads(server) == [True]
             await talker.echo()
@@ -199,7 +199,7 @@ def test_large_messages_between(run: Run, size: int) -> None:
             assert (await talker.hear()).payload == b"x" * size
             assert (await talker.hear()).payload == b"behind"
             await sending
-            for _ in range(2 * OFTEN):
+            for _ in range(2 * SMALL_READS_BEFORE_POLLING):
                 await talker.echo()
             assert transport_reads(server) == [False]
 
@@ -259,7 +259,7 @@ def test_the_end_of_tcp(run: Run, last: bytes) -> None:
             talker.sock.shutdown(socket.SHUT_WR)
             await until(lambda: not server.connections)
             assert handler.ends == [1006]
-            assert handler.heard[OFTEN:] == (["last words"] if last else [])
+            assert handler.heard[SMALL_READS_BEFORE_POLLING:] == (["last words"] if last else [])
 
     run(main())
 
@@ -417,10 +417,10 @@ def test_callbacks_keep_their_context(run: Run, listeners: int) -> None:
                     who.set(f"listener {number}")
                     server = await stack.enter_async_context(served(Greeting(answer)))
                 for _ in range(2):
-                    one = talking(server, False, f"/?{len(talkers)}")
+                    one = talking(server, often=False, path=f"/?{len(talkers)}")
                     talkers.append((number, await stack.enter_async_context(one)))
             shared = not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)
-            for _ in range(3 * OFTEN):
+            for _ in range(3 * SMALL_READS_BEFORE_POLLING):
                 for index, (number, talker) in enumerate(talkers):
                     await talker.say("who?")
                     mine = f"listener {number if listeners == 2 else 0}" if shared else str(index)
@@ -487,7 +487,7 @@ def test_descriptors_that_come_along(run: Run, tmp_path: Path) -> None:
                 talker = Talker(sock)
                 await talker.write(handshake())
                 await talker.read()
-                for _ in range(OFTEN):
+                for _ in range(SMALL_READS_BEFORE_POLLING):
                     await talker.echo()
                 assert transport_reads(server) == [False]
                 socket.send_fds(sock, [frame(TEXT, "one")], [sock.fileno()])
@@ -505,11 +505,11 @@ def test_an_application_that_pauses(run: Run) -> None:
             ws.pause_reading()
             await talker.say("waits")
             await asyncio.sleep(0.05)
-            assert handler.heard[OFTEN:] == []
+            assert handler.heard[SMALL_READS_BEFORE_POLLING:] == []
             ws.resume_reading()
             assert (await talker.hear()).text == "waits"
             assert transport_reads(server) == [True]
-            for _ in range(OFTEN):
+            for _ in range(SMALL_READS_BEFORE_POLLING):
                 await talker.echo()
             assert transport_reads(server) == [False]
 
@@ -571,10 +571,10 @@ def test_no_descriptor_is_left_for_an_epoll(run: Run, monkeypatch: pytest.Monkey
                 patch.setattr(select, "epoll", none_left)
                 server = await stack.enter_async_context(served(Script()))
                 talker = await stack.enter_async_context(talking(server, often=False))
-                for _ in range(3 * OFTEN):
+                for _ in range(3 * SMALL_READS_BEFORE_POLLING):
                     await talker.echo()
                 assert transport_reads(server) == [True]
-            for _ in range(OFTEN):
+            for _ in range(SMALL_READS_BEFORE_POLLING):
                 await talker.echo()
             assert transport_reads(server) == [False]
 
@@ -606,7 +606,7 @@ def test_a_loop_without_readers(run: Run) -> None:
         loop: Any = SimpleNamespace(add_reader=add_reader)
         context.poller = Poller(loop, context.turn, context.wakeups, memoryview(bytearray(SLOTS)))
         async with served(Script()) as server, talking(server, often=False) as talker:
-            for _ in range(2 * OFTEN):
+            for _ in range(2 * SMALL_READS_BEFORE_POLLING):
                 await talker.echo()
             assert transport_reads(server) == [True]
 

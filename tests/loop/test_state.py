@@ -7,7 +7,7 @@ import gc
 import weakref
 
 from fastws import Compression
-from fastws.loop.state import BUFFER_SIZE, LoopState, loop_state_of
+from fastws.loop.state import READ_BUFFER_BYTES, LoopState, loop_state_of
 from fastws.protocol.websocket.frames import ENGINE
 from tests.conftest import Run
 from tests.kit import ManualLoop
@@ -52,8 +52,8 @@ def test_how_bytes_come(run: Run) -> None:
 def test_one_buffer_for_all_reads(loop: ManualLoop) -> None:
     context = loop_state_of(loop)
     assert context.get_buffer(-1) is context.get_buffer(65536)
-    assert len(context.get_buffer(-1)) == BUFFER_SIZE
-    assert (256 * 1024 if ENGINE == "c" else 16 * 1024) == BUFFER_SIZE
+    assert len(context.get_buffer(-1)) == READ_BUFFER_BYTES
+    assert (256 * 1024 if ENGINE == "c" else 16 * 1024) == READ_BUFFER_BYTES
 
 
 def test_one_compressor_for_those_with_the_same_settings(loop: ManualLoop) -> None:
@@ -65,6 +65,6 @@ def test_one_compressor_for_those_with_the_same_settings(loop: ManualLoop) -> No
 
 
 def test_masks_are_fresh(loop: ManualLoop) -> None:
-    masks = [loop_state_of(loop).mask() for _ in range(1000)]
+    masks = [loop_state_of(loop).random_mask() for _ in range(1000)]
     assert {len(mask) for mask in masks} == {4}
     assert len(set(masks)) > 990

@@ -95,7 +95,7 @@ def test_one_callback_that_fails_fails_no_other(run: Run) -> None:
             waiter = Waiter(wakeups)
             context = copy_context()
             context.run(variable.set, name)
-            waiter.tell(call_back, context)
+            waiter.on_wake(call_back, context)
             waiter.wake()
         assert called == []
         fatal = wakeups.end()
@@ -111,7 +111,7 @@ def test_who_abandons_it_is_not_called_back(run: Run) -> None:
     async def scenario() -> None:
         waiter = Waiter(Wakeups(asyncio.get_running_loop()))
         called: list[Waiter] = []
-        waiter.tell(called.append, copy_context())
+        waiter.on_wake(called.append, copy_context())
         waiter.abandon()
         waiter.wake()
         await asyncio.sleep(0)

@@ -374,7 +374,7 @@ class TestStopping:
         client.stall(10)
         client.get("/")
         loop.settle()
-        stopping = loop.create_task(client.connection.owner.shutdown())
+        stopping = loop.create_task(client.connection.host.shutdown())
         loop.settle()
         assert not stopping.done()
         client.read()

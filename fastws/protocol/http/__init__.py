@@ -1,0 +1,1 @@
+"""Requests and responses: bytes in, events and bytes out."""

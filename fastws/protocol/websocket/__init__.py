@@ -1,0 +1,1 @@
+"""The opening handshake, frames and the machine of a connection: bytes in, events and bytes out."""

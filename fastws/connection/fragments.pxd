@@ -1,0 +1,2 @@
+# Types for the compiled build of fragments.py; the source itself stays plain Python.
+cdef int TEXT, BINARY, CONTINUATION
