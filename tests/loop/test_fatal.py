@@ -83,7 +83,7 @@ with asyncio.Runner(loop_factory=factory) as runner:
 """
 
 CASES = [
-    *((kind, "SystemExit", 7) for kind in ("page", "page later", "authorize", "asgi")),
+    *((kind, "SystemExit", 7) for kind in ("page", "page later", "authorize", "on_message", "asgi")),
     ("page", "KeyboardInterrupt", -2),
 ]
 
