@@ -10,7 +10,7 @@ import h11
 
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
-from fastws.asgi.scope import ClientDisconnected, Event, scope_of
+from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, scope_of
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import UNKNOWN
@@ -103,10 +103,13 @@ class Exchange:
             await mount.app(scope, self.receive, self.send)
         except ClientDisconnected:
             pass
-        except asyncio.CancelledError:
-            self._fail(503)
+        except (KeyboardInterrupt, SystemExit):
             raise
-        except Exception:
+        except BaseException as exc:
+            if is_cancelled(exc):
+                # RFC 9110, section 15.6.4: the server stops.
+                self._fail(503)
+                raise
             mount.log.exception("the ASGI application failed at %s", logs.escape(request.path))
             self._fail(500)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -9,7 +10,17 @@ from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.http.headers import raw_fields
 from fastws.protocol.http.messages import Request
 
-__all__ = ["Application", "ClientDisconnected", "Event", "Receive", "Scope", "Send", "address", "scope_of"]
+__all__ = [
+    "Application",
+    "ClientDisconnected",
+    "Event",
+    "Receive",
+    "Scope",
+    "Send",
+    "address",
+    "is_cancelled",
+    "scope_of",
+]
 
 Scope = MutableMapping[str, Any]
 Event = MutableMapping[str, Any]
@@ -23,6 +34,15 @@ OURS = "fastws"
 
 class ClientDisconnected(OSError):
     """``send`` was called, and the client is gone (the ASGI specification 2.4 wants an ``OSError``)."""
+
+
+def is_cancelled(exc: BaseException) -> bool:
+    """Return whether ``exc`` came because the running task was cancelled; else its application raised it.
+
+    An application that awaits a task which somebody else has cancelled raises ``CancelledError`` too.
+    """
+    task = asyncio.current_task()
+    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def address(peer: Any) -> tuple[str, int] | None:

@@ -114,8 +114,11 @@ class Sink:
                     self.outbox.resume()
         except asyncio.CancelledError:
             if self._eviction is None:
+                self.end()
                 raise
-        except Exception as exc:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
             # The client is gone: the application learns that from its own receive.
             log.debug("a subscriber is gone: %r", exc)
             self.end()

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fastws import logs
-from fastws.asgi.scope import OURS, ClientDisconnected, Event, scope_of
+from fastws.asgi.scope import OURS, ClientDisconnected, Event, is_cancelled, scope_of
 from fastws.connection.inbox import Inbox
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConnectionClosed
@@ -109,10 +109,12 @@ class Session:
             await self._mount.app(self.scope(), self.receive, self.send)
         except ClientDisconnected:
             pass
-        except asyncio.CancelledError:
-            self._finish(1001, "going away", 503)
+        except (KeyboardInterrupt, SystemExit):
             raise
-        except Exception:
+        except BaseException as exc:
+            if is_cancelled(exc):
+                self._finish(1001, "going away", 503)
+                raise
             self._mount.log.exception("the ASGI application failed at %s", logs.escape(path))
             self._finish(1011, "internal error", 500)
         else:

@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import Any
 
 from fastws.connection.lifetime import Lifetime
+from fastws.loop.fatal import end_loop
 from fastws.protocol.websocket.events import Close, Fail
 from fastws.protocol.websocket.frames import CloseCode
 from fastws.protocol.websocket.states import DRAINING
@@ -129,13 +130,17 @@ class Closing(Lifetime):
             return
         try:
             callbacks.on_close(self.ws, machine.close_code, machine.close_reason)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             log.exception("on_close of %r failed", self.ws)
 
     def _call(self, callback: Any, *args: Any) -> None:
         try:
             callback(*args)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             self._handler_failed(callback.__name__)
 
     def _handler_failed(self, name: str) -> None:

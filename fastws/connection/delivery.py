@@ -7,6 +7,7 @@ from typing import Any
 
 from fastws.connection.closing import Closing
 from fastws.connection.pausing import PAUSE_TURN
+from fastws.loop.fatal import end_loop
 from fastws.protocol.websocket.events import Close, Fail, Fragment, More, Ping, Pong
 from fastws.protocol.websocket.frames import Opcode
 from fastws.protocol.websocket.states import OPEN
@@ -63,7 +64,9 @@ class Delivery(Closing):
                     self.received_messages += 1
                     try:
                         on_message(ws, event)
-                    except Exception:
+                    except (KeyboardInterrupt, SystemExit) as exc:
+                        end_loop(exc)
+                    except BaseException:
                         self._handler_failed("on_message")
         finally:
             if began:
@@ -99,7 +102,9 @@ class Delivery(Closing):
             self.received_messages += 1
         try:
             self.on_message(self.ws, fragment)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             self._handler_failed("on_message")
 
     def _ingest_more(self) -> None:

@@ -93,10 +93,16 @@ class CoroutineHandler(Handler):
         except ConnectionClosed:
             pass
         except asyncio.CancelledError:
-            # A server that stops has begun the close before; any other cancellation is a failure.
+            # A server that stops has begun the close before; any other cancellation is a failure. Where
+            # nobody has cancelled this task, the handler has awaited another one that was.
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                log.exception("handler of %r failed", ws)
             ws.close_nowait(1011, "internal error")
             raise
-        except Exception:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
             log.exception("handler of %r failed", ws)
             ws.close_nowait(1011, "internal error")
             return

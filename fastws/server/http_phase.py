@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.connection.connection import Connection
+from fastws.loop.fatal import end_loop
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.states import DRAINING, HTTP
@@ -236,14 +237,17 @@ class ServerPhase(Responses):
         self._body = None
         try:
             result = endpoint.http(request)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+            result = error_response(500)
+        except BaseException:
             log.exception("the endpoint of %s failed", self._path())
             result = error_response(500)
         if inspect.isawaitable(result):
             self._connection.hold_input()
             self._state = RESPONDING
             name = f"the endpoint of {self._path()}"
-            self._pending = PendingAnswer(result, name, self._responded, self._connection.abort)
+            self._pending = PendingAnswer(result, name, self._responded)
         else:
             self._write_response(result)
 
@@ -300,14 +304,17 @@ class ServerPhase(Responses):
         """Ask the route's ``authorize``, which has ``seconds`` to decide."""
         try:
             verdict = authorize(request)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+            verdict = error_response(500)
+        except BaseException:
             log.exception("authorize of %s failed", self._path())
             verdict = error_response(500)
         if inspect.isawaitable(verdict):
             self._state = DECIDING
             self._set_deadline(seconds)
             name = f"authorize of {self._path()}"
-            self._pending = PendingAnswer(verdict, name, self._decide, self._connection.abort)
+            self._pending = PendingAnswer(verdict, name, self._decide)
         else:
             self._decide(verdict)
 

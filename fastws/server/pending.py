@@ -17,22 +17,20 @@ log = logging.getLogger("fastws.error")
 class PendingAnswer:
     """Awaits in a task what an endpoint or an ``authorize`` answers to one request.
 
-    ``then`` is called with the answer, or with a 500 where the coroutine raised. ``abort`` is called when
-    somebody else has cancelled the task: nobody will ever answer. After :meth:`give_up` neither is called.
+    ``then`` is called with the answer, or with a 500 where the coroutine raised or was cancelled by anyone
+    else. After :meth:`give_up` it is not called. ``KeyboardInterrupt`` and ``SystemExit`` end the loop.
     """
 
-    __slots__ = ("_abort", "_task", "_then")
+    __slots__ = ("_task", "_then")
 
     def __init__(
         self,
         answer: Awaitable[Any],
         name: str,
         then: Callable[[object], None],
-        abort: Callable[[], None],
     ) -> None:
         """``name`` is who answers, for the log."""
         self._then: Callable[[object], None] | None = then
-        self._abort: Callable[[], None] | None = abort
         self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(
             self._run(answer, name)
         )
@@ -46,19 +44,26 @@ class PendingAnswer:
 
     def _release(self) -> None:
         """Refer to nobody any more: the traceback of a cancelled task refers to this object."""
-        self._then = self._abort = self._task = None
+        self._then = self._task = None
 
     async def _run(self, awaitable: Awaitable[Any], name: str) -> None:
         try:
             answer = await awaitable
-        except asyncio.CancelledError:
-            if self._abort is not None:
-                self._abort()
+        except (KeyboardInterrupt, SystemExit):
             self._release()
             raise
-        except Exception:
-            log.exception("%s failed", name)
-            answer = error_response(500)
+        except BaseException as exc:
+            # One outside ``Exception`` too, such as a panic of pyo3, and the CancelledError of a task that
+            # the coroutine awaited: the client has to be answered all the same.
+            if self._then is not None:
+                log.exception("%s failed", name)
+                self._answer(error_response(500))
+            if isinstance(exc, asyncio.CancelledError):
+                raise
+        else:
+            self._answer(answer)
+
+    def _answer(self, answer: object) -> None:
         then = self._then
         self._release()
         if then is not None:

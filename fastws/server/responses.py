@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastws import logs
 from fastws.connection.connection import Connection
+from fastws.loop.fatal import end_loop
 from fastws.protocol.http.messages import BodyStream, Request, Response, error_response
 from fastws.protocol.websocket.states import HTTP
 from fastws.server.access_log import log_response
@@ -216,7 +217,12 @@ class BodyPump:
             return
         try:
             chunk = self._stream.read(STREAM_STEP_SIZE)
-        except OSError:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+            connection.abort()
+            return
+        except BaseException:
+            # Part of the response is out: only the end of the connection can tell (RFC 9112, section 8).
             log.exception("reading a body failed")
             connection.abort()
             return

@@ -55,7 +55,9 @@ class Call:
             return
         try:
             self._context.run(self._callback, *self._args)
-        except Exception as exc:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
             self._loop.call_exception_handler({"message": f"error in {self._callback!r}", "exception": exc})
 
 

@@ -327,11 +327,23 @@ async def raising(scope: Any, receive: Any, send: Any) -> None:
     raise ValueError("meant to")
 
 
+async def panicking(scope: Any, receive: Any, send: Any) -> None:
+    raise BaseException("as pyo3's PanicException")
+
+
+async def cancelled(scope: Any, receive: Any, send: Any) -> None:
+    task = asyncio.ensure_future(asyncio.sleep(3600))
+    asyncio.get_running_loop().call_soon(task.cancel)
+    await task
+
+
 class TestBadApplications:
     @pytest.mark.parametrize(
         "app",
         [
             raising,
+            panicking,
+            cancelled,
             sending(),
             sending(START),
             sending(BODY),
@@ -342,7 +354,7 @@ class TestBadApplications:
             sending(START, {**BODY, "body": "text"}),
             sending({**START, "headers": [(b"content-length", b"5"), (b"content-length", b"6")]}, BODY),
         ],
-        ids=["raises", "returns", "no-body", "no-start", "wrong-type"]
+        ids=["raises", "panics", "cancelled", "returns", "no-body", "no-start", "wrong-type"]
         + ["interim", "splits", "twice", "str", "lengths"],
     )
     async def test_500_where_nothing_is_out(self, app: App, caplog: pytest.LogCaptureFixture) -> None:

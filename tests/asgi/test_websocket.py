@@ -20,6 +20,10 @@ START = {"type": "websocket.http.response.start", "status": 418, "headers": [(b"
 BODY = {"type": "websocket.http.response.body", "body": b"short", "more_body": True}
 
 
+class Panic(BaseException):
+    """As pyo3's ``PanicException``: it is not an ``Exception``."""
+
+
 @asynccontextmanager
 async def served(app: Any, **options: Any) -> AsyncIterator[tuple[str, fastws.Server]]:
     asgi = fastws.ASGI(app, lifespan="off", **options)
@@ -34,7 +38,7 @@ def sending(*events: Any) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         for event in events:
-            if isinstance(event, Exception):
+            if isinstance(event, BaseException):
                 raise event
             await send(event)
 
@@ -46,6 +50,8 @@ def sending(*events: Any) -> Any:
     [
         ([], 500),
         ([ValueError("meant to")], 500),
+        ([Panic("meant to")], 500),
+        ([asyncio.CancelledError("of another task")], 500),
         ([TEXT], 500),
         ([{"type": "websocket.accept", "subprotocol": "no token"}], 500),
         ([{"type": "websocket.accept", "headers": [(b"x", b"a\r\nb: c")]}], 500),
@@ -72,6 +78,8 @@ async def test_before_it_accepts(events: list[Any], status: int) -> None:
     [
         ([], 1000),
         ([ValueError("meant to")], 1011),
+        ([Panic("meant to")], 1011),
+        ([asyncio.CancelledError("of another task")], 1011),
         ([ACCEPT], 1011),
         ([{"type": "websocket.send", "text": 1}], 1011),
         ([{"type": "websocket.send", "bytes": ["frag", "ments"]}], 1011),

@@ -433,15 +433,26 @@ class TestStreaming:
         assert len(handler.messages()) == 1101
 
 
+class Panic(BaseException):
+    """As pyo3's ``PanicException``: it is not an ``Exception``."""
+
+
+#: What a callback of the application may raise.
+KINDS = [ValueError, Panic, asyncio.CancelledError]
+
+
 class TestFailingHandlers:
     """An exception closes that connection with 1011, no other, and stands in the log once."""
 
+    @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("name", ["on_open", "on_message", "on_writable"])
-    def test_1011(self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    def test_1011(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, name: str, kind: type[BaseException]
+    ) -> None:
         class Broken(Recorder):
             def fail(self, *args: Any) -> None:
                 if getattr(self, "armed", False):
-                    raise ValueError("broken")
+                    raise kind("broken")
 
         handler = Broken()
         setattr(handler, name, handler.fail)
@@ -461,18 +472,21 @@ class TestFailingHandlers:
         loop.settle()
         last = client.frames()[-1]
         assert (last.opcode, last.close_code, last.close_reason) == (CLOSE, 1011, "internal error")
-        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ValueError]
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [kind]
         client.close(1011)
         loop.settle()
         assert handler.closes() == [(1011, "internal error")]
         assert other.frames() == []
         assert not other.transport.lost
 
-    def test_on_close(self, loop: ManualLoop, caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_on_close(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+    ) -> None:
         class Broken(Recorder):
             def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
                 super().on_close(ws, code, reason)
-                raise ValueError("broken")
+                raise kind("broken")
 
         handler = Broken()
         client = opened(loop, handler)
@@ -481,6 +495,20 @@ class TestFailingHandlers:
         assert handler.closes() == [(1000, "")]
         assert "on_close of" in caplog.text
         assert client.transport.lost
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_coroutine(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+    ) -> None:
+        async def handler(ws: WebSocket) -> None:
+            await ws.recv()
+            raise kind("broken")
+
+        client = opened(loop, handler)
+        client.text("x")
+        loop.settle()
+        assert client.frames()[-1].close_code == 1011
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [kind]
 
     def test_what_was_said_before_goes_first(self, loop: ManualLoop) -> None:
         class Broken(Recorder):

@@ -197,6 +197,10 @@ class TestPipelining:
         assert client.texts() == ["early"]
 
 
+class Panic(BaseException):
+    """As pyo3's ``PanicException``: it is not an ``Exception``."""
+
+
 class TestFailures:
     """What an application does wrong is answered 500 and told in the log; the connection goes on."""
 
@@ -207,6 +211,22 @@ class TestFailures:
     @staticmethod
     async def raises_later(request: Request) -> Response:
         raise ValueError("broken")
+
+    @staticmethod
+    def panics(request: Request) -> Response:
+        raise Panic
+
+    @staticmethod
+    async def panics_later(request: Request) -> Response:
+        raise Panic
+
+    @staticmethod
+    def cancelled(request: Request) -> Response:
+        raise asyncio.CancelledError
+
+    @staticmethod
+    async def cancelled_later(request: Request) -> Response:
+        raise asyncio.CancelledError
 
     @staticmethod
     def no_response(request: Request) -> Any:
@@ -230,7 +250,19 @@ class TestFailures:
 
     @pytest.mark.parametrize(
         "name",
-        ["raises", "raises_later", "no_response", "no_response_later", "interim", "strange_body", "splits"],
+        [
+            "raises",
+            "raises_later",
+            "panics",
+            "panics_later",
+            "cancelled",
+            "cancelled_later",
+            "no_response",
+            "no_response_later",
+            "interim",
+            "strange_body",
+            "splits",
+        ],
     )
     def test_500(self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, name: str) -> None:
         client = Site(loop, Route("/", http=getattr(self, name)), Route("/fine", http=page)).client()
@@ -241,14 +273,25 @@ class TestFailures:
         assert (broken.status, broken.body, fine.status) == (500, b"500 Internal Server Error\n", 200)
         assert caplog.records
 
-    def test_a_cancellation_from_elsewhere(self, loop: ManualLoop) -> None:
-        async def cancelled(request: Request) -> Response:
-            raise asyncio.CancelledError
+    @pytest.mark.parametrize("kind", [ValueError, Panic, asyncio.CancelledError])
+    def test_a_stream_that_cannot_be_read_ends_the_connection(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
+    ) -> None:
+        class Stream:
+            length = 5
 
-        client = Site(loop, Route("/", http=cancelled)).client()
+            def read(self, n: int) -> bytes:
+                raise kind
+
+            def close(self) -> None:
+                closed.append(True)
+
+        closed: list[bool] = []
+        client = Site(loop, Route("/", http=lambda request: Response(200, stream=Stream()))).client()
         client.get("/")
         loop.settle()
-        assert client.transport.lost
+        assert client.transport.lost and closed == [True]
+        assert "reading a body failed" in caplog.text
 
     def test_the_client_goes_while_the_endpoint_works(self, loop: ManualLoop) -> None:
         said: list[str] = []

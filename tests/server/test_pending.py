@@ -19,13 +19,9 @@ class Caller:
 
     def __init__(self) -> None:
         self.answers: list[Any] = []
-        self.aborted = 0
-
-    def abort(self) -> None:
-        self.aborted += 1
 
     def ask(self, answer: Any) -> PendingAnswer:
-        return PendingAnswer(answer, "the endpoint of /", self.answers.append, self.abort)
+        return PendingAnswer(answer, "the endpoint of /", self.answers.append)
 
 
 async def turns() -> None:
@@ -42,12 +38,17 @@ async def test_answered() -> None:
     assert caller.answers == []
     await turns()
     pending.give_up()
-    assert (caller.answers, caller.aborted) == (["fine"], 0)
+    assert caller.answers == ["fine"]
 
 
-async def test_it_raises(caplog: pytest.LogCaptureFixture) -> None:
+class Panic(BaseException):
+    """As pyo3's ``PanicException``: it is not an ``Exception``."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, Panic, GeneratorExit, asyncio.CancelledError])
+async def test_it_raises(kind: type[BaseException], caplog: pytest.LogCaptureFixture) -> None:
     async def endpoint() -> None:
-        raise ValueError("broken")
+        raise kind("broken")
 
     caller = Caller()
     with caplog.at_level(logging.ERROR):
@@ -75,7 +76,7 @@ async def test_given_up() -> None:
     pending.give_up()
     pending.give_up()
     await turns()
-    assert (said, caller.answers, caller.aborted) == (["cancelled"], [], 0)
+    assert (said, caller.answers) == (["cancelled"], [])
 
 
 @pytest.mark.parametrize("end", ["answered", "given up", "cancelled"])
@@ -132,6 +133,19 @@ async def test_an_answer_after_it_was_given_up_lets_go_of_its_stream() -> None:
     assert (caller.answers, stream.closed) == ([], True)
 
 
+async def test_it_awaited_a_task_that_was_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    async def endpoint() -> None:
+        task = asyncio.ensure_future(asyncio.sleep(3600))
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await task
+
+    caller = Caller()
+    caller.ask(endpoint())
+    await turns()
+    assert [answer.status for answer in caller.answers] == [500]
+    assert [record.getMessage() for record in caplog.records] == ["the endpoint of / failed"]
+
+
 async def test_cancelled_by_somebody_else() -> None:
     async def endpoint() -> None:
         await asyncio.sleep(3600)
@@ -143,4 +157,4 @@ async def test_cancelled_by_somebody_else() -> None:
     (task,) = asyncio.all_tasks() - before
     task.cancel()
     await turns()
-    assert (caller.answers, caller.aborted) == ([], 1)
+    assert [answer.status for answer in caller.answers] == [500]

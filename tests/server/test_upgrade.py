@@ -143,13 +143,16 @@ class TestAuthorize:
             loop.advance(5.2)
             assert client.transport.lost
 
+    @pytest.mark.parametrize("kind", [ValueError, BaseException, asyncio.CancelledError])
     @pytest.mark.parametrize("when", ["now", "later"])
-    def test_failures(self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, when: str) -> None:
+    def test_failures(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, when: str, kind: type[BaseException]
+    ) -> None:
         def fails(request: Request) -> None:
-            raise ValueError("broken")
+            raise kind("broken")
 
         async def fails_later(request: Request) -> None:
-            raise ValueError("broken")
+            raise kind("broken")
 
         site, _ = self.site(loop, fails if when == "now" else fails_later)
         assert site.client().upgrade().status == 500
