@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastws.client.credentials import one_cookie_field
 from fastws.client.redirects import STATUSES, HandshakeTarget
@@ -69,7 +69,7 @@ class ClientPhase:
         self._opened = opened
         self._key = key
         #: What reads the response. The machine drops it before it tells of the end.
-        self._http = connection.machine.http
+        self._http: Any = connection.machine.http
         self._body_timer = RefusalTimer(deadline)
         connection.outbox.write_http(request)
         connection.outbox.flush()

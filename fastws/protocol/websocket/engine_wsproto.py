@@ -66,7 +66,8 @@ class _FrameProtocol(FrameProtocol):
         checked = super()._process_close(
             Frame(frame.opcode, _KNOWN_CODE + payload[2:], frame.frame_finished, frame.message_finished)
         )
-        _, reason = checked.payload
+        assert isinstance(checked.payload, tuple)
+        reason = checked.payload[1]
         return Frame(frame.opcode, (1014, reason), frame.frame_finished, frame.message_finished)
 
 
