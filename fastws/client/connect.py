@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from fastws import logs
 from fastws.client.connector import Connector, end_tasks
 from fastws.client.credentials import BasicAuth, BearerAuth, cookie_field, cookie_jar
+from fastws.client.fields import USER_AGENT, request_fields
 from fastws.client.handshake import ClientHandshake
 from fastws.client.reconnect import Backoff, Retry, is_retryable, retry_after
 from fastws.client.redirects import HandshakeTarget
@@ -83,6 +84,8 @@ class connect:
         headers: Fields to add to the request, as pairs or a mapping. Default: none.
         origin: The Origin field (RFC 6455, section 4.1). Default None: not sent, as is usual for clients
             that are no browsers.
+        user_agent: The User-Agent field (RFC 9110, section 10.1.5), unless ``headers`` has one. Default
+            ``fastws/`` and the version; None: not sent.
         auth: A :class:`fastws.BasicAuth` or :class:`fastws.BearerAuth`. Default: none.
         cookies: A mapping to send, or a ``http.cookiejar.CookieJar``, which also takes what the server
             sets, and gives each host its own. What is both, such as the cookies of a ``requests.Session`` or
@@ -94,19 +97,21 @@ class connect:
             (every 20 s), close (5 s), write (10 s), TLS handshake (10 s).
         open_timeout: Seconds for everything until the WebSocket is open, redirects included. Default 10;
             None: no limit. It counts anew for each attempt of ``async for``.
-        max_redirects: How many redirects (301, 302, 303, 307, 308) are followed. Another origin gets
-            neither Authorization nor Cookie, and ``wss`` never becomes ``ws``. Default 10; 0: none.
+        max_redirects: How many redirects (301, 302, 303, 307, 308) are followed. Another origin gets neither
+            Authorization nor Cookie nor a client certificate of ``ssl``, and ``wss`` never becomes ``ws``.
+            Default 10; 0: none.
         retry: A function from the exception to a boolean, for ``async for``. The exception is that of an
             attempt, or the ``ConnectionClosed`` of a WebSocket. Default: :func:`fastws.is_retryable`.
         backoff: How long ``async for`` waits before it connects again. Default: :class:`fastws.Backoff`.
-        ssl: The ``ssl.SSLContext`` for ``wss``. Default None: the system's authorities.
-        server_hostname: The name that the server's certificate must have. Default None: the URL's host.
-            It does not count after a redirect to another origin.
+        ssl: The ``ssl.SSLContext`` for ``wss``. Default None: the system's authorities. Another origin, to
+            which a redirect leads, gets one with the same settings and authorities, but no certificate.
+        server_hostname: The name that the server's certificate must have. Default None: the URL's host,
+            without a final dot. It does not count after a redirect to another origin.
         sock: A connected ``socket.socket`` to use; it belongs to the connection from then on.
         unix: The path of a Unix socket to connect to, in place of the URL's host.
         host: The host to connect to, in place of the URL's, and past any proxy. The request and the
             certificate's check keep the URL's.
-        port: The port to connect to, in place of the URL's. A proxy is asked for the URL's.
+        port: The port to connect to, 1 to 65535, in place of the URL's. A proxy is asked for the URL's.
         local_addr: Host and port of this side. Default None: the system chooses.
         happy_eyeballs_delay: Seconds after which the next address of a host is tried beside the ones
             before (RFC 8305, section 5). Default 0.25.
@@ -135,6 +140,7 @@ class connect:
         subprotocols: Sequence[str] = (),
         headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
         origin: str | None = None,
+        user_agent: str | None = USER_AGENT,
         auth: BasicAuth | BearerAuth | None = None,
         cookies: Mapping[str, str] | CookieJar | None = None,
         compression: Compression | None = DEFAULT_COMPRESSION,
@@ -151,15 +157,14 @@ class connect:
         given: HandlerLike = _Inboxed() if handler is None else handler
         if streaming:
             given = in_parts(given)
-        fields = list(headers.items() if isinstance(headers, Mapping) else headers)
-        if auth is not None:
-            fields.append(("Authorization", auth.authorization))
+        fields, origin = request_fields(headers, auth=auth, origin=origin, user_agent=user_agent)
         jar = cookie_jar(cookies)
         if jar is None and cookies is not None:
-            fields.append(("Cookie", cookie_field(cast("Mapping[str, str]", cookies))))
+            cookie = cookie_field(cast("Mapping[str, str]", cookies))
+            fields += Response(headers=[("Cookie", cookie)]).raw_headers
         all_timeouts: Timeouts = changed(Timeouts(), timeouts)
         handshake = ClientHandshake(
-            HandshakeTarget(address, tuple(Response(headers=fields).raw_headers), origin),
+            HandshakeTarget(address, tuple(fields), origin),
             Callbacks(given),
             names("subprotocols", subprotocols),
             None if getattr(given, "takes_parts", False) else checked_compression(compression),

@@ -78,8 +78,7 @@ class Connector:
             machine = Machine.client(handshake.limits, loop_state.random_mask)
             return Connection(loop_state, machine, host, handshake.timeouts)
 
-        # A server_hostname was given for the first origin and is not meant for another.
-        target = self.target if handshake.target.first else replace(self.target, server_hostname=None)
+        target = self.target if handshake.target.first else self.target.for_another_origin()
         connection: Connection | None = None
         others = set(handshake.callbacks.tasks)
         try:

@@ -31,7 +31,7 @@ def store_cookies(jar: CookieJar, address: Address, response: ReceivedResponse) 
 
 def _as_http(address: Address) -> Request:
     """The request as ``http.cookiejar`` wants it: cookies do not tell ws from http."""
-    return Request("http" + address.url[2:])
+    return Request(f"http{'s' if address.secure else ''}://{address.authority}{address.target}")
 
 
 class _Answer:

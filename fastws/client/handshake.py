@@ -69,7 +69,7 @@ class ClientPhase:
         self._opened = opened
         self._key = key
         #: What reads the response. The machine drops it before it tells of the end.
-        self._http: Any = connection.machine.http  # the client's
+        self._http: Any = connection.machine.http
         self._body_timer = RefusalTimer(deadline)
         connection.outbox.write_http(request)
         connection.outbox.flush()

@@ -48,7 +48,7 @@ async def create_connection(
     infos = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     if not infos:
         raise OSError(f"{host} has no address")
-    if len(infos) == 1 and local_addr is None:
+    if len(infos) == 1 and local_addr is None and not _has_zone(infos[0]):
         return await loop.create_connection(factory, infos[0][4][0], port, **options)
     sock = await _race(loop, infos, stagger, local_addr)
     return await loop.create_connection(factory, sock=sock, **options)
@@ -60,6 +60,11 @@ def _is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _has_zone(info: Info) -> bool:
+    """Whether it is an address of IPv6 with a zone, which the text of the address lacks."""
+    return info[0] == socket.AF_INET6 and bool(info[4][3])
 
 
 def _interleaved(infos: Sequence[Any]) -> list[Info]:

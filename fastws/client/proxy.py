@@ -13,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 from fastws.client.credentials import BasicAuth
 from fastws.client.happy_eyeballs import create_connection
+from fastws.client.no_proxy import bypasses
 from fastws.client.refusal import RefusalTimer
-from fastws.client.url import Address
+from fastws.client.url import Address, certificate_name, without_zone
 from fastws.errors import InvalidURL, ProxyError
 from fastws.protocol.http.connect import Tunnel
 from fastws.protocol.http.messages import Response
@@ -51,6 +52,8 @@ def parse_proxy(url: str) -> Proxy:
         port = parts.port
     except ValueError as exc:
         raise InvalidURL(f"the proxy's address is no URL: {exc}") from None
+    if port == 0:
+        raise InvalidURL("the proxy's address has the port 0, to which nothing can connect")
     if parts.scheme not in SCHEMES:
         raise InvalidURL(f"a proxy speaks {', '.join(SCHEMES)}, not {parts.scheme!r}")
     if not parts.hostname:
@@ -68,23 +71,23 @@ def parse_proxy(url: str) -> Proxy:
 def from_environment(address: Address) -> Proxy | None:
     """Return the proxy that ``http_proxy`` (ws), ``https_proxy`` (wss), ``all_proxy`` name for it.
 
-    ``no_proxy`` names hosts that need none. Loopback addresses never go through a proxy, as in
-    browsers. Raises :class:`fastws.InvalidURL`.
+    ``no_proxy`` names hosts that need none, see :func:`bypasses`. Loopback addresses never go through a
+    proxy, as in browsers. Raises :class:`fastws.InvalidURL`.
     """
     if not any(name.lower().endswith("_proxy") for name in os.environ) or _is_loopback(address.host):
         return None
     # Imported here: it costs more than a connection, and few clients have a proxy.
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
+    from urllib.request import getproxies_environment
 
     proxies = getproxies_environment()
     url = proxies.get("https" if address.secure else "http") or proxies.get("all")
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    if not url or proxy_bypass_environment(f"{host}:{address.port}", proxies):
+    if not url or bypasses(proxies.get("no", ""), address.host, address.port):
         return None
     return parse_proxy(url)
 
 
 def _is_loopback(host: str) -> bool:
+    host = host.lower().removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -183,9 +186,10 @@ async def open_tunnel(
     options = dict(dial)
     if proxy.scheme == "https":
         options["ssl"] = proxy_ssl or ssl_module.create_default_context()
-        options["server_hostname"] = proxy.host
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    tunnel = Tunnel(f"{host}:{address.port}", proxy.authorization)
+        options["server_hostname"] = certificate_name(proxy.host)
+    host = without_zone(address.host)
+    authority = f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+    tunnel = Tunnel(authority, proxy.authorization)
     transport, tunnelling = await create_connection(
         loop, lambda: _TunnelProtocol(tunnel, deadline), proxy.host, proxy.port, **options
     )
@@ -225,7 +229,8 @@ async def socks_socket(proxy: Proxy, address: Address, local_addr: tuple[str, in
     connecting = connector.Proxy(kind, proxy.host, proxy.port, proxy.user, proxy.password, rdns=rdns)
     try:
         # connect() has open_timeout, which must be the shorter limit.
-        return await connecting.connect(address.host, address.port, timeout=86400.0, local_addr=local_addr)
+        host = without_zone(address.host)
+        return await connecting.connect(host, address.port, timeout=86400.0, local_addr=local_addr)
     except socks.ProxyConnectionError as exc:
         raise OSError(exc.errno, f"no connection to the proxy: {exc.strerror}") from exc
     except socks.ProxyError as exc:

@@ -7,12 +7,12 @@ import os
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
 from fastws.client.happy_eyeballs import STAGGER, create_connection
 from fastws.client.proxy import Proxy, from_environment, open_tunnel, parse_proxy, socks_socket
-from fastws.client.url import Address
+from fastws.client.url import Address, certificate_name
 from fastws.config import NEVER
 from fastws.errors import InvalidURL
 
@@ -105,13 +105,22 @@ class Target:
             deadline=deadline,
         )
 
+    def for_another_origin(self) -> Target:
+        """Return the options without what only the first origin may have: its name, and our certificate."""
+        if self.ssl is None:
+            return replace(self, server_hostname=None)
+        # Imported here: few clients follow a redirect with a context of their own.
+        from fastws.client.tls import without_certificate
+
+        return replace(self, server_hostname=None, ssl=without_certificate(self.ssl))
+
     def _tls(self, address: Address) -> dict[str, Any]:
         if not address.secure:
             return {}
         return {
             "ssl": self.ssl or ssl_module.create_default_context(),
             "ssl_handshake_timeout": self.tls_handshake or NEVER,
-            "server_hostname": self.server_hostname or address.host,
+            "server_hostname": certificate_name(self.server_hostname or address.host),
         }
 
     def _proxy(self, address: Address) -> Proxy | None:
@@ -125,6 +134,8 @@ class Target:
             raise InvalidURL("ssl= goes with a wss:// URL")
         if sum(each is not None for each in (self.sock, self.unix, self.host)) > 1:
             raise ValueError("sock=, unix= and host= exclude one another")
+        if self.port is not None and not 1 <= self.port <= 65535:
+            raise ValueError(f"port is from 1 to 65535, not {self.port}")
         if isinstance(self.proxy, str):
             if self.is_fixed:
                 raise ValueError("proxy= does not go with sock=, unix= or host=")

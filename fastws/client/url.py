@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from fastws.errors import InvalidURL
 
-__all__ = ["Address", "parse_url"]
+__all__ = ["Address", "certificate_name", "parse_url", "without_zone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,10 @@ class Address:
     """Where a ``ws://`` or ``wss://`` URL leads."""
 
     secure: bool
+    #: A name in ASCII, or an address; that of IPv6 has no brackets and may have a zone (``fe80::1%eth0``).
     host: str
     port: int
-    #: The Host field: with the port only where it is not the scheme's own.
+    #: The Host field: with the port only where it is not the scheme's own, without a zone.
     authority: str
     #: Path and query, percent-encoded.
     target: str
@@ -26,7 +27,10 @@ class Address:
     @property
     def url(self) -> str:
         """The URL again, in its plainest form."""
-        return f"{'wss' if self.secure else 'ws'}://{self.authority}{self.target}"
+        authority = self.authority
+        if "%" in self.host:  # RFC 6874, section 2; no other host has such a character
+            authority = authority.replace("]", f"%25{quote(self.host.partition('%')[2], safe='')}]", 1)
+        return f"{'wss' if self.secure else 'ws'}://{authority}{self.target}"
 
     @property
     def origin(self) -> tuple[bool, str, int]:
@@ -38,8 +42,24 @@ class Address:
 _NOT_IN_A_HOST = re.compile(r'[\x00-\x20"#%/<>?@\[\\\]^`{|}\x7f]')
 
 
+def without_zone(host: str) -> str:
+    """Return an address without its zone, which means nothing to anybody else (RFC 6874, section 4)."""
+    return host.partition("%")[0]
+
+
+def certificate_name(host: str) -> str:
+    """Return the name that the certificate of ``host`` must have, which is also the one for SNI.
+
+    It has neither the final dot of an absolute name (RFC 6066, section 3) nor a zone.
+    """
+    return without_zone(host).removesuffix(".")
+
+
 def parse_url(url: str) -> Address:
-    """Read a WebSocket URL (RFC 6455, section 3). Raises :class:`fastws.InvalidURL`."""
+    """Read a WebSocket URL (RFC 6455, section 3). Raises :class:`fastws.InvalidURL`.
+
+    An address of IPv6 may have a zone: ``ws://[fe80::1%25eth0]/`` (RFC 6874), or with a bare ``%``.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -53,10 +73,12 @@ def parse_url(url: str) -> Address:
         raise InvalidURL(f"{url!r} has a fragment, which a WebSocket URL must not")
     if parts.username is not None:
         raise InvalidURL("credentials in a URL are not sent; give auth=fastws.BasicAuth(user, password)")
+    if port == 0:
+        raise InvalidURL(f"{url!r} has the port 0, to which nothing can connect")
     secure = parts.scheme == "wss"
     default = 443 if secure else 80
     host = _host(parts.hostname, url)
-    shown = f"[{host}]" if ":" in host else host
+    shown = f"[{without_zone(host)}]" if ":" in host else host
     authority = shown if port in (None, default) else f"{shown}:{port}"
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
@@ -66,7 +88,15 @@ def parse_url(url: str) -> Address:
 
 def _host(name: str, url: str) -> str:
     if ":" in name:
-        return name  # urlsplit has seen to it that this is an address of IPv6
+        # urlsplit has seen to it that this is an address of IPv6.
+        address, _, zone = name.partition("%")
+        if not zone:
+            return address
+        if zone.startswith("25") and len(zone) > 2:
+            zone = unquote(zone[2:])
+        if not zone.isprintable() or _NOT_IN_A_HOST.search(zone):
+            raise InvalidURL(f"{url!r} has an address with a zone that is no name")
+        return f"{address}%{zone}"
     if _NOT_IN_A_HOST.search(name):
         raise InvalidURL(f"{url!r} has a host that is no name")
     try:

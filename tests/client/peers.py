@@ -6,8 +6,14 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.client.connect import connect
@@ -147,3 +153,28 @@ class Certificates:
         self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.server.load_cert_chain(issued.certfile, issued.keyfile)
         self.client = ssl.create_default_context(cafile=authority.path)
+        #: A server that asks for a certificate, and a client that has one.
+        self.asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.asking.load_cert_chain(issued.certfile, issued.keyfile)
+        own = client_certificate(folder / "client.pem")
+        self.asking.load_verify_locations(cafile=own)
+        self.asking.verify_mode = ssl.CERT_OPTIONAL
+        self.known = ssl.create_default_context(cafile=authority.path)
+        self.known.load_cert_chain(own)
+
+
+def client_certificate(path: Path) -> Path:
+    """Write a certificate that a client signed itself, and its key, to one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a client")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(certificate.public_bytes(pem) + private)
+    return path

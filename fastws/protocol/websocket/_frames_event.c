@@ -27,11 +27,11 @@ fail_reader(Reader *self, PyObject *events, int code, const char *reason)
     return append(events, PyObject_CallFunction(classes.fail, "is", code, reason)) == OK ? ENDED : ERROR;
 }
 
-/* The codes that a close frame may carry (section 7.4). */
+/* The codes that a close frame may carry (section 7.4, and IANA's registry). */
 static int
 is_sendable(unsigned code)
 {
-    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1013) || (code >= 3000 && code <= 4999);
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
 /* A close frame (section 5.5.1). `payload` is unmasked. */

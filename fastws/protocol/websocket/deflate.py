@@ -31,7 +31,10 @@ class InflateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeflateParams:
-    """The parameters on which both sides agreed (RFC 7692, section 7.1). Window bits are 9 to 15."""
+    """The parameters on which both sides agreed (RFC 7692, section 7.1).
+
+    Window bits are 9 to 15 for this side, 8 to 15 for the peer: see :class:`Inflater`.
+    """
 
     server_no_context_takeover: bool = False
     client_no_context_takeover: bool = False
@@ -43,13 +46,14 @@ class Inflater:
     """Inflates whole messages: ``inflate(payload, limit)``.
 
     With ``takeover`` it belongs to one connection and keeps the peer's window from message to message, up
-    to 40 KiB. Without it keeps nothing.
+    to 40 KiB. Without it keeps nothing. For a window of 8 bits it has one of 9: zlib compresses with 9 where
+    it is asked for 8, and some servers do not say so.
     """
 
     __slots__ = ("_stream", "_takeover", "_window_bits")
 
     def __init__(self, window_bits: int = 15, *, takeover: bool = False) -> None:
-        self._window_bits = window_bits
+        self._window_bits = max(window_bits, 9)
         self._takeover = takeover
         self._stream = self._new_stream() if takeover else None
 

@@ -13,7 +13,15 @@ from collections.abc import Callable
 from wsproto import events as wsevents
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits, XorMaskerSimple
+from wsproto.frame_protocol import (
+    CloseReason,
+    Frame,
+    FrameDecoder,
+    FrameProtocol,
+    Opcode,
+    RsvBits,
+    XorMaskerSimple,
+)
 
 from fastws.protocol.websocket.deflate import InflateError
 from fastws.protocol.websocket.events import Close, Event, Fail, Ping, Pong
@@ -39,6 +47,28 @@ _REASONS = (
     ("CLOSE with", "invalid close code"),
     ("remote CLOSE", "invalid close code"),
 )
+
+
+#: IANA's registry has the code 1014, which wsproto takes for a reserved one: what a close frame begins with.
+_BAD_GATEWAY = struct.pack("!H", 1014)
+_KNOWN_CODE = struct.pack("!H", CloseReason.TRY_AGAIN_LATER)
+
+
+class _FrameProtocol(FrameProtocol):
+    """wsproto's, with the close code 1014."""
+
+    def _process_close(self, frame: Frame) -> Frame:
+        payload = frame.payload
+        assert isinstance(payload, (bytes, bytearray))
+        if payload[:2] != _BAD_GATEWAY:
+            return super()._process_close(frame)
+        # Have the reason checked behind a code that wsproto knows.
+        checked = super()._process_close(
+            Frame(frame.opcode, _KNOWN_CODE + payload[2:], frame.frame_finished, frame.message_finished)
+        )
+        assert isinstance(checked.payload, tuple)
+        reason = checked.payload[1]
+        return Frame(frame.opcode, (1014, reason), frame.frame_finished, frame.message_finished)
 
 
 class _Guard(Extension):
@@ -171,6 +201,7 @@ class Reader:
         self._guard = _Guard(max_message_size, max_fragments, max_empty_fragments, inflate)
         role = ConnectionType.CLIENT if client else ConnectionType.SERVER
         self._connection = Connection(role, [self._guard])
+        self._connection._proto = _FrameProtocol(client, [self._guard])
         self._message = bytearray()
         self._ended = False
 

@@ -19,8 +19,8 @@ _NAME = re.compile(rf"[ \t]*+({_TOKEN})[ \t]*+")
 _PARAMETER = re.compile(rf';[ \t]*+({_TOKEN})[ \t]*+(?:=[ \t]*+(?:({_TOKEN})|"((?:[^"\\]|\\.)*+)")[ \t]*+)?+')
 _COMMAS = re.compile(r"[ \t,]*+")
 _QUOTED_PAIR = re.compile(r"\\(.)")
-# RFC 7692, section 7.1.2: 8 to 15, no leading zero. zlib cannot compress with a window of 8 bits.
-_WINDOW_BITS = re.compile(r"9|1[0-5]")
+# RFC 7692, section 7.1.2: 8 to 15, no leading zero.
+_WINDOW_BITS = re.compile(r"[89]|1[0-5]")
 
 _NAME_OF_DEFLATE = "permessage-deflate"
 
@@ -65,8 +65,11 @@ def _collect(parameters: list[tuple[str, str | None]], *, offer: bool) -> dict[s
     """Return the parameters of one permessage-deflate; None when one is invalid, repeated or unknown.
 
     A flag has the value 1. ``client_max_window_bits`` without a value, which an offer may have, is 15
-    (RFC 7692, section 7.1.2.2).
+    (RFC 7692, section 7.1.2.2). None as well where this side, the server of an offer and the client of an
+    answer, would have to compress with a window of 8 bits: zlib cannot. It can inflate what the peer has
+    compressed so.
     """
+    ours = "server_max_window_bits" if offer else "client_max_window_bits"
     found: dict[str, int] = {}
     for name, value in parameters:
         if name in found:
@@ -79,6 +82,7 @@ def _collect(parameters: list[tuple[str, str | None]], *, offer: bool) -> dict[s
             name in ("server_max_window_bits", "client_max_window_bits")
             and value is not None
             and _WINDOW_BITS.fullmatch(value)
+            and not (value == "8" and name == ours)
         ):
             found[name] = int(value)
         else:

@@ -43,7 +43,7 @@ CLOSE = int(Opcode.CLOSE)
 class CloseCode(IntEnum):
     """Why a WebSocket was closed (RFC 6455, section 7.4.1, and IANA's registry of close codes).
 
-    An application may send 1000 to 1003, 1007 to 1013, and codes of its own from 3000 to 4999 (RFC 6455,
+    An application may send 1000 to 1003, 1007 to 1014, and codes of its own from 3000 to 4999 (RFC 6455,
     section 7.4.2); ``close()`` raises ``ValueError`` for any other.
     """
 
@@ -73,7 +73,7 @@ class CloseCode(IntEnum):
     SERVICE_RESTART = 1012
     #: The server is overloaded. The client may connect later, or to another server.
     TRY_AGAIN_LATER = 1013
-    #: Must not be sent: a gateway got no valid response from the server behind it.
+    #: A gateway or proxy got no valid response from the server behind it.
     BAD_GATEWAY = 1014
     #: Never sent: the TLS handshake failed.
     TLS_HANDSHAKE = 1015
@@ -188,8 +188,11 @@ encode = _chosen.encode
 
 
 def sendable(code: int) -> bool:
-    """Return whether a close frame, sent or received, may carry this code (RFC 6455, section 7.4)."""
-    return 1000 <= code <= 1003 or 1007 <= code <= 1013 or 3000 <= code <= 4999
+    """Return whether a close frame, sent or received, may carry this code.
+
+    RFC 6455, section 7.4, and IANA's registry, to which 1012 to 1014 were added later.
+    """
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
 
 
 def encode_close(code: int | None, reason: str, mask: bytes | None) -> bytes:

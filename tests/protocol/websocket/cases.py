@@ -198,8 +198,8 @@ def close(code: int, reason: bytes = b"") -> Frame:
 
 def _close() -> list[Case]:
     """Group 7, and W15."""
-    good = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 3999, 4000, 4999)
-    bad = (0, 1, 999, 1004, 1005, 1006, 1014, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+    good = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999)
+    bad = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
     after = [frame("81 01", b"x"), frame("89 00"), frame("83 00"), frame("88 00")]
     return [
         *(Case(f"close-{code}", [close(code, b"bye")], [Close(code, "bye")]) for code in good),
@@ -210,6 +210,9 @@ def _close() -> list[Case]:
         Case("close-123", [close(1000, b"*" * 123)], [Close(1000, "*" * 123)]),
         Case("close-124", [sized(0x88, b"\x03\xe8" + b"*" * 124)], [Fail(1002, "control frame too long")]),
         Case("close-utf8", [close(1001, "\u20ac\0\U0001f600".encode())], [Close(1001, "\u20ac\0\U0001f600")]),
+        Case("close-1014-123", [close(1014, b"*" * 123)], [Close(1014, "*" * 123)]),
+        Case("close-1014-bad-utf8", [close(1014, b"\xce\xba\xed\xa0\x80")], [BAD_UTF8]),
+        Case("close-1014-without-reason", [close(1014)], [Close(1014, "")]),
         Case("close-bad-utf8", [close(1000, b"\xce\xba\xed\xa0\x80")], [BAD_UTF8]),
         Case("close-cut-utf8", [close(1000, b"\xe2\x82")], [BAD_UTF8]),
         Case("close-bad-code-and-utf8", [close(1005, b"\xff")], [BAD_CODE]),

@@ -123,6 +123,17 @@ class TestDeflater:
             assert not payload.endswith(TAIL)
             assert inflate(payload, 100_000) == message
 
+    @pytest.mark.parametrize("takeover", [False, True])
+    def test_a_peer_with_a_window_of_8_bits(self, takeover: bool) -> None:
+        """It may be zlib, which was asked for 8 and took 9."""
+        params = DeflateParams(
+            server_no_context_takeover=not takeover, client_no_context_takeover=True, server_max_window_bits=8
+        )
+        inflate = DeflatePool(Compression()).inflater(params, client=True)
+        deflate = Deflater(9, takeover=takeover)
+        for message in (b"Hello", noise(500) * 4, b"Hello"):
+            assert inflate(deflate(message), 100_000) == message
+
     def test_without_takeover_each_message_stands_alone(self) -> None:
         deflate = Deflater()
         payloads = [deflate(message) for message in (b"Hello" * 100, b"Hello" * 100, b"", b"Hello" * 100)]

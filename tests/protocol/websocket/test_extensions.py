@@ -56,6 +56,8 @@ def test_bad_syntax(value: str) -> None:
         ("", FRESH, BOTH_FRESH, DeflateParams(True, True)),
         ("; client_max_window_bits", FRESH, BOTH_FRESH, DeflateParams(True, True)),
         ("; client_max_window_bits=9", FRESH, BOTH_FRESH, DeflateParams(True, True)),
+        ("; client_max_window_bits=8", FRESH, BOTH_FRESH, DeflateParams(True, True)),
+        ('; client_max_window_bits="8"', TAKEOVER, "", DeflateParams()),
         (
             "; server_max_window_bits=9",
             FRESH,
@@ -90,11 +92,8 @@ def test_accepted_offer(offer: str, compression: Compression, answer: str, param
 
 
 BAD_PARAMETERS = [
-    *(
-        "server_max_window_bits" + value
-        for value in ("", "=7", "=8", "=16", "=x", "=09", "=+9", '=""', '="9,"')
-    ),
-    *("client_max_window_bits" + value for value in ("=7", "=8", "=16", "=150", "=-9")),
+    *("server_max_window_bits" + value for value in ("", "=7", "=16", "=x", "=09", "=+9", '=""', '="9,"')),
+    *("client_max_window_bits" + value for value in ("=7", "=08", "=16", "=150", "=-9")),
     "client_no_context_takeover=1",
     "server_no_context_takeover=true",
     "server_no_context_takeover; server_no_context_takeover",
@@ -105,7 +104,11 @@ BAD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("parameters", BAD_PARAMETERS)
+#: What this side would have to compress with a window of 8 bits, by its role.
+SERVER_WITH_8, CLIENT_WITH_8 = "server_max_window_bits=8", "client_max_window_bits=8"
+
+
+@pytest.mark.parametrize("parameters", [*BAD_PARAMETERS, SERVER_WITH_8])
 def test_declined_offer(parameters: str) -> None:
     bad = "permessage-deflate; " + parameters
     assert negotiate([bad], FRESH) is None
@@ -159,6 +162,16 @@ def test_we_understand_ourselves(compression: Compression) -> None:
             TAKEOVER,
             DeflateParams(server_max_window_bits=12, client_max_window_bits=9),
         ),
+        (
+            ["permessage-deflate; server_max_window_bits=8"],
+            TAKEOVER,
+            DeflateParams(server_max_window_bits=8),
+        ),
+        (
+            ['permessage-deflate; server_max_window_bits="8"'],
+            FRESH,
+            DeflateParams(False, True, server_max_window_bits=8),
+        ),
     ],
 )
 def test_server_accepted(
@@ -176,7 +189,10 @@ def test_server_accepted(
         ("permessage-deflate, permessage-deflate", TAKEOVER, "not offered"),
         ("permessage-deflate;", TAKEOVER, "do not parse"),
         ("permessage-deflate; client_max_window_bits", TAKEOVER, "not valid"),
-        *(("permessage-deflate; " + parameters, TAKEOVER, "not valid") for parameters in BAD_PARAMETERS),
+        *(
+            ("permessage-deflate; " + parameters, TAKEOVER, "not valid")
+            for parameters in [*BAD_PARAMETERS, CLIENT_WITH_8]
+        ),
     ],
 )
 def test_server_accepted_what_was_not_offered(

@@ -274,6 +274,10 @@ class TestEncodeClose:
         [
             (1000, "", b"\x03\xe8"),
             (CloseCode.GOING_AWAY, "bye", b"\x03\xe9bye"),
+            (CloseCode.SERVICE_RESTART, "", b"\x03\xf4"),
+            (CloseCode.TRY_AGAIN_LATER, "", b"\x03\xf5"),
+            (CloseCode.BAD_GATEWAY, "bye", b"\x03\xf6bye"),
+            (3000, "", b"\x0b\xb8"),
             (4999, "\u20ac" * 41, b"\x13\x87" + "\u20ac".encode() * 41),
             (None, "", b""),
         ],
@@ -284,17 +288,20 @@ class TestEncodeClose:
 
     @pytest.mark.parametrize(
         ("code", "reason"),
-        [(code, "") for code in (0, 999, 1004, 1005, 1006, 1014, 1015, 2999, 5000)]
+        [(code, "") for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000)]
         + [(1000, "x" * 124), (None, "x")],
     )
     def test_refused(self, code: int | None, reason: str) -> None:
         with pytest.raises(ValueError, match="close"):
             encode_close(code, reason, None)
 
-    def test_sendable_is_what_readers_accept(self) -> None:
+    @BOTH_ENGINES
+    def test_sendable_is_what_readers_accept(self, engine_: Engine) -> None:
         for code in range(900, 5100):
-            got = new_reader(engine("wsproto"), client=True).receive(wire([close(code)], client=True))
-            assert got == ([Close(code, "")] if frames.sendable(code) else [Fail(1002, "invalid close code")])
+            expected = [Close(code, "")] if frames.sendable(code) else [Fail(1002, "invalid close code")]
+            for client in (False, True):
+                got = new_reader(engine_, client=client).receive(wire([close(code)], client=client))
+                assert (client, got) == (client, expected)
 
 
 class TestMasks:
