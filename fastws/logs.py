@@ -47,7 +47,7 @@ def escape(text: str) -> str:
 
 
 def peer_text(peer: Any) -> str:
-    """Return an address as ``host:port``, ``[v6]:port``, ``host`` or ``unix``; ``-`` for an unknown one (None)."""
+    """Return an address as ``host:port``, ``[v6]:port``, ``host`` or ``unix``; ``-``: not known."""
     if peer is None:
         return "-"  # TCP had ended before the address was asked for
     if isinstance(peer, (tuple, list)) and len(peer) >= 2:
