@@ -12,12 +12,12 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastws._version import __version__, choose_build, warn_if_stale
+from fastws._version import __version__, choose_build, warn_about_build
 
 if "FASTWS_COMPILED" in os.environ:
     choose_build(os.environ["FASTWS_COMPILED"])
 if os.environ.get("FASTWS_COMPILED") != "0":
-    warn_if_stale()
+    warn_about_build()
 
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI

@@ -1,4 +1,5 @@
-"""Which fastws this is: its version, and whether its hot path is compiled or interpreted.
+"""Which fastws this is: its version, whether its hot path is compiled or interpreted, and how a child process
+imports the same one.
 
 Both builds are the same sources. The hot path is the modules with a ``.pxd`` beside them, in the tree and
 in an installation. ``FASTWS_COMPILED=0`` takes the interpreted ones (to step through them, to measure
@@ -12,9 +13,24 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    FileFinder,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+)
 
-__all__ = ["__version__", "choose_build", "hot_path", "is_compiled", "warn_if_stale"]
+__all__ = [
+    "__version__",
+    "child_command",
+    "choose_build",
+    "hot_path",
+    "hot_path_state",
+    "is_compiled",
+    "warn_about_build",
+]
 
 #: The build reads it without importing the package.
 __version__ = "0.1.0"
@@ -45,21 +61,73 @@ def choose_build(mode: str) -> None:
         raise ImportError(f"FASTWS_COMPILED must be 0 or 1, not {mode!r}")
 
 
-def warn_if_stale() -> None:
-    """Warn, in a source tree, about compiled modules whose source was edited after the build."""
+def hot_path_state() -> str:
+    """``compiled``, ``interpreted``, or how many modules of the hot path are compiled."""
+    names = hot_path()
+    compiled = 0 if os.environ.get("FASTWS_COMPILED") == "0" else sum(map(is_compiled, names))
+    if compiled in (0, len(names)):
+        return "compiled" if compiled else "interpreted"
+    return f"partly compiled ({compiled} of {len(names)} modules)"
+
+
+def child_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs ``module`` in a child process which imports this very fastws.
+
+    ``python -m`` looks into the working directory first, and other sources of fastws may lie there. So the
+    child gets the search path of this process, and the folder of this package by name. A warning about the
+    build is for the parent.
+    """
+    code = (
+        "import importlib.machinery, importlib.util, runpy, sys, warnings\n"
+        f"sys.path[:] = {[os.path.abspath(entry) for entry in sys.path]!r}\n"
+        f"spec = importlib.machinery.PathFinder.find_spec('fastws', [{_ROOT!r}])\n"
+        "package = sys.modules['fastws'] = importlib.util.module_from_spec(spec)\n"
+        "with warnings.catch_warnings():\n"
+        "    warnings.simplefilter('ignore')\n"
+        "    spec.loader.exec_module(package)\n"
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
+    )
+    return [sys.executable, "-P", "-c", code, *arguments]
+
+
+def warn_about_build() -> None:
+    """Warn, in a source tree, where the compiled modules are not those of the sources, or are elsewhere."""
     if not os.path.isfile(os.path.join(_ROOT, "setup.py")):
         return
-    stale = [name for name in hot_path() if _is_stale(os.path.join(_ROOT, *name.split(".")))]
+    names = hot_path()
+    stale = [name for name in names if _is_stale(os.path.join(_ROOT, *name.split(".")))]
     if stale:
-        import warnings
-
-        names = ", ".join(stale)
-        warnings.warn(
-            f"edited after they were compiled, so that the old code runs: {names}. "
-            "Build again (python setup.py build_ext --inplace), or set FASTWS_COMPILED=0",
-            RuntimeWarning,
-            stacklevel=3,
+        _warn(
+            f"edited after they were compiled, so that the old code runs: {', '.join(stale)}. "
+            "Build again (python setup.py build_ext --inplace), or set FASTWS_COMPILED=0"
         )
+    elif not any(map(is_compiled, names)) and (built := _shadowed_build(names)):
+        _warn(
+            f"{_PACKAGE} is not compiled, and hides the compiled fastws in {built}. Start the program from "
+            "another folder or with python -P, or build here (python setup.py build_ext --inplace)"
+        )
+
+
+def _warn(text: str) -> None:
+    import warnings
+
+    # 4: the caller's caller is `fastws/__init__.py`, and the next one imports it.
+    warnings.warn(text, RuntimeWarning, stacklevel=4)
+
+
+def _shadowed_build(names: Sequence[str]) -> str | None:
+    """The folder of another fastws that an import would find without this one, if it is compiled."""
+    others = [entry for entry in sys.path if os.path.abspath(entry) != _ROOT]
+    finders = [finder for finder in sys.meta_path if finder is not PathFinder]
+    specs = (finder.find_spec("fastws", None) for finder in finders if hasattr(finder, "find_spec"))
+    for spec in (PathFinder.find_spec("fastws", others), *specs):
+        if spec is None or spec.origin is None:
+            continue
+        package = os.path.dirname(os.path.abspath(spec.origin))
+        root = os.path.dirname(package)
+        if package != _PACKAGE and any(_extension(os.path.join(root, *name.split("."))) for name in names):
+            return package
+    return None
 
 
 class _SourceFinder:

@@ -74,12 +74,13 @@ def _printable(text: str) -> str:
 
 
 def peer_text(peer: Any) -> str:
-    """Return an address as ``host:port``, ``[v6]:port`` or ``unix``; ``-`` for an unknown one (None)."""
+    """Return an address as ``host:port``, ``[v6]:port``, ``host`` or ``unix``; ``-``: not known."""
     if peer is None:
         return "-"  # TCP had ended before the address was asked for
     if isinstance(peer, (tuple, list)) and len(peer) >= 2:
         host = f"[{peer[0]}]" if ":" in str(peer[0]) else peer[0]
-        return escape(f"{host}:{peer[1]}")
+        # A proxy's header often names no port: 0 stands for it.
+        return escape(f"{host}:{peer[1]}" if peer[1] else str(host))
     return escape(str(peer)) if peer else "unix"
 
 

@@ -263,7 +263,7 @@ def bench(url: str, scenario: str, **options: Any) -> int:
 def missing_module(error: ImportError) -> str:
     if error.name == "fastws.loadgen._loadgen":
         return "the load generator's C module is not built: it needs Linux, and a C compiler at installation"
-    return f"{error.name} is missing: pip install 'fastws-server[bench]'"
+    return f"the package {error.name} is missing: pip install {error.name}"
 
 
 def make_plan(url: str, scenario: str, options: dict[str, Any], *, duration: float) -> Plan:

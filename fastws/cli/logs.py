@@ -26,6 +26,8 @@ COLOURS = {
     logging.CRITICAL: "\x1b[1;31m",
 }
 RESET = "\x1b[0m"
+#: Local time, with the date: a server runs for weeks.
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class LineHandler(logging.StreamHandler[TextIO]):
@@ -84,7 +86,7 @@ class LevelFormatter(logging.Formatter):
     """Formats a line as time, level and message. On a terminal the level has a colour."""
 
     def __init__(self, *, colour: bool) -> None:
-        super().__init__("%(asctime)s %(level)s %(message)s", "%H:%M:%S")
+        super().__init__("%(asctime)s %(level)s %(message)s", TIME_FORMAT)
         self.colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
@@ -114,7 +116,7 @@ def configure(level: str, *, access_log: bool) -> None:
 
     access = logging.getLogger("fastws.access")
     lines = LineHandler(sys.stdout)
-    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", TIME_FORMAT))
     access.handlers[:] = [lines]
     access.propagate = False
     access.setLevel(logging.INFO)

@@ -53,12 +53,29 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
 
 
+def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    """The callback of ``--version``."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    from fastws.cli.build import build_text
+
+    click.echo(f"fastws {__version__} ({build_text()})")
+    ctx.exit()
+
+
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="`fastws COMMAND --help` shows the options of a command.",
 )
-@click.version_option(__version__, prog_name="fastws", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Show the version, the engine, the build of the hot path and the event loop, and exit.",
+)
 def fastws() -> None:
     """A WebSocket server and client for asyncio.
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from fastws.cli.errors import EXIT_FAILED, CannotStart
 from fastws.loadgen import Plan, Result, report, run
 from fastws.loadgen.html import ramp_page, result_page
+from fastws.loadgen.machine import made_by
 from fastws.loadgen.ramp import Growth, Ramp, Step, ramp_up
 from fastws.loadgen.thresholds import Threshold, missed_thresholds
 
@@ -137,7 +138,7 @@ def ramp_json(result: Ramp) -> dict[str, Any]:
         for step in result.steps
     ]
     best = result.steps.index(result.best) if result.best is not None else None
-    return {"verdict": result.verdict, "best": best, "steps": steps}
+    return {"verdict": result.verdict, "best": best, "made_by": made_by(), "steps": steps}
 
 
 def console(json_file: str | None) -> Console:

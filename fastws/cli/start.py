@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import importlib.util
 import os
 import ssl
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from click.core import ParameterSource
 from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import as_app, load_app
+from fastws.cli.build import build_text, loop_name
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -63,9 +63,11 @@ def start(app: str | None, options: dict[str, Any]) -> int:
 
     def started(server: Server) -> None:
         # To stderr at any log level: a user of --port 0 learns the port from it.
+        build = f"; {build_text(options['loop'])}"
         for listener in listeners:
             url = listener.url("http" if tls is None else "https")
-            click.echo(f"Serving on {url} (press Ctrl-C to stop)", err=True)
+            click.echo(f"Serving on {url} (press Ctrl-C to stop){build}", err=True)
+            build = ""
 
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -192,10 +194,10 @@ def parse_static(text: str) -> Static:
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     """What makes the event loop. ``auto`` is uvloop where it is installed. Raises `CannotStart`."""
-    if name != "asyncio" and importlib.util.find_spec("uvloop") is not None:
+    if loop_name(name) == "asyncio":
+        return asyncio.new_event_loop
+    try:
         import uvloop
-
-        return uvloop.new_event_loop
-    if name == "uvloop":
-        raise CannotStart("--loop uvloop: uvloop is not installed")
-    return asyncio.new_event_loop
+    except ImportError:
+        raise CannotStart("--loop uvloop: uvloop is not installed") from None
+    return uvloop.new_event_loop

@@ -223,7 +223,7 @@ async def socks_socket(proxy: Proxy, address: Address, local_addr: tuple[str, in
         socks: Any = import_module("python_socks")
         connector: Any = import_module("python_socks.async_.asyncio")
     except ImportError as exc:
-        raise ImportError("a SOCKS proxy needs python-socks: pip install 'fastws-server[socks]'") from exc
+        raise ImportError("a SOCKS proxy needs python-socks: pip install python-socks") from exc
     kind = socks.ProxyType.SOCKS5 if proxy.scheme.startswith("socks5") else socks.ProxyType.SOCKS4
     rdns = proxy.scheme in ("socks5h", "socks4a")
     connecting = connector.Proxy(kind, proxy.host, proxy.port, proxy.user, proxy.password, rdns=rdns)

@@ -5,8 +5,7 @@
     print(result.rate, result.latency["p99"])
 
 One C loop per process drives the clients (`_loadgen.h`), also over TLS and with compression. There is no
-second generator in Python: it would measure itself. The load generator needs Linux, its C module, and the
-packages of ``pip install "fastws-server[bench]"``.
+second generator in Python: it would measure itself. The load generator needs Linux and its C module.
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 static const char *const COUNT_NAMES[COUNTS] = {"scheduled", "sent", "received", "other", "bytes_in", "rounds",
-                                                "opened", "failed", "lost", "stalls", "late_ns", "pings"};
+                                                "opened", "failed", "lost", "stalls", "late_ns", "pings",
+                                                "foreign"};
 
 static int set_address(generator *g, const char *host, int port) {
     struct sockaddr_in *v4 = (struct sockaddr_in *)&g->address;
@@ -66,8 +68,13 @@ static int set_clients(generator *g) {
     if (!g->clients || !g->dirty || !g->buf || !g->hist || (g->deflate && !g->inflated))
         return PyErr_NoMemory(), -1;
     g->hist_seen = g->hist + HIST_LEN;
+    if (getrandom(&g->nonce_seed, sizeof g->nonce_seed, 0) != sizeof g->nonce_seed)
+        return PyErr_SetFromErrno(PyExc_OSError), -1;
     for (uint32_t i = 0; i < g->n; i++) {
         g->clients[i].fd = -1;
+        /* The first digit differs from client to client, for messages that have room for one digit only. */
+        for (int d = 0; d < STAMP_DIGITS; d++)
+            g->clients[i].nonce[d] = (uint8_t)STAMP_ALPHABET[(g->nonce_seed + i) >> 6 * d & 63];
         if (g->scenario != ECHO || g->interval > 0) continue;
         g->clients[i].scheduled_at = calloc(g->depth, sizeof(int64_t));
         if (!g->clients[i].scheduled_at) return PyErr_NoMemory(), -1;
@@ -83,7 +90,8 @@ static int set_clients(generator *g) {
 static int generator_init(generator *g, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"scenario", "host", "port", "handshakes", "frame", "clients", "senders", "depth",
                             "window", "rate", "phase", "size", "stamp_at", "stamp_mask", "separator", "deflate",
-                            "send_once", "tls", "verify", "server_name", "base", "limit", "to_others", NULL};
+                            "send_once", "tls", "verify", "server_name", "base", "limit", "to_others", "nonce_at",
+                            "nonce_offset", "nonce_len", NULL};
     const char *host, *server_name;
     int port, scenario;
     PyObject *handshakes;
@@ -92,15 +100,18 @@ static int generator_init(generator *g, PyObject *args, PyObject *kwargs) {
     double rate, limit;
     long long size, base;
     if (g->clients) return PyErr_SetString(PyExc_RuntimeError, "already initialised"), -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "isiO!y*IIIIddLny*ippppsLdp", names, &scenario, &host, &port,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "isiO!y*IIIIddLny*ippppsLdp|nnn", names, &scenario, &host, &port,
                                      &PyList_Type, &handshakes, &frame, &n, &senders, &depth, &window, &rate,
                                      &g->phase, &size, &g->stamp_at, &mask, &g->separator, &g->deflate, &g->send_once,
-                                     &g->tls, &g->verify, &server_name, &base, &limit, &g->to_others))
+                                     &g->tls, &g->verify, &server_name, &base, &limit, &g->to_others,
+                                     &g->nonce_at, &g->nonce_offset, &g->nonce_len))
         return -1;
     int result = -1;
     struct in6_addr numeric;
     if (scenario < ECHO || scenario > IDLE || n < 1 || senders > n || depth < 1 || window < 1 || rate < 0 ||
-        mask.len != STAMP_DIGITS || (g->stamp_at >= 0 && g->stamp_at + STAMP_DIGITS > frame.len)) {
+        mask.len != STAMP_DIGITS || (g->stamp_at >= 0 && g->stamp_at + STAMP_DIGITS > frame.len) || g->nonce_len < 0 ||
+        g->nonce_len > STAMP_DIGITS || g->nonce_at < 0 || g->nonce_at + g->nonce_len > frame.len ||
+        g->nonce_offset < 0 || (g->nonce_len && (scenario != ECHO || g->nonce_offset + g->nonce_len > size))) {
         PyErr_SetString(PyExc_ValueError, "settings out of range");
         goto done;
     }
@@ -113,7 +124,7 @@ static int generator_init(generator *g, PyObject *args, PyObject *kwargs) {
     g->size = size;
     g->base = base;
     g->limit = (int64_t)(limit * 1e9);
-    g->reads_content = g->stamp_at >= 0 || g->separator >= 0;
+    g->reads_content = g->stamp_at >= 0 || g->separator >= 0 || g->nonce_len > 0;
     memcpy(g->stamp_mask, mask.buf, STAMP_DIGITS);
     g->server_name = strdup(server_name);
     g->server_is_ip = inet_pton(AF_INET, server_name, &numeric) == 1 || inet_pton(AF_INET6, server_name, &numeric) == 1;
@@ -268,7 +279,7 @@ static PyObject *generator_errors(generator *g, PyObject *unused) {
 
 static PyObject *generator_note(generator *g, PyObject *unused) {
     (void)unused;
-    return PyUnicode_DecodeLatin1(g->note, strnlen(g->note, NOTE_SIZE), NULL);
+    return PyUnicode_DecodeUTF8(g->note, strnlen(g->note, NOTE_SIZE), "replace");
 }
 
 static PyObject *generator_histogram(generator *g, PyObject *unused) {
@@ -294,7 +305,7 @@ static PyMethodDef generator_methods[] = {
     {"counters", (PyCFunction)generator_counters, METH_NOARGS, "The counts so far; from any thread"},
     {"snapshots", (PyCFunction)generator_snapshots, METH_NOARGS, "(counts, wall, cpu, waited), two of them"},
     {"errors", (PyCFunction)generator_errors, METH_NOARGS, "[(kind, detail, count)]"},
-    {"note", (PyCFunction)generator_note, METH_NOARGS, "The first refusal or TLS failure"},
+    {"note", (PyCFunction)generator_note, METH_NOARGS, "The first refusal, close or TLS failure"},
     {"histogram", (PyCFunction)generator_histogram, METH_NOARGS, "The counts of an HdrHistogram(1, 3600e9, 3)"},
     {"interval", (PyCFunction)generator_interval, METH_NOARGS, "(count, p50, p99, max) in ns since the last call"},
     {NULL, NULL, 0, NULL}};

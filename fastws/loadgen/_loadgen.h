@@ -40,7 +40,7 @@ enum state { UNUSED, CONNECTING, TLS_HANDSHAKE, UPGRADING, OPEN, CLOSING };
 
 /* Why a client was lost or never opened. The detail is an errno, a status or a close code: errors.py has the words. */
 enum kind { E_CONNECT, E_TIMEOUT, E_TLS, E_REFUSED, E_UPGRADE, E_CLOSED, E_EOF, E_SOCKET, E_PROTOCOL, E_DEFLATE,
-            E_STALLED };
+            E_STALLED, E_FOREIGN };
 
 enum { CARRY_SIZE = 160, HEAD_SIZE = 16384, BUFFER_SIZE = 1 << 18, BATCH_SIZE = 1 << 16, ERRORS = 64,
        NOTE_SIZE = 200, STAMP_DIGITS = 8 };
@@ -59,8 +59,10 @@ typedef struct {
     uint8_t fin, in_message;       /* FIN of the frame whose payload arrives; a message has begun */
     uint8_t compressed, inflates;  /* this message has RSV1; this client decompresses such messages */
     uint8_t fresh_window;          /* server_no_context_takeover was agreed */
-    uint8_t digits;                /* of the stamp being read: 0 none, 1 mark seen, 2.. digits, STAMP_DIGITS + 1 all */
+    uint8_t digits;                /* of the stamp being read: 0 none, 1 mark seen, 2.. digits, STAMP_DIGITS + 1 all;
+                                    * echo: of the nonce, as many as were our own so far */
     uint8_t carry_len, control_len;
+    uint8_t nonce[STAMP_DIGITS];   /* stands in each message of this client, and of no other */
     uint8_t carry[CARRY_SIZE];     /* a frame header or a control frame that is not complete */
     uint8_t control[136];          /* the newest pong, or our close frame; sent at the next frame's boundary */
     uint64_t left;                 /* payload bytes of the current frame still to come */
@@ -70,8 +72,11 @@ typedef struct {
     const uint8_t *out;            /* what is being sent: lies in g->frames or in obuf */
     size_t out_len, obuf_size;
     uint8_t *obuf;
+    const uint8_t *tail;           /* follows `out` and belongs to the same frame */
+    size_t tail_len;
     uint64_t unsent;               /* messages scheduled and not yet in `out` */
     uint64_t scheduled, built, received; /* messages scheduled, put into `out`, received (of those that count) */
+    uint64_t given_up;             /* echo: messages whose answers are no longer waited for and may still come */
     int64_t *scheduled_at;         /* closed-loop echo: a ring of `depth` moments */
     uint8_t *head;                 /* the response head while it arrives */
     size_t head_len;
@@ -81,7 +86,7 @@ typedef struct {
 } client;
 
 struct counts { /* all uint64_t: the Python side copies them as an array */
-    uint64_t scheduled, sent, received, other, bytes_in, rounds, opened, failed, lost, stalls, late_ns, pings;
+    uint64_t scheduled, sent, received, other, bytes_in, rounds, opened, failed, lost, stalls, late_ns, pings, foreign;
 };
 enum { COUNTS = sizeof(struct counts) / sizeof(uint64_t) };
 
@@ -103,7 +108,10 @@ typedef struct {
     uint8_t *frames;               /* `batch` copies of the frame, masked, ready to send */
     size_t frame_len, batch;
     Py_ssize_t stamp_at;           /* where the stamp's digits are in a frame; -1: messages carry no stamp */
-    uint8_t stamp_mask[STAMP_DIGITS];
+    Py_ssize_t nonce_at, nonce_offset; /* where the nonce begins in a frame, and in the message */
+    Py_ssize_t nonce_len;          /* 0: messages carry none */
+    uint64_t nonce_seed;
+    uint8_t stamp_mask[STAMP_DIGITS]; /* masks the digits of the stamp, or of the nonce */
     int64_t size;                  /* of a message that counts; -1: any */
     int separator;                 /* between merged messages; -1: none */
     double interval, phase;        /* ns between messages of an open loop; 0: closed loop */
@@ -114,7 +122,7 @@ typedef struct {
     SSL_CTX *ctx;
     /* the loop */
     int epfd, busy, no_pwait2;
-    int reads_content;             /* messages carry stamps or are merged: their bytes are looked at */
+    int reads_content;             /* messages carry stamps or nonces or are merged: their bytes are looked at */
     int stop;                      /* set by Python, at any time */
     int until_drained;             /* the last answer, and not `until`, ends the measured time */
     int64_t now, base, begin, from, until, limit; /* limit: of TCP, TLS and upgrade together */
@@ -137,7 +145,7 @@ typedef struct {
     struct snapshot snapshot[2];   /* at `from` and at `until`, or when the run was stopped */
     int snapshots;
     struct { uint32_t kind, detail; uint64_t count; } errors[ERRORS];
-    char note[NOTE_SIZE];          /* the first refusal or TLS failure, in the server's words */
+    char note[NOTE_SIZE];          /* the first refusal, close or TLS failure, in the server's words */
     uint64_t *hist, *hist_seen;    /* hist_seen: as it was at the last `interval` */
 } generator;
 

@@ -34,6 +34,9 @@ class Generator:
         base: int,
         limit: float,
         to_others: bool,
+        nonce_at: int = 0,
+        nonce_offset: int = 0,
+        nonce_len: int = 0,
     ) -> None:
         """Make the clients. None of them connects yet.
 
@@ -49,10 +52,13 @@ class Generator:
             phase: What part of one interval the schedule is shifted by.
             size: Bytes of a message that counts as an answer. -1: any.
             stamp_at: Where the digits of the stamp begin in ``frame``. -1: it has none.
-            stamp_mask: What masks these digits.
+            stamp_mask: What masks these digits, or those of the nonce.
             separator: The byte between merged messages. -1: messages are not merged.
             base: The moment that stamps count from, in ns of CLOCK_MONOTONIC.
             limit: Seconds for TCP, TLS and the upgrade together.
+            nonce_at: Echo: where the client's nonce begins in ``frame``.
+            nonce_offset: The same in the message. An answer with other bytes there is not the client's own.
+            nonce_len: Its digits. 0: messages carry none.
 
         Raises:
             ValueError: A value is out of range.
@@ -94,7 +100,7 @@ class Generator:
         """(kind, detail, count) of each error. errors.py has the words."""
 
     def note(self) -> str:
-        """The first refusal or TLS failure, in the server's words."""
+        """The first refusal, close or TLS failure, in the server's words."""
 
     def histogram(self) -> bytes:
         """The counts of an HdrHistogram(1, 3600e9, 3), as unsigned 64-bit numbers."""

@@ -51,12 +51,15 @@ void client_release(generator *g, client *c, int reset) {
     int64_t *scheduled_at = c->scheduled_at;
     uint8_t dirty = c->dirty;
     uint64_t scheduled = c->scheduled, received = c->received;
+    uint8_t nonce[STAMP_DIGITS];
+    memcpy(nonce, c->nonce, sizeof nonce);
     memset(c, 0, sizeof *c);
     c->fd = -1;
     c->scheduled_at = scheduled_at;
     c->dirty = dirty;
     c->scheduled = scheduled;
     c->received = received;
+    memcpy(c->nonce, nonce, sizeof nonce);
 }
 
 /* Returns -1, which the caller hands on. While a client closes, each end is a good end and no error. */
@@ -72,7 +75,7 @@ int client_fail(generator *g, client *c, uint32_t kind, uint32_t detail) {
 /* Both return how many bytes were moved; 0: not now; -1: the client is gone. */
 static ssize_t send_some(generator *g, client *c, const uint8_t *p, size_t n) {
     if (c->ssl) return tls_send(g, c, p, n);
-    ssize_t sent = send(c->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = send(c->fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT | (c->tail_len ? MSG_MORE : 0));
     if (sent >= 0) return sent;
     return errno == EAGAIN || errno == EINTR ? 0 : client_fail(g, c, E_SOCKET, errno);
 }
@@ -123,9 +126,34 @@ static void put_stamp(const generator *g, uint8_t *frame, int64_t at) {
         frame[g->stamp_at + i] = (uint8_t)STAMP_ALPHABET[v >> (6 * (STAMP_DIGITS - 1 - i)) & 63] ^ g->stamp_mask[i];
 }
 
-/* Called when `out` is sent, so at a frame's boundary: puts the next control frame or messages there. 0: nothing to
- * send. */
+/* Copies the first n frames and puts stamps or the client's nonce into the copies. Of a large frame only the beginning
+ * is copied, up to the digits: a copy of all of it for each client would need much memory. */
+static int copy_frames(generator *g, client *c, size_t n) {
+    size_t digits_end = g->nonce_len ? g->nonce_at + g->nonce_len : g->stamp_at + STAMP_DIGITS;
+    size_t copied = g->frame_len > BATCH_SIZE ? digits_end : n * g->frame_len;
+    if (reserve_output(c, copied) < 0) return -1;
+    memcpy(c->obuf, g->frames, copied);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *frame = c->obuf + i * g->frame_len;
+        if (!g->nonce_len) put_stamp(g, frame, schedule_message_at(g, c, c->built + i));
+        for (Py_ssize_t d = 0; d < g->nonce_len; d++) frame[g->nonce_at + d] = c->nonce[d] ^ g->stamp_mask[d];
+    }
+    c->out = c->obuf;
+    c->out_len = copied;
+    c->tail = g->frames + copied;
+    c->tail_len = n * g->frame_len - copied;
+    return 0;
+}
+
+/* Called when `out` is sent: puts the rest of its frame there, or at a frame's boundary the next control frame or
+ * messages. 0: nothing to send. */
 static int next_output(generator *g, client *c) {
+    if (c->tail_len) {
+        c->out = c->tail;
+        c->out_len = c->tail_len;
+        c->tail_len = 0;
+        return 1;
+    }
     if (c->control_len) {
         if (reserve_output(c, BATCH_SIZE) < 0) return 0;
         memcpy(c->obuf, c->control, c->control_len);
@@ -138,13 +166,7 @@ static int next_output(generator *g, client *c) {
     size_t n = c->unsent < g->batch ? c->unsent : g->batch;
     c->out = g->frames;
     c->out_len = n * g->frame_len;
-    if (g->stamp_at >= 0) {
-        if (reserve_output(c, c->out_len) < 0) return 0;
-        memcpy(c->obuf, g->frames, c->out_len);
-        for (size_t i = 0; i < n; i++)
-            put_stamp(g, c->obuf + i * g->frame_len, schedule_message_at(g, c, c->built + i));
-        c->out = c->obuf;
-    }
+    if ((g->nonce_len || g->stamp_at >= 0) && copy_frames(g, c, n) < 0) return 0;
     c->unsent -= n;
     c->built += n;
     g->counts.sent += n;

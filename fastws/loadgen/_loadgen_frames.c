@@ -1,6 +1,7 @@
 /* Received frames (RFC 6455, section 5.2). A server never masks them. */
 #include "_loadgen.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int read_control_frame(generator *g, client *c, uint8_t opcode, const uint8_t *payload, uint8_t n) {
@@ -14,6 +15,8 @@ static int read_control_frame(generator *g, client *c, uint8_t opcode, const uin
     if (opcode != 8) return 0;
     uint32_t code = n >= 2 ? payload[0] << 8 | payload[1] : 1005;
     if (c->state == OPEN) { /* the server closes first: answer it, and count an error */
+        char note[140];
+        if (n > 2) client_keep_note(g, note, sprintf(note, "%u %.*s", code, n - 2, (const char *)payload + 2));
         if (!c->out_len) {
             client_put_control(c, 8, payload, n >= 2 ? 2 : 0);
             if (client_flush(g, c) < 0) return -1;

@@ -1,4 +1,4 @@
-/* What is inside received messages: stamps, several messages merged into one, compressed content.
+/* What is inside received messages: stamps, nonces, several messages merged into one, compressed content.
  *
  * A stamp is a mark and eight digits of the alphabet: the moment at which the message was due. Compressed messages are
  * looked into with libz, which is looked for at run time as libssl is (_loadgen_tls.c). */
@@ -69,8 +69,17 @@ static int64_t stamp_moment(const generator *g, uint64_t v) {
     return at >= g->base && at <= g->now + S ? at : -1;
 }
 
+/* Compares the nonce in a part with this client's own, also where reads have cut it. */
+static void compare_nonce(const generator *g, client *c, const uint8_t *p, size_t n) {
+    for (; c->digits < g->nonce_len; c->digits++) {
+        uint64_t at = (uint64_t)g->nonce_offset + c->digits;
+        if (at < c->length || at - c->length >= n || p[at - c->length] != c->nonce[c->digits]) return;
+    }
+}
+
 static void part_ends(generator *g, client *c) {
     int64_t stamp = c->digits > STAMP_DIGITS ? stamp_moment(g, c->stamp) : -1;
+    if (g->nonce_len) stamp = c->digits == g->nonce_len ? 0 : -1;
     int64_t length = (int64_t)c->length;
     c->length = 0;
     c->digits = 0;
@@ -78,6 +87,7 @@ static void part_ends(generator *g, client *c) {
 }
 
 static void part_bytes(generator *g, client *c, const uint8_t *p, const uint8_t *end) {
+    if (g->nonce_len) compare_nonce(g, c, p, end - p);
     c->length += end - p;
     if (g->stamp_at >= 0 && c->digits <= STAMP_DIGITS) scan_stamp(c, p, end);
 }
@@ -148,6 +158,11 @@ int message_end(generator *g, client *c) {
 
 /* The usual case in one step: an uncompressed message of which all bytes are here, and which is looked into. */
 void message_whole(generator *g, client *c, const uint8_t *p, size_t n) {
+    if (g->separator < 0 && g->nonce_len) {
+        int own = (int64_t)n == g->size && !memcmp(p + g->nonce_offset, c->nonce, g->nonce_len);
+        schedule_received(g, c, (int64_t)n, own ? 0 : -1);
+        return;
+    }
     if (g->separator < 0 && n > STAMP_DIGITS && p[0] == STAMP_MARK) {
         uint64_t v = 0;
         uint8_t bad = 0;

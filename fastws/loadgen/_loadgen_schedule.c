@@ -37,8 +37,21 @@ static void fanout_received(generator *g, client *c, int64_t stamp) {
     if (g->interval == 0 && (stamp < 0 || stamp >= g->given_up_at)) count_delivery(g, c);
 }
 
-static void echo_received(generator *g, client *c) {
-    if (c->received >= c->scheduled) {
+/* A server that sends to all gives a client more answers than it has sent messages, and those of others. */
+static void echo_foreign(generator *g, int surplus) {
+    g->counts.foreign++;
+    client_count_error(g, E_FOREIGN, surplus);
+}
+
+/* `own`: the answer carries this client's nonce, or cannot be told from one that does. */
+static void echo_received(generator *g, client *c, int own) {
+    if (!own) {
+        echo_foreign(g, 0);
+        return;
+    }
+    if (c->received >= c->built) { /* nothing was sent that this could be the answer to */
+        if (c->given_up) c->given_up--;
+        else if (g->size >= 0) echo_foreign(g, 1);
         g->counts.other++;
         return;
     }
@@ -57,13 +70,13 @@ static void room_received(generator *g, client *c) {
 }
 
 /* A message, or a part between separators, is complete. `length` -1: it was compressed and not looked into.
- * `stamp` -1: it carries none. */
+ * `stamp` -1: it carries none, or where messages carry nonces: it is not this client's own. */
 void schedule_received(generator *g, client *c, int64_t length, int64_t stamp) {
     int counts = g->stamp_at >= 0 ? stamp >= 0 || length < 0 : g->size < 0 || length < 0 || length == g->size;
     g->progress_at = g->now;
     if (!counts) g->counts.other++;
     else if (g->scenario == FANOUT) fanout_received(g, c, stamp);
-    else if (g->scenario == ECHO) echo_received(g, c);
+    else if (g->scenario == ECHO) echo_received(g, c, !g->nonce_len || stamp >= 0 || length < 0);
     else if (g->scenario == ROOM) room_received(g, c);
     else g->counts.received++;
 }
@@ -72,7 +85,8 @@ void schedule_received(generator *g, client *c, int64_t length, int64_t stamp) {
 void schedule_opened(generator *g, client *c) {
     c->state = OPEN;
     /* Decompressing all of it would make this process the bottleneck. */
-    c->inflates = g->deflate && (g->separator >= 0 || (g->reads_content && ((c - g->clients) % 16 == 0 || g->n < 64)));
+    int sample = (c - g->clients) % 16 == 0 || (g->n < 64 && g->scenario != ECHO);
+    c->inflates = g->deflate && (g->separator >= 0 || (g->reads_content && sample));
     g->opening--;
     g->alive++;
     g->counts.opened++;
@@ -246,6 +260,6 @@ int schedule_drained(const generator *g) {
 void schedule_unanswered(generator *g) {
     if (g->scenario != ECHO || g->interval == 0) return;
     for (uint32_t i = 0; i < g->n; i++)
-        for (client *c = g->clients + i; c->received < c->scheduled; c->received++)
+        for (client *c = g->clients + i; c->received < c->scheduled; c->received++, c->given_up++)
             hist_record_since(g, schedule_message_at(g, c, c->received));
 }

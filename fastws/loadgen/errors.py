@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-__all__ = ["ErrorCount", "describe_errors"]
+__all__ = ["KINDS", "ErrorCount", "describe_errors"]
 
 #: The order of `enum kind` in `_loadgen.h`.
 KINDS = [
@@ -24,6 +24,7 @@ KINDS = [
     "protocol",
     "deflate",
     "stalled",
+    "foreign",
 ]
 
 #: By the detail of the kind `upgrade`.
@@ -34,6 +35,12 @@ UPGRADE_FAILURES = [
     "the 101 does not carry the Sec-WebSocket-Accept of its request",
     "the 101 names an extension that was not offered",
     "the head of the answer is longer than 16 KiB",
+]
+
+#: By the detail of the kind `foreign`.
+FOREIGN_ANSWERS = [
+    "an answer was not the client's own message: the server sends to all, which fanout and room measure",
+    "more answers came than messages were sent: the server sends to all, which fanout and room measure",
 ]
 
 HINTS = {
@@ -56,7 +63,7 @@ def describe_errors(errors: Iterable[tuple[int, int, int]], note: str = "") -> l
 
     Args:
         errors: (kind, detail, count) of all processes, as the C engine counts them.
-        note: The first refusal or TLS failure, in the server's words.
+        note: The first refusal, close or TLS failure, in the server's words.
     """
     counts: Counter[tuple[int, int]] = Counter()
     for kind, detail, count in errors:
@@ -74,13 +81,15 @@ def sentence(kind: str, detail: int, note: str) -> str:
         case "timeout":
             return "the connection did not open in time"
         case "tls":
-            return f"TLS failed: {note}" if note else "TLS failed"
+            return f"TLS failed: {printable(note)}" if note else "TLS failed"
         case "refused":
             return f"the server refused the upgrade with status {status_text(detail)}"
         case "upgrade":
             return UPGRADE_FAILURES[detail]
         case "closed":
-            return f"closed by the server with {detail}"
+            # The note of a close begins with its code.
+            reason = f" ({printable(note[5:])})" if note.startswith(f"{detail} ") else ""
+            return f"closed by the server with {detail}{reason}"
         case "eof":
             return "the server ended the connection without a close frame"
         case "socket":
@@ -89,7 +98,14 @@ def sentence(kind: str, detail: int, note: str) -> str:
             return f"the server broke the protocol ({detail})"
         case "deflate":
             return "the server did not accept permessage-deflate"
+        case "foreign":
+            return FOREIGN_ANSWERS[detail]
     return "nothing came for a second, so the run went on without what was missing"
+
+
+def printable(text: str) -> str:
+    """``text`` with the characters escaped that could control a terminal or change the meaning of a line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def errno_text(number: int) -> str:

@@ -7,15 +7,14 @@ import os
 import resource
 import selectors
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
+from fastws._version import child_command
 from fastws.loadgen.plan import LoadgenError, Plan
 from fastws.loadgen.target import Target
 from fastws.loadgen.worker import Share
@@ -45,14 +44,8 @@ class Fleet:
             raise
 
     def _start(self, share: Share) -> None:
-        package_root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
         process = subprocess.Popen(
-            [sys.executable, "-m", "fastws.loadgen"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env={**os.environ, "PYTHONPATH": path},
+            child_command("fastws.loadgen"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
         self._processes.append(process)
         assert process.stdout is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from fastws._version import __version__
 from fastws.loadgen.charts import Line, chart, linear, logarithmic
-from fastws.loadgen.ramp import Ramp
+from fastws.loadgen.machine import made_by
+from fastws.loadgen.ramp import Quantity, Ramp, Step
 from fastws.loadgen.report import milliseconds, ramp_header, ramp_table, rows, title
 from fastws.loadgen.result import Result
 
@@ -38,6 +38,8 @@ svg polyline.two { stroke: var(--two); } svg text.two { fill: var(--two); }
 footer { margin-top: 2rem; font-size: .85rem; opacity: .75; }
 """
 
+#: Titles of the x axis of a ramp.
+LOAD_TITLES = {Quantity.CLIENTS: "clients", Quantity.RATE: "planned a second"}
 #: The points of the curve by percentile.
 NINES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.9, 99.95, 99.99, 99.995, 99.999)
 
@@ -56,20 +58,21 @@ def ramp_page(ramp: Ramp) -> str:
     plan = ramp.steps[0].plan
     body = [f"<h1>{escape(title(plan))}</h1>", f'<p class="verdict">{escape(ramp.verdict)}</p>']
     body.append(table(ramp_header(plan), ramp_table(ramp.steps)))
-    results = [step.result for step in ramp.steps if step.result is not None and step.result.latency]
-    if len(results) > 1:
+    steps = [step for step in ramp.steps if step.result is not None and step.result.latency]
+    if len(steps) > 1:
         body.append("<h2>Latency as the load grows</h2>")
-        body.append(growth_chart(results))
+        body.append(growth_chart(steps, ramp.quantity))
     date = next((step.result.date for step in ramp.steps if step.result is not None), "")
     return page(title(plan), body, date)
 
 
 def page(name: str, body: Sequence[str], date: str) -> str:
+    lines = "".join(f"<div>{escape(label)}: {escape(text)}</div>" for label, text in made_by().items())
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(name)}</title>'
         f"<style>{STYLE}</style></head>\n<body>{''.join(body)}\n"
-        f"<footer>{escape(date)}, fastws bench {escape(__version__)}</footer></body></html>\n"
+        f"<footer>{escape(date)}{lines}</footer></body></html>\n"
     )
 
 
@@ -94,7 +97,7 @@ def distribution(result: Result) -> str:
     """Latency by percentile. The x axis counts nines, so that the tail has room."""
     histogram = result.histogram
     shares = [share for share in NINES if histogram.total_count * (100 - share) >= 100]
-    points = [(100 / (100 - share), histogram.get_value_at_percentile(share) / 1e6) for share in shares]
+    points = [(100 / (100 - share), histogram.value_at(share) / 1e6) for share in shares]
     points = [(x, max(y, 1e-6)) for x, y in points]
     across = logarithmic("percentile", 1.0, points[-1][0], lambda x: f"{100 - 100 / x:g} %")
     up = logarithmic("", min(y for _, y in points), max(y for _, y in points), milliseconds)
@@ -120,17 +123,22 @@ def latency_over_time(result: Result) -> str:
     return chart("Latency over time", across, up, lines)
 
 
-def growth_chart(results: Sequence[Result]) -> str:
-    latencies = [result.latency for result in results if result.latency is not None]
+def growth_chart(steps: Sequence[Step], quantity: Quantity) -> str:
+    """Latency by what is stepped, which grows at each step. What comes back may fall beyond the limit."""
+    latencies = [step.result.latency for step in steps if step.result is not None and step.result.latency]
     values = [latency[name] for latency in latencies for name in ("p50", "p99")]
-    across = linear(results[0].unit, 0.0, max(result.rate for result in results), short)
+    loads = [load_of(step, quantity) for step in steps]
+    across = linear(LOAD_TITLES[quantity], 0.0, max(loads), short)
     up = logarithmic("", min(values), max(values), milliseconds)
-    rates = [result.rate for result in results]
     lines = [
-        Line(name, list(zip(rates, (latency[name] for latency in latencies), strict=True)), css)
+        Line(name, list(zip(loads, (latency[name] for latency in latencies), strict=True)), css)
         for name, css in (("p99", "two"), ("p50", "one"))
     ]
     return chart("Latency as the load grows", across, up, lines)
+
+
+def load_of(step: Step, quantity: Quantity) -> float:
+    return step.plan.rate or 0.0 if quantity is Quantity.RATE else float(step.plan.clients)
 
 
 def short(value: float) -> str:

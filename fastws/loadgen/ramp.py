@@ -71,6 +71,12 @@ class Ramp:
     steps: list[Step]
 
     @property
+    def quantity(self) -> Quantity:
+        """What has grown from step to step."""
+        first, last = self.steps[0].plan, self.steps[-1].plan
+        return Quantity.CLIENTS if first.rate == last.rate else Quantity.RATE
+
+    @property
     def best(self) -> Step | None:
         """The last step that held."""
         return next((step for step in reversed(self.steps) if step.holds), None)
@@ -163,7 +169,9 @@ def ramp_up(
 def failures(result: Result, thresholds: Sequence[Threshold]) -> list[str]:
     """Why a step does not hold: missed thresholds, errors, messages that did not arrive."""
     found = missed_thresholds(thresholds, result)
-    found += [f"{error.text} ({error.count:,})" for error in result.errors]
+    errors = [f"{error.text} ({error.count:,})" for error in result.errors]
+    # Where nothing was measured, the errors are the reason for what was missed.
+    found = found + errors if result.measured else errors + found
     names_reach = any(threshold.metric == "reach" for threshold in thresholds)
     if not names_reach and result.reach is not None and result.reach < MIN_REACH:
         found.append(f"only {result.reach:.2%} of what was expected arrived")

@@ -19,6 +19,8 @@ from fastws.loadgen.run import Phase, Progress
 __all__ = ["ramp_table", "live", "print_ramp", "print_result", "rows", "title"]
 
 BAR_WIDTH = 20
+#: Between two lines of progress where there is no terminal.
+LINE_SECONDS = 5.0
 
 #: What is timed in each scenario.
 LATENCY_LABELS = {
@@ -139,14 +141,29 @@ def print_ramp(ramp: Ramp, console: Console) -> None:
 
 @contextmanager
 def live(plan: Plan) -> Iterator[Callable[[Progress], None]]:
-    """Give a function that shows progress on stderr. Where stderr is no terminal it shows nothing."""
+    """Give a function that shows progress on stderr. Where that is no terminal, a line tells it every 5 s."""
     if not sys.stderr.isatty():
-        yield lambda progress: None
+        yield progress_lines(plan)
         return
     console = Console(stderr=True)
     # We refresh it: a thread that draws ten times a second would take CPU time from the generator.
     with Live(Text("connecting"), console=console, auto_refresh=False, transient=True) as shown:
         yield lambda progress: shown.update(progress_line(plan, progress), refresh=True)
+
+
+def progress_lines(plan: Plan) -> Callable[[Progress], None]:
+    """A function that prints progress, at most once in LINE_SECONDS, and nothing for a shorter run."""
+    printed = 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal printed
+        if progress.seconds < printed:  # the next step of a ramp has begun
+            printed = 0.0
+        if progress.seconds - printed >= LINE_SECONDS:
+            printed = progress.seconds
+            print(f"fastws bench: {progress.seconds:.0f} s: {progress_line(plan, progress)}", file=sys.stderr)
+
+    return show
 
 
 def progress_line(plan: Plan, progress: Progress) -> Text:

@@ -10,7 +10,8 @@ from typing import Any
 
 from fastws._version import __version__
 from fastws.loadgen.errors import ErrorCount, describe_errors
-from fastws.loadgen.histogram import HdrHistogram, Slots, merge, summary
+from fastws.loadgen.histogram import Histogram, Slots, merge, summary
+from fastws.loadgen.machine import made_by
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
 from fastws.loadgen.validity import Load, contention, saturation
@@ -68,7 +69,7 @@ class ServerUsage:
     cores: float
     #: Microseconds of CPU time for one of what `Result.rate` counts. None: it counted none.
     cpu_us: float | None
-    #: Resident memory that each connection added, in KiB. None for `connect`.
+    #: Resident memory that each connection added, in KiB. None for `connect`, and where it shrank.
     rss_kb: float | None
     #: Resident memory at the end of the measured time, in MiB.
     rss_mb: float
@@ -118,7 +119,7 @@ class Result:
     #: What a reader of the figures has to know, the most important first.
     remarks: list[str] = field(default_factory=list)
     #: Latencies in nanoseconds.
-    histogram: HdrHistogram = field(repr=False)
+    histogram: Histogram = field(repr=False)
 
     @property
     def ok(self) -> bool:
@@ -139,6 +140,7 @@ class Result:
         return {
             "format": FORMAT,
             "fastws": __version__,
+            "made_by": made_by(),
             **own,
             "plan": self.plan.to_json(),
             "generator": loads,
@@ -236,14 +238,16 @@ def reach(plan: Plan, totals: Counter[str]) -> tuple[int, int]:
 
 
 def server_usage(pid: int, result: Result, before: Usage, first: Usage, last: Usage) -> ServerUsage:
-    busy = last.cpu - first.cpu
+    # Processes of the server that ended took their time and memory with them: a difference may be negative.
+    busy = max(0.0, last.cpu - first.cpu)
+    grown = last.rss - before.rss
     operations = result.rate * result.seconds if result.plan.scenario is not Scenario.IDLE else 0
     holds = result.plan.scenario is not Scenario.CONNECT and result.opened > 0
     return ServerUsage(
         pid=pid,
         cores=busy / result.seconds if result.seconds > 0 else 0.0,
         cpu_us=busy / operations * 1e6 if operations else None,
-        rss_kb=(last.rss - before.rss) / 1024 / result.opened if holds else None,
+        rss_kb=grown / 1024 / result.opened if holds and grown >= 0 else None,
         rss_mb=last.rss / 1024**2,
     )
 
@@ -265,6 +269,11 @@ def remarks(result: Result, totals: Counter[str]) -> list[str]:
         found.append(
             f"{result.other:,} messages came that do not count: of another size than was sent, or without "
             "their time (does the server merge messages? --merged-by; change them? --any-reply)"
+        )
+    if result.server is not None and result.server.rss_kb is None and plan.scenario is not Scenario.CONNECT:
+        found.append(
+            "the server's memory shrank, because it gave back what it had from before: for the memory of a "
+            "connection take more clients, or a server that has just started"
         )
     late = totals["late_ns"] / 1e9
     if plan.rate is not None and late > LATE_SECONDS and not result.saturated:

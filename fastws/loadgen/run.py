@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fastws.loadgen.errors import KINDS
 from fastws.loadgen.fleet import Fleet
 from fastws.loadgen.plan import LoadgenError, Plan, PlanError, Scenario
 from fastws.loadgen.procstat import ServerProbe, Usage
@@ -66,8 +67,9 @@ def run(
     lasts for the plan's duration, and until the answers to all its messages have come. The warm-up is a turn
     before the first and does not count. The figures are those of all turns together.
 
-    A KeyboardInterrupt ends the run early: the result is that of what was measured until then. A second one
-    is raised.
+    The run ends early where the server closes a client before any client has received something: it takes no
+    such message. A KeyboardInterrupt ends it early too: the result is that of what was measured until then. A
+    second one is raised.
 
     Args:
         plan: What to measure.
@@ -116,6 +118,7 @@ class _Run:
         self._counter = "opened" if plan.scenario in (Scenario.CONNECT, Scenario.IDLE) else "received"
         self._rates: dict[int, float] = {}
         self._interrupted = False
+        self._refused = False
         self._start = self._end = float("inf")
         #: What each process counted, turn by turn.
         self._turn_reports: dict[int, list[ShareReport]] = {}
@@ -234,6 +237,16 @@ class _Run:
         self._latest[process] = event
         if event["event"] == "done":
             self._done[process] = event
+        if not self._refused and self._is_refused():
+            self._refused = True
+            self._fleet.command("stop")
+
+    def _is_refused(self) -> bool:
+        """Whether the server has closed a client before any client has received something."""
+        if self._plan.scenario in (Scenario.CONNECT, Scenario.IDLE) or self._sum("received"):
+            return False
+        kinds = (KINDS[kind] for event in self._latest.values() for kind, _, _ in event["errors"])
+        return "closed" in kinds
 
     def _append_usage_when_due(self) -> None:
         now = time.monotonic()
@@ -284,7 +297,9 @@ def share_report(event: dict[str, Any]) -> ShareReport:
     else:
         (first, *begun), (last, *ended) = event["snapshots"]
         wall, cpu, waited = (max(0, b - a) / 1e9 for a, b in zip(begun, ended, strict=True))
-        load = Load(wall, cpu, waited)
+        # The kernel counts a wait when it ends, so a part of it may belong to the time before.
+        cpu = min(cpu, wall)
+        load = Load(wall, cpu, min(waited, wall - cpu))
     errors = [(kind, detail, count) for kind, detail, count in event["errors"]]
     slots = [(slot, count) for slot, count in event["slots"]]
     return ShareReport(first, last, load, counters, errors, event["note"], slots)

@@ -1,4 +1,4 @@
-"""One generator process: ``python -m fastws.loadgen``, which `fleet.py` starts.
+"""One generator process: the module ``fastws.loadgen`` run by a child, which `fleet.py` starts.
 
 It reads commands and writes events as lines of JSON. There is a process of its own also for a single
 generator, so that its core belongs to the C loop: what the terminal shows costs the parent and not the
@@ -84,6 +84,9 @@ def make_generator(share: Share) -> Generator:
         base=share.base,
         limit=plan.connect_timeout,
         to_others=plan.to_others,
+        nonce_at=message.nonce_at,
+        nonce_offset=message.nonce_offset,
+        nonce_len=message.nonce_len,
     )
 
 

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_written_is_told_before_the_run(nobody: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("module", "text"), [("hdrh", "pip install"), ("fastws.loadgen._loadgen", "C module")]
+    ("module", "text"), [("rich", "pip install rich"), ("fastws.loadgen._loadgen", "C module")]
 )
 def test_what_is_not_installed_is_told(module: str, text: str, tmp_path: Path) -> None:
     hide = f"import sys; sys.modules[{module!r}] = None"

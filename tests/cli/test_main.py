@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
-from fastws._version import __version__
+from fastws._version import __version__, hot_path_state
 from fastws.cli.main import COMMANDS, main
-from tests.cli.helpers import environment, fastws
+from fastws.protocol.websocket.frames import ENGINE
+from tests.cli.helpers import environment, fastws, running
 
 
-def test_python_m_fastws_says_its_version() -> None:
+def test_python_m_fastws_says_its_version_and_what_runs() -> None:
     result = fastws("--version")
-    assert (result.returncode, result.stdout, result.stderr) == (0, f"fastws {__version__}\n", "")
+    assert (result.returncode, result.stderr) == (0, "")
+    uvloop = importlib.util.find_spec("uvloop") is not None
+    loop = f"uvloop {version('uvloop')}" if uvloop else "asyncio"
+    assert (
+        result.stdout == f"fastws {__version__} (engine {ENGINE}, hot path {hot_path_state()}, loop {loop})\n"
+    )
+
+
+def test_the_version_follows_what_the_environment_chooses() -> None:
+    result = fastws("--version", FASTWS_ENGINE="wsproto", FASTWS_COMPILED="0")
+    assert "engine wsproto, hot path interpreted" in result.stdout
+    result = fastws("--version", FASTWS_ENGINE="fast")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (3, "", 1)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_the_start_line_says_what_runs(loop: str, tmp_path: Path) -> None:
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+    with running(tmp_path, "serve", "--port", 0, "--loop", loop) as server:
+        line = server.line("Serving on ")
+    assert f"(press Ctrl-C to stop); engine {ENGINE}, hot path {hot_path_state()}, loop {loop}" in line
 
 
 def test_help_lists_every_command_with_its_summary(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,9 @@ from importlib.util import find_spec
 import click
 
 from bench.cli import main as bench_main
+from fastws.apps import builtin
 from fastws.cli.main import fastws as fastws_main
+from fastws.web.routes import Route
 from tests.docs.pages import ROOT
 
 __all__ = ["check_commands"]
@@ -22,6 +24,10 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
 ]
 #: Where the pages' own programs for other machines come from; their options are not ours to check.
 FOREIGN = {"apt", "sudo", "systemctl", "journalctl", "git", "certbot", "cd", "mkdir", ".", "tox", "ss"}
+
+#: The built-in application as the pages address it, and where it has a WebSocket.
+BUILTIN_URL = "ws://127.0.0.1:8080"
+BUILTIN_PATHS = {route.path for route in builtin.routes([]) if isinstance(route, Route) and route.handler}
 
 
 def check_commands(script: str) -> None:
@@ -53,6 +59,10 @@ def check_fastws(arguments: list[str], settings: Sequence[str]) -> None:
     known = {f"FASTWS_{param.name}".upper() for param in command.params}
     known |= {"FASTWS_ENGINE", "FASTWS_COMPILED"}
     assert set(settings) <= known, f"{settings} are no options of fastws {command.name}"
+    for word in arguments:
+        if word.startswith(BUILTIN_URL):
+            path = word.removeprefix(BUILTIN_URL).partition("?")[0]
+            assert path in BUILTIN_PATHS, f"the built-in application has no WebSocket at {path}"
 
 
 def parse(group: click.Command, name: str, arguments: list[str]) -> click.Command:

@@ -135,5 +135,5 @@ def check_log(log: str, *, unix: bool) -> None:
     lines = [line for line in log.splitlines() if "/healthz" in line or "/echo" in line]
     assert len(lines) >= 4
     for line in lines:
-        assert " 127.0.0.1:0 " in line, line
+        assert " 127.0.0.1 " in line, line
     assert "9.9.9.9" not in log

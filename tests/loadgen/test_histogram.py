@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from fastws.loadgen.histogram import (
     DIGITS,
     HIGHEST,
     LOWEST,
-    HdrHistogram,
     filled_slots,
     lowest_value,
     merge,
@@ -32,7 +32,7 @@ def test_slots_are_those_of_hdrhistogram(value: int) -> None:
     assert slot_of(lowest_value(slot)) == slot
     one = HdrHistogram(LOWEST, HIGHEST, DIGITS)
     one.record_value(value)
-    assert one.get_max_value() == merge([[(slot, 1)]]).get_max_value()
+    assert one.get_max_value() == merge([[(slot, 1)]]).maximum()
     assert abs(lowest_value(slot) - value) <= value / 1000
 
 
@@ -47,8 +47,13 @@ def test_merging_is_as_if_one_had_counted_all(parts: list[list[int]]) -> None:
         whole.record_value(value)
     merged = merge([(slot_of(value), 1) for value in part] for part in parts)
     assert merged.total_count == whole.total_count
+    assert merged.maximum() == whole.get_max_value()
+    assert merged.mean() == pytest.approx(whole.get_mean_value())
+    decoded = HdrHistogram.decode(merged.encode())
+    assert decoded.get_total_count() == whole.get_total_count()
     for percentile in (1, 50, 90, 99, 99.9, 100):
-        assert merged.get_value_at_percentile(percentile) == whole.get_value_at_percentile(percentile)
+        assert merged.value_at(percentile) == whole.get_value_at_percentile(percentile)
+        assert decoded.get_value_at_percentile(percentile) == whole.get_value_at_percentile(percentile)
 
 
 def test_the_summary_is_in_milliseconds() -> None:

@@ -92,3 +92,38 @@ def test_a_message_does_not_contain_the_separator(separator: str, binary: bool) 
 def test_the_mask_is_random_and_never_zero() -> None:
     masks = {make_payload(plan(size=0)).frame[2:6] for _ in range(50)}
     assert len(masks) > 40 and all(any(mask) for mask in masks)
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize(
+    ("more", "offset", "digits"),
+    [
+        ({}, 0, 8),
+        ({"size": 3}, 0, 3),
+        ({"size": 0}, 0, 0),
+        ({"message": 'a"{stamp}"b'}, 3, 8),
+        ({"message": "hi"}, 2, 0),
+    ],
+)
+def test_a_nonce_has_its_place_in_an_echoed_message(
+    more: dict[str, Any], offset: int, digits: int, deflate: bool
+) -> None:
+    made = make_payload(plan(deflate=deflate, **more), mask=b"\1\2\3\4")
+    assert (made.nonce_offset, made.nonce_len, made.stamp_at) == (offset, digits, -1)
+    frame = bytearray(made.frame)
+    for i in range(digits):
+        frame[made.nonce_at + i] = ord("x") ^ made.stamp_mask[i]
+    content = str(read(bytes(frame), deflate=deflate)[1])
+    assert content[offset : offset + digits] == "x" * digits
+    assert len(content) == made.size
+
+
+def test_messages_that_may_come_back_changed_have_no_nonce() -> None:
+    for more in ({"any_reply": True}, {"merged_by": "-"}, {"scenario": Scenario.ROOM}):
+        assert make_payload(plan(**more)).nonce_len == 0
+
+
+def test_a_large_message_is_made_at_once_and_is_the_same_each_time() -> None:
+    made = filler(3_000_000, binary=False)
+    assert len(made) == 3_000_000 and made.endswith(b".")
+    assert made[:500_000] == filler(500_001, binary=False)[:500_000]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from hdrh.histogram import HdrHistogram
 
-from fastws.loadgen.histogram import HdrHistogram
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.procstat import Usage
 from fastws.loadgen.result import Result, build_result
