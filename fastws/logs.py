@@ -60,7 +60,7 @@ def exception_text(error: BaseException) -> str:
         if each.exc_type is None or not issubclass(each.exc_type, SyntaxError):
             each._str = _indented(str(each._str))  # type: ignore[attr-defined]
         waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
-        waiting += getattr(each, "exceptions", None) or []  # of a group
+        waiting += getattr(each, "exceptions", None) or ()  # of a group
     return "".join(formatted.format()).rstrip("\n")
 
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -180,7 +181,7 @@ def open_tcp(address: TCPAddress, backlog: int) -> list[socket.socket]:
 
 
 def open_all(
-    addresses: list[tuple[socket.AddressFamily, str]], port: int, backlog: int
+    addresses: Sequence[tuple[socket.AddressFamily, str]], port: int, backlog: int
 ) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
