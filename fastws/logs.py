@@ -51,13 +51,14 @@ def escape(text: str) -> str:
 def exception_text(error: BaseException) -> str:
     """Return a traceback in which no text of an exception controls a terminal or begins a line of the log."""
     formatted = TracebackException.from_exception(error)
-    waiting, seen = [formatted], set()
+    waiting: list[TracebackException] = [formatted]
+    seen: set[int] = set()
     while waiting:
         each = waiting.pop()
         if id(each) in seen:
             continue
         seen.add(id(each))
-        if each.exc_type is None or not issubclass(each.exc_type, SyntaxError):
+        if not hasattr(each, "filename"):  # which a SyntaxError has, and no request makes one
             each._str = _indented(str(each._str))  # type: ignore[attr-defined]
         waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
         waiting += getattr(each, "exceptions", None) or ()  # of a group

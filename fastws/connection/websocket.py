@@ -402,7 +402,7 @@ class WebSocket:
     def open_stream(self, max_message_size: int | None) -> None:
         """Take messages in parts from now on. Only in ``on_open``."""
         connection = self._connection
-        limits = connection.owner.limits
+        limits = connection.outbox.limits
         connection.machine.stream(max_message_size, limits.max_empty_fragments)
         if self._inbox is not None:
             # Few WebSockets need it.

@@ -33,7 +33,7 @@ def unmapped(name: Any) -> Any:
 
 
 def wildcards(name: str) -> Iterator[str]:
-    """Yield the patterns that match the name of a host, for ``a.b.example`` ``*.b.example`` and ``*.example``."""
+    """Yield the patterns that match the name of a host, such as ``*.b.example`` for ``a.b.example``."""
     if len(name) <= MAX_NAME_LENGTH:
         dot = name.find(".")
         while dot >= 0:
