@@ -207,9 +207,13 @@ class Settings:
     timeouts: Timeouts = Timeouts()
     #: How messages are compressed. ``None`` switches permessage-deflate off.
     compression: Compression | None = DEFAULT_COMPRESSION
-    #: Origins that are allowed besides the server's own, such as ``https://example.com``; ``*`` allows all.
+    #: Origins that are allowed besides the server's own, such as ``https://example.com``, or
+    #: ``https://*.example.com`` for all of its subdomains; ``*`` allows all.
     #: A browser of another origin gets 403 (RFC 6455, section 4.2.2).
     origins: frozenset[str] = frozenset()
+    #: Hosts under which the server may be asked, ``example.com`` or ``*.example.com``; 421 for any other
+    #: (RFC 9110, section 15.5.20). Empty: all, since a proxy may pass any public name.
+    allowed_hosts: frozenset[str] = frozenset()
     #: Refuse a handshake without Origin (403), so that only browsers, which send one, can connect.
     require_origin: bool = False
     #: Header fields of every response, also of a 101, that has no field of that name.
@@ -224,7 +228,7 @@ class Settings:
     limit_connections_per_address: int | None = None
     #: Requests to upgrade from one address per second; 429 beyond it. ``None``: no limit.
     limit_handshakes_per_address: int | None = None
-    #: Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count; ``*`` for all peers.
+    #: Networks of proxies whose X-Forwarded-For and -Proto, or Forwarded, count; ``*`` for all peers.
     trusted_proxies: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

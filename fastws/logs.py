@@ -51,16 +51,17 @@ def escape(text: str) -> str:
 def exception_text(error: BaseException) -> str:
     """Return a traceback in which no text of an exception controls a terminal or begins a line of the log."""
     formatted = TracebackException.from_exception(error)
-    waiting, seen = [formatted], set()
+    waiting: list[TracebackException] = [formatted]
+    seen: set[int] = set()
     while waiting:
         each = waiting.pop()
         if id(each) in seen:
             continue
         seen.add(id(each))
-        if not issubclass(each.exc_type or Exception, SyntaxError):
+        if not hasattr(each, "filename"):  # which a SyntaxError has, and no request makes one
             each._str = _indented(str(each._str))  # type: ignore[attr-defined]
         waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
-        waiting += getattr(each, "exceptions", None) or []  # of a group
+        waiting += getattr(each, "exceptions", None) or ()  # of a group
     return "".join(formatted.format()).rstrip("\n")
 
 

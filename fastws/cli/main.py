@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
 
 
-def print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+def print_version(ctx: click.Context, param: click.Parameter, wanted: object) -> None:
     """The callback of ``--version``."""
     if not wanted or ctx.resilient_parsing:
         return

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastws.web.hosts import parse_host
 from fastws.web.origins import parse_origin
 
 if TYPE_CHECKING:
     HeaderParam = click.ParamType[tuple[str, str]]
+    AllowedHostParam = click.ParamType[str]
     OriginParam = click.ParamType[str]
     TrustedParam = click.ParamType[tuple[str, ...]]
 else:  # generic only since click 8.4
-    HeaderParam = OriginParam = TrustedParam = click.ParamType
+    AllowedHostParam = HeaderParam = OriginParam = TrustedParam = click.ParamType
 
 __all__ = [
+    "ALLOWED_HOST",
     "HEADER",
     "ORIGIN",
     "TRUSTED",
+    "AllowedHostType",
     "Command",
     "HeaderType",
     "OriginType",
@@ -141,6 +145,18 @@ class OriginType(OriginParam):
             self.fail(str(error), param, ctx)
 
 
+class AllowedHostType(AllowedHostParam):
+    """A name, ``*.suffix``, or ``*`` for all hosts."""
+
+    name = "HOST"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return parse_host(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class TrustedType(TrustedParam):
     """Addresses and networks with commas between them, or ``*``."""
 
@@ -161,6 +177,7 @@ class TrustedType(TrustedParam):
         return trusted
 
 
+ALLOWED_HOST = AllowedHostType()
 HEADER = HeaderType()
 ORIGIN = OriginType()
 TRUSTED = TrustedType()

@@ -8,7 +8,7 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.limits import limit_options
-from fastws.cli.options import HEADER, ORIGIN, TRUSTED, Command, option
+from fastws.cli.options import ALLOWED_HOST, HEADER, ORIGIN, TRUSTED, Command, option
 
 __all__ = ["serve"]
 
@@ -118,7 +118,14 @@ __all__ = ["serve"]
     section="Access",
     type=ORIGIN,
     multiple=True,
-    help="Accept browsers from this origin besides our own; * for all. Repeatable.",
+    help="Accept browsers from this origin besides our own, or from https://*.HOST; * for all. Repeatable.",
+)
+@option(
+    "--allowed-host",
+    section="Access",
+    type=ALLOWED_HOST,
+    multiple=True,
+    help="Answer only requests to this host, NAME or *.SUFFIX; 421 for others. Repeatable.",
 )
 @option("--require-origin", section="Access", is_flag=True, help="Refuse upgrades without an Origin.")
 @option(
@@ -162,7 +169,7 @@ __all__ = ["serve"]
     "--proxy-headers/--no-proxy-headers",
     section="Access",
     default=True,
-    help="Take client address and scheme from X-Forwarded-For and -Proto of trusted proxies.",
+    help="Take client address and scheme from X-Forwarded-For and -Proto, or Forwarded, of trusted proxies.",
 )
 @option(
     "--forwarded-allow-ips",

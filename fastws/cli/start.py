@@ -112,6 +112,7 @@ def make_settings(options: dict[str, Any]) -> Settings:
         timeouts=timeouts_of(options),
         compression=Compression() if options["ws_per_message_deflate"] else None,
         origins=options["origin"],
+        allowed_hosts=options["allowed_host"],
         require_origin=options["require_origin"],
         headers=options["header"],
         access_log=options["access_log"],

@@ -150,7 +150,7 @@ class WebSocketCore:
     def open_stream(self, max_message_size: int | None) -> None:
         """Take messages in parts from now on. Only in ``on_open``."""
         connection = self._connection
-        limits = connection.host.limits
+        limits = connection.outbox.limits
         connection.machine.stream(max_message_size, limits.max_empty_fragments)
         if self._inbox is not None:
             limit = max_message_size or limits.max_message_size

@@ -197,6 +197,8 @@ class ServerPhase(Responses):
             self._refuse(refused)
             return
         self._endpoint = endpoint = self._site.router.match(request)
+        # The route's: how long the answer may stand still, and the end of TCP may take.
+        connection.timeouts = self._site.settings.timeouts if endpoint is None else endpoint.timeouts
         if request.upgrade:
             self._upgrade(request, endpoint)
             return

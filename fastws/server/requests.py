@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.handshake import check_upgrade
 from fastws.server.forwarded import forwarded
+from fastws.web.hosts import is_allowed_host
 
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
@@ -27,7 +28,12 @@ def admit(site: Site, connection: Connection, request: Request) -> Response | No
         # A proxy sends the requests of many clients over one connection.
         known = request.may_be_forwarded() and forwarded(request, site.trusted_proxies)
         connection.forwarded_for = request.peer if known else None
-    if settings.limit_concurrency is not None and site.is_full():
+    if settings.allowed_hosts:
+        host = request.offer.host if request.is_vetted else request.headers.get("host")
+        if not is_allowed_host(host, settings.allowed_hosts):
+            # RFC 9110, section 15.5.20: 421, this server answers for no such host.
+            return error_response(421)
+    if settings.limit_concurrency is not None and site.is_beyond_limit(connection):
         # RFC 9110, section 15.6.4: 503, temporarily overloaded.
         return error_response(503)
     addresses = site.addresses

@@ -11,7 +11,7 @@ from fastws import logs
 from fastws.connection.connection import Connection
 from fastws.loop.fatal import end_loop
 from fastws.protocol.http.messages import BodyStream, Request, Response, error_response
-from fastws.protocol.websocket.states import HTTP
+from fastws.protocol.websocket.states import DECIDING, HTTP
 from fastws.server.access_log import log_response
 from fastws.server.phase_state import PhaseState
 
@@ -98,23 +98,32 @@ class Responses:
         try:
             data = connection.machine.http.respond(response)
         except Exception:
-            # Such as an interim status, which h11 has not been asked to send yet.
-            log.exception("a response with status %d cannot be sent", response.status)
-            response = error_response(500)
+            response = self._instead_of(response)
             data = connection.machine.http.respond(response)
         self._status = response.status
         self._size = len(response.body)
         connection.outbox.write_http(data)
         self._response_done()
 
-    def _start_stream(self, response: Response) -> None:
+    def _instead_of(self, response: Response) -> Response:
+        """Log why a response cannot be sent, such as an interim one, and return the 500 in its place."""
+        log.exception("a response with status %d cannot be sent", response.status)
+        return error_response(500)
+
+    def _start_stream(self, response: Response, *, close: bool = False) -> None:
         connection = self._connection
         assert response.stream is not None
+        try:
+            head = connection.machine.http.start_response(response, close=close)
+        except Exception:
+            response.stream.close()
+            self._refuse(self._instead_of(response))
+            return
         self._state = STREAMING
         self._status = response.status
         self._size = response.stream.length
         self._stream = BodyPump(connection, response.stream, self._stream_ended)
-        connection.outbox.write_http(connection.machine.http.start_response(response))
+        connection.outbox.write_http(head)
         if self._request is not None and self._request.method == "HEAD":
             self._end_stream()
         else:
@@ -148,10 +157,20 @@ class Responses:
     def _refuse(self, response: Response) -> None:
         """Answer and close; nothing that follows is parsed."""
         connection = self._connection
+        self._site.set_date()
+        if response.stream is not None:
+            # From here on the write limit watches the client, not the time that it had for its request.
+            connection.clear_deadline()
+            self._start_stream(response, close=True)
+            return
+        try:
+            data = connection.machine.refuse(response)
+        except Exception:
+            response = self._instead_of(response)
+            data = connection.machine.refuse(response)
         self._status = response.status
         self._size = len(response.body)
-        self._site.set_date()
-        connection.outbox.write_http(connection.machine.refuse(response))
+        connection.outbox.write_http(data)
         self._count_response()
         self._request = None
         self._end()
@@ -186,7 +205,7 @@ class Responses:
         """End TCP behind what was written, in the stages of RFC 9112, section 9.6: our side first."""
         connection = self._connection
         self._state = ENDING
-        if connection.machine.state is HTTP:
+        if connection.machine.state is HTTP or connection.machine.state is DECIDING:
             connection.machine.finish_http()
         # From here on the peer has the time for a close, not what was left for its request.
         connection.clear_deadline()

@@ -218,7 +218,7 @@ class Server:
         site.counters.connections += 1
         site.connections[connection] = None
         connection.phase = phase = ServerPhase(connection, site)
-        if settings.limit_concurrency is not None and site.must_drop(self._loop.time()):
+        if settings.limit_concurrency is not None and site.must_drop(connection, self._loop.time()):
             connection.abort()
         elif settings.limit_connections_per_address is not None:
             peer = connection.peer
@@ -255,6 +255,7 @@ class Server:
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
         self.connections.pop(connection, None)
+        self._site.excess.discard(connection)
         if self._addresses.is_limiting:
             self._addresses.leave(connection)
         if not self.connections and self._all_lost is not None:
@@ -295,7 +296,10 @@ class serve:
             change. A route may change them for itself, as the timeouts.
         timeouts: how many seconds the server waits for a client: a :class:`Timeouts`, or a mapping.
         compression: of messages, a :class:`Compression`; None switches permessage-deflate off.
-        origins: sites whose pages may connect, ``https://example.com``, beside the server's own; ``*``: all.
+        origins: sites whose pages may connect, ``https://example.com`` or ``https://*.example.com``, beside
+            the server's own; ``*``: all.
+        allowed_hosts: hosts under which the server may be asked, ``example.com`` or ``*.example.com``; others
+            get 421. The default () allows all: a proxy may pass any name.
         require_origin: True refuses clients that send no Origin, which are not browsers (False).
         headers: fields of every response, as pairs or a mapping. ``X-Server: fastws`` joins them unless they
             have an X-Server.
@@ -303,7 +307,8 @@ class serve:
         limit_concurrency: connections that may be open at once; beyond it 503 (None: no limit).
         limit_connections_per_address: connections of one address; beyond it 429 (None: no limit).
         limit_handshakes_per_address: requests to upgrade from one address in a second; beyond it 429 (None).
-        proxy_headers: True believes the X-Forwarded-For and X-Forwarded-Proto of trusted proxies (False).
+        proxy_headers: True believes what trusted proxies say of a client: X-Forwarded-For and
+            X-Forwarded-Proto, or Forwarded (False).
         forwarded_allow_ips: those proxies: addresses and networks, or ``*`` (127.0.0.1 and ::1).
 
     Raises:

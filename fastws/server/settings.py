@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Timeouts
 from fastws.protocol.http.messages import Response
+from fastws.web.hosts import parse_hosts
 from fastws.web.origins import parse_origins
 from fastws.web.routes import changed
 
@@ -20,6 +21,7 @@ class SettingsOptions(TypedDict, total=False):
     timeouts: Timeouts | Mapping[str, Any] | None
     compression: Compression | None
     origins: Iterable[str]
+    allowed_hosts: Iterable[str]
     require_origin: bool
     headers: Iterable[tuple[str, str]] | Mapping[str, str]
     access_log: bool
@@ -36,6 +38,7 @@ def settings_from(
     timeouts: Timeouts | Mapping[str, Any] | None = None,
     compression: Compression | None = DEFAULT_COMPRESSION,
     origins: Iterable[str] = (),
+    allowed_hosts: Iterable[str] = (),
     require_origin: bool = False,
     headers: Iterable[tuple[str, str]] | Mapping[str, str] = (),
     access_log: bool = True,
@@ -57,6 +60,7 @@ def settings_from(
         timeouts=changed(Timeouts(), timeouts),
         compression=compression,
         origins=parse_origins(origins),
+        allowed_hosts=parse_hosts(allowed_hosts),
         require_origin=require_origin,
         headers=tuple(fields),
         access_log=access_log,

@@ -9,11 +9,12 @@ cdef class Site:
     cdef readonly object settings
     cdef readonly object trusted_proxies
     cdef readonly dict connections
+    cdef readonly set excess
     cdef public bint is_closing
     cdef long long _date
     cdef double _next_full_warning
 
     cpdef set_date(self)
-    cpdef bint is_full(self)
-    cpdef bint must_drop(self, double now)
+    cpdef bint is_beyond_limit(self, object connection)
+    cpdef bint must_drop(self, object connection, double now)
     cpdef bint is_access_logged(self)

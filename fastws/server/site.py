@@ -74,6 +74,7 @@ class Site:
         "addresses",
         "connections",
         "counters",
+        "excess",
         "is_closing",
         "limits",
         "response_headers",
@@ -87,6 +88,8 @@ class Site:
         self.counters = Counters()
         #: The open connections, in the order in which they came.
         self.connections: dict[Connection, None] = {}
+        #: Those of them that are beyond ``limit_concurrency``.
+        self.excess: set[Connection] = set()
         #: True as soon as the server has stopped to listen.
         self.is_closing = False
         self.trusted_proxies = TrustedProxies(settings.trusted_proxies)
@@ -110,24 +113,33 @@ class Site:
             self._date = now
             self.response_headers[-1] = (b"Date", http_date(now).encode())
 
-    def is_full(self) -> bool:
-        """True when more connections are open than ``limit_concurrency`` allows."""
-        limit = self.settings.limit_concurrency
-        return limit is not None and len(self.connections) > limit
+    def is_beyond_limit(self, connection: Connection) -> bool:
+        """True for a connection that came when ``limit_concurrency`` others were open, and still are.
 
-    def must_drop(self, now: float) -> bool:
-        """True when the newest connection is to be closed unheard: enough others wait for their 503 already.
+        Those others stay within the limit, whoever comes after them.
+        """
+        if connection not in self.excess:
+            return False
+        limit = self.settings.limit_concurrency
+        if limit is not None and len(self.connections) - len(self.excess) >= limit:
+            return True
+        self.excess.remove(connection)
+        return False
+
+    def must_drop(self, connection: Connection, now: float) -> bool:
+        """Take a new connection; True when it is to be closed unheard: enough others wait for their 503.
 
         ``now`` is the loop's time; the first time that the server is full, and every 10 s from then on, it
         logs a warning.
         """
         limit = self.settings.limit_concurrency
-        if limit is None or len(self.connections) <= limit:
+        if limit is None or len(self.connections) - len(self.excess) <= limit:
             return False
+        self.excess.add(connection)
         if now >= self._next_full_warning:
             self._next_full_warning = now + FULL_WARNING_INTERVAL
             log.warning("%d connections are open: more are answered 503 or closed", len(self.connections) - 1)
-        return len(self.connections) > limit + MAX_WAITING_FOR_503
+        return len(self.excess) > MAX_WAITING_FOR_503
 
     def is_access_logged(self) -> bool:
         """True when somebody reads the lines of the access log."""

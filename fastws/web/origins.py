@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 __all__ = ["parse_origin", "parse_origins"]
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+#: A host in the form in which browsers send it: a name, in ASCII, or an address.
+HOST = re.compile(r"[0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def parse_origin(text: str) -> str:
     """Return ``scheme://host[:port]`` as a browser sends it; ``*`` and ``null`` stay as they are.
 
-    Raises ``ValueError`` for what is no origin.
+    ``scheme://*.host[:port]`` stands for all subdomains of the host, at any depth, and not for the host.
+
+    Raises ``ValueError`` for what is no origin, and for what no origin could ever match.
     """
     if text in ("*", "null"):
         return text
@@ -22,12 +27,22 @@ def parse_origin(text: str) -> str:
         port = parts.port
     except ValueError:
         raise ValueError(f"{text!r} is not an origin") from None
-    beyond = parts.path.strip("/") or parts.query or parts.fragment or parts.username
-    if not parts.scheme or not parts.hostname or beyond:
+    beyond = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if not parts.scheme or not parts.hostname or beyond or text != text.strip():
         raise ValueError(f"{text!r} is not an origin; write scheme://host[:port], or * for all")
-    origin = f"{parts.scheme}://{parts.netloc}".lower()
+    host = parts.netloc.removesuffix(":") if port is None else parts.netloc.rpartition(":")[0]
+    if "*" in host.removeprefix("*."):
+        raise ValueError(f"{text!r} matches no origin; a pattern is scheme://*.host, and * alone is for all")
+    if not host.isascii():
+        raise ValueError(f"{text!r} matches no origin: browsers send such a name in ASCII, xn--...")
+    if not HOST.fullmatch(host.removeprefix("*.")) or ".." in host:
+        raise ValueError(f"{text!r} is not an origin: no host is written so")
+    if parts.scheme in DEFAULT_PORTS:
+        host = host.lower()  # the host of another scheme may have capital letters
     # Browsers leave the default port out, and origins are compared as browsers send them.
-    return origin.removesuffix(f":{port}") if port == DEFAULT_PORTS.get(parts.scheme) else origin
+    return f"{parts.scheme}://{host}" + (
+        "" if port is None or port == DEFAULT_PORTS.get(parts.scheme) else f":{port}"
+    )
 
 
 def parse_origins(given: Iterable[str]) -> frozenset[str]:

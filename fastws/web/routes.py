@@ -191,14 +191,20 @@ class Router:
                 request.path_params = match.groupdict()
                 return endpoint
         for prefix, endpoint in self._folders:
-            if path.startswith(prefix):
+            # The folder itself without its slash, too: it is redirected to the one with it.
+            if path.startswith(prefix) or path == prefix[:-1]:
                 request.path_params = {"path": path[len(prefix) :]}
                 return endpoint
         return None
 
 
 def _folder(static: Static, settings: Settings) -> Endpoint:
-    route = Route(static.prefix, http=lambda request: static.respond(request, request.path_params["path"]))
+    def page(request: Request) -> Response:
+        if request.path == static.prefix[:-1]:
+            return static.redirect(request, request.path.rpartition("/")[2])
+        return static.respond(request, request.path_params["path"])
+
+    route = Route(static.prefix, http=page)
     return replace(_endpoint(route, settings, lambda given: given), static=static)
 
 

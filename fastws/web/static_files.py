@@ -149,8 +149,7 @@ class Static:
         try:
             file = self._open(names, codings)
         except IsADirectoryError:
-            # RFC 9110, section 15.4.8. No slash or colon stands before its end: it leads to no other host.
-            return Response(307, headers=[("Location", quote(names[-1], safe="") + "/")])
+            return self.redirect(request, names[-1])
         except (OSError, ValueError) as error:
             # RFC 9110, section 15.6.4: 503, for there may be a descriptor again soon.
             exhausted = getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE)
@@ -164,6 +163,18 @@ class Static:
         if response.stream is not None and request.method == "HEAD":
             response.stream.close()
         return response
+
+    @staticmethod
+    def redirect(request: Request, name: str) -> Response:
+        """Redirect the path of a folder, whose last segment is ``name``, to the one with a slash behind it.
+
+        RFC 9110, section 15.4.8. The query is kept.
+        """
+        # Relative, so that it holds behind a proxy too. No slash or colon before the slash at its end, and
+        # all else behind a question mark: it leads to no other host.
+        location = quote(name, safe="") + "/"
+        query = f"?{request.query}" if "?" in request.target else ""
+        return Response(307, headers=[("Location", location + query)])
 
     def _open(self, names: Sequence[str], codings: Sequence[str]) -> _File:
         """Open the file, or its sibling in the best of ``codings`` that is there."""

@@ -624,7 +624,7 @@ HTTP = [
                     ),
                     *(
                         "GET healthz HTTP/1.1",
-                        "GET http://y/healthz HTTP/1.1",
+                        "GET http://y z/healthz HTTP/1.1",
                         "GET http:///healthz HTTP/1.1",
                     ),
                     *(

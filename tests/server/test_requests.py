@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fastws import Request, Response, Route, WebSocket
+from fastws import ASGI, Request, Response, Route, Static, WebSocket
 from fastws.server.site import MAX_WAITING_FOR_503
 from tests.kit import ManualLoop, RawClient, Recorder
 from tests.server.sites import Site, body, page, slow, statuses
@@ -155,6 +156,24 @@ class TestConcurrency:
         assert late.upgrade("/ws").status == 503
         loop.advance(5.2)
         assert late.transport.lost
+
+    @pytest.mark.parametrize("silent", [1, MAX_WAITING_FOR_503, MAX_WAITING_FOR_503 + 5])
+    def test_who_is_within_the_limit_stays_within(self, loop: ManualLoop, silent: int) -> None:
+        site = Site(loop, Route("/", http=page), Route("/ws", Recorder()), limit_concurrency=2)
+        first, second = site.client(), site.client()
+        others = [site.client() for _ in range(silent)]
+        for _ in range(2):
+            for client in (first, second):
+                client.get("/")
+                loop.settle()
+                assert statuses(client) == [200]
+        first.transport.lose()
+        loop.settle()
+        # The place is free for whoever asks first.
+        others[0].get("/")
+        loop.settle()
+        assert statuses(others[0]) == [200]
+        assert second.upgrade("/ws").status == 101
 
     def test_far_too_many_are_closed_unheard(
         self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
@@ -332,3 +351,54 @@ class TestProxies:
         site.client(ssl_object=object()).upgrade("/")
         assert handler.ws.request is not None
         assert [*seen, handler.ws.request.scheme, handler.ws.request.tls] == ["https", "wss", True]
+
+
+class TestHosts:
+    """DNS rebinding: a page whose name was made to lead here says that name in Host and in Origin."""
+
+    KINDS = ("/ws", "/page", "/missing", "/app", "/static/x")
+
+    def site(self, loop: ManualLoop, folder: Path, **settings: Any) -> Site:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"app"})
+
+        (folder / "x").write_text("x")
+        routes = [
+            Route("/ws", Recorder()),
+            Route("/page", http=page),
+            Static("/static", folder),
+            ASGI(app, lifespan="off"),
+        ]
+        return Site(loop, *routes, **settings)
+
+    def status(self, site: Site, target: str, host: str, *, upgrade: bool) -> int:
+        client = site.client()
+        fields = f"Host: {host}\r\nOrigin: http://{host}\r\n"
+        if upgrade:
+            client.send(
+                f"GET {target} HTTP/1.1\r\n{fields}Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+            )
+        else:
+            client.send(f"GET {target} HTTP/1.1\r\n{fields}\r\n".encode())
+        site.loop.settle()
+        return client.response().status
+
+    @pytest.mark.parametrize("target", KINDS)
+    @pytest.mark.parametrize("upgrade", [False, True])
+    def test_other_hosts_are_refused(
+        self, loop: ManualLoop, tmp_path: Path, target: str, upgrade: bool
+    ) -> None:
+        site = self.site(loop, tmp_path, allowed_hosts=["localhost", "*.example.org"])
+        for host in ("evil.example", "localhost.evil.example", "example.org", "127.0.0.1", ""):
+            assert self.status(site, target, host, upgrade=upgrade) == 421
+        assert self.status(site, f"http://evil.example{target}", "localhost", upgrade=upgrade) == 421
+        for host in ("localhost", "localhost:8080", "LOCALHOST.", "a.b.example.org:1"):
+            assert self.status(site, target, host, upgrade=upgrade) != 421
+        assert self.status(site, f"http://localhost{target}", "evil.example", upgrade=upgrade) != 421
+
+    def test_by_default_a_proxy_may_pass_any_name(self, loop: ManualLoop, tmp_path: Path) -> None:
+        site = self.site(loop, tmp_path)
+        assert self.status(site, "/page", "evil.example", upgrade=False) == 200
+        assert self.status(site, "/ws", "evil.example", upgrade=True) == 101

@@ -23,6 +23,7 @@ class TestSettings:
             timeouts=Timeouts(write=1.0),
             compression=None,
             origins=["https://a.example"],
+            allowed_hosts=["A.example", "*.b.example"],
             require_origin=True,
             headers=[("x-server", "mine"), ("X-More", "1")],
             access_log=False,
@@ -37,6 +38,7 @@ class TestSettings:
             timeouts=Timeouts(write=1.0),
             compression=None,
             origins=frozenset(["https://a.example"]),
+            allowed_hosts=frozenset(["a.example", "*.b.example"]),
             require_origin=True,
             headers=((b"x-server", b"mine"), (b"X-More", b"1")),
             access_log=False,
@@ -54,6 +56,9 @@ class TestSettings:
             {"nonsense": 1},
             {"headers": [("a b", "x")]},
             {"headers": [("A", "x\n")]},
+            {"allowed_hosts": "localhost"},
+            {"allowed_hosts": ["http://localhost"]},
+            {"origins": ["https://exa*mple.com"]},
         ],
     )
     def test_what_fits_nothing(self, wrong: dict[str, Any]) -> None:

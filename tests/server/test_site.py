@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,23 +56,46 @@ class TestRoom:
 
     def site(self, limit: int | None, connections: int) -> Site:
         site = Site(Recorder(), settings_from(limit_concurrency=limit))
-        site.connections.update(dict.fromkeys(range(connections)))  # type: ignore[arg-type]
+        for number in range(connections):
+            self.add(site, number)
         return site
+
+    def add(self, site: Site, connection: Any, now: float = 1.0) -> bool:
+        site.connections[connection] = None
+        return site.must_drop(connection, now)
+
+    def remove(self, site: Site, connection: Any) -> None:
+        del site.connections[connection]
+        site.excess.discard(connection)
+
+    def beyond(self, site: Site) -> list[Any]:
+        return [each for each in site.connections if site.is_beyond_limit(each)]
 
     def test_without_a_limit(self) -> None:
         site = self.site(None, 1000)
-        assert (site.is_full(), site.must_drop(1.0)) == (False, False)
+        assert (self.beyond(site), self.add(site, "new")) == ([], False)
 
     def test_with_a_limit(self) -> None:
-        assert not self.site(10, 10).is_full()
-        assert self.site(10, 11).is_full()
-        assert not self.site(10, 10 + MAX_WAITING_FOR_503).must_drop(1.0)
-        assert self.site(10, 11 + MAX_WAITING_FOR_503).must_drop(1.0)
+        assert self.beyond(self.site(10, 10)) == []
+        assert self.beyond(self.site(10, 12)) == [10, 11]
+        assert not self.add(self.site(10, 9 + MAX_WAITING_FOR_503), "last")
+        assert self.add(self.site(10, 10 + MAX_WAITING_FOR_503), "one more")
+
+    def test_a_place_that_becomes_free_goes_to_the_next_who_asks(self) -> None:
+        site = self.site(2, 4)
+        assert self.beyond(site) == [2, 3]
+        self.remove(site, 0)
+        assert not site.is_beyond_limit(3)
+        assert site.is_beyond_limit(2)
+        self.remove(site, 1)
+        assert not self.add(site, 5)
+        assert self.beyond(site) == [2]
 
     def test_a_warning_every_ten_seconds(self, caplog: pytest.LogCaptureFixture) -> None:
-        site = self.site(10, 11)
+        site = self.site(10, 10)
         for now in (1.0, 2.0, 10.9, 11.1, 12.0):
-            site.must_drop(now)
+            self.add(site, f"at {now}", now)
+            self.remove(site, f"at {now}")
         assert [record.getMessage() for record in caplog.records] == [
             "10 connections are open: more are answered 503 or closed"
         ] * 2

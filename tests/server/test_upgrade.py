@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fastws import Limits, Request, Response, Route
+from fastws import Limits, Request, Response, Route, Static
+from fastws.server.responses import STREAM_STEP_SIZE
 from fastws.testing.wire import TEXT
+from fastws.web.static_files import WHOLE_FILE_SIZE
 from tests.kit import ManualLoop, Recorder, frame, handshake
 from tests.server.sites import Site, body, page, statuses
 
@@ -25,10 +28,10 @@ class TestUpgrade:
         client = site.client()
         answer = client.upgrade("/ws/a%20b", "Sec-WebSocket-Protocol: v1, v2")
         assert answer.status == 101
-        assert answer.headers["sec-websocket-protocol"] == "v1"
+        assert answer.headers["sec-websocket-protocol"] == "v2"
         assert (answer.headers["x-server"], answer.headers["x-more"]) == ("test", "yes")
         assert client.connection.ws.request.path_params == {"name": "a b"}
-        assert client.connection.ws.subprotocol == "v1"
+        assert client.connection.ws.subprotocol == "v2"
         assert client.connection.phase is None
         assert site.server.counters.websockets_opened == 1
         loop.advance(15)
@@ -142,6 +145,78 @@ class TestAuthorize:
             assert handler.events == []
             loop.advance(5.2)
             assert client.transport.lost
+
+    @pytest.mark.parametrize("when", ["now", "later"])
+    @pytest.mark.parametrize("size", [0, 10, WHOLE_FILE_SIZE, WHOLE_FILE_SIZE + 1, 3 * STREAM_STEP_SIZE + 5])
+    def test_a_file_may_be_the_verdict(self, loop: ManualLoop, tmp_path: Path, when: str, size: int) -> None:
+        content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+        (tmp_path / "big.bin").write_bytes(content)
+        static = Static("/s", tmp_path)
+
+        async def later(request: Request) -> Response:
+            await asyncio.sleep(1)
+            return static.respond(request, "big.bin")
+
+        site, handler = self.site(
+            loop, later if when == "later" else lambda request: static.respond(request, "big.bin")
+        )
+        client = site.client()
+        client.send(handshake() + frame(TEXT, "early"))
+        loop.advance(1.1)
+        loop.settle()
+        answer = client.response()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert answer.body == content
+        loop.advance(5.2)
+        assert client.transport.lost
+        assert handler.events == []
+        assert site.server.counters.http_responses == 1
+
+    def test_a_stream_that_is_the_verdict_is_closed_when_the_client_goes(
+        self, loop: ManualLoop, tmp_path: Path
+    ) -> None:
+        (tmp_path / "big.bin").write_bytes(bytes(9 * STREAM_STEP_SIZE))
+        static, streams = Static("/s", tmp_path), []
+
+        def authorize(request: Request) -> Response:
+            response = static.respond(request, "big.bin")
+            streams.append(response.stream)
+            return response
+
+        site, _ = self.site(loop, authorize)
+        client = site.client()
+        client.transport.room = 0
+        client.send(handshake())
+        loop.advance(1)
+        client.transport.lose()
+        loop.settle()
+        assert streams[0].read(1) == b""
+
+    @pytest.mark.parametrize("stream", [False, True])
+    @pytest.mark.parametrize("status", [100, 101, 199])
+    @pytest.mark.parametrize("target", ["/", "/page"])
+    def test_a_response_that_cannot_be_sent(
+        self,
+        loop: ManualLoop,
+        caplog: pytest.LogCaptureFixture,
+        tmp_path: Path,
+        target: str,
+        status: int,
+        stream: bool,
+    ) -> None:
+        (tmp_path / "big.bin").write_bytes(bytes(WHOLE_FILE_SIZE + 1))
+
+        def verdict(request: Request) -> Response:
+            response = Static("/s", tmp_path).respond(request, "big.bin") if stream else Response()
+            response.status = status
+            return response
+
+        site = Site(loop, Route("/", Recorder(), authorize=verdict), Route("/page", http=verdict))
+        client = site.client()
+        client.send(handshake("/")) if target == "/" else client.get(target)
+        loop.settle()
+        assert client.response().status == 500
+        assert f"a response with status {status} cannot be sent" in caplog.text
 
     @pytest.mark.parametrize("kind", [ValueError, BaseException, asyncio.CancelledError])
     @pytest.mark.parametrize("when", ["now", "later"])

@@ -17,6 +17,12 @@ from fastws.web.origins import parse_origin, parse_origins
         ("http://app.example:443", "http://app.example:443"),
         ("http://[::1]:5173", "http://[::1]:5173"),
         ("chrome-extension://abc", "chrome-extension://abc"),
+        ("https://*.Example.org", "https://*.example.org"),
+        ("https://*.example.org:443/", "https://*.example.org"),
+        ("http://app.example:", "http://app.example"),
+        ("http://app.example:0080", "http://app.example"),
+        ("http://app.example:08080", "http://app.example:8080"),
+        ("vscode-webview://1aB", "vscode-webview://1aB"),
         ("*", "*"),
         ("null", "null"),
     ],
@@ -32,6 +38,30 @@ def test_what_a_browser_sends(text: str, origin: str) -> None:
 def test_what_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="is not an origin"):
         parse_origins([text])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://*",
+        "https://*.",
+        "https://exa*mple.com",
+        "https://a.*.example.com",
+        "https://*.*.example.com",
+        "https://*example.com",
+        "https://example.*",
+        "https://b\xfccher.example",
+        "https://a,b",
+        "https://a, https://b",
+        "https://a b",
+        " https://a",
+        "https://a..b",
+        "https://:pw@a",
+    ],
+)
+def test_what_no_origin_matches_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="origin"):
+        parse_origin(text)
 
 
 def test_one_text_is_no_list() -> None:

@@ -120,6 +120,12 @@ def test_a_folder_without_a_slash_is_redirected_to_itself(get: Get, root: Path) 
     assert get("line\r\nbreak").headers["location"] == "line%0D%0Abreak/"
 
 
+@pytest.mark.parametrize("query", ["", "?", "?x=1", "?x=1&y=//evil.example/%0d%0a?", "?//"])
+def test_a_redirect_to_a_folder_keeps_the_query(root: Path, query: str) -> None:
+    response = Static("/s", root).respond(Request(target="/s/docs" + query), "docs")
+    assert (response.status, response.headers["location"]) == (307, "docs/" + query)
+
+
 def test_well_known_is_served_and_other_hidden_names_are_not(get: Get, root: Path) -> None:
     (root / ".git").mkdir()
     (root / ".git" / "config").write_bytes(b"SECRET")

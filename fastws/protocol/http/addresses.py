@@ -1,11 +1,15 @@
-"""Addresses of peers as values."""
+"""Addresses of peers, and names of hosts, as values."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-__all__ = ["parse_address", "unmapped"]
+__all__ = ["parse_address", "unmapped", "wildcards"]
+
+#: Characters of the longest name of a host (RFC 1035, section 2.3.4).
+MAX_NAME_LENGTH = 253
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address:
@@ -26,3 +30,12 @@ def unmapped(name: Any) -> Any:
         except ValueError:
             return name
     return name
+
+
+def wildcards(name: str) -> Iterator[str]:
+    """Yield the patterns that match the name of a host, such as ``*.b.example`` for ``a.b.example``."""
+    if len(name) <= MAX_NAME_LENGTH:
+        dot = name.find(".")
+        while dot >= 0:
+            yield "*" + name[dot:]
+            dot = name.find(".", dot + 1)

@@ -28,6 +28,7 @@ from fastws.protocol.http.strict_head import (
     field_tokens,
     field_values,
     framing,
+    replace_host,
 )
 
 __all__ = ["UNKNOWN", "ServerHTTP"]
@@ -304,7 +305,10 @@ def _read_head(head: bytes, limits: Limits) -> tuple[Request, Framing, h11.Conne
     verb, where, version = check_request_head(head, limits)
     lowered = head.lower()
     check_host(lowered, version)
-    check_target(verb, where, lowered)
+    authority = check_target(verb, where)
+    if authority is not None and field_values(lowered, b"\r\nhost:") != [authority]:
+        head = replace_host(head, lowered, authority)
+        lowered = head.lower()
     body = framing(lowered, version)
     upgrade = b"\r\nupgrade:" in lowered and b"websocket" in field_tokens(lowered, b"\r\nupgrade:")
     if upgrade and body != NO_BODY:

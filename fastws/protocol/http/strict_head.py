@@ -26,6 +26,7 @@ __all__ = [
     "field_tokens",
     "field_values",
     "framing",
+    "replace_host",
 ]
 
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -41,7 +42,7 @@ _BAD_OCTET = re.compile(rb"[^\t\r\n\x20-\x7e\x80-\xff]|\r[^\n]|(?<!\r)\n")
 _HOST = re.compile(rb"(?:[0-9a-z._~!$&'()*+,;=%-]*+|\[[0-9a-f:.]++\])(?::[0-9]{0,5})?")
 # RFC 9110, section 8.6. 19 digits fit in 63 bits. Some parsers take a leading zero for octal.
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
-# RFC 9112, section 3.2.2. The authority is compared with Host, so it is not checked here.
+# RFC 9112, section 3.2.2.
 _ABSOLUTE_TARGET = re.compile(rb"(?:https?|wss?)://([^/?]*+)")
 _CODINGS = re.compile(_TCHAR + rb"++(?:[\t ]*+,[\t ]*+" + _TCHAR + rb"++)*+")
 
@@ -165,8 +166,10 @@ def check_request_head(head: bytes, limits: Limits) -> RequestLine:
     return method, target, version
 
 
-def check_target(method: bytes, target: bytes, lowered: bytes) -> None:
-    """Accept a path, or a whole URL with the host that Host names (RFC 9112, section 3.2).
+def check_target(method: bytes, target: bytes) -> bytes | None:
+    """Accept a path, or a whole URL; return the URL's authority in lower case, which replaces Host.
+
+    RFC 9112, section 3.2. An empty host and user information are invalid (RFC 9110, sections 4.2.1, 4.2.4).
 
     Raises ``Rejected``: 501 for CONNECT (RFC 9110, section 15.6.2), else 400.
     """
@@ -176,10 +179,19 @@ def check_target(method: bytes, target: bytes, lowered: bytes) -> None:
         # With any target: h11 would take a 200 for the beginning of a tunnel.
         raise Rejected(501, "not a proxy")
     if target[0] == 0x2F or (target == b"*" and method == b"OPTIONS"):
-        return
+        return None
     absolute = _ABSOLUTE_TARGET.match(target.lower())
-    if absolute is None or field_values(lowered, b"\r\nhost:") != [absolute[1]]:
-        raise Rejected(400, "neither a path nor a URL of this host")
+    if absolute is None or absolute[1][:1] in (b"", b":") or not _HOST.fullmatch(absolute[1]):
+        raise Rejected(400, "neither a path nor a URL")
+    return absolute[1]
+
+
+def replace_host(head: bytes, lowered: bytes, authority: bytes) -> bytes:
+    """Return the head with the target's authority in place of Host (RFC 9112, section 3.2.2)."""
+    start = lowered.find(b"\r\nhost:")
+    if start < 0:  # only HTTP/1.0 may have none
+        return head[:-2] + b"Host: " + authority + b"\r\n\r\n"
+    return head[: start + 7] + b" " + authority + head[lowered.find(b"\r\n", start + 2) :]
 
 
 def field_values(lowered: bytes, name: bytes) -> list[bytes]:

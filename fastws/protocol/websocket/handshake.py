@@ -13,6 +13,7 @@ from hashlib import sha1
 
 from fastws.config import Compression
 from fastws.errors import HandshakeError, HandshakeRefused
+from fastws.protocol.http.addresses import wildcards
 from fastws.protocol.http.headers import HeaderPairs, is_token
 from fastws.protocol.http.messages import Request, Response, checked_field, error_response
 from fastws.protocol.websocket import extensions as ext
@@ -34,6 +35,7 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # RFC 6454, section 7, for the schemes that can be compared with a Host. Any other origin is foreign.
 _ORIGIN = re.compile(r"(https?|wss?)://([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
+_ANY_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*+)://([0-9a-z._-]++)((?::[0-9]{1,5})?)")
 _HOST = re.compile(r"([0-9a-z._-]++|\[[0-9a-f:.]++\])(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "ws": "80", "https": "443", "wss": "443"}
 # The fields of the handshake itself: an application that sets one would break it.
@@ -68,7 +70,7 @@ def check_upgrade(
     Args:
         request: any request of HTTP.
         origins: origins that are allowed besides the request's own host, as browsers send them
-            (``https://example.com``), or ``*`` for all.
+            (``https://example.com``), ``https://*.example.com`` for its subdomains, or ``*`` for all.
         require_origin: refuse a request without Origin. Such a client is no browser, and is let in by
             default (RFC 6455, section 10.2).
 
@@ -111,22 +113,33 @@ def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> b
     # lower() makes ASCII letters of some letters outside ASCII, so only ASCII is compared.
     of_page = _ORIGIN.fullmatch(origin.lower()) if origin.isascii() else None
     of_request = _HOST.fullmatch((host or "").lower())
-    if of_page is None or of_request is None or of_page[2] != of_request[1]:
+    if of_page is not None and of_request is not None and of_page[2] == of_request[1]:
+        default = _DEFAULT_PORTS[of_page[1]]
+        if (of_page[3] or default) == (of_request[2] or default):
+            return True
+    return bool(origins) and _matches_pattern(origin, origins)
+
+
+def _matches_pattern(origin: str, origins: frozenset[str]) -> bool:
+    """True when ``origins`` has a pattern such as ``https://*.example.com`` for this subdomain."""
+    parts = _ANY_ORIGIN.fullmatch(origin)
+    if parts is None:
         return False
-    default = _DEFAULT_PORTS[of_page[1]]
-    return (of_page[3] or default) == (of_request[2] or default)
+    scheme, name, port = parts.groups()
+    return any(f"{scheme}://{pattern}{port}" in origins for pattern in wildcards(name))
 
 
 def choose_subprotocol(request: Request, supported: Sequence[str]) -> str | None:
-    """Return the first of the client's subprotocols that is supported, or None (RFC 6455, section 4.2.2).
+    """Return the first of ``supported`` that the client offers, or None (RFC 6455, section 4.2.2).
 
-    Names are compared with their case.
+    The client's order is its preference (section 4.1, item 10), but the choice is the server's (section
+    4.2.2, item 5): it knows which one it can serve best. Names are compared with their case.
     """
     if not supported:
         return None
-    for name in (request.offer.subprotocols or "").split(","):
-        name = name.strip(" \t")
-        if name in supported and is_token(name):
+    offered = {name.strip(" \t") for name in (request.offer.subprotocols or "").split(",")}
+    for name in supported:
+        if name in offered and is_token(name):
             return name
     return None
 

@@ -238,3 +238,41 @@ def test_any_octets_in_any_pieces(data: st.DataObject) -> None:
     bytewise, http = run(bytes(stream), "bytewise")
     assert gist(bytewise) == gist(whole)
     assert http.buffered <= len(stream)
+
+
+# -- the authority of a target (RFC 9112, section 3.2.2) ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("/a", "x"),
+        ("http://x/a", "x"),
+        ("http://Y:80/a", "y:80"),
+        ("ws://[::1]:8/a", "[::1]:8"),
+        ("wss://y?q", "y"),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_the_authority_of_the_target_replaces_host(
+    target: str, host: str, version: str, upgrade: bool
+) -> None:
+    fields = UPGRADE_FIELDS.removeprefix(b"Host: x\r\n") if upgrade else b""
+    head = f"GET {target} HTTP/{version}\r\nA: b\r\nHOST: \tx \r\n".encode() + fields + b"C: d\r\n\r\n"
+    http = ServerHTTP(LIMITS)
+    http.receive(head + b"early")
+    request = http.next_event()
+    assert isinstance(request, Request)
+    assert request.headers.get_list("host") == [host]
+    assert (request.headers["a"], request.headers["c"]) == ("b", "d")
+    assert request.target == target
+    assert request.offer.host == host
+
+
+def test_http_1_0_may_have_no_host_but_a_target_with_one() -> None:
+    http = ServerHTTP(LIMITS)
+    http.receive(b"GET http://y/ HTTP/1.0\r\nA: b\r\n\r\n")
+    request = http.next_event()
+    assert isinstance(request, Request)
+    assert request.headers.items() == [("a", "b"), ("host", "y")]
