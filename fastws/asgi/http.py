@@ -13,7 +13,7 @@ from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
 from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
-from fastws.protocol.http.server import UNKNOWN
+from fastws.protocol.http.server import UNKNOWN, check_final
 from fastws.protocol.websocket.states import DRAINING
 
 if TYPE_CHECKING:
@@ -227,9 +227,7 @@ class Exchange:
         if kind != "http.response.start":
             raise RuntimeError(f"ASGI message {kind!r}: what is due now is http.response.start")
         status = event["status"]
-        if not 200 <= status <= 999:
-            # RFC 9110, section 15: below 200 a status is interim, and no response follows from it.
-            raise ValueError(f"{status} is no status of a response")
+        check_final(status)
         self._head = Response(status, headers=event.get("headers", ()))
         self._response = HEAD_HELD
 

@@ -18,6 +18,7 @@ from fastws.connection.websocket import WebSocket
 from fastws.errors import ConcurrencyError, ConnectionClosed
 from fastws.protocol.http.headers import is_token
 from fastws.protocol.http.messages import Request, Response, error_response
+from fastws.protocol.http.server import check_final
 from fastws.protocol.websocket import handshake
 from fastws.server import upgrade
 
@@ -225,6 +226,7 @@ class Session:
             # The ASGI specification, "Close - send event": closing before accepting is a 403.
             self._refuse(error_response(403))
         elif state is DECIDING and kind == "websocket.http.response.start":
+            check_final(event["status"])
             self._denial = Response(event["status"], headers=event.get("headers", ()))
             self._state = DENYING
         elif state is DENYING and kind == "websocket.http.response.body":

@@ -95,26 +95,39 @@ class Responses:
         if response.stream is not None:
             self._start_stream(response)
             return
-        try:
-            data = connection.machine.http.respond(response)
-        except Exception:
-            # Such as an interim status, which h11 has not been asked to send yet.
-            log.exception("a response with status %d cannot be sent", response.status)
-            response = error_response(500)
-            data = connection.machine.http.respond(response)
+        response, data = self._encode(connection.machine.http.respond, response)
         self._status = response.status
         self._size = len(response.body)
         connection.outbox.write_http(data)
         self._response_done()
 
+    def _encode(self, encode: Callable[[Response], bytes], response: Response) -> tuple[Response, bytes]:
+        """Return what is sent, and its bytes: 500 for a response that cannot be sent."""
+        try:
+            return response, encode(response)
+        except Exception:
+            # Such as an interim status, or a field with a line break: nothing of it is out yet.
+            log.exception("a response with status %s to %s cannot be sent", response.status, self._path())
+            if response.stream is not None:
+                response.stream.close()
+            response = error_response(500)
+            return response, encode(response)
+
     def _start_stream(self, response: Response) -> None:
         connection = self._connection
         assert response.stream is not None
+        response, data = self._encode(connection.machine.http.start_response, response)
+        if response.stream is None:
+            connection.outbox.write_http(data + connection.machine.http.send_body(response.body))
+            connection.machine.http.end_response()
+            self._status, self._size = response.status, len(response.body)
+            self._response_done()
+            return
         self._state = STREAMING
         self._status = response.status
         self._size = response.stream.length
         self._stream = BodyPump(connection, response.stream, self._stream_ended)
-        connection.outbox.write_http(connection.machine.http.start_response(response))
+        connection.outbox.write_http(data)
         if self._request is not None and self._request.method == "HEAD":
             self._end_stream()
         else:
@@ -148,10 +161,11 @@ class Responses:
     def _refuse(self, response: Response) -> None:
         """Answer and close; nothing that follows is parsed."""
         connection = self._connection
+        self._site.set_date()
+        response, data = self._encode(connection.machine.refuse, response)
         self._status = response.status
         self._size = len(response.body)
-        self._site.set_date()
-        connection.outbox.write_http(connection.machine.refuse(response))
+        connection.outbox.write_http(data)
         self._count_response()
         self._request = None
         self._end()

@@ -349,13 +349,14 @@ class TestBadApplications:
             sending(BODY),
             sending({"type": "websocket.accept"}),
             sending({**START, "status": 101}),
+            sending({**START, "status": 700}),
             sending({**START, "headers": [(b"x", b"a\r\nb: c")]}),
             sending(START, START),
             sending(START, {**BODY, "body": "text"}),
             sending({**START, "headers": [(b"content-length", b"5"), (b"content-length", b"6")]}, BODY),
         ],
         ids=["raises", "panics", "cancelled", "returns", "no-body", "no-start", "wrong-type"]
-        + ["interim", "splits", "twice", "str", "lengths"],
+        + ["interim", "invalid", "splits", "twice", "str", "lengths"],
     )
     async def test_500_where_nothing_is_out(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
         async with served(app, lifespan="off") as client:

@@ -57,6 +57,8 @@ def sending(*events: Any) -> Any:
         ([{"type": "websocket.accept", "headers": [(b"x", b"a\r\nb: c")]}], 500),
         ([{"type": "websocket.accept", "headers": [(b"upgrade", b"h2c")]}], 500),
         ([START], 500),
+        *(([{**START, "status": status}], 500) for status in (0, 100, 101, 199, 600, 700, 1000)),
+        ([{**START, "headers": [(b"x", b"a\r\nb: c")]}, {**BODY, "more_body": False}], 500),
         ([START, BODY, TEXT], 500),
         ([START, BODY, {**BODY, "more_body": False}], 418),
         ([{"type": "websocket.close"}], 403),
