@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ASGI"]
 
 LIFESPANS = ("auto", "on", "off")
+LIFESPAN_FAILURES = ("stop", "continue")
 
 
 class ASGI(Route):
@@ -41,6 +42,9 @@ class ASGI(Route):
             Default: none.
         lifespan: ``"auto"`` (default): an application that raises at its startup has no lifespan, and is
             served without one. ``"on"``: that is a failure. ``"off"``: the application is not asked.
+        lifespan_failure: What follows when the application's lifespan raises while it is served, which is
+            logged at once. ``"stop"`` (default): ``fastws serve``, :func:`run` and
+            :meth:`Server.serve_forever` shut down and end the process with 3. ``"continue"``: they go on.
         max_body_size: Bytes of the body of one request; 413 beyond it (RFC 9110, section 15.5.14).
             Default None: no limit, because the body comes in pieces, and stays in the socket while the
             application takes none.
@@ -54,7 +58,8 @@ class ASGI(Route):
 
     Raises:
         TypeError: ``app`` is not callable.
-        ValueError: ``root_path`` does not begin with ``/``, or ``lifespan`` is not one of the three.
+        ValueError: ``root_path`` does not begin with ``/``, or ``lifespan`` or ``lifespan_failure`` is none
+            of those named.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class ASGI(Route):
         *,
         root_path: str = "",
         lifespan: str = "auto",
+        lifespan_failure: str = "stop",
         max_body_size: int | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         timeouts: Timeouts | Mapping[str, Any] | None = None,
@@ -75,6 +81,9 @@ class ASGI(Route):
             raise TypeError(f"an ASGI application is a callable, not {app!r}")
         if lifespan not in LIFESPANS:
             raise ValueError(f"lifespan is one of {', '.join(LIFESPANS)}, not {lifespan!r}")
+        if lifespan_failure not in LIFESPAN_FAILURES:
+            choices = ", ".join(LIFESPAN_FAILURES)
+            raise ValueError(f"lifespan_failure is one of {choices}, not {lifespan_failure!r}")
         if root_path and not root_path.startswith("/"):
             raise ValueError(f"a root_path begins with '/': {root_path!r}")
         super().__init__(
@@ -93,10 +102,15 @@ class ASGI(Route):
         #: The application's tasks that run now.
         self.tasks: set[asyncio.Task[None]] = set()
         self._lifespan_mode = lifespan
+        self._lifespan_failure = lifespan_failure
         self._lifespan: Lifespan | None = None
 
-    async def startup(self) -> None:
+    async def startup(self, failed: Callable[[], None] | None = None) -> None:
         """Run the application's startup; a server does so before it listens.
+
+        Args:
+            failed: Called when the lifespan fails while the application is served, if that shall stop the
+                server. Default: nothing.
 
         Raises:
             StartupFailed: The application says that its startup has failed, or, where ``lifespan`` is
@@ -108,7 +122,7 @@ class ASGI(Route):
         self.mount.state = {}
         self._lifespan = lifespan = Lifespan(self.mount.app, self._lifespan_mode, self.mount.state)
         try:
-            await lifespan.startup()
+            await lifespan.startup(failed if self._lifespan_failure == "stop" else None)
         except BaseException:
             self._lifespan = None
             raise

@@ -10,10 +10,10 @@ import h11
 
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
-from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, scope_of
+from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
-from fastws.protocol.http.server import UNKNOWN
+from fastws.protocol.http.server import UNKNOWN, check_final
 from fastws.protocol.websocket.states import DRAINING
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange"]
 
+#: With 2.4 a framework would wait for an ``OSError`` of ``send`` alone, and a response that has nothing to
+#: send would outlive its client. With 2.3 it receives ``http.disconnect`` meanwhile, as under uvicorn.
+SPEC_VERSION = "2.3"
 #: Bytes of a request's body, or behind it, that wait for the application before reading pauses.
 BODY_QUEUE = 64 * 1024
 #: ``send`` waits while more than this many bytes of the response wait for a slow socket.
@@ -65,9 +68,10 @@ class Exchange:
         "_head",
         "_mount",
         "_phase",
-        "_reader",
+        "_readers",
         "_request",
         "_response",
+        "_told",
         "_written",
     )
 
@@ -81,7 +85,10 @@ class Exchange:
         self._request = request
         self._client = PRESENT
         self._body = RequestBody()
-        self._reader: asyncio.Future[None] | None = None
+        #: The coroutines that wait in ``receive``.
+        self._readers: list[asyncio.Future[None]] = []
+        #: True once ``receive`` has returned the disconnect of a client before its response was over.
+        self._told = False
         self._response = DUE
         self._head: Response | None = None
         #: Bytes of the response's body.
@@ -96,7 +103,9 @@ class Exchange:
         scope = {
             "type": "http",
             "method": request.method,
-            **scope_of(request, self._connection.transport, mount.root_path, mount.state),
+            **scope_of(
+                request, self._connection.transport, mount.root_path, mount.state, spec_version=SPEC_VERSION
+            ),
             "extensions": {},
         }
         try:
@@ -110,13 +119,24 @@ class Exchange:
                 # RFC 9110, section 15.6.4: the server stops.
                 self._fail(503)
                 raise
+            if self._is_gone() and is_disconnect(exc):
+                self._connection.abort()
+                return
             mount.log.exception("the ASGI application failed at %s", logs.escape(request.path))
             self._fail(500)
         else:
-            if self._response is not OVER:
+            if self._response is OVER:
+                return
+            if self._told:
+                self._connection.abort()
+            else:
                 where = logs.escape(request.path)
                 mount.log.error("the ASGI application returned without a whole response at %s", where)
                 self._fail(500)
+
+    def _is_gone(self) -> bool:
+        """True when the client is lost, or the application was told so and did not finish for that."""
+        return self._client is GONE or self._told
 
     def _fail(self, status: int) -> None:
         if self._response is OVER:
@@ -131,23 +151,20 @@ class Exchange:
     async def receive(self) -> Event:
         """ASGI's ``receive``: the pieces of the request's body, then the client's disconnect.
 
-        Cancelling it loses nothing.
-
-        Raises:
-            RuntimeError: Another coroutine waits in ``receive`` already.
+        Cancelling it loses nothing. Several coroutines may wait: each piece goes to one of them, the
+        disconnect to all.
         """
         while self._nothing_to_receive():
-            if self._reader is not None:
-                raise RuntimeError("another coroutine already waits in receive()")
             self._await_body()
-            self._reader = self._connection.loop_state.create_future()
+            reader = self._connection.loop_state.create_future()
+            self._readers.append(reader)
             try:
-                await self._reader
+                await reader
             finally:
-                self._reader = None
-        if self._response is OVER or self._body.state is TAKEN:
-            return {"type": "http.disconnect"}
-        if self._client is not PRESENT and self._body.state is ARRIVING and not self._body:
+                self._readers.remove(reader)
+        is_cut_short = self._body.state is ARRIVING and self._client is not PRESENT and not self._body
+        if self._response is OVER or self._body.state is TAKEN or is_cut_short:
+            self._told = self._told or self._response is not OVER
             return {"type": "http.disconnect"}
         body, more = self._body.take()
         if more:
@@ -210,9 +227,7 @@ class Exchange:
         if kind != "http.response.start":
             raise RuntimeError(f"ASGI message {kind!r}: what is due now is http.response.start")
         status = event["status"]
-        if not 200 <= status <= 999:
-            # RFC 9110, section 15: below 200 a status is interim, and no response follows from it.
-            raise ValueError(f"{status} is no status of a response")
+        check_final(status)
         self._head = Response(status, headers=event.get("headers", ()))
         self._response = HEAD_HELD
 
@@ -237,6 +252,11 @@ class Exchange:
             assert self._head is not None
             self._end()
             self._phase.answered(self._head.status, self._written)
+            if self._client is HALF_CLOSED:
+                # No second end of the client's side comes, so there is nothing to wait for.
+                connection.outbox.flush()
+                if not connection.outbox.blocked:
+                    connection.transport.close()
 
     @property
     def _bodiless(self) -> bool:
@@ -278,8 +298,9 @@ class Exchange:
         self.drained()
 
     def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        for reader in self._readers:
+            if not reader.done():
+                reader.set_result(None)
 
     # -- the connection's phase -----------------------------------------------------------------
 
@@ -346,5 +367,8 @@ class Exchange:
         return True
 
     def lost(self, exc: Exception | None) -> None:
+        if self._response is STARTED:
+            assert self._head is not None
+            self._phase.cut_short(self._head.status, self._written)
         self._client = GONE
         self._end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from fastws.asgi.scope import Application, Event
@@ -32,9 +33,19 @@ class Lifespan:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         #: The event that the application has to answer, and the future that waits for the answer.
         self._awaited: tuple[str, asyncio.Future[Event]] | None = None
+        self._is_stopping = False
+        #: Called when the application fails between its startup and its shutdown.
+        self._failed: Callable[[], None] | None = None
+        #: What the application said of a failure that nobody had asked for.
+        self._said = ""
 
-    async def startup(self) -> None:
-        """Start the application. Raises ``StartupFailed`` with the application's message."""
+    async def startup(self, failed: Callable[[], None] | None = None) -> None:
+        """Start the application. Raises ``StartupFailed`` with the application's message.
+
+        Args:
+            failed: Called, after the failure is logged, when the application's task raises while it is
+                served: a task group of its lifespan has lost a task, for example. Default: nothing.
+        """
         if self._mode == "off":
             return
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -54,10 +65,29 @@ class Lifespan:
             self._task.cancel()
             self._task = None
             raise StartupFailed(_said(answer))
+        else:
+            self._failed = failed
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The application's task has ended: log why, unless the shutdown has begun or it just returned."""
+        exc = None if task.cancelled() else task.exception()
+        if (
+            self._task is None
+            or self._is_stopping
+            or (exc is None and not task.cancelled() and not self._said)
+        ):
+            return
+        log.error(
+            "the lifespan of the ASGI application failed while it was served%s", self._said, exc_info=exc
+        )
+        if self._failed is not None:
+            self._failed()
 
     async def shutdown(self, timeout: float | None) -> None:
         """End the application; its task is cancelled after ``timeout`` seconds (None: never)."""
         task = self._task
+        self._is_stopping = True
         if task is None or task.done():
             return
         try:
@@ -103,6 +133,10 @@ class Lifespan:
     async def _send(self, event: Event) -> None:
         kind = event["type"]
         event_sent, answer = self._awaited or ("", None)
+        if answer is None and kind == "lifespan.shutdown.failed" and not self._is_stopping:
+            # Starlette says so, with a traceback, before it raises.
+            self._said = f": {_last_line(event)}"
+            return
         if answer is None or answer.done() or kind not in (f"{event_sent}.complete", f"{event_sent}.failed"):
             raise RuntimeError(f"the application sent {kind!r} in its lifespan, which is not due now")
         answer.set_result(event)
@@ -117,6 +151,11 @@ class Lifespan:
 
 
 def _said(answer: Event) -> str:
+    last = _last_line(answer)
+    return f"the application failed to start: {last}" if last else "the application failed to start"
+
+
+def _last_line(answer: Event) -> str:
     """The last line of what the application says went wrong: often a whole traceback."""
     lines = str(answer.get("message", "")).strip().splitlines()
-    return f"the application failed to start: {lines[-1]}" if lines else "the application failed to start"
+    return lines[-1] if lines else ""

@@ -19,6 +19,7 @@ __all__ = [
     "Send",
     "address",
     "is_cancelled",
+    "is_disconnect",
     "scope_of",
 ]
 
@@ -45,6 +46,22 @@ def is_cancelled(exc: BaseException) -> bool:
     return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
+def is_disconnect(exc: BaseException) -> bool:
+    """Return whether an application that has lost its client says only that with ``exc``.
+
+    Frameworks have exceptions of their own for it: ``ClientDisconnect`` and ``WebSocketDisconnect`` of
+    Starlette, ``RequestAborted`` of Django, ``MessageAborted`` of BlackSheep. A ``CancelledError`` is what
+    remains of a task that the framework has cancelled because the client had left.
+    """
+    if isinstance(exc, BaseExceptionGroup):
+        return all(map(is_disconnect, exc.exceptions))
+    if isinstance(exc, (ClientDisconnected, asyncio.CancelledError)):
+        return True
+    if any(word in type(exc).__name__ for word in ("Disconnect", "Aborted")):
+        return True
+    return exc.__cause__ is not None and is_disconnect(exc.__cause__)
+
+
 def address(peer: Any) -> tuple[str, int] | None:
     """Return host and port, or None for what has none (a Unix socket)."""
     if isinstance(peer, (tuple, list)) and len(peer) >= 2:
@@ -52,12 +69,14 @@ def address(peer: Any) -> tuple[str, int] | None:
     return None
 
 
-def scope_of(request: Request, transport: Any, root_path: str, state: dict[str, Any]) -> dict[str, Any]:
+def scope_of(
+    request: Request, transport: Any, root_path: str, state: dict[str, Any], *, spec_version: str
+) -> dict[str, Any]:
     """Return what the scopes of HTTP and WebSocket have in common; ``state`` is copied."""
     sockname = unmapped(transport.get_extra_info("sockname"))
     path, query = request.path, request.query
     return {
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": {"version": "3.0", "spec_version": spec_version},
         "http_version": request.http_version,
         "scheme": request.scheme,
         "path": root_path + path,

@@ -12,12 +12,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fastws import logs
-from fastws.asgi.scope import OURS, ClientDisconnected, Event, is_cancelled, scope_of
+from fastws.asgi.scope import OURS, ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of
 from fastws.connection.inbox import Inbox
 from fastws.connection.websocket import WebSocket
-from fastws.errors import ConnectionClosed
+from fastws.errors import ConcurrencyError, ConnectionClosed
 from fastws.protocol.http.headers import is_token
 from fastws.protocol.http.messages import Request, Response, error_response
+from fastws.protocol.http.server import check_final
 from fastws.protocol.websocket import handshake
 from fastws.server import upgrade
 
@@ -58,7 +59,7 @@ class Session:
         "_phase",
         "_request",
         "_state",
-        "_waiter",
+        "_waiters",
         "_ws",
         "outbox",
     )
@@ -75,7 +76,8 @@ class Session:
         self._connect_received = False
         self._denial: Response | None = None
         self._disconnect: Event | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        #: The coroutines that wait in ``receive``, but not in the inbox.
+        self._waiters: list[asyncio.Future[None]] = []
         self._inbox: Any = None
         self._ws: Any = None
         #: What a hub writes to; None until the application has accepted.
@@ -92,7 +94,13 @@ class Session:
         offered = [value for line in lines for value in line.split(",")]
         return {
             "type": "websocket",
-            **scope_of(request, self._connection.transport, self._mount.root_path, self._mount.state),
+            **scope_of(
+                request,
+                self._connection.transport,
+                self._mount.root_path,
+                self._mount.state,
+                spec_version="2.4",
+            ),
             "subprotocols": [name for value in offered if (name := value.strip(" \t"))],
             "extensions": {"websocket.http.response": {}, OURS: {"session": self}},
         }
@@ -115,6 +123,9 @@ class Session:
             if is_cancelled(exc):
                 self._finish(1001, "going away", 503)
                 raise
+            if self._state is GONE and is_disconnect(exc):
+                # Such as Starlette's ``WebSocketDisconnect``, which an application need not catch.
+                return
             self._mount.log.exception("the ASGI application failed at %s", logs.escape(path))
             self._finish(1011, "internal error", 500)
         else:
@@ -133,8 +144,7 @@ class Session:
     async def receive(self) -> Event:
         """ASGI's ``receive``. Cancelling it loses nothing.
 
-        Raises:
-            ConcurrencyError: Another coroutine waits in ``receive`` already.
+        Several coroutines may wait: each message goes to one of them, in their order, the disconnect to all.
         """
         if not self._connect_received:
             self._connect_received = True
@@ -144,22 +154,40 @@ class Session:
         if self._inbox is None:
             assert self._disconnect is not None
             return self._disconnect
-        try:
-            message = await self._inbox.get()
-        except ConnectionClosed as closed:
-            return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
+        while True:
+            try:
+                message = await self._inbox.get()
+                break
+            except ConcurrencyError:
+                await self._wait_for_wake()
+            except ConnectionClosed as closed:
+                self._wake()
+                return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
+            except asyncio.CancelledError:
+                self._wake()
+                raise
+        if self._waiters:
+            self._wake()
         if type(message) is str:
             return {"type": "websocket.receive", "text": message}
         return {"type": "websocket.receive", "bytes": message}
 
     async def _decided(self) -> None:
         """Wait until the WebSocket is open, or never will be."""
-        if self._disconnect is None:
-            self._waiter = self._connection.loop_state.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+        while self._disconnect is None and self._inbox is None:
+            await self._wait_for_wake()
+
+    async def _wait_for_wake(self) -> None:
+        """Wait until the decision, or until another reader leaves the inbox to the next."""
+        waiter = self._connection.loop_state.create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def send(self, event: Event) -> None:
         """ASGI's ``send``: a message waits while the client is slow. Several coroutines may send at a time.
@@ -198,6 +226,7 @@ class Session:
             # The ASGI specification, "Close - send event": closing before accepting is a 403.
             self._refuse(error_response(403))
         elif state is DECIDING and kind == "websocket.http.response.start":
+            check_final(event["status"])
             self._denial = Response(event["status"], headers=event.get("headers", ()))
             self._state = DENYING
         elif state is DENYING and kind == "websocket.http.response.body":
@@ -253,8 +282,7 @@ class Session:
         """No WebSocket will open: ``receive`` reports ``code``."""
         self._disconnect = {"type": "websocket.disconnect", "code": code, "reason": ""}
         self._phase = None
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     # -- the connection's phase, until the application has decided ------------------------------
 
@@ -300,8 +328,7 @@ class Session:
         )
         self._phase.opened()
         self._phase = self._endpoint = None
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._wake()
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
         self._inbox.put(message)

@@ -50,6 +50,13 @@ __all__ = ["serve"]
     help="Lifespan events of the ASGI application; auto: if it takes them.",
 )
 @option(
+    "--lifespan-failure",
+    section="Application",
+    type=click.Choice(["stop", "continue"]),
+    default="stop",
+    help="When the application's lifespan fails while it is served: exit with 3, or go on.",
+)
+@option(
     "--static",
     section="Application",
     metavar="[/PREFIX=]DIR",

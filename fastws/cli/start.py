@@ -148,6 +148,7 @@ def asgi_options(options: dict[str, Any]) -> dict[str, Any]:
     return {
         "root_path": options["root_path"],
         "lifespan": options["lifespan"],
+        "lifespan_failure": options["lifespan_failure"],
         "max_body_size": options["limit_body_size"] if limited else None,
     }
 

@@ -281,6 +281,12 @@ class ServerPhase(Responses):
         self._response_done()
         self._continue()
 
+    def cut_short(self, status: int, written: int) -> None:
+        """Note an application's response of which only ``written`` bytes were sent: its client is lost."""
+        self._status = status
+        self._size = written
+        self._count_response()
+
     def respond(self, response: Response, *, close: bool = False) -> None:
         """Answer in place of an application; ``close`` where nothing that follows may be parsed."""
         self._connection.phase = self

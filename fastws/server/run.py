@@ -17,7 +17,7 @@ from typing import Any, Unpack
 from fastws.config import Settings, check_options
 from fastws.server.descriptors import accepts_in_bulk
 from fastws.server.memory import keep_blocks, trim_when_calm
-from fastws.server.serve import DEFAULT_GRACE, Server
+from fastws.server.serve import APPLICATION_FAILED, DEFAULT_GRACE, Server
 from fastws.server.settings import SettingsOptions, settings_from
 from fastws.server.site import FULL_WARNING_INTERVAL, App
 
@@ -54,6 +54,8 @@ async def serve_until_signal(
     grace: float | None = DEFAULT_GRACE,
 ) -> int:
     """Serve in the running loop until SIGINT or SIGTERM, then shut down and return 0, the exit code.
+
+    Where the lifespan of an ASGI application fails meanwhile, it shuts down too, and returns 3.
 
     For a program of its own, as ``fastws serve`` is one: it takes both signals, of which a second one ends
     the process at once with 128 + its number. :func:`run` brings the loop too. Only the main thread can
@@ -94,16 +96,18 @@ async def serve_until_signal(
         keep_blocks()
         trimming = loop.create_task(trim_when_calm())
         started(server)
-        stopped_by = signal.Signals(await stop).name
+        server.application_failed.add_done_callback(lambda _: stop.done() or stop.set_result(0))
+        number = await stop
     except BaseException:
         await server.shutdown(0)
         raise
     finally:
         if trimming is not None:
             trimming.cancel()
+    stopped_by = signal.Signals(number).name if number else "the ASGI application failed"
     log.info("%s: closing %d connections", stopped_by, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))
-    return 0
+    return 0 if number else APPLICATION_FAILED
 
 
 def run(
@@ -147,6 +151,7 @@ def run(
         TypeError: an argument is not known, or of the wrong type.
         ValueError: settings or routes cannot be served.
         StartupFailed: an ASGI application cannot start.
+        SystemExit: the lifespan of an ASGI application has failed while it was served; the status is 3.
     """
     check_options("run", settings, SettingsOptions.__annotations__)
     _check_thread()
@@ -173,7 +178,9 @@ def run(
         contextlib.suppress(KeyboardInterrupt),
         asyncio.Runner(loop_factory=new_event_loop) as runner,
     ):
-        runner.run(serve_until_signal(app, [address], chosen, started=started, grace=grace))
+        status = runner.run(serve_until_signal(app, [address], chosen, started=started, grace=grace))
+        if status:
+            raise SystemExit(status)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

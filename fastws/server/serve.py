@@ -29,6 +29,10 @@ DEFAULT_GRACE = 10.0
 CANCEL_SECONDS = 1.0
 
 
+#: The exit status of a process whose ASGI application cannot start, or has failed while it was served.
+APPLICATION_FAILED = 3
+
+
 class Server:
     """Listens and serves; made by :func:`serve`.
 
@@ -57,6 +61,8 @@ class Server:
         self._endpoints = site.router.endpoints
         #: ASGI applications whose lifespan has begun.
         self._started: list[Any] = []
+        #: Done when an ASGI application has failed that cannot be served without its lifespan.
+        self.application_failed: asyncio.Future[None] = self._loop.create_future()
         self._callback_context: Context | None = None
         self._all_lost: asyncio.Future[None] | None = None
 
@@ -76,8 +82,12 @@ class Server:
         """
         for endpoint in self._endpoints:
             if endpoint.application is not None:
-                await endpoint.application.startup()
+                await endpoint.application.startup(self._application_failed)
                 self._started.append(endpoint.application)
+
+    def _application_failed(self) -> None:
+        if not self.application_failed.done():
+            self.application_failed.set_result(None)
 
     async def listen(
         self,
@@ -146,11 +156,17 @@ class Server:
         return bool(self._listeners) and not self.is_closing
 
     async def serve_forever(self) -> None:
-        """Serve until this coroutine is cancelled, then :meth:`shutdown`."""
+        """Serve until this coroutine is cancelled, then :meth:`shutdown`. One coroutine at a time.
+
+        Raises:
+            SystemExit: the lifespan of an ASGI application has failed; the server has shut down. The status
+                is 3. ``ASGI(app, lifespan_failure="continue")`` prevents that.
+        """
         try:
-            await self._loop.create_future()
+            await self.application_failed
         finally:
             await self.shutdown()
+        raise SystemExit(APPLICATION_FAILED)
 
     # -- the end --------------------------------------------------------------------------------
 

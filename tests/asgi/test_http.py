@@ -349,13 +349,14 @@ class TestBadApplications:
             sending(BODY),
             sending({"type": "websocket.accept"}),
             sending({**START, "status": 101}),
+            sending({**START, "status": 700}),
             sending({**START, "headers": [(b"x", b"a\r\nb: c")]}),
             sending(START, START),
             sending(START, {**BODY, "body": "text"}),
             sending({**START, "headers": [(b"content-length", b"5"), (b"content-length", b"6")]}, BODY),
         ],
         ids=["raises", "panics", "cancelled", "returns", "no-body", "no-start", "wrong-type"]
-        + ["interim", "splits", "twice", "str", "lengths"],
+        + ["interim", "invalid", "splits", "twice", "str", "lengths"],
     )
     async def test_500_where_nothing_is_out(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
         async with served(app, lifespan="off") as client:
@@ -392,14 +393,113 @@ class TestBadApplications:
             assert await client.exactly(1) == b"x"
         assert "after the response was complete" in caplog.text
 
-    async def test_two_readers(self, caplog: pytest.LogCaptureFixture) -> None:
+
+class TestReaders:
+    async def test_two_readers_share_the_body(self) -> None:
+        events: list[Any] = []
+
+        async def read(receive: Any) -> None:
+            events.append(await receive())
+
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            await asyncio.gather(receive(), receive())
+            readers = [asyncio.create_task(read(receive)) for _ in range(2)]
+            await asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED)
+            await answering(b"ok")(scope, receive_nothing, send)
+            await asyncio.wait(readers)
 
         async with served(app, lifespan="off") as client:
             client.ask("/", "Content-Length: 2", method="POST")
-            assert (await client.head())[0] == 500
-        assert "another coroutine" in caplog.text
+            await asyncio.sleep(0.01)
+            client.writer.write(b"ab")
+            assert (await client.head())[0] == 200
+            await client.exactly(2)
+        assert events == [
+            {"type": "http.request", "body": b"ab", "more_body": False},
+            {"type": "http.disconnect"},
+        ]
+
+    async def test_a_reader_that_is_cancelled_leaves_the_others(self) -> None:
+        events: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            waiting = asyncio.create_task(receive())
+            await asyncio.sleep(0)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):  # as Starlette's ``is_disconnected`` asks
+                    await receive()
+            await send(START)
+            await send(BODY)
+            events.append(await waiting)
+
+        async with served(app, lifespan="off") as client:
+            client.ask()
+            assert (await client.head())[0] == 200
+        assert events == [{"type": "http.disconnect"}]
+
+
+async def receive_nothing() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+class FrameworkDisconnect(Exception):
+    """As ``starlette.requests.ClientDisconnect``."""
+
+
+class TestAClientThatLeaves:
+    """In the middle of a streamed response: the application ends, and only the access log tells."""
+
+    @pytest.mark.parametrize("end", ["close", "abort"])
+    @pytest.mark.parametrize("kind", ["waits", "obeys", "sends", "raises", "group", "cancels", "ends"])
+    async def test_silence(self, kind: str, end: str, caplog: pytest.LogCaptureFixture) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            assert scope["asgi"]["spec_version"] == "2.3"
+            await receive()
+            await send({**START, "headers": [(b"x", b"y")]})
+            await send(BODY)
+            if kind == "sends":
+                while True:
+                    await send(BODY)
+                    await asyncio.sleep(0.001)
+            assert (await receive())["type"] == "http.disconnect"
+            if kind == "raises":
+                raise FrameworkDisconnect
+            if kind == "group":
+                raise ExceptionGroup("a task group", [FrameworkDisconnect(), ClientDisconnected()])
+            if kind == "cancels":
+                raise asyncio.CancelledError
+            if kind == "ends":
+                await send({**BODY, "more_body": False})
+
+        caplog.set_level(logging.INFO)
+        asgi = fastws.ASGI(app, lifespan="off")
+        async with fastws.serve(asgi, "127.0.0.1") as server:
+            client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
+            client.ask("/stream")
+            await client.head()
+            await client.exactly(6)
+            client.writer.close() if end == "close" else client.writer.transport.abort()
+            async with asyncio.timeout(4):  # less than ``timeouts.close``
+                while asgi.tasks or server.connections:
+                    await asyncio.sleep(0.01)
+        (record,) = caplog.records
+        assert (record.name, record.levelno) == ("fastws.access", logging.INFO)
+        assert '"GET /stream HTTP/1.1" 200' in record.getMessage()
+
+    async def test_a_fault_is_still_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send(START)
+            await send(BODY)
+            await receive()
+            raise ValueError("meant to")
+
+        async with served(app, lifespan="off") as client:
+            client.ask()
+            await client.head()
+            client.writer.transport.abort()
+            await asyncio.sleep(0.05)
+        assert "meant to" in caplog.text
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:

@@ -149,3 +149,69 @@ async def test_the_address_that_cannot_be_had_ends_the_application() -> None:
 def test_what_fits_nothing(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         fastws.ASGI(**options)
+
+
+class GroupApp(App):
+    """Its lifespan has a task group, of which a task fails when ``fail`` is set; Starlette's tells so."""
+
+    def __init__(self, *, tells: bool) -> None:
+        super().__init__()
+        self.fail = asyncio.Event()
+        self.tells = tells
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await super().__call__(scope, receive, send)
+            return
+        await receive()
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(self._work())
+                await send(COMPLETE)
+                await receive()
+                work.cancel()
+        except BaseException:
+            if self.tells:
+                await send({"type": "lifespan.shutdown.failed", "message": "Traceback\n  ValueError: lost"})
+            raise
+        await send(ENDED)
+
+    async def _work(self) -> None:
+        await self.fail.wait()
+        raise ValueError("lost")
+
+
+class TestAFailureWhileItIsServed:
+    @pytest.mark.parametrize("tells", [False, True])
+    async def test_it_is_logged_at_once_and_ends_the_server(
+        self, tells: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = GroupApp(tells=tells)
+        server = await fastws.serve(fastws.ASGI(app), "127.0.0.1", access_log=False)
+        app.fail.set()
+        with pytest.raises(SystemExit) as ended:
+            await server.serve_forever()
+        assert ended.value.code == 3
+        (record,) = caplog.records
+        assert "failed while it was served" in record.getMessage()
+        assert "ValueError: lost" in caplog.text
+
+    async def test_unless_told_otherwise(self, caplog: pytest.LogCaptureFixture) -> None:
+        app = GroupApp(tells=True)
+        asgi = fastws.ASGI(app, lifespan_failure="continue")
+        async with fastws.serve(asgi, "127.0.0.1", access_log=False) as server:
+            app.fail.set()
+            while not caplog.records:
+                await asyncio.sleep(0.001)
+            assert not server.application_failed.done()
+            assert await body(server.port) == b"nothing"
+        assert len(caplog.records) == 1
+
+    async def test_a_stop_is_no_failure(self, caplog: pytest.LogCaptureFixture) -> None:
+        async with fastws.serve(fastws.ASGI(GroupApp(tells=True)), "127.0.0.1"):
+            pass
+        assert caplog.records == []
+
+    def test_what_cannot_be(self) -> None:
+        with pytest.raises(ValueError, match="lifespan_failure is one of stop, continue"):
+            fastws.ASGI(App(), lifespan_failure="ignore")

@@ -57,6 +57,8 @@ def sending(*events: Any) -> Any:
         ([{"type": "websocket.accept", "headers": [(b"x", b"a\r\nb: c")]}], 500),
         ([{"type": "websocket.accept", "headers": [(b"upgrade", b"h2c")]}], 500),
         ([START], 500),
+        *(([{**START, "status": status}], 500) for status in (0, 100, 101, 199, 600, 700, 1000)),
+        ([{**START, "headers": [(b"x", b"a\r\nb: c")]}, {**BODY, "more_body": False}], 500),
         ([START, BODY, TEXT], 500),
         ([START, BODY, {**BODY, "more_body": False}], 418),
         ([{"type": "websocket.close"}], 403),
@@ -97,6 +99,49 @@ async def test_behind_it(events: list[Any], code: int) -> None:
             with pytest.raises(fastws.ConnectionClosed) as closed:
                 await ws.recv()
     assert closed.value.code == code
+
+
+async def test_two_readers_share_the_messages() -> None:
+    events: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def read(number: int) -> None:
+            while True:
+                event = await receive()
+                events.append((number, event.get("text", event["type"])))
+                if event["type"] == "websocket.disconnect":
+                    return
+
+        assert (await receive())["type"] == "websocket.connect"
+        undecided = [asyncio.create_task(read(number)) for number in (1, 2, 3)]
+        await asyncio.sleep(0)
+        await send(ACCEPT)
+        await asyncio.sleep(0)
+        undecided[0].cancel()  # the next in line takes its place
+        await asyncio.wait(undecided)
+
+    async with served(app) as (url, _), fastws.connect(url) as ws:
+        for number in range(20):
+            await ws.send(str(number))
+    assert [text for _, text in events if text.isdigit()] == [str(number) for number in range(20)]
+    assert sorted(number for number, text in events if text == "websocket.disconnect") == [2, 3]
+
+
+async def test_a_client_that_leaves_is_not_a_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """Frameworks raise an exception of their own; see ``is_disconnect``."""
+
+    class WebSocketDisconnect(Exception):
+        """As Starlette's."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        await receive()
+        raise WebSocketDisconnect
+
+    async with served(app) as (url, _), fastws.connect(url):
+        pass
+    assert caplog.records == []
 
 
 async def test_one_that_never_answers() -> None:

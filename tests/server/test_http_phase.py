@@ -197,6 +197,16 @@ class TestPipelining:
         assert client.texts() == ["early"]
 
 
+class Stream:
+    length = 5
+
+    def read(self, n: int) -> bytes:
+        raise AssertionError
+
+    def close(self) -> None:
+        pass
+
+
 class Panic(BaseException):
     """As pyo3's ``PanicException``: it is not an ``Exception``."""
 
@@ -241,6 +251,14 @@ class TestFailures:
         return Response(103)
 
     @staticmethod
+    def invalid(request: Request) -> Response:
+        return Response(700)
+
+    @staticmethod
+    def stream_that_splits(request: Request) -> Response:
+        return Response(200, "", [("X", "a\r\nSet-Cookie: b")], stream=Stream())
+
+    @staticmethod
     def strange_body(request: Request) -> Response:
         return Response(200, 5)  # type: ignore[arg-type]
 
@@ -260,6 +278,8 @@ class TestFailures:
             "no_response",
             "no_response_later",
             "interim",
+            "invalid",
+            "stream_that_splits",
             "strange_body",
             "splits",
         ],

@@ -118,7 +118,9 @@ class TestAuthorize:
 
     @pytest.mark.parametrize("kind", ["sync", "async", "object"])
     @pytest.mark.parametrize(
-        ("verdict", "status"), [(None, 101), (Response(401, "who?"), 401), (Response(200), 200), (True, 500)]
+        ("verdict", "status"),
+        [(None, 101), (Response(401, "who?"), 401), (Response(200), 200), (True, 500)]
+        + [(Response(status), 500) for status in (100, 101, 199, 600, 700)],
     )
     def test_verdicts(self, loop: ManualLoop, kind: str, verdict: Any, status: int) -> None:
         async def later(request: Request) -> Any:

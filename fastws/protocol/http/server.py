@@ -42,6 +42,15 @@ _FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 UNKNOWN = -1
 
 
+def check_final(status: int) -> None:
+    """Raise ``ValueError`` for a status that no final response has (RFC 9110, section 15).
+
+    Below 200 it is interim, and a final response has to follow. From 600 on it is invalid.
+    """
+    if not 200 <= status <= 599:
+        raise ValueError(f"{status} is not a final response")
+
+
 class _Phase(Enum):
     HEAD = "the head of a request has to come"
     BODY = "the head has come, the body has not"
@@ -208,10 +217,9 @@ class ServerHTTP:
 
         The connection ends after the response when ``close`` is true, when the client asked for that or
         speaks HTTP/1.0, when the request was not read to its end, and after a request to upgrade (RFC 9112,
-        sections 9.3 and 9.6). Raises ``ValueError`` for an interim (1xx) response.
+        sections 9.3 and 9.6). Raises ``ValueError`` for the status of no final response.
         """
-        if response.status < 200:
-            raise ValueError(f"{response.status} is not a final response")
+        check_final(response.status)
         self._output = b""
         connection = self._connection()
         length = len(response.body) if response.stream is None else response.stream.length
@@ -228,10 +236,9 @@ class ServerHTTP:
 
         Its body has the length of a Content-Length among ``fields``. Without that field it is sent in
         chunks, or, for HTTP/1.0, ends with the connection (RFC 9112, section 6.3). Raises ``ValueError`` for
-        an interim response, ``h11.LocalProtocolError`` for fields that contradict each other.
+        the status of no final response, ``h11.LocalProtocolError`` for fields that contradict each other.
         """
-        if status < 200:
-            raise ValueError(f"{status} is not a final response")
+        check_final(status)
         given = {name.lower() for name, _ in fields}
         lengthless = status == 204
         fields = [

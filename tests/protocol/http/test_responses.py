@@ -92,7 +92,7 @@ def test_refusal_of_head_has_none(data: bytes) -> None:
 
 
 def test_response_of_unknown_status_has_no_phrase() -> None:
-    assert answered(get(), Response(799))[0].startswith(b"HTTP/1.1 799 \r\n")
+    assert answered(get(), Response(599))[0].startswith(b"HTTP/1.1 599 \r\n")
 
 
 def test_interim_response_is_no_response() -> None:
