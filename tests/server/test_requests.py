@@ -271,7 +271,7 @@ class TestAddresses:
             client.get("/")
             client.send(b"bad\r\n\r\n")
             loop.settle()
-        assert [line.split()[0] for line in caplog.messages] == ["1.1.1.1:0", "127.0.0.1:9", "127.0.0.1:9"]
+        assert [line.split()[0] for line in caplog.messages] == ["1.1.1.1", "127.0.0.1:9", "127.0.0.1:9"]
 
 
 class TestProxies:
