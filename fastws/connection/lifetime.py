@@ -11,6 +11,7 @@ import logging
 from typing import Any
 
 from fastws.connection.pausing import Pausing
+from fastws.loop.progress import progress_mark
 from fastws.protocol.websocket.states import CLOSED, DRAINING, OPEN
 
 __all__ = ["Lifetime"]
@@ -51,7 +52,7 @@ class Lifetime(Pausing):
         self._pong_late = False
         #: The payload of the keep-alive ping that is under way, and when it left.
         self._ping: tuple[bytes, float] | None = None
-        #: When a socket that has refused bytes has taken none for too long; what the transport held last.
+        #: When a peer has taken nothing for too long; the mark that its progress had at the last look.
         self._stall_at = 0.0
         self._stall_mark = -1
 
@@ -108,22 +109,22 @@ class Lifetime(Pausing):
     # -- the write limit ------------------------------------------------------------------------
 
     def _watch_progress(self) -> None:
-        """The socket has refused bytes: from now on it must take some within ``timeouts.write`` seconds."""
+        """The socket has refused bytes: from now on the peer must take some in ``timeouts.write`` seconds."""
         write = self.timeouts.write
         if write is not None and not self._stall_at:
             now = self.loop_state.wheel.time()
             self._stall_at = now + write
-            self._stall_mark = self.transport.get_write_buffer_size()
+            self._stall_mark = progress_mark(self.transport)
             self.loop_state.wheel.sooner(self, now + min(write / 4, WRITE_CHECK_SECONDS))
 
     def _making_progress(self, now: float) -> bool:
-        """False when a socket that refused bytes has taken none within the write limit."""
+        """False when the peer has taken nothing within the write limit."""
         write = self.timeouts.write
         assert write is not None
-        held = self.transport.get_write_buffer_size()
-        if held < self._stall_mark:
+        mark = progress_mark(self.transport)
+        if mark != self._stall_mark:
             self._stall_at = now + write
-        self._stall_mark = held
+            self._stall_mark = mark
         return now < self._stall_at
 
     # -- the keep-alive -------------------------------------------------------------------------
