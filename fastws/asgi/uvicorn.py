@@ -19,6 +19,7 @@ from fastws.asgi.mount import Mount
 from fastws.asgi.scope import address
 from fastws.config import Compression, Limits, Settings, Timeouts
 from fastws.connection.connection import Connection
+from fastws.protocol.websocket.frames import CloseCode
 from fastws.protocol.websocket.machine import Machine
 from fastws.server.serve import Server
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["FastWSProtocol"]
 
 log = logging.getLogger("uvicorn.error")
+
+#: uvicorn's level below DEBUG.
+TRACE = 5
 
 #: uvicorn closes with this code when it stops: clients may come back. It is in the registry that
 #: RFC 6455, section 11.7, made.
@@ -48,6 +52,7 @@ class _UvicornMount(Mount):
 
     def websocket_accepted(self, request: Request) -> None:
         self._log(request, "[accepted]")
+        log.info("connection open")
 
     def websocket_refused(self, request: Request, status: int) -> None:
         self._log(request, str(status))
@@ -72,6 +77,17 @@ def _route(config: Any, server_state: Any, app_state: dict[str, Any]) -> ASGI:
     return route
 
 
+def _first_look(ping_timeout: float | None) -> float | None:
+    """Return when a pong is looked for first: before uvicorn's timeout by a second, or by a third of it."""
+    return ping_timeout - min(ping_timeout / 3, 1.0) if ping_timeout else None
+
+
+def _trace(connection: Connection, what: str) -> None:
+    if log.isEnabledFor(TRACE):
+        client = address(connection.peer)
+        log.log(TRACE, "%s%s", f"{client[0]}:{client[1]} - " if client else "", what)
+
+
 class _Server(Server):
     """Keeps the connections of one uvicorn server; listens nowhere."""
 
@@ -79,7 +95,8 @@ class _Server(Server):
         settings = Settings(
             limits=Limits(max_message_size=config.ws_max_size, receive_queue=config.ws_max_queue),
             timeouts=Timeouts(
-                ping_interval=config.ws_ping_interval or None, ping_timeout=config.ws_ping_timeout or None
+                ping_interval=config.ws_ping_interval or None,
+                ping_timeout=_first_look(config.ws_ping_timeout),
             ),
             compression=Compression() if config.ws_per_message_deflate else None,
             headers=(),
@@ -95,13 +112,32 @@ class _Server(Server):
         self.protocols[connection] = protocol
         return connection
 
+    @property
+    def pong_grace_seconds(self) -> float:
+        """The rest of uvicorn's ``--ws-ping-timeout`` behind the first look for a pong."""
+        return min((self.settings.timeouts.ping_timeout or 0.0) / 2, 1.0)
+
+    def pong_missed(self, connection: Connection) -> None:
+        """Say why in a close frame, which the peer may still read, and end TCP behind it, as uvicorn does."""
+        _trace(connection, "WebSocket keepalive ping timeout")
+        connection.close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+        connection.outbox.flush()
+        if connection.outbox.blocked:
+            connection.abort()  # the frame cannot leave
+        else:
+            connection.transport.close()
+
     def connection_open(self, connection: Connection) -> None:
         self._server_state.connections.add(self.protocols[connection])
         super().connection_open(connection)
+        _trace(connection, "WebSocket connection made")
 
     def connection_lost(self, connection: Connection) -> None:
         self._server_state.connections.discard(self.protocols.pop(connection, None))
         super().connection_lost(connection)
+        if connection.ws is not None:
+            log.info("connection closed")
+        _trace(connection, "WebSocket connection lost")
 
 
 _servers: WeakKeyDictionary[Any, _Server] = WeakKeyDictionary()

@@ -153,8 +153,13 @@ class Lifetime(Pausing):
             if self._pause_reasons or not self._pong_late:
                 # While nothing is read no pong can arrive, and just after that it may not have been read yet.
                 self._pong_late = not self._pause_reasons
-                self._pong_by = now + PONG_GRACE_SECONDS
+                self._pong_by = now + getattr(self.host, "pong_grace_seconds", PONG_GRACE_SECONDS)
             else:
+                # The host of another server may have its own end; ours is that of TCP, for nobody answers.
+                missed = getattr(self.host, "pong_missed", None)
+                if missed is not None:
+                    missed(self)
+                    return False
                 self.machine.close_reason = "ping timeout"
                 self.machine.closed_by_peer = False
                 self.abort()

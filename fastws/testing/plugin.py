@@ -5,7 +5,8 @@ It imports the rest of fastws only when a test uses one of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from asyncio import CancelledError
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "fastws_timeout(seconds): how long a wait in a fastws fixture may take (0: no limit)"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Fail with the ``WaitTimeout`` for which a pair of a fixture has cancelled the test."""
+    try:
+        return (yield)
+    except CancelledError as exc:
+        cause = exc.args[0] if exc.args else None
+        if type(cause).__name__ == "WaitTimeout":
+            raise cause from None
+        raise
 
 
 def _timeout(request: pytest.FixtureRequest) -> float | None:

@@ -62,7 +62,9 @@ class Watch:
     """Ends a wait of the current task that takes too long, between :meth:`start` and :meth:`stop`.
 
     It cancels the task, and :meth:`check` turns the ``CancelledError`` into :class:`WaitTimeout`. A thread
-    keeps the time, because the loop's time may stand still.
+    keeps the time, because the loop's time may stand still. In a fixture the task that called :meth:`start`
+    ends before the test begins: then the watch passes to the task that the loop runs, which is the test's,
+    and the pytest plugin turns the ``CancelledError``.
 
     Args:
         seconds: How long one wait may take; it ends up to a fifth later. None: no limit.
@@ -111,8 +113,11 @@ class Watch:
                 return
 
     def _check_task(self) -> None:
+        assert self._task is not None
+        if self._task.done():
+            self._task = _main_task() or self._task
+            self._seen = ()
         task = self._task
-        assert task is not None
         if self._stopped.is_set() or task.done() or task.cancelling():
             return
         seen = (_chain(task)[-1], getattr(task, "_fut_waiter", None))
@@ -122,7 +127,16 @@ class Watch:
             self._seen, self._checks = seen, 0
         if self._checks >= CHECKS_PER_WAIT:
             self._found = f"waited {self._seconds:g} s {waits_for(task)}"
-            task.cancel()
+            task.cancel(WaitTimeout(self._found))
+
+
+def _main_task() -> asyncio.Task[Any] | None:
+    """Return the task that the running loop runs until it is complete."""
+    for task in asyncio.all_tasks():
+        for callback in getattr(task, "_callbacks", None) or ():
+            if "run_until_complete" in getattr(callback[0], "__qualname__", ""):
+                return task
+    return None
 
 
 def waits_for(task: asyncio.Task[Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from fastws.asgi.uvicorn import TRACE, _first_look
 from fastws.uvicorn import FastWSProtocol
 from tests.asgi.sites import running
 
@@ -89,6 +91,17 @@ async def test_pings_find_the_dead() -> None:
             while server.server_state.connections:
                 await asyncio.sleep(0.01)
         ws.transport.resume_reading()  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionClosed):
+            await ws.recv()
+        assert (ws.close_code, ws.close_reason) == (1011, "keepalive ping timeout")
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1, 3, 20])
+def test_a_pong_has_the_time_that_uvicorn_gives_it(seconds: float) -> None:
+    first = _first_look(seconds)
+    assert first is not None and first > 0
+    assert first + min(first / 2, 1.0) == pytest.approx(seconds)
+    assert _first_look(None) is None
 
 
 async def test_uvicorns_headers_are_on_every_answer() -> None:
@@ -110,10 +123,19 @@ async def test_a_page_of_another_site_may_connect_as_under_uvicorn() -> None:
 
 
 async def test_root_path_and_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level(TRACE)
     async with serving(root_path="/api") as (_, url), connect(f"{url}/a%20b?c=d", proxy=None):
         pass
-    assert '"WebSocket /api/a%20b?c=d" [accepted]' in caplog.text
+    ours = [record for record in caplog.records if record.module == "uvicorn"]
+    lines = [(record.levelno, record.getMessage()) for record in ours]
+    client = next(text for _, text in lines if "connection made" in text).split()[0]
+    assert lines == [
+        (TRACE, f"{client} - WebSocket connection made"),
+        (logging.INFO, f'{client} - "WebSocket /api/a%20b?c=d" [accepted]'),
+        (logging.INFO, "connection open"),
+        (logging.INFO, "connection closed"),
+        (TRACE, f"{client} - WebSocket connection lost"),
+    ]
 
 
 async def test_the_stop_closes_with_1012_and_answers_who_waits() -> None:

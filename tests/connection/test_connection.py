@@ -524,13 +524,13 @@ class TestFailingHandlers:
 
 class TestPeerCloses:
     @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999, None])
-    def test_is_answered_with_its_code(self, loop: ManualLoop, code: int | None) -> None:
+    def test_is_answered_with_its_code_and_reason(self, loop: ManualLoop, code: int | None) -> None:
         handler = Recorder()
         client = opened(loop, handler)
         client.close(code, "" if code is None else "bye")
         loop.settle()
         (answer,) = client.frames()
-        assert (answer.close_code, answer.close_reason) == (code or 1005, "")
+        assert (answer.close_code, answer.close_reason) == (code or 1005, "" if code is None else "bye")
         assert handler.closes() == [(code or 1005, "" if code is None else "bye")]
         assert client.transport.lost
         assert not client.transport.aborted

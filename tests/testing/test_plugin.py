@@ -132,3 +132,42 @@ def test_the_page_names_every_fixture(inner: pytest.Pytester) -> None:
     listed = inner.runpytest_subprocess("--fixtures").stdout.str()
     found = re.findall(r"^(fastws_\w+)", listed, re.MULTILINE)
     assert set(found) == set(re.findall(r"^\| `(fastws_\w+)` \|", PAGE, re.MULTILINE)) != set()
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("scope", ["function", "module", "session"])
+def test_a_pair_in_a_fixture(inner: pytest.Pytester, scope: str, loop: str) -> None:
+    """The fixture's task has ended when the test waits; in a wider scope several tests follow it."""
+    pytest.importorskip(loop)
+    code = f"""
+import asyncio, pytest, pytest_asyncio, {loop}
+from fastws.testing import pair
+
+@pytest.fixture(scope="session")
+def event_loop_policy():
+    return {"asyncio.DefaultEventLoopPolicy()" if loop == "asyncio" else "uvloop.EventLoopPolicy()"}
+
+@pytest_asyncio.fixture(scope="{scope}", loop_scope="{scope}")
+async def ws():
+    async with pair(silent, timeout=0.2) as ws:
+        yield ws
+
+@pytest.mark.asyncio(loop_scope="{scope}")
+async def test_receive(ws):
+    await ws.recv()
+
+@pytest.mark.asyncio(loop_scope="{scope}")
+async def test_sleep(ws):
+    await asyncio.sleep(600)
+
+@pytest.mark.asyncio(loop_scope="{scope}")
+async def test_short(ws):
+    for _ in range(4):
+        await asyncio.sleep(0.1)
+"""
+    result = run(inner, ECHO + code, "--timeout=30", "-W", "ignore::DeprecationWarning")
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        ["*WaitTimeout: waited 0.2 s at test_a_pair_in_a_fixture.py*await ws.recv()*"]
+    )
+    result.stdout.fnmatch_lines(["*WaitTimeout: waited 0.2 s*asyncio.sleep(600)*"])

@@ -179,12 +179,12 @@ class FramePhase:
         return None
 
     def _peer_closed(self, event: Close) -> bytes | None:
-        """Answer the first close frame, with its own code (RFC 6455, section 5.5.1)."""
+        """Answer the first close frame with its own code and reason (RFC 6455, section 5.5.1)."""
         reply = None
         if self.state is OPEN:
             self.close_code, self.close_reason = event.code, event.reason
             code = None if event.code == NO_STATUS_RECEIVED else event.code
-            reply = encode_close(code, "", self._key())
+            reply = encode_close(code, event.reason, self._key())
         self._move(PEER_CLOSE)
         return reply
 

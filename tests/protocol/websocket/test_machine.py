@@ -332,11 +332,12 @@ def test_a_ping_is_answered_with_its_payload(make: Any) -> None:
 
 
 @pytest.mark.parametrize(("code", "reply"), [(1000, 1000), (1001, 1001), (4999, 4999), (1005, 1005)])
-def test_a_close_is_answered_with_its_code(code: int, reply: int) -> None:
+def test_a_close_is_answered_with_its_code_and_reason(code: int, reply: int) -> None:
     server = open_server()
-    answer = only_frame(server.answer(Close(code, "bye")))
-    assert (answer.opcode, answer.close_code, answer.payload[2:]) == (CLOSE, reply, b"")
-    assert (server.close_code, server.close_reason, server.closed_by_peer) == (code, "bye", True)
+    reason = "" if code == 1005 else "bye"
+    answer = only_frame(server.answer(Close(code, reason)))
+    assert (answer.opcode, answer.close_code, answer.payload[2:]) == (CLOSE, reply, reason.encode())
+    assert (server.close_code, server.close_reason, server.closed_by_peer) == (code, reason, True)
     assert server.state is State.DRAINING
     assert server.receive(frame(TEXT, "late")) == []
 
