@@ -10,7 +10,7 @@ import h11
 
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
-from fastws.asgi.scope import ClientDisconnected, Event, scope_of
+from fastws.asgi.scope import ClientDisconnected, Event, scope_of, tls_extension
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import UNKNOWN
@@ -97,7 +97,7 @@ class Exchange:
             "type": "http",
             "method": request.method,
             **scope_of(request, self._connection.transport, mount.root_path, mount.state),
-            "extensions": {},
+            "extensions": tls_extension(request),
         }
         try:
             await mount.app(scope, self.receive, self.send)

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fastws import logs
-from fastws.asgi.scope import OURS, ClientDisconnected, Event, scope_of
+from fastws.asgi.scope import OURS, ClientDisconnected, Event, scope_of, tls_extension
 from fastws.connection.inbox import Inbox
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConnectionClosed
@@ -94,7 +94,11 @@ class Session:
             "type": "websocket",
             **scope_of(request, self._connection.transport, self._mount.root_path, self._mount.state),
             "subprotocols": [name for value in offered if (name := value.strip(" \t"))],
-            "extensions": {"websocket.http.response": {}, OURS: {"session": self}},
+            "extensions": {
+                "websocket.http.response": {},
+                OURS: {"session": self},
+                **tls_extension(request),
+            },
         }
 
     async def run(self) -> None:
