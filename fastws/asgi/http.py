@@ -10,7 +10,7 @@ import h11
 
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
-from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of
+from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of, tls_extension
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import UNKNOWN, check_final
@@ -54,6 +54,22 @@ class ResponseState(Enum):
 
 PRESENT, HALF_CLOSED, GONE = ClientState
 DUE, HEAD_HELD, STARTED, OVER = ResponseState
+
+
+def http_scope(request: Request, transport: Any, mount: Mount) -> dict[str, Any]:
+    """Return the scope of a request, as ASGI names its parts."""
+    common = scope_of(request, transport, mount.root_path, mount.state, spec_version=SPEC_VERSION)
+    return {"type": "http", "method": request.method, **common, "extensions": tls_extension(request)}
+
+
+def check_length(size: int, left: int, *, more: bool) -> None:
+    """Raise ``RuntimeError`` for ``size`` bytes of a body that do not fit what its Content-Length leaves."""
+    if left == UNKNOWN:
+        return
+    if size > left:
+        raise RuntimeError("the body is longer than its Content-Length")
+    if size < left and not more:
+        raise RuntimeError("the body is shorter than its Content-Length")
 
 
 class Exchange:
@@ -100,15 +116,8 @@ class Exchange:
     async def run(self) -> None:
         """Run the application to its end; a request that it leaves open is answered 500, or cut."""
         request, mount = self._request, self._mount
-        scope = {
-            "type": "http",
-            "method": request.method,
-            **scope_of(
-                request, self._connection.transport, mount.root_path, mount.state, spec_version=SPEC_VERSION
-            ),
-            "extensions": {},
-        }
         try:
+            scope = http_scope(request, self._connection.transport, mount)
             await mount.app(scope, self.receive, self.send)
         except ClientDisconnected:
             pass
@@ -235,13 +244,10 @@ class Exchange:
         connection, http = self._connection, self._connection.machine.http
         if self._response is HEAD_HELD:
             self._start(None if more else len(body))
-        if self._bodiless:
+        if self._is_bodiless():
             body = b""
-        elif (left := http.length_left) != UNKNOWN:
-            if len(body) > left:
-                raise RuntimeError("the body is longer than its Content-Length")
-            if len(body) < left and not more:
-                raise RuntimeError("the body is shorter than its Content-Length")
+        else:
+            check_length(len(body), http.length_left, more=more)
         self._written += len(body)
         data = http.send_body(body)
         if not more:
@@ -258,8 +264,7 @@ class Exchange:
                 if not connection.outbox.blocked:
                     connection.transport.close()
 
-    @property
-    def _bodiless(self) -> bool:
+    def _is_bodiless(self) -> bool:
         """True where the application's body is not sent (RFC 9110, section 6.4.1)."""
         assert self._head is not None
         return self._request.method == "HEAD" or self._head.status in (204, 304)
@@ -270,7 +275,7 @@ class Exchange:
         assert head is not None
         self._phase.set_date()
         fields = [*head.raw_headers, *self._mount.extra_headers()]
-        if length is not None and not self._bodiless and "content-length" not in head.headers:
+        if length is not None and not self._is_bodiless() and "content-length" not in head.headers:
             fields.append((b"Content-Length", b"%d" % length))
         try:
             data = self._connection.machine.http.start_pieces(head.status, head.reason, fields)

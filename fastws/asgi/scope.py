@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import base64
+import re
+import textwrap
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from fastws.protocol.http.addresses import unmapped
@@ -21,6 +24,7 @@ __all__ = [
     "is_cancelled",
     "is_disconnect",
     "scope_of",
+    "tls_extension",
 ]
 
 Scope = MutableMapping[str, Any]
@@ -67,6 +71,62 @@ def address(peer: Any) -> tuple[str, int] | None:
     if isinstance(peer, (tuple, list)) and len(peer) >= 2:
         return (str(peer[0]), int(peer[1]))
     return None
+
+
+#: Short names of a certificate's attributes (RFC 4514, section 3).
+_ATTRIBUTES = {
+    "commonName": "CN",
+    "countryName": "C",
+    "domainComponent": "DC",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+    "streetAddress": "STREET",
+    "userId": "UID",
+}
+_TLS_VERSIONS = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+
+def tls_extension(request: Request) -> dict[str, Any]:
+    """Return the TLS extension of ASGI, ``{"tls": {...}}``; empty where the connection is not one of TLS.
+
+    ``server_cert`` is None: Python's ``ssl`` does not tell it.
+    """
+    tls = request.tls
+    if isinstance(tls, bool):
+        return {}
+    der = tls.peer_certificate_der
+    subject = (tls.peer_certificate or {}).get("subject")
+    chain = []
+    if der is not None:
+        body = textwrap.fill(base64.b64encode(der).decode(), 64)
+        chain.append(f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    return {
+        "tls": {
+            "server_cert": None,
+            "client_cert_chain": chain,
+            "client_cert_name": None if subject is None else _distinguished_name(subject),
+            "client_cert_error": None,
+            "tls_version": _TLS_VERSIONS.get(tls.version or ""),
+            "cipher_suite": tls.cipher_suite,
+        }
+    }
+
+
+def _distinguished_name(subject: Iterable[Iterable[tuple[str, str]]]) -> str:
+    """Return a certificate's subject as a text (RFC 4514, section 2): the last attribute is the first."""
+    return ",".join(
+        "+".join(f"{_ATTRIBUTES.get(name, name)}={_escaped(value)}" for name, value in relative)
+        for relative in reversed(list(subject))
+    )
+
+
+def _escaped(value: str) -> str:
+    """RFC 4514, section 2.4."""
+    text = re.sub(r'([",+;<>\\])', r"\\\1", value).replace("\0", "\\00")
+    text = re.sub(r"^([ #])", r"\\\1", text)
+    return text[:-1] + "\\ " if text.endswith(" ") and len(value) > 1 else text
 
 
 def scope_of(

@@ -12,7 +12,15 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from fastws import logs
-from fastws.asgi.scope import OURS, ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of
+from fastws.asgi.scope import (
+    OURS,
+    ClientDisconnected,
+    Event,
+    is_cancelled,
+    is_disconnect,
+    scope_of,
+    tls_extension,
+)
 from fastws.connection.inbox import Inbox
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConcurrencyError, ConnectionClosed
@@ -102,7 +110,11 @@ class Session:
                 spec_version="2.4",
             ),
             "subprotocols": [name for value in offered if (name := value.strip(" \t"))],
-            "extensions": {"websocket.http.response": {}, OURS: {"session": self}},
+            "extensions": {
+                "websocket.http.response": {},
+                OURS: {"session": self},
+                **tls_extension(request),
+            },
         }
 
     async def run(self) -> None:

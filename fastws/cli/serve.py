@@ -112,6 +112,26 @@ __all__ = ["serve"]
     metavar="TEXT",
     help="Password of the key; better in the environment.",
 )
+@option(
+    "--ssl-ca-certs",
+    section="TLS",
+    metavar="FILE",
+    help="Authorities of the clients' certificates, PEM; with --ssl-cert-reqs.",
+)
+@option(
+    "--ssl-cert-reqs",
+    section="TLS",
+    type=click.IntRange(0, 2),
+    metavar="N",
+    default=0,
+    help="A client's certificate: 0 is not asked for, 1 is checked if there is one, 2 is required.",
+)
+@option(
+    "--ssl-ciphers",
+    section="TLS",
+    metavar="TEXT",
+    help="Ciphers of TLS 1.2 in OpenSSL's words, in place of ECDHE with AES-GCM or ChaCha20.",
+)
 @limit_options
 @option(
     "--ws-per-message-deflate",

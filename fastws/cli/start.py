@@ -100,10 +100,23 @@ def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
 def make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
     certfile, keyfile = options["ssl_certfile"], options["ssl_keyfile"]
     if certfile is None:
-        if keyfile is not None:
-            raise click.UsageError("--ssl-keyfile needs --ssl-certfile")
+        for name in ("keyfile", "ca_certs", "cert_reqs", "ciphers"):
+            if options[f"ssl_{name}"]:
+                raise click.UsageError(f"--ssl-{name.replace('_', '-')} needs --ssl-certfile")
         return None
-    return server_context(certfile, keyfile, options["ssl_keyfile_password"])
+    ca_certs, cert_reqs = options["ssl_ca_certs"], options["ssl_cert_reqs"]
+    if cert_reqs and ca_certs is None:
+        raise click.UsageError("--ssl-cert-reqs needs --ssl-ca-certs, the authorities of the clients")
+    if ca_certs is not None and not cert_reqs:
+        raise click.UsageError("--ssl-ca-certs checks no client without --ssl-cert-reqs 1 or 2")
+    return server_context(
+        certfile,
+        keyfile,
+        options["ssl_keyfile_password"],
+        ca_certs=ca_certs,
+        cert_reqs=cert_reqs,
+        ciphers=options["ssl_ciphers"],
+    )
 
 
 def make_settings(options: dict[str, Any]) -> Settings:

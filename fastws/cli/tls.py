@@ -17,8 +17,19 @@ class NeedsPassword(Exception):
     """OpenSSL asked for the password of the key, and the user gave none."""
 
 
-def server_context(certfile: str, keyfile: str | None, password: str | None) -> ssl.SSLContext:
+def server_context(
+    certfile: str,
+    keyfile: str | None,
+    password: str | None,
+    *,
+    ca_certs: str | None = None,
+    cert_reqs: int = ssl.CERT_NONE,
+    ciphers: str | None = None,
+) -> ssl.SSLContext:
     """Make a context: TLS 1.2 or newer, ``CIPHERS``, ALPN ``http/1.1``, no renegotiation.
+
+    ``ca_certs`` has the authorities of clients' certificates, ``cert_reqs`` says whether a client needs one,
+    and ``ciphers``, in OpenSSL's words, stands in place of ``CIPHERS``.
 
     Raises `CannotStart` with the file and the reason.
     """
@@ -26,7 +37,10 @@ def server_context(certfile: str, keyfile: str | None, password: str | None) -> 
     keys = certificates if keyfile is None else read("--ssl-keyfile", keyfile)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
+    try:
+        context.set_ciphers(ciphers or CIPHERS)
+    except ssl.SSLError:
+        raise CannotStart(f"--ssl-ciphers {ciphers}: OpenSSL knows no such cipher") from None
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
 
@@ -47,6 +61,14 @@ def server_context(certfile: str, keyfile: str | None, password: str | None) -> 
         if b"-----BEGIN CERTIFICATE-----" not in certificates:
             raise CannotStart(f"--ssl-certfile {certfile}: there is no PEM certificate in it") from error
         raise CannotStart(explain(error, certfile, holder, keys)) from error
+    if ca_certs is not None:
+        authorities = read("--ssl-ca-certs", ca_certs)
+        try:
+            context.load_verify_locations(ca_certs)
+        except ssl.SSLError as error:
+            why = "is damaged" if b"-----BEGIN" in authorities else "has no PEM certificate in it"
+            raise CannotStart(f"--ssl-ca-certs {ca_certs} {why}") from error
+        context.verify_mode = ssl.VerifyMode(cert_reqs)
     return context
 
 

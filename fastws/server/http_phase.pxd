@@ -16,8 +16,6 @@ cdef class ServerPhase(Responses):
     cpdef received(self, object data)
     @cython.locals(connection=Connection, began=bint)
     cpdef _take(self, list events)
-    cpdef bint _is_busy(self)
-    cpdef bint _waits_for_application(self)
     cpdef _event(self, object event)
     @cython.locals(connection=Connection)
     cpdef _begin(self, Request request)

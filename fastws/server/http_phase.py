@@ -162,13 +162,6 @@ class ServerPhase(Responses):
         if connection.machine.state is HTTP:
             self._take(connection.machine.receive(b""))
 
-    def _is_busy(self) -> bool:
-        """True while the request at hand is being answered, and the next one has to wait."""
-        return self._state is STREAMING or self._waits_for_application()
-
-    def _waits_for_application(self) -> bool:
-        return self._state is RESPONDING or self._state is DECIDING
-
     def _event(self, event: Any) -> None:
         if self._connection.phase is not self:
             # An application has the request; this is more of it.

@@ -23,7 +23,7 @@ def admit(site: Site, connection: Connection, request: Request) -> Response | No
     settings = site.settings
     request.peer = connection.transport
     if connection.is_tls():
-        request.scheme += "s"
+        request.came_over_tls(connection.transport)
     if settings.trusted_proxies:
         # A proxy sends the requests of many clients over one connection.
         known = request.may_be_forwarded() and forwarded(request, site.trusted_proxies)

@@ -16,6 +16,8 @@ cdef class Responses:
     cdef int _turn_responses
 
     cpdef _set_up(self, Connection connection, Site site)
+    cpdef bint _is_busy(self)
+    cpdef bint _waits_for_application(self)
     cpdef _continue(self)
     cpdef opened(self)
     cpdef _expect_head(self)

@@ -27,6 +27,7 @@ STREAM_STEP_SIZE = 256 * 1024
 
 EXPECT_HEAD, IDLE = PhaseState.EXPECT_HEAD, PhaseState.IDLE
 STREAMING, ENDING = PhaseState.STREAMING, PhaseState.ENDING
+RESPONDING, ASKED = PhaseState.RESPONDING, PhaseState.DECIDING
 
 
 class Responses:
@@ -58,6 +59,13 @@ class Responses:
         #: Responses since others last had their turn of the loop.
         self._turn_responses = 0
         self._expect_head()
+
+    def _is_busy(self) -> bool:
+        """True while the request at hand is being answered, and the next one has to wait."""
+        return self._state is STREAMING or self._waits_for_application()
+
+    def _waits_for_application(self) -> bool:
+        return self._state is RESPONDING or self._state is ASKED
 
     def _continue(self) -> None:
         """Go on with what the client has pipelined, and read again."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
+import click
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.cli.errors import CannotStart
+from fastws.cli.serve import serve
+from fastws.cli.start import make_tls_context
 from fastws.cli.tls import server_context
 
 
@@ -77,3 +80,45 @@ def test_each_file_that_is_wrong_has_its_own_line(
 ) -> None:
     with pytest.raises(CannotStart, match=why):
         server_context(str(files / cert), str(files / key) if key else None, password)
+
+
+def test_clients_may_need_a_certificate(files: Path) -> None:
+    pair, ca = str(files / "both.pem"), str(files / "ca.pem")
+    assert server_context(pair, None, None).verify_mode is ssl.CERT_NONE
+    for reqs in (ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED):
+        context = server_context(pair, None, None, ca_certs=ca, cert_reqs=reqs)
+        assert context.verify_mode is reqs
+        assert len(context.get_ca_certs()) == 1
+
+
+def test_other_ciphers(files: Path) -> None:
+    context = server_context(str(files / "both.pem"), None, None, ciphers="ECDHE+CHACHA20")
+    names = {each["name"] for each in context.get_ciphers() if each["protocol"] == "TLSv1.2"}
+    assert names and all("CHACHA20" in name for name in names)
+    with pytest.raises(CannotStart, match="--ssl-ciphers nonsense"):
+        server_context(str(files / "both.pem"), None, None, ciphers="nonsense")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("missing.pem", "No such file"), ("junk.pem", "no PEM certificate"), ("torn.pem", "damaged")],
+)
+def test_authorities_that_are_none(files: Path, name: str, why: str) -> None:
+    with pytest.raises(CannotStart, match=f"--ssl-ca-certs .*{name}.*{why}"):
+        server_context(str(files / "both.pem"), None, None, ca_certs=str(files / name), cert_reqs=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--ssl-ca-certs", "ca.pem"], "--ssl-ca-certs needs --ssl-certfile"),
+        (["--ssl-cert-reqs", "2"], "--ssl-cert-reqs needs --ssl-certfile"),
+        (["--ssl-ciphers", "HIGH"], "--ssl-ciphers needs --ssl-certfile"),
+        (["--ssl-certfile", "x", "--ssl-cert-reqs", "1"], "--ssl-cert-reqs needs --ssl-ca-certs"),
+        (["--ssl-certfile", "x", "--ssl-ca-certs", "ca.pem"], "checks no client without --ssl-cert-reqs"),
+    ],
+)
+def test_options_that_need_each_other(options: list[str], why: str) -> None:
+    context = serve.make_context("serve", options)
+    with pytest.raises(click.UsageError, match=why):
+        make_tls_context(context.params)

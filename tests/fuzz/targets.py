@@ -14,8 +14,9 @@ from fastws.config import Compression, Limits
 from fastws.errors import HandshakeError
 from fastws.protocol.http.events import Refusal
 from fastws.protocol.http.headers import is_value
-from fastws.protocol.http.messages import Request, Response, decode_path
+from fastws.protocol.http.messages import Request, Response
 from fastws.protocol.http.server import ServerHTTP
+from fastws.protocol.http.targets import decode_path
 from fastws.protocol.websocket import handshake
 from fastws.protocol.websocket.deflate import DeflateParams, Deflater, InflateError, Inflater
 from fastws.protocol.websocket.events import Close, Fail

@@ -15,6 +15,7 @@ cdef class Request:
     cdef Offer _offer
     cdef object _path_params
     cdef object _peer
+    cdef object _tls_transport
     cdef public object body
     cdef public object http_version
     cdef public object method

@@ -7,15 +7,17 @@ Nothing here parses a stream (see ``server.py`` and ``client.py``). A request is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import parse_qs
 
 from fastws import json
 from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.http.headers import HeaderPairs, Headers, is_token, is_value
+from fastws.protocol.http.shared_texts import shared
+from fastws.protocol.http.targets import decode_path, split_target
+from fastws.protocol.http.tls import TLS
 
 __all__ = [
     "BodyStream",
@@ -23,37 +25,11 @@ __all__ = [
     "Offer",
     "Request",
     "Response",
-    "decode_path",
     "error_response",
-    "split_target",
     "vetted_upgrade",
 ]
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-# RFC 9112, section 3.2.2: a client that speaks to a proxy sends a whole URL.
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?]*")
-
-
-def split_target(target: str) -> tuple[str, str]:
-    """Return path and query of a request target, both still percent-encoded (RFC 9112, section 3.2)."""
-    path, _, query = target.partition("?")
-    if path[:1] != "/" and (absolute := _ABSOLUTE.match(target)):
-        path = path[absolute.end() :] or "/"
-    return path, query
-
-
-def decode_path(target: str) -> str:
-    """Return the path of a target as text.
-
-    Raises ``ValueError`` for NUL, for a bad percent-encoding, and for bytes that are not UTF-8.
-    """
-    path = split_target(target)[0]
-    if "%" not in path:
-        return path
-    if _BAD_ESCAPE.search(path) or "%00" in path:
-        raise ValueError("the path holds a NUL or a bad percent-encoding")
-    return unquote_to_bytes(path).decode()
 
 
 class Offer:
@@ -98,24 +74,6 @@ class Offer:
         )
 
 
-#: Texts of targets and paths that requests share, at most so many, of at most so many characters.
-_SHARED: dict[str, str] = {}
-MAX_SHARED_TEXTS = 256
-MAX_SHARED_LENGTH = 256
-
-
-def _shared(text: str) -> str:
-    """Return one object for equal texts: thousands of clients ask for the same path.
-
-    ``sys.intern`` would keep what strangers send: since Python 3.12 an interned text may stay for ever.
-    """
-    if len(text) > MAX_SHARED_LENGTH:
-        return text
-    if len(_SHARED) >= MAX_SHARED_TEXTS and text not in _SHARED:
-        _SHARED.clear()
-    return _SHARED.setdefault(text, text)
-
-
 _UPGRADED = {"http": "ws", "https": "wss"}
 
 
@@ -150,6 +108,7 @@ class Request:
         "_offer",
         "_path_params",
         "_peer",
+        "_tls_transport",
         "body",
         "http_version",
         "method",
@@ -179,6 +138,7 @@ class Request:
         self.body = body
         self._peer: Any = peer
         self.raw_head = raw_head
+        self._tls_transport: Any = None
         self._path_params: dict[str, str] | None = None
         self._headers: Headers | None = None
         self._offer: Offer | None = None
@@ -239,8 +199,8 @@ class Request:
         if self.raw_head:
             self._headers = self._offer = None
             plain = self.path is self.target
-            self.target = _shared(self.target)
-            self.path = self.target if plain else _shared(self.path)
+            self.target = shared(self.target)
+            self.path = self.target if plain else shared(self.path)
 
     @property
     def path_params(self) -> dict[str, str]:
@@ -264,9 +224,17 @@ class Request:
         return split_target(self.target)[1]
 
     @property
-    def tls(self) -> bool:
-        """Whether it came over TLS, to this server or, if a trusted proxy says so, to that proxy."""
-        return self.scheme in ("https", "wss")
+    def tls(self) -> TLS | bool:
+        """What TLS says of the connection, which has its client's certificate; False where there is no TLS.
+
+        True where TLS ended at a proxy: a trusted one says so in the scheme, and nothing else of it.
+        """
+        return self.scheme in ("https", "wss") if self._tls_transport is None else TLS(self._tls_transport)
+
+    def came_over_tls(self, transport: Any) -> None:
+        """Note that the connection is one of TLS, and ask its ``transport`` when somebody wants to know."""
+        self.scheme += "s"
+        self._tls_transport = transport
 
     @property
     def query_params(self) -> dict[str, list[str]]:
@@ -304,7 +272,7 @@ def vetted_upgrade(raw_head: bytes, target: str, path: str, offer: Offer) -> Req
     request.target = target
     request.http_version = "1.1"
     request.body = b""
-    request._peer = None
+    request._peer = request._tls_transport = None
     request.raw_head = raw_head
     request._path_params = None
     request._headers = None

@@ -16,7 +16,7 @@ from fastws.config import Limits
 from fastws.protocol.http.chunked import ChunkedBody
 from fastws.protocol.http.events import Data, EndOfBody, Refusal
 from fastws.protocol.http.headers import raw_fields
-from fastws.protocol.http.messages import Request, Response, decode_path, error_response
+from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.strict_head import (
     NO_BODY,
     Buffer,
@@ -30,6 +30,7 @@ from fastws.protocol.http.strict_head import (
     framing,
     replace_host,
 )
+from fastws.protocol.http.targets import decode_path
 
 __all__ = ["UNKNOWN", "ServerHTTP"]
 

@@ -7,17 +7,15 @@ from typing import Any
 import orjson
 import pytest
 
-from fastws.protocol.http import messages
+from fastws.protocol.http import shared_texts
 from fastws.protocol.http.messages import (
-    MAX_SHARED_LENGTH,
-    MAX_SHARED_TEXTS,
     Headers,
     Request,
     Response,
-    decode_path,
     error_response,
-    split_target,
 )
+from fastws.protocol.http.shared_texts import MAX_SHARED_LENGTH, MAX_SHARED_TEXTS
+from fastws.protocol.http.targets import decode_path, split_target
 
 HEAD = b"GET /a?b=1 HTTP/1.1\r\nHost: x\r\nUpgrade: h2c, WebSocket\r\n\r\n"
 
@@ -124,8 +122,8 @@ def test_requests_share_their_texts_up_to_a_bound() -> None:
     for number in range(3 * MAX_SHARED_TEXTS):
         kept(f"/{number}?{'x' * 4000}")
         kept(f"/{number}")
-    assert len(messages._SHARED) <= MAX_SHARED_TEXTS
-    assert max(map(len, messages._SHARED)) <= MAX_SHARED_LENGTH
+    assert len(shared_texts._SHARED) <= MAX_SHARED_TEXTS
+    assert max(map(len, shared_texts._SHARED)) <= MAX_SHARED_LENGTH
 
 
 def test_nothing_of_a_request_is_interned() -> None:
