@@ -59,5 +59,12 @@ class TLS:
         numbers = {each["name"]: each["id"] & 0xFFFF for each in context.get_ciphers()}
         return numbers.get(cipher[0])
 
+    def __eq__(self, other: object) -> bool:
+        """Equal to True: ``request.tls`` was a bool, and programs compare it."""
+        return other is True or (isinstance(other, TLS) and other._transport is self._transport)
+
+    def __hash__(self) -> int:
+        return hash(True)
+
     def __repr__(self) -> str:
         return f"<TLS {self.version}>"
