@@ -86,6 +86,10 @@ async def serve_until_signal(
             os._exit(128 + number)
         stop.set_result(number)
 
+    def on_failure(_: object) -> None:
+        if not stop.done():
+            stop.set_result(0)
+
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()
@@ -96,18 +100,18 @@ async def serve_until_signal(
         keep_blocks()
         trimming = loop.create_task(trim_when_calm())
         started(server)
-        server.application_failed.add_done_callback(lambda _: stop.done() or stop.set_result(0))
-        number = await stop
+        server.application_failed.add_done_callback(on_failure)
+        stopped_by = await stop
     except BaseException:
         await server.shutdown(0)
         raise
     finally:
         if trimming is not None:
             trimming.cancel()
-    stopped_by = signal.Signals(number).name if number else "the ASGI application failed"
-    log.info("%s: closing %d connections", stopped_by, len(server.connections))
+    why = signal.Signals(stopped_by).name if stopped_by else "the ASGI application failed"
+    log.info("%s: closing %d connections", why, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))
-    return 0 if number else APPLICATION_FAILED
+    return 0 if stopped_by else APPLICATION_FAILED
 
 
 def run(

@@ -311,7 +311,7 @@ def test_a_descriptor_that_became_anothers(run: Run) -> None:
 Act = Callable[[WebSocket, Server], None]
 
 
-def told_together(run: Run, do: Act, *, lost: bool = False) -> list[str | bytes]:
+def told_together(run: Run, do: Act, *, lost: bool = False, failed: bool = False) -> list[str | bytes]:
     """Two clients say "go" and "then", both are read by one call; what the first "go" has done to the other.
 
     Returns what was heard.
@@ -336,6 +336,9 @@ def told_together(run: Run, do: Act, *, lost: bool = False) -> list[str | bytes]
             if lost:
                 await until(lambda: len(server.connections) == 1)
                 assert handler.ends == [1006]
+            elif failed:
+                assert (await first.hear()).close_code == 1011
+                assert (await second.hear()).text == "then"
             else:
                 for talker in (first, second):
                     assert (await talker.hear()).text == "then"
@@ -374,12 +377,12 @@ def test_one_cuts_the_other(run: Run) -> None:
 
 
 def test_a_cancelled_task_that_one_asks_costs_the_other_nothing(run: Run) -> None:
-    """It raises what is no ``Exception``."""
+    """It raises what is no ``Exception``, and its WebSocket closes with 1011."""
 
     def ask(other: WebSocket, server: Server) -> None:
         raise asyncio.CancelledError
 
-    assert told_together(run, ask, lost=True) == ["go", "go", "then"]
+    assert told_together(run, ask, failed=True) == ["go", "go", "then"]
 
 
 def test_an_exit_comes_when_all_have_been_heard(run: Any) -> None:
