@@ -72,6 +72,12 @@ def check_length(size: int, left: int, *, more: bool) -> None:
         raise RuntimeError("the body is shorter than its Content-Length")
 
 
+def is_bodiless(request: Request, head: Response | None) -> bool:
+    """True where the application's body is not sent (RFC 9110, section 6.4.1)."""
+    assert head is not None
+    return request.method == "HEAD" or head.status in (204, 304)
+
+
 class Exchange:
     """Holds the connection from the head of a request to the end of its response."""
 
@@ -109,7 +115,7 @@ class Exchange:
         self._head: Response | None = None
         #: Bytes of the response's body.
         self._written = 0
-        self._drained: list[asyncio.Future[None]] | None = None
+        self._drained: list[asyncio.Future[None]] = []
 
     # -- the application ------------------------------------------------------------------------
 
@@ -244,7 +250,7 @@ class Exchange:
         connection, http = self._connection, self._connection.machine.http
         if self._response is HEAD_HELD:
             self._start(None if more else len(body))
-        if self._is_bodiless():
+        if is_bodiless(self._request, self._head):
             body = b""
         else:
             check_length(len(body), http.length_left, more=more)
@@ -264,18 +270,14 @@ class Exchange:
                 if not connection.outbox.blocked:
                     connection.transport.close()
 
-    def _is_bodiless(self) -> bool:
-        """True where the application's body is not sent (RFC 9110, section 6.4.1)."""
-        assert self._head is not None
-        return self._request.method == "HEAD" or self._head.status in (204, 304)
-
     def _start(self, length: int | None) -> None:
         """Write the head; ``length`` is the Content-Length of a body in one piece."""
         head = self._head
         assert head is not None
         self._phase.set_date()
         fields = [*head.raw_headers, *self._mount.extra_headers()]
-        if length is not None and not self._is_bodiless() and "content-length" not in head.headers:
+        bodiless = length is None or is_bodiless(self._request, head)
+        if not bodiless and "content-length" not in head.headers:
             fields.append((b"Content-Length", b"%d" % length))
         try:
             data = self._connection.machine.http.start_pieces(head.status, head.reason, fields)
@@ -290,8 +292,6 @@ class Exchange:
             await asyncio.sleep(0)
         while self._response is not OVER and outbox.blocked and outbox.buffered_amount > HIGH_WATER:
             waiter = self._connection.loop_state.create_future()
-            if self._drained is None:
-                self._drained = []
             self._drained.append(waiter)
             await waiter
 
@@ -362,8 +362,8 @@ class Exchange:
             self._give_up(error_response(408))
 
     def drained(self) -> None:
-        waiters, self._drained = self._drained, None
-        for waiter in waiters or ():
+        waiters, self._drained = self._drained, []
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -140,6 +140,7 @@ class Closing(Lifetime):
             callback(*args)
         except (KeyboardInterrupt, SystemExit) as exc:
             end_loop(exc)
+            self.abort()
         except BaseException:
             self._handler_failed(callback.__name__)
 

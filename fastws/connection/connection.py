@@ -86,7 +86,7 @@ class Connection(Delivery):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        descriptor = direct_descriptor(transport)
+        descriptor = direct_descriptor(transport) if self.loop_state.uses_sockets else -1
         self.outbox = Outbox(self, transport, self.loop_state.turn, descriptor, self.host.limits)
         # With this mark pause_writing means: the socket has refused bytes. Plain transports pause
         # above it, those of TLS at it: with 0 they would be paused for ever.

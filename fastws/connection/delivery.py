@@ -66,6 +66,8 @@ class Delivery(Closing):
                         on_message(ws, event)
                     except (KeyboardInterrupt, SystemExit) as exc:
                         end_loop(exc)
+                        self.abort()
+                        break
                     except BaseException:
                         self._handler_failed("on_message")
         finally:
@@ -104,6 +106,7 @@ class Delivery(Closing):
             self.on_message(self.ws, fragment)
         except (KeyboardInterrupt, SystemExit) as exc:
             end_loop(exc)
+            self.abort()
         except BaseException:
             self._handler_failed("on_message")
 

@@ -19,6 +19,7 @@ cdef class LoopState:
     cdef public Poller poller
     cdef public ReadBuffer read_buffer
     cdef public bint reads_into_buffer
+    cdef public bint uses_sockets
     cdef public object wakeups
     cdef public Wheel wheel
 

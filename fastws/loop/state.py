@@ -48,6 +48,7 @@ class LoopState:
         "read_buffer",
         "reads_into_buffer",
         "turn",
+        "uses_sockets",
         "wakeups",
         "wheel",
     )
@@ -65,9 +66,14 @@ class LoopState:
         self.read_buffer = ReadBuffer(READ_BUFFER_BYTES)
         #: Bound once, for all connections.
         self.get_buffer = self.read_buffer.get
-        #: False on asyncio's own loops. uvloop looks for a protocol's methods and finds ``get_buffer``;
-        #: asyncio asks for the class ``BufferedProtocol``, which a compiled class cannot inherit.
-        self.reads_into_buffer = not isinstance(loop, asyncio.BaseEventLoop)
+        #: True on uvloop, which looks for a protocol's methods and finds ``get_buffer``. asyncio asks for the
+        #: class ``BufferedProtocol``, which a compiled class cannot inherit. Any other loop gets what each
+        #: ``asyncio.Protocol`` has, ``data_received``; a loop may say of itself that it does as uvloop.
+        is_uvloop = any(base.__module__.partition(".")[0] == "uvloop" for base in type(loop).__mro__)
+        self.reads_into_buffer = is_uvloop or getattr(loop, "reads_into_buffer", False)
+        #: True where sockets may be read and written beside their transports. Of a loop that we do not know
+        #: nobody can say what its transports hold.
+        self.uses_sockets = self.reads_into_buffer or isinstance(loop, asyncio.BaseEventLoop)
         self.poller: Poller | None = None
         #: Four fresh random bytes: the masking key of each frame of a client (RFC 6455, section 5.3).
         self.random_mask = random_mask

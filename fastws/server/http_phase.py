@@ -110,11 +110,10 @@ class ServerPhase(Responses):
         """The server stops: False when there is no answer to wait for."""
         if self._state is BODY or self._is_busy():
             return True
-        if not self._connection.outbox.blocked:
-            return False
-        # The last answer is still on its way.
-        self._end()
-        return True
+        if self._connection.outbox.blocked:
+            self._end()  # the last answer is still on its way
+            return True
+        return False
 
     def lost(self, exc: Exception | None) -> None:
         self._give_up()
@@ -215,12 +214,10 @@ class ServerPhase(Responses):
             connection.outbox.write_http(owed)
 
     def _extend_body_deadline(self) -> bool:
-        """True, and more time, when the body has come at the pace that its route asks for."""
         assert self._endpoint is not None and self._body is not None
-        seconds = self._endpoint.timeouts.body
-        if seconds is None or self._body.begin_period() < self._endpoint.limits.min_body_rate * seconds:
+        if not self._body.keeps_pace(self._endpoint):
             return False
-        self._set_deadline(seconds)
+        self._set_deadline(self._endpoint.timeouts.body)
         return True
 
     def _respond_to_request(self) -> None:

@@ -86,10 +86,11 @@ class RequestBody:
         self._data += data
         self._period_size += len(data)
 
-    def begin_period(self) -> int:
-        """Return how many bytes have come since the last call, or since the beginning."""
+    def keeps_pace(self, endpoint: Endpoint) -> bool:
+        """True when, since the last call, it came at the pace that its route asks for."""
         size, self._period_size = self._period_size, 0
-        return size
+        seconds = endpoint.timeouts.body
+        return seconds is not None and size >= endpoint.limits.min_body_rate * seconds
 
     def whole(self) -> bytes:
         return bytes(self._data)

@@ -86,6 +86,10 @@ async def serve_until_signal(
             os._exit(128 + number)
         stop.set_result(number)
 
+    def on_failure(_: object) -> None:
+        if not stop.done():
+            stop.set_result(0)
+
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()
@@ -96,7 +100,7 @@ async def serve_until_signal(
         keep_blocks()
         trimming = loop.create_task(trim_when_calm())
         started(server)
-        server.application_failed.add_done_callback(lambda _: None if stop.done() else stop.set_result(0))
+        server.application_failed.add_done_callback(on_failure)
         stopped_by = await stop
     except BaseException:
         await server.shutdown(0)

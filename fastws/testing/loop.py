@@ -81,6 +81,9 @@ class ManualLoop(Loop):
         start: The time at the beginning, in seconds. Default 1000.
     """
 
+    #: Its transports read as uvloop's do.
+    reads_into_buffer = True
+
     def __init__(self, start: float = 1000.0) -> None:
         self._now = start
         self._ready: deque[Call] = deque()

@@ -37,7 +37,7 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
         return (yield)
     except CancelledError as exc:
         cause = exc.args[0] if exc.args else None
-        if isinstance(cause, Exception) and type(cause).__name__ == "WaitTimeout":
+        if isinstance(cause, AssertionError) and type(cause).__name__ == "WaitTimeout":
             raise cause from None
         raise
 

@@ -311,10 +311,10 @@ def test_a_descriptor_that_became_anothers(run: Run) -> None:
 Act = Callable[[WebSocket, Server], None]
 
 
-def told_together(run: Run, do: Act, *, lost: int | None = None) -> list[str | bytes]:
+def told_together(run: Run, do: Act, *, lost: bool = False, failed: bool = False) -> list[str | bytes]:
     """Two clients say "go" and "then", both are read by one call; what the first "go" has done to the other.
 
-    ``lost`` is the close code of the one that ends. Returns what was heard.
+    Returns what was heard.
     """
     handler = Script()
 
@@ -333,9 +333,12 @@ def told_together(run: Run, do: Act, *, lost: int | None = None) -> list[str | b
             # Without a turn of the loop between the two.
             for talker in (first, second):
                 talker.sock.send(frame(TEXT, "go") + frame(TEXT, "then"))
-            if lost is not None:
+            if lost:
                 await until(lambda: len(server.connections) == 1)
-                assert handler.ends == [lost]
+                assert handler.ends == [1006]
+            elif failed:
+                assert (await first.hear()).close_code == 1011
+                assert (await second.hear()).text == "then"
             else:
                 for talker in (first, second):
                     assert (await talker.hear()).text == "then"
@@ -370,16 +373,16 @@ def test_one_cuts_the_other(run: Run) -> None:
         [connection] = [one for one in server.connections if one.ws is other]
         connection.abort()
 
-    assert told_together(run, cut, lost=1006) == ["go", "then"]
+    assert told_together(run, cut, lost=True) == ["go", "then"]
 
 
 def test_a_cancelled_task_that_one_asks_costs_the_other_nothing(run: Run) -> None:
-    """It raises what is no ``Exception``."""
+    """It raises what is no ``Exception``, and its WebSocket closes with 1011."""
 
     def ask(other: WebSocket, server: Server) -> None:
         raise asyncio.CancelledError
 
-    assert told_together(run, ask, lost=1011) == ["go", "go", "then"]
+    assert told_together(run, ask, failed=True) == ["go", "go", "then"]
 
 
 def test_an_exit_comes_when_all_have_been_heard(run: Any) -> None:
@@ -392,11 +395,7 @@ def test_an_exit_comes_when_all_have_been_heard(run: Any) -> None:
             run.loop.run_until_complete(task)
         return run.loop.run_until_complete(asyncio.wait_for(task, 20))
 
-    if isinstance(run.loop, asyncio.BaseEventLoop):
-        assert told_together(run_and_go_on, leave, lost=1006) == ["go", "go", "then"]
-    else:
-        # uvloop ends by a callback of its own in the next turn: the one that raised is not cut before.
-        assert told_together(run_and_go_on, leave) == ["go", "then", "go", "then"]
+    assert told_together(run_and_go_on, leave, lost=True) == ["go", "go", "then"]
 
 
 @pytest.mark.parametrize("listeners", [1, 2])

@@ -68,3 +68,13 @@ def test_masks_are_fresh(loop: ManualLoop) -> None:
     masks = [loop_state_of(loop).random_mask() for _ in range(1000)]
     assert {len(mask) for mask in masks} == {4}
     assert len(set(masks)) > 990
+
+
+def test_a_loop_that_nobody_knows_is_not_taken_for_uvloop() -> None:
+    """Its transports may call ``data_received`` of any protocol, and hide what they hold."""
+
+    class Foreign(ManualLoop):
+        reads_into_buffer = False
+
+    state = LoopState(Foreign())
+    assert (state.reads_into_buffer, state.uses_sockets) == (False, False)

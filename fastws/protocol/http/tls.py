@@ -64,7 +64,7 @@ class TLS:
         return other is True or (isinstance(other, TLS) and other._transport is self._transport)
 
     def __hash__(self) -> int:
-        return hash(True)
+        return 1  # that of True
 
     def __repr__(self) -> str:
         return f"<TLS {self.version}>"
