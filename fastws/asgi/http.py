@@ -276,8 +276,9 @@ class Exchange:
         assert head is not None
         self._phase.set_date()
         fields = [*head.raw_headers, *self._mount.extra_headers()]
-        bodiless = length is None or is_bodiless(self._request, head)
-        if not bodiless and "content-length" not in head.headers:
+        if is_bodiless(self._request, head):
+            length = None
+        if length is not None and "content-length" not in head.headers:
             fields.append((b"Content-Length", b"%d" % length))
         try:
             data = self._connection.machine.http.start_pieces(head.status, head.reason, fields)
