@@ -20,10 +20,12 @@ __all__ = ["RequestBody", "address_refusal", "admit", "plain_refusal"]
 
 def admit(site: Site, connection: Connection, request: Request) -> Response | None:
     """Note who asks, over what; return why the server takes no request now, None when it takes this one."""
-    settings = site.settings
     request.peer = connection.transport
     if connection.is_tls():
         request.came_over_tls(connection.transport)
+    if site.takes_everyone:
+        return None
+    settings = site.settings
     if settings.trusted_proxies:
         # A proxy sends the requests of many clients over one connection.
         known = request.may_be_forwarded() and forwarded(request, site.trusted_proxies)

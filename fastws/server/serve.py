@@ -230,10 +230,13 @@ class Server:
 
     def connection_open(self, connection: Connection) -> None:
         """Called by a connection that has been accepted."""
-        site, settings = self._site, self.settings
+        site = self._site
         site.counters.connections += 1
         site.connections[connection] = None
         connection.phase = phase = ServerPhase(connection, site)
+        if site.takes_everyone:
+            return
+        settings = self.settings
         if settings.limit_concurrency is not None and site.must_drop(connection, self._loop.time()):
             connection.abort()
         elif settings.limit_connections_per_address is not None:
@@ -271,8 +274,8 @@ class Server:
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
         self.connections.pop(connection, None)
-        self._site.excess.discard(connection)
-        if self._addresses.is_limiting:
+        if not self._site.takes_everyone:
+            self._site.excess.discard(connection)
             self._addresses.leave(connection)
         if not self.connections and self._all_lost is not None:
             self._all_lost.set_result(None)

@@ -10,6 +10,7 @@ cdef class Site:
     cdef readonly object trusted_proxies
     cdef readonly dict connections
     cdef readonly set excess
+    cdef readonly bint takes_everyone
     cdef public bint is_closing
     cdef long long _date
     cdef double _next_full_warning

@@ -80,6 +80,7 @@ class Site:
         "response_headers",
         "router",
         "settings",
+        "takes_everyone",
         "trusted_proxies",
     )
 
@@ -95,6 +96,13 @@ class Site:
         self.trusted_proxies = TrustedProxies(settings.trusted_proxies)
         self.addresses = AddressLimiter(
             settings.limit_connections_per_address, settings.limit_handshakes_per_address
+        )
+        #: No setting asks who a client is, so that nothing has to be looked up for each connection.
+        self.takes_everyone = not (
+            settings.trusted_proxies
+            or settings.allowed_hosts
+            or settings.limit_concurrency is not None
+            or self.addresses.is_limiting
         )
         self.router = Router(as_routes(app), settings, Callbacks)
         # Until a request names its route, a connection takes a body as large as the most generous route does.

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from fastws import json
 from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.http.headers import HeaderPairs, Headers, is_token, is_value
-from fastws.protocol.http.shared_texts import shared
+from fastws.protocol.http.shared_texts import SHARED, shared
 from fastws.protocol.http.targets import decode_path, split_target
 from fastws.protocol.http.tls import TLS
 
@@ -199,7 +199,8 @@ class Request:
         if self.raw_head:
             self._headers = self._offer = None
             plain = self.path is self.target
-            self.target = shared(self.target)
+            # Looked up here first: a call of Python's is a percent of a handshake.
+            self.target = SHARED.get(self.target) or shared(self.target)
             self.path = self.target if plain else shared(self.path)
 
     @property

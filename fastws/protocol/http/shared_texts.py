@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_SHARED_LENGTH", "MAX_SHARED_TEXTS", "shared"]
+__all__ = ["MAX_SHARED_LENGTH", "MAX_SHARED_TEXTS", "SHARED", "shared"]
 
 #: Texts of targets and paths that requests share, at most so many, of at most so many characters.
-_SHARED: dict[str, str] = {}
+SHARED: dict[str, str] = {}
 MAX_SHARED_TEXTS = 256
 MAX_SHARED_LENGTH = 256
 
@@ -17,6 +17,6 @@ def shared(text: str) -> str:
     """
     if len(text) > MAX_SHARED_LENGTH:
         return text
-    if len(_SHARED) >= MAX_SHARED_TEXTS and text not in _SHARED:
-        _SHARED.clear()
-    return _SHARED.setdefault(text, text)
+    if len(SHARED) >= MAX_SHARED_TEXTS and text not in SHARED:
+        SHARED.clear()
+    return SHARED.setdefault(text, text)

@@ -122,8 +122,8 @@ def test_requests_share_their_texts_up_to_a_bound() -> None:
     for number in range(3 * MAX_SHARED_TEXTS):
         kept(f"/{number}?{'x' * 4000}")
         kept(f"/{number}")
-    assert len(shared_texts._SHARED) <= MAX_SHARED_TEXTS
-    assert max(map(len, shared_texts._SHARED)) <= MAX_SHARED_LENGTH
+    assert len(shared_texts.SHARED) <= MAX_SHARED_TEXTS
+    assert max(map(len, shared_texts.SHARED)) <= MAX_SHARED_LENGTH
 
 
 def test_nothing_of_a_request_is_interned() -> None:
