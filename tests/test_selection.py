@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,11 @@ def suite(tmp_path: Path) -> Path:
 
 def ran(suite: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:fastws", "-v"]
-    done = subprocess.run([*command, *arguments], cwd=suite, capture_output=True, text=True, timeout=50)
+    # Not with the options of the run that this test is a part of.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [*command, *arguments], cwd=suite, env=environment, capture_output=True, text=True, timeout=50
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

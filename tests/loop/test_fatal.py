@@ -57,13 +57,14 @@ APPS = {
 
 
 async def main():
-    async with fastws.serve(APPS[kind], "127.0.0.1") as server:
-        if "page" in kind or kind == "asgi":
-            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-        else:
-            client = asyncio.create_task(talk(server.port))
-        await asyncio.sleep(30)
+    # No block to leave: a shutdown would wait for the client, which stays.
+    server = await fastws.serve(APPS[kind], "127.0.0.1")
+    if "page" in kind or kind == "asgi":
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+    else:
+        client = asyncio.create_task(talk(server.port))
+    await asyncio.sleep(30)
 
 
 async def talk(port):
