@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from hdrh.histogram import HdrHistogram
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastws.loadgen.histogram import (
@@ -40,6 +40,7 @@ def test_empty_slots_are_left_out() -> None:
     assert filled_slots(struct.pack("=5Q", 0, 3, 0, 0, 7)) == [(1, 3), (4, 7)]
 
 
+@settings(max_examples=15)  # each makes two histograms of 40,000 slots
 @given(st.lists(st.lists(st.integers(1, 10**10), max_size=20), min_size=1, max_size=4))
 def test_merging_is_as_if_one_had_counted_all(parts: list[list[int]]) -> None:
     whole = HdrHistogram(LOWEST, HIGHEST, DIGITS)
