@@ -61,7 +61,7 @@ feed(PyObject *reader, const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    PyObject *reader, *inflate = Py_None;
+    PyObject *reader, *limits, *role, *inflate = Py_None;
     size_t step;
 
     if (size < 2) {
@@ -71,8 +71,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         inflate = PyObject_CallNoArgs(inflater_type);
         require(inflate);
     }
-    reader = PyObject_CallFunction(reader_type, "iiiO", 4096, 8, 2, inflate);
+    limits = Py_BuildValue("iiiO", 4096, 8, 2, inflate);
+    require(limits);
+    role = Py_BuildValue("{s:O}", "client", data[0] & 1 ? Py_True : Py_False);
+    require(role);
+    reader = PyObject_Call(reader_type, limits, role);
     require(reader);
+    Py_DECREF(limits);
+    Py_DECREF(role);
     step = data[1] ? data[1] : size;
     for (size_t at = 2; at < size; at += step) {
         feed(reader, data + at, size - at < step ? size - at : step);
