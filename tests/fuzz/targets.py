@@ -178,6 +178,9 @@ def static_path(data: bytes) -> None:
         path = decode_path("/" + target)
     except ValueError:
         return
+    query = target.partition("?")[2]
+    if not (query.isascii() and query.isprintable()):
+        return  # the strict head has refused it: no route sees such a target
     fields = [tuple(line.split(":", 1)) for line in lines if ":" in line and not set(line) & set("\r\0")]
     request = Request("GET", "/" + target, fields, path=path)  # type: ignore[arg-type]
     response = _static().respond(request, path[1:])
