@@ -26,7 +26,7 @@ async def send_fragments(ws: WebSocketCore, fragments: Iterable[Message] | Async
     Raises as :meth:`fastws.WebSocket.send`. An exception, also of the iterable, or a cancellation after the
     first fragment closes the WebSocket with 1011: nobody could complete the message.
     """
-    async with ws.fragment_lock():
+    async with ws._lock_of_fragments():
         # One item is kept back, for only the last frame has FIN set.
         pending: str | bytes | None = None
         opcode = TEXT
@@ -45,7 +45,7 @@ async def send_fragments(ws: WebSocketCore, fragments: Iterable[Message] | Async
                 await _push(ws, opcode, pending, fin=True)
         except BaseException:
             if opcode == CONTINUATION:
-                ws.cut_short()
+                ws._cut_short()
             raise
     return pending is not None
 
@@ -54,10 +54,10 @@ async def _push(ws: WebSocketCore, opcode: int, fragment: str | bytes, *, fin: b
     """Push a fragment once all that waits for a slow socket has left: it must overtake nothing."""
     outbox = ws.outbox
     while outbox.blocked and outbox.is_open:
-        await ws.next_drain()
+        await ws._next_drain()
     if not outbox.is_open:
         raise ws.error_maker()()
-    frame = ws.encode_fragment(opcode, fragment, fin=fin)
+    frame = ws._encode_fragment(opcode, fragment, fin=fin)
     outbox.push_fragment(frame, first=opcode != CONTINUATION, fin=fin)
     # Not after the last one: cancelled here, the message would count as one cut short.
     if not fin and (len(frame) >= LARGE_FRAGMENT_BYTES or outbox.is_filling()):

@@ -107,9 +107,9 @@ class WebSocketCore:
             # that sends in a loop would never come to it.
             await asyncio.sleep(0)
         while outbox.is_open and outbox.blocked and outbox.buffered_amount > HIGH_WATER_BYTES:
-            await self.next_drain()
+            await self._next_drain()
 
-    async def next_drain(self) -> None:
+    async def _next_drain(self) -> None:
         """Wait until the socket has taken bytes, or the WebSocket ends."""
         waiter = self._connection.loop_state.create_future()
         if self._drained is None:
@@ -117,17 +117,17 @@ class WebSocketCore:
         self._drained.append(waiter)
         await waiter
 
-    def fragment_lock(self) -> asyncio.Lock:
+    def _lock_of_fragments(self) -> asyncio.Lock:
         """Return the lock of those that send fragments: one message at a time (RFC 6455, section 5.4)."""
         if self._fragment_lock is None:
             self._fragment_lock = asyncio.Lock()
         return self._fragment_lock
 
-    def encode_fragment(self, opcode: int, fragment: str | bytes, *, fin: bool) -> bytes:
+    def _encode_fragment(self, opcode: int, fragment: str | bytes, *, fin: bool) -> bytes:
         """Return one frame of a fragmented message."""
         return self._connection.machine.encode_fragment(opcode, fragment, fin)
 
-    def cut_short(self) -> None:
+    def _cut_short(self) -> None:
         """Close: the peer has a part of a message that nobody can complete."""
         self._connection.close(1011, "message cut short")
 

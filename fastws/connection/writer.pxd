@@ -22,7 +22,6 @@ cdef class Writer(Writable):
     cpdef write_http(self, bytes data)
     cpdef _append_frame(self, bytes frame)
     cpdef _append(self, object item)
-    cpdef bint has_output(self)
     cpdef bint is_large(self)
     @cython.locals(more=list)
     cpdef flush(self)

@@ -95,10 +95,6 @@ class Writer(Writable):
         else:
             self._more.append(item)
 
-    def has_output(self) -> bool:
-        """True when this turn has something that is not written yet."""
-        return self._first is not None
-
     def is_large(self) -> bool:
         """True when the first message of this turn is a large one."""
         first = self._first

@@ -155,6 +155,11 @@ class Server:
         """True from the first :meth:`listen` to :meth:`close`."""
         return bool(self._listeners) and not self.is_closing
 
+    def is_full(self) -> bool:
+        """Return whether more than ``limit_concurrency`` are connected; False where there is no limit."""
+        limit = self.settings.limit_concurrency
+        return limit is not None and len(self.connections) > limit
+
     async def serve_forever(self) -> None:
         """Serve until this coroutine is cancelled, then :meth:`shutdown`. One coroutine at a time.
 

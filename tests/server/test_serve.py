@@ -15,6 +15,15 @@ from tests.kit import ManualLoop, RawClient, Recorder
 from tests.server.served import QUIET, opened, page, served
 
 
+@pytest.mark.parametrize(("limit", "full"), [(None, False), (1, True), (2, False)])
+def test_a_server_is_full_beyond_its_limit(loop: ManualLoop, limit: int | None, full: bool) -> None:
+    server = served(loop, Recorder(), limit_concurrency=limit)
+    for _ in range(2):
+        RawClient(server, loop)
+    loop.settle()
+    assert server.is_full() is full
+
+
 def test_a_server_is_a_context_manager_too(loop: ManualLoop) -> None:
     async def scenario() -> Server:
         async with await fastws.serve(Recorder(), **QUIET) as server:
