@@ -23,6 +23,7 @@ cdef class Writer(Writable):
     cdef _append_frame(self, bytes frame)
     cdef _append(self, object item)
     cdef bint is_large(self)
+    cpdef Py_ssize_t unwritten(self)
     @cython.locals(more=list)
     cpdef flush(self)
     cdef flush_later(self)
@@ -32,3 +33,5 @@ cdef class Writer(Writable):
     cpdef write_through(self, bytes data)
     cpdef _broken(self)
     cpdef discard(self)
+
+cpdef Py_ssize_t _size(object item)
