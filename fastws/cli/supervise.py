@@ -91,7 +91,9 @@ def watcher(options: dict[str, Any]) -> Any:
         raise CannotStart(f"--app-dir {options['app_dir']}: no such directory")
 
     def watch(supervisor: Supervisor) -> None:
-        for _ in watchfiles.watch(folder, raise_interrupt=False):
+        # Python files alone: the log of this very server may be written into the same folder.
+        python = watchfiles.PythonFilter()
+        for _ in watchfiles.watch(folder, watch_filter=python, raise_interrupt=False):
             supervisor.wake(signal.SIGHUP)
 
     return watch

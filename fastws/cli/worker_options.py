@@ -24,7 +24,7 @@ OPTIONS = [
         "--reload",
         section="Workers",
         is_flag=True,
-        help="Start the application again when a file of --app-dir changes; for development.",
+        help="Start the application again when a Python file of --app-dir changes; for development.",
     ),
     option(
         "--timeout-worker",

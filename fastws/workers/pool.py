@@ -51,7 +51,8 @@ class Pool:
         self._actions = actions
         self._draw = draw
         self._crashes = CrashHistory()
-        self._start_at = 0.0
+        #: When each restart that a crash holds back is due.
+        self._held_back: list[float] = []
         self._last_id = 0
         self._leader: Worker | None = None
         self._roll = _Roll()
@@ -217,8 +218,9 @@ class Pool:
         self._choose_leader()
 
     def _fill(self, now: float) -> None:
-        """Launch the workers that are missing, unless a crash holds back the next start."""
-        while len(self._lasting()) < self.wanted and now >= self._start_at:
+        """Launch the workers that are missing, but for those that a crash holds back."""
+        self._held_back = [due for due in self._held_back if due > now]
+        while len(self._lasting()) + len(self._held_back) < self.wanted:
             self._launch(now, None)
 
     def _lasting(self) -> list[Worker]:
@@ -324,7 +326,7 @@ class Pool:
         if worker is self._roll.successor:
             self._roll.successor = None
         delay = self._crashes.add(now)
-        self._start_at = now + delay
+        self._held_back.append(now + delay)
         what = f"{worker} {ended}"
         if worker.state is State.STARTING:
             what += f" before it was ready{': ' + worker.failure.text if worker.failure else ''}"

@@ -110,6 +110,17 @@ def test_the_first_restart_is_immediate_and_later_ones_back_off() -> None:
     assert len([line for line in seen.lines if line.startswith("error: ")]) == 3
 
 
+def test_a_crash_does_not_hold_back_the_restart_after_another_one() -> None:
+    pool, seen = running(4)
+    for worker in list(pool.workers[:3]):
+        pool.exited(worker, -9, 1.0)
+    assert len(seen.launched) == 5
+    pool.tick(1.5)
+    assert len(seen.launched) == 6
+    pool.tick(2.0)
+    assert len(seen.launched) == 7
+
+
 def test_after_a_calm_minute_a_crash_is_the_first_again() -> None:
     pool, seen = running()
     for now in (1.0, 100.0, 200.0):
