@@ -140,6 +140,9 @@ class Supervisor:
     def _stop(self, number: int, now: float) -> None:
         if self._stopped_by:
             self.pool.kill()
+            for process in self._processes.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(1.0)
             os._exit(128 + number)
         self._stopped_by = number
         log.info("%s: %d workers stop", signal.Signals(number).name, len(self.pool.workers))
