@@ -16,7 +16,7 @@ from fastws.connection.publication import Publication
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.bus.records import split_frames
-from fastws.pubsub.bus.registry import bus_of
+from fastws.pubsub.bus.registry import bus_of, group_of
 from fastws.pubsub.fanout import Subscriber, fan_out_of
 from fastws.pubsub.topic import Topic
 
@@ -40,8 +40,9 @@ class Hub:
         name: What hubs of other processes are called that share what is published. Each hub of a process
             that shares has its own; where nothing is shared, any number may have the same. Default:
             ``"default"``.
-        broker: ``"memory"`` shares nothing. Default None: what ``FASTWS_BROKER`` in the environment says,
-            else the workers of one ``fastws serve`` share, and any other process shares nothing.
+        broker: ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
+            made where it is missing. ``"memory"`` shares nothing. Default None: what ``FASTWS_BROKER`` in
+            the environment says, else the workers of one ``fastws serve`` share, and any other process shares nothing.
         policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
             (RFC 6455, section 7.4.1). A topic may have its own.
         compression: From which size on, and how hard, a message is compressed, once for all clients that
@@ -226,6 +227,32 @@ class Hub:
             self._link.call_threadsafe(self.publish, topic, message)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)
+
+    async def start(self, timeout: float = 10.0) -> None:
+        """Join the processes that share this hub. Without it the first use does, in the background.
+
+        Raises:
+            BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds.
+        """
+        group = None if self._link is None else group_of(self._link.bus)
+        if group is not None:
+            await group.start(timeout)
+
+    async def close(self) -> None:
+        """Share no more. The bus at a path ends with the last hub of this process that uses it."""
+        link = self._link
+        if link is not None:
+            link.bus.leave(self.name)
+            group = group_of(link.bus)
+            if group is not None and not link.bus.hubs:
+                await group.close()
+
+    async def __aenter__(self) -> Hub:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     async def total(self, topic: str, *, timeout: float = 5.0) -> int:
         """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.

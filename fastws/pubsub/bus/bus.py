@@ -112,6 +112,11 @@ class Bus:
             self._start_peer(peer)
         return peer
 
+    def drop(self, peer: Peer) -> None:
+        """Let go of one peer."""
+        peer.close()
+        self._lost(peer, "")
+
     async def start(self) -> None:
         """Read and write from now on, on the running loop. Twice does no harm."""
         if self.loop is not None:
@@ -140,8 +145,7 @@ class Bus:
         if self.loop is not None:
             self._flush()
         for peer in self.peers:
-            peer.close()
-            self._lost(peer, "")
+            self.drop(peer)
         self.outgoing.is_started = False
         self.loop = None
         self.is_closed = True

@@ -1,9 +1,9 @@
 """The records of the bus: how they are written, and how a stream of them is read. No socket, no clock.
 
 A record is little-endian ``<IBBHIQ``: the size of all that follows (u32), its kind (u8), flags (u8), the
-length of its key (u16), a count (u32) and a number (u64); then the key, then what the kind has for a body. The
-key names a topic of a hub. The first record of a stream is a hello with the version of the bus; its count is 0,
-and its number is the identity of who sends it.
+length of its key (u16), a count (u32) and a number (u64); then the key, then what the kind has for a body.
+The key names a topic of a hub. The first record of a stream is a hello with the version of the bus; its count
+is 0, and its number is the identity of who sends it.
 """
 
 from __future__ import annotations

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastws.pubsub.bus.bus import Bus
+from fastws.pubsub.bus.group import Group
 
-__all__ = ["bus_of", "install", "installed"]
+__all__ = ["bus_of", "group_of", "install", "installed"]
 
 _installed: Bus | None = None
+#: By their paths.
+_groups: dict[str, Group] = {}
 
 
 def install(worker_id: int) -> Bus:
@@ -51,4 +54,17 @@ def bus_of(broker: str | None) -> Bus | None:
         return _installed
     if broker == "memory":
         return None
-    raise ValueError(f"broker= is 'memory', not {broker!r}")
+    if not broker.startswith("bus:/"):
+        raise ValueError(f"broker= is 'memory' or 'bus:/PATH' with an absolute path, not {broker!r}")
+    return _group_at(broker.removeprefix("bus:")).bus
+
+
+def group_of(bus: Bus) -> Group | None:
+    """Return the group that a bus is the member of; None for the bus of a worker."""
+    return next((group for group in _groups.values() if group.bus is bus), None)
+
+
+def _group_at(path: str) -> Group:
+    if path not in _groups:
+        _groups[path] = Group(path)
+    return _groups[path]
