@@ -42,7 +42,8 @@ class Hub:
             ``"default"``.
         broker: ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
             made where it is missing. ``"memory"`` shares nothing. Default None: what ``FASTWS_BROKER`` in
-            the environment says, else the workers of one ``fastws serve`` share, and any other process shares nothing.
+            the environment says, else the workers of one ``fastws serve`` share, and any other process
+            shares nothing.
         policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
             (RFC 6455, section 7.4.1). A topic may have its own.
         compression: From which size on, and how hard, a message is compressed, once for all clients that

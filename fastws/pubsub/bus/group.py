@@ -1,7 +1,8 @@
 """A bus of processes that somebody else started: they meet in a directory.
 
 Each process listens on a socket in it and connects to those of the others that are there. Under a lock one
-joins at a time, so that two processes have one connection between them. Only processes of the same user get in: the directory is theirs alone, and each socket is asked who is at its other end.
+joins at a time, so that two processes have one connection between them. Only processes of the same user get
+in: the directory is theirs alone, and the kernel is asked who is at the other end of each socket.
 """
 
 from __future__ import annotations
