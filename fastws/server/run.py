@@ -108,7 +108,7 @@ async def serve_until_signal(
     finally:
         if trimming is not None:
             trimming.cancel()
-    why = signal.Signals(stopped_by).name if stopped_by else "the ASGI application failed"
+    why = signal.Signals(stopped_by).name if stopped_by else "the application failed"
     log.info("%s: closing %d connections", why, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))
     return 0 if stopped_by else APPLICATION_FAILED
