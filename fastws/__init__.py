@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
     from fastws.pubsub.hub import Hub
+    from fastws.server.application import Application
     from fastws.server.run import run, serve_until_signal
     from fastws.server.serve import Server, serve
     from fastws.web.auth import basic_auth, token_auth
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "ASGI": "asgi.application",
+    "Application": "server.application",
     "Backoff": "client.reconnect",
     "BasicAuth": "client.credentials",
     "BearerAuth": "client.credentials",
@@ -99,6 +101,7 @@ _MODULES = {
 
 __all__ = [
     "ASGI",
+    "Application",
     "Backoff",
     "BasicAuth",
     "BearerAuth",

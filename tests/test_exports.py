@@ -13,7 +13,7 @@ import pytest
 import fastws
 
 PUBLIC = {
-    "ASGI", "Backoff", "BasicAuth", "BearerAuth", "BrokerUnavailable", "CloseCode", "Compression",
+    "ASGI", "Application", "Backoff", "BasicAuth", "BearerAuth", "BrokerUnavailable", "CloseCode", "Compression",
     "ConcurrencyError",
     "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",

@@ -34,6 +34,7 @@ from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
+from fastws.server.application import Application
 from fastws.server.descriptors import connections_that_fit, remove_own
 from fastws.server.run import serve_until_signal
 from fastws.server.serve import Server
@@ -169,7 +170,7 @@ def make_settings(options: dict[str, Any]) -> Settings:
     )
 
 
-def make_routes(app: str | None, options: dict[str, Any], settings: Settings) -> list[Any]:
+def make_routes(app: str | None, options: dict[str, Any], settings: Settings) -> Any:
     """The built-in routes or the user's own, with the folders of ``--static``."""
     folders = [parse_static(text) for text in options["static"]]
     if app is None:
@@ -183,7 +184,17 @@ def make_routes(app: str | None, options: dict[str, Any], settings: Settings) ->
         Router(routes, settings, as_handler)
     except (TypeError, ValueError) as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
-    return with_authorize(routes, options)
+    routes = with_authorize(routes, options)
+    return with_hooks_of(given, routes, options) if isinstance(given, Application) else routes
+
+
+def with_hooks_of(given: Application, routes: list[Any], options: dict[str, Any]) -> Application:
+    """The application with these routes; ``--lifespan-failure continue`` holds for its tasks too."""
+    changed = copy.copy(given)
+    changed.routes = routes
+    if options["lifespan_failure"] == "continue":
+        changed.lifespan_failure = "continue"
+    return changed
 
 
 def asgi_body_size(options: dict[str, Any]) -> int | None:

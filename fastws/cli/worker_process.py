@@ -6,6 +6,8 @@ import asyncio
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 import click
 
@@ -13,6 +15,7 @@ from fastws.cli import logs
 from fastws.cli.errors import CannotStart
 from fastws.cli.start import loop_factory, make_routes, make_settings, make_tls_context
 from fastws.errors import StartupFailed
+from fastws.pubsub.bus import Bus, install
 from fastws.workers.control import Channel, Message
 from fastws.workers.worker import Link, end_with_parent
 
@@ -42,6 +45,7 @@ def serve(channel: Channel, hello: Message) -> int:
     options["header"] = [tuple(header) for header in options["header"]]
     logs.configure(options["log_level"], access_log=options["access_log"], worker=hello.values["worker"])
     factory = loop_factory(options["loop"])
+    bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
     tls = make_tls_context(options)
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
@@ -51,13 +55,23 @@ def serve(channel: Channel, hello: Message) -> int:
     link = Link(
         channel,
         grace=options["timeout_graceful_shutdown"],
+        on_peer=bus.add_peer,
         counts_messages=options["limit_max_messages"] is not None,
     )
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(link.run(routes, addresses, settings))
+            return runner.run(_serve_with_bus(link.run(routes, addresses, settings), bus))
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
+
+
+async def _serve_with_bus(serving: Coroutine[Any, Any, int], bus: Bus) -> int:
+    """Let the hubs talk to those of the other workers, from before the application starts to its end."""
+    await bus.start()
+    try:
+        return await serving
+    finally:
+        await bus.close()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from fastws import json, logs
 from fastws.connection.fragments import send_fragments
 from fastws.connection.outbox import CLOSED, SendStatus
 from fastws.connection.pings import Pings
+from fastws.connection.user_state import State
 from fastws.connection.websocket_core import Message, WebSocketCore
 from fastws.errors import ConnectionClosed, ConnectionClosedOK
 from fastws.protocol.http.messages import Request, Response
@@ -50,10 +51,10 @@ class WebSocket(WebSocketCore):
         return self._handshake if isinstance(self._handshake, Response) else None
 
     @property
-    def state(self) -> dict[str, Any]:
-        """A dictionary for the application, made when it is first asked for."""
+    def state(self) -> State:
+        """For the application: ``ws.state.room`` or ``ws.state["room"]``; made when first asked for."""
         if self._state is None:
-            self._state = {}
+            self._state = State()
         return self._state
 
     @property

@@ -12,7 +12,7 @@ cdef class WebSocketCore:
     cdef object _fragment_lock
     cdef object _inbox
     cdef Pings _pings
-    cdef dict _state
+    cdef object _state
     cdef public object latency
     cdef public Outbox outbox
     cdef object _handshake

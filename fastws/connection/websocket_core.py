@@ -16,6 +16,7 @@ from fastws.connection.inbox import Inbox
 from fastws.connection.outbox import CLOSED, Outbox, SendStatus
 from fastws.connection.pings import Pings
 from fastws.connection.stream_inbox import StreamInbox
+from fastws.connection.user_state import State
 from fastws.errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from fastws.loop.native import is_item
 from fastws.protocol.http.messages import Request, Response
@@ -70,7 +71,7 @@ class WebSocketCore:
         #: Seconds of the last measured round trip of a ping; None before the first pong.
         self.latency: float | None = None
         self._inbox: Any = None
-        self._state: dict[str, Any] | None = None
+        self._state: State | None = None
         #: The senders that wait until the socket has taken bytes.
         self._drained: list[asyncio.Future[None]] | None = None
         self._pings: Pings | None = None

@@ -21,6 +21,7 @@ __all__ = ["RequestBody", "address_refusal", "admit", "plain_refusal"]
 def admit(site: Site, connection: Connection, request: Request) -> Response | None:
     """Note who asks, over what; return why the server takes no request now, None when it takes this one."""
     request.peer = connection.transport
+    request.server = connection.host
     if connection.is_tls():
         request.came_over_tls(connection.transport)
     if site.takes_everyone:

@@ -57,6 +57,7 @@ async def serving(
     if accepts_in_bulk(loop):
         loop.set_exception_handler(AcceptErrors())
     server = Server(app, settings)
+    server.lead(leads)
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()
@@ -121,7 +122,7 @@ async def serve_until_signal(
         started(server)
         server.application_failed.add_done_callback(on_failure)
         stopped_by = await stop
-    why = signal.Signals(stopped_by).name if stopped_by else "the ASGI application failed"
+    why = signal.Signals(stopped_by).name if stopped_by else "the application failed"
     log.info("%s: closing %d connections", why, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))
     return 0 if stopped_by else APPLICATION_FAILED

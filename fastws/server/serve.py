@@ -16,6 +16,7 @@ from fastws.connection.connection import Connection
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
 from fastws.server.access_log import log_websocket
+from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
 from fastws.server.listeners import Listeners
 from fastws.server.settings import SettingsOptions, settings_from
@@ -25,9 +26,6 @@ __all__ = ["DEFAULT_GRACE", "Server", "serve"]
 
 #: Seconds that a stop gives to clients before those that do not read are cut.
 DEFAULT_GRACE = 10.0
-#: Seconds that cancelled handlers have to end after that.
-CANCEL_SECONDS = 1.0
-
 
 #: The exit status of a process whose ASGI application cannot start, or has failed while it was served.
 APPLICATION_FAILED = 3
@@ -47,7 +45,7 @@ class Server:
     counters: Counters
     connections: dict[Connection, None]
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    def __init__(self, app: App, settings: Settings, *, leads: bool = True) -> None:
         self._site = site = Site(app, settings)
         self.settings = settings
         self.counters = site.counters
@@ -59,10 +57,9 @@ class Server:
         self._listeners = Listeners(self._loop, self._loop_state)
         self._addresses = site.addresses
         self._endpoints = site.router.endpoints
-        #: ASGI applications whose lifespan has begun.
-        self._started: list[Any] = []
-        #: Done when an ASGI application has failed that cannot be served without its lifespan.
-        self.application_failed: asyncio.Future[None] = self._loop.create_future()
+        self._hooks = Hooks(self, app, self._endpoints, leads=leads)
+        #: Done when a lifespan or a background task has failed that has to end the server.
+        self.application_failed = self._hooks.failed
         self._callback_context: Context | None = None
         self._all_lost: asyncio.Future[None] | None = None
 
@@ -75,19 +72,21 @@ class Server:
     # -- listening ------------------------------------------------------------------------------
 
     async def startup(self) -> None:
-        """Let ASGI applications start, before the server listens.
+        """Run the ``on_startup`` hooks, the startup of ASGI applications, and begin the background tasks.
 
         Raises:
             StartupFailed: one of them cannot start.
         """
-        for endpoint in self._endpoints:
-            if endpoint.application is not None:
-                await endpoint.application.startup(self._application_failed)
-                self._started.append(endpoint.application)
+        await self._hooks.startup()
 
-    def _application_failed(self) -> None:
-        if not self.application_failed.done():
-            self.application_failed.set_result(None)
+    @property
+    def is_leader(self) -> bool:
+        """Whether the ``once`` tasks of a :class:`fastws.Application` run here; a lone process leads."""
+        return self._hooks.leads
+
+    def lead(self, leads: bool) -> None:  # noqa: FBT001
+        """Begin the ``once`` tasks of a :class:`fastws.Application`, or cancel them; for who runs workers."""
+        self._hooks.lead(leads)
 
     async def listen(
         self,
@@ -164,8 +163,8 @@ class Server:
         """Serve until this coroutine is cancelled, then :meth:`shutdown`. One coroutine at a time.
 
         Raises:
-            SystemExit: the lifespan of an ASGI application has failed; the server has shut down. The status
-                is 3. ``ASGI(app, lifespan_failure="continue")`` prevents that.
+            SystemExit: the lifespan of an ASGI application, or a background task, has failed; the server
+                has shut down. The status is 3. ``ASGI(app, lifespan_failure="continue")`` prevents that.
         """
         try:
             await self.application_failed
@@ -211,6 +210,7 @@ class Server:
             timeout: seconds (10); None: wait until the last client has ended.
         """
         self.close()
+        self._hooks.cancel()
         for connection in list(self.connections):
             self._stop(connection)
         deadline = None if timeout is None else self._loop.time() + timeout
@@ -223,10 +223,8 @@ class Server:
                 connection.abort()
         await self.wait_closed()
         tasks = {task for endpoint in self._endpoints for task in endpoint.tasks}
-        await _end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
-        while self._started:
-            left = None if deadline is None else max(deadline - self._loop.time(), CANCEL_SECONDS)
-            await self._started.pop().shutdown(left)
+        await end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
+        await self._hooks.shutdown(deadline)
 
     def _stop(self, connection: Connection) -> None:
         """End a connection behind what is owed to its client."""
@@ -291,18 +289,6 @@ class Server:
             self._all_lost = None
 
 
-async def _end_tasks(tasks: set[asyncio.Task[None]], seconds: float | None) -> None:
-    """Wait for handlers whose WebSocket has ended, then cancel them."""
-    pending = {task for task in tasks if not task.done()}
-    if not pending:
-        return
-    _, pending = await asyncio.wait(pending, timeout=seconds)
-    for task in pending:
-        task.cancel()
-    if pending:
-        await asyncio.wait(pending, timeout=CANCEL_SECONDS)
-
-
 class serve:
     """Serve a handler or routes: ``async with serve(handler, host, port) as server``, or ``await`` it.
 
@@ -312,7 +298,8 @@ class serve:
 
     Args:
         app: a :class:`fastws.Handler` or an ``async def handler(ws)``, either for every path; or a list of
-            :class:`fastws.Route`, :class:`fastws.Static` and :class:`fastws.ASGI`.
+            :class:`fastws.Route`, :class:`fastws.Static` and :class:`fastws.ASGI`; or a
+            :class:`fastws.Application`.
         host: a name or an IP address; None (the default): every interface.
         port: 0 (the default) takes a free one: ``server.port``.
         ssl: a server-side ``ssl.SSLContext``; the default None serves without TLS.
@@ -344,7 +331,7 @@ class serve:
         TypeError: an argument that is not known, or of the wrong type. Where it is told at once, the call
             itself raises, not only ``await``; ``ValueError`` likewise.
         ValueError: settings or routes that cannot be served.
-        StartupFailed: an ASGI application cannot start.
+        StartupFailed: an ASGI application or an ``on_startup`` hook cannot start.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from fastws import logs
 from fastws.config import Settings
 from fastws.connection.handlers import Callbacks, HandlerLike, as_handler
 from fastws.server.address_limits import AddressLimiter
+from fastws.server.application import Application
 from fastws.server.forwarded import TrustedProxies
 from fastws.web.dates import http_date
 from fastws.web.routes import Route, Router
@@ -29,7 +30,7 @@ __all__ = ["MAX_WAITING_FOR_503", "App", "Counters", "Site", "as_routes"]
 log = logging.getLogger("fastws.error")
 
 #: What a person may give to be served: one handler for every path, or routes.
-App = HandlerLike | Route | Static | Sequence[Route | Static]
+App = HandlerLike | Route | Static | Sequence[Route | Static] | Application
 
 #: Connections above ``limit_concurrency`` that stay open until their request is answered 503; the server
 #: closes any more as soon as it has accepted them.
@@ -159,6 +160,8 @@ def as_routes(app: App) -> list[Route | Static]:
 
     Raises ``TypeError`` for what is neither.
     """
+    if isinstance(app, Application):
+        return as_routes(app.routes)
     if isinstance(app, (Route, Static)):
         return [app]
     if isinstance(app, (list, tuple)):

@@ -66,7 +66,7 @@ class Link:
         channel: Channel,
         *,
         grace: float,
-        on_peer: Callable[[socket.socket, int], None] | None = None,
+        on_peer: Callable[[socket.socket, int], object] | None = None,
         on_certificates: Callable[[], None] | None = None,
         counts_messages: bool = False,
     ) -> None:
@@ -78,7 +78,6 @@ class Link:
         self._server: Server | None = None
         self._beats = 0
         self._messages = 0
-        self._is_lead = False
 
     async def run(self, app: App, addresses: Iterable[Mapping[str, Any]], settings: Settings) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
@@ -158,10 +157,8 @@ class Link:
             os.close(fd)
 
     def _lead(self, *, is_lead: bool) -> None:
-        lead = getattr(self._server, "lead", None)
-        if lead is not None and is_lead != self._is_lead:
-            lead(is_lead)
-        self._is_lead = is_lead
+        if self._server is not None:
+            self._server.lead(is_lead)
 
     async def _beat(self) -> None:
         """Tell the supervisor that the loop turns, until cancelled."""
