@@ -16,6 +16,7 @@ from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import as_app, load_app
 from fastws.cli.build import build_text, loop_name
+from fastws.cli.certificates import Certificates
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -49,7 +50,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     """
     addresses = choose_addresses(options)
     factory = loop_factory(options["loop"])
-    tls = make_tls_context(options)
+    certificates = make_certificates(options)
+    tls = None if certificates is None else certificates.context
     logs.configure(options["log_level"], access_log=options["access_log"])
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
@@ -61,7 +63,12 @@ def start(app: str | None, options: dict[str, Any]) -> int:
         for sock in listener.sockets
     ]
 
+    #: Keeps the task that the loop itself does not keep; the end of the loop cancels it.
+    watching: list[asyncio.Task[None]] = []
+
     def started(server: Server) -> None:
+        if certificates is not None:
+            watching.append(asyncio.get_running_loop().create_task(certificates.watch()))
         # To stderr at any log level: a user of --port 0 learns the port from it.
         build = f"; {build_text(options['loop'])}"
         for listener in listeners:
@@ -117,6 +124,20 @@ def make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
         cert_reqs=cert_reqs,
         ciphers=options["ssl_ciphers"],
     )
+
+
+def make_certificates(options: dict[str, Any]) -> Certificates | None:
+    """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
+    if make_tls_context(options) is None:
+        return None
+    names = (options[f"ssl_{name}"] for name in ("certfile", "keyfile", "ca_certs"))
+
+    def make() -> ssl.SSLContext:
+        context = make_tls_context(options)
+        assert context is not None
+        return context
+
+    return Certificates(make, [name for name in names if name is not None])
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
