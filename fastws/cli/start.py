@@ -18,6 +18,7 @@ from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import as_app, load_app
 from fastws.cli.build import loop_name
+from fastws.cli.certificates import Certificates
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -59,7 +60,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     addresses = choose_addresses(options)
     options = {**options, "asgi_body_size": asgi_body_size(options)}
     factory = loop_factory(options["loop"])
-    tls = make_tls_context(options)
+    certificates = make_certificates(options)
+    tls = None if certificates is None else certificates.context
     logs.configure(options["log_level"], access_log=options["access_log"])
     settings = make_settings(options)
     if options["workers"] > 1 or options["reload"]:
@@ -75,9 +77,14 @@ def start(app: str | None, options: dict[str, Any]) -> int:
         for listener in listeners
         for sock in listener.sockets
     ]
-    hang_up = HangUp()
+    hang_up = HangUp(certificates)
+
+    #: Keeps the task that the loop itself does not keep; the end of the loop cancels it.
+    watching: list[asyncio.Task[None]] = []
 
     def started(server: Server) -> None:
+        if certificates is not None:
+            watching.append(asyncio.get_running_loop().create_task(certificates.watch()))
         announce(listeners, "http" if tls is None else "https", options["loop"])
         hang_up.take_signal()
         notify_ready()
@@ -94,10 +101,11 @@ def start(app: str | None, options: dict[str, Any]) -> int:
 
 
 class HangUp:
-    """SIGHUP in a single process: a hang-up of the terminal is a clean stop, and anything else no harm."""
+    """SIGHUP in a single process: a hang-up of the terminal is a clean stop; else certificates are renewed."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: Certificates | None) -> None:
         self._terminal = Terminal()
+        self._certificates = certificates
 
     def take_signal(self) -> None:
         """Take the signal, on the running loop."""
@@ -107,10 +115,10 @@ class HangUp:
     def _on_signal(self) -> None:
         if self._terminal.hung_up():
             signal.raise_signal(signal.SIGTERM)
-        else:
-            log.info(
-                "SIGHUP: a single process reads nothing again; with --workers 2 it reloads the application"
-            )
+            return
+        if self._certificates is not None:
+            self._certificates.reload()
+        log.info("SIGHUP: a single process reads only its certificates again; with --workers 2 it reloads all")
 
 
 def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
@@ -150,6 +158,20 @@ def make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
         cert_reqs=cert_reqs,
         ciphers=options["ssl_ciphers"],
     )
+
+
+def make_certificates(options: dict[str, Any]) -> Certificates | None:
+    """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
+    if make_tls_context(options) is None:
+        return None
+    names = (options[f"ssl_{name}"] for name in ("certfile", "keyfile", "ca_certs"))
+
+    def make() -> ssl.SSLContext:
+        context = make_tls_context(options)
+        assert context is not None
+        return context
+
+    return Certificates(make, [name for name in names if name is not None])
 
 
 def make_settings(options: dict[str, Any]) -> Settings:

@@ -57,7 +57,6 @@ async def serving(
     if accepts_in_bulk(loop):
         loop.set_exception_handler(AcceptErrors())
     server = Server(app, settings)
-    server.lead(leads)
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()

@@ -18,8 +18,9 @@ from fastws.protocol.websocket.machine import Machine
 from fastws.server.access_log import log_websocket
 from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
-from fastws.server.listeners import Listeners
+from fastws.server.listeners import Listeners, SocketAcceptor
 from fastws.server.settings import SettingsOptions, settings_from
+from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import App, Counters, Site
 
 __all__ = ["DEFAULT_GRACE", "Server", "serve"]
@@ -62,6 +63,8 @@ class Server:
         self.application_failed = self._hooks.failed
         self._callback_context: Context | None = None
         self._all_lost: asyncio.Future[None] | None = None
+        #: Where the page of several workers counts our connections.
+        self._row: Row | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,6 +101,7 @@ class Server:
         ssl: ssl_module.SSLContext | None = None,
         backlog: int = 2048,
         reuse_port: bool | None = None,
+        acceptor: SocketAcceptor | None = None,
     ) -> None:
         """Listen at one more address: ``host`` and ``port``, or ``sock``, or ``unix``.
 
@@ -110,6 +114,7 @@ class Server:
             ssl: a server-side context; the default None serves without TLS.
             backlog: connections that may wait in the kernel until the server accepts them (2048).
             reuse_port: True lets several processes listen at the same port.
+            acceptor: accepts at ``sock`` in place of the loop; what ``fastws serve`` uses for workers.
 
         Raises:
             OSError: the address cannot be had.
@@ -126,11 +131,24 @@ class Server:
             ssl_handshake_timeout=self.settings.timeouts.tls_handshake or NEVER,
             backlog=backlog,
             reuse_port=reuse_port,
+            acceptor=acceptor,
         )
 
-    def _accept(self) -> Any:
+    def share(self, page: SharedPage, row: Row) -> None:
+        """Write how many are connected to ``row`` of a page, of which all of its workers are one server.
+
+        ``limit_concurrency`` counts the connections of all of them from then on.
+        """
+        self._row = row
+        row.connections = len(self.connections)
+        self._site.share(page, row)
+
+    def _accept(self, client: Any = None) -> Any:
+        """Make the protocol of a connection; ``client``: whose it is, where a proxy has said so before."""
         machine = Machine.server(self.limits, self._site.response_headers)
-        return Connection(self._loop_state, machine, self, self.settings.timeouts)
+        connection = Connection(self._loop_state, machine, self, self.settings.timeouts)
+        connection.forwarded_for = client
+        return connection
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -240,6 +258,10 @@ class Server:
         site = self._site
         site.counters.connections += 1
         site.connections[connection] = None
+        if self._row is not None:
+            self._row.connections += 1
+        if connection.forwarded_for is not None:
+            site.proxied[connection] = connection.forwarded_for
         connection.phase = phase = ServerPhase(connection, site)
         if site.takes_everyone:
             return
@@ -281,6 +303,10 @@ class Server:
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
         self.connections.pop(connection, None)
+        if self._row is not None:
+            self._row.connections -= 1
+        if self._site.proxied:
+            self._site.proxied.pop(connection, None)
         if not self._site.takes_everyone:
             self._site.excess.discard(connection)
             self._addresses.leave(connection)

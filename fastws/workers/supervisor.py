@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastws._version import child_command
+from fastws.server.shared_page import SharedPage
 from fastws.workers.control import Channel, ControlError, Message
 from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.pool import Pool
-from fastws.workers.states import Failure, Phase, Rules, Worker
+from fastws.workers.states import MAX_WORKERS, Failure, Phase, Rules, Worker
 from fastws.workers.terminal import Terminal
 
 __all__ = ["Supervisor"]
@@ -63,6 +64,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wakeup, self._waker = socket.socketpair()
         self._terminal = Terminal()
+        #: A row for each worker, and for the successor of each in a reload.
+        self._page = SharedPage.create(2 * MAX_WORKERS + 1)
         #: Workers that could not even be launched.
         self._stillborn: list[Worker] = []
         self._stopped_by = 0
@@ -194,6 +197,7 @@ class Supervisor:
                 self._take_messages(worker)  # what it said last
                 self._drop_channel(worker)
             del self._processes[worker]
+            self._page.row(worker.row).end()
             self.pool.exited(worker, process.returncode, time.monotonic())
         while self._stillborn:
             self.pool.exited(self._stillborn.pop(), 1, time.monotonic())
@@ -225,6 +229,7 @@ class Supervisor:
         self._selector.close()
         self._wakeup.close()
         self._waker.close()
+        self._page.close()
 
     # -- what the pool asks for -----------------------------------------------------------------
 
@@ -251,8 +256,8 @@ class Supervisor:
         self._processes[worker] = process
         self._channels[worker] = channel = Channel(ours)
         self._selector.register(channel, selectors.EVENT_READ, worker)
-        listeners = [os.dup(sock.fileno()) for sock in self._sockets]
-        self.tell(worker, "hello", listeners, **self._hello, worker=worker.id, row=worker.row)
+        descriptors = [os.dup(fd) for fd in (self._page.fd, *(sock.fileno() for sock in self._sockets))]
+        self.tell(worker, "hello", descriptors, **self._hello, worker=worker.id, row=worker.row)
         for other in list(self._channels):
             if other is not worker:
                 one, two = socket.socketpair()
