@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastws.connection.stream_handlers import streaming
     from fastws.connection.websocket import WebSocket
     from fastws.errors import (
+        BrokerUnavailable,
         ConcurrencyError,
         ConnectionClosed,
         ConnectionClosedError,
@@ -59,6 +60,7 @@ _MODULES = {
     "Backoff": "client.reconnect",
     "BasicAuth": "client.credentials",
     "BearerAuth": "client.credentials",
+    "BrokerUnavailable": "errors",
     "CloseCode": "protocol.websocket.frames",
     "Compression": "config",
     "ConcurrencyError": "errors",
@@ -103,6 +105,7 @@ __all__ = [
     "Backoff",
     "BasicAuth",
     "BearerAuth",
+    "BrokerUnavailable",
     "CloseCode",
     "Compression",
     "ConcurrencyError",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import os
+import signal
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,7 @@ from click.core import ParameterSource
 from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import as_app, load_app
-from fastws.cli.build import build_text, loop_name
+from fastws.cli.build import loop_name
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -23,15 +25,17 @@ from fastws.cli.listeners import (
     ListenAddress,
     TCPAddress,
     UnixAddress,
+    announce,
     open_listeners,
     parse_address,
+    unix_files,
 )
 from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
 from fastws.server.application import Application
-from fastws.server.descriptors import connections_that_fit, inode, remove_own
+from fastws.server.descriptors import connections_that_fit, remove_own
 from fastws.server.run import serve_until_signal
 from fastws.server.serve import Server
 from fastws.server.settings import settings_from
@@ -39,8 +43,12 @@ from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
+from fastws.workers.notify import notify_ready
+from fastws.workers.terminal import Terminal
 
 __all__ = ["start"]
+
+log = logging.getLogger("fastws.error")
 
 
 def start(app: str | None, options: dict[str, Any]) -> int:
@@ -49,26 +57,30 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     All options are checked before the first socket opens. Raises `click.UsageError` and `CannotStart`.
     """
     addresses = choose_addresses(options)
+    options = {**options, "asgi_body_size": asgi_body_size(options)}
     factory = loop_factory(options["loop"])
     tls = make_tls_context(options)
     logs.configure(options["log_level"], access_log=options["access_log"])
     settings = make_settings(options)
+    if options["workers"] > 1 or options["reload"]:
+        from fastws.cli.supervise import supervise
+
+        make_authorize(options)
+        return supervise(app, options, addresses, "http" if tls is None else "https")
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
-    files = [(address.path, inode(address.path)) for address in addresses if isinstance(address, UnixAddress)]
+    files = unix_files(addresses)
     sockets = [
         {"sock": sock, "ssl": tls, "backlog": options["backlog"]}
         for listener in listeners
         for sock in listener.sockets
     ]
+    hang_up = HangUp()
 
     def started(server: Server) -> None:
-        # To stderr at any log level: a user of --port 0 learns the port from it.
-        build = f"; {build_text(options['loop'])}"
-        for listener in listeners:
-            url = listener.url("http" if tls is None else "https")
-            click.echo(f"Serving on {url} (press Ctrl-C to stop){build}", err=True)
-            build = ""
+        announce(listeners, "http" if tls is None else "https", options["loop"])
+        hang_up.take_signal()
+        notify_ready()
 
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -79,6 +91,26 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     finally:
         for path, ours in files:
             remove_own(path, ours)
+
+
+class HangUp:
+    """SIGHUP in a single process: a hang-up of the terminal is a clean stop, and anything else no harm."""
+
+    def __init__(self) -> None:
+        self._terminal = Terminal()
+
+    def take_signal(self) -> None:
+        """Take the signal, on the running loop."""
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._terminal.hung_up():
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            log.info(
+                "SIGHUP: a single process reads nothing again; with --workers 2 it reloads the application"
+            )
 
 
 def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
@@ -165,15 +197,20 @@ def with_hooks_of(given: Application, routes: list[Any], options: dict[str, Any]
     return changed
 
 
-def asgi_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of an ASGI application. Without ``--limit-body-size`` it takes bodies of any size."""
+def asgi_body_size(options: dict[str, Any]) -> int | None:
+    """The limit on a body of an ASGI application: without ``--limit-body-size`` it takes any size."""
     source = click.get_current_context().get_parameter_source("limit_body_size")
     limited = source is not None and source is not ParameterSource.DEFAULT
+    return options["limit_body_size"] if limited else None
+
+
+def asgi_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of an ASGI application."""
     return {
         "root_path": options["root_path"],
         "lifespan": options["lifespan"],
         "lifespan_failure": options["lifespan_failure"],
-        "max_body_size": options["limit_body_size"] if limited else None,
+        "max_body_size": options["asgi_body_size"],
     }
 
 

@@ -146,7 +146,8 @@ class Outbox(Writer):
         Its header is written when the turn is, into the same buffer. With a key: where
         :meth:`is_direct`, and it is masked on its way to the socket.
         """
-        self._take_published()
+        if self.subscriptions is not None:
+            self._take_published()
         if not self.is_open:
             return CLOSED
         self.sent_messages += 1

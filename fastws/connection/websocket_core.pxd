@@ -18,6 +18,8 @@ cdef class WebSocketCore:
     cdef object _handshake
     cdef public object subprotocol
 
+    cpdef drained(self)
+    cpdef ended(self)
     cpdef bint has_inbox(self)
     @cython.locals(inbox=Inbox)
     cpdef deliver(self, object message)

@@ -77,6 +77,13 @@ class WebSocketCore:
         self._pings: Pings | None = None
         self._fragment_lock: asyncio.Lock | None = None
 
+    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
+        """Tell the handler, where it wants to know, that messages of a topic did not come."""
+        connection: Any = self._connection
+        on_gap = getattr(connection.callbacks, "on_gap", None)
+        if on_gap is not None:
+            connection._call(on_gap, self, topic, missed, reason)
+
     # -- sending --------------------------------------------------------------------------------
 
     def _push_or_encode(self, message: Message, compress: Compress) -> SendStatus | bytes:

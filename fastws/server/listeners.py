@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import ssl as ssl_module
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,9 @@ class Listeners:
             listener = await self._loop.create_unix_server(accept, path, **options)
             self._paths[path] = inode(path)
         elif sock is not None and sock.family == getattr(socket, "AF_UNIX", None):
+            if sys.version_info >= (3, 13):
+                # The file belongs to whoever has bound it: other processes may go on listening there.
+                options["cleanup_socket"] = False
             listener = await self._loop.create_unix_server(accept, sock=sock, **options)
         elif sock is not None:
             listener = await self._loop.create_server(accept, sock=sock, **options)

@@ -184,6 +184,10 @@ class Server:
         self._site.is_closing = True
         self._listeners.close()
 
+    def stop_listening(self) -> None:
+        """Accept no more connections. Those that were accepted go on, and may open WebSockets."""
+        self._listeners.close()
+
     async def wait_closed(self) -> None:
         """Wait until the last connection has ended: without :meth:`close` that may be never.
 
