@@ -101,7 +101,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
 
 
 class HangUp:
-    """SIGHUP in a single process: a hang-up of the terminal is a clean stop; else certificates are renewed."""
+    """SIGHUP in a single process: a hang-up of the terminal is a clean stop, any other renews certificates."""
 
     def __init__(self, certificates: Certificates | None) -> None:
         self._terminal = Terminal()
@@ -118,7 +118,7 @@ class HangUp:
             return
         if self._certificates is not None:
             self._certificates.reload()
-        log.info("SIGHUP: a single process reads only its certificates again; with --workers 2 it reloads all")
+        log.info("SIGHUP: one process reads its certificates again and no more; --workers 2 reloads all")
 
 
 def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:

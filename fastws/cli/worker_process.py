@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -12,10 +13,13 @@ from typing import Any
 import click
 
 from fastws.cli import logs
+from fastws.cli.certificates import Certificates
 from fastws.cli.errors import CannotStart
-from fastws.cli.start import loop_factory, make_routes, make_settings, make_tls_context
+from fastws.cli.start import loop_factory, make_certificates, make_routes, make_settings
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
+from fastws.server.shared_page import SharedPage
+from fastws.workers.acceptor import Acceptor
 from fastws.workers.control import Channel, Message
 from fastws.workers.worker import Link, end_with_parent
 
@@ -46,31 +50,38 @@ def serve(channel: Channel, hello: Message) -> int:
     logs.configure(options["log_level"], access_log=options["access_log"], worker=hello.values["worker"])
     factory = loop_factory(options["loop"])
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
-    tls = make_tls_context(options)
+    certificates = make_certificates(options)
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
-    addresses = [
-        {"sock": socket.socket(fileno=fd), "ssl": tls, "backlog": options["backlog"]} for fd in hello.fds
-    ]
+    page = SharedPage.attach(hello.fds.pop(0))
+    row = page.row(int(hello.values["row"]))
+    row.begin(os.getpid())
+    address = {"ssl": certificates and certificates.context, "acceptor": Acceptor(page, row)}
+    addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
     link = Link(
         channel,
+        page,
+        row,
         grace=options["timeout_graceful_shutdown"],
         on_peer=bus.add_peer,
         counts_messages=options["limit_max_messages"] is not None,
     )
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(_serve_with_bus(link.run(routes, addresses, settings), bus))
+            return runner.run(_serve(link.run(routes, addresses, settings), bus, certificates))
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
 
 
-async def _serve_with_bus(serving: Coroutine[Any, Any, int], bus: Bus) -> int:
-    """Let the hubs talk to those of the other workers, from before the application starts to its end."""
+async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:
+    """Serve, and let the hubs talk to those of the other workers from before the application starts."""
     await bus.start()
+    watching = None if certificates is None else asyncio.create_task(certificates.watch())
     try:
         return await serving
     finally:
+        if watching is not None:
+            watching.cancel()
         await bus.close()
 
 

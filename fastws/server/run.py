@@ -19,6 +19,7 @@ from fastws.server.descriptors import accepts_in_bulk
 from fastws.server.memory import keep_blocks, trim_when_calm
 from fastws.server.serve import APPLICATION_FAILED, DEFAULT_GRACE, Server
 from fastws.server.settings import SettingsOptions, settings_from
+from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import FULL_WARNING_INTERVAL, App
 
 __all__ = ["AcceptErrors", "new_event_loop", "run", "serve_until_signal", "serving"]
@@ -47,16 +48,25 @@ class AcceptErrors:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: App, addresses: Iterable[Mapping[str, Any]], settings: Settings
+    app: App,
+    addresses: Iterable[Mapping[str, Any]],
+    settings: Settings,
+    *,
+    leads: bool = True,
+    page: SharedPage | None = None,
+    row: Row | None = None,
 ) -> AsyncIterator[Server]:
     """A server that listens, in a process that has nothing else to do; the caller has to shut it down.
 
-    When the block is left by an exception, all connections are cut.
+    When the block is left by an exception, all connections are cut. With ``page`` and ``row`` it is one of
+    several workers; see :meth:`Server.share`.
     """
     loop = asyncio.get_running_loop()
     if accepts_in_bulk(loop):
         loop.set_exception_handler(AcceptErrors())
-    server = Server(app, settings)
+    server = Server(app, settings, leads=leads)
+    if page is not None and row is not None:
+        server.share(page, row)
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()

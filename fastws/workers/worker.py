@@ -17,6 +17,7 @@ from fastws.config import Settings
 from fastws.server.draining import drain
 from fastws.server.run import EXIT_SECONDS, serving
 from fastws.server.serve import APPLICATION_FAILED, Server
+from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import App
 from fastws.workers.control import Channel, ControlError, Message
 
@@ -55,6 +56,7 @@ class Link:
 
     Args:
         channel: this worker's end of the control pair.
+        page: what all workers share, with ``row``, this worker's.
         on_peer: called with a connected socket and the id of the worker at its other end. The callee owns the
             socket. Default: it is closed.
         on_certificates: called to read the files of the certificates again.
@@ -64,6 +66,8 @@ class Link:
     def __init__(
         self,
         channel: Channel,
+        page: SharedPage,
+        row: Row,
         *,
         grace: float,
         on_peer: Callable[[socket.socket, int], object] | None = None,
@@ -71,6 +75,8 @@ class Link:
         counts_messages: bool = False,
     ) -> None:
         self._channel = channel
+        self._page = page
+        self._row = row
         self._grace = grace
         self._on_peer = on_peer or _close_peer
         self._on_certificates = on_certificates
@@ -89,7 +95,9 @@ class Link:
         loop.add_reader(self._channel.fileno(), self._readable)
         beating: asyncio.Task[None] | None = None
         try:
-            async with serving(app, addresses, settings) as server:
+            async with serving(
+                app, addresses, settings, leads=False, page=self._page, row=self._row
+            ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):
                     loop.add_signal_handler(number, self._on_signal)
