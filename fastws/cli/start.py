@@ -101,7 +101,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
 
 
 class HangUp:
-    """SIGHUP in a single process: a hang-up of the terminal is a clean stop, any other renews certificates."""
+    """SIGHUP in a single process renews the certificates; a hang-up of the terminal is a clean stop."""
 
     def __init__(self, certificates: Certificates | None) -> None:
         self._terminal = Terminal()

@@ -85,7 +85,9 @@ async def sockets(ws: fastws.WebSocket, parts: Iterable[str], pieces: AsyncItera
     assert_type(ws.subprotocol, str | None)
     assert_type(ws.request, fastws.Request | None)
     assert_type(ws.response, fastws.Response | None)
-    assert_type(ws.state, dict[str, Any])
+    values: dict[str, Any] = ws.state
+    assert_type(ws.state["room"], Any)
+    assert_type(ws.state.room, Any)
     assert_type(ws.closed, bool)
     assert_type(ws.close_code, int | None)
     assert_type(ws.close_reason, str | None)
