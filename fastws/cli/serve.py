@@ -200,6 +200,13 @@ __all__ = ["serve"]
     help="Take client address and scheme from X-Forwarded-For and -Proto, or Forwarded, of trusted proxies.",
 )
 @option(
+    "--proxy-protocol",
+    section="Access",
+    is_flag=True,
+    help="Each connection begins with a PROXY header (v1 or v2, before TLS), from a proxy that "
+    "--forwarded-allow-ips names.",
+)
+@option(
     "--forwarded-allow-ips",
     section="Access",
     type=TRUSTED,

@@ -37,6 +37,7 @@ from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
 from fastws.server.application import Application
 from fastws.server.descriptors import connections_that_fit, remove_own
+from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import serve_until_signal
 from fastws.server.serve import Server
 from fastws.server.settings import settings_from
@@ -44,6 +45,7 @@ from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
+from fastws.workers.acceptor import Acceptor
 from fastws.workers.notify import notify_ready
 from fastws.workers.terminal import Terminal
 
@@ -72,8 +74,9 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
+    acceptor = Acceptor(proxies=proxies_of(options)) if options["proxy_protocol"] else None
     sockets = [
-        {"sock": sock, "ssl": tls, "backlog": options["backlog"]}
+        {"sock": sock, "ssl": tls, "backlog": options["backlog"], "acceptor": acceptor}
         for listener in listeners
         for sock in listener.sockets
     ]
@@ -172,6 +175,11 @@ def make_certificates(options: dict[str, Any]) -> Certificates | None:
         return context
 
     return Certificates(make, [name for name in names if name is not None])
+
+
+def proxies_of(options: dict[str, Any]) -> TrustedProxies | None:
+    """Those that begin each connection with a PROXY header; None without ``--proxy-protocol``."""
+    return TrustedProxies(options["forwarded_allow_ips"]) if options["proxy_protocol"] else None
 
 
 def make_settings(options: dict[str, Any]) -> Settings:

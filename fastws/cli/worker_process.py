@@ -15,7 +15,7 @@ import click
 from fastws.cli import logs
 from fastws.cli.certificates import Certificates
 from fastws.cli.errors import CannotStart
-from fastws.cli.start import loop_factory, make_certificates, make_routes, make_settings
+from fastws.cli.start import loop_factory, make_certificates, make_routes, make_settings, proxies_of
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
 from fastws.server.shared_page import SharedPage
@@ -56,7 +56,10 @@ def serve(channel: Channel, hello: Message) -> int:
     page = SharedPage.attach(hello.fds.pop(0))
     row = page.row(int(hello.values["row"]))
     row.begin(os.getpid())
-    address = {"ssl": certificates and certificates.context, "acceptor": Acceptor(page, row)}
+    address = {
+        "ssl": certificates and certificates.context,
+        "acceptor": Acceptor(page, row, proxies=proxies_of(options)),
+    }
     addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
     link = Link(
         channel,

@@ -85,7 +85,7 @@ async def sockets(ws: fastws.WebSocket, parts: Iterable[str], pieces: AsyncItera
     assert_type(ws.subprotocol, str | None)
     assert_type(ws.request, fastws.Request | None)
     assert_type(ws.response, fastws.Response | None)
-    values: dict[str, Any] = ws.state
+    ws.state.update({"seat": 3})
     assert_type(ws.state["room"], Any)
     assert_type(ws.state.room, Any)
     assert_type(ws.closed, bool)

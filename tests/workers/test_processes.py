@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from fastws import connect
 from tests.cli.helpers import Child, fastws, running
 from tests.cli.test_serve import get
 
@@ -103,3 +107,44 @@ def test_hup_does_a_single_process_no_harm(tmp_path: Path) -> None:
         assert get(address)[0] == 200
         assert server.stop() == 0
     assert "SIGHUP" in server.stderr()
+
+
+async def heard_by_all(url: str, clients: int, messages: int) -> list[list[str | bytes]]:
+    """What each of so many clients hears of what all of them say in turn."""
+    async with contextlib.AsyncExitStack() as stack:
+        connected = [await stack.enter_async_context(connect(url)) for _ in range(clients)]
+        for number in range(messages):
+            await connected[number % clients].send(f"{number % clients} {number:03}")
+        return [[await ws.recv() for _ in range(messages)] for ws in connected]
+
+
+def test_a_message_reaches_the_clients_of_all_workers_in_order(tmp_path: Path) -> None:
+    with running(tmp_path, "serve", "--port", 0, "--workers", 3) as server:
+        pids(server, 3)
+        url = server.address().replace("http", "ws") + "/broadcast"
+        heard = asyncio.run(heard_by_all(url, clients=40, messages=120))
+        accepted = set(re.findall(r"^\S+ \S+ \[(\d)\] ", server.stdout(), re.MULTILINE))
+    assert accepted == {"1", "2", "3"}
+    for each in heard:
+        assert sorted(map(str, each), key=lambda text: text.split()[1]) == [
+            f"{number % 40} {number:03}" for number in range(120)
+        ]
+        for sender in range(40):
+            own = [str(text) for text in each if str(text).split()[0] == str(sender)]
+            assert own == sorted(own)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_proxy_header_comes_before_all_else(tmp_path: Path, workers: int) -> None:
+    with running(tmp_path, "serve", "--port", 0, "--workers", workers, "--proxy-protocol") as server:
+        host, port = server.address().removeprefix("http://").split(":")
+        for header in (b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 80\r\n", b""):
+            with socket.create_connection((host, int(port)), 10) as client:
+                client.sendall(header + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = b"" if not header else client.makefile("rb").read()
+                assert answer.endswith(b"ok\n") == bool(header)
+                if not header:
+                    with contextlib.suppress(ConnectionResetError):
+                        assert client.recv(1) == b""
+    assert '203.0.113.7:4711 "GET /healthz HTTP/1.1" 200' in server.stdout()
+    assert "is closed: it begins with no PROXY header" in server.stderr()
