@@ -116,7 +116,7 @@ class Application:
 
         Args:
             task: an ``async def`` function.
-            once: True (default): it runs only while the server leads (:meth:`Server.lead`): of several
+            once: True (default): it runs only while the server leads (:meth:`fastws.Server.lead`): of several
                 workers on one of them. Where that one ends, another begins it anew. False: it runs in each.
 
         Raises:
