@@ -56,7 +56,10 @@ class Handler:
         """
 
     def on_writable(self, ws: WebSocket) -> None:
-        """The socket was slow, and has now taken all that waited for it (``send_nowait``: ``QUEUED``)."""
+        """All that waited has left (``send_nowait``: ``QUEUED``).
+
+        The socket was slow and has taken it, or a message in fragments is complete.
+        """
 
     def on_gap(self, ws: WebSocket, topic: str, missed: int, reason: str) -> None:
         """Messages of a topic that this WebSocket listens to did not come to this process.
