@@ -32,6 +32,7 @@ from fastws.cli.listeners import (
     unix_files,
 )
 from fastws.cli.tls import server_context
+from fastws.cli.worker_options import without_effect
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
@@ -71,6 +72,10 @@ def start(app: str | None, options: dict[str, Any]) -> int:
 
         make_authorize(options)
         return supervise(app, options, addresses, "http" if tls is None else "https")
+    if ignored := without_effect(options):
+        log.warning(
+            "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
+        )
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)

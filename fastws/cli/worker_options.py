@@ -9,7 +9,7 @@ import click
 
 from fastws.cli.options import WORKERS, option
 
-__all__ = ["worker_options"]
+__all__ = ["worker_options", "without_effect"]
 
 OPTIONS = [
     option(
@@ -64,6 +64,15 @@ OPTIONS = [
         help="Replace a worker that holds more memory; end it at once at half as much again.",
     ),
 ]
+
+
+#: What a supervisor does: a single process has none.
+REPLACING = ("max_lifetime", "limit_max_messages", "worker_max_rss")
+
+
+def without_effect(options: dict[str, Any]) -> list[str]:
+    """The options given that a single process does not follow."""
+    return ["--" + name.replace("_", "-") for name in REPLACING if options[name] is not None]
 
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:

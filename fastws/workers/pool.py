@@ -22,6 +22,9 @@ KILL_SECONDS = 1.0
 SLOW_START_SECONDS = 30.0
 #: A worker that holds so many times its limit of memory is ended at once.
 HARD_MEMORY_FACTOR = 1.5
+#: A worker is replaced for its memory so long after it became ready, and again when its successor has failed.
+#: Where the limit is below what every worker needs, they would replace each other without a pause.
+MEMORY_SECONDS = 60.0
 #: Lifetimes and numbers of messages are shortened by up to this part, so that workers do not leave together.
 JITTER = 0.2
 
@@ -69,6 +72,7 @@ class Pool:
             return
         worker.state = State.READY
         worker.last_beat = now
+        worker.next_notice = now + MEMORY_SECONDS
         shorter = 1.0 - JITTER * self._draw()
         if self.rules.max_lifetime is not None:
             worker.retires_at = now + self.rules.max_lifetime * shorter
@@ -103,7 +107,8 @@ class Pool:
         if rss > limit * HARD_MEMORY_FACTOR or worker.state is State.STARTING:
             worker.failure = Failure(what)
             self._kill(worker, f"{what}: it is ended")
-        elif worker.state is State.READY:
+        elif worker.state is State.READY and now >= worker.next_notice:
+            worker.next_notice = now + MEMORY_SECONDS
             self._recycle(worker, f"{what}: a new one takes its place", now)
 
     def failed(self, worker: Worker, failure: Failure) -> None:

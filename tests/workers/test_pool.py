@@ -215,9 +215,28 @@ def test_who_does_not_leave_in_time_is_ended() -> None:
 @pytest.mark.parametrize(("rss", "ended"), [(100, False), (101, False), (151, True)])
 def test_memory(rss: int, ended: bool) -> None:
     pool, seen = running(1, max_rss=100)
-    pool.memory(pool.workers[0], rss, 1.0)
+    pool.memory(pool.workers[0], rss, 60.0)
     assert (len(seen.launched) == 2) is (rss == 101)
     assert bool(seen.ended) is ended
+
+
+@pytest.mark.parametrize("is_ready_first", [True, False])
+def test_workers_that_all_need_more_memory_do_not_replace_each_other_without_end(
+    *, is_ready_first: bool
+) -> None:
+    """The successor exceeds the limit when it is ready, or already while it starts."""
+    pool, seen = running(1, max_rss=100)
+    for now in range(1, 241):
+        youngest = pool.workers[-1]
+        if youngest.state is State.STARTING and is_ready_first:
+            pool.ready(youngest, float(now))
+        for worker in list(pool.workers):
+            pool.memory(worker, 101, float(now))
+            if worker.is_killed:
+                pool.exited(worker, -9, float(now))
+    # One new worker a minute, each with its line.
+    assert len(seen.launched) in (1 + 3, 1 + 4)
+    assert len([line for line in seen.lines if "a new one takes its place" in line]) == len(seen.launched) - 1
 
 
 def test_recycling_by_age_and_by_messages() -> None:

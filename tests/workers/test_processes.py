@@ -109,6 +109,14 @@ def test_hup_does_a_single_process_no_harm(tmp_path: Path) -> None:
     assert "SIGHUP" in server.stderr()
 
 
+def test_options_that_need_a_supervisor_are_named_where_there_is_none(tmp_path: Path) -> None:
+    options = ["--worker-max-rss", 1, "--max-lifetime", 100]
+    with running(tmp_path, "serve", "--port", 0, *options) as server:
+        assert get(server.address())[0] == 200
+        assert server.stop() == 0
+    assert "no effect: --max-lifetime, --worker-max-rss" in server.stderr()
+
+
 async def heard_by_all(url: str, clients: int, messages: int) -> list[list[str | bytes]]:
     """What each of so many clients hears of what all of them say in turn."""
     async with contextlib.AsyncExitStack() as stack:
