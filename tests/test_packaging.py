@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import tomllib
 from pathlib import Path
@@ -64,3 +65,12 @@ def test_nobody_is_told_to_install_the_project_that_has_our_name() -> None:
             and path != Path(__file__)
         ):
             assert "pip install fastws" not in path.read_text(encoding="utf-8"), name
+
+
+def test_what_is_compiled_with_less_effort_is_compiled() -> None:
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    cold = re.findall(r'^ +"(\w+/[\w/]+)\.py",$', setup, re.MULTILINE)
+    assert len(cold) > 10
+    assert [name for name in cold if not (ROOT / "fastws" / f"{name}.pxd").is_file()] == []
+    # What every message goes through has Python's own level.
+    assert not {"connection/core", "connection/outbox", "connection/connection", "pubsub/fanout"} & set(cold)
