@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import orjson
 
@@ -35,6 +36,8 @@ UNDER_CLIENTS = "bare-echo"
 
 _ALL = frozenset({"echo", "broadcast", "tls", "deflate", "connect", "idle"})
 _PYTHON = _ALL | {"import"}
+#: What several processes do otherwise than one: they share the connections and a bus.
+_WORKERS = frozenset({"echo", "broadcast", "connect"})
 #: The application of the rows of uvicorn under us.
 ASGI = ("asgi_app:app", "--app-dir", str(builds.SERVERS))
 #: Who has a file NAME_client.py in here takes part in the cells of clients.
@@ -70,6 +73,18 @@ def _ours(name: str, title: str, can: frozenset[str] = _ALL, *app: str, **more: 
     command = [sys.executable, "-m", "fastws", "serve", "--no-access-log", *app]
     flags = ("--port", "--ssl-certfile", "--ssl-keyfile")
     return Server(name, title, can, lambda: command, _our_version, flags, **more)  # type: ignore[arg-type]
+
+
+def _workers(number: int) -> Server:
+    command = [sys.executable, "-m", "fastws", "serve", "--no-access-log", "--workers", str(number)]
+
+    def version() -> str:
+        if find_spec("fastws.workers") is None:
+            raise NotInstalled("this fastws has no --workers")
+        return _our_version()
+
+    name, title = f"fastws-workers-{number}", f"fastws, --workers {number}"
+    return Server(name, title, _WORKERS, lambda: command, version, ("--port", "", ""))
 
 
 def _our_version() -> str:
@@ -146,6 +161,8 @@ def catalogue() -> dict[str, Server]:
         _ours("fastws-interpreted", "fastws, interpreted", _ALL, env={"FASTWS_COMPILED": "0"}),
         _ours("fastws-asgi", "fastws, ASGI", _ALL, *ASGI),
         _ours("fastws-asgi-hub", "fastws, ASGI, Hub", frozenset({"broadcast"}), *ASGI, broadcast="/hub"),
+        _workers(1),
+        _workers(2),
         _script("picows", "picows", "picows", first_line="from picows import ws_create_server"),
         _script(
             "websockets", "websockets", "websockets", first_line="from websockets.asyncio.server import serve"
@@ -169,7 +186,14 @@ def catalogue() -> dict[str, Server]:
 
 
 #: Variants of ours that nobody asked about in particular are measured only when they are named.
-VARIANTS = ("fastws-merge", "fastws-wsproto", "fastws-interpreted", "fastws-asgi-hub")
+VARIANTS = (
+    "fastws-merge",
+    "fastws-wsproto",
+    "fastws-interpreted",
+    "fastws-asgi-hub",
+    "fastws-workers-1",
+    "fastws-workers-2",
+)
 DEFAULT_SERVERS = tuple(name for name in catalogue() if name not in VARIANTS)
 QUICK_SERVERS = (OURS, "picows", "websockets", "aiohttp", "socketify")
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastws.connection.stream_handlers import streaming
     from fastws.connection.websocket import WebSocket
     from fastws.errors import (
+        BrokerUnavailable,
         ConcurrencyError,
         ConnectionClosed,
         ConnectionClosedError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
     from fastws.pubsub.hub import Hub
+    from fastws.server.application import Application
     from fastws.server.run import run, serve_until_signal
     from fastws.server.serve import Server, serve
     from fastws.web.auth import basic_auth, token_auth
@@ -54,9 +56,11 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "ASGI": "asgi.application",
+    "Application": "server.application",
     "Backoff": "client.reconnect",
     "BasicAuth": "client.credentials",
     "BearerAuth": "client.credentials",
+    "BrokerUnavailable": "errors",
     "CloseCode": "protocol.websocket.frames",
     "Compression": "config",
     "ConcurrencyError": "errors",
@@ -97,9 +101,11 @@ _MODULES = {
 
 __all__ = [
     "ASGI",
+    "Application",
     "Backoff",
     "BasicAuth",
     "BearerAuth",
+    "BrokerUnavailable",
     "CloseCode",
     "Compression",
     "ConcurrencyError",

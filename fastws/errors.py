@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 __all__ = [
+    "BrokerUnavailable",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
@@ -94,6 +95,10 @@ class ConcurrencyError(FastWSError):
 
 class InvalidURL(FastWSError, ValueError):
     """The text is not a ``ws://`` or ``wss://`` URL to which a client can connect."""
+
+
+class BrokerUnavailable(FastWSError):
+    """A hub cannot share what is published: the text says what is wrong with its broker."""
 
 
 class StartupFailed(FastWSError):

@@ -13,7 +13,8 @@ import pytest
 import fastws
 
 PUBLIC = {
-    "ASGI", "Backoff", "BasicAuth", "BearerAuth", "CloseCode", "Compression", "ConcurrencyError",
+    "ASGI", "Application", "Backoff", "BasicAuth", "BearerAuth", "BrokerUnavailable", "CloseCode",
+    "Compression", "ConcurrencyError",
     "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1] / "fastws"
 LAYERS = [
     "_version", "errors", "json", "config", "logs",
     "protocol.http", "protocol.websocket",
-    "loop", "connection", "pubsub", "web", "client", "server", "asgi", "apps",
+    "loop", "connection", "pubsub", "web", "client", "server", "asgi", "apps", "workers",
     "testing", "loadgen", "cli",
 ]  # fmt: skip
 

@@ -17,7 +17,7 @@ class Broadcast(Handler):
     __slots__ = ("hub",)
 
     def __init__(self) -> None:
-        self.hub = Hub()
+        self.hub = Hub("fastws.broadcast")
 
     def on_open(self, ws: WebSocket) -> None:
         self.hub.subscribe(ws, TOPIC)

@@ -29,7 +29,7 @@ class Chat(Handler):
     __slots__ = ("hub",)
 
     def __init__(self) -> None:
-        self.hub = Hub()
+        self.hub = Hub("fastws.chat")
         self.hub.topic(TOPIC, merge="\n")
 
     def on_open(self, ws: WebSocket) -> None:

@@ -19,6 +19,7 @@ import click
 from fastws.asgi.application import ASGI
 from fastws.cli.errors import CannotStart
 from fastws.connection.handlers import Handler
+from fastws.server.application import Application
 from fastws.web.routes import Route
 from fastws.web.static_files import Static
 
@@ -126,7 +127,7 @@ def is_asgi3(value: Any, target: str) -> bool:
 
     Raises `CannotStart` for one that takes one argument and three.
     """
-    if isinstance(value, (Handler, Route, Static, list, tuple, type)) or not callable(value):
+    if isinstance(value, (Application, Handler, Route, Static, list, tuple, type)) or not callable(value):
         return False
     three, one = takes(value, 3), takes(value, 1)
     if three and one:

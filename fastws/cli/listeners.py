@@ -15,8 +15,9 @@ from dataclasses import dataclass
 
 import click
 
+from fastws.cli.build import build_text
 from fastws.cli.errors import CannotStart, os_error_text
-from fastws.server.descriptors import is_socket, take_over
+from fastws.server.descriptors import inode, is_socket, take_over
 from fastws.server.listeners import PORT_ATTEMPTS
 
 __all__ = [
@@ -25,8 +26,10 @@ __all__ = [
     "TCPAddress",
     "UnixAddress",
     "FDAddress",
+    "announce",
     "open_listeners",
     "parse_address",
+    "unix_files",
 ]
 
 
@@ -243,3 +246,16 @@ def open_fd(address: FDAddress, backlog: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def unix_files(addresses: list[ListenAddress]) -> list[tuple[str, tuple[int, int, int] | None]]:
+    """The paths of Unix sockets, and which file each is now, for :func:`remove_own`."""
+    return [(address.path, inode(address.path)) for address in addresses if isinstance(address, UnixAddress)]
+
+
+def announce(listeners: list[Listener], scheme: str, loop: str) -> None:
+    """Say where the server is: to stderr at any log level, for a user of --port 0 learns the port from it."""
+    build = f"; {build_text(loop)}"
+    for listener in listeners:
+        click.echo(f"Serving on {listener.url(scheme)} (press Ctrl-C to stop){build}", err=True)
+        build = ""

@@ -85,8 +85,8 @@ def descriptor_of(stream: TextIO) -> int | None:
 class LevelFormatter(logging.Formatter):
     """Formats a line as time, level and message. On a terminal the level has a colour."""
 
-    def __init__(self, *, colour: bool) -> None:
-        super().__init__("%(asctime)s %(level)s %(message)s", TIME_FORMAT)
+    def __init__(self, *, colour: bool, label: str = "") -> None:
+        super().__init__(f"%(asctime)s %(level)s {label}%(message)s", TIME_FORMAT)
         self.colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
@@ -103,10 +103,14 @@ def wants_colour(stream: TextIO) -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def configure(level: str, *, access_log: bool) -> None:
-    """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` and nothing else."""
+def configure(level: str, *, access_log: bool, worker: int | None = None) -> None:
+    """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` and nothing else.
+
+    With ``worker`` each line says which worker has written it: ``[2]`` before its message.
+    """
+    label = "" if worker is None else f"[{worker}] "
     errors = LineHandler(sys.stderr)
-    errors.setFormatter(LevelFormatter(colour=wants_colour(sys.stderr)))
+    errors.setFormatter(LevelFormatter(colour=wants_colour(sys.stderr), label=label))
     errors.addFilter(LogRateLimit())
     for name in ("fastws", "asyncio"):
         logger = logging.getLogger(name)
@@ -116,7 +120,7 @@ def configure(level: str, *, access_log: bool) -> None:
 
     access = logging.getLogger("fastws.access")
     lines = LineHandler(sys.stdout)
-    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s", TIME_FORMAT))
+    lines.setFormatter(logging.Formatter(f"%(asctime)s {label}%(message)s", TIME_FORMAT))
     access.handlers[:] = [lines]
     access.propagate = False
     access.setLevel(logging.INFO)

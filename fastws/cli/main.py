@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -113,4 +114,7 @@ def from_environment(error: click.ClickException) -> str:
     name, prefix = error.param.name, error.ctx.auto_envvar_prefix
     if not name or error.ctx.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
         return ""
-    return f" (from {prefix}_{name.upper()} in the environment)"
+    variables = error.param.envvar or f"{prefix}_{name.upper()}"
+    variables = [variables] if isinstance(variables, str) else variables
+    variable = next((each for each in variables if os.environ.get(each)), variables[0])
+    return f" (from {variable} in the environment)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,25 +12,29 @@ import click
 
 from fastws.web.hosts import parse_host
 from fastws.web.origins import parse_origin
+from fastws.workers.states import MAX_WORKERS
 
 if TYPE_CHECKING:
     HeaderParam = click.ParamType[tuple[str, str]]
     AllowedHostParam = click.ParamType[str]
     OriginParam = click.ParamType[str]
     TrustedParam = click.ParamType[tuple[str, ...]]
+    WorkersParam = click.ParamType[int]
 else:  # generic only since click 8.4
-    AllowedHostParam = HeaderParam = OriginParam = TrustedParam = click.ParamType
+    AllowedHostParam = HeaderParam = OriginParam = TrustedParam = WorkersParam = click.ParamType
 
 __all__ = [
     "ALLOWED_HOST",
     "HEADER",
     "ORIGIN",
     "TRUSTED",
+    "WORKERS",
     "AllowedHostType",
     "Command",
     "HeaderType",
     "OriginType",
     "TrustedType",
+    "WorkersType",
     "option",
     "seconds_or_never",
 ]
@@ -177,7 +182,34 @@ class TrustedType(TrustedParam):
         return trusted
 
 
+class WorkersType(WorkersParam):
+    """A number of processes, or ``auto`` for as many as this process has cores."""
+
+    name = "N"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if value.strip().lower() == "auto":
+            return min(usable_cores(), MAX_WORKERS)
+        try:
+            workers = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+        if not 1 <= workers <= MAX_WORKERS:
+            self.fail(f"{workers} is not in the range 1<=x<={MAX_WORKERS}", param, ctx)
+        return workers
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, which taskset and cgroups may limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 ALLOWED_HOST = AllowedHostType()
 HEADER = HeaderType()
 ORIGIN = OriginType()
 TRUSTED = TrustedType()
+WORKERS = WorkersType()

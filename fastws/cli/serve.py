@@ -9,6 +9,7 @@ import click
 from fastws.cli import logs
 from fastws.cli.limits import limit_options
 from fastws.cli.options import ALLOWED_HOST, HEADER, ORIGIN, TRUSTED, Command, option
+from fastws.cli.worker_options import worker_options
 
 __all__ = ["serve"]
 
@@ -199,6 +200,13 @@ __all__ = ["serve"]
     help="Take client address and scheme from X-Forwarded-For and -Proto, or Forwarded, of trusted proxies.",
 )
 @option(
+    "--proxy-protocol",
+    section="Access",
+    is_flag=True,
+    help="Each connection begins with a PROXY header (v1 or v2, before TLS), from a proxy that "
+    "--forwarded-allow-ips names.",
+)
+@option(
     "--forwarded-allow-ips",
     section="Access",
     type=TRUSTED,
@@ -234,6 +242,7 @@ __all__ = ["serve"]
     default=10.0,
     help="Time after a signal in which clients may read the rest.",
 )
+@worker_options
 def serve(app: str | None, **options: Any) -> int:
     """Run a server until SIGINT or SIGTERM; a second signal ends it at once.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import logging
 import os
+import signal
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,8 @@ from click.core import ParameterSource
 from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import as_app, load_app
-from fastws.cli.build import build_text, loop_name
+from fastws.cli.build import loop_name
+from fastws.cli.certificates import Certificates
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -23,14 +26,18 @@ from fastws.cli.listeners import (
     ListenAddress,
     TCPAddress,
     UnixAddress,
+    announce,
     open_listeners,
     parse_address,
+    unix_files,
 )
 from fastws.cli.tls import server_context
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
-from fastws.server.descriptors import connections_that_fit, inode, remove_own
+from fastws.server.application import Application
+from fastws.server.descriptors import connections_that_fit, remove_own
+from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import serve_until_signal
 from fastws.server.serve import Server
 from fastws.server.settings import settings_from
@@ -38,8 +45,13 @@ from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
+from fastws.workers.acceptor import Acceptor
+from fastws.workers.notify import notify_ready
+from fastws.workers.terminal import Terminal
 
 __all__ = ["start"]
+
+log = logging.getLogger("fastws.error")
 
 
 def start(app: str | None, options: dict[str, Any]) -> int:
@@ -48,26 +60,37 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     All options are checked before the first socket opens. Raises `click.UsageError` and `CannotStart`.
     """
     addresses = choose_addresses(options)
+    options = {**options, "asgi_body_size": asgi_body_size(options)}
     factory = loop_factory(options["loop"])
-    tls = make_tls_context(options)
+    certificates = make_certificates(options)
+    tls = None if certificates is None else certificates.context
     logs.configure(options["log_level"], access_log=options["access_log"])
     settings = make_settings(options)
+    if options["workers"] > 1 or options["reload"]:
+        from fastws.cli.supervise import supervise
+
+        make_authorize(options)
+        return supervise(app, options, addresses, "http" if tls is None else "https")
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
-    files = [(address.path, inode(address.path)) for address in addresses if isinstance(address, UnixAddress)]
+    files = unix_files(addresses)
+    acceptor = Acceptor(proxies=proxies_of(options)) if options["proxy_protocol"] else None
     sockets = [
-        {"sock": sock, "ssl": tls, "backlog": options["backlog"]}
+        {"sock": sock, "ssl": tls, "backlog": options["backlog"], "acceptor": acceptor}
         for listener in listeners
         for sock in listener.sockets
     ]
+    hang_up = HangUp(certificates)
+
+    #: Keeps the task that the loop itself does not keep; the end of the loop cancels it.
+    watching: list[asyncio.Task[None]] = []
 
     def started(server: Server) -> None:
-        # To stderr at any log level: a user of --port 0 learns the port from it.
-        build = f"; {build_text(options['loop'])}"
-        for listener in listeners:
-            url = listener.url("http" if tls is None else "https")
-            click.echo(f"Serving on {url} (press Ctrl-C to stop){build}", err=True)
-            build = ""
+        if certificates is not None:
+            watching.append(asyncio.get_running_loop().create_task(certificates.watch()))
+        announce(listeners, "http" if tls is None else "https", options["loop"])
+        hang_up.take_signal()
+        notify_ready()
 
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
@@ -78,6 +101,27 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     finally:
         for path, ours in files:
             remove_own(path, ours)
+
+
+class HangUp:
+    """SIGHUP in a single process renews the certificates; a hang-up of the terminal is a clean stop."""
+
+    def __init__(self, certificates: Certificates | None) -> None:
+        self._terminal = Terminal()
+        self._certificates = certificates
+
+    def take_signal(self) -> None:
+        """Take the signal, on the running loop."""
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._terminal.hung_up():
+            signal.raise_signal(signal.SIGTERM)
+            return
+        if self._certificates is not None:
+            self._certificates.reload()
+        log.info("SIGHUP: one process reads its certificates again and no more; --workers 2 reloads all")
 
 
 def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
@@ -119,6 +163,25 @@ def make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
     )
 
 
+def make_certificates(options: dict[str, Any]) -> Certificates | None:
+    """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
+    if make_tls_context(options) is None:
+        return None
+    names = (options[f"ssl_{name}"] for name in ("certfile", "keyfile", "ca_certs"))
+
+    def make() -> ssl.SSLContext:
+        context = make_tls_context(options)
+        assert context is not None
+        return context
+
+    return Certificates(make, [name for name in names if name is not None])
+
+
+def proxies_of(options: dict[str, Any]) -> TrustedProxies | None:
+    """Those that begin each connection with a PROXY header; None without ``--proxy-protocol``."""
+    return TrustedProxies(options["forwarded_allow_ips"]) if options["proxy_protocol"] else None
+
+
 def make_settings(options: dict[str, Any]) -> Settings:
     return settings_from(
         limits=limits_of(options),
@@ -137,7 +200,7 @@ def make_settings(options: dict[str, Any]) -> Settings:
     )
 
 
-def make_routes(app: str | None, options: dict[str, Any], settings: Settings) -> list[Any]:
+def make_routes(app: str | None, options: dict[str, Any], settings: Settings) -> Any:
     """The built-in routes or the user's own, with the folders of ``--static``."""
     folders = [parse_static(text) for text in options["static"]]
     if app is None:
@@ -151,18 +214,33 @@ def make_routes(app: str | None, options: dict[str, Any], settings: Settings) ->
         Router(routes, settings, as_handler)
     except (TypeError, ValueError) as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
-    return with_authorize(routes, options)
+    routes = with_authorize(routes, options)
+    return with_hooks_of(given, routes, options) if isinstance(given, Application) else routes
+
+
+def with_hooks_of(given: Application, routes: list[Any], options: dict[str, Any]) -> Application:
+    """The application with these routes; ``--lifespan-failure continue`` holds for its tasks too."""
+    changed = copy.copy(given)
+    changed.routes = routes
+    if options["lifespan_failure"] == "continue":
+        changed.lifespan_failure = "continue"
+    return changed
+
+
+def asgi_body_size(options: dict[str, Any]) -> int | None:
+    """The limit on a body of an ASGI application: without ``--limit-body-size`` it takes any size."""
+    source = click.get_current_context().get_parameter_source("limit_body_size")
+    limited = source is not None and source is not ParameterSource.DEFAULT
+    return options["limit_body_size"] if limited else None
 
 
 def asgi_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of an ASGI application. Without ``--limit-body-size`` it takes bodies of any size."""
-    source = click.get_current_context().get_parameter_source("limit_body_size")
-    limited = source is not None and source is not ParameterSource.DEFAULT
+    """The options of an ASGI application."""
     return {
         "root_path": options["root_path"],
         "lifespan": options["lifespan"],
         "lifespan_failure": options["lifespan_failure"],
-        "max_body_size": options["limit_body_size"] if limited else None,
+        "max_body_size": options["asgi_body_size"],
     }
 
 

@@ -6,8 +6,6 @@ from fastws.connection.outbox cimport Outbox
 cdef int GRACEFUL, LINGERING, EVICTED_LINGERING, EVICTED
 
 cdef class Closing(Lifetime):
-    cdef public object callbacks
-
     cdef _init_closing(self)
     @cython.locals(failed=bint)
     cdef _peer_ended(self, object event)

@@ -248,7 +248,7 @@ class Connection(Delivery):
         return self.machine.encode(publication.message)
 
     def drained(self) -> None:
-        """The socket has taken bytes again."""
+        """The socket has taken bytes again, or the end of a fragmented message has let others leave."""
         if self.phase is not None:
             self.phase.drained()
             if self._is_lingering():  # behind the last response
@@ -261,5 +261,5 @@ class Connection(Delivery):
         self.ws.drained()
         if self.machine.state is not OPEN:
             self._end_soon()
-        elif not self.outbox.blocked and self.callbacks.on_writable is not None:
+        elif not self.outbox.blocked and not self.outbox.queued and self.callbacks.on_writable is not None:
             self._call(self.callbacks.on_writable, self.ws)

@@ -20,6 +20,11 @@ cdef class ConnectionCore(Polled):
     cdef public long long received_bytes
     cdef public double opened_at
     cdef object _lost
+    # Fields of the parts above: a class with objects of its own is one more step when the connection is freed.
+    cdef list _held_events
+    cdef tuple _ping
+    cdef public object callbacks
+    cdef public object on_message
 
     cdef _init_core(self, LoopState loop_state, Machine machine, object host, object timeouts)
     cpdef bint is_tls(self)

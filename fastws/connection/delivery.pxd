@@ -8,8 +8,6 @@ from fastws.protocol.websocket.machine cimport Machine
 cdef int PONG
 
 cdef class Delivery(Closing):
-    cdef public object on_message
-
     cdef _init_delivery(self)
     @cython.locals(machine=Machine, events=list)
     cdef ingest(self, object data, Py_ssize_t size)

@@ -56,7 +56,22 @@ class Handler:
         """
 
     def on_writable(self, ws: WebSocket) -> None:
-        """The socket was slow, and has now taken all that waited for it (``send_nowait``: ``QUEUED``)."""
+        """All that waited has left (``send_nowait``: ``QUEUED``).
+
+        The socket was slow and has taken it, or a message in fragments is complete.
+        """
+
+    def on_gap(self, ws: WebSocket, topic: str, missed: int, reason: str) -> None:
+        """Messages of a topic that this WebSocket listens to did not come to this process.
+
+        Called before the next message of that topic is sent.
+
+        Args:
+            ws: Which WebSocket.
+            topic: The topic's name.
+            missed: How many messages, exactly.
+            reason: ``"bus"``: this process read the bus of a hub too slowly.
+        """
 
 
 #: What an application may give to a route.
@@ -110,13 +125,13 @@ class CoroutineHandler(Handler):
 
 
 class Callbacks:
-    """The four callbacks of a handler, bound once for all connections of its route.
+    """The callbacks of a handler, bound once for all connections of its route.
 
     A callback that the handler does not define is None, and not called; ``on_message`` is always there.
     Raises ``TypeError`` as :func:`as_handler` does.
     """
 
-    __slots__ = ("on_close", "on_message", "on_open", "on_writable", "tasks")
+    __slots__ = ("on_close", "on_gap", "on_message", "on_open", "on_writable", "tasks")
 
     def __init__(self, given: Any) -> None:
         handler = as_handler(given)
@@ -126,6 +141,7 @@ class Callbacks:
         self.on_open = _own(handler, "on_open")
         self.on_close = _own(handler, "on_close")
         self.on_writable = _own(handler, "on_writable")
+        self.on_gap = _own(handler, "on_gap")
 
 
 def _own(handler: Handler, name: str) -> Any:
@@ -140,6 +156,7 @@ CALLBACKS = {
     "on_message": ("ws", "message"),
     "on_close": ("ws", "code", "reason"),
     "on_writable": ("ws",),
+    "on_gap": ("ws", "topic", "missed", "reason"),
 }
 
 

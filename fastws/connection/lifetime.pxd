@@ -11,7 +11,6 @@ cdef class Lifetime(Pausing):
     cdef double _ping_at
     cdef double _pong_by
     cdef double _stall_at
-    cdef tuple _ping
     cdef long long _stall_mark
 
     cdef _init_lifetime(self)

@@ -21,6 +21,8 @@ cdef class Outbox(Writer):
     cdef public long long sent_messages
     cdef public long long dropped
 
+    cpdef count_from_here(self)
+    cpdef disown(self)
     cpdef push(self, bytes frame)
     cpdef push_over_limits(self, bytes frame)
     cpdef push_urgent(self, int opcode, bytes frame)

@@ -6,12 +6,11 @@ Four places, in the order in which they leave:
 - ``_urgent``: PING and PONG that wait for a blocked socket, the newest of each;
 - what is sent in this turn (:mod:`fastws.connection.writer`);
 - ``_backlog``: messages that wait because the socket is blocked, or because a fragmented one is under way.
-  Only
-  this has limits, and only once the socket has refused bytes;
+  Only this has limits, in both cases: a message that is relayed from a client may never end;
 - ``_last``: the CLOSE frame, when it waits.
 
-A client is slow when its socket is blocked. A burst in one turn against a socket that still takes bytes makes
-nobody slow, however large it is.
+A client is slow while messages have to wait for it. A burst in one turn against a socket that still takes
+bytes makes nobody slow, however large it is.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ class SendStatus(IntEnum):
 
     #: The socket holds nothing back.
     SENT = 0
-    #: Accepted; waits behind a slow socket.
+    #: Accepted; waits behind a slow socket, or until a fragmented message is complete.
     QUEUED = 1
-    #: Not accepted: the queue of a slow socket is at its limit.
+    #: Not accepted: the queue of what waits is at its limit.
     DROPPED = 2
     #: Not accepted: the WebSocket is closing or closed.
     CLOSED = 3
@@ -62,7 +61,7 @@ class OutboxHost(Protocol):
         """Close a peer that is too slow."""
 
     def drained(self) -> None:
-        """The socket has taken bytes again."""
+        """The socket has taken bytes again, or the end of a fragmented message has let others leave."""
 
 
 class Subscriptions:
@@ -146,7 +145,8 @@ class Outbox(Writer):
         Its header is written when the turn is, into the same buffer. With a key: where
         :meth:`is_direct`, and it is masked on its way to the socket.
         """
-        self._take_published()
+        if self.subscriptions is not None:
+            self._take_published()
         if not self.is_open:
             return CLOSED
         self.sent_messages += 1
@@ -185,6 +185,8 @@ class Outbox(Writer):
             if self._backlog is not None and not self.blocked:
                 self.flush()
                 self._drain()
+                if not self.blocked:  # else the host is told when the socket has taken it
+                    self._host.drained()
 
     def push_urgent(self, opcode: int, frame: bytes) -> None:
         """Take a PING or PONG: it overtakes data that waits, and the newest replaces an older one."""
@@ -284,11 +286,8 @@ class Outbox(Writer):
         self._backlog.append(item, size)
 
     def is_full(self, size: int) -> bool:
-        """True when a message of ``size`` bytes is over the limits.
-
-        What waits behind our own fragments, while the socket takes bytes, makes no client slow.
-        """
-        return self.blocked and self._backlog is not None and self._backlog.is_full(self.limits, size)
+        """True when a message of ``size`` bytes is over the limits."""
+        return self._backlog is not None and self._backlog.is_full(self.limits, size)
 
     @property
     def queued(self) -> int:

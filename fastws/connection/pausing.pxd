@@ -5,7 +5,6 @@ from fastws.connection.core cimport ConnectionCore
 cdef Py_ssize_t POLLED_READ_BYTES
 
 cdef class Pausing(ConnectionCore):
-    cdef list _held_events
     # Small values side by side, those of the parts above too: an open connection is to be small.
     cdef int _polled_fd
     cdef unsigned char _pause_reasons

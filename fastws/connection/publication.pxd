@@ -15,7 +15,7 @@ cdef class Channel:
 cdef class Publication:
     cdef public Channel channel
     cdef public long long seq
-    cdef public object message
+    cdef object _message
     cdef public Py_ssize_t size
     cdef object _frames
 

@@ -68,16 +68,25 @@ class Channel:
 class Publication:
     """One message of a channel and its frames, each made when a connection of its variant first needs it."""
 
-    __slots__ = ("_frames", "channel", "message", "seq", "size")
+    __slots__ = ("_frames", "_message", "channel", "seq", "size")
 
-    def __init__(self, channel: Channel, seq: int, message: str | bytes, plain: bytes) -> None:
+    def __init__(self, channel: Channel, seq: int, message: str | bytes | None, plain: bytes) -> None:
         self.channel = channel
         #: Its number in the order of publishing.
         self.seq = seq
-        self.message = message
+        #: None: it came as a frame, of another process, and nobody has asked for it yet.
+        self._message = message
         #: Bytes of the plain frame.
         self.size = len(plain)
         self._frames: bytes | dict[int, bytes] = plain
+
+    @property
+    def message(self) -> str | bytes:
+        """The message: text, or bytes."""
+        message = self._message
+        if message is None:
+            self._message = message = _decoded(self.frame(0))
+        return message
 
     def frame(self, variant: int) -> bytes:
         """Return the frame of that variant, 0 or 9 to 15."""
@@ -93,12 +102,20 @@ class Publication:
 
     def _compressed(self, plain: bytes, variant: int) -> bytes:
         pool = self.channel.deflate
-        payload = self.message.encode() if isinstance(self.message, str) else self.message
+        message = self.message
+        payload = message.encode() if isinstance(message, str) else message
         if len(payload) < pool.compression.threshold:
             return plain
-        opcode = TEXT if isinstance(self.message, str) else BINARY
+        opcode = TEXT if isinstance(message, str) else BINARY
         params = DeflateParams(
             server_no_context_takeover=True, client_no_context_takeover=True, server_max_window_bits=variant
         )
         deflater = pool.deflater(params, client=False)
         return encode(opcode, deflater(payload), None, FIN | RSV1)
+
+
+def _decoded(plain: bytes) -> str | bytes:
+    """Return the message of an unmasked frame (RFC 6455, section 5.2)."""
+    size = plain[1]
+    payload = plain[2 if size < 126 else 4 if size == 126 else 10 :]
+    return payload.decode("utf-8", "replace") if plain[0] == FIN | TEXT else payload

@@ -36,7 +36,7 @@ def streaming(handler: HandlerLike, *, max_message_size: int | None = None) -> H
 
 
 class _StreamingHandler(Handler):
-    __slots__ = ("_handler", "_max_message_size", "on_close", "on_message", "on_writable", "tasks")
+    __slots__ = ("_handler", "_max_message_size", "on_close", "on_gap", "on_message", "on_writable", "tasks")
 
     #: Routes and clients with this handler do not negotiate compression.
     takes_parts = True
@@ -47,6 +47,7 @@ class _StreamingHandler(Handler):
         self.on_message = handler.on_message  # type: ignore[method-assign]
         self.on_close = handler.on_close  # type: ignore[method-assign]
         self.on_writable = handler.on_writable  # type: ignore[method-assign]
+        self.on_gap = handler.on_gap  # type: ignore[method-assign]
         #: Those of a coroutine handler; ``Callbacks`` looks for this name.
         self.tasks: set[Any] = getattr(handler, "tasks", set())
 

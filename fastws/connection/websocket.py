@@ -10,6 +10,7 @@ from fastws import json, logs
 from fastws.connection.fragments import send_fragments
 from fastws.connection.outbox import CLOSED, SendStatus
 from fastws.connection.pings import Pings
+from fastws.connection.user_state import State
 from fastws.connection.websocket_core import Message, WebSocketCore
 from fastws.errors import ConnectionClosed, ConnectionClosedOK
 from fastws.protocol.http.messages import Request, Response
@@ -50,10 +51,10 @@ class WebSocket(WebSocketCore):
         return self._handshake if isinstance(self._handshake, Response) else None
 
     @property
-    def state(self) -> dict[str, Any]:
-        """A dictionary for the application, made when it is first asked for."""
+    def state(self) -> State:
+        """For the application: ``ws.state.room`` or ``ws.state["room"]``; made when first asked for."""
         if self._state is None:
-            self._state = {}
+            self._state = State()
         return self._state
 
     @property
@@ -72,10 +73,10 @@ class WebSocket(WebSocketCore):
                 was negotiated. Default None: as ``Compression.threshold`` says.
 
         Returns:
-            ``SENT``: the socket holds nothing back. ``QUEUED``: the message waits behind a slow socket.
-            ``DROPPED``: the queue of that socket is over its limits (``Limits.send_queue``, 256 messages, and
-            ``Limits.send_queue_bytes``, 1 MiB), and nothing was queued. ``CLOSED``: the WebSocket is closing
-            or closed.
+            ``SENT``: the socket holds nothing back. ``QUEUED``: the message waits behind a slow socket, or
+            until a message that is sent in fragments is complete. ``DROPPED``: the queue of what waits is
+            over its limits (``Limits.send_queue``, 256 messages, and ``Limits.send_queue_bytes``, 1 MiB),
+            and nothing was queued. ``CLOSED``: the WebSocket is closing or closed.
 
         Raises:
             TypeError: The message is of another type.
@@ -91,14 +92,17 @@ class WebSocket(WebSocketCore):
     ) -> None:
         """Send one message; wait while the peer is slow to read.
 
-        The message is accepted first, however much waits already: cancelled while it waits, it is still sent.
+        The message is accepted first, however much waits already: cancelled while it waits, it is still
+        sent. It waits too while a message in fragments is under way and 64 KiB wait for the end of that;
+        except in the task that makes those fragments, which would then never end.
 
         Args:
             message: ``str`` goes as text; ``bytes``, ``bytearray`` and ``memoryview`` go as binary. An
                 iterable or async iterable of these goes as the fragments of one message (RFC 6455,
                 section 5.4), uncompressed: all text or all binary. Each fragment waits while the peer is
                 slow. The message's place among others is that of its first fragment; others wait until it
-                is complete. An exception or a cancellation in between closes the WebSocket with 1011.
+                is complete, within the limits of the queue. An exception or a cancellation in between closes
+                the WebSocket with 1011.
             compress: As for :meth:`send_nowait`.
 
         Raises:
@@ -120,7 +124,7 @@ class WebSocket(WebSocketCore):
             pushed = outbox.push_over_limits(pushed)
         if pushed is CLOSED:
             raise self.closed_error()
-        if outbox.blocked or len(message) >= LARGE_MESSAGE_BYTES or outbox.is_filling():
+        if outbox.blocked or outbox.fragmenting or len(message) >= LARGE_MESSAGE_BYTES or outbox.is_filling():
             await self._writable()
 
     async def send_json(self, value: Any) -> None:

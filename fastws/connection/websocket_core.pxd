@@ -12,12 +12,14 @@ cdef class WebSocketCore:
     cdef object _fragment_lock
     cdef object _inbox
     cdef Pings _pings
-    cdef dict _state
+    cdef object _state
     cdef public object latency
     cdef public Outbox outbox
     cdef object _handshake
     cdef public object subprotocol
 
+    cpdef drained(self)
+    cpdef ended(self)
     cpdef bint has_inbox(self)
     @cython.locals(inbox=Inbox)
     cpdef deliver(self, object message)

@@ -16,6 +16,7 @@ from fastws.connection.inbox import Inbox
 from fastws.connection.outbox import CLOSED, Outbox, SendStatus
 from fastws.connection.pings import Pings
 from fastws.connection.stream_inbox import StreamInbox
+from fastws.connection.user_state import State
 from fastws.errors import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from fastws.loop.native import is_item
 from fastws.protocol.http.messages import Request, Response
@@ -34,6 +35,20 @@ MASK_LATER_BYTES = 64 * 1024
 Message = str | bytes | bytearray | memoryview
 #: Whether to compress a message; None leaves it to the threshold.
 Compress = bool | None
+
+
+class FragmentLock(asyncio.Lock):
+    """Held by the one task that sends fragments."""
+
+    sender: asyncio.Task[Any] | None = None
+
+    async def __aenter__(self) -> None:
+        await self.acquire()
+        self.sender = asyncio.current_task()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.sender = None
+        self.release()
 
 
 class WebSocketCore:
@@ -70,11 +85,18 @@ class WebSocketCore:
         #: Seconds of the last measured round trip of a ping; None before the first pong.
         self.latency: float | None = None
         self._inbox: Any = None
-        self._state: dict[str, Any] | None = None
+        self._state: State | None = None
         #: The senders that wait until the socket has taken bytes.
         self._drained: list[asyncio.Future[None]] | None = None
         self._pings: Pings | None = None
-        self._fragment_lock: asyncio.Lock | None = None
+        self._fragment_lock: FragmentLock | None = None
+
+    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
+        """Tell the handler, where it wants to know, that messages of a topic did not come."""
+        connection: Any = self._connection
+        on_gap = getattr(connection.callbacks, "on_gap", None)
+        if on_gap is not None:
+            connection._call(on_gap, self, topic, missed, reason)
 
     # -- sending --------------------------------------------------------------------------------
 
@@ -100,14 +122,21 @@ class WebSocketCore:
         return machine.encode(message, compress)
 
     async def _writable(self) -> None:
-        """Wait until the queue of a slow socket is below its high-water mark."""
+        """Wait until the queue is below its high-water mark."""
         outbox = self.outbox
         if not outbox.blocked:
             # The write at the end of this turn tells whether the socket takes it all; a coroutine
             # that sends in a loop would never come to it.
             await asyncio.sleep(0)
-        while outbox.is_open and outbox.blocked and outbox.buffered_amount > HIGH_WATER_BYTES:
+        while outbox.is_open and self._must_wait() and outbox.buffered_amount > HIGH_WATER_BYTES:
             await self._next_drain()
+
+    def _must_wait(self) -> bool:
+        """True while what is sent waits; but nobody waits for the end of the message that it makes itself."""
+        if self.outbox.blocked or not self.outbox.fragmenting:
+            return self.outbox.blocked
+        lock = self._fragment_lock
+        return lock is None or lock.sender is not asyncio.current_task()
 
     async def _next_drain(self) -> None:
         """Wait until the socket has taken bytes, or the WebSocket ends."""
@@ -117,10 +146,10 @@ class WebSocketCore:
         self._drained.append(waiter)
         await waiter
 
-    def _lock_of_fragments(self) -> asyncio.Lock:
+    def _lock_of_fragments(self) -> FragmentLock:
         """Return the lock of those that send fragments: one message at a time (RFC 6455, section 5.4)."""
         if self._fragment_lock is None:
-            self._fragment_lock = asyncio.Lock()
+            self._fragment_lock = FragmentLock()
         return self._fragment_lock
 
     def _encode_fragment(self, opcode: int, fragment: str | bytes, *, fin: bool) -> bytes:

@@ -105,7 +105,9 @@ class Writer(Writable):
         """Bytes of this turn that the transport has not been given yet."""
         if self._first is None:
             return 0
-        return sum(map(_size, self._more if self._more is not None else [self._first]))
+        if self._more is None:
+            return _size(self._first)
+        return sum(map(_size, self._more))
 
     # -- to the socket --------------------------------------------------------------------------
 

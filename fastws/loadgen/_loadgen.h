@@ -210,8 +210,23 @@ ssize_t tls_recv(generator *g, client *c, uint8_t *p, size_t n);
 void tls_release(client *c);
 
 /* _loadgen_histogram.c */
-void hist_record(generator *g, int64_t ns);
-void hist_record_since(generator *g, int64_t since);
+static const uint64_t HIST_MAX = 3600ull * 1000000000ull;
+
+/* Inlined: called for each message that is received. */
+static inline void hist_record(generator *g, int64_t ns) {
+    uint64_t v = ns < 0 ? 0 : (uint64_t)ns;
+    if (v > HIST_MAX) v = HIST_MAX;
+    int bucket = 63 - __builtin_clzll(v | (2 * HIST_HALF - 1)) - HIST_HALF_BITS;
+    g->hist[(bucket << HIST_HALF_BITS) + (v >> bucket)]++;
+}
+
+/* `since`: when the message was due, or sent. A closed loop counts what arrives in the measured time. An open loop
+ * counts what was due in it, so that an answer that comes late counts with all its lateness. */
+static inline void hist_record_since(generator *g, int64_t since) {
+    int64_t counted_at = g->interval > 0 ? since : g->now;
+    if (counted_at >= g->from && (counted_at < g->until || g->until_drained)) hist_record(g, g->now - since);
+}
+
 struct hist_summary { uint64_t count, p50, p99, max; };
 int hist_interval(generator *g, struct hist_summary *summary);
 

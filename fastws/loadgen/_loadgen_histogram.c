@@ -1,22 +1,6 @@
 /* Latencies, in HdrHistogram's own layout: 1 ns to 1 h with three significant digits. */
 #include "_loadgen.h"
 
-static const uint64_t HIST_MAX = 3600ull * 1000000000ull;
-
-void hist_record(generator *g, int64_t ns) {
-    uint64_t v = ns < 0 ? 0 : (uint64_t)ns;
-    if (v > HIST_MAX) v = HIST_MAX;
-    int bucket = 63 - __builtin_clzll(v | (2 * HIST_HALF - 1)) - HIST_HALF_BITS;
-    g->hist[(bucket << HIST_HALF_BITS) + (v >> bucket)]++;
-}
-
-/* `since`: when the message was due, or sent. A closed loop counts what arrives in the measured time. An open loop
- * counts what was due in it, so that an answer that comes late counts with all its lateness. */
-void hist_record_since(generator *g, int64_t since) {
-    int64_t counted_at = g->interval > 0 ? since : g->now;
-    if (counted_at >= g->from && (counted_at < g->until || g->until_drained)) hist_record(g, g->now - since);
-}
-
 /* The highest value that falls into a slot: HdrHistogram reports percentiles so. */
 static uint64_t slot_value(int slot) {
     int bucket = (slot >> HIST_HALF_BITS) - 1;

@@ -30,9 +30,6 @@ __all__ = ["Polled", "Poller"]
 
 log = logging.getLogger("fastws.error")
 
-#: In place of a connection that the poller reads no more, but of which the kernel had told before.
-NO_MEMBER: tuple[Any, Any] = (None, None)
-
 #: Calls into C of one poll. After them the rest of the loop has its turn, even if more could be read.
 READS_PER_POLL = 4
 
@@ -57,6 +54,21 @@ class Polled(Timed):
     def abort(self) -> None:
         """End TCP at once."""
         raise NotImplementedError
+
+
+class Member:
+    """A connection that the poller reads for, and the context in which its callbacks run."""
+
+    # A class, not a tuple: compiled, its fields have types that nobody has to check for each read.
+    __slots__ = ("connection", "context")
+
+    def __init__(self, connection: Any, context: Any) -> None:
+        self.connection = connection
+        self.context = context
+
+
+#: In place of a connection that the poller reads no more, but of which the kernel had told before.
+NO_MEMBER = Member(None, None)
 
 
 class Poller:
@@ -87,8 +99,8 @@ class Poller:
         size = len(buffer) // SLOTS
         self._buffer = buffer
         self._slots = [buffer[index * size : (index + 1) * size] for index in range(SLOTS)]
-        #: By descriptor: the connection that is read for, and the context in which its callbacks run.
-        self._members: dict[int, tuple[Polled, Context]] = {}
+        #: By descriptor.
+        self._members: dict[int, Member] = {}
         #: Open only while there is a member or a keeper: otherwise the loop has neither a reader nor a file.
         self._epoll: Any = None
         self._fd = -1
@@ -125,13 +137,13 @@ class Poller:
         except (OSError, NotImplementedError):
             self._close_if_unused()
             return False
-        self._members[fd] = (connection, context)
+        self._members[fd] = Member(connection, context)
         return True
 
     def remove(self, connection: Polled, fd: int) -> None:
         """Read ``fd`` no more; does nothing when the descriptor belongs to another connection by now."""
         member = self._members.get(fd)
-        if member is None or member[0] is not connection:
+        if member is None or member.connection is not connection:
             return
         del self._members[fd]
         with suppress(OSError):  # the transport has closed it already, and has not told us yet
@@ -188,16 +200,19 @@ class Poller:
         while start < len(members):
             # Those that share a context are called in one run of it.
             member, end = members[start], start + 1
-            while end < len(members) and members[end][1] is member[1]:
+            while end < len(members):
+                other = members[end]
+                if other.context is not member.context:
+                    break
                 end += 1
-            if member[0] is not None:
-                fatal = member[1].run(self._hand_over_some, members, got, start, end) or fatal
+            if member.connection is not None:
+                fatal = member.context.run(self._hand_over_some, members, got, start, end) or fatal
             start = end
         if fatal is not None:
             raise fatal
 
     def _hand_over_some(
-        self, members: list[tuple[Any, Any]], got: list[int], start: int, end: int
+        self, members: list[Member], got: list[int], start: int, end: int
     ) -> BaseException | None:
         """Hand over the reads from ``start`` to ``end``; return what has to end the loop."""
         fatal: BaseException | None = None
@@ -205,7 +220,8 @@ class Poller:
             size = got[2 * index + 1]
             if size < 0:
                 continue
-            connection = members[index][0]
+            member = members[index]
+            connection = member.connection
             try:
                 connection.polled(self._slots[index], size)
             except BaseException as exc:  # ends this connection, and no other

@@ -2,9 +2,9 @@
 cimport cython
 
 cdef class Writable:
-    cpdef bint is_large(self)
+    cdef bint is_large(self)
     cpdef flush(self)
-    cpdef flush_later(self)
+    cdef flush_later(self)
 
 cdef class Published:
     cpdef bint waits_for_more(self)

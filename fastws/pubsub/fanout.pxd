@@ -42,5 +42,5 @@ cdef class FanOut(Published):
 
 cpdef FanOut fan_out_of(Turn turn)
 
-@cython.locals(size=Py_ssize_t, direct=list, fds=list, outbox=Outbox)
+@cython.locals(size=Py_ssize_t, direct=list, through=list, fds=list, outbox=Outbox)
 cpdef write_many(list outboxes, bytes data, Py_ssize_t messages)

@@ -224,16 +224,19 @@ def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
     transport, no C module) goes through its transport.
     """
     size = len(data)
-    direct = []
     fds = []
+    through = []
     for outbox in outboxes:
         outbox.sent_messages += messages
         outbox.sent_bytes += size
         if outbox.fd >= 0:
-            direct.append(outbox)
             fds.append(outbox.fd)
         else:
-            outbox.write_through(data)
+            through.append(outbox)
+    # Most often all are direct, and nobody needs a list of those that are.
+    direct = outboxes if not through else [outbox for outbox in outboxes if outbox.fd >= 0]
+    for outbox in through:
+        outbox.write_through(data)
     if fds:
         assert send_many is not None  # fd is -1 without it
         unusual = send_many(fds, data)

@@ -1,6 +1,7 @@
 # Types for the compiled build of hub.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection.publication cimport Publication
+from fastws.pubsub.bus.link cimport Link
 from fastws.pubsub.fanout cimport FanOut, Subscriber, fan_out_of
 from fastws.pubsub.topic cimport Topic
 
@@ -13,6 +14,8 @@ cdef class Hub:
     cdef dict _topics
     cdef FanOut _fan_out
     cdef object _loop
+    cdef Link _link
+    cdef public str name
 
     cdef Topic _find(self, name)
     cdef _check_thread(self)

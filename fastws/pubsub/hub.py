@@ -15,6 +15,8 @@ from fastws.config import Compression, SlowConsumerPolicy, checked_compression
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.pubsub.bus.records import split_frames
+from fastws.pubsub.bus.registry import bus_of, group_of
 from fastws.pubsub.fanout import Subscriber, fan_out_of
 from fastws.pubsub.topic import Topic
 
@@ -35,6 +37,13 @@ class Hub:
     nothing to cancel.
 
     Args:
+        name: What hubs of other processes are called that share what is published. Each hub of a process
+            that shares has its own; where nothing is shared, any number may have the same. Default:
+            ``"default"``.
+        broker: ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
+            made where it is missing. ``"memory"`` shares nothing. Default None: what ``FASTWS_BROKER`` in
+            the environment says, else the workers of one ``fastws serve`` share, and any other process
+            shares nothing.
         policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
             (RFC 6455, section 7.4.1). A topic may have its own.
         compression: From which size on, and how hard, a message is compressed, once for all clients that
@@ -42,13 +51,16 @@ class Hub:
             defaults of :class:`fastws.Compression`.
 
     Raises:
-        ValueError: ``policy`` is no policy.
+        ValueError: ``policy`` is no policy, ``broker`` no broker, or another hub of this process shares under
+            that name.
         TypeError: ``compression`` is no :class:`fastws.Compression`.
     """
 
     def __init__(
         self,
+        name: str = "default",
         *,
+        broker: str | None = None,
         policy: SlowConsumerPolicy | str = SlowConsumerPolicy.EVICT,
         compression: Compression | None = None,
     ) -> None:
@@ -57,6 +69,11 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._fan_out: FanOut | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: What hubs of other processes are called that share with this one.
+        self.name = name
+        bus = bus_of(broker)
+        #: The way to the hubs of that name in other processes; None where nothing is shared.
+        self._link: Any = None if bus is None else bus.join(self, name)
 
     def topic(
         self, name: str, *, merge: str | None = None, policy: SlowConsumerPolicy | str | None = None
@@ -113,10 +130,14 @@ class Hub:
         if found is None:
             found = Topic(topic, None, self._policy, self._deflate, self._topics)
             self._topics[topic] = found
+            if self._link is not None:
+                self._link.follow(topic)
         elif found.batch:
             subscriber.take_published()
             if not outbox.is_open:  # what it took evicted it
                 return  # type: ignore[unreachable]
+        elif self._link is not None and not found.subscribers:
+            self._link.follow(topic)
         subscriber.topics[found] = None
         found.subscribers[subscriber] = None
 
@@ -152,6 +173,9 @@ class Hub:
         """
         found = self._find(topic)
         if found is None or not found.subscribers:
+            if self._link is not None:
+                self._forward(found, topic, message)
+                return 0
             # A mistake shall show before the first client does.
             if not isinstance(message, (str, bytes, bytearray, memoryview)):
                 raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
@@ -178,6 +202,8 @@ class Hub:
                 excluded = None
         if not found.batch:
             self._check_thread()
+        if self._link is not None:
+            self._link.forward(topic, plain)
         seq = fan_out.add(found)
         found.batch.append(Publication(found, seq, message, plain))
         if excluded is not None:
@@ -187,7 +213,8 @@ class Hub:
     def publish_threadsafe(self, topic: str, message: str | bytes) -> None:
         """Publish from any thread; the message goes out in a later turn of the hub's loop.
 
-        Messages of one thread keep their order. Does nothing while the hub has had no subscriber yet.
+        Messages of one thread keep their order. A hub that shares what is published sends it in any case, and
+        keeps it before the start. Any other does nothing while it has had no subscriber yet.
 
         Raises:
             TypeError: ``message`` is neither text nor bytes.
@@ -197,11 +224,52 @@ class Hub:
             if not isinstance(message, (bytes, bytearray, memoryview)):
                 raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
             message = bytes(message)  # what can be changed may be, before its turn
-        if self._loop is not None:
+        if self._link is not None:
+            self._link.call_threadsafe(self.publish, topic, message)
+        elif self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)
 
+    async def start(self, timeout: float = 10.0) -> None:
+        """Join the processes that share this hub. Without it the first use does, in the background.
+
+        Raises:
+            BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds.
+        """
+        group = None if self._link is None else group_of(self._link.bus)
+        if group is not None:
+            await group.start(timeout)
+
+    async def close(self) -> None:
+        """Share no more. The bus at a path ends with the last hub of this process that uses it."""
+        link = self._link
+        if link is not None:
+            link.bus.leave(self.name)
+            group = group_of(link.bus)
+            if group is not None and not link.bus.hubs:
+                await group.close()
+
+    async def __aenter__(self) -> Hub:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def total(self, topic: str, *, timeout: float = 5.0) -> int:
+        """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.
+
+        Raises:
+            TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).
+        """
+        here = self.count(topic)
+        link = self._link
+        if link is None:
+            return here
+        found: int = await link.total(topic, here, timeout)
+        return found
+
     def count(self, topic: str) -> int:
-        """Return how many clients listen to ``topic``."""
+        """Return how many clients listen to ``topic`` in this process."""
         found = self._find(topic)
         return len(found.subscribers) if found is not None else 0
 
@@ -215,6 +283,41 @@ class Hub:
         """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order."""
         found = self._find(topic)
         return [subscriber.ws for subscriber in found.subscribers] if found is not None else []
+
+    def _forward(self, found: Topic | None, topic: str, message: str | bytes) -> None:
+        """Send to the other processes what nobody listens to here."""
+        if isinstance(message, str):
+            plain = encode(TEXT, message)
+        elif not isinstance(message, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        elif found is not None and found.merge is not None:
+            raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
+        else:
+            plain = encode(BINARY, bytes(message))
+        self._link.forward(topic, plain)
+
+    # -- for the bus ----------------------------------------------------------------------------
+
+    def _receive_run(self, topic: str, body: bytes, count: int) -> None:
+        """Publish here what another process has published; the clients of other processes have it already."""
+        found = self._find(topic)
+        if found is None or not found.subscribers:
+            return
+        fan_out = self._fan_out
+        assert fan_out is not None
+        for plain in split_frames(body, count):
+            seq = fan_out.add(found)
+            found.batch.append(Publication(found, seq, None, plain))
+
+    def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
+        """Tell who listens that messages of another process did not come."""
+        for ws in self.subscribers(topic):
+            tell_gap = getattr(ws, "tell_gap", None)
+            if tell_gap is not None:
+                tell_gap(topic, missed, reason)
+
+    def _topics_heard(self) -> list[str]:
+        return [name for name, topic in self._topics.items() if topic.subscribers]
 
     def _find(self, name: str) -> Topic | None:
         # A function, so that a compiled caller knows the type of what it returns.

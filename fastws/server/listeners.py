@@ -6,8 +6,9 @@ import errno
 import os
 import socket
 import ssl as ssl_module
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.server.descriptors import (
     ACCEPTS_PER_TURN,
@@ -23,11 +24,33 @@ if TYPE_CHECKING:
 
     from fastws.loop.state import LoopState
 
-__all__ = ["Listeners"]
+__all__ = ["Listeners", "OpenListener", "SocketAcceptor"]
 
 
 #: How often a port that is free at all addresses of a host is looked for.
 PORT_ATTEMPTS = 16
+
+
+class OpenListener(Protocol):
+    """What listens, such as an ``asyncio.Server``."""
+
+    @property
+    def sockets(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+class SocketAcceptor(Protocol):
+    """Accepts in its own way, such as :class:`fastws.workers.acceptor.Acceptor`."""
+
+    def open(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        accept: Callable[..., Any],
+        ssl: ssl_module.SSLContext | None,
+        ssl_handshake_timeout: float,
+    ) -> OpenListener:
+        """Begin to accept at a socket that listens; ``accept`` takes the client's address, or nothing."""
 
 
 class Listeners:
@@ -36,7 +59,7 @@ class Listeners:
     def __init__(self, loop: asyncio.AbstractEventLoop, loop_state: LoopState) -> None:
         self._loop = loop
         self._loop_state = loop_state
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[OpenListener] = []
         #: The paths of Unix sockets, and which file each was when we began to listen there.
         self._paths: dict[str, tuple[int, int, int] | None] = {}
         self._poller: Any = None
@@ -61,11 +84,20 @@ class Listeners:
         ssl_handshake_timeout: float,
         backlog: int,
         reuse_port: bool | None,
+        acceptor: SocketAcceptor | None = None,
     ) -> None:
         """Listen at one more address; ``accept`` makes the protocol of each client.
 
+        An ``acceptor`` accepts at ``sock`` in place of the loop's own server.
+
         Raises ``OSError`` when the address cannot be had.
         """
+        if acceptor is not None:
+            assert sock is not None, "an acceptor needs a socket that is bound"
+            sock.listen(backlog)
+            self.add(acceptor.open(self._loop, sock, accept, ssl, ssl_handshake_timeout))
+            self._keep_poller()
+            return
         in_bulk = accepts_in_bulk(self._loop)
         options: dict[str, Any] = {"backlog": min(backlog, ACCEPTS_PER_TURN) if in_bulk else backlog}
         if ssl is not None:
@@ -77,6 +109,9 @@ class Listeners:
             listener = await self._loop.create_unix_server(accept, path, **options)
             self._paths[path] = inode(path)
         elif sock is not None and sock.family == getattr(socket, "AF_UNIX", None):
+            if sys.version_info >= (3, 13):
+                # The file belongs to whoever has bound it: other processes may go on listening there.
+                options["cleanup_socket"] = False
             listener = await self._loop.create_unix_server(accept, sock=sock, **options)
         elif sock is not None:
             listener = await self._loop.create_server(accept, sock=sock, **options)
@@ -85,12 +120,15 @@ class Listeners:
                 options["reuse_port"] = True
             listener = await self._listen_tcp(accept, host, port, options)
         self.add(listener)
-        if self._poller is None and (poller := self._loop_state.poller_or_none()) is not None:
-            self._poller = poller
-            poller.keep()
+        self._keep_poller()
         if in_bulk and backlog > ACCEPTS_PER_TURN:
             for each in listener.sockets:
                 listen_again(each, backlog)
+
+    def _keep_poller(self) -> None:
+        if self._poller is None and (poller := self._loop_state.poller_or_none()) is not None:
+            self._poller = poller
+            poller.keep()
 
     async def _listen_tcp(
         self, accept: Callable[[], Any], host: str | None, port: int, options: dict[str, Any]
@@ -113,7 +151,7 @@ class Listeners:
         listener.close()
         raise OSError(errno.EADDRINUSE, f"no port is free at all addresses of {host or 'this machine'}")
 
-    def add(self, listener: asyncio.Server) -> None:
+    def add(self, listener: OpenListener) -> None:
         """Take one that listens already, to be closed with the others."""
         self._listeners.append(listener)
 

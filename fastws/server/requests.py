@@ -21,6 +21,9 @@ __all__ = ["RequestBody", "address_refusal", "admit", "plain_refusal"]
 def admit(site: Site, connection: Connection, request: Request) -> Response | None:
     """Note who asks, over what; return why the server takes no request now, None when it takes this one."""
     request.peer = connection.transport
+    request.server = connection.host
+    if site.proxied:
+        request.peer = site.proxied.get(connection, request.peer)
     if connection.is_tls():
         request.came_over_tls(connection.transport)
     if site.takes_everyone:
@@ -29,7 +32,7 @@ def admit(site: Site, connection: Connection, request: Request) -> Response | No
     if settings.trusted_proxies:
         # A proxy sends the requests of many clients over one connection.
         known = request.may_be_forwarded() and forwarded(request, site.trusted_proxies)
-        connection.forwarded_for = request.peer if known else None
+        connection.forwarded_for = request.peer if known else site.proxied.get(connection)
     if settings.allowed_hosts:
         host = request.offer.host if request.is_vetted else request.headers.get("host")
         if not is_allowed_host(host, settings.allowed_hosts):

@@ -11,7 +11,7 @@ import socket
 import ssl as ssl_module
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Unpack
 
 from fastws.config import Settings, check_options
@@ -19,9 +19,10 @@ from fastws.server.descriptors import accepts_in_bulk
 from fastws.server.memory import keep_blocks, trim_when_calm
 from fastws.server.serve import APPLICATION_FAILED, DEFAULT_GRACE, Server
 from fastws.server.settings import SettingsOptions, settings_from
+from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import FULL_WARNING_INTERVAL, App
 
-__all__ = ["AcceptErrors", "new_event_loop", "run", "serve_until_signal"]
+__all__ = ["AcceptErrors", "new_event_loop", "run", "serve_until_signal", "serving"]
 
 log = logging.getLogger("fastws.error")
 
@@ -43,6 +44,43 @@ class AcceptErrors:
         elif loop.time() >= self._next_warning:
             self._next_warning = loop.time() + FULL_WARNING_INTERVAL
             log.warning("connections cannot be accepted: %s", context.get("exception"))
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: App,
+    addresses: Iterable[Mapping[str, Any]],
+    settings: Settings,
+    *,
+    leads: bool = True,
+    page: SharedPage | None = None,
+    row: Row | None = None,
+) -> AsyncIterator[Server]:
+    """A server that listens, in a process that has nothing else to do; the caller has to shut it down.
+
+    When the block is left by an exception, all connections are cut. With ``page`` and ``row`` it is one of
+    several workers; see :meth:`Server.share`.
+    """
+    loop = asyncio.get_running_loop()
+    if accepts_in_bulk(loop):
+        loop.set_exception_handler(AcceptErrors())
+    server = Server(app, settings, leads=leads)
+    if page is not None and row is not None:
+        server.share(page, row)
+    trimming: asyncio.Task[None] | None = None
+    try:
+        await server.startup()
+        for address in addresses:
+            await server.listen(**address)
+        keep_blocks()
+        trimming = loop.create_task(trim_when_calm())
+        yield server
+    except BaseException:
+        await server.shutdown(0)
+        raise
+    finally:
+        if trimming is not None:
+            trimming.cancel()
 
 
 async def serve_until_signal(
@@ -76,9 +114,6 @@ async def serve_until_signal(
         StartupFailed: an ASGI application cannot start.
     """
     loop = asyncio.get_running_loop()
-    if accepts_in_bulk(loop):
-        loop.set_exception_handler(AcceptErrors())
-    server = Server(app, settings)
     stop: asyncio.Future[int] = loop.create_future()
 
     def on_signal(number: int) -> None:
@@ -90,25 +125,13 @@ async def serve_until_signal(
         if not stop.done():
             stop.set_result(0)
 
-    trimming: asyncio.Task[None] | None = None
-    try:
-        await server.startup()
-        for address in addresses:
-            await server.listen(**address)
+    async with serving(app, addresses, settings) as server:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, on_signal, number)
-        keep_blocks()
-        trimming = loop.create_task(trim_when_calm())
         started(server)
         server.application_failed.add_done_callback(on_failure)
         stopped_by = await stop
-    except BaseException:
-        await server.shutdown(0)
-        raise
-    finally:
-        if trimming is not None:
-            trimming.cancel()
-    why = signal.Signals(stopped_by).name if stopped_by else "the ASGI application failed"
+    why = signal.Signals(stopped_by).name if stopped_by else "the application failed"
     log.info("%s: closing %d connections", why, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))
     return 0 if stopped_by else APPLICATION_FAILED

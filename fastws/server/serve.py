@@ -16,18 +16,17 @@ from fastws.connection.connection import Connection
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
 from fastws.server.access_log import log_websocket
+from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
-from fastws.server.listeners import Listeners
+from fastws.server.listeners import Listeners, SocketAcceptor
 from fastws.server.settings import SettingsOptions, settings_from
+from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import App, Counters, Site
 
 __all__ = ["DEFAULT_GRACE", "Server", "serve"]
 
 #: Seconds that a stop gives to clients before those that do not read are cut.
 DEFAULT_GRACE = 10.0
-#: Seconds that cancelled handlers have to end after that.
-CANCEL_SECONDS = 1.0
-
 
 #: The exit status of a process whose ASGI application cannot start, or has failed while it was served.
 APPLICATION_FAILED = 3
@@ -47,7 +46,7 @@ class Server:
     counters: Counters
     connections: dict[Connection, None]
 
-    def __init__(self, app: App, settings: Settings) -> None:
+    def __init__(self, app: App, settings: Settings, *, leads: bool = True) -> None:
         self._site = site = Site(app, settings)
         self.settings = settings
         self.counters = site.counters
@@ -59,12 +58,13 @@ class Server:
         self._listeners = Listeners(self._loop, self._loop_state)
         self._addresses = site.addresses
         self._endpoints = site.router.endpoints
-        #: ASGI applications whose lifespan has begun.
-        self._started: list[Any] = []
-        #: Done when an ASGI application has failed that cannot be served without its lifespan.
-        self.application_failed: asyncio.Future[None] = self._loop.create_future()
+        self._hooks = Hooks(self, app, self._endpoints, leads=leads)
+        #: Done when a lifespan or a background task has failed that has to end the server.
+        self.application_failed = self._hooks.failed
         self._callback_context: Context | None = None
         self._all_lost: asyncio.Future[None] | None = None
+        #: Where the page of several workers counts our connections.
+        self._row: Row | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -75,19 +75,21 @@ class Server:
     # -- listening ------------------------------------------------------------------------------
 
     async def startup(self) -> None:
-        """Let ASGI applications start, before the server listens.
+        """Run the ``on_startup`` hooks, the startup of ASGI applications, and begin the background tasks.
 
         Raises:
             StartupFailed: one of them cannot start.
         """
-        for endpoint in self._endpoints:
-            if endpoint.application is not None:
-                await endpoint.application.startup(self._application_failed)
-                self._started.append(endpoint.application)
+        await self._hooks.startup()
 
-    def _application_failed(self) -> None:
-        if not self.application_failed.done():
-            self.application_failed.set_result(None)
+    @property
+    def is_leader(self) -> bool:
+        """Whether the ``once`` tasks of a :class:`fastws.Application` run here; a lone process leads."""
+        return self._hooks.leads
+
+    def lead(self, leads: bool) -> None:  # noqa: FBT001
+        """Begin the ``once`` tasks of a :class:`fastws.Application`, or cancel them; for who runs workers."""
+        self._hooks.lead(leads)
 
     async def listen(
         self,
@@ -99,6 +101,7 @@ class Server:
         ssl: ssl_module.SSLContext | None = None,
         backlog: int = 2048,
         reuse_port: bool | None = None,
+        acceptor: SocketAcceptor | None = None,
     ) -> None:
         """Listen at one more address: ``host`` and ``port``, or ``sock``, or ``unix``.
 
@@ -111,6 +114,7 @@ class Server:
             ssl: a server-side context; the default None serves without TLS.
             backlog: connections that may wait in the kernel until the server accepts them (2048).
             reuse_port: True lets several processes listen at the same port.
+            acceptor: accepts at ``sock`` in place of the loop; what ``fastws serve`` uses for workers.
 
         Raises:
             OSError: the address cannot be had.
@@ -127,11 +131,24 @@ class Server:
             ssl_handshake_timeout=self.settings.timeouts.tls_handshake or NEVER,
             backlog=backlog,
             reuse_port=reuse_port,
+            acceptor=acceptor,
         )
 
-    def _accept(self) -> Any:
+    def share(self, page: SharedPage, row: Row) -> None:
+        """Write how many are connected to ``row`` of a page, of which all of its workers are one server.
+
+        ``limit_concurrency`` counts the connections of all of them from then on.
+        """
+        self._row = row
+        row.connections = len(self.connections)
+        self._site.share(page, row)
+
+    def _accept(self, client: Any = None) -> Any:
+        """Make the protocol of a connection; ``client``: whose it is, where a proxy has said so before."""
         machine = Machine.server(self.limits, self._site.response_headers)
-        return Connection(self._loop_state, machine, self, self.settings.timeouts)
+        connection = Connection(self._loop_state, machine, self, self.settings.timeouts)
+        connection.forwarded_for = client
+        return connection
 
     @property
     def sockets(self) -> tuple[Any, ...]:
@@ -164,8 +181,8 @@ class Server:
         """Serve until this coroutine is cancelled, then :meth:`shutdown`. One coroutine at a time.
 
         Raises:
-            SystemExit: the lifespan of an ASGI application has failed; the server has shut down. The status
-                is 3. ``ASGI(app, lifespan_failure="continue")`` prevents that.
+            SystemExit: the lifespan of an ASGI application, or a background task, has failed; the server
+                has shut down. The status is 3. ``ASGI(app, lifespan_failure="continue")`` prevents that.
         """
         try:
             await self.application_failed
@@ -183,6 +200,10 @@ class Server:
     def close(self) -> None:
         """Stop to listen. Open connections go on; new WebSockets are refused with 503. Twice does no harm."""
         self._site.is_closing = True
+        self._listeners.close()
+
+    def stop_listening(self) -> None:
+        """Accept no more connections. Those that were accepted go on, and may open WebSockets."""
         self._listeners.close()
 
     async def wait_closed(self) -> None:
@@ -207,6 +228,7 @@ class Server:
             timeout: seconds (10); None: wait until the last client has ended.
         """
         self.close()
+        self._hooks.cancel()
         for connection in list(self.connections):
             self._stop(connection)
         deadline = None if timeout is None else self._loop.time() + timeout
@@ -219,10 +241,8 @@ class Server:
                 connection.abort()
         await self.wait_closed()
         tasks = {task for endpoint in self._endpoints for task in endpoint.tasks}
-        await _end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
-        while self._started:
-            left = None if deadline is None else max(deadline - self._loop.time(), CANCEL_SECONDS)
-            await self._started.pop().shutdown(left)
+        await end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
+        await self._hooks.shutdown(deadline)
 
     def _stop(self, connection: Connection) -> None:
         """End a connection behind what is owed to its client."""
@@ -238,6 +258,10 @@ class Server:
         site = self._site
         site.counters.connections += 1
         site.connections[connection] = None
+        if self._row is not None:
+            self._row.connections += 1
+        if connection.forwarded_for is not None:
+            site.proxied[connection] = connection.forwarded_for
         connection.phase = phase = ServerPhase(connection, site)
         if site.takes_everyone:
             return
@@ -279,24 +303,16 @@ class Server:
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
         self.connections.pop(connection, None)
+        if self._row is not None:
+            self._row.connections -= 1
+        if self._site.proxied:
+            self._site.proxied.pop(connection, None)
         if not self._site.takes_everyone:
             self._site.excess.discard(connection)
             self._addresses.leave(connection)
         if not self.connections and self._all_lost is not None:
             self._all_lost.set_result(None)
             self._all_lost = None
-
-
-async def _end_tasks(tasks: set[asyncio.Task[None]], seconds: float | None) -> None:
-    """Wait for handlers whose WebSocket has ended, then cancel them."""
-    pending = {task for task in tasks if not task.done()}
-    if not pending:
-        return
-    _, pending = await asyncio.wait(pending, timeout=seconds)
-    for task in pending:
-        task.cancel()
-    if pending:
-        await asyncio.wait(pending, timeout=CANCEL_SECONDS)
 
 
 class serve:
@@ -308,7 +324,8 @@ class serve:
 
     Args:
         app: a :class:`fastws.Handler` or an ``async def handler(ws)``, either for every path; or a list of
-            :class:`fastws.Route`, :class:`fastws.Static` and :class:`fastws.ASGI`.
+            :class:`fastws.Route`, :class:`fastws.Static` and :class:`fastws.ASGI`; or a
+            :class:`fastws.Application`.
         host: a name or an IP address; None (the default): every interface.
         port: 0 (the default) takes a free one: ``server.port``.
         ssl: a server-side ``ssl.SSLContext``; the default None serves without TLS.
@@ -340,7 +357,7 @@ class serve:
         TypeError: an argument that is not known, or of the wrong type. Where it is told at once, the call
             itself raises, not only ``await``; ``ValueError`` likewise.
         ValueError: settings or routes that cannot be served.
-        StartupFailed: an ASGI application cannot start.
+        StartupFailed: an ASGI application or an ``on_startup`` hook cannot start.
     """
 
     def __init__(

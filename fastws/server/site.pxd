@@ -10,6 +10,9 @@ cdef class Site:
     cdef readonly object trusted_proxies
     cdef readonly dict connections
     cdef readonly set excess
+    cdef readonly dict proxied
+    cdef object _page
+    cdef object _row
     cdef readonly bint takes_everyone
     cdef public bint is_closing
     cdef long long _date
@@ -18,4 +21,5 @@ cdef class Site:
     cpdef set_date(self)
     cpdef bint is_beyond_limit(self, object connection)
     cpdef bint must_drop(self, object connection, double now)
+    cdef Py_ssize_t _count(self) except -1
     cpdef bint is_access_logged(self)

@@ -10,12 +10,13 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastws import logs
 from fastws.config import Settings
 from fastws.connection.handlers import Callbacks, HandlerLike, as_handler
 from fastws.server.address_limits import AddressLimiter
+from fastws.server.application import Application
 from fastws.server.forwarded import TrustedProxies
 from fastws.web.dates import http_date
 from fastws.web.routes import Route, Router
@@ -23,13 +24,14 @@ from fastws.web.static_files import Static
 
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
+    from fastws.server.shared_page import Row, SharedPage
 
 __all__ = ["MAX_WAITING_FOR_503", "App", "Counters", "Site", "as_routes"]
 
 log = logging.getLogger("fastws.error")
 
 #: What a person may give to be served: one handler for every path, or routes.
-App = HandlerLike | Route | Static | Sequence[Route | Static]
+App = HandlerLike | Route | Static | Sequence[Route | Static] | Application
 
 #: Connections above ``limit_concurrency`` that stay open until their request is answered 503; the server
 #: closes any more as soon as it has accepted them.
@@ -71,12 +73,15 @@ class Site:
     __slots__ = (
         "_date",
         "_next_full_warning",
+        "_page",
+        "_row",
         "addresses",
         "connections",
         "counters",
         "excess",
         "is_closing",
         "limits",
+        "proxied",
         "response_headers",
         "router",
         "settings",
@@ -91,6 +96,10 @@ class Site:
         self.connections: dict[Connection, None] = {}
         #: Those of them that are beyond ``limit_concurrency``.
         self.excess: set[Connection] = set()
+        #: Whose connection each is that began with a PROXY header.
+        self.proxied: dict[Connection, Any] = {}
+        self._page: SharedPage | None = None
+        self._row: Row | None = None
         #: True as soon as the server has stopped to listen.
         self.is_closing = False
         self.trusted_proxies = TrustedProxies(settings.trusted_proxies)
@@ -129,7 +138,7 @@ class Site:
         if connection not in self.excess:
             return False
         limit = self.settings.limit_concurrency
-        if limit is not None and len(self.connections) - len(self.excess) >= limit:
+        if limit is not None and self._count() - len(self.excess) >= limit:
             return True
         self.excess.remove(connection)
         return False
@@ -141,13 +150,24 @@ class Site:
         logs a warning.
         """
         limit = self.settings.limit_concurrency
-        if limit is None or len(self.connections) - len(self.excess) <= limit:
+        if limit is None or self._count() - len(self.excess) <= limit:
             return False
         self.excess.add(connection)
         if now >= self._next_full_warning:
             self._next_full_warning = now + FULL_WARNING_INTERVAL
-            log.warning("%d connections are open: more are answered 503 or closed", len(self.connections) - 1)
+            log.warning("%d connections are open: more are answered 503 or closed", self._count() - 1)
         return len(self.excess) > MAX_WAITING_FOR_503
+
+    def share(self, page: SharedPage, row: Row) -> None:
+        """Count the connections of all rows of ``page``, of which ``row`` is ours, for the limit."""
+        self._page = page
+        self._row = row
+
+    def _count(self) -> int:
+        """Return the connections that are open, those of other workers of this server too."""
+        if self._page is None or self._row is None:
+            return len(self.connections)
+        return self._page.connections() - self._row.connections + len(self.connections)
 
     def is_access_logged(self) -> bool:
         """True when somebody reads the lines of the access log."""
@@ -159,6 +179,8 @@ def as_routes(app: App) -> list[Route | Static]:
 
     Raises ``TypeError`` for what is neither.
     """
+    if isinstance(app, Application):
+        return as_routes(app.routes)
     if isinstance(app, (Route, Static)):
         return [app]
     if isinstance(app, (list, tuple)):

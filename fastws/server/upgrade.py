@@ -31,7 +31,7 @@ def upgrade_refusal(request: Request, endpoint: Endpoint | None) -> Response | N
     refused = check_upgrade(request, endpoint.origins, endpoint.require_origin)
     if refused is not None and refused.status == 403:
         path, origin = logs.escape(request.path), logs.escape(request.offer.origin or "none")
-        log.debug("%s refuses the origin %s: --origin, or origins= in Python, lets others in", path, origin)
+        log.info("%s refuses the origin %s: --origin, or origins= in Python, lets others in", path, origin)
     return refused
 
 

@@ -109,6 +109,7 @@ class _MemoryServer(Server):
         self._network = network
 
     async def begin(self) -> None:
+        await self.startup()
         listener: Any = await self._network.create_server(self._accept, "server.test", 80)
         self._listeners.add(listener)
 

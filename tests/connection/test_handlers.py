@@ -207,4 +207,4 @@ class TestCoroutines:
 
 def test_the_signature_of_a_handler_is_that_of_its_callbacks() -> None:
     names = {name for name, _ in inspect.getmembers(Handler, inspect.isfunction)}
-    assert names == {"on_open", "on_message", "on_close", "on_writable"}
+    assert names == {"on_open", "on_message", "on_close", "on_writable", "on_gap"}

@@ -317,19 +317,47 @@ class TestFragments:
         loop.settle()
         assert [one.payload for one in peer.frames()] == [b"2", b"whole"]
 
-    def test_our_own_pace_makes_no_client_slow(self, loop: ManualLoop, turn: Turn) -> None:
-        """While the socket takes bytes nothing is dropped and nobody is evicted, whatever waits."""
-        peer, hub = Peer(loop, turn, limits=(2, 100)), Hub()
+    @pytest.mark.parametrize("merge", [None, "\n"])
+    @pytest.mark.parametrize("policy", SlowConsumerPolicy)
+    def test_the_queue_has_its_limits_meanwhile(
+        self, loop: ManualLoop, turn: Turn, policy: SlowConsumerPolicy, merge: str | None
+    ) -> None:
+        """Although the socket takes bytes: the message under way may never end."""
+        peer, hub = Peer(loop, turn, limits=(4, 1000)), Hub()
+        hub.topic("t", merge=merge, policy=policy)
         hub.subscribe(peer, "t")
         peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
-        for number in range(5):
-            assert peer.outbox.push(text(f"own {number}")) is SendStatus.QUEUED
-            hub.publish("t", f"topic {number}")
-        loop.settle()
+        for number in range(10):
+            hub.publish("t", f"{number}")
+            loop.settle()
+            assert peer.outbox.queued <= 4
+            assert not peer.outbox.blocked
+        if policy is SlowConsumerPolicy.EVICT:
+            assert peer.evicted == ["too slow"]
+            assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
+            assert (peer.outbox.queued, hub.count("t")) == (0, 0)
+            return
         peer.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
         loop.settle()
-        assert len(peer.frames()) == 12
-        assert (peer.evicted, peer.outbox.dropped) == ([], 0)
+        left = "0123" if policy is SlowConsumerPolicy.DROP_NEWEST else "6789"
+        messages = list(left) if merge is None else [merge.join(left)]
+        assert peer.texts() == ["1", "2", *messages]
+        assert (peer.evicted, peer.outbox.dropped) == ([], 6)
+
+    def test_the_bytes_are_limited_too(self, loop: ManualLoop, turn: Turn) -> None:
+        peer = Peer(loop, turn, limits=(100, 1000))
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
+        assert peer.outbox.push(text("x" * 5000)) is SendStatus.QUEUED  # an empty queue takes any one
+        assert peer.outbox.push(text("y")) is SendStatus.DROPPED
+        assert peer.outbox.push_over_limits(text("z")) is SendStatus.QUEUED
+        assert (peer.outbox.queued, peer.outbox.dropped) == (2, 1)
+
+    def test_the_end_tells_that_others_have_left(self, loop: ManualLoop, peer: Peer) -> None:
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
+        peer.outbox.push(text("whole"))
+        assert peer.drains == 0
+        peer.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
+        assert peer.drains == 1
 
     def test_a_close_cuts_them_short(self, loop: ManualLoop, peer: Peer) -> None:
         """Only control frames may stand between fragments: what waits for the end cannot go."""

@@ -17,6 +17,7 @@ from fastws import (
     ConcurrencyError,
     ConnectionClosedError,
     ConnectionClosedOK,
+    Limits,
     SendStatus,
     WebSocket,
 )
@@ -433,6 +434,73 @@ class TestFragments:
         ]
         assert first.done()
         assert second.done()
+
+    def test_the_limits_of_what_waits_for_the_last_part(self, loop: ManualLoop) -> None:
+        """`send_nowait` is told, `send` waits, and both go on when the message is complete."""
+        client, ws, _ = collect(loop, limits=Limits(send_queue=3))
+        parts = asyncio.Queue[str]()
+
+        async def from_queue() -> AsyncIterator[str]:
+            while part := await parts.get():
+                yield part
+
+        first = loop.create_task(ws.send(from_queue()))
+        for part in ("1", "2", "3"):
+            parts.put_nowait(part)
+        loop.settle()
+        assert [ws.send_nowait("n") for _ in range(4)] == [SendStatus.QUEUED] * 3 + [SendStatus.DROPPED]
+        sent = 0
+
+        async def sender() -> None:
+            nonlocal sent
+            for _ in range(20):
+                await ws.send("x" * 10_000)
+                sent += 1
+
+        task = loop.create_task(sender())
+        loop.settle()
+        assert sent == 6
+        assert ws.outbox.queue_bytes < 80_000
+        parts.put_nowait("")
+        loop.settle()
+        assert first.done()
+        assert task.done()
+        assert [len(one.payload) for one in client.frames()] == [1] * 6 + [10_000] * 20
+
+    def test_a_close_wakes_who_waits_for_the_last_part(self, loop: ManualLoop) -> None:
+        _, ws, _ = collect(loop)
+        never = loop.create_future()
+
+        async def parts() -> AsyncIterator[str]:
+            yield "1"
+            yield "2"
+            await never
+
+        first = loop.create_task(ws.send(parts()))
+        loop.settle()
+        second = loop.create_task(ws.send("x" * 100_000))
+        loop.settle()
+        assert not second.done()
+        first.cancel()
+        loop.settle()
+        assert second.done()
+        assert ws.closed
+
+    def test_who_makes_the_parts_may_send_in_between(self, loop: ManualLoop) -> None:
+        """It does not wait for the end of its own message, which would never come."""
+        client, ws, _ = collect(loop)
+
+        async def parts() -> AsyncIterator[str]:
+            yield "1"
+            yield "2"
+            await ws.send("x" * 100_000)
+            await ws.send("y" * 100_000)
+            yield "3"
+
+        task = loop.create_task(ws.send(parts()))
+        loop.settle()
+        assert task.done()
+        assert [len(one.payload) for one in client.frames()] == [1, 1, 1, 100_000, 100_000]
 
     def test_they_overtake_nothing_that_waits(self, loop: ManualLoop) -> None:
         client, ws, _ = collect(loop)

@@ -90,7 +90,7 @@ class TestUpgrade:
         self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
     ) -> None:
         site = Site(loop, Route("/strict", Recorder(), require_origin=True))
-        with caplog.at_level("DEBUG", "fastws.error"):
+        with caplog.at_level("INFO", "fastws.error"):
             site.client().upgrade("/strict", 'Origin: http://b.example/"')
             site.client().upgrade("/strict")
         assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [

@@ -301,3 +301,21 @@ class TestClock:
     def test_a_manual_loop_has_its_own(self, fastws_loop: ManualLoop) -> None:
         with pytest.raises(TypeError, match="advance"):
             Clock().__enter__()
+
+
+async def test_a_pair_runs_the_hooks_of_an_application() -> None:
+    told: list[str] = []
+
+    async def echo(ws: fastws.WebSocket) -> None:
+        async for message in ws:
+            await ws.send(message)
+
+    app = fastws.Application(
+        echo,
+        on_startup=[lambda server: told.append("began")],
+        on_shutdown=[lambda server: told.append("ended")],
+    )
+    async with pair(app) as ws:
+        await ws.send("hello")
+        assert (await ws.recv(), told) == ("hello", ["began"])
+    assert told == ["began", "ended"]

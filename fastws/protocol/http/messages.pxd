@@ -22,6 +22,7 @@ cdef class Request:
     cdef public object path
     cdef public object raw_head
     cdef public object scheme
+    cdef public object server
     cdef public object target
 
     cpdef bint may_be_forwarded(self)

@@ -115,6 +115,7 @@ class Request:
         "path",
         "raw_head",
         "scheme",
+        "server",
         "target",
     )
 
@@ -139,6 +140,8 @@ class Request:
         self._peer: Any = peer
         self.raw_head = raw_head
         self._tls_transport: Any = None
+        #: The :class:`fastws.Server` that took it; None for a request that none took.
+        self.server: Any = None
         self._path_params: dict[str, str] | None = None
         self._headers: Headers | None = None
         self._offer: Offer | None = None

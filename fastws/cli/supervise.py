@@ -1,0 +1,99 @@
+"""``fastws serve --workers N``: open the listeners, start the supervisor, and return the exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import threading
+from typing import Any
+
+import click
+
+from fastws.cli.errors import EXIT_USAGE, CannotStart
+from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
+from fastws.server.descriptors import remove_own
+from fastws.workers.states import Failure, Rules
+from fastws.workers.supervisor import Supervisor
+
+__all__ = ["supervise"]
+
+
+def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], scheme: str) -> int:
+    """Run workers until a signal. The options are checked already.
+
+    Raises:
+        CannotStart: a listener cannot be opened, or the first workers cannot start.
+        click.UsageError: the workers find the command line wrong.
+    """
+    changes = watcher(options) if options["reload"] else None
+    listeners = open_listeners(addresses, options["backlog"])
+    files = unix_files(addresses)
+    sockets = [sock for listener in listeners for sock in listener.sockets]
+    hello = {"app": app, "options": plain_options(options)}
+
+    def serving() -> None:
+        announce(listeners, scheme, options["loop"])
+
+    try:
+        supervisor = Supervisor(
+            "fastws.cli.worker_process", hello, sockets, options["workers"], rules_of(options), serving
+        )
+        if changes is not None:
+            threading.Thread(target=changes, args=(supervisor,), name="fastws-reload", daemon=True).start()
+        code, failure = supervisor.run()
+    finally:
+        for sock in sockets:
+            sock.close()
+        for path, ours in files:
+            remove_own(path, ours)
+    if failure is not None:
+        raise as_error(failure)
+    return code
+
+
+def as_error(failure: Failure) -> click.ClickException:
+    if failure.code == EXIT_USAGE:
+        return click.UsageError(failure.text, click.get_current_context(silent=True))
+    return CannotStart(failure.text)
+
+
+def rules_of(options: dict[str, Any]) -> Rules:
+    """The settings of the supervisor. With ``--reload`` nobody waits for clients to leave."""
+    return Rules(
+        hang_timeout=options["timeout_worker"],
+        drain=0.0 if options["reload"] else options["timeout_drain"],
+        grace=options["timeout_graceful_shutdown"],
+        max_lifetime=options["max_lifetime"],
+        max_messages=options["limit_max_messages"],
+        max_rss=options["worker_max_rss"],
+    )
+
+
+def plain_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options as JSON can carry them: strings, numbers, and lists of those."""
+    return {
+        name: [list(each) if isinstance(each, tuple) else each for each in value]
+        if isinstance(value, (list, tuple))
+        else value
+        for name, value in options.items()
+    }
+
+
+def watcher(options: dict[str, Any]) -> Any:
+    """Return what watches the files of ``--app-dir``. Raises `CannotStart` without watchfiles."""
+    try:
+        watchfiles = importlib.import_module("watchfiles")
+    except ImportError:
+        raise CannotStart("--reload needs watchfiles: pip install 'fastws-server[reload]'") from None
+    folder = os.path.abspath(options["app_dir"])
+    if not os.path.isdir(folder):
+        raise CannotStart(f"--app-dir {options['app_dir']}: no such directory")
+
+    def watch(supervisor: Supervisor) -> None:
+        # Python files alone: the log of this very server may be written into the same folder.
+        python = watchfiles.PythonFilter()
+        for _ in watchfiles.watch(folder, watch_filter=python, raise_interrupt=False):
+            supervisor.wake(signal.SIGHUP)
+
+    return watch

@@ -1,0 +1,328 @@
+"""The bus: the hubs of several processes of one machine share what is published.
+
+Every process has a stream socket to every other one. What a turn of the loop publishes leaves at its end in
+one write for each peer, in the order of publishing over all topics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from fastws.pubsub.bus.following import Following
+from fastws.pubsub.bus.link import Link
+from fastws.pubsub.bus.outgoing import Lane, Outgoing, encode_runs
+from fastws.pubsub.bus.peer import MAX_WAITING_BYTES, Incoming, Peer
+from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
+from fastws.pubsub.bus.totals import Totals
+
+__all__ = ["Bus"]
+
+log = logging.getLogger("fastws.error")
+
+#: Seconds between two times at which the last numbers are told again.
+TICK = 1.0
+#: A topic that was silent for so many ticks is forgotten; its numbers begin again.
+FORGET_TICKS = 60
+#: Up to so many peers each hears everything; with more, each is sent what it follows.
+FLOODED_PEERS = 3
+
+
+class BusHub(Protocol):
+    """What the bus knows of a hub."""
+
+    def _receive_run(self, topic: str, body: bytes, count: int) -> None: ...
+    def _receive_gap(self, topic: str, missed: int, reason: str) -> None: ...
+    def _topics_heard(self) -> list[str]: ...
+    def count(self, topic: str) -> int: ...
+
+
+class Bus:
+    """The member of a bus that this process is. All but :meth:`Link.publish_threadsafe` runs on one loop.
+
+    Args:
+        identity: A number of this process, different from every other member's.
+        max_waiting: Bytes that may wait for one peer. Beyond them messages are dropped for it, and it is told
+            how many of which topic.
+        flooded_peers: Up to so many peers, each is sent everything.
+    """
+
+    def __init__(
+        self, identity: int, *, max_waiting: int = MAX_WAITING_BYTES, flooded_peers: int = FLOODED_PEERS
+    ) -> None:
+        self.identity = identity
+        self._max_waiting = max_waiting
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.hubs: WeakValueDictionary[str, BusHub] = WeakValueDictionary()
+        self.lanes: dict[bytes, tuple[Link, Lane]] = {}
+        self.outgoing = Outgoing(self._wake)
+        self._peers: list[Peer] = []
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._following = Following(self, flooded_peers)
+        self._totals = Totals(self)
+        #: What :meth:`_wake` calls where the bus has not started: a first use may start it.
+        self.on_first_use: Callable[[], None] | None = None
+        #: Messages that other processes published and this one did not get: in all, and since the last line
+        #: of the log.
+        self.missed = 0
+        self._missed_by: dict[int | None, int] = {}
+        #: What other threads asked for before the start.
+        self._early: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        #: Started, and closed again.
+        self.is_closed = False
+
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """The peers whose sockets are open."""
+        return tuple(self._peers)
+
+    def join(self, hub: BusHub, name: str) -> Link:
+        """Let ``hub`` share what is published. Raises ``ValueError`` where a hub of that name is there."""
+        if "\0" in name:
+            raise ValueError("the name of a hub has no NUL in it")
+        if name in self.hubs:
+            raise ValueError(
+                f"this process has a hub called {name!r} already, and processes share hubs by name: "
+                f'give each hub its own, as in Hub("chat"), or Hub(broker="memory") to share nothing'
+            )
+        self.hubs[name] = hub
+        return Link(self, name)
+
+    def leave(self, name: str) -> None:
+        """Share no more what is published to the hub of that name."""
+        self.hubs.pop(name, None)
+
+    def add_peer(self, sock: socket.socket, peer_id: int | None = None) -> Peer:
+        """Take another process in, at any time.
+
+        Args:
+            sock: A connected stream socket to it. The bus owns it from now on.
+            peer_id: Its identity, which its hello has to say. None (default): the hello tells.
+        """
+        self._flush()
+        peer = Peer(sock, peer_id, receive=self._received, lost=self._lost, max_waiting=self._max_waiting)
+        self._peers.append(peer)
+        self.outgoing.has_peers = True
+        if self.loop is not None:
+            self._start_peer(peer)
+        return peer
+
+    def drop(self, peer: Peer) -> None:
+        """Let go of one peer."""
+        peer.close()
+        self._lost(peer, "")
+
+    async def start(self) -> None:
+        """Read and write from now on, on the running loop. Twice does no harm."""
+        if self.loop is not None:
+            return
+        self.loop = loop = asyncio.get_running_loop()
+        self.is_closed = False
+        for peer in self.peers:
+            self._start_peer(peer)
+        self.outgoing.is_started = True
+        self._flush()
+        for lane, count in self.outgoing.lost.items():
+            log.error("bus: %d messages published before the start are lost", count)
+            lane.number += count
+            for peer in self._peers:
+                peer.dropped[lane] = count
+        self.outgoing.lost.clear()
+        self._timer = loop.call_later(TICK, self._tick)
+        early, self._early = self._early, []
+        for function, args in early:
+            loop.call_soon(function, *args)
+
+    async def close(self) -> None:
+        """Tell the others what is left to tell, and let go of them. Waits for none that does not read."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.loop is not None:
+            self._flush()
+        for peer in self.peers:
+            self.drop(peer)
+        self.outgoing.is_started = False
+        self.loop = None
+        self.is_closed = True
+        self._scheduled = False
+
+    def call_at_start(self, function: Callable[..., object], *args: object) -> None:
+        """Call on the loop of the bus when it starts. May be called in any thread."""
+        if not self.is_closed:
+            self._early.append((function, args))
+
+    async def total(self, key: bytes, here: int, timeout: float) -> int:
+        """Return how many listen to a topic in all processes, ``here`` in this one."""
+        return await self._totals.ask(key, here, timeout)
+
+    def follow(self, key: bytes) -> None:
+        """Hear a topic that has its first subscriber now."""
+        if self.loop is None:
+            self._wake()
+        self._following.follow(key)
+
+    # -- what leaves ----------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        loop = self.loop
+        if loop is None:
+            if self.on_first_use is not None and not self.is_closed:
+                self.on_first_use()
+            return
+        self.check_thread()
+        if not self._scheduled:
+            loop.call_soon(self._flush)
+            self._scheduled = True
+
+    def check_thread(self) -> None:
+        """Raise ``RuntimeError`` in another thread than that of the running loop of the bus."""
+        loop = self.loop
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if loop is not None and running is not loop and loop.is_running():
+            raise RuntimeError(
+                "a hub on a bus belongs to the loop of the bus; use publish_threadsafe elsewhere"
+            )
+
+    def _flush(self) -> None:
+        """Write what was published to every peer: one write each."""
+        if self.loop is None:
+            return
+        self._scheduled = False
+        for peer in self.peers:
+            peer.tell_dropped()
+        runs = self.outgoing.take()
+        if not runs:
+            return
+        records = encode_runs(runs)
+        whole = records[0][2] if len(records) == 1 else b"".join([record for _, _, record in records])
+        for peer in self.peers:
+            if peer.follows is None and not peer.dropped and peer.has_room(len(whole)):
+                peer.write(whole)
+            else:
+                self._write_some(peer, records)
+
+    def _write_some(self, peer: Peer, records: list[tuple[Lane, int, bytes]]) -> None:
+        """Write what a peer follows and what it has room for; count the rest."""
+        for lane, count, record in records:
+            if peer.follows is not None and lane.key not in peer.follows:
+                continue
+            if not peer.dropped and peer.has_room(len(record)):
+                peer.write(record)
+            else:
+                peer.dropped[lane] = peer.dropped.get(lane, 0) + count
+
+    def tell(self, record: bytes) -> None:
+        """Write a record to every peer, behind what was published."""
+        self._flush()
+        for peer in self.peers:
+            peer.write(record)
+
+    def _tick(self) -> None:
+        """Once a second: tell the last numbers again, forget silent topics, log what was missed."""
+        assert self.loop is not None
+        self._timer = self.loop.call_later(TICK, self._tick)
+        self._flush()
+        for key, (link, lane) in list(self.lanes.items()):
+            lane.silent_ticks += 1
+            forget = lane.silent_ticks >= FORGET_TICKS and not any(
+                lane in peer.dropped for peer in self._peers
+            )
+            if lane.is_told and not forget:
+                continue
+            lane.is_told = True
+            flag = Flag.FORGET if forget else Flag.NONE
+            record = encode_record(Kind.STATE, flag, key, 0, lane.number)
+            for peer in self.peers:
+                # Who has missed something hears its number with the count.
+                if lane not in peer.dropped and (peer.follows is None or key in peer.follows):
+                    peer.write(record)
+            if forget:
+                del self.lanes[key]
+                link.forget(lane)
+        self._following.tick()
+        missed, self._missed_by = self._missed_by, {}
+        for identity, count in missed.items():
+            log.error("bus: missed %d messages of process %s: this one read too slowly", count, identity)
+
+    # -- what comes -----------------------------------------------------------------------------
+
+    def _start_peer(self, peer: Peer) -> None:
+        assert self.loop is not None
+        peer.start(self.loop, self.identity)
+        self._following.peer_came(peer)
+
+    def _received(self, peer: Peer, record: Record) -> None:
+        kind = record.kind
+        if kind == Kind.RUN:
+            incoming = self._counted(peer, record)
+            hub = self.hubs.get(incoming.hub_name)
+            if hub is not None:
+                hub._receive_run(incoming.topic, record.body, record.amount)
+        elif kind in (Kind.STATE, Kind.GAP):
+            self._counted(peer, record)
+        elif kind == Kind.HELLO:
+            if peer.identity not in (None, record.number):
+                raise BadRecord(f"it says that it is {record.number}")
+            peer.identity = record.number
+        elif kind == Kind.FOLLOW:
+            self._flush()
+            self._following.told(peer, record)
+        elif kind == Kind.ASK:
+            hub_name, topic = _names(record.key)
+            hub = self.hubs.get(hub_name)
+            count = 0 if hub is None else hub.count(topic)
+            peer.write(encode_record(Kind.ANSWER, 0, b"", count, record.number))
+        else:
+            self._totals.answered(peer, record.number, record.amount)
+
+    def _counted(self, peer: Peer, record: Record) -> Incoming:
+        """Compare a record's number with the one that had to come; tell what is missing between."""
+        incoming = peer.incoming.get(record.key)
+        if incoming is None:
+            incoming = peer.incoming[record.key] = Incoming(*_names(record.key))
+        expected, number = incoming.expected, record.number
+        if record.flags != Flag.BEGIN:
+            if expected is not None and number < expected:
+                raise BadRecord(f"its numbers went back from {expected} to {number}")
+            missed = record.amount if record.kind == Kind.GAP else 0
+            if expected is not None:
+                missed = number - expected
+            if missed:
+                self._miss(peer, incoming, missed)
+        incoming.expected = number + record.amount if record.kind == Kind.RUN else number
+        if record.flags == Flag.FORGET:
+            del peer.incoming[record.key]
+        return incoming
+
+    def _miss(self, peer: Peer, incoming: Incoming, missed: int) -> None:
+        self.missed += missed
+        self._missed_by[peer.identity] = self._missed_by.get(peer.identity, 0) + missed
+        hub = self.hubs.get(incoming.hub_name)
+        if hub is not None:
+            hub._receive_gap(incoming.topic, missed, "bus")
+
+    def _lost(self, peer: Peer, reason: str) -> None:
+        if reason:
+            who = "a process" if peer.identity is None else f"process {peer.identity}"
+            log.error("bus: %s is dropped: %s", who, reason)
+        if peer in self._peers:
+            self._peers.remove(peer)
+        self.outgoing.has_peers = bool(self._peers)
+        self._totals.lost(peer)
+
+
+def _names(key: bytes) -> tuple[str, str]:
+    """Return the names of a key's hub and topic. Raises :class:`BadRecord` for what is no text."""
+    try:
+        hub_name, _, topic = key.decode("utf-8", "surrogatepass").partition("\0")
+    except UnicodeDecodeError:
+        raise BadRecord("a topic whose name is no text") from None
+    return hub_name, topic

@@ -1,0 +1,188 @@
+"""One peer of the bus: its socket, what waits to be written to it, and what it has been told and has told."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fastws.pubsub.bus.records import MAX_RECORD_BYTES, BadRecord, Decoder, Kind, Record, encode_record, hello
+
+if TYPE_CHECKING:
+    from fastws.pubsub.bus.outgoing import Lane
+
+__all__ = ["MAX_WAITING_BYTES", "Incoming", "Peer"]
+
+#: What may wait for a peer that does not read. Beyond it messages are dropped, and counted.
+MAX_WAITING_BYTES = MAX_RECORD_BYTES
+#: Bytes of a read, and buffers of a write.
+READ_BYTES = 256 * 1024
+WRITE_BUFFERS = 64
+#: The kernel's own buffer: its default holds 278 small sends.
+SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
+
+
+class Incoming:
+    """What a peer publishes to one topic: which topic that is here, and the number that comes next."""
+
+    __slots__ = ("expected", "hub_name", "topic")
+
+    def __init__(self, hub_name: str, topic: str) -> None:
+        self.hub_name = hub_name
+        self.topic = topic
+        #: None until the first number is known.
+        self.expected: int | None = None
+
+
+class Peer:
+    """The end of a stream socket to another process. Everything here runs on the bus's loop.
+
+    Args:
+        sock: A connected stream socket; the peer owns it from now on.
+        identity: Whose it is, as its hello has to say; None where only the hello tells.
+        receive: Is called with this peer and each record.
+        lost: Is called once, with this peer and the reason, "" for a normal end.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        identity: int | None,
+        *,
+        receive: Callable[[Peer, Record], None],
+        lost: Callable[[Peer, str], None],
+        max_waiting: int = MAX_WAITING_BYTES,
+    ) -> None:
+        sock.settimeout(0)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        self._sock = sock
+        self.identity = identity
+        self._receive = receive
+        self._lost = lost
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._decoder = Decoder()
+        self._queue: deque[memoryview] = deque()
+        self._max_waiting = max_waiting
+        self.waiting = 0
+        self.is_open = True
+        #: Messages that were dropped for this peer and that it has not been told of.
+        self.dropped: dict[Lane, int] = {}
+        #: What it publishes, by key; and the keys that it follows, None where it hears everything.
+        self.incoming: dict[bytes, Incoming] = {}
+        self.follows: set[bytes] | None = None
+        #: Whether this side has told that peer what it follows.
+        self.is_filtered_by_us = False
+        self.is_started = False
+
+    def start(self, loop: asyncio.AbstractEventLoop, identity: int) -> None:
+        """Say hello, and read from now on."""
+        self._loop = loop
+        self.is_started = True
+        self.write(hello(identity))
+        if self.is_open:
+            loop.add_reader(self._sock.fileno(), self._readable)
+
+    def has_room(self, size: int) -> bool:
+        """True when ``size`` bytes more may wait. Who has missed something comes down to one half first."""
+        limit = self._max_waiting // 2 if self.dropped else self._max_waiting
+        return self.waiting + size <= limit or (not self.waiting and size <= MAX_RECORD_BYTES)
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``, or let it wait behind what waits. Never waits itself."""
+        if not self.is_open:
+            return
+        taken = 0
+        if not self._queue:
+            try:
+                taken = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                pass
+            except OSError:
+                self._close_after_write()
+                return
+            if taken == len(data):
+                return
+            assert self._loop is not None
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+        self._queue.append(memoryview(data)[taken:])
+        self.waiting += len(data) - taken
+
+    def tell_dropped(self) -> None:
+        """Tell the peer how many messages of which topics it has missed, as soon as there is room."""
+        if not self.dropped or not self.has_room(0):
+            return
+        dropped, self.dropped = self.dropped, {}
+        gaps = [encode_record(Kind.GAP, 0, lane.key, count, lane.number) for lane, count in dropped.items()]
+        self.write(b"".join(gaps))
+
+    def close(self) -> None:
+        """Let go of the socket. What waits is not written."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        self._queue.clear()
+        self.waiting = 0
+
+    def _writable(self) -> None:
+        while self._queue:
+            buffers = [self._queue[n] for n in range(min(len(self._queue), WRITE_BUFFERS))]
+            try:
+                taken = self._sock.sendmsg(buffers)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._close_after_write()
+                return
+            self.waiting -= taken
+            for buffer in buffers:
+                if taken < len(buffer):
+                    self._queue[0] = buffer[taken:]
+                    break
+                taken -= len(buffer)
+                self._queue.popleft()
+            if self.dropped:
+                self.tell_dropped()
+        assert self._loop is not None
+        self._loop.remove_writer(self._sock.fileno())
+
+    def _close_after_write(self) -> None:
+        """The peer is gone: read what it said before, then let go."""
+        self._queue.clear()
+        self.waiting = 0
+        if self._loop is not None:
+            self._loop.remove_writer(self._sock.fileno())
+            self._loop.call_soon(self._read_the_rest)
+
+    def _read_the_rest(self) -> None:
+        while self.is_open:
+            if not self._readable():
+                self._end("")
+
+    def _readable(self) -> bool:
+        """Read once; False where there was nothing to read."""
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._end("it ended within a record" if self._decoder.is_torn else "")
+            return True
+        try:
+            for record in self._decoder.feed(data):
+                self._receive(self, record)
+        except BadRecord as error:
+            self._end(str(error))
+        return True
+
+    def _end(self, reason: str) -> None:
+        if self.is_open:
+            self.close()
+            self._lost(self, reason)

@@ -1,0 +1,209 @@
+"""The records of the bus: how they are written, and how a stream of them is read. No socket, no clock.
+
+A record is little-endian ``<IBBHIQ``: the size of all that follows (u32), its kind (u8), flags (u8), the
+length of its key (u16), a count (u32) and a number (u64); then the key, then what the kind has for a body.
+The key names a topic of a hub. The first record of a stream is a hello with the version of the bus; its count
+is 0, and its number is the identity of who sends it.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_KEY_BYTES",
+    "MAX_RECORD_BYTES",
+    "VERSION",
+    "BadRecord",
+    "Decoder",
+    "Flag",
+    "Kind",
+    "Record",
+    "encode_record",
+    "hello",
+    "split_frames",
+]
+
+#: Goes up with every change that an older member of the bus would misread.
+VERSION = 1
+MAGIC = b"fastws-bus"
+HEADER = struct.Struct("<IBBHIQ")
+HEADER_BYTES = HEADER.size
+#: The size counts what follows it.
+SIZE_BYTES = 4
+REST_BYTES = HEADER_BYTES - SIZE_BYTES
+MAX_KEY_BYTES = 0xFFFF
+#: The largest record that is read: what may wait for one peer.
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+
+
+class Kind(IntEnum):
+    """What a record says."""
+
+    HELLO = 0
+    #: ``count`` frames of one topic; ``number`` is that of the first.
+    RUN = 1
+    #: What the sender wants to hear; see :class:`Flag`.
+    FOLLOW = 2
+    #: ``count`` messages were dropped; ``number`` is that of the next.
+    GAP = 3
+    #: ``number`` is that of the next message of a topic.
+    STATE = 4
+    #: How many listen to a topic? ``number`` is that of the question.
+    ASK = 5
+    #: ``count`` listen; ``number`` is that of the question.
+    ANSWER = 6
+
+
+class Flag(IntEnum):
+    """The flags of FOLLOW and STATE."""
+
+    #: FOLLOW: send this topic no more. STATE: nothing but the number.
+    NONE = 0
+    #: FOLLOW: send this topic.
+    TOPIC = 1
+    #: FOLLOW: send from now on only what this peer follows.
+    FILTER = 2
+    #: STATE: the numbers begin here, whatever came before.
+    BEGIN = 4
+    #: STATE: the sender forgets this topic; its numbers may begin again.
+    FORGET = 8
+
+
+#: Which flags a kind may have.
+FLAGS = {
+    Kind.RUN: {0},
+    Kind.FOLLOW: {Flag.NONE, Flag.TOPIC, Flag.FILTER},
+    Kind.GAP: {0},
+    Kind.STATE: {Flag.NONE, Flag.BEGIN, Flag.FORGET},
+    Kind.ASK: {0},
+    Kind.ANSWER: {0},
+}
+
+
+class BadRecord(Exception):
+    """A peer sent what is no record; the text says what was wrong."""
+
+
+class Record(NamedTuple):
+    """One record of a peer."""
+
+    kind: int
+    flags: int
+    key: bytes
+    amount: int
+    number: int
+    body: bytes = b""
+
+
+def encode_record(kind: int, flags: int, key: bytes, count: int, number: int, body: bytes = b"") -> bytes:
+    """Return the bytes of one record."""
+    head = HEADER.pack(REST_BYTES + len(key) + len(body), kind, flags, len(key), count, number)
+    return head + key + body
+
+
+def hello(identity: int) -> bytes:
+    """Return the first record of a stream."""
+    return encode_record(Kind.HELLO, VERSION, MAGIC, 0, identity)
+
+
+class Decoder:
+    """Reads the stream of one peer: the hello first, then records, each checked."""
+
+    __slots__ = ("_buffer", "_needed", "_said_hello")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._needed = HEADER_BYTES
+        self._said_hello = False
+
+    @property
+    def is_torn(self) -> bool:
+        """True when the stream stopped within a record."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Return the records that ``data`` completes. Raises :class:`BadRecord`; then the stream is lost."""
+        if self._buffer:
+            self._buffer += data
+            if len(self._buffer) < self._needed:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        found: list[Record] = []
+        at, end = 0, len(data)
+        self._needed = HEADER_BYTES
+        while end - at >= HEADER_BYTES:
+            size, kind, flags, key_size, count, number = HEADER.unpack_from(data, at)
+            if not self._said_hello:
+                self._check_hello(data, at, size, kind, flags, key_size)
+            elif not REST_BYTES + key_size <= size <= MAX_RECORD_BYTES:
+                raise BadRecord(f"a record of {size} bytes with a key of {key_size}")
+            stop = at + SIZE_BYTES + size
+            if stop > end:
+                self._needed = stop - at
+                break
+            body_at = at + HEADER_BYTES + key_size
+            record = Record(kind, flags, data[at + HEADER_BYTES : body_at], count, number, data[body_at:stop])
+            if self._said_hello:
+                _check(record)
+            elif record.key != MAGIC:
+                raise BadRecord("the first record is no hello")
+            self._said_hello = True
+            found.append(record)
+            at = stop
+        if at < end:
+            self._buffer += data[at:] if at else data
+        return found
+
+    def _check_hello(self, data: bytes, at: int, size: int, kind: int, flags: int, key_size: int) -> None:
+        """Refuse at the header what is no hello: nothing that a stranger announces is waited for."""
+        if kind != Kind.HELLO or key_size != len(MAGIC) or size != REST_BYTES + len(MAGIC):
+            raise BadRecord("the first record is no hello")
+        if flags != VERSION:
+            raise BadRecord(f"it speaks version {flags} of the bus, this process version {VERSION}")
+
+
+def _check(record: Record) -> None:
+    kind, flags, key, count, _, body = record
+    allowed = FLAGS.get(kind)  # type: ignore[call-overload]
+    if allowed is None:
+        raise BadRecord(f"a record of the unknown kind {kind}")
+    if flags not in allowed:
+        raise BadRecord(f"a record of kind {kind} with the flags {flags}")
+    if body and kind != Kind.RUN:
+        raise BadRecord(f"a record of kind {kind} with a body")
+    if kind == Kind.RUN and not count:
+        raise BadRecord("a run without messages")
+    if b"\0" not in key and not (kind == Kind.FOLLOW and flags == Flag.FILTER) and kind != Kind.ANSWER:
+        raise BadRecord("a record without a topic")
+
+
+def split_frames(body: bytes, count: int) -> list[bytes]:
+    """Return the ``count`` frames of a run, each checked to be one whole message (RFC 6455, section 5.2)."""
+    frames: list[bytes] = []
+    at, end = 0, len(body)
+    while at < end:
+        if end - at < 2 or body[at] not in (0x81, 0x82):
+            raise BadRecord("a run with what is no message")
+        size = body[at + 1]
+        start = at + 2
+        if size == 126:
+            start = at + 4
+            size = int.from_bytes(body[at + 2 : start], "big")
+        elif size == 127:
+            start = at + 10
+            size = int.from_bytes(body[at + 2 : start], "big")
+        elif size > 127:
+            raise BadRecord("a run with a masked message")
+        stop = start + size
+        if stop > end:
+            raise BadRecord("a run that ends within a message")
+        frames.append(body[at:stop])
+        at = stop
+    if len(frames) != count:
+        raise BadRecord(f"a run of {count} messages with {len(frames)}")
+    return frames

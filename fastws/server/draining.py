@@ -1,0 +1,45 @@
+"""Let the clients of a server go in small numbers, so that they do not all connect again at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastws.server.serve import Server
+
+__all__ = ["LINGER_SECONDS", "drain"]
+
+#: Seconds in which connections that were accepted just before may still become WebSockets.
+LINGER_SECONDS = 0.5
+#: The part of the time in which the closes begin; in the rest clients answer them.
+CLOSING_PART = 0.9
+
+
+async def drain(
+    server: Server, seconds: float, code: int, reason: str, *, linger: float = LINGER_SECONDS
+) -> None:
+    """Stop to listen, and close every WebSocket at a random moment of the next ``seconds``.
+
+    Connections that were accepted are served on, and their upgrades are too. It returns when the close of
+    every WebSocket has begun; :meth:`Server.shutdown` has to follow.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    server.stop_listening()
+    linger = min(linger, seconds / 2)
+    if linger:
+        await asyncio.sleep(linger)
+    window = max(seconds * CLOSING_PART - linger, 0.0)
+    begin = began + linger
+    clients = [connection for connection in server.connections if connection.ws is not None]
+    random.shuffle(clients)
+    for index, connection in enumerate(clients):
+        due = begin + window * (index + random.random()) / len(clients)
+        if connection in server.connections and (wait := due - loop.time()) > 0:
+            await asyncio.sleep(wait)
+        connection.close(code, reason)
+    for connection in list(server.connections):
+        if connection.ws is not None:
+            connection.close(code, reason)
