@@ -23,6 +23,10 @@ __all__ = [
 MAY_BE_ZERO = ("max_empty_fragments", "min_body_rate", "max_early_size", "send_queue", "send_queue_bytes")
 
 
+#: The kernel doubles the size of a buffer in a signed integer of 32 bits.
+MAX_SOCKET_BYTES = 2**30 - 1
+
+
 def check_number(name: str, value: Any, least: int, most: int | None = None) -> None:
     """Raise ``TypeError`` for a value that is no integer, ``ValueError`` for one out of range."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -230,9 +234,19 @@ class Settings:
     limit_handshakes_per_address: int | None = None
     #: Networks of proxies whose X-Forwarded-For and -Proto, or Forwarded, count; ``*`` for all peers.
     trusted_proxies: tuple[str, ...] = ()
+    #: ``SO_SNDBUF`` of each connection: bytes that the kernel holds for a client until they are acknowledged.
+    #: Linux doubles the number for its own records, and takes no more than ``net.core.wmem_max``.
+    #: ``None``: the kernel decides, and lets it grow to some megabytes.
+    socket_send_buffer: int | None = None
+    #: ``TCP_NOTSENT_LOWAT`` of each TCP connection: bytes that wait in the kernel unsent, beyond which the
+    #: client counts as slow. ``None``: the kernel's default, which is no limit.
+    notsent_lowat: int | None = None
 
     def __post_init__(self) -> None:
         checked_compression(self.compression)
         for name in ("limit_concurrency", "limit_connections_per_address", "limit_handshakes_per_address"):
             if (value := getattr(self, name)) is not None:
                 check_number(name, value, 1)
+        for name in ("socket_send_buffer", "notsent_lowat"):
+            if (value := getattr(self, name)) is not None:
+                check_number(name, value, 1, MAX_SOCKET_BYTES)

@@ -27,6 +27,9 @@ from fastws.web.routes import changed
         (lambda: Compression(mem_level=0), ValueError, "mem_level is from 1 to 9, not 0"),
         (lambda: Compression(threshold=1.5), TypeError, "threshold is an int, not 1.5"),
         (lambda: Settings(limit_concurrency=0), ValueError, "limit_concurrency is at least 1"),
+        (lambda: Settings(socket_send_buffer=0), ValueError, "socket_send_buffer is from 1 to 1073741823"),
+        (lambda: Settings(notsent_lowat=2**30), ValueError, "notsent_lowat is from 1 to 1073741823"),
+        (lambda: Settings(notsent_lowat="16k"), TypeError, "notsent_lowat is an int, not '16k'"),
         (lambda: Settings(compression=True), TypeError, "compression= is a fastws.Compression, or None"),
     ],
 )

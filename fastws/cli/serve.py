@@ -10,6 +10,7 @@ from fastws.cli import logs
 from fastws.cli.limits import limit_options
 from fastws.cli.options import ALLOWED_HOST, HEADER, ORIGIN, TRUSTED, Command, option
 from fastws.cli.worker_options import worker_options
+from fastws.config import MAX_SOCKET_BYTES
 
 __all__ = ["serve"]
 
@@ -104,6 +105,20 @@ __all__ = ["serve"]
     metavar="N",
     default=2048,
     help="Connections that may wait to be accepted.",
+)
+@option(
+    "--socket-send-buffer",
+    section="Address",
+    type=click.IntRange(1, MAX_SOCKET_BYTES),
+    metavar="BYTES",
+    help="SO_SNDBUF of each connection: bytes that the kernel holds for a client.",
+)
+@option(
+    "--notsent-lowat",
+    section="Address",
+    type=click.IntRange(1, MAX_SOCKET_BYTES),
+    metavar="BYTES",
+    help="TCP_NOTSENT_LOWAT: unsent bytes in the kernel, beyond which a client counts as slow.",
 )
 @option("--ssl-certfile", section="TLS", metavar="FILE", help="Certificate (and chain), PEM.")
 @option("--ssl-keyfile", section="TLS", metavar="FILE", help="Its key, PEM, if not in the same file.")

@@ -40,6 +40,7 @@ from fastws.server.application import Application
 from fastws.server.descriptors import connections_that_fit, remove_own
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import serve_until_signal
+from fastws.server.send_buffer import check_send_buffer
 from fastws.server.serve import Server
 from fastws.server.settings import settings_from
 from fastws.server.site import as_routes
@@ -188,6 +189,10 @@ def proxies_of(options: dict[str, Any]) -> TrustedProxies | None:
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
+    try:
+        check_send_buffer(options["notsent_lowat"])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     return settings_from(
         limits=limits_of(options),
         timeouts=timeouts_of(options),
@@ -202,6 +207,8 @@ def make_settings(options: dict[str, Any]) -> Settings:
         limit_handshakes_per_address=options["limit_handshakes_per_address"],
         proxy_headers=options["proxy_headers"],
         forwarded_allow_ips=options["forwarded_allow_ips"],
+        socket_send_buffer=options["socket_send_buffer"],
+        notsent_lowat=options["notsent_lowat"],
     )
 
 

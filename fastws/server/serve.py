@@ -263,6 +263,8 @@ class Server:
         if connection.forwarded_for is not None:
             site.proxied[connection] = connection.forwarded_for
         connection.phase = phase = ServerPhase(connection, site)
+        if site.send_buffer is not None:
+            site.send_buffer.limit(connection.transport)
         if site.takes_everyone:
             return
         settings = self.settings
@@ -351,6 +353,8 @@ class serve:
         proxy_headers: True believes what trusted proxies say of a client: X-Forwarded-For and
             X-Forwarded-Proto, or Forwarded (False).
         forwarded_allow_ips: those proxies: addresses and networks, or ``*`` (127.0.0.1 and ::1).
+        socket_send_buffer: ``SO_SNDBUF`` of each connection, in bytes (None: the kernel decides).
+        notsent_lowat: ``TCP_NOTSENT_LOWAT`` of each connection, in bytes (None: no limit).
 
     Raises:
         OSError: the address cannot be had.

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from fastws.config import DEFAULT_COMPRESSION, Compression, Limits, Settings, Timeouts
 from fastws.protocol.http.messages import Response
+from fastws.server.send_buffer import check_send_buffer
 from fastws.web.hosts import parse_hosts
 from fastws.web.origins import parse_origins
 from fastws.web.routes import changed
@@ -30,6 +31,8 @@ class SettingsOptions(TypedDict, total=False):
     limit_handshakes_per_address: int | None
     proxy_headers: bool
     forwarded_allow_ips: Iterable[str]
+    socket_send_buffer: int | None
+    notsent_lowat: int | None
 
 
 def settings_from(
@@ -47,11 +50,14 @@ def settings_from(
     limit_handshakes_per_address: int | None = None,
     proxy_headers: bool = False,
     forwarded_allow_ips: Iterable[str] = ("127.0.0.1", "::1"),
+    socket_send_buffer: int | None = None,
+    notsent_lowat: int | None = None,
 ) -> Settings:
     """Return :class:`Settings` from the keyword arguments of :func:`serve`.
 
     Raises ``TypeError`` and ``ValueError`` for settings that cannot be served.
     """
+    check_send_buffer(notsent_lowat)
     fields = Response(headers=headers).raw_headers
     if not any(name.lower() == b"x-server" for name, _ in fields):
         fields.append((b"X-Server", b"fastws"))
@@ -68,4 +74,6 @@ def settings_from(
         limit_connections_per_address=limit_connections_per_address,
         limit_handshakes_per_address=limit_handshakes_per_address,
         trusted_proxies=tuple(forwarded_allow_ips) if proxy_headers else (),
+        socket_send_buffer=socket_send_buffer,
+        notsent_lowat=notsent_lowat,
     )

@@ -6,6 +6,7 @@ cdef class Site:
     cdef readonly object limits
     cdef readonly list response_headers
     cdef readonly object router
+    cdef readonly object send_buffer
     cdef readonly object settings
     cdef readonly object trusted_proxies
     cdef readonly dict connections

@@ -18,6 +18,7 @@ from fastws.connection.handlers import Callbacks, HandlerLike, as_handler
 from fastws.server.address_limits import AddressLimiter
 from fastws.server.application import Application
 from fastws.server.forwarded import TrustedProxies
+from fastws.server.send_buffer import SendBuffer
 from fastws.web.dates import http_date
 from fastws.web.routes import Route, Router
 from fastws.web.static_files import Static
@@ -84,6 +85,7 @@ class Site:
         "proxied",
         "response_headers",
         "router",
+        "send_buffer",
         "settings",
         "takes_everyone",
         "trusted_proxies",
@@ -106,6 +108,10 @@ class Site:
         self.addresses = AddressLimiter(
             settings.limit_connections_per_address, settings.limit_handshakes_per_address
         )
+        #: None where the kernel decides.
+        self.send_buffer: SendBuffer | None = None
+        if settings.socket_send_buffer is not None or settings.notsent_lowat is not None:
+            self.send_buffer = SendBuffer(settings.socket_send_buffer, settings.notsent_lowat)
         #: No setting asks who a client is, so that nothing has to be looked up for each connection.
         self.takes_everyone = not (
             settings.trusted_proxies

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from fastws.loop.progress import progress_mark
+from fastws.server.send_buffer import NOTSENT_LOWAT
 from fastws.testing import MemoryTransport
 from tests.kit import ManualLoop
 
 READ = 128 * 1024
 
 
-@pytest.fixture(params=["tcp", "unix"])
+@pytest.fixture(params=["tcp", "tcp, small buffer", "unix"])
 def sockets(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
     """A socket that writes, whose buffers are full, and its peer."""
     if request.param == "unix":
@@ -25,6 +27,9 @@ def sockets(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, soc
         with socket.create_server(("127.0.0.1", 0)) as listener:
             ours = socket.create_connection(listener.getsockname())
             theirs, _ = listener.accept()
+        if request.param != "tcp" and sys.platform == "linux":
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+            ours.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, 16384)
     with ours, theirs:
         ours.setblocking(False)
         try:

@@ -32,6 +32,8 @@ class TestSettings:
             limit_handshakes_per_address=3,
             proxy_headers=True,
             forwarded_allow_ips=["*"],
+            socket_send_buffer=65536,
+            notsent_lowat=16384,
         )
         assert settings == Settings(
             limits=Limits(send_queue=3),
@@ -46,6 +48,8 @@ class TestSettings:
             limit_connections_per_address=2,
             limit_handshakes_per_address=3,
             trusted_proxies=("*",),
+            socket_send_buffer=65536,
+            notsent_lowat=16384,
         )
         assert settings_from(forwarded_allow_ips=["*"]).trusted_proxies == ()
 
