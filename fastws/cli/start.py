@@ -80,7 +80,9 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
-    acceptor = Acceptor(proxies=proxies_of(options)) if options["proxy_protocol"] else None
+    # The loop's own server says nothing of a client that does not speak TLS.
+    own = options["proxy_protocol"] or tls is not None
+    acceptor = Acceptor(proxies=proxies_of(options)) if own else None
     sockets = [
         {"sock": sock, "ssl": tls, "backlog": options["backlog"], "acceptor": acceptor}
         for listener in listeners

@@ -135,14 +135,18 @@ class Closing(Lifetime):
         except BaseException:
             log.exception("on_close of %r failed", self.ws)
 
-    def _call(self, callback: Any, *args: Any) -> None:
+    def _call(self, callback: Any, *args: Any) -> bool:
+        """Call one of the handler's callbacks; False when it has raised."""
         try:
             callback(*args)
         except (KeyboardInterrupt, SystemExit) as exc:
             end_loop(exc)
             self.abort()
+            return False
         except BaseException:
             self._handler_failed(callback.__name__)
+            return False
+        return True
 
     def _handler_failed(self, name: str) -> None:
         log.exception("%s of %r failed", name, self.ws)

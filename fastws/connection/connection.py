@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
 from fastws.connection.delivery import Delivery
+from fastws.connection.handlers import Callbacks, Handler
 from fastws.connection.outbox import Outbox
 from fastws.connection.pausing import PAUSE_PEER
 from fastws.connection.websocket import WebSocket
@@ -27,7 +28,6 @@ from fastws.protocol.websocket.states import OPEN
 if TYPE_CHECKING:
     from contextvars import Context
 
-    from fastws.connection.handlers import Callbacks
     from fastws.connection.publication import Publication
 
 __all__ = ["Connection", "ConnectionHost", "Phase"]
@@ -38,6 +38,9 @@ LARGE_READ_BYTES = 64 * 1024
 #: A read of so many bytes has filled the buffer: libuv would read on, up to 32 times, before it looks at
 #: another socket.
 FULL_READ_BYTES = READ_BUFFER_BYTES
+
+#: Those of a WebSocket whose ``on_open`` has failed.
+NO_CALLBACKS = Callbacks(Handler())
 
 #: The protocol of a transport that has ended.
 NO_PROTOCOL = asyncio.BufferedProtocol()
@@ -121,8 +124,10 @@ class Connection(Delivery):
         self.ws = ws
         began = outbox.begin_batch()
         try:
-            if callbacks.on_open is not None:
-                self._call(callbacks.on_open, ws)
+            if callbacks.on_open is not None and not self._call(callbacks.on_open, ws):
+                # What on_open was to prepare is not there: the handler hears no more of this WebSocket.
+                self.callbacks = NO_CALLBACKS
+                self.on_message = NO_CALLBACKS.on_message
             self.ingest(b"", 0)
         finally:
             if began:

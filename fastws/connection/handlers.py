@@ -26,13 +26,18 @@ class Handler:
     methods are plain functions, called on the event loop one at a time, and must not block: one that does
     holds up every connection of its loop. (No connection ends for pings that were not answered meanwhile.)
     An exception in one of them is logged and closes its connection with 1011 (RFC 6455, section 7.4.1), and
-    no other. A connection's calls come in order: ``on_open`` first, ``on_close`` last.
+    no other. A connection's calls come in order: ``on_open`` first, ``on_close`` last. After an ``on_open``
+    that raised there are no more calls.
     """
 
     __slots__ = ()
 
     def on_open(self, ws: WebSocket) -> None:
-        """The handshake is done; ``ws`` can send. On a server that leaves in one write with the 101."""
+        """The handshake is done; ``ws`` can send. On a server that leaves in one write with the 101.
+
+        An exception here is logged, and the WebSocket closes with 1011. No other callback is called for it,
+        ``on_close`` neither: undo here what was done before the exception.
+        """
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
         """A message has come.
@@ -44,7 +49,7 @@ class Handler:
         """
 
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
-        """The WebSocket has ended, for whatever reason; called exactly once after ``on_open``.
+        """The WebSocket has ended, for whatever reason; called exactly once, unless ``on_open`` raised.
 
         An exception here is logged; the WebSocket is closed already.
 

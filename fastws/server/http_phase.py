@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.connection.connection import Connection
+from fastws.logs import peer_text
 from fastws.loop.fatal import end_loop
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
@@ -177,6 +178,9 @@ class ServerPhase(Responses):
                 self._connection.clear_deadline()
                 self._respond_to_request()
         else:
+            if event.is_tls and not self._connection.is_tls():
+                peer = peer_text(self._connection.peer)
+                log.warning("%s began TLS on a port without TLS: use http:// or ws:// here", peer)
             self._refuse(event.response)
 
     def _begin(self, request: Request) -> None:

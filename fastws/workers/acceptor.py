@@ -47,6 +47,9 @@ GONE = {
     errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH,
 }  # fmt: skip
 
+#: OpenSSL's reasons for first bytes that are no TLS; the last one is for HTTP methods that it does not know.
+NOT_TLS = {"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"}
+
 
 class Acceptor:
     """What ``Server.listen(sock=..., acceptor=...)`` takes; one for all sockets of a server.
@@ -197,13 +200,17 @@ class SocketListener:
             if self._acceptor.proxies is not None:
                 client = await self._read_header(sock, peer)
                 if client is not None:
+                    peer = client
                     made = self._accept
                     accept = lambda: made(client)  # noqa: E731
             await self._loop.connect_accepted_socket(accept, sock, **self._tls)
         except ProxyHeaderError as error:
             self._acceptor.warn(self._loop, "%s is closed: %s", peer_text(peer), error)
             sock.close()
-        except OSError:  # ssl.SSLError and TimeoutError too: the client's own fault, and its end
+        except OSError as error:  # ssl.SSLError and TimeoutError too: the client's own fault, and its end
+            if getattr(error, "reason", None) in NOT_TLS:
+                text = "%s does not speak TLS on a port with TLS: use https:// or wss:// here"
+                self._acceptor.warn(self._loop, text, peer_text(peer))
             sock.close()
         except BaseException:
             sock.close()

@@ -12,8 +12,12 @@ const encoder = new TextEncoder();
 let awaited = [];
 
 new Session("/ws", {
+  reconnects: true,
   open() {
     awaited = [];
+  },
+  accepts(text) {
+    return sizeOf(text) <= limit;
   },
   sent(session, text) {
     awaited.push(text.trim());
@@ -27,6 +31,10 @@ new Session("/ws", {
   },
 });
 
+function sizeOf(text) {
+  return encoder.encode(text).length;
+}
+
 function isOurs(line) {
   const index = awaited.indexOf(line);
   awaited.splice(0, index + 1);
@@ -34,11 +42,11 @@ function isOurs(line) {
 }
 
 input.addEventListener("input", () => {
-  const size = encoder.encode(input.value).length;
+  const size = sizeOf(input.value);
   hint.hidden = size <= limit * 0.8;
   hint.classList.toggle("over", size > limit);
   hint.textContent =
     size > limit
-      ? `${size} bytes: the server takes ${limit} and will close the connection.`
+      ? `${size} bytes: too long to send, the server takes ${limit}.`
       : `${size} of ${limit} bytes`;
 });

@@ -18,6 +18,16 @@ const CLOSE_CODES = {
   1013: "try again later",
 };
 
+/** Milliseconds of the longest first pause before connecting again; it doubles up to the last one. */
+const FIRST_PAUSE = 1000;
+const LAST_PAUSE = 30_000;
+
+/** A random part of a pause that grows: the clients of a server that has ended do not come back all at once. */
+function pauseBefore(attempt) {
+  const longest = Math.min(FIRST_PAUSE * 2 ** attempt, LAST_PAUSE);
+  return longest * (0.5 + Math.random() / 2);
+}
+
 const byId = (id) => document.getElementById(id);
 
 /** The WebSocket address of `path` at the host that this page came from, encrypted if the page was. */
@@ -34,7 +44,10 @@ export function describeClose({ code, reason }) {
  * One page's conversation: a socket, the log, the form, the state in the header.
  *
  * `on.open(session)`, `on.message(session, data)`, `on.sent(session, text)`, `on.error(session)` and
- * `on.close(session, event)` are the page's part of it; each may be left out.
+ * `on.close(session, event)` are the page's part of it; each may be left out. `on.accepts(text)` is asked
+ * before what was written is sent: with false it stays in the field. With `on.reconnects` the session connects
+ * again by itself; `on.close` is told of an open connection that ends and of a first attempt that fails, and not
+ * of the attempts that follow.
  */
 export class Session {
   #url;
@@ -44,6 +57,8 @@ export class Session {
   #input = byId("input");
   #send = byId("send");
   #reconnect = byId("reconnect");
+  #attempt = 0;
+  #timer = 0;
 
   constructor(path, on) {
     this.#url = address(path);
@@ -80,6 +95,7 @@ export class Session {
   }
 
   #connect() {
+    clearTimeout(this.#timer);
     this.#state("connecting", "Connecting");
     let socket;
     try {
@@ -92,7 +108,9 @@ export class Session {
     }
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
+    let openedAt = Infinity;
     socket.onopen = () => {
+      openedAt = performance.now();
       this.#state("open", "Connected");
       this.#on.open?.(this);
     };
@@ -100,12 +118,21 @@ export class Session {
     socket.onerror = () => this.#on.error?.(this);
     socket.onclose = (event) => {
       this.#state("closed", "Closed");
-      this.#on.close?.(this, event);
+      if (!this.#on.reconnects) {
+        this.#on.close?.(this, event);
+        return;
+      }
+      // A server that closes at once what it has opened is asked no more often than one that is not there.
+      if (performance.now() - openedAt > LAST_PAUSE) this.#attempt = 0;
+      if (openedAt < Infinity || this.#attempt === 0) this.#on.close?.(this, event);
+      this.#timer = setTimeout(() => this.#connect(), pauseBefore(this.#attempt));
+      this.#attempt += 1;
     };
   }
 
   #submit() {
     if (!this.#input.value || this.#socket?.readyState !== WebSocket.OPEN) return;
+    if (this.#on.accepts?.(this.#input.value) === false) return;
     this.send(this.#input.value);
     this.#input.value = "";
     this.#input.dispatchEvent(new Event("input"));

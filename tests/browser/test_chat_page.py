@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -140,10 +141,13 @@ def test_a_message_of_512_bytes_passes_and_the_page_warns_of_more(page: Page, si
     expect(page.locator(".line")).to_have_text(["é" * 256])
     expect(hint).to_be_hidden()
     field.fill("é" * 256 + "x")
-    expect(hint).to_have_text("513 bytes: the server takes 512 and will close the connection.")
+    expect(hint).to_have_text("513 bytes: too long to send, the server takes 512.")
     page.keyboard.press("Enter")
-    expect(page.locator(".line").last).to_have_text("Connection closed.")
-    expect(page.locator(".line").last).to_have_attribute("data-aside", re.compile("1009"))
+    page.get_by_role("button", name="Send").click()
+    expect(field).to_have_value("é" * 256 + "x")
+    # Nothing was sent: the next message comes over the same connection, right behind the first.
+    write(page, "short")
+    expect(page.locator(".line")).to_have_text(["é" * 256, "short"])
 
 
 def test_the_close_is_shown_when_the_server_ends(
@@ -162,6 +166,33 @@ def test_the_close_is_shown_when_the_server_ends(
     # Submitting now must not throw, nor lose what was written.
     write(page, "after it ended")
     expect(page.get_by_label("Message", exact=True)).to_have_value("after it ended")
+
+    start(port=urlsplit(site.url).port)
+    expect(page.get_by_role("status")).to_have_text("Connected")
+    expect(page.get_by_label("Message", exact=True)).to_have_value("after it ended")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator(".line").last).to_have_text("after it ended")
+    expect(page.locator(".event")).to_have_count(1)
+
+
+def test_the_pauses_before_it_connects_again_grow_and_are_random(
+    page: Page, start: Callable[..., Site], troubles: Troubles
+) -> None:
+    troubles.provoked = SERVER_GONE
+    page.add_init_script(
+        "const later = window.setTimeout; window.pauses = [];"
+        " window.setTimeout = (call, pause) => { pauses.push(pause); return later(call, 0) }"
+    )
+    site = start()
+    open_chat(page, site)
+    assert site.child.stop(signal.SIGTERM) == 0
+    page.wait_for_function("() => pauses.length >= 8")
+    pauses = page.evaluate("() => pauses.slice(0, 8)")
+    longest = [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]
+    assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
+    assert len({pause / most for pause, most in zip(pauses, longest, strict=True)}) == 8
+    # One line for the end, none for each attempt.
+    expect(page.locator(".line")).to_have_text(["Connection closed."])
 
 
 def test_the_close_is_shown_when_the_server_is_killed(

@@ -475,9 +475,44 @@ class TestFailingHandlers:
         assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [kind]
         client.close(1011)
         loop.settle()
-        assert handler.closes() == [(1011, "internal error")]
+        # on_close is not called for a WebSocket whose on_open has failed.
+        assert handler.closes() == ([] if name == "on_open" else [(1011, "internal error")])
+        assert server.counters.websockets_closed == 1
         assert other.frames() == []
         assert not other.transport.lost
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("is_lost", [False, True], ids=["closed", "lost"])
+    def test_nothing_is_called_after_a_failed_on_open(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture, kind: type[BaseException], is_lost: bool
+    ) -> None:
+        calls: list[str] = []
+
+        class Broken(fastws.Handler):
+            def on_open(self, ws: WebSocket) -> None:
+                calls.append("on_open")
+                raise kind("broken")
+
+            def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+                calls.append("on_message")
+
+            def on_writable(self, ws: WebSocket) -> None:
+                calls.append("on_writable")
+
+            def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+                calls.append("on_close")
+                raise kind("what on_open was to prepare is missing")
+
+        client = RawClient(served(loop, Broken()), loop)
+        client.upgrade(early=frame(TEXT, "early"))
+        loop.settle()
+        if is_lost:
+            client.transport.feed_eof()
+        else:
+            client.close(1011)
+        loop.settle()
+        assert calls == ["on_open"]
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [kind]
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_on_close(

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -189,6 +190,30 @@ def test_a_header_that_does_not_come(
 
     run(scenario())
     assert "did not come within 0.01 s" in caplog.text
+
+
+@pytest.mark.parametrize("header", [b"", PROXIED], ids=["direct", "proxied"])
+@pytest.mark.parametrize("sent", [GET, b"OPTIONS / HTTP/1.1\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\n\r\n"])
+def test_a_client_without_tls_on_a_port_with_tls(
+    listening: socket.socket,
+    run: Callable[[Any], Any],
+    caplog: pytest.LogCaptureFixture,
+    header: bytes,
+    sent: bytes,
+) -> None:
+    async def scenario() -> None:
+        acceptor = Acceptor(proxies=TrustedProxies(["*"]) if header else None)
+        async with Server(peer_of, settings_from()) as server:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            await server.listen(sock=listening.dup(), ssl=tls, acceptor=acceptor)
+            for _ in range(2):
+                await asked(listening, [header + sent])
+
+    run(scenario())
+    # The second one comes within the time in which a cause has one line.
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "fastws.error"]
+    assert "does not speak TLS on a port with TLS" in line
+    assert line.startswith("192.0.2.7:" if header else "127.0.0.1:")
 
 
 class Broken:

@@ -8,3 +8,4 @@ cdef class EndOfBody:
 
 cdef class Refusal:
     cdef public object response
+    cdef public bint is_tls

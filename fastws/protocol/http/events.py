@@ -45,9 +45,13 @@ class EndOfBody:
 
 
 class Refusal:
-    """The request breaks a rule. Send ``response`` with ``close=True``, then close the connection."""
+    """The request breaks a rule. Send ``response`` with ``close=True``, then close the connection.
 
-    __slots__ = ("response",)
+    ``is_tls``: it begins as a TLS handshake does.
+    """
 
-    def __init__(self, response: Response) -> None:
+    __slots__ = ("is_tls", "response")
+
+    def __init__(self, response: Response, *, is_tls: bool = False) -> None:
         self.response = response
+        self.is_tls = is_tls

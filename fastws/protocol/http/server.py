@@ -42,6 +42,9 @@ _FRAMING_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 #: In place of a length: the body is sent in chunks, or ends with the connection.
 UNKNOWN = -1
 
+#: The first octet of a record that holds a TLS handshake (RFC 8446, section 5.1).
+TLS_HANDSHAKE = b"\x16"
+
 
 def check_final(status: int) -> None:
     """Raise ``ValueError`` for a status that no final response has (RFC 9110, section 15).
@@ -137,9 +140,10 @@ class ServerHTTP:
         return output
 
     def _refuse(self, status: int) -> Refusal:
+        is_tls = self._phase is _Phase.HEAD and self._buffer.data[:1] == TLS_HANDSHAKE
         self._phase = _Phase.OVER
         self._buffer = Buffer(self._limits)
-        return Refusal(error_response(status))
+        return Refusal(error_response(status), is_tls=is_tls)
 
     def _next_request(self) -> Request | None:
         head = self._buffer.take_head()
