@@ -21,7 +21,6 @@ from fastws.asgi.scope import (
     scope_of,
     tls_extension,
 )
-from fastws.connection.inbox import Inbox
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConcurrencyError, ConnectionClosed
 from fastws.protocol.http.headers import is_token
@@ -328,16 +327,10 @@ class Session:
     # -- the connection's callbacks, once it has accepted ---------------------------------------
 
     def on_open(self, ws: WebSocket) -> None:
-        connection = self._connection
         self._ws = ws
         self.outbox = ws.outbox
         self._state = OPEN
-        self._inbox = Inbox(
-            connection.outbox.limits.receive_queue,
-            connection.pause_inbox,
-            connection.resume_inbox,
-            connection.loop_state.wakeups,
-        )
+        self._inbox = ws.open_inbox()
         self._phase.opened()
         self._phase = self._endpoint = None
         self._wake()
@@ -348,7 +341,6 @@ class Session:
     def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
         if self._state is OPEN:
             self._state = GONE
-        self._inbox.end(ws.error_maker())
 
     def on_writable(self, ws: WebSocket) -> None:
         """The connection itself wakes a ``send`` that waits."""

@@ -111,8 +111,17 @@ class Delivery(Closing):
             self._handler_failed("on_message")
 
     def _ingest_more(self) -> None:
-        """Take the events that the machine's reader has left for a later turn."""
+        """Take the events that the machine's reader has left, once those before them have been taken."""
+        if self.ws is None:  # the connection was lost meanwhile
+            return
         # Paused again if something has resumed it before: what comes now belongs behind what was held back.
         self.pause(PAUSE_TURN)
-        self.ingest(b"", 0)
+        if self.machine.state is OPEN:
+            self.ws.pause_until_taken()
+        if self._held_events is not None:
+            self._held_events.append(More())
+        elif self._pause_reasons != PAUSE_TURN:
+            self._held_events = [More()]
+        else:
+            self.ingest(b"", 0)
         self.resume(PAUSE_TURN)

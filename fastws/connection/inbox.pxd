@@ -10,10 +10,12 @@ cdef class Inbox:
     cdef object _pause
     cdef bint _paused
     cdef object _resume
+    cdef Py_ssize_t _resume_at
     cdef Waiter _waiter
     cdef Wakeups _wakeups
 
     cpdef put(self, message)
+    cpdef pause_until_taken(self)
     @cython.locals(waiter=Waiter)
     cdef _wake(self)
     @cython.locals(waiter=Waiter)

@@ -16,8 +16,7 @@ class Inbox:
     """A bounded queue of messages with one reader.
 
     Args:
-        high_water: When so many messages wait, ``pause`` is called; at half of it, ``resume``. It is no
-            limit: what the same read has brought comes on top.
+        high_water: When so many messages wait, ``pause`` is called; at half of it, ``resume``.
         pause: Stops the reading of the socket.
         resume: Lets it go on.
         wakeups: Those of the event loop.
@@ -30,6 +29,7 @@ class Inbox:
         "_pause",
         "_paused",
         "_resume",
+        "_resume_at",
         "_waiter",
         "_wakeups",
     )
@@ -47,6 +47,8 @@ class Inbox:
         self._wakeups = wakeups
         self._messages: deque[str | bytes] = deque()
         self._paused = False
+        #: While paused: so many messages may wait when reading goes on.
+        self._resume_at = 0
         self._waiter: Waiter | None = None
         self._failure: Callable[[], Exception] | None = None
 
@@ -56,7 +58,16 @@ class Inbox:
         self._wake()
         if len(self._messages) >= self._high_water and not self._paused:
             self._paused = True
+            self._resume_at = self._high_water // 2
             self._pause()
+
+    def pause_until_taken(self) -> None:
+        """Pause until no message waits, however few they are: those behind them have yet to be inflated."""
+        if self._messages:
+            self._resume_at = 0
+            if not self._paused:
+                self._paused = True
+                self._pause()
 
     def end(self, failure: Callable[[], Exception]) -> None:
         """Nothing more will come: what waits can still be read, then :meth:`get` raises ``failure()``."""
@@ -106,7 +117,7 @@ class Inbox:
     def _take(self) -> str | bytes:
         """Remove the first message; there must be one."""
         message = self._messages.popleft()
-        if self._paused and len(self._messages) <= self._high_water // 2:
+        if self._paused and len(self._messages) <= self._resume_at:
             self._paused = False
             self._resume()
         return message

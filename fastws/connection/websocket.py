@@ -277,8 +277,8 @@ class WebSocket(WebSocketCore):
 
         Any number of coroutines may wait, and cancelling one ends nothing. In an ``async def`` handler
         whose client may send, take its messages too (``async for _ in ws: pass`` waits as long): once
-        ``Limits.receive_queue`` messages (32) wait that nobody takes, nothing more is read, so pings go
-        unanswered and the peer's close unseen.
+        ``Limits.receive_queue`` messages (32) wait that nobody takes, or 256 KiB that were compressed,
+        nothing more is read, so pings go unanswered and the peer's close unseen.
         """
         await self._connection.wait_lost()
 

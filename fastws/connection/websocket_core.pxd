@@ -21,6 +21,7 @@ cdef class WebSocketCore:
     cpdef drained(self)
     cpdef ended(self)
     cpdef bint has_inbox(self)
+    cpdef pause_until_taken(self)
     @cython.locals(inbox=Inbox)
     cpdef deliver(self, object message)
     @cython.locals(outbox=Outbox)

@@ -162,19 +162,25 @@ class WebSocketCore:
 
     # -- receiving ------------------------------------------------------------------------------
 
-    def open_inbox(self) -> None:
-        """Collect messages for ``recv``; for handlers that are coroutines."""
+    def open_inbox(self) -> Inbox:
+        """Collect messages for ``recv``; for handlers that are coroutines. Return where they wait."""
         connection = self._connection
-        self._inbox = Inbox(
+        self._inbox = inbox = Inbox(
             connection.outbox.limits.receive_queue,
             connection.pause_inbox,
             connection.resume_inbox,
             connection.loop_state.wakeups,
         )
+        return inbox
 
     def has_inbox(self) -> bool:
         """True when messages are collected: then the inbox says how many may wait."""
         return self._inbox is not None
+
+    def pause_until_taken(self) -> None:
+        """Read no more until the messages that wait have been taken; for those yet to be inflated."""
+        if type(self._inbox) is Inbox:
+            self._inbox.pause_until_taken()
 
     def open_stream(self, max_message_size: int | None) -> None:
         """Take messages in parts from now on. Only in ``on_open``."""

@@ -24,6 +24,7 @@ from fastws.protocol.websocket.frames import Engine, engine
 from fastws.testing.wire import KEY, accept_token
 from fastws.web.static_files import Static
 from tests.fuzz.connection import connection
+from tests.protocol.websocket.wire import receive_all
 
 __all__ = ["TARGETS", "pieces"]
 
@@ -103,7 +104,7 @@ def _frames(data: bytes, *, client: bool) -> None:
                 inflate,
                 client=client,
             )
-            events = [event for part in parts for event in reader.receive(part)]
+            events = [event for part in parts for event in receive_all(reader, part)]
             assert not any(isinstance(event, Close | Fail) for event in events[:-1])
             assert all(len(event) <= 4096 for event in events if isinstance(event, str | bytes))
             outcomes.append(events)

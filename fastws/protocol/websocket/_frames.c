@@ -2,6 +2,7 @@
 #include "_frames.h"
 
 Classes classes;
+uint32_t inflated_bytes_ahead;
 
 /* ---- large messages, which are read straight into their own memory ---------------------------- */
 
@@ -76,7 +77,9 @@ reader_received(Reader *self, PyObject *arg)
 static PyObject *
 reader_pending(Reader *self, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong(!self->ended && (self->fragments || self->stash != NULL));
+    int unread = self->stopped && PyBytes_GET_SIZE(self->message) > 0;
+
+    return PyBool_FromLong(!self->ended && (self->fragments || self->stash != NULL || unread));
 }
 
 /* Reader(max_message_size, max_fragments, max_empty_fragments, inflate, *, client). */
@@ -199,6 +202,18 @@ import_class(PyObject **class, const char *from, const char *name)
     return *class == NULL ? -1 : 0;
 }
 
+static int
+import_number(uint32_t *number, const char *from, const char *name)
+{
+    PyObject *found;
+
+    if (import_class(&found, from, name) < 0)
+        return -1;
+    *number = (uint32_t)PyLong_AsUnsignedLong(found);
+    Py_DECREF(found);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 PyMODINIT_FUNC
 PyInit__frames(void)
 {
@@ -208,6 +223,8 @@ PyInit__frames(void)
         import_class(&classes.pong, "fastws.protocol.websocket.events", "Pong") < 0 ||
         import_class(&classes.close, "fastws.protocol.websocket.events", "Close") < 0 ||
         import_class(&classes.fail, "fastws.protocol.websocket.events", "Fail") < 0 ||
+        import_class(&classes.more, "fastws.protocol.websocket.events", "More") < 0 ||
+        import_number(&inflated_bytes_ahead, "fastws.protocol.websocket.deflate", "INFLATED_BYTES_AHEAD") < 0 ||
         import_class(&classes.inflate_error, "fastws.protocol.websocket.deflate", "InflateError") < 0 ||
         PyType_Ready(&ReaderType) < 0) {
         return NULL;

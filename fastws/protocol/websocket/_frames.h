@@ -12,7 +12,8 @@
  *
  * Memory: between two messages a Reader owns nothing but its struct. An incomplete header or control frame
  * (at most 131 bytes) waits in `stash`. An incomplete message grows in `message`, by the bytes that have
- * arrived and never by the length that was announced; the event is that object itself, without a copy.
+ * arrived and never by the length that was announced; the event is that object itself, without a copy. Where enough
+ * was inflated, what is not read yet waits there instead: no message is under way then.
  *
  * Lengths: a 64-bit length is compared with the limit by a subtraction that cannot overflow, before it takes
  * part in any other arithmetic. After that check all sizes fit in Py_ssize_t.
@@ -46,15 +47,18 @@ enum { MAX_CONTROL = 125, MAX_STASH = 2 + 4 + MAX_CONTROL };
 
 /* Classes of fastws.protocol.websocket.events and .deflate. */
 typedef struct {
-    PyObject *ping, *pong, *close, *fail, *inflate_error;
+    PyObject *ping, *pong, *close, *fail, *more, *inflate_error;
 } Classes;
 
 extern Classes classes;
+/* INFLATED_BYTES_AHEAD of fastws.protocol.websocket.deflate. */
+extern uint32_t inflated_bytes_ahead;
 
 typedef struct {
     PyObject_HEAD
     PyObject *inflate;      /* NULL: no frame may carry RSV1 */
-    PyObject *message;      /* a str or bytes that nobody else has seen, longer than `size` */
+    PyObject *message;      /* a str or bytes that nobody else has seen, longer than `size`;
+                               when stopped: the bytes that wait until the reader goes on */
     uint8_t *stash;         /* NULL: no incomplete header or control frame */
     uint64_t max_size;
     uint64_t size;          /* bytes of the message so far */
@@ -62,11 +66,12 @@ typedef struct {
     uint32_t max_fragments, max_empty;
     uint32_t fragments;     /* frames of the message so far; 0: no message */
     uint32_t empty;         /* empty frames in a row */
+    uint32_t inflated;      /* bytes since the reader was made or went on */
     uint8_t mask[4];        /* rotated to the next byte to come */
     uint8_t stash_size;
     uint8_t opcode;         /* of the message */
     Utf8 utf8;
-    uint8_t client : 1, ended : 1, busy : 1, in_frame : 1, fin : 1, compressed : 1, ascii : 1;
+    uint8_t client : 1, ended : 1, busy : 1, in_frame : 1, fin : 1, compressed : 1, ascii : 1, stopped : 1;
 } Reader;
 
 /* The header of a frame. */
@@ -77,8 +82,9 @@ typedef struct {
     uint8_t mask[4];
 } Header;
 
-/* OK: go on. SHORT: more bytes are needed. ENDED: a Close or Fail is in the list. ERROR: exception. */
-typedef enum { OK, SHORT, ENDED, ERROR } Status;
+/* OK: go on. SHORT: more bytes are needed. STOPPED: enough was inflated. ENDED: a Close or Fail is in the list.
+ * ERROR: exception. */
+typedef enum { OK, SHORT, STOPPED, ENDED, ERROR } Status;
 
 /* _frames_event.c */
 void drop_stash(Reader *self);

@@ -118,11 +118,15 @@ deliver_inflated(Reader *self, PyObject *events, PyObject *payload)
         Py_DECREF(message);
         return ERROR;
     }
+    uint64_t inflated = self->inflated + (uint64_t)PyBytes_GET_SIZE(message);
+    self->inflated = inflated < inflated_bytes_ahead ? (uint32_t)inflated : inflated_bytes_ahead;
+    Status then = inflated < inflated_bytes_ahead ? OK : STOPPED;
     if (self->opcode != TEXT)
-        return append(events, message);
+        return append(events, message) == OK ? then : ERROR;
     text = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message), NULL);
     Py_DECREF(message);
-    return deliver(self, events, text);
+    Status status = deliver(self, events, text);
+    return status == OK ? then : status;
 }
 
 /* Append the message, of which the last frame has ended. */

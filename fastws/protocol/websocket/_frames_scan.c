@@ -200,7 +200,18 @@ take_stashed(Reader *self, PyObject *events, const uint8_t **at, const uint8_t *
     return take_data(self, events, &h, at, stop);
 }
 
-/* Take all bytes from `at` to `stop`, as far as no frame ends the reader. */
+/* Enough was inflated: keep the bytes from `at` to `stop` as they are, and say so. */
+static Status
+stop_reading(Reader *self, PyObject *events, const uint8_t *at, const uint8_t *stop)
+{
+    self->message = PyBytes_FromStringAndSize((const char *)at, stop - at);
+    if (self->message == NULL)
+        return ERROR;
+    self->stopped = 1;
+    return append(events, PyObject_CallNoArgs(classes.more));
+}
+
+/* Take all bytes from `at` to `stop`, as far as no frame ends or stops the reader. */
 static Status
 take_all(Reader *self, PyObject *events, const uint8_t *at, const uint8_t *stop)
 {
@@ -217,7 +228,26 @@ take_all(Reader *self, PyObject *events, const uint8_t *at, const uint8_t *stop)
             status = take_frame(self, events, &at, stop);
         }
     }
-    return status;
+    return status == STOPPED ? stop_reading(self, events, at, stop) : status;
+}
+
+/* The reader has stopped: keep these `size` bytes too, so that none is left to take; or, for no bytes, let it go on
+ * with those that were kept, which the caller owns then. */
+static Status
+keep_or_go_on(Reader *self, const uint8_t **at, Py_ssize_t *size, PyObject **kept)
+{
+    if (*size) {
+        PyBytes_ConcatAndDel(&self->message, PyBytes_FromStringAndSize((const char *)*at, *size));
+        *size = 0;
+        return self->message == NULL ? ERROR : OK;
+    }
+    *kept = self->message;
+    *at = (const uint8_t *)PyBytes_AS_STRING(*kept);
+    *size = PyBytes_GET_SIZE(*kept);
+    self->message = NULL;
+    self->stopped = 0;
+    self->inflated = 0;
+    return OK;
 }
 
 /* The method receive(). It stands here so that take_all() is inlined. */
@@ -253,7 +283,16 @@ reader_receive(Reader *self, PyObject *const *args, Py_ssize_t nargs)
     events = PyList_New(0);
     if (!self->ended) {
         self->busy = 1;
-        status = events == NULL ? ERROR : take_all(self, events, view.buf, (const uint8_t *)view.buf + size);
+        const uint8_t *at = view.buf;
+        PyObject *kept = NULL;
+        status = events == NULL ? ERROR : OK;
+        if (self->stopped && status == OK) {
+            status = keep_or_go_on(self, &at, &size, &kept);
+        }
+        if (status == OK) {
+            status = take_all(self, events, at, at + size);
+        }
+        Py_XDECREF(kept);
         self->busy = 0;
         if (status == ERROR) {
             /* These bytes are lost, and with them the place in the stream: nothing more can be read. */

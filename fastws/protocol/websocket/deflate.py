@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 from fastws.config import Compression
 
-__all__ = ["DeflateParams", "DeflatePool", "Deflater", "InflateError", "Inflater"]
+__all__ = ["INFLATED_BYTES_AHEAD", "DeflateParams", "DeflatePool", "Deflater", "InflateError", "Inflater"]
+
+#: A reader that has inflated so many bytes reads on only when it is told to. 1 kB may become 1 MiB: what one
+#: read has brought could become a thousand times as much before the application takes any of it.
+INFLATED_BYTES_AHEAD = 256 * 1024
 
 #: The end of each compressed message, which is not sent (RFC 7692, sections 7.2.1 and 7.2.2).
 _TAIL = b"\x00\x00\xff\xff"

@@ -23,8 +23,8 @@ from wsproto.frame_protocol import (
     XorMaskerSimple,
 )
 
-from fastws.protocol.websocket.deflate import InflateError
-from fastws.protocol.websocket.events import Close, Event, Fail, Ping, Pong
+from fastws.protocol.websocket.deflate import INFLATED_BYTES_AHEAD, InflateError
+from fastws.protocol.websocket.events import Close, Event, Fail, More, Ping, Pong
 from fastws.protocol.websocket.opcodes import FIN, RSV1
 
 __all__ = ["Reader", "encode"]
@@ -96,6 +96,8 @@ class _Guard(Extension):
         self._tail = b""
         #: Why the guard failed the connection, if it did.
         self.reason = ""
+        #: Bytes since the reader went on.
+        self.inflated = 0
 
     @property
     def in_message(self) -> bool:
@@ -172,10 +174,12 @@ class _Guard(Extension):
             return None
         assert self._inflate is not None
         try:
-            return self._inflate(bytes(compressed), self._max_size)
+            message = self._inflate(bytes(compressed), self._max_size)
         except InflateError as exc:
             reason = "message too big" if exc.code == CloseReason.MESSAGE_TOO_BIG else "invalid deflate data"
             return self._fail(CloseReason(exc.code), reason)
+        self.inflated += len(message)
+        return message
 
     def _fail(self, code: CloseReason, reason: str) -> CloseReason:
         self.reason = reason
@@ -220,11 +224,24 @@ class Reader:
             data = memoryview(data)[:size]
         if self._ended:
             return []
+        guard = self._guard
+        events: list[Event] = []
         ended = True
         try:
             self._connection.receive_data(data)  # type: ignore[arg-type]  # it copies any buffer
-            found = map(self._event, self._connection.events())
-            events = [event for event in found if event is not None]
+            if guard.inflated >= INFLATED_BYTES_AHEAD:
+                if len(data):
+                    ended = False
+                    return events
+                guard.inflated = 0
+            for found in self._connection.events():
+                event = self._event(found)
+                if event is not None:
+                    events.append(event)
+                # What is left waits in wsproto's buffer.
+                if guard.inflated >= INFLATED_BYTES_AHEAD and type(event) is not Fail:
+                    events.append(More())
+                    break
             ended = bool(events) and type(events[-1]) in (Close, Fail)
         finally:
             self._ended = ended

@@ -99,9 +99,12 @@ class Fragment:
 
 
 class More:
-    """The last event of a call that has not read all its bytes. Call again, with no bytes."""
+    """The last event of a call that may not have read all its bytes.
+
+    Call again, with no bytes, when what came has been taken. Bytes that are given before that wait.
+    """
 
     __slots__ = ()
 
 
-Event = str | bytes | Ping | Pong | Close | Fail
+Event = str | bytes | Ping | Pong | Close | Fail | More

@@ -92,6 +92,10 @@ class FrameReader(Protocol):
 
         No reference to ``data`` is kept. After a Close or a Fail the list is empty. Raises ``ValueError``
         for a ``size`` that ``data`` has not.
+
+        When ``INFLATED_BYTES_AHEAD`` bytes were inflated since the reader was made or went on, the message
+        with the last of them ends the list, and ``More`` follows. What is left of ``data``, and what other
+        calls bring, is kept as it is until a call with no bytes lets the reader go on.
         """
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastws.protocol.websocket.events import Fail, Fragment
+from fastws.protocol.websocket.events import Fail, Fragment, More
 from fastws.protocol.websocket.frames import CloseCode
 
 __all__ = ["RateLimiter", "Window"]
@@ -47,7 +47,7 @@ class RateLimiter:
     code for a policy that no other code describes (RFC 6455, section 7.4.1).
     """
 
-    __slots__ = ("_bytes", "_failed", "_messages", "_time", "reader")
+    __slots__ = ("_bytes", "_exceeded", "_failed", "_messages", "_time", "reader")
 
     def __init__(
         self, reader: Any, messages: int | None, size: int | None, time: Callable[[], float]
@@ -57,14 +57,19 @@ class RateLimiter:
         self._bytes = None if size is None else Window(size)
         self._time = time
         self._failed = False
+        #: Too many bytes have come, but the reader has not read those before them yet.
+        self._exceeded = ""
 
     def receive(self, data: Any, size: int) -> list[Any]:
         """As ``FrameReader.receive``. After the failure: nothing."""
         if self._failed:
             return []
         now = self._time()
-        exceeded = ""
-        if self._bytes is not None:
+        exceeded = self._exceeded
+        if exceeded:
+            if size:
+                return []
+        elif self._bytes is not None:
             taken = self._bytes.take(size, now)
             if taken < size:
                 size, exceeded = taken, "too many bytes"
@@ -74,7 +79,9 @@ class RateLimiter:
             taken = self._messages.take(len(ends), now)
             if taken < len(ends):
                 events, exceeded = events[: ends[taken]], "too many messages"
-        if exceeded:
+        if exceeded and events and type(events[-1]) is More:
+            self._exceeded = exceeded
+        elif exceeded:
             self._failed = True
             if not events or type(events[-1]) is not Fail:
                 events.append(Fail(CloseCode.POLICY_VIOLATION, exceeded))

@@ -19,7 +19,7 @@ from fastws.protocol.websocket.deflate import Inflater
 from fastws.protocol.websocket.events import Event
 from fastws.protocol.websocket.frames import FIN, RSV1, Engine, FrameReader
 from tests.protocol.websocket.cases import CASES, CUT_UTF8, INVALID_UTF8, VALID_UTF8, deflated
-from tests.protocol.websocket.wire import BUILT, MASK, wire
+from tests.protocol.websocket.wire import BUILT, MASK, receive_all, wire
 
 pytestmark = [
     pytest.mark.skipif(len(BUILT) < 2, reason="the C engine is not built"),
@@ -122,7 +122,7 @@ def peers(draw: st.DrawFn) -> Peer:
 
 
 def run(reader: FrameReader, pieces: list[bytes]) -> tuple[list[Event], bool]:
-    return [event for piece in pieces for event in reader.receive(piece)], reader.pending
+    return [event for piece in pieces for event in receive_all(reader, piece)], reader.pending
 
 
 def mutated(peer: Peer, random: Random) -> Peer:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from fastws.protocol.websocket.deflate import Inflater
-from fastws.protocol.websocket.events import Event
+from fastws.protocol.websocket.events import Event, More
 from fastws.protocol.websocket.frames import Engine, engine
 
 MASK = bytes.fromhex("37fa213d")
@@ -90,7 +90,15 @@ def new_reader(engine: Engine, *, client: bool, deflate: bool = False, **limits:
     )
 
 
+def receive_all(reader: Any, data: bytes) -> list[Event]:
+    """The events of ``data``; wherever the reader stops because it has inflated enough, it goes on."""
+    events: list[Event] = reader.receive(data)
+    while events and isinstance(events[-1], More):
+        events[-1:] = reader.receive(b"")
+    return events
+
+
 def feed(reader: Any, data: bytes, *, step: int | None = None) -> list[Event]:
     """The events of ``data``, whole or in pieces of ``step`` bytes."""
     size = step or max(len(data), 1)
-    return [event for at in range(0, len(data), size) for event in reader.receive(data[at : at + size])]
+    return [event for at in range(0, len(data), size) for event in receive_all(reader, data[at : at + size])]
