@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 
 import orjson
 
@@ -77,14 +76,8 @@ def _ours(name: str, title: str, can: frozenset[str] = _ALL, *app: str, **more: 
 
 def _workers(number: int) -> Server:
     command = [sys.executable, "-m", "fastws", "serve", "--no-access-log", "--workers", str(number)]
-
-    def version() -> str:
-        if find_spec("fastws.workers") is None:
-            raise NotInstalled("this fastws has no --workers")
-        return _our_version()
-
     name, title = f"fastws-workers-{number}", f"fastws, --workers {number}"
-    return Server(name, title, _WORKERS, lambda: command, version, ("--port", "", ""))
+    return Server(name, title, _WORKERS, lambda: command, _our_version, ("--port", "", ""))
 
 
 def _our_version() -> str:
@@ -161,7 +154,6 @@ def catalogue() -> dict[str, Server]:
         _ours("fastws-interpreted", "fastws, interpreted", _ALL, env={"FASTWS_COMPILED": "0"}),
         _ours("fastws-asgi", "fastws, ASGI", _ALL, *ASGI),
         _ours("fastws-asgi-hub", "fastws, ASGI, Hub", frozenset({"broadcast"}), *ASGI, broadcast="/hub"),
-        _workers(1),
         _workers(2),
         _script("picows", "picows", "picows", first_line="from picows import ws_create_server"),
         _script(
@@ -191,7 +183,6 @@ VARIANTS = (
     "fastws-wsproto",
     "fastws-interpreted",
     "fastws-asgi-hub",
-    "fastws-workers-1",
     "fastws-workers-2",
 )
 DEFAULT_SERVERS = tuple(name for name in catalogue() if name not in VARIANTS)

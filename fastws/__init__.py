@@ -49,7 +49,8 @@ if TYPE_CHECKING:
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
     from fastws.server.run import run, serve_until_signal
-    from fastws.server.serve import Server, serve
+    from fastws.server.serve import serve
+    from fastws.server.server import Server
     from fastws.web.auth import basic_auth, token_auth
     from fastws.web.routes import Route
     from fastws.web.static_files import Static
@@ -81,7 +82,7 @@ _MODULES = {
     "Response": "protocol.http.messages",
     "Route": "web.routes",
     "SendStatus": "connection.outbox",
-    "Server": "server.serve",
+    "Server": "server.server",
     "Settings": "config",
     "SlowConsumerPolicy": "config",
     "StartupFailed": "errors",

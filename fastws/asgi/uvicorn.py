@@ -21,7 +21,7 @@ from fastws.config import Compression, Limits, Settings, Timeouts
 from fastws.connection.connection import Connection
 from fastws.protocol.websocket.frames import CloseCode
 from fastws.protocol.websocket.machine import Machine
-from fastws.server.serve import Server
+from fastws.server.server import Server
 
 if TYPE_CHECKING:
     from fastws.protocol.http.messages import Request

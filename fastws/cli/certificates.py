@@ -36,10 +36,8 @@ class Certificates:
         self._files = files
         self._seen = self._look()
         self._failure = ""
-        #: Handshakes that begin now use it.
-        self.newest = make()
-        #: What listeners are given.
-        self.context = make()
+        #: What listeners are given; and the one that handshakes use which begin now.
+        self.context = self.newest = make()
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:

@@ -7,8 +7,8 @@ import copy
 import logging
 import os
 import signal
-import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -41,7 +41,7 @@ from fastws.server.descriptors import connections_that_fit, remove_own
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import serve_until_signal
 from fastws.server.send_buffer import check_send_buffer
-from fastws.server.serve import Server
+from fastws.server.server import Server
 from fastws.server.settings import settings_from
 from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
@@ -149,19 +149,21 @@ def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
     return addresses
 
 
-def make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
-    certfile, keyfile = options["ssl_certfile"], options["ssl_keyfile"]
+def make_certificates(options: dict[str, Any]) -> Certificates | None:
+    """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
+    certfile, keyfile, ca_certs = (options[f"ssl_{name}"] for name in ("certfile", "keyfile", "ca_certs"))
     if certfile is None:
         for name in ("keyfile", "ca_certs", "cert_reqs", "ciphers"):
             if options[f"ssl_{name}"]:
                 raise click.UsageError(f"--ssl-{name.replace('_', '-')} needs --ssl-certfile")
         return None
-    ca_certs, cert_reqs = options["ssl_ca_certs"], options["ssl_cert_reqs"]
+    cert_reqs = options["ssl_cert_reqs"]
     if cert_reqs and ca_certs is None:
         raise click.UsageError("--ssl-cert-reqs needs --ssl-ca-certs, the authorities of the clients")
     if ca_certs is not None and not cert_reqs:
         raise click.UsageError("--ssl-ca-certs checks no client without --ssl-cert-reqs 1 or 2")
-    return server_context(
+    make = partial(
+        server_context,
         certfile,
         keyfile,
         options["ssl_keyfile_password"],
@@ -169,20 +171,7 @@ def make_tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
         cert_reqs=cert_reqs,
         ciphers=options["ssl_ciphers"],
     )
-
-
-def make_certificates(options: dict[str, Any]) -> Certificates | None:
-    """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
-    if make_tls_context(options) is None:
-        return None
-    names = (options[f"ssl_{name}"] for name in ("certfile", "keyfile", "ca_certs"))
-
-    def make() -> ssl.SSLContext:
-        context = make_tls_context(options)
-        assert context is not None
-        return context
-
-    return Certificates(make, [name for name in names if name is not None])
+    return Certificates(make, [path for path in (certfile, keyfile, ca_certs) if path is not None])
 
 
 def proxies_of(options: dict[str, Any]) -> TrustedProxies | None:

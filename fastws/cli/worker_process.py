@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -21,7 +20,7 @@ from fastws.pubsub.bus import Bus, install
 from fastws.server.shared_page import SharedPage
 from fastws.workers.acceptor import Acceptor
 from fastws.workers.control import Channel, Message
-from fastws.workers.worker import Link, end_with_parent
+from fastws.workers.worker import SupervisedServer, end_with_parent
 
 __all__ = ["main"]
 
@@ -55,13 +54,12 @@ def serve(channel: Channel, hello: Message) -> int:
     routes = make_routes(app, options, settings)
     page = SharedPage.attach(hello.fds.pop(0))
     row = page.row(int(hello.values["row"]))
-    row.begin(os.getpid())
     address = {
         "ssl": certificates and certificates.context,
         "acceptor": Acceptor(page, row, proxies=proxies_of(options)),
     }
     addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
-    link = Link(
+    server = SupervisedServer(
         channel,
         page,
         row,
@@ -71,7 +69,7 @@ def serve(channel: Channel, hello: Message) -> int:
     )
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(_serve(link.run(routes, addresses, settings), bus, certificates))
+            return runner.run(_serve(server.run(routes, addresses, settings), bus, certificates))
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
 

@@ -18,5 +18,6 @@ cdef class Hub:
     cdef public str name
 
     cdef Topic _find(self, name)
+    cdef bytes _checked(self, Topic found, topic, message)
     cdef _check_thread(self)
     cdef _bind(self, FanOut fan_out)

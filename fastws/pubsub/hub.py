@@ -172,25 +172,15 @@ class Hub:
             RuntimeError: Called in another thread than that of the hub's loop.
         """
         found = self._find(topic)
+        if not isinstance(message, str):
+            message = self._checked(found, topic, message)
         if found is None or not found.subscribers:
             if self._link is not None:
-                self._forward(found, topic, message)
-                return 0
-            # A mistake shall show before the first client does.
-            if not isinstance(message, (str, bytes, bytearray, memoryview)):
-                raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+                self._link.forward(topic, encode(TEXT if isinstance(message, str) else BINARY, message))
             return 0
         fan_out = self._fan_out
         assert fan_out is not None
-        if isinstance(message, str):
-            plain = encode(TEXT, message)
-        elif found.merge is not None:
-            raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
-        elif isinstance(message, (bytes, bytearray, memoryview)):
-            message = bytes(message)
-            plain = encode(BINARY, message)
-        else:
-            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        plain = encode(TEXT if isinstance(message, str) else BINARY, message)
         count = len(found.subscribers)
         excluded: Any = None
         if exclude is not None:
@@ -221,9 +211,7 @@ class Hub:
             RuntimeError: The hub's loop is closed.
         """
         if not isinstance(message, str):
-            if not isinstance(message, (bytes, bytearray, memoryview)):
-                raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-            message = bytes(message)  # what can be changed may be, before its turn
+            message = self._checked(None, topic, message)
         if self._link is not None:
             self._link.call_threadsafe(self.publish, topic, message)
         elif self._loop is not None:
@@ -284,17 +272,13 @@ class Hub:
         found = self._find(topic)
         return [subscriber.ws for subscriber in found.subscribers] if found is not None else []
 
-    def _forward(self, found: Topic | None, topic: str, message: str | bytes) -> None:
-        """Send to the other processes what nobody listens to here."""
-        if isinstance(message, str):
-            plain = encode(TEXT, message)
-        elif not isinstance(message, (bytes, bytearray, memoryview)):
+    def _checked(self, found: Topic | None, topic: str, message: object) -> bytes:
+        """Return a binary message, copied where it could change. Raises ``TypeError``."""
+        if not isinstance(message, (bytes, bytearray, memoryview)):
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-        elif found is not None and found.merge is not None:
+        if found is not None and found.merge is not None:
             raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
-        else:
-            plain = encode(BINARY, bytes(message))
-        self._link.forward(topic, plain)
+        return bytes(message)
 
     # -- for the bus ----------------------------------------------------------------------------
 

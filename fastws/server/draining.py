@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastws.server.serve import Server
+    from fastws.server.server import Server
 
 __all__ = ["LINGER_SECONDS", "drain"]
 

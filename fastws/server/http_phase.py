@@ -13,14 +13,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.connection.connection import Connection
-from fastws.logs import peer_text
 from fastws.loop.fatal import end_loop
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.states import DRAINING, HTTP
 from fastws.server.pending import PendingAnswer
 from fastws.server.phase_state import PhaseState
-from fastws.server.requests import RequestBody, address_refusal, admit, plain_refusal
+from fastws.server.requests import RequestBody, address_refusal, admit, plain_refusal, warn_of_tls
 from fastws.server.responses import Responses
 from fastws.server.upgrade import accept, upgrade_refusal
 
@@ -178,9 +177,8 @@ class ServerPhase(Responses):
                 self._connection.clear_deadline()
                 self._respond_to_request()
         else:
-            if event.is_tls and not self._connection.is_tls():
-                peer = peer_text(self._connection.peer)
-                log.warning("%s began TLS on a port without TLS: use http:// or ws:// here", peer)
+            if event.is_tls:
+                warn_of_tls(self._connection)
             self._refuse(event.response)
 
     def _begin(self, request: Request) -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from fastws.logs import peer_text
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.handshake import check_upgrade
 from fastws.server.forwarded import forwarded
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from fastws.server.site import Site
     from fastws.web.routes import Endpoint
 
-__all__ = ["RequestBody", "address_refusal", "admit", "plain_refusal"]
+__all__ = ["RequestBody", "address_refusal", "admit", "plain_refusal", "warn_of_tls"]
+
+log = logging.getLogger("fastws.error")
 
 
 def admit(site: Site, connection: Connection, request: Request) -> Response | None:
@@ -99,3 +103,10 @@ class RequestBody:
 
     def whole(self) -> bytes:
         return bytes(self._data)
+
+
+def warn_of_tls(connection: Connection) -> None:
+    """Say that a client speaks TLS where nobody does."""
+    if not connection.is_tls():
+        peer = peer_text(connection.peer)
+        log.warning("%s began TLS on a port without TLS: use http:// or ws:// here", peer)

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 from fastws.config import Settings, check_options
 from fastws.server.descriptors import accepts_in_bulk
 from fastws.server.memory import keep_blocks, trim_when_calm
-from fastws.server.serve import APPLICATION_FAILED, DEFAULT_GRACE, Server
+from fastws.server.server import APPLICATION_FAILED, DEFAULT_GRACE, Server
 from fastws.server.settings import SettingsOptions, settings_from
 from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import FULL_WARNING_INTERVAL, App

@@ -13,7 +13,8 @@ from fastws.client.connect import connect
 from fastws.client.target import Target
 from fastws.config import Settings
 from fastws.connection.websocket import WebSocket
-from fastws.server.serve import Server, serve
+from fastws.server.serve import serve
+from fastws.server.server import Server
 from fastws.server.settings import SettingsOptions, settings_from
 from fastws.server.site import App
 from fastws.testing.clock import Clock

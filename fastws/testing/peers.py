@@ -7,7 +7,7 @@ from typing import Any
 
 from fastws.connection.handlers import Handler
 from fastws.connection.websocket import WebSocket
-from fastws.server.serve import Server
+from fastws.server.server import Server
 from fastws.testing import wire
 from fastws.testing.loop import ManualLoop
 from fastws.testing.transport import MemoryTransport

@@ -22,7 +22,7 @@ from fastws.logs import peer_text
 from fastws.protocol.http.proxy_header import MAX_ADDRESS_BYTES, ProxyHeader, ProxyHeaderError
 from fastws.server.descriptors import ACCEPTS_PER_TURN
 from fastws.server.forwarded import TrustedProxies
-from fastws.server.shared_page import HEARTBEAT_SECONDS, Row, RowState, SharedPage
+from fastws.server.shared_page import Row, SharedPage
 
 __all__ = ["Acceptor", "SocketListener"]
 
@@ -68,7 +68,6 @@ class Acceptor:
         self.proxies = proxies
         self.waiting_for_header = 0
         self._warnings: dict[str, float] = {}
-        self._beating: asyncio.TimerHandle | None = None
         self._listeners: set[SocketListener] = set()
 
     def open(
@@ -82,9 +81,8 @@ class Acceptor:
         """Begin to accept at a socket that listens; the returned listener owns it."""
         listener = SocketListener(self, loop, sock, accept, ssl, ssl_handshake_timeout)
         self._listeners.add(listener)
-        if self.row is not None and self._beating is None:
-            self.row.state = RowState.SERVING
-            self._beat(loop)
+        if self.row is not None:
+            self.row.is_serving = True
         listener.resume()
         return listener
 
@@ -92,15 +90,7 @@ class Acceptor:
         """Called by a listener that accepts no more; the row tells when it was the last one."""
         self._listeners.discard(listener)
         if not self._listeners and self.row is not None:
-            self.row.state = RowState.DRAINING
-            if self._beating is not None:
-                self._beating.cancel()
-                self._beating = None
-
-    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert self.row is not None
-        self.row.beat()
-        self._beating = loop.call_later(HEARTBEAT_SECONDS, self._beat, loop)
+            self.row.is_serving = False
 
     def room(self) -> int:
         """Return how many connections this worker may accept now; 0: the others are to have the next ones."""
@@ -108,7 +98,7 @@ class Acceptor:
             return ACCEPTS_PER_TURN
         now = time.monotonic_ns()
         self.row.beat(now)
-        fewest = self.page.fewest(now) or 0
+        fewest = self.page.fewest(now)
         most = fewest + max(SPARE_CONNECTIONS, fewest // SPARE_PART)
         return max(min(most + 1 - self.row.connections, ACCEPTS_PER_TURN), 0)
 

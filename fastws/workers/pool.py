@@ -10,7 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastws.workers.backoff import CrashHistory
-from fastws.workers.states import MAX_WORKERS, Actions, Failure, Phase, Rules, State, Worker, ended_text
+from fastws.workers.states import (
+    MAX_WORKERS,
+    Actions,
+    Failure,
+    Phase,
+    Rules,
+    State,
+    Worker,
+    ended_text,
+    failure_of,
+)
 
 __all__ = ["Pool"]
 
@@ -139,7 +149,9 @@ class Pool:
             if status and not worker.is_killed:
                 self._actions.say("warning", f"{worker} {ended} while it left")
         elif self.phase is Phase.STARTING and worker.state is State.STARTING:
-            self._cannot_start(worker, ended, now)
+            self.failure = failure_of(worker, ended)
+            self.exit_code = self.failure.code
+            self.stop(now, spread=0.0)
         elif worker is self._roll.successor and worker.predecessor in self.workers:
             self._roll_failed(worker, ended, now)
         else:
@@ -155,10 +167,8 @@ class Pool:
             elif worker.state is State.STARTING:
                 self._notice_slow_start(worker, now)
             elif now - worker.last_beat >= self.rules.hang_timeout:
-                self._kill(
-                    worker,
-                    f"{worker} has given no sign of life for {self.rules.hang_timeout:g} s: it is ended",
-                )
+                silent = f"has given no sign of life for {self.rules.hang_timeout:g} s"
+                self._kill(worker, f"{worker} {silent}: it is ended")
             elif worker.retires_at is not None and now >= worker.retires_at:
                 worker.retires_at = None
                 self._recycle(worker, f"{worker} has reached --max-lifetime: a new one takes its place", now)
@@ -311,15 +321,10 @@ class Pool:
             self._actions.say("error", text)
         self._actions.end(worker, at_once=True)
 
-    def _cannot_start(self, worker: Worker, ended: str, now: float) -> None:
-        self.failure = worker.failure or Failure(f"worker {worker.id} {ended} before it was ready")
-        self.exit_code = self.failure.code
-        self.stop(now, spread=0.0)
-
     def _roll_failed(self, worker: Worker, ended: str, now: float) -> None:
         roll, self._roll = self._roll, _Roll()
-        why = worker.failure.text if worker.failure is not None else f"{worker} {ended} before it was ready"
         kept = sum(each.state is State.READY for each in self.workers)
+        why = failure_of(worker, ended).text
         self._actions.say("error", f"the new worker cannot start, so the {kept} that serve stay: {why}")
         for old in [*roll.outdated, worker.predecessor]:
             if old is not None and self.rules.max_lifetime is not None:
@@ -341,7 +346,5 @@ class Pool:
     def _notice_slow_start(self, worker: Worker, now: float) -> None:
         if now >= worker.next_notice:
             worker.next_notice = now + 2 * SLOW_START_SECONDS
-            seconds = now - worker.started
-            self._actions.say(
-                "warning", f"{worker} is not ready after {seconds:.0f} s: the application starts slowly"
-            )
+            slow = f"not ready after {now - worker.started:.0f} s: the application starts slowly"
+            self._actions.say("warning", f"{worker} is {slow}")

@@ -17,6 +17,7 @@ __all__ = [
     "State",
     "Worker",
     "ended_text",
+    "failure_of",
 ]
 
 #: Each worker has a socket pair with each other one.
@@ -109,6 +110,11 @@ class Actions(Protocol):
 
     def reloaded(self) -> None:
         """A reload has ended, well or not."""
+
+
+def failure_of(worker: Worker, ended: str) -> Failure:
+    """Why a worker has not become ready: as it said itself, or how it ended."""
+    return worker.failure or Failure(f"worker {worker.id} {ended} before it was ready")
 
 
 def ended_text(status: int) -> str:

@@ -114,6 +114,7 @@ class Supervisor:
                 time.sleep(TICK_SECONDS)
         try:
             self._reap()
+            self._read_rows()
             self._read_memory()
             self.pool.tick(time.monotonic())
         except Exception:
@@ -180,9 +181,7 @@ class Supervisor:
         for fd in message.fds:
             os.close(fd)
         now = time.monotonic()
-        if message.kind == "beat":
-            self.pool.beat(worker, now, messages=int(message.values.get("messages", 0)))
-        elif message.kind == "ready":
+        if message.kind == "ready":
             self.pool.ready(worker, now)
         elif message.kind == "failed":
             self.pool.failed(worker, Failure(str(message.values["text"]), int(message.values["code"])))
@@ -197,10 +196,17 @@ class Supervisor:
                 self._take_messages(worker)  # what it said last
                 self._drop_channel(worker)
             del self._processes[worker]
-            self._page.row(worker.row).end()
+            self._page.row(worker.row).clear()
             self.pool.exited(worker, process.returncode, time.monotonic())
         while self._stillborn:
             self.pool.exited(self._stillborn.pop(), 1, time.monotonic())
+
+    def _read_rows(self) -> None:
+        for worker in list(self.pool.workers):
+            row = self._page.row(worker.row)
+            beat = row.heartbeat / 1e9  # of the same clock: CLOCK_MONOTONIC is the system's
+            if beat > worker.last_beat:
+                self.pool.beat(worker, beat, messages=row.messages)
 
     def _read_memory(self) -> None:
         if self.pool.rules.max_rss is not None:

@@ -16,22 +16,21 @@ from typing import Any
 from fastws.config import Settings
 from fastws.server.draining import drain
 from fastws.server.run import EXIT_SECONDS, serving
-from fastws.server.serve import APPLICATION_FAILED, Server
+from fastws.server.server import APPLICATION_FAILED, Server
 from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import App
 from fastws.workers.control import Channel, ControlError, Message
 
-__all__ = ["BEAT_SECONDS", "Link", "end_with_parent"]
+__all__ = ["SupervisedServer", "end_with_parent"]
 
 log = logging.getLogger("fastws.error")
 
+#: A worker writes to its row so often that its loop turns.
 BEAT_SECONDS = 0.5
 #: What a worker without a supervisor has to close its connections, and then to end.
 ORPHAN_GRACE_SECONDS = 0.3
 ORPHAN_EXIT_SECONDS = 0.8
 GOING_AWAY = 1001
-#: Messages of open WebSockets are summed up so often; those of closed ones are counted already.
-COUNT_EVERY_BEATS = 10
 
 
 def end_with_parent(channel: Channel) -> None:
@@ -51,15 +50,15 @@ def end_with_parent(channel: Channel) -> None:
     threading.Thread(target=watch, name="fastws-supervisor-watch", daemon=True).start()
 
 
-class Link:
+class SupervisedServer:
     """Runs a server as its supervisor says.
 
     Args:
         channel: this worker's end of the control pair.
         page: what all workers share, with ``row``, this worker's.
+        grace: seconds of a stop after which the process has ended.
         on_peer: called with a connected socket and the id of the worker at its other end. The callee owns the
-            socket. Default: it is closed.
-        on_certificates: called to read the files of the certificates again.
+            socket.
         counts_messages: the supervisor wants to know how many messages have been received.
     """
 
@@ -70,20 +69,16 @@ class Link:
         row: Row,
         *,
         grace: float,
-        on_peer: Callable[[socket.socket, int], object] | None = None,
-        on_certificates: Callable[[], None] | None = None,
+        on_peer: Callable[[socket.socket, int], object],
         counts_messages: bool = False,
     ) -> None:
         self._channel = channel
         self._page = page
         self._row = row
         self._grace = grace
-        self._on_peer = on_peer or _close_peer
-        self._on_certificates = on_certificates
+        self._on_peer = on_peer
         self._counts_messages = counts_messages
         self._server: Server | None = None
-        self._beats = 0
-        self._messages = 0
 
     async def run(self, app: App, addresses: Iterable[Mapping[str, Any]], settings: Settings) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
@@ -102,8 +97,9 @@ class Link:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     loop.add_signal_handler(number, self._on_signal)
                 server.application_failed.add_done_callback(self._on_failure)
+                self._row.beat()
                 self._channel.send("ready")
-                beating = loop.create_task(self._beat())
+                beating = loop.create_task(self._beat(server))
                 self._readable()
                 message = await self._stop
             return await self._leave(server, message)
@@ -155,39 +151,19 @@ class Link:
         if message.kind == "peer":
             self._on_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "lead":
-            self._lead(is_lead=bool(message.values["value"]))
-        elif message.kind == "reload_certificates":
-            if self._on_certificates is not None:
-                self._on_certificates()
+            if self._server is not None:
+                self._server.lead(bool(message.values["value"]))
         elif message.kind in ("drain", "stop"):
             self._end(message.kind, **message.values)
         for fd in message.fds:
             os.close(fd)
 
-    def _lead(self, *, is_lead: bool) -> None:
-        if self._server is not None:
-            self._server.lead(is_lead)
-
-    async def _beat(self) -> None:
-        """Tell the supervisor that the loop turns, until cancelled."""
+    async def _beat(self, server: Server) -> None:
+        """Write to the row that the loop turns, until cancelled."""
         while True:
-            if not self._channel.has_output:
-                self._channel.send("beat", messages=self._counted())
-            else:
-                self._channel.flush()
+            if self._counts_messages:
+                open_ones = sum(each.received_messages for each in server.connections if each.ws is not None)
+                self._row.messages = server.counters.messages_received + open_ones
+            self._row.beat()
+            self._channel.flush()
             await asyncio.sleep(BEAT_SECONDS)
-
-    def _counted(self) -> int:
-        if not self._counts_messages or self._server is None:
-            return 0
-        if self._beats % COUNT_EVERY_BEATS == 0:
-            open_ones = sum(
-                each.received_messages for each in self._server.connections if each.ws is not None
-            )
-            self._messages = self._server.counters.messages_received + open_ones
-        self._beats += 1
-        return self._messages
-
-
-def _close_peer(sock: socket.socket, worker: int) -> None:
-    sock.close()

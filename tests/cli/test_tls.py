@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.cli.errors import CannotStart
 from fastws.cli.serve import serve
-from fastws.cli.start import make_tls_context
+from fastws.cli.start import make_certificates
 from fastws.cli.tls import server_context
 
 
@@ -121,4 +121,4 @@ def test_authorities_that_are_none(files: Path, name: str, why: str) -> None:
 def test_options_that_need_each_other(options: list[str], why: str) -> None:
     context = serve.make_context("serve", options)
     with pytest.raises(click.UsageError, match=why):
-        make_tls_context(context.params)
+        make_certificates(context.params)

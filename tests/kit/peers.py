@@ -7,7 +7,8 @@ from typing import Any
 import fastws.testing
 from fastws.client.connect import connect
 from fastws.connection.websocket import WebSocket
-from fastws.server.serve import Server, serve
+from fastws.server.serve import serve
+from fastws.server.server import Server
 from fastws.testing import ManualLoop
 from tests.kit.fanout import Kernel
 

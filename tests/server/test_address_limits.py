@@ -8,7 +8,7 @@ import pytest
 
 from fastws import Route, serve
 from fastws.server.address_limits import SWEEP_SIZE, AddressLimiter, address_of
-from fastws.server.serve import Server
+from fastws.server.server import Server
 from tests.kit import ManualLoop, RawClient, Recorder
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.server.serve import Server
+from fastws.server.server import Server
 
 pytestmark = pytest.mark.live
 

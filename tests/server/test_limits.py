@@ -16,7 +16,7 @@ from fastws.cli.limits import LIMITS, TIMEOUTS, Setting, limits_of, timeouts_of
 from fastws.cli.serve import serve as command
 from fastws.config import SERVER_LIMITS, SERVER_TIMEOUTS, Settings
 from fastws.connection.handlers import Handler, as_handler
-from fastws.server.serve import Server
+from fastws.server.server import Server
 from fastws.web.routes import Router
 from tests.cli.helpers import fastws as run
 from tests.kit import ManualLoop, RawClient

@@ -6,7 +6,7 @@ import pytest
 
 from fastws import Response, Route, serve
 from fastws.logs import peer_text
-from fastws.server.serve import Server
+from fastws.server.server import Server
 from tests.kit import ManualLoop, RawClient
 
 

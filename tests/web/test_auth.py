@@ -13,7 +13,7 @@ import pytest
 
 from fastws import Request, Response, Route, basic_auth, serve, token_auth
 from fastws.logs import conceal
-from fastws.server.serve import Server
+from fastws.server.server import Server
 from fastws.web.auth import basic_credentials
 from tests.kit import ManualLoop, RawClient, Recorder
 

@@ -15,9 +15,9 @@ import pytest
 import fastws
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import new_event_loop
-from fastws.server.serve import Server
+from fastws.server.server import Server
 from fastws.server.settings import settings_from
-from fastws.server.shared_page import RowState, SharedPage
+from fastws.server.shared_page import SharedPage
 from fastws.workers import acceptor as module
 from fastws.workers.acceptor import Acceptor
 
@@ -56,25 +56,25 @@ def url(sock: socket.socket) -> str:
 
 def test_it_serves_and_its_row_tells_of_it(listening: socket.socket, run: Callable[[Any], Any]) -> None:
     async def scenario() -> None:
-        page = SharedPage(1)
+        page = SharedPage.create(1)
         row = page.row(0)
-        row.begin(1)
         async with await serving(listening, Acceptor(page, row)) as server:
-            assert row.state is RowState.SERVING and row.heartbeat
+            assert row.is_serving
             async with fastws.connect(url(listening)) as ws:
                 await ws.send("who")
                 assert str(await ws.recv()).startswith("127.0.0.1:")
                 assert row.connections == len(server.connections) == 1
-        assert row.connections == 0 and row.state is RowState.DRAINING
+        assert row.connections == 0 and not row.is_serving
 
     run(scenario())
 
 
 @pytest.mark.parametrize(("fewest", "spare"), [(0, 8), (100, 8), (320, 20)])
 def test_how_many_it_may_have(fewest: int, spare: int) -> None:
-    page = SharedPage(3)
+    page = SharedPage.create(3)
     for row in page.rows:
-        row.begin(1, RowState.SERVING)
+        row.is_serving = True
+        row.beat()
         row.connections = fewest
     ours, acceptor = page.row(0), Acceptor(page, page.row(0))
     assert acceptor.room() == min(spare + 1, 16)
@@ -84,17 +84,17 @@ def test_how_many_it_may_have(fewest: int, spare: int) -> None:
     assert acceptor.room() == 0
     for row in page.rows[1:]:  # both are stopped
         row.beat(0)
-    assert acceptor.room() == 9 if spare == 8 else 16
+    assert acceptor.room() == (9 if spare == 8 else 16)
 
 
 def test_a_worker_that_has_more_lets_the_other_accept(
     listening: socket.socket, run: Callable[[Any], Any]
 ) -> None:
     async def scenario() -> None:
-        page = SharedPage(2)
+        page = SharedPage.create(2)
         servers = []
         for row in page.rows:
-            row.begin(1)
+            row.beat()
             servers.append(await serving(listening, Acceptor(page, row)))
         clients = [await fastws.connect(url(listening)) for _ in range(60)]
         numbers = [len(server.connections) for server in servers]
@@ -255,9 +255,7 @@ def test_a_limit_counts_the_connections_of_all_workers(
     listening: socket.socket, run: Callable[[Any], Any]
 ) -> None:
     async def scenario() -> None:
-        page = SharedPage(2)
-        for row in page.rows:
-            row.begin(1)
+        page = SharedPage.create(2)
         page.row(1).connections = 5
         routes = [fastws.Route("/", http=who)]
         async with await serving(listening, Acceptor(page, page.row(0)), routes, limit_concurrency=5):

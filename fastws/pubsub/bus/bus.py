@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from fastws.pubsub.bus.following import Following
 from fastws.pubsub.bus.link import Link
-from fastws.pubsub.bus.outgoing import Lane, Outgoing, encode_runs
+from fastws.pubsub.bus.outgoing import Lane, Outgoing, encode_runs, names_of
 from fastws.pubsub.bus.peer import MAX_WAITING_BYTES, Incoming, Peer
 from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
 from fastws.pubsub.bus.totals import Totals
@@ -146,7 +146,7 @@ class Bus:
             self._flush()
         for peer in self.peers:
             self.drop(peer)
-        self.outgoing.is_started = False
+        # The queue stays as it was begun: without peers it collects nothing any more.
         self.loop = None
         self.is_closed = True
         self._scheduled = False
@@ -276,7 +276,7 @@ class Bus:
             self._flush()
             self._following.told(peer, record)
         elif kind == Kind.ASK:
-            hub_name, topic = _names(record.key)
+            hub_name, topic = names_of(record.key)
             hub = self.hubs.get(hub_name)
             count = 0 if hub is None else hub.count(topic)
             peer.write(encode_record(Kind.ANSWER, 0, b"", count, record.number))
@@ -287,7 +287,7 @@ class Bus:
         """Compare a record's number with the one that had to come; tell what is missing between."""
         incoming = peer.incoming.get(record.key)
         if incoming is None:
-            incoming = peer.incoming[record.key] = Incoming(*_names(record.key))
+            incoming = peer.incoming[record.key] = Incoming(*names_of(record.key))
         expected, number = incoming.expected, record.number
         if record.flags != Flag.BEGIN:
             if expected is not None and number < expected:
@@ -317,12 +317,3 @@ class Bus:
             self._peers.remove(peer)
         self.outgoing.has_peers = bool(self._peers)
         self._totals.lost(peer)
-
-
-def _names(key: bytes) -> tuple[str, str]:
-    """Return the names of a key's hub and topic. Raises :class:`BadRecord` for what is no text."""
-    try:
-        hub_name, _, topic = key.decode("utf-8", "surrogatepass").partition("\0")
-    except UnicodeDecodeError:
-        raise BadRecord("a topic whose name is no text") from None
-    return hub_name, topic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastws.pubsub.bus.outgoing import key_of
+from fastws.pubsub.bus.outgoing import key_of, names_of
 from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Following:
         if self._followed is None:
             return
         for key in list(self._followed):
-            hub_name, _, topic = key.decode("utf-8", "surrogatepass").partition("\0")
+            hub_name, topic = names_of(key)
             hub = self._bus.hubs.get(hub_name)
             if hub is not None and hub.count(topic):
                 self._followed[key] = 0

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastws.pubsub.bus.records import MAX_KEY_BYTES, Kind, encode_record
+from fastws.pubsub.bus.records import MAX_KEY_BYTES, BadRecord, Kind, encode_record
 
-__all__ = ["Lane", "Outgoing", "Run", "encode_runs", "key_of"]
+__all__ = ["Lane", "Outgoing", "Run", "encode_runs", "key_of", "names_of"]
 
 #: A run ends at so many bytes, and the next record begins: the receiver need not wait for all of it.
 RUN_BYTES = 256 * 1024
@@ -116,3 +116,12 @@ def key_of(hub_name: str, topic: str) -> bytes:
     if len(key) > MAX_KEY_BYTES:
         raise ValueError(f"the names of a hub and its topic are {len(key)} bytes, and may be {MAX_KEY_BYTES}")
     return key
+
+
+def names_of(key: bytes) -> tuple[str, str]:
+    """Return the names of a key's hub and topic. Raises :class:`BadRecord` for what is no text."""
+    try:
+        hub_name, _, topic = key.decode("utf-8", "surrogatepass").partition("\0")
+    except UnicodeDecodeError:
+        raise BadRecord("a topic whose name is no text") from None
+    return hub_name, topic
