@@ -85,7 +85,7 @@ def watcher(options: dict[str, Any]) -> Any:
     try:
         watchfiles = importlib.import_module("watchfiles")
     except ImportError:
-        raise CannotStart("--reload needs watchfiles: pip install 'fastws-server[reload]'") from None
+        raise CannotStart("--reload needs watchfiles: pip install watchfiles") from None
     folder = os.path.abspath(options["app_dir"])
     if not os.path.isdir(folder):
         raise CannotStart(f"--app-dir {options['app_dir']}: no such directory")

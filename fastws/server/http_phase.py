@@ -168,8 +168,7 @@ class ServerPhase(Responses):
         elif isinstance(event, Request):
             self._begin(event)
         elif isinstance(event, Data):
-            if self._state is BODY:
-                assert self._body is not None
+            if self._state is BODY and self._body is not None:
                 self._body.add(event.data)
         elif isinstance(event, EndOfBody):
             if self._state is BODY:
@@ -177,8 +176,7 @@ class ServerPhase(Responses):
                 self._connection.clear_deadline()
                 self._respond_to_request()
         else:
-            if event.is_tls:
-                warn_of_tls(self._connection)
+            warn_of_tls(self._connection, event)
             self._refuse(event.response)
 
     def _begin(self, request: Request) -> None:

@@ -14,6 +14,7 @@ from fastws.web.hosts import is_allowed_host
 
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
+    from fastws.protocol.http.events import Refusal
     from fastws.server.site import Site
     from fastws.web.routes import Endpoint
 
@@ -105,8 +106,8 @@ class RequestBody:
         return bytes(self._data)
 
 
-def warn_of_tls(connection: Connection) -> None:
-    """Say that a client speaks TLS where nobody does."""
-    if not connection.is_tls():
+def warn_of_tls(connection: Connection, violation: Refusal) -> None:
+    """Say that a client speaks TLS where nobody does, if that is why it is refused."""
+    if violation.is_tls and not connection.is_tls():
         peer = peer_text(connection.peer)
         log.warning("%s began TLS on a port without TLS: use http:// or ws:// here", peer)
