@@ -246,6 +246,7 @@ WEBSOCKET = [
         attacks=[websocket.random_handshakes],
         stage="hasty",
         seeds=SEEDS,
+        logs="refuses the origin",
     ),
     Row(
         "W12",
@@ -392,6 +393,7 @@ WEBSOCKET = [
         send="origins that look like ours, none, two",
         expect="403; none: 101, and 403 under --require-origin",
         attacks=[websocket.foreign_origins, websocket.required_origin],
+        logs="refuses the origin",
     ),
     Row(
         "W20",
@@ -546,6 +548,7 @@ HTTP = [
             http1.frames_behind_a_refused_upgrade,
             http1.frames_with_the_handshake,
         ],
+        logs="refuses the origin",
     ),
     Row(
         "H5",
@@ -757,6 +760,7 @@ TLS = [
         expect="closed when the time is over; within 1 s",
         attacks=[tls.silence, tls.plain_on_tls],
         stage="tls",
+        logs="does not speak TLS",
     ),
     Row(
         "T2",
