@@ -11,6 +11,7 @@ from fastws.client.credentials import one_cookie_field
 from fastws.client.redirects import STATUSES, HandshakeTarget
 from fastws.client.refusal import RefusalTimer
 from fastws.config import Compression, Limits, Timeouts
+from fastws.connection.counters import UNCOUNTED
 from fastws.connection.websocket import WebSocket
 from fastws.errors import HandshakeError, HandshakeInterrupted, HandshakeRefused
 from fastws.protocol.http.messages import Response
@@ -157,6 +158,8 @@ class ClientHost:
     """The host of one client connection. A server counts its connections; a client does not."""
 
     __slots__ = ("_deadline", "_handshake", "_key", "_opened", "_request", "limits")
+
+    counters = UNCOUNTED
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import new_event_loop
 from fastws.server.server import Server
 from fastws.server.settings import settings_from
-from fastws.server.shared_page import SharedPage
+from fastws.server.shared_page import Membership, SharedPage
 from fastws.workers import acceptor as module
 from fastws.workers.acceptor import Acceptor
 
@@ -45,7 +45,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
 async def serving(sock: socket.socket, acceptor: Acceptor, app: Any = peer_of, **settings: Any) -> Server:
     server = Server(app, settings_from(**settings))
     if acceptor.page is not None and acceptor.row is not None:
-        server.share(acceptor.page, acceptor.row)
+        server.share(Membership(acceptor.page, acceptor.row))
     await server.listen(sock=sock.dup(), acceptor=acceptor)
     return server
 
