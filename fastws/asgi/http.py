@@ -10,7 +10,8 @@ import h11
 
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
-from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of, tls_extension
+from fastws.asgi.scope import ClientDisconnected, Event, is_disconnect, scope_of, tls_extension
+from fastws.loop.fatal import is_cancelled
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import UNKNOWN, check_final

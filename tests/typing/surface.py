@@ -25,6 +25,21 @@ class Room(fastws.Handler):
         ws.send_nowait(message)
 
 
+class Greeting(fastws.Handler):
+    async def on_open(self, ws: fastws.WebSocket) -> None:
+        await ws.send("welcome")
+
+
+class Plain(fastws.Handler):
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        ws.send_nowait("welcome")
+
+
+class AsyncMessage(fastws.Handler):
+    async def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        await ws.send(message)
+
+
 class Service:
     async def __call__(self, ws: fastws.WebSocket) -> int:
         return 1
@@ -56,6 +71,7 @@ async def clients() -> None:
         assert_type(each, fastws.WebSocket)
     fastws.connect("ws://server.test/", handler=Room())
     fastws.connect("ws://server.test/", handler=Room)
+    fastws.connect("ws://server.test/", handler=Greeting())
     fastws.connect("ws://server.test/", handler=handler)
     fastws.connect("ws://server.test/", handler=not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     fastws.connect("wss://server.test/", ssl=ssl.create_default_context(), proxy="socks5://proxy.test")
