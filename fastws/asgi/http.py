@@ -282,7 +282,9 @@ class Exchange:
         if length is not None and "content-length" not in head.headers:
             fields.append((b"Content-Length", b"%d" % length))
         try:
-            data = self._connection.machine.http.start_pieces(head.status, head.reason, fields)
+            data = self._connection.machine.http.start_pieces(
+                head.status, head.reason, fields, close=self._phase.is_leaving
+            )
         except h11.LocalProtocolError as exc:
             raise RuntimeError(f"the response cannot be sent: {exc}") from None
         self._response = STARTED

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from fastws.cli import logs
-from fastws.cli.certificates import Certificates
+from fastws.cli.certificates import Certificates, silence_bad_server_names
 from fastws.cli.errors import CannotStart
 from fastws.cli.start import loop_factory, make_certificates, make_routes, make_settings, proxies_of
 from fastws.errors import StartupFailed
@@ -50,6 +50,7 @@ def serve(channel: Channel, hello: Message) -> int:
     factory = loop_factory(options["loop"])
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
     certificates = make_certificates(options)
+    silence_bad_server_names()
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
     page = SharedPage.attach(hello.fds.pop(0))
