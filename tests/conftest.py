@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from fastws.loop.turn import Turn
 from fastws.testing import ManualLoop, Network
 from tests import watchdog
+from tests.kit import Kernel
 from tests.kit.ports import free_port
 
 pytest_plugins = ["fastws.pytest_plugin", "tests.selection"]
@@ -31,6 +33,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def loop(fastws_loop: ManualLoop) -> ManualLoop:
     """A loop whose turns and clock a test moves; an error in a callback fails the test."""
     return fastws_loop
+
+
+@pytest.fixture
+def turn(loop: ManualLoop) -> Turn:
+    """The turn that outboxes without connections share."""
+    return Turn(loop.call_soon)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """Stands in for the C module that writes past transports, for this test."""
+    kernel = Kernel()
+    kernel.patch(monkeypatch)
+    return kernel
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 import fastws
 from fastws.asgi.scope import ClientDisconnected
+from tests.kit.served import Panic
 
 pytestmark = pytest.mark.live
 
@@ -18,10 +19,6 @@ ACCEPT = {"type": "websocket.accept"}
 TEXT = {"type": "websocket.send", "text": "x"}
 START = {"type": "websocket.http.response.start", "status": 418, "headers": [(b"x-tea", b"green")]}
 BODY = {"type": "websocket.http.response.body", "body": b"short", "more_body": True}
-
-
-class Panic(BaseException):
-    """As pyo3's ``PanicException``: it is not an ``Exception``."""
 
 
 @asynccontextmanager

@@ -19,33 +19,7 @@ from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT
 from tests.conftest import Run
 from tests.kit import ManualLoop, Network, Pair, RawClient, Recorder, frame, handshake
-
-NO_PINGS = {"ping_interval": None}
-
-
-def served(loop: ManualLoop, handler: Any, **settings: Any) -> Server:
-    async def start() -> Server:
-        return await fastws.serve(
-            [Route("/", handler)], **{"access_log": False, "timeouts": NO_PINGS, **settings}
-        )
-
-    return loop.run(start())
-
-
-def opened(
-    loop: ManualLoop, handler: Any, *, early: bytes = b"", ssl_object: Any = None, **settings: Any
-) -> RawClient:
-    client = RawClient(served(loop, handler, **settings), loop, ssl_object=ssl_object)
-    assert client.upgrade(early=early).status == 101
-    return client
-
-
-def stall(loop: ManualLoop, client: RawClient, ws: WebSocket) -> None:
-    """Let the socket refuse: one message is written of which it takes one byte."""
-    client.stall(1)
-    ws.send_nowait("stalls")
-    loop.settle()
-    assert ws.outbox.blocked
+from tests.kit.served import NO_PINGS, Panic, opened, served, stall
 
 
 class Scripted(Recorder):
@@ -431,10 +405,6 @@ class TestStreaming:
         handler.ws.resume_reading()
         loop.settle()
         assert len(handler.messages()) == 1101
-
-
-class Panic(BaseException):
-    """As pyo3's ``PanicException``: it is not an ``Exception``."""
 
 
 #: What a callback of the application may raise.

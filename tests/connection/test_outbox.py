@@ -17,11 +17,6 @@ BYE = encode_close(1000, "bye", None)
 
 
 @pytest.fixture
-def turn(loop: ManualLoop) -> Turn:
-    return Turn(loop.call_soon)
-
-
-@pytest.fixture
 def peer(loop: ManualLoop, turn: Turn) -> Peer:
     return Peer(loop, turn)
 
@@ -580,20 +575,8 @@ class TestIdle:
 class TestDirect:
     """Bytes past the transport: only while it holds none, and what is left over goes through it."""
 
-    @pytest.fixture
-    def kernel(self, monkeypatch: pytest.MonkeyPatch) -> Kernel:
-        kernel = Kernel()
-        kernel.patch(monkeypatch)
-        return kernel
-
-    def open(self, loop: ManualLoop, turn: Turn, kernel: Kernel, room: int | None = None) -> Peer:
-        sock = kernel.open()
-        peer = Peer(loop, turn, room=room, socket=sock, fd=sock.fileno())
-        kernel.attach(peer.transport)
-        return peer
-
     def test_whole(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
-        peer = self.open(loop, turn, kernel)
+        peer = Peer(loop, turn, kernel=kernel)
         peer.outbox.push(text("a"))
         peer.outbox.push(text("b"))
         loop.settle()
@@ -601,7 +584,7 @@ class TestDirect:
         assert peer.texts() == ["a", "b"]
 
     def test_messages_and_frames_in_one_write(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
-        peer = self.open(loop, turn, kernel)
+        peer = Peer(loop, turn, kernel=kernel)
         assert peer.outbox.takes_messages()
         for message in ("a", b"b"):
             assert peer.outbox.push_message(message) is SendStatus.SENT
@@ -618,7 +601,7 @@ class TestDirect:
     def test_what_waits_is_counted_with_its_headers(
         self, loop: ManualLoop, turn: Turn, kernel: Kernel
     ) -> None:
-        peer = self.open(loop, turn, kernel)
+        peer = Peer(loop, turn, kernel=kernel)
         for size in (0, 125, 126, 65535, 65536):
             peer.outbox.push_message(bytes(size))
             peer.outbox.push_message("x" * size)
@@ -631,7 +614,7 @@ class TestDirect:
     def test_the_rest_goes_through_the_transport(
         self, loop: ManualLoop, turn: Turn, kernel: Kernel, room: int
     ) -> None:
-        peer = self.open(loop, turn, kernel, room)
+        peer = Peer(loop, turn, kernel=kernel, room=room)
         peer.outbox.push(text("hello"))
         loop.settle()
         assert peer.outbox.blocked
@@ -644,7 +627,7 @@ class TestDirect:
         assert kernel.calls == [1, 1]
 
     def test_none_while_the_transport_holds_bytes(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
-        peer = self.open(loop, turn, kernel, 0)
+        peer = Peer(loop, turn, kernel=kernel, room=0)
         peer.outbox.push(text("refused"))
         peer.outbox.flush()
         peer.outbox.push_last(BYE)
@@ -655,7 +638,7 @@ class TestDirect:
         assert [one.opcode for one in peer.frames()] == [TEXT, CLOSE]
 
     def test_a_message_behind_what_was_published(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
-        hub, peer = Hub(), self.open(loop, turn, kernel)
+        hub, peer = Hub(), Peer(loop, turn, kernel=kernel)
         hub.subscribe(peer, "t")
         hub.publish("t", "1")
         peer.outbox.push_message("2")
@@ -666,7 +649,7 @@ class TestDirect:
     def test_urgent_frames_of_which_a_part_is_taken(
         self, loop: ManualLoop, turn: Turn, kernel: Kernel
     ) -> None:
-        peer = self.open(loop, turn, kernel, 1)
+        peer = Peer(loop, turn, kernel=kernel, room=1)
         peer.outbox.push(text("refused"))
         peer.outbox.flush()
         peer.outbox.push_urgent(PING, encode(PING, b"ping"))
@@ -676,7 +659,7 @@ class TestDirect:
         assert [one.opcode for one in peer.frames()] == [TEXT, PING]
 
     def test_an_error_ends_the_connection(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
-        peer = self.open(loop, turn, kernel)
+        peer = Peer(loop, turn, kernel=kernel)
         kernel.errors[peer.outbox.fd] = 32
         peer.outbox.push(text("a"))
         loop.settle()

@@ -26,36 +26,13 @@ from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.conftest import Run
 from tests.kit import Kernel, ManualLoop, Pair, RawClient, Recorder, frame
-
-SETTINGS: dict[str, Any] = {"timeouts": {"ping_interval": None}}
-QUIET: dict[str, Any] = {**SETTINGS, "access_log": False}
-
-
-def open_raw(
-    loop: ManualLoop, handler: Any, *headers: str, kernel: Kernel | None = None, **settings: Any
-) -> RawClient:
-    """A WebSocket between ``handler`` on a server and a client made of bytes."""
-
-    async def start() -> fastws.Server:
-        return await fastws.serve(handler, **{**QUIET, **settings})
-
-    client = RawClient(loop.run(start()), loop, kernel=kernel)
-    assert client.upgrade("/", *headers).status == 101
-    return client
+from tests.kit.served import NO_PINGS, QUIET, opened, stall
 
 
 def collect(loop: ManualLoop, *headers: str, **settings: Any) -> tuple[RawClient, WebSocket, Recorder]:
     handler = Recorder()
-    client = open_raw(loop, handler, *headers, **settings)
+    client = opened(loop, handler, *headers, **settings)
     return client, handler.ws, handler
-
-
-def stall(loop: ManualLoop, client: RawClient, ws: WebSocket) -> None:
-    """Let the socket refuse: one message is written of which it takes one byte."""
-    client.stall(1)
-    ws.send_nowait("stalls")
-    loop.settle()
-    assert ws.outbox.blocked
 
 
 # -- the whole way, on real loops ---------------------------------------------------------------
@@ -240,11 +217,9 @@ class TestSendNowait:
         assert ws.send_nowait("late") is SendStatus.CLOSED
         assert ws.send_nowait(5) is SendStatus.CLOSED  # type: ignore[arg-type]
 
-    def test_straight_to_the_socket(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-        kernel = Kernel()
-        kernel.patch(monkeypatch)
+    def test_straight_to_the_socket(self, loop: ManualLoop, kernel: Kernel) -> None:
         handler = Recorder(echo=True)
-        client = open_raw(loop, handler, kernel=kernel)
+        client = opened(loop, handler, kernel=kernel)
         calls = len(kernel.calls)
         client.send(frame(TEXT, "a") + frame(TEXT, "ü") + frame(BINARY, b"b"))
         loop.turn()
@@ -672,7 +647,7 @@ class TestStreaming:
             async for part in ws.recv_streaming():
                 parts.append(part)
 
-        client = open_raw(loop, fastws.streaming(collect_parts))
+        client = opened(loop, fastws.streaming(collect_parts))
         client.send(frame(TEXT, "a", fin=False) + frame(CONTINUATION, "b"))
         loop.settle()
         assert "".join(parts) == "ab"
@@ -681,14 +656,14 @@ class TestStreaming:
         async def whole(ws: WebSocket) -> None:
             await ws.recv()
 
-        client = open_raw(loop, fastws.streaming(whole), limits={"max_message_size": 10})
+        client = opened(loop, fastws.streaming(whole), limits={"max_message_size": 10})
         client.send(frame(TEXT, "x" * 8, fin=False) + frame(CONTINUATION, "y" * 8))
         loop.settle()
         assert client.frames()[-1].close_code == 1009
 
     def test_callbacks(self, loop: ManualLoop) -> None:
         handler = Recorder()
-        client = open_raw(loop, fastws.streaming(handler))
+        client = opened(loop, fastws.streaming(handler))
         client.send(frame(TEXT, "a", fin=False))
         client.send(frame(CONTINUATION, "b"))
         assert [part.final for part in handler.messages()] == [False, True]  # type: ignore[union-attr]
@@ -711,7 +686,7 @@ class TestReceiving:
             async for message in ws:
                 got.append(message)
 
-        client = open_raw(loop, later, limits={"receive_queue": 4})
+        client = opened(loop, later, limits={"receive_queue": 4})
         for number in range(10):
             client.text(str(number))
         assert not client.transport.is_reading()
@@ -730,7 +705,7 @@ class TestReceiving:
                 got.append(message)
             got.append(ws.close_code)
 
-        client = open_raw(loop, later)
+        client = opened(loop, later)
         client.send(frame(TEXT, "a") + frame(TEXT, "b") + frame(CLOSE, b"\x03\xe9"))
         loop.advance(2)
         assert got == ["a", "b", 1001]
@@ -742,7 +717,7 @@ class TestReceiving:
             async for part in ws.recv_streaming():
                 parts.append(part)
 
-        client = open_raw(loop, one)
+        client = opened(loop, one)
         client.text("whole")
         loop.settle()
         assert parts == ["whole"]
@@ -883,7 +858,7 @@ class TestPings:
 
 class TestClosing:
     def test_both_sides(self, loop: ManualLoop) -> None:
-        pair = Pair(loop, Recorder(), client=SETTINGS, **QUIET)
+        pair = Pair(loop, Recorder(), client={"timeouts": NO_PINGS}, **QUIET)
         assert (pair.ws.close_code, pair.ws.close_reason, pair.ws.closed) == (None, None, False)
         loop.run(pair.ws.close(4001, "bye"))
         assert (pair.ws.close_code, pair.ws.close_reason, pair.ws.closed) == (4001, "bye", True)

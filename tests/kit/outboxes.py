@@ -9,7 +9,7 @@ from fastws.connection.outbox import Outbox
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
 from fastws.testing.wire import BINARY, TEXT
-from tests.kit import Frame, ManualLoop, MemoryTransport, read_frames
+from tests.kit import Frame, Kernel, ManualLoop, MemoryTransport, read_frames
 
 __all__ = ["Peer", "binary", "text"]
 
@@ -25,6 +25,7 @@ def binary(message: bytes) -> bytes:
 class Peer:
     """One client with its outbox. A hub takes it for a WebSocket.
 
+    With a ``kernel`` its outbox writes past its transport.
     ``room=0`` makes its socket refuse from the first byte on, ``room=None`` take everything.
     """
 
@@ -35,10 +36,13 @@ class Peer:
         *,
         room: int | None = None,
         limits: tuple[int, int] = (256, 1024 * 1024),
-        fd: int = -1,
-        **extra: Any,
+        kernel: Kernel | None = None,
     ) -> None:
-        self.transport = MemoryTransport(loop, self, room=room, **extra)
+        sock = None if kernel is None else kernel.open()
+        self.transport = MemoryTransport(loop, self, room=room, socket=sock)
+        if kernel is not None:
+            kernel.attach(self.transport)
+        fd = -1 if sock is None else sock.fileno()
         self.transport.set_write_buffer_limits(high=0)
         most = Limits(send_queue=limits[0], send_queue_bytes=limits[1])
         self.outbox = Outbox(self, self.transport, turn, fd, most)

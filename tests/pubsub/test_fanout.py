@@ -18,11 +18,6 @@ from tests.kit import Kernel, ManualLoop, MemoryTransport
 from tests.kit.outboxes import Peer, text
 
 
-@pytest.fixture
-def turn(loop: ManualLoop) -> Turn:
-    return Turn(loop.call_soon)
-
-
 def audience(loop: ManualLoop, turn: Turn, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
     peers = [Peer(loop, turn) for _ in range(size)]
     for peer in peers:
@@ -355,21 +350,9 @@ class TestTurnThatGoesOn:
 class TestManySockets:
     """One call of the kernel's stand-in for all that are idle."""
 
-    @pytest.fixture
-    def kernel(self, monkeypatch: pytest.MonkeyPatch) -> Kernel:
-        kernel = Kernel()
-        kernel.patch(monkeypatch)
-        return kernel
-
-    def open(self, loop: ManualLoop, turn: Turn, kernel: Kernel, room: int | None = None) -> Peer:
-        sock = kernel.open()
-        peer = Peer(loop, turn, room=room, socket=sock, fd=sock.fileno())
-        kernel.attach(peer.transport)
-        return peer
-
     def test_one_call_for_all(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        direct = [self.open(loop, turn, kernel) for _ in range(5)]
+        direct = [Peer(loop, turn, kernel=kernel) for _ in range(5)]
         (through_transport,) = audience(loop, turn, hub, 1)
         for peer in direct:
             hub.subscribe(peer, "t")
@@ -380,7 +363,9 @@ class TestManySockets:
 
     def test_only_what_is_unusual_is_looked_at(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        whole, part, full, broken = (self.open(loop, turn, kernel, room) for room in (None, 2, 0, None))
+        whole, part, full, broken = (
+            Peer(loop, turn, kernel=kernel, room=room) for room in (None, 2, 0, None)
+        )
         for peer in (whole, part, full, broken):
             hub.subscribe(peer, "t")
         kernel.errors[broken.outbox.fd] = 104
@@ -399,7 +384,7 @@ class TestManySockets:
 
     def test_groups_by_variant(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        peers = [self.open(loop, turn, kernel) for _ in range(4)]
+        peers = [Peer(loop, turn, kernel=kernel) for _ in range(4)]
         for peer, variant in zip(peers, (0, 15, 15, -1), strict=True):
             peer.outbox.frame_variant = variant
             hub.subscribe(peer, "t")

@@ -24,11 +24,6 @@ from tests.kit import Kernel, ManualLoop
 from tests.kit.outboxes import Peer, text
 
 
-@pytest.fixture
-def turn(loop: ManualLoop) -> Turn:
-    return Turn(loop.call_soon)
-
-
 class TestMembership:
     def test_from_now_on_and_until_now(self, loop: ManualLoop, turn: Turn) -> None:
         hub, peer = Hub(), Peer(loop, turn)
@@ -394,14 +389,7 @@ class World:
         self.hub = Hub()
         self.hub.topic("merges", merge="\n")
         self.hub.topic("merges too", merge="\n")
-        direct = kernel.open()
-        self.peers = [
-            Peer(loop, turn),
-            Peer(loop, turn, socket=direct, fd=direct.fileno()),
-            Peer(loop, turn),
-            Peer(loop, turn),
-        ]
-        kernel.attach(self.peers[1].transport)
+        self.peers = [Peer(loop, turn, kernel=direct) for direct in (None, kernel, None, None)]
         self.peers[2].outbox.frame_variant = -1
         self.peers[3].outbox.frame_variant = 12
         self.expected: list[list[str]] = [[] for _ in self.peers]
