@@ -19,20 +19,7 @@ from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT
 from tests.conftest import Run
 from tests.kit import ManualLoop, Network, Pair, RawClient, Recorder, frame, handshake
-from tests.kit.served import NO_PINGS, Panic, opened, served, stall
-
-
-class Scripted(Recorder):
-    """Does what the text of a message says."""
-
-    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
-        super().on_message(ws, message)
-        if message == "raise":
-            raise ValueError("broken")
-        if message == "close":
-            ws.close_nowait(4000, "as told")
-        if message == "pause":
-            ws.pause_reading()
+from tests.kit.served import NO_PINGS, Panic, Scripted, opened, served, stall
 
 
 class TestReads:

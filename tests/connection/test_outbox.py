@@ -11,21 +11,7 @@ from fastws.protocol.websocket.frames import encode, encode_close
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.kit import Kernel, ManualLoop
-from tests.kit.outboxes import Peer, text
-
-BYE = encode_close(1000, "bye", None)
-
-
-@pytest.fixture
-def peer(loop: ManualLoop, turn: Turn) -> Peer:
-    return Peer(loop, turn)
-
-
-def small(loop: ManualLoop, turn: Turn, messages: int = 3, size: int = 1000) -> Peer:
-    """A peer that has refused bytes, with small limits."""
-    peer = Peer(loop, turn, limits=(messages, size))
-    peer.stall()
-    return peer
+from tests.kit.outboxes import BYE, Peer, small, text
 
 
 class TestTurns:

@@ -26,14 +26,7 @@ from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.conftest import Run
 from tests.kit import Kernel, ManualLoop, Pair, RawClient, Recorder, frame
-from tests.kit.served import NO_PINGS, QUIET, opened, stall
-
-
-def collect(loop: ManualLoop, *headers: str, **settings: Any) -> tuple[RawClient, WebSocket, Recorder]:
-    handler = Recorder()
-    client = opened(loop, handler, *headers, **settings)
-    return client, handler.ws, handler
-
+from tests.kit.served import NO_PINGS, QUIET, collect, opened, stall
 
 # -- the whole way, on real loops ---------------------------------------------------------------
 

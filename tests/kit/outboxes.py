@@ -11,7 +11,9 @@ from fastws.protocol.websocket.frames import encode, encode_close
 from fastws.testing.wire import BINARY, TEXT
 from tests.kit import Frame, Kernel, ManualLoop, MemoryTransport, read_frames
 
-__all__ = ["Peer", "binary", "text"]
+__all__ = ["BYE", "Peer", "binary", "small", "text"]
+
+BYE = encode_close(1000, "bye", None)
 
 
 def text(message: str) -> bytes:
@@ -92,3 +94,10 @@ class Peer:
 
     def texts(self) -> list[str]:
         return [one.text for one in self.frames()]
+
+
+def small(loop: ManualLoop, turn: Turn, messages: int = 3, size: int = 1000) -> Peer:
+    """A peer that has refused bytes, with small limits."""
+    peer = Peer(loop, turn, limits=(messages, size))
+    peer.stall()
+    return peer
