@@ -8,10 +8,11 @@ from fastws.config import Limits
 from fastws.connection.outbox import Outbox
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
+from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, TEXT
 from tests.kit import Frame, Kernel, ManualLoop, MemoryTransport, read_frames
 
-__all__ = ["BYE", "Peer", "binary", "small", "text"]
+__all__ = ["BYE", "Peer", "audience", "binary", "small", "text"]
 
 BYE = encode_close(1000, "bye", None)
 
@@ -101,3 +102,10 @@ def small(loop: ManualLoop, turn: Turn, messages: int = 3, size: int = 1000) -> 
     peer = Peer(loop, turn, limits=(messages, size))
     peer.stall()
     return peer
+
+
+def audience(loop: ManualLoop, turn: Turn, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
+    peers = [Peer(loop, turn) for _ in range(size)]
+    for peer in peers:
+        hub.subscribe(peer, topic)
+    return peers
