@@ -13,6 +13,7 @@ from fastws.loop.turn import Turn
 from fastws.testing import ManualLoop, Network
 from tests import watchdog
 from tests.kit import Kernel
+from tests.kit.loops import uvloop_or_skip
 from tests.kit.ports import free_port
 
 pytest_plugins = ["fastws.pytest_plugin", "tests.selection"]
@@ -60,14 +61,10 @@ def unused_tcp_port() -> int:
     return free_port()
 
 
-def _uvloop() -> asyncio.AbstractEventLoop:
-    return pytest.importorskip("uvloop").new_event_loop()  # type: ignore[no-any-return]
-
-
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Runs a coroutine on a real loop, asyncio's or uvloop's, whose network is in memory."""
-    loop = asyncio.new_event_loop() if request.param == "asyncio" else _uvloop()
+    loop = asyncio.new_event_loop() if request.param == "asyncio" else uvloop_or_skip()
     errors: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: errors.append(context))
     Network(loop).install()

@@ -1,4 +1,4 @@
-"""An ASGI application's HTTP on real sockets: bodies in pieces, ends, and what an application does wrong."""
+"""An ASGI application's HTTP on real sockets: bodies in pieces, readers that are slow, and ends."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import orjson
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tests.cli.helpers import Result, environment, fastws
+from tests.cli.helpers import assert_one_line, environment, fastws
 from tests.loadgen.servers import Chat, accept, echo, raw_server, websockets_server
 
 pytestmark = pytest.mark.live
@@ -37,13 +37,6 @@ def nobody() -> str:
     """The URL of a port where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"ws://127.0.0.1:{taken.getsockname()[1]}/"
-
-
-def assert_one_line(result: Result, code: int, text: str) -> None:
-    assert result.returncode == code, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.startswith("fastws bench: ") and result.stderr.count("\n") == 1, result.stderr
-    assert text in result.stderr
 
 
 @pytest.mark.parametrize(

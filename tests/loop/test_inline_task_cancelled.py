@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.conftest import Run
-from tests.live.process import eventually
+from tests.kit import until
 from tests.loop.rooms import Room, _nothing, collect, room_of
 
 
@@ -175,9 +175,9 @@ def test_timeouts(run: Run) -> None:
 
     async def then(room: Room) -> None:
         room.poll("a")
-        assert await eventually(lambda: room.seen[-1:] == ["late"])
+        await until(lambda: room.seen[-1:] == ["late"])
         room.poll("b")
-        assert await eventually(lambda: room.seen[-1:] == ["waited"])
+        await until(lambda: room.seen[-1:] == ["waited"])
         room.poll("c")
         await asyncio.wait([room.task], timeout=5)
         assert room.task.exception() is None

@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.kit.loops import uvloop_or_skip
 from tests.loop.poller.talking import Run, epolls
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Runs a coroutine on a real loop, which shall report nothing; and no epoll may stay open."""
-    if request.param == "uvloop":
-        loop: Any = pytest.importorskip("uvloop").new_event_loop()
-    else:
-        loop = asyncio.new_event_loop()
+    loop = asyncio.new_event_loop() if request.param == "asyncio" else uvloop_or_skip()
     errors: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: errors.append(context))
     before = epolls()

@@ -104,8 +104,3 @@ async def talking(server: Server, *, often: bool = True, path: str = "/") -> Asy
 def transport_reads(server: Server) -> list[bool]:
     """Of each connection, whether its transport reads: it does not while the poller does."""
     return [connection.transport.is_reading() for connection in server.connections]
-
-
-async def until(true: Callable[[], object]) -> None:
-    while not true():
-        await asyncio.sleep(0.001)

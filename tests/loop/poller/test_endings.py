@@ -13,7 +13,8 @@ import pytest
 from fastws import Server, WebSocket
 from fastws.connection.pausing import SMALL_READS_BEFORE_POLLING
 from fastws.testing.wire import CLOSE, TEXT, frame
-from tests.loop.poller.talking import Run, Script, served, talking, until
+from tests.kit import until
+from tests.loop.poller.talking import Run, Script, served, talking
 
 
 def test_a_close_frame(run: Run) -> None:

@@ -21,7 +21,8 @@ from fastws.loop.poller import Poller
 from fastws.loop.state import READ_BUFFER_BYTES, loop_state_of
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import TEXT, frame, handshake
-from tests.loop.poller.talking import Run, Script, Talker, epolls, served, talking, transport_reads, until
+from tests.kit import until
+from tests.loop.poller.talking import Run, Script, Talker, epolls, served, talking, transport_reads
 
 if receive_many is None:
     pytest.skip("the C modules are not built, or there is no epoll", allow_module_level=True)
