@@ -11,6 +11,7 @@ import pytest
 import fastws
 from fastws.asgi.scope import ClientDisconnected
 from tests.asgi.served import BODY, START, Client, answering, receive_nothing, served
+from tests.kit import until
 
 pytestmark = pytest.mark.live
 
@@ -221,8 +222,9 @@ class TestEnds:
         async with served(app, lifespan="off") as client:
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             client.ask()
-            await asyncio.sleep(0.5)
-            assert 0 < len(sent) < 60
+            await until(lambda: sent)
+            await asyncio.sleep(0.3)  # what a send that does not wait would need for all
+            assert len(sent) < 60
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             async with asyncio.timeout(20):
                 size = 0

