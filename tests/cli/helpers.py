@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Child", "Result", "environment", "fastws", "running"]
+__all__ = ["Child", "Result", "assert_one_line", "environment", "fastws", "running"]
 
 ROOT = Path(__file__).parents[2]
 #: Which build is tested, in the children too.
@@ -37,6 +37,14 @@ def fastws(*args: object, cwd: Path | None = None, stdin: str = "", **env: str) 
         text=True,
         timeout=55,
     )
+
+
+def assert_one_line(result: Result, code: int, text: str) -> None:
+    """What a mistake gives: this exit code, and one line with ``text`` on stderr."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("fastws ") and result.stderr.count("\n") == 1, result.stderr
+    assert text in result.stderr
 
 
 class Child:

@@ -23,7 +23,7 @@ from tests.hostile.payloads import (
     request,
     with_body,
 )
-from tests.live.process import MIB
+from tests.kit.process import MIB
 from tests.live.raw import (
     BINARY,
     CLOSE,

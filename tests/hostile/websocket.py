@@ -23,7 +23,7 @@ import fastws.web.auth
 from fastws import Request, basic_auth, token_auth
 from tests.hostile.harness import LONG, Arena, TooSlow
 from tests.hostile.payloads import DEFLATE, LIMIT, MS, deflated, fragments
-from tests.live.process import MIB, open_files
+from tests.kit.process import MIB, open_files
 from tests.live.raw import (
     BINARY,
     CLOSE,

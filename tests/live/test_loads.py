@@ -18,8 +18,8 @@ import pytest
 import pytest_asyncio
 
 from tests.cli.helpers import environment
+from tests.kit.process import MIB, sampled_rss
 from tests.live.crowd import Crowd, Member
-from tests.live.process import MIB, sampled_rss
 from tests.live.raw import BINARY, CLOSE, TEXT, Peer, close_frame, frame
 from tests.live.servers import Servers, Site, child_environment
 

@@ -23,7 +23,7 @@ from fastws.server.settings import settings_from
 from fastws.testing.wire import CLOSE
 from tests.cli.helpers import environment
 from tests.kit import ManualLoop, Recorder, handshake
-from tests.server.served import QUIET, opened
+from tests.kit.served import QUIET, opened
 
 
 class TestRun:
