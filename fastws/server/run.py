@@ -111,7 +111,7 @@ async def serve_until_signal(
         grace: seconds (10) after the signal in which the process can have ended; clients that have not
             are cut half a second before. None: wait until the last client has ended.
 
-    Raises: ``OSError``, ``TypeError``, ``ValueError`` and ``StartupFailed``, as :func:`serve`.
+    It raises what :func:`serve` does.
     """
     if factory:
         check_factory(app)
@@ -161,7 +161,7 @@ def run(
     ``logging.basicConfig(level=logging.INFO)`` before it the access log is written. Both signals are its own
     until it returns; a second one ends the process at once with 128 + its number.
 
-    Every argument that is not named here is that of :func:`serve`, with the same default.
+    Arguments, exceptions and defaults that are not named here are those of :func:`serve`.
 
     Args:
         host: as for :func:`serve`, but 127.0.0.1 by default.
@@ -175,7 +175,6 @@ def run(
             :func:`serve_until_signal`), or this is not the main thread, which alone can take signals.
         SystemExit: the lifespan of an ASGI application, or a background task, has failed while it was served;
             the status is 3.
-        Exception: as :func:`serve`.
     """
     check_options("run", settings, SettingsOptions.__annotations__)
     _check_thread()

@@ -31,10 +31,11 @@ class serve:
         factory: True: ``app`` is a function without arguments, ``def`` or ``async def``, that returns what is
             served. It is called, and awaited, on the running loop before anything listens (False).
         host: a name or an IP address; None (the default): every interface.
-        port: 0 (the default) takes a free one: ``server.port``.
+        port: 0 (the default) takes a free one: :attr:`Server.port`.
         ssl: a server-side ``ssl.SSLContext``; the default None serves without TLS.
-        sock: a bound socket in place of ``host`` and ``port``.
-        unix: the path of a Unix socket in their place; see :meth:`Server.listen`.
+        sock: a bound socket, TCP or Unix, in place of ``host`` and ``port``.
+        unix: the path of a Unix socket in their place. It is taken over from a server that is gone, never
+            from one that listens; :meth:`Server.close` removes it.
         backlog: connections that may wait in the kernel until the server accepts them (2048).
         reuse_port: True lets several processes listen at the same port.
         limits: how much a client may make the server hold: a :class:`Limits`, or a mapping of the fields to
