@@ -12,8 +12,13 @@ def is_cancelled(exc: BaseException) -> bool:
 
     An application that awaits a task which somebody else has cancelled raises ``CancelledError`` too.
     """
-    task = asyncio.current_task()
-    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    if not isinstance(exc, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def end_loop(exc: BaseException) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from fastws.config import Settings
 from fastws.server.draining import drain
+from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
 from fastws.server.server import APPLICATION_FAILED, Server
 from fastws.server.shared_page import Row, SharedPage
@@ -81,7 +82,14 @@ class SupervisedServer:
         self._server: Server | None = None
         self._resigning: asyncio.Task[None] | None = None
 
-    async def run(self, app: App, addresses: Iterable[Mapping[str, Any]], settings: Settings) -> int:
+    async def run(
+        self,
+        app: App | Factory,
+        addresses: Iterable[Mapping[str, Any]],
+        settings: Settings,
+        *,
+        factory: bool = False,
+    ) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
 
         Args are those of ``serve_until_signal``, and so is what is raised before the server listens.
@@ -92,7 +100,7 @@ class SupervisedServer:
         beating: asyncio.Task[None] | None = None
         try:
             async with serving(
-                app, addresses, settings, leads=False, page=self._page, row=self._row
+                app, addresses, settings, factory=factory, leads=False, page=self._page, row=self._row
             ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):

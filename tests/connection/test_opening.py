@@ -11,7 +11,8 @@ import pytest
 import fastws
 from fastws import Route, Server, WebSocket
 from fastws.connection.opening import WAITING_BYTES
-from fastws.testing.wire import BINARY, CLOSE, PONG, TEXT
+from fastws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT
+from tests.client.loops import both_loops
 from tests.kit import ManualLoop, RawClient, Recorder, frame, handshake
 
 
@@ -127,6 +128,20 @@ class TestWhatWaits:
         loop.settle()
         assert [(one.opcode, one.payload) for one in client.frames()] == [(PONG, b"are you there")]
         finish(loop, handler)
+        assert handler.messages() == ["a"]
+
+    def test_it_may_ping(self, loop: ManualLoop) -> None:
+        async def ping(ws: WebSocket) -> None:
+            await ws.ping(b"there")
+
+        handler = Opens(ping)
+        client = opened(loop, handler)
+        client.text("a")
+        finish(loop, handler)
+        assert [(one.opcode, one.payload) for one in client.frames()] == [(PING, b"there")]
+        assert handler.messages() == []
+        client.pong(b"there")
+        loop.settle()
         assert handler.messages() == ["a"]
 
     @pytest.mark.parametrize(
@@ -458,6 +473,66 @@ class TestClient:
         async with fastws.testing.pair(handler) as ws:
             await ws.send("a")
             assert [await ws.recv(), await ws.recv()] == ["welcome", "a"]
+
+
+@pytest.mark.live
+@both_loops
+async def test_over_sockets() -> None:
+    heard: dict[str, list[str | bytes]] = {}
+    may_open = asyncio.Event()
+
+    class Named(fastws.Handler):
+        async def on_open(self, ws: WebSocket) -> None:
+            await may_open.wait()
+            ws.state.name = ws.request.path if ws.request else ""
+            await ws.send("welcome")
+
+        def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+            heard.setdefault(ws.state.name, []).append(message)
+            if message == "last":
+                ws.close_nowait(4000)
+
+    async def talk(port: int, name: str) -> None:
+        async with fastws.connect(f"ws://127.0.0.1:{port}{name}") as ws:
+            for number in range(500):
+                await ws.send(f"{number}")
+            await ws.send("last")
+            may_open.set()
+            assert await ws.recv() == "welcome"
+            await ws.wait_closed()
+            assert ws.close_code == 4000
+
+    async with fastws.serve(Named(), "127.0.0.1", access_log=False) as server:
+        await asyncio.gather(*(talk(server.port, f"/{number}") for number in range(8)))
+    assert heard == {f"/{number}": [*map(str, range(500)), "last"] for number in range(8)}
+
+
+@both_loops
+@pytest.mark.live
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_connect_cancelled_in_the_turn_in_which_it_opens(streaming: bool) -> None:
+    events: list[str] = []
+
+    class Cancelling(fastws.Handler):
+        async def on_open(self, ws: WebSocket) -> None:
+            connecting.cancel()
+            events.append("begun")
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                events.append("ended")
+
+        def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+            events.append("closed")
+
+    async def opening(url: str) -> WebSocket:
+        return await fastws.connect(url, handler=Cancelling(), streaming=streaming)
+
+    async with fastws.serve(Recorder(), "127.0.0.1", access_log=False) as server:
+        connecting = asyncio.ensure_future(opening(f"ws://127.0.0.1:{server.port}/"))
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+        assert events == ["begun", "ended", "closed"]
 
 
 def test_a_decorated_one(loop: ManualLoop) -> None:

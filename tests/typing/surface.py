@@ -61,6 +61,20 @@ def one_route() -> fastws.serve:
     return fastws.serve([fastws.Route("/", handler), fastws.Static("/files/", Path("/srv"))])
 
 
+async def make_routes() -> list[fastws.Route]:
+    return [fastws.Route("/", handler)]
+
+
+def make_application() -> fastws.Application:
+    return fastws.Application(handler)
+
+
+async def factories() -> None:
+    await fastws.serve(make_routes, factory=True)
+    await fastws.serve(make_application, "127.0.0.1", factory=True)
+    await fastws.serve(lambda: 5, factory=True)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
+
+
 async def clients() -> None:
     async with fastws.connect("ws://server.test/") as ws:
         assert_type(ws, fastws.WebSocket)
