@@ -49,7 +49,7 @@ from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
 from fastws.workers.acceptor import Acceptor
-from fastws.workers.notify import notify_ready
+from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.terminal import Terminal
 
 __all__ = ["start"]
@@ -104,10 +104,16 @@ def start(app: str | None, options: dict[str, Any]) -> int:
         hang_up.take_signal()
         notify_ready()
 
+    def stopping(server: Server) -> None:
+        notify_stopping()
+
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             grace = options["timeout_graceful_shutdown"]
-            return runner.run(serve_until_signal(routes, sockets, settings, started=started, grace=grace))
+            serving = serve_until_signal(
+                routes, sockets, settings, started=started, stopping=stopping, grace=grace
+            )
+            return runner.run(serving)
     except StartupFailed as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
     finally:
@@ -131,8 +137,10 @@ class HangUp:
         if self._terminal.hung_up():
             signal.raise_signal(signal.SIGTERM)
             return
+        notify_reloading()
         if self._certificates is not None:
             self._certificates.reload()
+        notify_ready()
         log.info("SIGHUP: one process reads its certificates again and no more; --workers 2 reloads all")
 
 

@@ -8,16 +8,15 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
-from tests.cli.helpers import Child, fastws, running
+from tests.cli.helpers import fastws, running
 from tests.cli.test_serve import get
+from tests.workers.helpers import said, until
 from tests.workers.test_processes import pids, wait_gone
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
@@ -62,18 +61,6 @@ def served_to_openssl(address: str, name: str) -> str:
     result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
     begin = result.stdout.index("-----BEGIN CERTIFICATE-----")
     return result.stdout[begin : result.stdout.index("-----END CERTIFICATE-----") + 25]
-
-
-def until(happened: Callable[[], object]) -> None:
-    for _ in range(3000):
-        if happened():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it has not happened")
-
-
-def said(server: Child, text: str, times: int) -> Callable[[], bool]:
-    return lambda: server.stderr().count(text) >= times
 
 
 @pytest.mark.parametrize("workers", [1, 2])
