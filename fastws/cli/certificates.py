@@ -22,7 +22,7 @@ __all__ = ["Certificate", "Certificates", "silence_bad_server_names"]
 log = logging.getLogger("fastws.error")
 
 #: Seconds between two looks at the files.
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 0.5
 
 
 class Certificate:
@@ -36,14 +36,18 @@ class Certificate:
     def __init__(self, make: Callable[[], NamedContext], files: Sequence[str]) -> None:
         self._make = make
         self.files = files
-        self._seen = self._look()
+        self._last = self._seen = self._look()
         #: Why the files cannot be used now.
         self.failure = ""
         self.loaded = make()
 
     def has_changed(self) -> bool:
-        """True where a file is not as :meth:`reload` has found it."""
-        return self._look() != self._seen
+        """True where the files are not as :meth:`reload` has found them, but as they were at the last look.
+
+        A certificate and its key are written one after the other: meanwhile they do not belong together.
+        """
+        before, self._last = self._last, self._look()
+        return before == self._last != self._seen
 
     def reload(self) -> bool:
         """Read the files; False where they cannot be used, and then ``failure`` says why."""
@@ -93,7 +97,7 @@ class Certificates:
         return self._reload(self._all)
 
     def check(self) -> None:
-        """Read the files again of each certificate of which one has changed."""
+        """Look at the files, and read those again that have changed and not changed further since."""
         if changed := [each for each in self._all if each.has_changed()]:
             self._reload(changed)
 
@@ -109,7 +113,7 @@ class Certificates:
         return not failed
 
     async def watch(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Look at the files once a second, until cancelled."""
+        """Look at the files twice a second, until cancelled."""
         while True:
             await sleep(WATCH_SECONDS)
             self.check()

@@ -231,6 +231,52 @@ def test_a_worker_that_hangs_at_import_ends_with_the_server(tmp_path: Path, numb
     assert "Traceback" not in server.stderr()
 
 
+def test_a_worker_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import os, time\nimport fastws\n"
+        "def hang(request):\n    open(f'pid{os.getpid()}', 'w').close()\n    time.sleep(600)\n"
+        "routes = [fastws.Route('/hang', http=hang)]\n"
+    )
+    args = ["app:routes", "--port", 0, "--workers", 2, "--timeout-worker", 2]
+    with running(tmp_path, "serve", *args) as server:
+        host, port = server.address().removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 30) as client:
+            client.sendall(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+            until(lambda: list(tmp_path.glob("pid*")))
+            (hung,) = (int(path.name.removeprefix("pid")) for path in tmp_path.glob("pid*"))
+            until(said(server, f"(pid {hung}) has given no sign of life for 2 s: it is ended"))
+            until(said(server, "is ready", 3))
+            wait_gone(hung)
+        assert get(server.address(), "/")[0] == 404
+        assert server.stop() == 0
+    assert "Traceback" not in server.stderr()
+
+
+def test_a_task_that_fails_ends_its_worker_and_not_the_server(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import asyncio, pathlib\nimport fastws\n"
+        "async def echo(ws):\n    async for message in ws:\n        await ws.send(message)\n"
+        "app = fastws.Application([fastws.Route('/echo', echo)])\n"
+        "@app.background\n"
+        "async def work(server):\n"
+        "    while not pathlib.Path('fail').exists():\n        await asyncio.sleep(0.01)\n"
+        "    pathlib.Path('fail').unlink()\n"
+        "    raise ValueError('it is broken')\n"
+    )
+    with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2) as server:
+        address = server.address()
+        first = pids(server, 2)
+        (tmp_path / "fail").touch()
+        until(said(server, "ended with status 3; a new one starts"))
+        until(said(server, "is ready", 3))
+        assert sum(gone(pid) for pid in first) == 1
+        assert "ValueError: it is broken" in server.stderr()
+        with opened(address) as client:
+            client.sendall(b"\x81\x82\0\0\0\0hi")
+            assert text_frame(client) == b"hi"
+        assert server.stop() == 0
+
+
 def write(folder: Path, text: str) -> None:
     (folder / "app.py").write_text(text)
 
