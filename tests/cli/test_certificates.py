@@ -147,3 +147,17 @@ def test_a_server_name_that_is_not_ascii_is_refused_without_a_traceback(
     with pytest.raises(ssl.SSLError):
         server.do_handshake()
     assert capsys.readouterr().err == ""
+
+
+def test_of_several_workers_the_one_that_leads_tells_of_a_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path)
+    certificates = made(tmp_path)
+    certificates.speaks = lambda: False
+    (tmp_path / "server.pem").write_text("hello")
+    looks(certificates)
+    assert caplog.messages == []
+    certificates.speaks = lambda: True  # the leader of before is gone
+    looks(certificates)
+    assert len(caplog.messages) == 1
