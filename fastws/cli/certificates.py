@@ -22,7 +22,7 @@ __all__ = ["Certificate", "Certificates", "silence_bad_server_names"]
 log = logging.getLogger("fastws.error")
 
 #: Seconds between two looks at the files.
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 0.5
 
 
 class Certificate:
@@ -36,14 +36,18 @@ class Certificate:
     def __init__(self, make: Callable[[], NamedContext], files: Sequence[str]) -> None:
         self._make = make
         self.files = files
-        self._seen = self._look()
+        self._last = self._seen = self._look()
         #: Why the files cannot be used now.
         self.failure = ""
         self.loaded = make()
 
     def has_changed(self) -> bool:
-        """True where a file is not as :meth:`reload` has found it."""
-        return self._look() != self._seen
+        """True where the files are not as :meth:`reload` has found them, but as they were at the last look.
+
+        A certificate and its key are written one after the other: meanwhile they do not belong together.
+        """
+        before, self._last = self._last, self._look()
+        return before == self._last != self._seen
 
     def reload(self) -> bool:
         """Read the files; False where they cannot be used, and then ``failure`` says why."""
@@ -70,6 +74,9 @@ class Certificates:
 
     def __init__(self, all_of_them: Sequence[Certificate]) -> None:
         self._all = all_of_them
+        #: Whether this process says what is wrong with the files: of several workers one does.
+        self.speaks: Callable[[], bool] = lambda: True
+        self._told: set[str] = set()
         #: What listeners are given.
         self.context = all_of_them[0].loaded.context
         self._index()
@@ -93,23 +100,35 @@ class Certificates:
         return self._reload(self._all)
 
     def check(self) -> None:
-        """Read the files again of each certificate of which one has changed."""
+        """Look at the files, and read those again that have changed and not changed further since."""
         if changed := [each for each in self._all if each.has_changed()]:
             self._reload(changed)
+        elif self._failures():
+            self._tell()
 
     def _reload(self, certificates: Sequence[Certificate]) -> bool:
-        told = {each.failure for each in self._all}
-        failed = [each.failure for each in certificates if not each.reload()]
-        for failure in dict.fromkeys(failed):
-            if failure not in told:
-                log.error("the certificates stay as they were: %s", failure)
-        if len(failed) < len(certificates):
+        read = [each.reload() for each in certificates]
+        self._tell()
+        if any(read):
             self._index()
             log.info("the certificates have been read again; new connections get them")
-        return not failed
+        return all(read)
+
+    def _failures(self) -> list[str]:
+        return list(dict.fromkeys(each.failure for each in self._all if each.failure))
+
+    def _tell(self) -> None:
+        """Say once what is wrong with the files now."""
+        if not self.speaks():
+            return
+        failures = self._failures()
+        for failure in failures:
+            if failure not in self._told:
+                log.error("the certificates stay as they were: %s", failure)
+        self._told = set(failures)
 
     async def watch(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Look at the files once a second, until cancelled."""
+        """Look at the files twice a second, until cancelled."""
         while True:
             await sleep(WATCH_SECONDS)
             self.check()

@@ -49,7 +49,7 @@ from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
 from fastws.workers.acceptor import Acceptor
-from fastws.workers.notify import notify_ready
+from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.terminal import Terminal
 
 __all__ = ["start"]
@@ -121,6 +121,9 @@ def serve_here(
         hang_up.take_signal()
         notify_ready()
 
+    def stopping(server: Server) -> None:
+        notify_stopping()
+
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
             serving = serve_until_signal(
@@ -129,6 +132,7 @@ def serve_here(
                 settings,
                 factory=isinstance(routes, AsyncFactory),
                 started=started,
+                stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
             )
             return runner.run(serving)
@@ -162,8 +166,10 @@ class HangUp:
         if self._terminal.hung_up():
             signal.raise_signal(signal.SIGTERM)
             return
+        notify_reloading()
         if self._certificates is not None:
             self._certificates.reload()
+        notify_ready()
         log.info("SIGHUP: one process reads its certificates again and no more; --workers 2 reloads all")
 
 

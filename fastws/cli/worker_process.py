@@ -75,6 +75,8 @@ def serve(channel: Channel, hello: Message) -> int:
         on_peer=bus.add_peer,
         counts_messages=options["limit_max_messages"] is not None,
     )
+    if certificates is not None:
+        certificates.speaks = server.leads
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
             serving = server.run(routes, addresses, settings, factory=isinstance(routes, AsyncFactory))

@@ -93,6 +93,7 @@ async def serve_until_signal(
     *,
     factory: bool = False,
     started: Callable[[Server], None] = lambda server: None,
+    stopping: Callable[[Server], None] = lambda server: None,
     grace: float | None = DEFAULT_GRACE,
 ) -> int:
     """Serve in the running loop until SIGINT or SIGTERM, then shut down and return 0, the exit code.
@@ -108,6 +109,7 @@ async def serve_until_signal(
         addresses: where to listen; each a mapping of the arguments of :meth:`Server.listen`.
         settings: the defaults of all routes.
         started: called with the server as soon as it listens.
+        stopping: called with the server when the signal has come, before it tells its clients.
         grace: seconds (10) after the signal in which the process can have ended; clients that have not
             are cut half a second before. None: wait until the last client has ended.
 
@@ -133,6 +135,7 @@ async def serve_until_signal(
         started(server)
         server.application_failed.add_done_callback(on_failure)
         stopped_by = await stop
+        stopping(server)
     why = signal.Signals(stopped_by).name if stopped_by else "the application failed"
     log.info("%s: closing %d connections", why, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))

@@ -82,6 +82,10 @@ class SupervisedServer:
         self._server: Server | None = None
         self._resigning: asyncio.Task[None] | None = None
 
+    def leads(self) -> bool:
+        """Whether this worker does what one of them has to do for all."""
+        return self._server is not None and self._server.is_leader
+
     async def run(
         self,
         app: App | Factory,

@@ -36,6 +36,11 @@ def made(*folders: Path) -> Certificates:
     return Certificates(found)
 
 
+def looks(certificates: Certificates) -> None:
+    for _ in range(3):
+        certificates.check()
+
+
 def served(certificates: Certificates, name: str | None = None) -> str:
     """The certificate, in PEM, that a client sees."""
     client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -62,6 +67,8 @@ def test_the_next_handshake_sees_a_new_certificate(tmp_path: Path, name: str | N
     write(tmp_path)
     assert served(certificates, name) == before
     certificates.check()
+    assert served(certificates, name) == before  # its key may not be there yet
+    certificates.check()
     after = served(certificates, name)
     assert after != before and after.strip() in (tmp_path / "server.pem").read_text()
 
@@ -74,15 +81,33 @@ def test_a_broken_file_changes_nothing_and_is_told_once(
     before = served(certificates)
     (tmp_path / "server.pem").write_text("hello")
     with caplog.at_level(logging.INFO, "fastws.error"):
-        certificates.check()
+        looks(certificates)
         assert not certificates.reload()
         assert served(certificates) == before
         write(tmp_path)
-        certificates.check()
+        looks(certificates)
         assert served(certificates) != before
     told = [record.levelname for record in caplog.records]
     assert told == ["ERROR", "INFO"]
     assert "there is no PEM certificate in it" in caplog.messages[0]
+
+
+def test_files_that_are_being_written_are_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path)
+    certificates = made(tmp_path)
+    before = served(certificates)
+    write(tmp_path / "new")
+    written = [tmp_path / "new" / name for name in ("server-key.pem", "server.pem")]
+    with caplog.at_level(logging.INFO, "fastws.error"):
+        for path in written:
+            path.replace(tmp_path / path.name)
+            certificates.check()
+        assert (caplog.messages, served(certificates)) == ([], before)
+        certificates.check()
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert served(certificates) != before
 
 
 def test_each_certificate_is_renewed_by_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -95,7 +120,7 @@ def test_each_certificate_is_renewed_by_itself(tmp_path: Path, caplog: pytest.Lo
     (one / "server.pem").write_text("hello")
     write(two, "two.test", "three.test")
     with caplog.at_level(logging.INFO, "fastws.error"):
-        certificates.check()
+        looks(certificates)
         assert served(certificates, "one.test") == first == served(certificates)
         assert second != served(certificates, "two.test") == served(certificates, "three.test")
         assert not certificates.reload()
@@ -122,3 +147,17 @@ def test_a_server_name_that_is_not_ascii_is_refused_without_a_traceback(
     with pytest.raises(ssl.SSLError):
         server.do_handshake()
     assert capsys.readouterr().err == ""
+
+
+def test_of_several_workers_the_one_that_leads_tells_of_a_failure(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path)
+    certificates = made(tmp_path)
+    certificates.speaks = lambda: False
+    (tmp_path / "server.pem").write_text("hello")
+    looks(certificates)
+    assert caplog.messages == []
+    certificates.speaks = lambda: True  # the leader of before is gone
+    looks(certificates)
+    assert len(caplog.messages) == 1

@@ -8,16 +8,15 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
-from tests.cli.helpers import Child, fastws, running
+from tests.cli.helpers import fastws, running
 from tests.cli.test_serve import get
+from tests.workers.helpers import said, until
 from tests.workers.test_processes import pids, wait_gone
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
@@ -64,18 +63,6 @@ def served_to_openssl(address: str, name: str) -> str:
     return result.stdout[begin : result.stdout.index("-----END CERTIFICATE-----") + 25]
 
 
-def until(happened: Callable[[], object]) -> None:
-    for _ in range(3000):
-        if happened():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it has not happened")
-
-
-def said(server: Child, text: str, times: int) -> Callable[[], bool]:
-    return lambda: server.stderr().count(text) >= times
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_each_name_has_its_certificate_and_each_certificate_is_renewed(tmp_path: Path, workers: int) -> None:
     made = {name: write(tmp_path / name, *hosts) for name, hosts in HOSTS.items()}
@@ -111,16 +98,16 @@ def test_each_name_has_its_certificate_and_each_certificate_is_renewed(tmp_path:
             assert served(address, "new.test") == made["two"] != before
             assert served(address, "one.test") == made["one"]
 
-        # A file that cannot be used changes nothing, and is told once by each process.
+        # A file that cannot be used changes nothing, and is told once, whatever the number of workers.
         (tmp_path / "three" / "server.pem").write_text("hello")
-        until(said(server, "the certificates stay as they were", workers))
+        until(said(server, "the certificates stay as they were"))
         os.utime(tmp_path / "three" / "server.pem", (1, 1))
         write(tmp_path / "two", *HOSTS["two"])
         until(said(server, again, 2 * workers))
         for _ in range(HANDSHAKES):
             assert served(address, "three.test") == made["three"]
             assert served(address, "new.test") == made["one"]
-        assert server.stderr().count("the certificates stay as they were") == workers
+        assert server.stderr().count("the certificates stay as they were") == 1
 
         # SIGHUP reads all: in one process at once, with workers by new ones.
         made["three"] = write(tmp_path / "three", *HOSTS["three"])
@@ -140,10 +127,13 @@ def test_each_name_has_its_certificate_and_each_certificate_is_renewed(tmp_path:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_clients_need_a_certificate_whatever_name_they_ask_for(tmp_path: Path, workers: int) -> None:
-    options = ["--port", 0, "--workers", workers, "--ssl-ca-certs", tmp_path / "ca.pem", "--ssl-cert-reqs", 2]
+    known = tmp_path / "clients.pem"
+    options = ["--port", 0, "--workers", workers, "--ssl-ca-certs", known, "--ssl-cert-reqs", 2]
     for name, hosts in HOSTS.items():
         write(tmp_path / name, *hosts)
         options += ["--ssl-certfile", tmp_path / name / "both.pem"]
+    ours, others = client_certificate(tmp_path), foreign(tmp_path)
+    shutil.copy(tmp_path / "ca.pem", known)
 
     def answer(address: str, name: str, certfile: Path | None) -> bytes:
         context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
@@ -165,9 +155,14 @@ def test_clients_need_a_certificate_whatever_name_they_ask_for(tmp_path: Path, w
         address = server.address()
         for name in ("one.test", "a.two.test", "x.two.test"):
             assert answer(address, name, None) == b""
-            assert answer(address, name, foreign(tmp_path)) == b""
-            # fastws cert makes certificates for servers, which OpenSSL takes from no client.
-            assert answer(address, name, client_certificate(tmp_path)).startswith(b"HTTP/1.1 200 ")
+            assert answer(address, name, others) == b""
+            assert answer(address, name, ours).startswith(b"HTTP/1.1 200 ")
+        # The authorities of the clients are renewed too.
+        shutil.copy(tmp_path / "foreign" / "ca.pem", known)
+        until(said(server, "the certificates have been read again", workers))
+        for name in ("one.test", "a.two.test", "x.two.test"):
+            assert answer(address, name, ours) == b""
+            assert answer(address, name, others).startswith(b"HTTP/1.1 200 ")
         assert server.stop() == 0
     assert "Traceback" not in server.stderr()
 
@@ -179,7 +174,10 @@ def foreign(folder: Path) -> Path:
 
 
 def client_certificate(folder: Path) -> Path:
-    """A client's certificate of the authority in ``folder``, with its key, by openssl."""
+    """A client's certificate of the authority in ``folder``, with its key, by openssl.
+
+    `fastws cert` makes certificates for servers, which OpenSSL takes from no client.
+    """
     both = folder / "client.pem"
     if both.exists():
         return both
@@ -200,6 +198,26 @@ def client_certificate(folder: Path) -> Path:
         subprocess.run(command, check=True, capture_output=True, timeout=20)
     both.write_text((folder / "c.pem").read_text() + (folder / "c.key").read_text())
     return both
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_name_that_is_not_ascii_leaves_nothing_in_the_log(tmp_path: Path, workers: int) -> None:
+    write(tmp_path / "one", "localhost", "127.0.0.1")
+    options = ["--port", 0, "--workers", workers, "--ssl-certfile", tmp_path / "one" / "both.pem"]
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="b_cher.test")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read().replace(b"b_", "\u00fc".encode())
+    with running(tmp_path, "serve", *options) as server:
+        parts = urlsplit(server.address())
+        for _ in range(HANDSHAKES):
+            with socket.create_connection((parts.hostname or "", parts.port or 0), 10) as peer:
+                peer.sendall(hello)
+                assert peer.recv(100)[:1] in (b"", b"\x15")  # an alert
+        assert get(server.address(), cafile=tmp_path / "ca.pem")[0] == 200
+        assert server.stop() == 0
+    assert "ascii" not in server.stderr() and "Traceback" not in server.stderr()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
