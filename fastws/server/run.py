@@ -93,7 +93,8 @@ async def serve_until_signal(
 ) -> int:
     """Serve in the running loop until SIGINT or SIGTERM, then shut down and return 0, the exit code.
 
-    Where the lifespan of an ASGI application fails meanwhile, it shuts down too, and returns 3.
+    Where the lifespan of an ASGI application or a background task fails meanwhile, it shuts down too, and
+    returns 3.
 
     For a program of its own, as ``fastws serve`` is one: it takes both signals, of which a second one ends
     the process at once with 128 + its number. :func:`run` brings the loop too. Only the main thread can
@@ -111,7 +112,7 @@ async def serve_until_signal(
         OSError: an address cannot be had.
         TypeError: the application is of the wrong type.
         ValueError: the routes cannot be served.
-        StartupFailed: an ASGI application cannot start.
+        StartupFailed: an ASGI application or an ``on_startup`` hook cannot start.
     """
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[int] = loop.create_future()
@@ -177,8 +178,9 @@ def run(
         OSError: the address cannot be had.
         TypeError: an argument is not known, or of the wrong type.
         ValueError: settings or routes cannot be served.
-        StartupFailed: an ASGI application cannot start.
-        SystemExit: the lifespan of an ASGI application has failed while it was served; the status is 3.
+        StartupFailed: an ASGI application or an ``on_startup`` hook cannot start.
+        SystemExit: the lifespan of an ASGI application, or a background task, has failed while the
+            application was served; the status is 3.
     """
     check_options("run", settings, SettingsOptions.__annotations__)
     _check_thread()
