@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
-__all__ = ["Child", "Result", "assert_one_line", "environment", "fastws", "running"]
+__all__ = ["Child", "Result", "assert_one_line", "environment", "fastws", "get", "running"]
 
 ROOT = Path(__file__).parents[2]
 #: Which build is tested, in the children too.
@@ -45,6 +48,26 @@ def assert_one_line(result: Result, code: int, text: str) -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("fastws ") and result.stderr.count("\n") == 1, result.stderr
     assert text in result.stderr
+
+
+def get(
+    address: str, path: str = "/healthz", cafile: Path | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """GET by the standard library's client."""
+    parts = urlsplit(address)
+    assert parts.hostname is not None
+    client: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=cafile)
+        client = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=5, context=context)
+    else:
+        client = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
+    try:
+        client.request("GET", path)
+        response = client.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        client.close()
 
 
 class Child:
