@@ -167,7 +167,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
             assert stalled.recv(4096).startswith(b"HTTP/1.1 101 ")
             server.process.send_signal(signal.SIGTERM)
             assert stalled.recv(4096)[:2] == b"\x88\x0c"  # close 1001 "going away", which nobody answers
-            assert server.stop(signal.SIGINT, seconds=2) == 128 + signal.SIGINT
+            assert server.stop(signal.SIGINT) == 128 + signal.SIGINT
 
 
 def test_stdout_that_nobody_reads_any_more_does_no_harm(tmp_path: Path) -> None:
