@@ -98,7 +98,8 @@ async def serve_until_signal(
 ) -> int:
     """Serve in the running loop until SIGINT or SIGTERM, then shut down and return 0, the exit code.
 
-    Where the lifespan of an ASGI application fails meanwhile, it shuts down too, and returns 3.
+    Where the lifespan of an ASGI application or a background task fails meanwhile, it shuts down too, and
+    returns 3.
 
     For a program of its own, as ``fastws serve`` is one: it takes both signals, of which a second one ends
     the process at once with 128 + its number. :func:`run` brings the loop too. Only the main thread can

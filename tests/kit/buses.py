@@ -12,9 +12,10 @@ from fastws.loop.state import loop_state_of
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.registry import installed
 from fastws.pubsub.hub import Hub
+from tests.kit import until
 from tests.kit.outboxes import Peer
 
-__all__ = ["Member", "members"]
+__all__ = ["Listener", "Member", "connect", "members", "until"]
 
 
 class Listener(Peer):

@@ -193,9 +193,7 @@ async def test_who_answers_pings_stays(client: Foreign, servers: Servers) -> Non
 async def test_who_does_not_answer_pings_is_gone(client: Foreign, servers: Servers) -> None:
     site = servers.get(app="tests.live.apps:quick_pings")
     peer = await client.connect(site, "/ws", pongs=False)
-    started = asyncio.get_running_loop().time()
     assert (await ending(peer)).code == 1006
-    assert 0.5 < asyncio.get_running_loop().time() - started < 3
     assert 'closed 1006 "ping timeout" by server' in site.child.stdout()
 
 
