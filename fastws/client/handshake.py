@@ -12,6 +12,7 @@ from fastws.client.redirects import STATUSES, HandshakeTarget
 from fastws.client.refusal import RefusalTimer
 from fastws.config import Compression, Limits, Timeouts
 from fastws.connection.counters import UNCOUNTED
+from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.connection.websocket import WebSocket
 from fastws.errors import HandshakeError, HandshakeInterrupted, HandshakeRefused
 from fastws.protocol.http.messages import Response
@@ -160,6 +161,7 @@ class ClientHost:
     __slots__ = ("_deadline", "_handshake", "_key", "_opened", "_request", "limits")
 
     counters = UNCOUNTED
+    pong_grace_seconds = PONG_GRACE_SECONDS
 
     def __init__(
         self,
@@ -187,6 +189,9 @@ class ClientHost:
     def callback_context(self) -> Context:
         """Return the context of the callbacks where the poller reads the socket: the one of this moment."""
         return copy_context()
+
+    def pong_missed(self, connection: Connection) -> None:
+        connection.cut_silent_peer()
 
     def websocket_closed(self, connection: Connection) -> None:
         """A client counts no connections."""

@@ -12,7 +12,8 @@ from fastws.connection.counters import COUNTER_NAMES, UNCOUNTED, Counters, Plain
 from fastws.server.shared_page import Membership, SharedPage
 from tests.kit import ManualLoop, RawClient, Recorder
 from tests.kit.fanout import Kernel
-from tests.server.served import opened, page, served
+from tests.kit.served import opened, served
+from tests.server.sites import page
 
 
 def sums(server: Server, ended: dict[str, int]) -> dict[str, int]:
