@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from fastws.asgi.application import ASGI
 from fastws.asgi.mount import Mount
 from fastws.asgi.scope import address
+from fastws.asgi.websocket import Session
 from fastws.config import Compression, Limits, Settings, Timeouts
 from fastws.connection.connection import Connection
 from fastws.protocol.websocket.frames import CloseCode
@@ -177,10 +178,19 @@ class FastWSProtocol:
     def connection_made(self, transport: Any) -> None:
         self._connection.connection_made(transport)
 
+    @property
+    def transport(self) -> Any:
+        """The transport, as uvicorn's own protocols name it."""
+        return self._connection.transport
+
     def shutdown(self) -> None:
         """uvicorn stops: close with 1012; answer 503 where the application has not accepted."""
         connection = self._connection
+        phase = connection.phase
         if connection.ws is not None:
             connection.close(SERVICE_RESTART, "")
-        elif connection.phase is not None:
-            connection.phase.timed_out()
+        elif isinstance(phase, Session):
+            phase.timed_out()
+        elif phase is not None and not phase.stop():
+            # Answered already, and all of the answer has left: only the peer's end of TCP is missing.
+            connection.abort()

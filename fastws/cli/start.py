@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory, as_app, load_app
-from fastws.cli.certificates import Certificates
+from fastws.cli.certificates import Certificate, Certificates, silence_bad_server_names
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -30,7 +30,8 @@ from fastws.cli.listeners import (
     parse_address,
     unix_files,
 )
-from fastws.cli.tls import server_context
+from fastws.cli.server_names import NamedContext
+from fastws.cli.tls import names_in, pairs_of, server_context
 from fastws.cli.worker_options import without_effect
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
@@ -48,7 +49,7 @@ from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
 from fastws.workers.acceptor import Acceptor
-from fastws.workers.notify import notify_ready
+from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.terminal import Terminal
 
 __all__ = ["start"]
@@ -66,6 +67,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     loops = new_loops(options)
     certificates = make_certificates(options)
     logs.configure(options["log_level"], access_log=options["access_log"])
+    for line in [] if certificates is None else certificates.conflicts():
+        log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)
     if options["workers"] > 1 or options["reload"]:
         from fastws.cli.supervise import supervise
@@ -76,6 +79,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
         )
+    silence_bad_server_names()
     routes = make_routes(app, options, settings)
     try:
         return serve_here(app, routes, addresses, settings, certificates, loops, options)
@@ -117,6 +121,9 @@ def serve_here(
         hang_up.take_signal()
         notify_ready()
 
+    def stopping(server: Server) -> None:
+        notify_stopping()
+
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
             serving = serve_until_signal(
@@ -125,6 +132,7 @@ def serve_here(
                 settings,
                 factory=isinstance(routes, AsyncFactory),
                 started=started,
+                stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
             )
             return runner.run(serving)
@@ -158,8 +166,10 @@ class HangUp:
         if self._terminal.hung_up():
             signal.raise_signal(signal.SIGTERM)
             return
+        notify_reloading()
         if self._certificates is not None:
             self._certificates.reload()
+        notify_ready()
         log.info("SIGHUP: one process reads its certificates again and no more; --workers 2 reloads all")
 
 
@@ -182,8 +192,8 @@ def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
 
 def make_certificates(options: dict[str, Any]) -> Certificates | None:
     """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
-    certfile, keyfile, ca_certs = (options[f"ssl_{name}"] for name in ("certfile", "keyfile", "ca_certs"))
-    if certfile is None:
+    certfiles, ca_certs = options["ssl_certfile"], options["ssl_ca_certs"]
+    if not certfiles:
         for name in ("keyfile", "ca_certs", "cert_reqs", "ciphers"):
             if options[f"ssl_{name}"]:
                 raise click.UsageError(f"--ssl-{name.replace('_', '-')} needs --ssl-certfile")
@@ -193,16 +203,25 @@ def make_certificates(options: dict[str, Any]) -> Certificates | None:
         raise click.UsageError("--ssl-cert-reqs needs --ssl-ca-certs, the authorities of the clients")
     if ca_certs is not None and not cert_reqs:
         raise click.UsageError("--ssl-ca-certs checks no client without --ssl-cert-reqs 1 or 2")
-    make = partial(
-        server_context,
-        certfile,
-        keyfile,
-        options["ssl_keyfile_password"],
-        ca_certs=ca_certs,
-        cert_reqs=cert_reqs,
-        ciphers=options["ssl_ciphers"],
+    pairs = pairs_of(certfiles, options["ssl_keyfile"])
+
+    def made(certfile: str, keyfile: str | None) -> NamedContext:
+        context = server_context(
+            certfile,
+            keyfile,
+            options["ssl_keyfile_password"],
+            ca_certs=ca_certs,
+            cert_reqs=cert_reqs,
+            ciphers=options["ssl_ciphers"],
+        )
+        return NamedContext(context, names_in(certfile) if len(pairs) > 1 else ())
+
+    return Certificates(
+        [
+            Certificate(partial(made, *pair), [path for path in (*pair, ca_certs) if path is not None])
+            for pair in pairs
+        ]
     )
-    return Certificates(make, [path for path in (certfile, keyfile, ca_certs) if path is not None])
 
 
 def proxies_of(options: dict[str, Any]) -> TrustedProxies | None:

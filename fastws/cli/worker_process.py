@@ -13,7 +13,7 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
-from fastws.cli.certificates import Certificates
+from fastws.cli.certificates import Certificates, silence_bad_server_names
 from fastws.cli.start import (
     make_certificates,
     make_routes,
@@ -57,6 +57,7 @@ def serve(channel: Channel, hello: Message) -> int:
     loops = new_loops(options)
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
     certificates = make_certificates(options)
+    silence_bad_server_names()
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
     page = SharedPage.attach(hello.fds.pop(0))
@@ -74,6 +75,8 @@ def serve(channel: Channel, hello: Message) -> int:
         on_peer=bus.add_peer,
         counts_messages=options["limit_max_messages"] is not None,
     )
+    if certificates is not None:
+        certificates.speaks = server.leads
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
             serving = server.run(routes, addresses, settings, factory=isinstance(routes, AsyncFactory))

@@ -93,11 +93,13 @@ async def serve_until_signal(
     *,
     factory: bool = False,
     started: Callable[[Server], None] = lambda server: None,
+    stopping: Callable[[Server], None] = lambda server: None,
     grace: float | None = DEFAULT_GRACE,
 ) -> int:
     """Serve in the running loop until SIGINT or SIGTERM, then shut down and return 0, the exit code.
 
-    Where the lifespan of an ASGI application fails meanwhile, it shuts down too, and returns 3.
+    Where the lifespan of an ASGI application or a background task fails meanwhile, it shuts down too, and
+    returns 3.
 
     For a program of its own, as ``fastws serve`` is one: it takes both signals, of which a second one ends
     the process at once with 128 + its number. :func:`run` brings the loop too. Only the main thread can
@@ -108,6 +110,7 @@ async def serve_until_signal(
         addresses: where to listen; each a mapping of the arguments of :meth:`Server.listen`.
         settings: the defaults of all routes.
         started: called with the server as soon as it listens.
+        stopping: called with the server when the signal has come, before it tells its clients.
         grace: seconds (10) after the signal in which the process can have ended; clients that have not
             are cut half a second before. None: wait until the last client has ended.
 
@@ -133,6 +136,7 @@ async def serve_until_signal(
         started(server)
         server.application_failed.add_done_callback(on_failure)
         stopped_by = await stop
+        stopping(server)
     why = signal.Signals(stopped_by).name if stopped_by else "the application failed"
     log.info("%s: closing %d connections", why, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))

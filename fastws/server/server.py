@@ -92,6 +92,10 @@ class Server:
         """Begin the ``once`` tasks of a :class:`fastws.Application`, or cancel them; for who runs workers."""
         self._hooks.lead(leads)
 
+    async def resign(self) -> None:
+        """Cancel the ``once`` tasks as ``lead(False)`` does, and wait until they have ended."""
+        await self._hooks.resign()
+
     async def listen(
         self,
         host: str | None = None,
@@ -163,8 +167,8 @@ class Server:
         raise IndexError("no listener of this server has a port")
 
     def is_serving(self) -> bool:
-        """True from the first :meth:`listen` to :meth:`close`."""
-        return bool(self._listeners) and not self.is_closing
+        """True from the first :meth:`listen` to :meth:`stop_listening` or :meth:`close`."""
+        return bool(self._listeners) and not self._site.is_leaving
 
     def is_full(self) -> bool:
         """Return whether more than ``limit_concurrency`` are connected; False where there is no limit."""
@@ -194,10 +198,11 @@ class Server:
     def close(self) -> None:
         """Stop to listen. Open connections go on; new WebSockets are refused with 503. Twice does no harm."""
         self._site.is_closing = True
-        self._listeners.close()
+        self.stop_listening()
 
     def stop_listening(self) -> None:
-        """Accept no more connections. Those that were accepted go on, and may open WebSockets."""
+        """Accept no more connections. Those that were accepted may open WebSockets, or have one response."""
+        self._site.is_leaving = True
         self._listeners.close()
 
     async def wait_closed(self) -> None:

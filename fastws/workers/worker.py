@@ -80,6 +80,11 @@ class SupervisedServer:
         self._on_peer = on_peer
         self._counts_messages = counts_messages
         self._server: Server | None = None
+        self._resigning: asyncio.Task[None] | None = None
+
+    def leads(self) -> bool:
+        """Whether this worker does what one of them has to do for all."""
+        return self._server is not None and self._server.is_leader
 
     async def run(
         self,
@@ -159,12 +164,19 @@ class SupervisedServer:
         if message.kind == "peer":
             self._on_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "lead":
-            if self._server is not None:
-                self._server.lead(bool(message.values["value"]))
+            if self._server is not None and message.values["value"]:
+                self._server.lead(True)  # noqa: FBT003
+            elif self._server is not None:
+                self._resigning = asyncio.create_task(self._resign(self._server))
         elif message.kind in ("drain", "stop"):
             self._end(message.kind, **message.values)
         for fd in message.fds:
             os.close(fd)
+
+    async def _resign(self, server: Server) -> None:
+        """End the ``once`` tasks, and say so: the next leader begins them then."""
+        await server.resign()
+        self._channel.send("resigned")
 
     async def _beat(self, server: Server) -> None:
         """Write to the row that the loop turns, until cancelled."""

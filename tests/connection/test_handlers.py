@@ -15,8 +15,7 @@ from fastws.connection.handlers import Callbacks, CoroutineHandler, as_handler
 from fastws.testing.wire import CLOSE, TEXT
 from tests.conftest import Run
 from tests.kit import ManualLoop, RawClient
-
-QUIET: dict[str, Any] = {"access_log": False, "timeouts": {"ping_interval": None}}
+from tests.kit.served import QUIET
 
 
 async def coroutine(ws: WebSocket) -> None:
