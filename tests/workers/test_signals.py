@@ -156,9 +156,28 @@ def test_a_worker_that_leaves_says_so_first(tmp_path: Path) -> None:
         assert not any(gone(pid) for pid in old)
         for client in held:
             client.close()
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(20) == 0
+        assert server.stop(signal.SIGINT) == 0
     assert "Traceback" not in server.stderr()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_does_not_wait_for_workers_that_leave_slowly(tmp_path: Path, number: int) -> None:
+    options = ["--timeout-drain", 600, "--timeout-graceful-shutdown", 20, "--ws-ping-interval", 0]
+    with running(tmp_path, "serve", "--port", 0, "--workers", 2, *options) as server:
+        clients = [opened(server.address()) for _ in range(12)]
+        server.process.send_signal(signal.SIGHUP)
+        until(said(server, "reload: done"))
+        server.process.send_signal(number)
+        for client in clients:
+            with client:
+                client.settimeout(50)
+                frame = client.recv(100)
+                assert frame[:1] == b"\x88"
+                client.sendall(b"\x88\x82\0\0\0\0" + frame[2:4])
+                assert client.recv(1) == b""
+        assert server.process.wait(50) == 0
+    # Nobody had to be ended.
+    assert "it is ended" not in server.stderr() and "Traceback" not in server.stderr()
 
 
 @BOTH
