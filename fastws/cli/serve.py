@@ -22,7 +22,12 @@ __all__ = ["serve"]
     "Exit codes: 0 stopped by a signal, 2 wrong usage, 3 cannot start.",
 )
 @click.argument("app", metavar="[MODULE:ATTR]", required=False, envvar="FASTWS_APP")
-@option("--factory", section="Application", is_flag=True, help="MODULE:ATTR is a function that returns it.")
+@option(
+    "--factory",
+    section="Application",
+    is_flag=True,
+    help="MODULE:ATTR is a function that returns it, def or async def.",
+)
 @option(
     "--app-dir",
     section="Application",

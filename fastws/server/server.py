@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from fastws.config import NEVER, Settings
 from fastws.connection.connection import Connection
+from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
 from fastws.server.access_log import log_websocket
@@ -43,6 +44,8 @@ class Server:
     settings: Settings
     counters: Counters
     connections: dict[Connection, None]
+    #: For its connections: seconds more for a pong that is overdue.
+    pong_grace_seconds = PONG_GRACE_SECONDS
 
     def __init__(self, app: App, settings: Settings, *, leads: bool = True) -> None:
         self._site = site = Site(app, settings)
@@ -108,14 +111,7 @@ class Server:
         """Listen at one more address: ``host`` and ``port``, or ``sock``, or ``unix``.
 
         Args:
-            host: a name or an IP address; None (the default): every interface.
-            port: 0 (the default) takes a free one; see :attr:`port`.
-            sock: a bound socket, TCP or Unix.
-            unix: the path of a Unix socket. It is taken over from a server that is gone, never from one
-                that listens; :meth:`close` removes it.
-            ssl: a server-side context; the default None serves without TLS.
-            backlog: connections that may wait in the kernel until the server accepts them (2048).
-            reuse_port: True lets several processes listen at the same port.
+            host, port, sock, unix, ssl, backlog, reuse_port: as for :func:`serve`.
             acceptor: accepts at ``sock`` in place of the loop; what ``fastws serve`` uses for workers.
 
         Raises:
@@ -290,6 +286,10 @@ class Server:
         if self._callback_context is None:
             self._callback_context = copy_context()
         return self._callback_context
+
+    def pong_missed(self, connection: Connection) -> None:
+        """Called by a connection whose peer has not answered a ping."""
+        connection.cut_silent_peer()
 
     def websocket_closed(self, connection: Connection) -> None:
         """Called by a connection whose WebSocket has ended; counts what went through it."""

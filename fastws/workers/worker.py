@@ -16,6 +16,7 @@ from typing import Any
 
 from fastws.config import Settings
 from fastws.server.draining import drain
+from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
 from fastws.server.server import APPLICATION_FAILED, Server
 from fastws.server.shared_page import Row, SharedPage
@@ -89,7 +90,14 @@ class SupervisedServer:
         """Whether this worker does what one of them has to do for all."""
         return self._server is not None and self._server.is_leader
 
-    async def run(self, app: App, addresses: Iterable[Mapping[str, Any]], settings: Settings) -> int:
+    async def run(
+        self,
+        app: App | Factory,
+        addresses: Iterable[Mapping[str, Any]],
+        settings: Settings,
+        *,
+        factory: bool = False,
+    ) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
 
         Args are those of ``serve_until_signal``, and so is what is raised before the server listens.
@@ -100,7 +108,7 @@ class SupervisedServer:
         beating: asyncio.Task[None] | None = None
         try:
             async with serving(
-                app, addresses, settings, leads=False, page=self._page, row=self._row
+                app, addresses, settings, factory=factory, leads=False, page=self._page, row=self._row
             ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):
