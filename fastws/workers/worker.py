@@ -154,6 +154,7 @@ class SupervisedServer:
     async def _drain(self, server: Server, message: Message) -> Message:
         """Close the connections slowly; return what tells how to go on: ``message``, or a more urgent one."""
         seconds, code = message.values["seconds"], message.values["code"]
+        server.stop_listening()
         log.info("%d connections are closed within %g s", len(server.connections), seconds)
         self._draining = asyncio.create_task(drain(server, seconds, code, "the server restarts"))
         with contextlib.suppress(asyncio.CancelledError):
