@@ -181,7 +181,7 @@ def test_encoders_agree(opcode: int, payload: bytes | str, mask: bytes | None, f
 def test_as_many_cases_ran_as_were_asked_for() -> None:
     """Behind the others: hypothesis may stop early, and then a night would have tried less than it says."""
     if len(RAN) < 2:
-        pytest.skip("the others were not selected")
+        pytest.skip("the others have not run here before")
     print(f"cases: {RAN['readers']} {RAN['encoders']}")
     # A few are drawn twice, or cannot be drawn.
     assert RAN["readers"] >= 0.9 * EXAMPLES.max_examples * (1 + VARIANTS)
