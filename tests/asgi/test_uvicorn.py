@@ -28,6 +28,9 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     if scope["path"].endswith("/never"):
         await receive()
         return
+    if scope["path"].endswith("/refused"):
+        await send({"type": "websocket.close"})
+        return
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":
         await send({**event, "type": "websocket.send"})
@@ -146,6 +149,28 @@ async def test_the_stop_closes_with_1012_and_answers_who_waits() -> None:
         with pytest.raises(InvalidStatus) as refused:
             await waiting
         assert refused.value.response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("path", "version", "status"),
+    [("/refused", 13, 403), ("/", 12, 426)],
+    ids=["by the application", "by us"],
+)
+async def test_the_stop_while_a_refused_client_keeps_its_connection(
+    path: str, version: int, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as (server, url):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("ws://").split(":"))
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {version}\r\n\r\n"
+        )
+        writer.write(head.encode())
+        assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode())
+        assert len(server.server_state.connections) == 1
+    assert not server.server_state.connections
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    writer.close()
 
 
 def test_a_process_ends_as_uvicorn_does(tmp_path: Path) -> None:

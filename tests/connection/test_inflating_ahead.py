@@ -75,6 +75,26 @@ def test_a_callback_handler(loop: ManualLoop, count: Count) -> None:
     assert [one.opcode for one in client.frames()] == [PONG, CLOSE]
 
 
+def test_an_async_on_open(loop: ManualLoop, count: Count) -> None:
+    may_open = asyncio.Event()
+
+    class Taker(fastws.Handler):
+        async def on_open(self, ws: WebSocket) -> None:
+            await may_open.wait()
+
+        def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+            count.take(message)
+
+    client = opened(loop, Taker())
+    client.send(bombs())
+    loop.settle()
+    assert (count.messages, count.inflated) == (0, SIZE)
+    may_open.set()
+    loop.settle()
+    assert count.messages == COUNT
+    assert count.most <= BOUND
+
+
 class Gate:
     """A coroutine handler that takes a message whenever the test says so."""
 

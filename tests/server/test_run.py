@@ -18,7 +18,7 @@ import pytest
 
 import fastws
 from fastws import Server
-from fastws.server.run import address_text, new_event_loop, serve_until_signal
+from fastws.server.run import address_text, serve_until_signal
 from fastws.server.settings import settings_from
 from fastws.testing.wire import CLOSE
 from tests.cli.helpers import PATIENCE, environment
@@ -255,12 +255,6 @@ class TestRunHere:
     def test_arguments_that_fit_nothing(self) -> None:
         with pytest.raises(TypeError, match="nonsense"):
             fastws.run(Recorder(), nonsense=1)  # type: ignore[call-arg]
-
-    def test_without_uvloop(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "uvloop", None)
-        loop = new_event_loop()
-        loop.close()
-        assert isinstance(loop, asyncio.SelectorEventLoop)
 
 
 @pytest.mark.parametrize(
