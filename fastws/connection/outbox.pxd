@@ -1,5 +1,6 @@
 # Types for the compiled build of outbox.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection._counters cimport Counters
 from fastws.connection.backlog cimport Backlog
 from fastws.connection.publication cimport Channel, Publication
 from fastws.connection.writer cimport Writer
@@ -21,7 +22,7 @@ cdef class Outbox(Writer):
     cdef public long long sent_messages
     cdef public long long dropped
 
-    cpdef count_from_here(self)
+    cpdef count_from_here(self, Counters counters)
     cpdef disown(self)
     cpdef push(self, bytes frame)
     cpdef push_over_limits(self, bytes frame)
@@ -38,6 +39,7 @@ cdef class Outbox(Writer):
     cpdef _take_published(self)
     @cython.locals(subscriptions=Subscriptions)
     cpdef leave_topics(self)
+    cdef _drop(self, long long messages)
     cpdef _wait(self, object item, Py_ssize_t size)
     cpdef bint is_full(self, Py_ssize_t size)
     @cython.locals(backlog=Backlog, before=Py_ssize_t, left=Py_ssize_t, chunk=bytes)

@@ -16,13 +16,16 @@ bytes makes nobody slow, however large it is.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, SlowConsumerPolicy
 from fastws.connection.backlog import Backlog
 from fastws.connection.publication import Channel, Publication
 from fastws.connection.writer import Writer
 from fastws.loop.turn import Turn
+
+if TYPE_CHECKING:
+    from fastws.connection._counters import Counters
 
 __all__ = ["Outbox", "OutboxHost", "SendStatus", "Subscriptions"]
 
@@ -110,8 +113,9 @@ class Outbox(Writer):
         self.sent_messages = 0
         self.dropped = 0
 
-    def count_from_here(self) -> None:
+    def count_from_here(self, counters: Counters) -> None:
         """Begin to count what is sent: the handshake's answer may still wait here, and does not count."""
+        self.counters = counters
         self.sent_messages = 0
         self.sent_bytes = -self.unwritten()
 
@@ -124,11 +128,12 @@ class Outbox(Writer):
             return CLOSED
         if self.blocked or self.fragmenting:
             if self.is_full(len(frame)):
-                self.dropped += 1
+                self._drop(1)
                 return DROPPED
             self._wait(frame, len(frame))
             return QUEUED
         self.sent_messages += 1
+        self.counters.row.messages_sent += 1
         self._append_frame(frame)
         return SENT
 
@@ -150,6 +155,7 @@ class Outbox(Writer):
         if not self.is_open:
             return CLOSED
         self.sent_messages += 1
+        self.counters.row.messages_sent += 1
         self._append(message)
         return SENT
 
@@ -182,6 +188,7 @@ class Outbox(Writer):
         self._append_frame(frame)
         if fin:
             self.sent_messages += 1
+            self.counters.row.messages_sent += 1
             if self._backlog is not None and not self.blocked:
                 self.flush()
                 self._drain()
@@ -243,6 +250,7 @@ class Outbox(Writer):
                     return  # type: ignore[unreachable]
         else:
             self.sent_messages += len(batch)
+            self.counters.row.messages_sent += len(batch)
             if self.frame_variant >= 0:
                 self._append_frame(channel.join(batch, self.frame_variant))
             else:
@@ -253,17 +261,21 @@ class Outbox(Writer):
         size = publication.size
         if self.is_full(size):
             if channel.policy is DROP_NEWEST:
-                self.dropped += 1
+                self._drop(1)
                 return
             if channel.policy is not DROP_OLDEST:
                 self._host.evict("too slow")
                 return
             assert self._backlog is not None
-            self.dropped += self._backlog.drop_oldest(self.limits, size)
+            self._drop(self._backlog.drop_oldest(self.limits, size))
             if self.is_full(size):
-                self.dropped += 1
+                self._drop(1)
                 return
         self._wait(publication, size)
+
+    def _drop(self, messages: int) -> None:
+        self.dropped += messages
+        self.counters.row.messages_dropped += messages
 
     def _take_published(self) -> None:
         """Put what topics published before ahead of what comes now."""
@@ -326,6 +338,7 @@ class Outbox(Writer):
             chunk = backlog.next_chunk(self.frame_variant, self._host.encode_publication)
             left = len(backlog)
             self.sent_messages += before - left
+            self.counters.row.messages_sent += before - left
             if not left:
                 self._backlog = None
             self._write((chunk,))
