@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
+    from fastws.pubsub.events import Message, Position, Published, Synced
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
     from fastws.server.run import run, serve_until_signal
@@ -77,7 +78,10 @@ _MODULES = {
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
     "Limits": "config",
+    "Message": "pubsub.events",
+    "Position": "pubsub.events",
     "ProxyError": "errors",
+    "Published": "pubsub.events",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
@@ -87,6 +91,7 @@ _MODULES = {
     "SlowConsumerPolicy": "config",
     "StartupFailed": "errors",
     "Static": "web.static_files",
+    "Synced": "pubsub.events",
     "Timeouts": "config",
     "WebSocket": "connection.websocket",
     "basic_auth": "web.auth",
@@ -122,7 +127,10 @@ __all__ = [
     "Hub",
     "InvalidURL",
     "Limits",
+    "Message",
+    "Position",
     "ProxyError",
+    "Published",
     "Request",
     "Response",
     "Route",
@@ -132,6 +140,7 @@ __all__ = [
     "SlowConsumerPolicy",
     "StartupFailed",
     "Static",
+    "Synced",
     "Timeouts",
     "WebSocket",
     "__version__",
