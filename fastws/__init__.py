@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
-    from fastws.pubsub.events import Message, Position, Published, Synced
+    from fastws.pubsub.events import Ended, Gap, Message, Position, Published, Synced
+    from fastws.pubsub.follower import Follower
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
     from fastws.server.run import run, serve_until_signal
@@ -69,8 +70,11 @@ _MODULES = {
     "ConnectionClosed": "errors",
     "ConnectionClosedError": "errors",
     "ConnectionClosedOK": "errors",
+    "Ended": "pubsub.events",
     "FastWSError": "errors",
+    "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
+    "Gap": "pubsub.events",
     "Handler": "connection.handlers",
     "HandshakeError": "errors",
     "HandshakeRefused": "errors",
@@ -118,8 +122,11 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "Ended",
     "FastWSError",
+    "Follower",
     "Fragment",
+    "Gap",
     "Handler",
     "HandshakeError",
     "HandshakeRefused",

@@ -27,9 +27,12 @@ class Channel:
 
     __slots__ = ("deflate", "merge", "policy", "sequenced")
 
-    def __init__(self, merge: str | None, policy: SlowConsumerPolicy, deflate: DeflatePool | None) -> None:
+    def __init__(
+        self, merge: str | None, policy: SlowConsumerPolicy | None, deflate: DeflatePool | None
+    ) -> None:
         #: What stands between two messages that are merged into one; None: they stay apart.
         self.merge = merge
+        #: None: one that keeps its messages, and skips those that are gone only where somebody can be told.
         self.policy = policy
         #: None: its messages are not compressed.
         self.deflate = deflate

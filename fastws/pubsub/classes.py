@@ -20,7 +20,7 @@ class TopicClass:
     ttl: float
     history_bytes: int
     merge: str | None
-    policy: SlowConsumerPolicy
+    policy: SlowConsumerPolicy | None
     #: None: messages are not compressed.
     deflate: DeflatePool | None
 

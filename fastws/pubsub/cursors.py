@@ -20,6 +20,9 @@ from fastws.connection.publication import Publication
 from fastws.pubsub.fanout import FanOut, Subscriber
 from fastws.pubsub.sequenced import SequencedTopic
 
+EVICT = SlowConsumerPolicy.EVICT
+DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
+
 __all__ = ["Puller", "puller_of", "tell_gap"]
 
 #: What one client is sent of one topic in one round.
@@ -29,11 +32,11 @@ CHUNK_MESSAGES = 1024
 ROUND_BYTES = 1024 * 1024
 
 
-def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> None:
-    """Tell the handler of ``ws``, where it has one, that messages of a topic do not come."""
+def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
+    """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
     tell = getattr(ws, "tell_gap", None)
-    if tell is not None:
-        tell(topic, missed, reason)
+    told: bool = tell is not None and tell(topic, missed, reason)
+    return told
 
 
 class Chunk:
@@ -132,11 +135,12 @@ class Cursors:
         subscriber = self._subscriber
         outbox = subscriber.outbox
         outbox.dropped += missed
-        if self.is_slow and topic.policy is SlowConsumerPolicy.EVICT:
+        if self.is_slow and topic.policy is EVICT:
             outbox.evict()
             return False
         self._offsets[topic] = first
-        tell_gap(subscriber.ws, topic.name, missed, "slow")
+        if not tell_gap(subscriber.ws, topic.name, missed, "slow") and topic.policy is not DROP_OLDEST:
+            outbox.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
         return self.is_ready() and self._offsets.get(topic) == topic.history.first
 

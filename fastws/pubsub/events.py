@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Message", "Position", "Published", "Synced"]
+__all__ = ["Ended", "Event", "Gap", "Message", "Position", "Published", "Synced"]
 
 #: Characters of a position's text: what is longer is none.
 MAX_POSITION_CHARACTERS = 64
@@ -95,6 +95,28 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Messages of a topic that do not come: after those before, and before its next one."""
+
+    #: The topic's name.
+    topic: str
+    #: How many.
+    missed: int
+    #: ``"slow"``: they were taken more slowly than the history forgot them.
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing of a topic comes any more."""
+
+    #: The topic's name.
+    topic: str
+    #: ``"closed"``: the hub was closed.
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """What became of a message that was published and confirmed."""
 
@@ -102,3 +124,7 @@ class Published:
     at: Position
     #: True when a message with the same ``once`` had been published before, and this one was not.
     duplicate: bool = False
+
+
+#: What a :class:`fastws.Follower` brings.
+Event = Synced | Message | Gap | Ended

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import check_number
@@ -11,6 +12,7 @@ from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Message, Position, Published, Synced
+from fastws.pubsub.follower import Follower
 from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.sequenced import SequencedTopic
 
@@ -105,6 +107,32 @@ class HubHistory(TopicRegistry):
             for index, frame in enumerate(frames)
         ]
 
+    def follow(
+        self, *topics: str, since: Position | str | Mapping[str, Position | str] | None = None
+    ) -> Follower:
+        """Follow topics with a history inside of this process: a :class:`fastws.Follower`.
+
+        Args:
+            topics: Their names.
+            since: Where to begin: a position or its text for one topic, or a mapping from names to these for
+                several. Default: from the beginning of the follower's block on.
+
+        Raises:
+            ValueError: No topic was given, or one twice; one keeps no history, or its name is a bad one;
+                ``since`` is no position, is one for several topics, or names another topic.
+            TypeError: ``since`` is nothing of this.
+            RuntimeError: Called in another thread than that of the hub's loop.
+        """
+        starts = _starts(topics, since)
+        for name in topics:
+            self._kept(name)
+
+        def begin(follower: Follower) -> None:
+            for name, start in starts.items():
+                follower.add(self._kept(name), start)
+
+        return Follower(begin)
+
     # -- what a hub does with such a topic -------------------------------------------------------
 
     def _kept(self, topic: str) -> SequencedTopic:
@@ -190,6 +218,26 @@ class HubHistory(TopicRegistry):
             running = None
         if running is not self._loop and self._loop is not None and self._loop.is_running():
             raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
+
+
+def _starts(
+    topics: tuple[str, ...], since: Position | str | Mapping[str, Position | str] | None
+) -> dict[str, Position | None]:
+    """Return where each topic begins."""
+    starts: dict[str, Position | None] = dict.fromkeys(topics)
+    if not topics or len(starts) != len(topics):
+        raise ValueError("follow one topic or several, each once")
+    if since is None:
+        return starts
+    if not isinstance(since, Mapping):
+        if len(topics) > 1:
+            raise ValueError("since= of several topics is a mapping from their names to positions")
+        since = {topics[0]: since}
+    for name, given in since.items():
+        if name not in starts:
+            raise ValueError(f"since= names topic {name!r}, which is not followed")
+        starts[name] = position_of(given)
+    return starts
 
 
 def position_of(given: Any) -> Position:

@@ -83,9 +83,11 @@ class TopicRegistry:
             merge: The text between two messages. With it, text messages of one turn, and those that wait
                 for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
                 message stays its own.
-            policy: What becomes of a slow client. Default: the hub's. With a history it is one that needs
-                messages which are kept no more: by default it is told the gap (``Handler.on_gap``) and
-                goes on behind that, whatever the hub's policy is; ``"evict"`` closes it with 1008.
+            policy: What becomes of a slow client. Default: the hub's. With a history it is about a client
+                that needs messages which are kept no more, and the hub's does not count. By default its
+                handler is told the gap (``Handler.on_gap``) and it goes on behind that; where the handler
+                has no ``on_gap``, it is closed with 1008, so that nothing is left out in silence.
+                ``"drop_oldest"``: it goes on in any case. ``"evict"``: it is closed in any case.
             compression: As the hub's. None: the topic's messages are not compressed. Default: the hub's.
 
         Returns:
@@ -119,9 +121,11 @@ class TopicRegistry:
         self._topics[shape.text] = topic
         return topic
 
-    def _chosen_policy(self, policy: SlowConsumerPolicy | str | None, history: int) -> SlowConsumerPolicy:
+    def _chosen_policy(
+        self, policy: SlowConsumerPolicy | str | None, history: int
+    ) -> SlowConsumerPolicy | None:
         if policy is None:
-            return SlowConsumerPolicy.DROP_OLDEST if history else self._policy
+            return None if history else self._policy
         chosen = SlowConsumerPolicy(policy)
         if history and chosen is SlowConsumerPolicy.DROP_NEWEST:
             raise ValueError(

@@ -121,7 +121,11 @@ class Sequencer(Timed):
         self._idle.pop(topic, None)
 
     def close(self) -> None:
-        """Hold on to the loop no more."""
+        """End what follows, and hold on to the loop no more."""
+        for topic in list(self._topics.values()):
+            if isinstance(topic, SequencedTopic):
+                for follower in topic.followers:
+                    follower.end()
         if self.loop is not None:
             self._wheel.cancel(self)
 

@@ -23,7 +23,7 @@ class Topic(Channel):
         self,
         name: str,
         merge: str | None,
-        policy: SlowConsumerPolicy,
+        policy: SlowConsumerPolicy | None,
         deflate: DeflatePool | None,
         registry: dict[str, Topic] | None = None,
     ) -> None:

@@ -76,9 +76,10 @@ class Client(Peer):
 
     hub: Hub
 
-    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
+    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
         assert reason == "slow"
         self.outbox.push(text(f"gap {topic} {missed}"))
+        return True
 
     def said(self) -> list[str]:
         """Take what has come, as text; parts of messages are left out."""

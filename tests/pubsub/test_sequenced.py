@@ -32,8 +32,9 @@ class Client(Peer):
         super().__init__(*args, **options)
         self.gaps: list[tuple[str, int, str]] = []
 
-    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
+    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
         self.gaps.append((topic, missed, reason))
+        return True
 
 
 @pytest.fixture
@@ -348,6 +349,22 @@ class TestSlow:
         assert (joins.texts(), joins.gaps) == (["6", "7", "8"], [("t", 4, "slow")])
         assert hub.count("t") == 2
 
+    @pytest.mark.parametrize("policy", [None, "drop_oldest"])
+    def test_where_nobody_can_be_told(self, loop: ManualLoop, turn: Turn, policy: str | None) -> None:
+        hub = Hub()
+        hub.topic("t", history=3, policy=policy)
+        client = Peer(loop, turn)
+        hub.subscribe(client, "t")
+        client.stall()
+        publish(hub, "t", 1, 10)
+        loop.settle()
+        client.transport.take()
+        loop.settle()
+        assert client.evicted == ([] if policy else ["too slow"])
+        assert [one.payload for one in client.frames()][1:4] == (
+            [b"8", b"9", b"10"] if policy else [b"\x03\xf0too slow"]
+        )
+
     def test_the_newest_cannot_be_dropped(self) -> None:
         with pytest.raises(ValueError, match="'drop_oldest' or 'evict'"):
             Hub().topic("t", history=3, policy="drop_newest")
@@ -356,9 +373,10 @@ class TestSlow:
         """It unsubscribes, closes, or publishes: in the call that tells the gap."""
 
         class Acting(Client):
-            def tell_gap(self, topic: str, missed: int, reason: str) -> None:
+            def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
                 super().tell_gap(topic, missed, reason)
                 self.act(self)
+                return True
 
             act: Any
 
