@@ -12,6 +12,7 @@ others have theirs meanwhile. Clients of one round that read the same get the sa
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import Any
 
@@ -19,6 +20,8 @@ from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
 from fastws.pubsub.fanout import FanOut, Subscriber
 from fastws.pubsub.sequenced import SequencedTopic
+
+log = logging.getLogger("fastws.error")
 
 EVICT = SlowConsumerPolicy.EVICT
 DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
@@ -109,6 +112,10 @@ class Cursors:
         if not self._offsets:
             self._subscriber.cursors = None
 
+    def evict(self) -> None:
+        """Close this client: it comes back with its position."""
+        self._subscriber.outbox.evict()
+
     def is_ready(self) -> bool:
         """True when there is something to send, and the socket takes it."""
         return bool(self._offsets) and self._subscriber.outbox.takes_joined()
@@ -136,11 +143,11 @@ class Cursors:
         outbox = subscriber.outbox
         outbox.dropped += missed
         if self.is_slow and topic.policy is EVICT:
-            outbox.evict()
+            self.evict()
             return False
         self._offsets[topic] = first
         if not tell_gap(subscriber.ws, topic.name, missed, "slow") and topic.policy is not DROP_OLDEST:
-            outbox.evict()  # nothing is left out in silence: it comes back with its position
+            self.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
         return self.is_ready() and self._offsets.get(topic) == topic.history.first
 
@@ -155,6 +162,8 @@ class Cursors:
         chunk = chunks.get((topic, offset))
         if chunk is None:
             chunks[topic, offset] = chunk = Chunk(topic, offset)
+        outbox = subscriber.outbox
+        joined = chunk.joined(outbox.frame_variant)
         if chunk.end == topic.history.next:
             del self._offsets[topic]
             del topic.behind[subscriber]
@@ -163,9 +172,8 @@ class Cursors:
             self._end_if_empty()
         else:
             self._offsets[topic] = chunk.end
-        outbox = subscriber.outbox
         if chunk.batch:  # else all of it was forgotten
-            outbox.deliver_joined(topic, chunk.batch, chunk.joined(outbox.frame_variant))
+            outbox.deliver_joined(topic, chunk.batch, joined)
         return chunk.size
 
 
@@ -222,12 +230,21 @@ class Puller:
                 turns -= 1
                 cursors = self._waiting.popleft()
                 cursors.is_queued = False
-                left -= cursors.pull(chunks)
+                left -= self._pull(cursors, chunks)
                 if cursors.is_ready():
                     self.add(cursors)
         finally:
             if self._waiting:
                 self._schedule()
+
+    def _pull(self, cursors: Cursors, chunks: Chunks) -> int:
+        try:
+            return cursors.pull(chunks)
+        except Exception:
+            # As of a compressor without memory: this client ends, and no other's round.
+            log.exception("what topics have kept cannot be sent")
+            cursors.evict()
+            return 0
 
 
 def puller_of(fan_out: FanOut) -> Puller:

@@ -153,10 +153,16 @@ class HubHistory(TopicRegistry):
 
     def _enter(self) -> None:
         """Hold on to the loop that runs. Raises ``RuntimeError`` in another thread than that of the hub's."""
+        try:
+            if asyncio.get_running_loop() is self._entered:
+                return
+        except RuntimeError:
+            pass
         self._check_thread()
         self._sequencer.enter()
+        self._entered = self._sequencer.loop
         if self._loop is None or self._loop.is_closed():
-            self._loop = self._sequencer.loop
+            self._loop = self._entered
 
     def _publish_kept(self, topic: SequencedTopic, message: str | bytes, exclude: Any = None) -> int:
         """Give a message its position, and to who keeps up; return how many clients listen."""

@@ -16,6 +16,7 @@ cdef class TopicRegistry:
     cdef object _sequencer
     cdef FanOut _fan_out
     cdef object _loop
+    cdef object _entered
     cdef Link _link
     cdef public str name
 

@@ -47,6 +47,8 @@ class TopicRegistry:
         self._sequencer: Any = None
         self._fan_out: FanOut | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: The loop that the sequencer holds on to.
+        self._entered: asyncio.AbstractEventLoop | None = None
         #: What hubs of other processes are called that share with this one.
         self.name = name
         bus: Any = bus_of(broker)

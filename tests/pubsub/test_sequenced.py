@@ -404,6 +404,24 @@ class TestSlow:
             else:
                 assert (said, client.gaps) == (["stalls"], [("t", 5, "slow")])
 
+    def test_what_cannot_be_sent_ends_one_client(
+        self, loop: ManualLoop, turn: Turn, hub: Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As where a compressor has no memory: that is told, and the others have theirs."""
+
+        class Broken(Client):
+            def encode_publication(self, entry: Any) -> bytes:
+                raise MemoryError("no room")
+
+        broken, other = Broken(loop, turn), Client(loop, turn)
+        broken.outbox.frame_variant = -1
+        publish(hub, "t", 1, 2)
+        for client in (broken, other):
+            hub.subscribe(client, "t", recent=2)
+        loop.settle()
+        assert (broken.evicted, other.texts(), hub.count("t")) == (["too slow"], ["1", "2"], 1)
+        assert "what topics have kept cannot be sent" in caplog.text
+
     def test_behind_a_message_in_fragments(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
         client = Client(loop, turn)
         hub.subscribe(client, "t")
