@@ -35,8 +35,8 @@ BINARY = int(Opcode.BINARY)
 class Hub(HubHistory):
     """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
 
-    Every method belongs on that loop, except :meth:`publish_threadsafe`. None of them waits, so there is
-    nothing to cancel.
+    Every method belongs on that loop, except :meth:`publish_threadsafe`. Only :meth:`start`, :meth:`close`
+    and :meth:`total` wait, and only where other processes share the hub.
 
     Args:
         name: What hubs of other processes are called that share what is published. Each hub of a process
@@ -226,10 +226,11 @@ class Hub(HubHistory):
     async def start(self, timeout: float = 10.0) -> None:
         """Join the processes that share this hub. Without it the first use does, in the background.
 
-        Topics with a history belong to the loop that runs from now on.
+        Does nothing more where the hub shares nothing, or has joined already. Topics with a history belong
+        to the loop that runs from now on.
 
         Raises:
-            BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds.
+            BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds (default: 10).
         """
         if self._sequencer is not None:
             self._enter()
@@ -260,6 +261,8 @@ class Hub(HubHistory):
 
     async def total(self, topic: str, *, timeout: float = 5.0) -> int:
         """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.
+
+        Any number of tasks may ask at the same time.
 
         Raises:
             TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).
