@@ -76,6 +76,14 @@ class Subscriptions:
         """Deliver to the outbox what this turn published for it so far."""
         raise NotImplementedError
 
+    def fall_behind(self, channel: Channel, batch: list[Publication]) -> None:
+        """The socket is blocked: send ``batch`` later, from what ``channel`` keeps."""
+        raise NotImplementedError
+
+    def writable(self) -> None:
+        """The socket takes bytes again, and nothing waits for it."""
+        raise NotImplementedError
+
     def leave(self) -> None:
         """End all of them."""
         raise NotImplementedError
@@ -194,6 +202,7 @@ class Outbox(Writer):
                 self._drain()
                 if not self.blocked:  # else the host is told when the socket has taken it
                     self._host.drained()
+            self._tell_subscriptions()
 
     def push_urgent(self, opcode: int, frame: bytes) -> None:
         """Take a PING or PONG: it overtakes data that waits, and the newest replaces an older one."""
@@ -244,6 +253,10 @@ class Outbox(Writer):
         if not self.is_open:
             return
         if self.blocked or self.fragmenting:
+            if channel.sequenced:
+                assert self.subscriptions is not None
+                self.subscriptions.fall_behind(channel, batch)
+                return
             for publication in batch:
                 self._deliver_blocked(channel, publication)
                 if not self.is_open:  # the policy evicted this client
@@ -257,6 +270,29 @@ class Outbox(Writer):
                 for publication in channel.merged(batch):
                     self._append_frame(self._host.encode_publication(publication))
 
+    def takes_joined(self) -> bool:
+        """True when :meth:`deliver_joined` may be called: nothing waits for the socket."""
+        return self.is_open and not self.blocked and not self.fragmenting and not self._transport.is_closing()
+
+    def deliver_joined(self, channel: Channel, batch: list[Publication], joined: bytes | None) -> None:
+        """Write now what ``channel`` had kept for this client.
+
+        ``joined`` is the bytes of ``batch`` for this frame variant; None where that is -1.
+        """
+        began = self.begin_batch()
+        if joined is None:
+            self.deliver_batch(channel, batch)
+        else:
+            self.sent_messages += len(batch)
+            self._append_frame(joined)
+        if began:
+            self.corked = False
+            self.flush_later()
+
+    def evict(self) -> None:
+        """Close this client: it is too slow."""
+        self._host.evict("too slow")
+
     def _deliver_blocked(self, channel: Channel, publication: Publication) -> None:
         size = publication.size
         if self.is_full(size):
@@ -264,7 +300,7 @@ class Outbox(Writer):
                 self._drop(1)
                 return
             if channel.policy is not DROP_OLDEST:
-                self._host.evict("too slow")
+                self.evict()
                 return
             assert self._backlog is not None
             self._drop(self._backlog.drop_oldest(self.limits, size))
@@ -330,7 +366,14 @@ class Outbox(Writer):
             self._write((urgent,))
         if not self.fragmenting:
             self._drain()
+        self._tell_subscriptions()
         self._host.drained()
+
+    def _tell_subscriptions(self) -> None:
+        """Let those go on that send what topics have kept."""
+        subscriptions = self.subscriptions
+        if subscriptions is not None and not self.blocked and not self.fragmenting:
+            subscriptions.writable()
 
     def _drain(self) -> None:
         while (backlog := self._backlog) is not None and not self.blocked:
