@@ -42,6 +42,8 @@ COLD = {
         "protocol/http/messages.py",
         "protocol/websocket/handshake.py",
         "pubsub/bus/link.py",
+        "pubsub/hub_history.py",
+        "pubsub/registry.py",
         "pubsub/topic.py",
         "server/http_phase.py",
         "server/requests.py",

@@ -259,7 +259,7 @@ class Connection(Delivery):
 
     def encode_publication(self, publication: Publication) -> bytes:
         """Return the frame of a published message that only this peer can read."""
-        return self.machine.encode(publication.message)
+        return self.machine.encode(publication.message, None if publication.channel.deflate else False)
 
     def drained(self) -> None:
         """The socket has taken bytes again, or the end of a fragmented message has let others leave."""

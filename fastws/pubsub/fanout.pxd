@@ -2,7 +2,7 @@
 cimport cython
 from fastws.connection._counters cimport Counters
 from fastws.connection.outbox cimport Outbox, Subscriptions
-from fastws.connection.publication cimport Publication
+from fastws.connection.publication cimport Channel, Publication
 from fastws.loop.turn cimport Published, Turn
 from fastws.pubsub.topic cimport Topic
 
@@ -11,17 +11,21 @@ cdef class Subscriber(Subscriptions):
     cdef public Outbox outbox
     cdef public object ws
     cdef public dict topics
+    cdef public object cursors
     cdef public long long turn_number
     cdef public long long last_seq
 
     @cython.locals(fan_out=FanOut, after=cython.longlong, publication=Publication, topic=Topic, taken=list)
     cpdef take_published(self)
+    cpdef fall_behind(self, Channel channel, list batch)
+    cpdef writable(self)
     @cython.locals(topic=Topic)
     cpdef leave(self)
 
 cdef class FanOut(Published):
     cdef Turn _turn
     cdef list _topics
+    cdef public object puller
     cdef public long long seq
     cdef public long long turn_number
     cdef long long _seen

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.connection.counters import UNCOUNTED
 from fastws.connection.outbox import Outbox, Subscriptions
-from fastws.connection.publication import Publication
+from fastws.connection.publication import Channel, Publication
 from fastws.loop.native import send_many
 from fastws.loop.turn import Published, Turn
 from fastws.pubsub.topic import Topic
@@ -36,14 +36,17 @@ IDLE_LOOKS = 6
 class Subscriber(Subscriptions):
     """What one connection listens to, over all hubs of its loop, and what it has taken of this turn."""
 
-    __slots__ = ("_fan_out", "last_seq", "outbox", "topics", "turn_number", "ws")
+    __slots__ = ("_fan_out", "cursors", "last_seq", "outbox", "topics", "turn_number", "ws")
 
     def __init__(self, fan_out: FanOut, outbox: Outbox, ws: Any) -> None:
         self._fan_out = fan_out
         self.outbox = outbox
         #: What the application gave to :meth:`Hub.subscribe`.
         self.ws = ws
+        #: Those whose messages it is given when they are published.
         self.topics: dict[Topic, None] = {}
+        #: Where it reads those that keep what it has not been given yet; None where there are none.
+        self.cursors: Any = None
         #: The turn in which it took something, and the number up to which it has taken all.
         self.turn_number = 0
         self.last_seq = 0
@@ -71,11 +74,20 @@ class Subscriber(Subscriptions):
                 self.outbox.deliver_batch(taken[start].channel, taken[start:end])
                 start = end
 
+    def fall_behind(self, channel: Channel, batch: list[Publication]) -> None:
+        self._fan_out.puller.fall_behind(self, channel, batch)
+
+    def writable(self) -> None:
+        if self.cursors is not None:
+            self._fan_out.puller.add(self.cursors)
+
     def leave(self) -> None:
         """End all subscriptions. What was published in this turn and not taken yet does not arrive."""
         topics, self.topics = self.topics, {}
         for topic in topics:
             topic.remove(self)
+        if self.cursors is not None:
+            self.cursors.leave()
         self.ws = None
 
 
@@ -89,6 +101,7 @@ class FanOut(Published):
         "_seen",
         "_topics",
         "_turn",
+        "puller",
         "seq",
         "turn_number",
     )
@@ -97,6 +110,8 @@ class FanOut(Published):
         self._turn = turn
         #: Topics that published in this turn.
         self._topics: list[Topic] = []
+        #: Serves those who are behind (:mod:`fastws.pubsub.cursors`), once a topic keeps its messages.
+        self.puller: Any = None
         #: The number of the last publish, and that of the turn.
         self.seq = 0
         self.turn_number = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -79,6 +80,9 @@ class SupervisedServer:
         self._bus = bus
         self._server: Server | None = None
         self._resigning: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+        #: What has come while connections are closed slowly, and does not wait for that.
+        self._urgent: Message | None = None
 
     def leads(self) -> bool:
         """Whether this worker does what one of them has to do for all."""
@@ -127,7 +131,7 @@ class SupervisedServer:
         """Leave by a signal to this process; the supervisor starts another, unless all have to stop."""
         if not self._stop.done():
             self._channel.send("leaving")
-            self._end("stop", grace=self._grace, spread=0.0)
+        self._end("stop", grace=self._grace, spread=0.0)
 
     def _on_failure(self, _: object) -> None:
         self._end("failed", grace=self._grace, spread=0.0)
@@ -135,17 +139,30 @@ class SupervisedServer:
     def _end(self, kind: str, **values: Any) -> None:
         if not self._stop.done():
             self._stop.set_result(Message(kind, values))
+        elif self._draining is not None and self._urgent is None:
+            self._urgent = Message(kind, values)
+            self._draining.cancel()
 
     async def _leave(self, server: Server, message: Message) -> int:
-        values = message.values
         if message.kind == "drain":
-            log.info("%d connections are closed within %g s", len(server.connections), values["seconds"])
-            await drain(server, values["seconds"], values["code"], "the server restarts")
-        elif message.kind == "stop" and values["spread"]:
+            message = await self._drain(server, message)
+        values = message.values
+        if message.kind == "stop" and values["spread"]:
             await drain(server, values["spread"], GOING_AWAY, "going away", linger=0.0)
         left = float(values["grace"]) - float(values.get("spread", 0.0)) - EXIT_SECONDS
         await server.shutdown(max(left, 0.0))
         return APPLICATION_FAILED if message.kind == "failed" else 0
+
+    async def _drain(self, server: Server, message: Message) -> Message:
+        """Close the connections slowly; return what tells how to go on: ``message``, or a more urgent one."""
+        seconds, code = message.values["seconds"], message.values["code"]
+        server.stop_listening()
+        log.info("%d connections are closed within %g s", len(server.connections), seconds)
+        self._draining = asyncio.create_task(drain(server, seconds, code, "the server restarts"))
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._draining
+        self._draining = None
+        return self._urgent or message
 
     # -- the control pair -----------------------------------------------------------------------
 
