@@ -45,7 +45,7 @@ cdef class Outbox(Writer):
     @cython.locals(subscriptions=Subscriptions)
     cpdef leave_topics(self)
     cdef _count_sent(self, long long messages)
-    cdef _drop(self, long long messages)
+    cpdef count_dropped(self, long long messages)
     @cython.locals(subscriptions=Subscriptions)
     cpdef _tell_subscriptions(self)
     cpdef _wait(self, object item, Py_ssize_t size)

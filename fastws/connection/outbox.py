@@ -133,7 +133,7 @@ class Outbox(Writer):
             return CLOSED
         if self.blocked or self.fragmenting:
             if self.is_full(len(frame)):
-                self._drop(1)
+                self.count_dropped(1)
                 return DROPPED
             self._wait(frame, len(frame))
             return QUEUED
@@ -282,15 +282,15 @@ class Outbox(Writer):
         size = publication.size
         if self.is_full(size):
             if channel.policy is DROP_NEWEST:
-                self._drop(1)
+                self.count_dropped(1)
                 return
             if channel.policy is not DROP_OLDEST:
                 self.evict()
                 return
             assert self._backlog is not None
-            self._drop(self._backlog.drop_oldest(self.limits, size))
+            self.count_dropped(self._backlog.drop_oldest(self.limits, size))
             if self.is_full(size):
-                self._drop(1)
+                self.count_dropped(1)
                 return
         self._wait(publication, size)
 
@@ -298,7 +298,8 @@ class Outbox(Writer):
         self.sent_messages += messages
         self.counters.row.messages_sent += messages
 
-    def _drop(self, messages: int) -> None:
+    def count_dropped(self, messages: int) -> None:
+        """Count messages that this client is not sent, because it is too slow."""
         self.dropped += messages
         self.counters.row.messages_dropped += messages
 

@@ -141,7 +141,7 @@ class Cursors:
             return True
         subscriber = self._subscriber
         outbox = subscriber.outbox
-        outbox.dropped += missed
+        outbox.count_dropped(missed)
         if self.is_slow and topic.policy is EVICT:
             self.evict()
             return False

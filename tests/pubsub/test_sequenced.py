@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fastws.config import Compression
+from fastws.connection.counters import Counters
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.deflate import Inflater
 from fastws.protocol.websocket.frames import encode
@@ -316,6 +317,7 @@ class TestSlow:
         hub = Hub(policy=hubs)
         hub.topic("t", history=3, policy=policy)
         client = Client(loop, turn)
+        client.outbox.counters = counters = Counters()
         hub.subscribe(client, "t")
         client.stall()
         publish(hub, "t", 1, 10)
@@ -324,6 +326,7 @@ class TestSlow:
         loop.settle()
         assert client.texts() == ["stalls", "8", "9", "10"]
         assert (client.gaps, client.outbox.dropped, client.evicted) == ([("t", 7, "slow")], 7, [])
+        assert (counters.messages_sent, counters.messages_dropped) == (4, 7)
 
     def test_or_it_is_evicted(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub(policy="drop_oldest")

@@ -289,6 +289,7 @@ def test_a_limit_counts_for_all_workers(tmp_path: Path, workers: int, option: st
             # Another address has its own places, and this one soon has no more.
             other = await attempt(count, "127.0.0.3")
             assert other is not None
+            await other.ws.close()
             while (more := await attempt(count, host)) is not None:
                 await more.ws.close()
         # A place that somebody leaves is there again, and so is that of a worker's that is killed.
