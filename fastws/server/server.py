@@ -214,9 +214,7 @@ class Server:
 
     def is_opening(self) -> bool:
         """Whether a connection that was accepted may still open a WebSocket."""
-        if self._row is not None and self._row.connections > len(self.connections):
-            return True  # it is in its TLS handshake
-        return any(
+        return self._site.is_starting() or any(
             each.ws is None and each.phase is not None and each.phase.is_opening()
             for each in self.connections
         )
