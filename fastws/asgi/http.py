@@ -369,6 +369,10 @@ class Exchange:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def is_opening(self) -> bool:
+        """No WebSocket comes of this."""
+        return False
+
     def stop(self) -> bool:
         """The server stops: there is an answer to wait for."""
         return True

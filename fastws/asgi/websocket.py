@@ -316,6 +316,10 @@ class Session:
     def drained(self) -> None:
         """Nothing is written before the decision."""
 
+    def is_opening(self) -> bool:
+        """The application may still accept."""
+        return True
+
     def stop(self) -> bool:
         """The server stops: the application may still answer within ``timeouts.handshake``."""
         return True

@@ -13,6 +13,8 @@ __all__ = ["LINGER_SECONDS", "drain"]
 
 #: Seconds in which connections that were accepted just before may still become WebSockets.
 LINGER_SECONDS = 0.5
+#: Seconds between two looks whether there are still such connections.
+LOOK_SECONDS = 0.05
 #: The part of the time in which the closes begin; in the rest clients answer them.
 CLOSING_PART = 0.9
 
@@ -22,8 +24,9 @@ async def drain(
 ) -> None:
     """Stop to listen, and close every WebSocket at a random moment of the next ``seconds``.
 
-    Connections that were accepted are served on, and their upgrades are too. It returns when the close of
-    every WebSocket has begun; :meth:`Server.shutdown` has to follow.
+    Connections that were accepted are served on, and their upgrades are too; with ``linger`` it waits for
+    those whose request is still to come, far clients with TLS. It returns when the close of every WebSocket
+    has begun; :meth:`Server.shutdown` has to follow.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -40,6 +43,8 @@ async def drain(
         if connection in server.connections and (wait := due - loop.time()) > 0:
             await asyncio.sleep(wait)
         connection.close(code, reason)
+    while linger and loop.time() < begin + window and server.is_opening():
+        await asyncio.sleep(LOOK_SECONDS)
     for connection in list(server.connections):
         if connection.ws is not None:
             connection.close(code, reason)

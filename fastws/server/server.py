@@ -212,6 +212,13 @@ class Server:
         self._site.is_leaving = True
         self._listeners.close()
 
+    def is_opening(self) -> bool:
+        """Whether a connection that was accepted may still open a WebSocket."""
+        return self._site.is_starting() or any(
+            each.ws is None and each.phase is not None and each.phase.is_opening()
+            for each in self.connections
+        )
+
     async def wait_closed(self) -> None:
         """Wait until the last connection has ended: without :meth:`close` that may be never.
 

@@ -190,6 +190,10 @@ class Site:
             return len(self.connections) - len(self.excess)
         return self._page.connections_within_limit()
 
+    def is_starting(self) -> bool:
+        """Whether a connection that was accepted has not come to us yet, but is in its TLS handshake."""
+        return self._row is not None and self._row.starting > 0
+
     def _write_row(self) -> None:
         if self._row is not None:
             self._row.connections = len(self.connections)

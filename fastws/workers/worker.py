@@ -30,9 +30,10 @@ log = logging.getLogger("fastws.error")
 
 #: A worker writes to its row so often that its loop turns.
 BEAT_SECONDS = 0.5
-#: What a worker without a supervisor has to close its connections, and then to end.
+#: What a worker without a supervisor has to close its connections, and then to end: within a second, also on
+#: a machine that has much to do.
 ORPHAN_GRACE_SECONDS = 0.3
-ORPHAN_EXIT_SECONDS = 0.8
+ORPHAN_EXIT_SECONDS = 0.6
 #: A new worker waits so long for what the others hold: one of them may be stopped.
 HEAR_SECONDS = 0.5
 GOING_AWAY = 1001

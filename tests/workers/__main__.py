@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import fastws
-from fastws.server.run import new_event_loop
+from fastws.loop.event_loops import loop_factory
 from tests.cli.helpers import Child, running
 from tests.workers.processes import READY, gone, pids
 
@@ -212,7 +212,7 @@ def measure(workers: int, what: Callable[[Child], Awaitable[None]], *options: ob
         with running(folder, "serve", *args) as server:
             server.address()
             pids(server, workers)
-            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(run())
             if server.process.poll() is None:
                 server.stop(signal.SIGINT)

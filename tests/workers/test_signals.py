@@ -119,9 +119,11 @@ def test_systemd_is_told(tmp_path: Path, workers: int) -> None:
 def test_one_worker_more_and_one_fewer(tmp_path: Path) -> None:
     with running(tmp_path, "serve", "--port", 0, "--workers", 2, "--timeout-drain", 0) as server:
         address = server.address()
-        first, second = pids(server, 2)
+        pids(server, 2)
         server.process.send_signal(signal.SIGTTIN)
-        third = pids(server, 3)[2]
+        pids(server, 3)
+        workers = sorted(re.findall(r"worker (\d) \(pid (\d+)\) is ready", server.stderr()))
+        first, second, third = (int(pid) for _, pid in workers)
         for wanted, left in ((2, third), (1, second)):
             server.process.send_signal(signal.SIGTTOU)
             until(said(server, f"{wanted} workers are wanted"))
