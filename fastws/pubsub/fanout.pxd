@@ -1,5 +1,6 @@
 # Types for the compiled build of fanout.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection._counters cimport Counters
 from fastws.connection.outbox cimport Outbox, Subscriptions
 from fastws.connection.publication cimport Channel, Publication
 from fastws.loop.turn cimport Published, Turn
@@ -41,10 +42,10 @@ cdef class FanOut(Published):
     cpdef _deliver_all(self, list topics)
     @cython.locals(topic=Topic, subscriber=Subscriber)
     cpdef _take_shared(self, list topics)
-    @cython.locals(number=cython.longlong, batch=list, groups=dict, group=list, variant=int, outboxes=list, outbox=Outbox, subscriber=Subscriber)
+    @cython.locals(number=cython.longlong, batch=list, groups=dict, group=list, variant=int, counters=Counters, outboxes=list, outbox=Outbox, subscriber=Subscriber)
     cpdef _deliver(self, Topic topic)
 
 cpdef FanOut fan_out_of(Turn turn)
 
 @cython.locals(size=Py_ssize_t, direct=list, through=list, fds=list, outbox=Outbox)
-cpdef write_many(list outboxes, bytes data, Py_ssize_t messages)
+cpdef write_many(list outboxes, bytes data, Py_ssize_t messages, Counters counters)

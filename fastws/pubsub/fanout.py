@@ -10,13 +10,17 @@ published for it so far, in order, and remembers up to which number (``Subscribe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastws.connection.counters import UNCOUNTED
 from fastws.connection.outbox import Outbox, Subscriptions
 from fastws.connection.publication import Channel, Publication
 from fastws.loop.native import send_many
 from fastws.loop.turn import Published, Turn
 from fastws.pubsub.topic import Topic
+
+if TYPE_CHECKING:
+    from fastws.connection._counters import Counters
 
 __all__ = ["FanOut", "Subscriber", "fan_out_of", "write_many"]
 
@@ -199,24 +203,26 @@ class FanOut(Published):
         """Hand the batch of ``topic`` to its subscribers: the same bytes to all that are idle."""
         number = self.turn_number
         batch = topic.batch
-        # By frame variant: who is to have those bytes.
-        groups: dict[int, list[Outbox]] = {}
+        # By frame variant and server: who is to have those bytes, and where that is counted.
+        groups: dict[tuple[int, Counters], list[Outbox]] = {}
         group: list[Outbox] = []
         variant = -1
+        counters = UNCOUNTED
         for subscriber in list(topic.subscribers):
             outbox = subscriber.outbox
             if subscriber.turn_number == number:
                 subscriber.take_published()
             elif outbox.is_idle():
                 # Most often it is that of the one before.
-                if outbox.frame_variant != variant:
+                if outbox.frame_variant != variant or outbox.counters is not counters:
                     variant = outbox.frame_variant
-                    group = groups.setdefault(variant, [])
+                    counters = outbox.counters
+                    group = groups.setdefault((variant, counters), [])
                 group.append(outbox)
             else:
                 outbox.deliver_batch(topic, batch)
-        for variant, outboxes in groups.items():
-            write_many(outboxes, topic.join(batch, variant), len(batch))
+        for (variant, counters), outboxes in groups.items():
+            write_many(outboxes, topic.join(batch, variant), len(batch), counters)
 
 
 def fan_out_of(turn: Turn) -> FanOut:
@@ -232,13 +238,15 @@ def _sequence(publication: Publication) -> int:
     return publication.seq
 
 
-def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
-    """Write the same bytes to many outboxes that hold nothing.
+def write_many(outboxes: list[Outbox], data: bytes, messages: int, counters: Counters) -> None:
+    """Write the same bytes to many outboxes that hold nothing, all of one server.
 
     Plain TCP sockets are written by one C call without the GIL. A descriptor of -1 (TLS, a foreign
     transport, no C module) goes through its transport.
     """
     size = len(data)
+    counters.row.messages_sent += messages * len(outboxes)
+    counters.row.bytes_sent += size * len(outboxes)
     fds = []
     through = []
     for outbox in outboxes:

@@ -151,6 +151,8 @@ async def servers() -> None:
         assert_type(server, fastws.Server)
         assert_type(server.port, int)
         assert_type(server.counters.as_dict(), dict[str, int])
+        assert_type(server.counters.messages_sent, int)
+        assert_type(server.totals(), dict[str, int])
         await server.serve_forever()
     assert_type(await fastws.serve(handler, unix="/run/socket"), fastws.Server)
     fastws.serve(Room, reuse_port=True, limits=fastws.Limits(max_message_size=1), timeouts={"close": 1})
