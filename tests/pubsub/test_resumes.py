@@ -110,7 +110,6 @@ class World:
             Client(loop, turn, limits=limits, kernel=kernel),
             *(Client(loop, turn, limits=limits) for _ in range(CLIENTS - 2)),
         ]
-        kernel.attach(self.clients[1].transport)
         self.clients[2].outbox.frame_variant = -1
         self.clients[3].outbox.frame_variant = 12
         self.listens: list[set[str]] = [set() for _ in self.clients]
