@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from fastws.connection.counters import UNCOUNTED
 from fastws.loop.native import Item, send_items
 from fastws.loop.turn import Turn, Writable
 from fastws.protocol.websocket.frames import Opcode, encode
@@ -37,6 +38,7 @@ class Writer(Writable):
         "_transport",
         "blocked",
         "corked",
+        "counters",
         "fd",
         "is_open",
         "sent_bytes",
@@ -53,6 +55,8 @@ class Writer(Writable):
         self._first: Item | None = None
         self._more: list[Item] | None = None
         self.sent_bytes = 0
+        #: Those of the server, while the WebSocket is open.
+        self.counters = UNCOUNTED
 
     # -- what leaves in one write ---------------------------------------------------------------
 
@@ -134,18 +138,23 @@ class Writer(Writable):
         """Write one item or several: straight to the socket where that may be done and holds nothing."""
         if self.fd < 0 or self.blocked:
             data = b"".join([frame_of(item) for item in (items if isinstance(items, list) else [items])])
-            self.sent_bytes += len(data)
+            self._count_bytes(len(data))
             self._transport.write(data)
             return
         assert send_items is not None  # fd is -1 without it
         result = send_items(self.fd, items)
         if isinstance(result, int):
-            size = result
-            self.sent_bytes += size
+            self._count_bytes(result)
         else:
             size, taken, rest = result
-            self.sent_bytes += size
+            self._count_bytes(size)
             self.wrote(taken, rest)
+
+    def _count_bytes(self, size: int) -> None:
+        """Count what is written. The answer to the handshake does not count; it is in the first write."""
+        before = self.sent_bytes
+        self.sent_bytes = before + size
+        self.counters.row.bytes_sent += size if before >= 0 else before + size
 
     def wrote(self, taken: int, rest: bytes | memoryview) -> None:
         """Continue after a direct write that took less than everything (negative: an errno)."""
