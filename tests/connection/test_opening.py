@@ -9,15 +9,12 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws import Route, Server, WebSocket
+from fastws import WebSocket
 from fastws.connection.opening import WAITING_BYTES
 from fastws.testing.wire import BINARY, CLOSE, PING, PONG, TEXT
 from tests.client.loops import both_loops
 from tests.kit import ManualLoop, RawClient, Recorder, frame, handshake
-
-
-class Panic(BaseException):
-    """As the exceptions of some native modules are."""
+from tests.kit.served import Panic, opened, served
 
 
 class Opens(Recorder):
@@ -39,20 +36,6 @@ class Opens(Recorder):
             self.events.append((type(exc).__name__,))
             raise
         self.events.append(("opened",))
-
-
-def served(loop: ManualLoop, handler: Any, **settings: Any) -> Server:
-    async def start() -> Server:
-        defaults: dict[str, Any] = {"access_log": False, "timeouts": {"ping_interval": None}}
-        return await fastws.serve([Route("/", handler)], **{**defaults, **settings})
-
-    return loop.run(start())
-
-
-def opened(loop: ManualLoop, handler: Any, *, early: bytes = b"", **settings: Any) -> RawClient:
-    client = RawClient(served(loop, handler, **settings), loop)
-    assert client.upgrade(early=early).status == 101
-    return client
 
 
 def finish(loop: ManualLoop, handler: Opens) -> None:
