@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outbox", "OutboxHost", "SendStatus", "Subscriptions"]
 
-#: Messages of one turn after which a coroutine that sends lets the turn end.
-TURN_MESSAGES = 64
-
 
 class SendStatus(IntEnum):
     """The verdict of a send that never waits: what became of the message."""
@@ -140,8 +137,7 @@ class Outbox(Writer):
                 return DROPPED
             self._wait(frame, len(frame))
             return QUEUED
-        self.sent_messages += 1
-        self.counters.row.messages_sent += 1
+        self._count_sent(1)
         self._append_frame(frame)
         return SENT
 
@@ -162,8 +158,7 @@ class Outbox(Writer):
             self._take_published()
         if not self.is_open:
             return CLOSED
-        self.sent_messages += 1
-        self.counters.row.messages_sent += 1
+        self._count_sent(1)
         self._append(message)
         return SENT
 
@@ -174,10 +169,6 @@ class Outbox(Writer):
     def is_direct(self) -> bool:
         """True when what is pushed now goes to the socket directly."""
         return self.fd >= 0 and not self.blocked and not self.fragmenting
-
-    def is_filling(self) -> bool:
-        """True when so much is sent to this client in this turn that the turn should end."""
-        return self._more is not None and len(self._more) >= TURN_MESSAGES
 
     def must_wait(self) -> bool:
         """True when a message pushed now waits, or is dropped. Takes what was published before it.
@@ -195,8 +186,7 @@ class Outbox(Writer):
         self.fragmenting = not fin
         self._append_frame(frame)
         if fin:
-            self.sent_messages += 1
-            self.counters.row.messages_sent += 1
+            self._count_sent(1)
             if self._backlog is not None and not self.blocked:
                 self.flush()
                 self._drain()
@@ -248,8 +238,11 @@ class Outbox(Writer):
             and not self._transport.is_closing()
         )
 
-    def deliver_batch(self, channel: Channel, batch: list[Publication]) -> None:
-        """Take what ``channel`` published in this turn, by its policy where that is too much."""
+    def deliver_batch(self, channel: Channel, batch: list[Publication], joined: bytes | None = None) -> None:
+        """Take what ``channel`` published in this turn, by its policy where that is too much.
+
+        ``joined`` is the bytes of ``batch`` for this frame variant, where they are known.
+        """
         if not self.is_open:
             return
         if self.blocked or self.fragmenting:
@@ -262,10 +255,9 @@ class Outbox(Writer):
                 if not self.is_open:  # the policy evicted this client
                     return  # type: ignore[unreachable]
         else:
-            self.sent_messages += len(batch)
-            self.counters.row.messages_sent += len(batch)
+            self._count_sent(len(batch))
             if self.frame_variant >= 0:
-                self._append_frame(channel.join(batch, self.frame_variant))
+                self._append_frame(joined or channel.join(batch, self.frame_variant))
             else:
                 for publication in channel.merged(batch):
                     self._append_frame(self._host.encode_publication(publication))
@@ -275,16 +267,9 @@ class Outbox(Writer):
         return self.is_open and not self.blocked and not self.fragmenting and not self._transport.is_closing()
 
     def deliver_joined(self, channel: Channel, batch: list[Publication], joined: bytes | None) -> None:
-        """Write now what ``channel`` had kept for this client.
-
-        ``joined`` is the bytes of ``batch`` for this frame variant; None where that is -1.
-        """
+        """Write now what ``channel`` had kept for this client; see :meth:`deliver_batch`."""
         began = self.begin_batch()
-        if joined is None:
-            self.deliver_batch(channel, batch)
-        else:
-            self.sent_messages += len(batch)
-            self._append_frame(joined)
+        self.deliver_batch(channel, batch, joined)
         if began:
             self.corked = False
             self.flush_later()
@@ -308,6 +293,10 @@ class Outbox(Writer):
                 self._drop(1)
                 return
         self._wait(publication, size)
+
+    def _count_sent(self, messages: int) -> None:
+        self.sent_messages += messages
+        self.counters.row.messages_sent += messages
 
     def _drop(self, messages: int) -> None:
         self.dropped += messages
@@ -379,10 +368,8 @@ class Outbox(Writer):
         while (backlog := self._backlog) is not None and not self.blocked:
             before = len(backlog)
             chunk = backlog.next_chunk(self.frame_variant, self._host.encode_publication)
-            left = len(backlog)
-            self.sent_messages += before - left
-            self.counters.row.messages_sent += before - left
-            if not left:
+            self._count_sent(before - len(backlog))
+            if not backlog:
                 self._backlog = None
             self._write((chunk,))
         if self._last is not None and self._backlog is None and not self.blocked:

@@ -21,6 +21,8 @@ log = logging.getLogger("fastws.error")
 
 #: Bytes of an answer that leaves at once: while it waited for others, it would leave the processor's cache.
 LARGE_ANSWER = 4096
+#: Messages of one turn after which a coroutine that sends lets the turn end.
+TURN_MESSAGES = 64
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -104,6 +106,10 @@ class Writer(Writable):
         first = self._first
         assert first is not None
         return len(first[0] if isinstance(first, tuple) else first) >= LARGE_ANSWER
+
+    def is_filling(self) -> bool:
+        """True when so much is sent to this client in this turn that the turn should end."""
+        return self._more is not None and len(self._more) >= TURN_MESSAGES
 
     def unwritten(self) -> int:
         """Bytes of this turn that the transport has not been given yet."""

@@ -104,11 +104,10 @@ class World:
             at = loop.run(self.hub.position(name))
             self.epochs[name] = at.epoch
             assert at.offset == 0
-        direct = kernel.open()
         limits = (10**6, 10**9)
         self.clients = [
             Client(loop, turn, limits=limits),
-            Client(loop, turn, limits=limits, socket=direct, fd=direct.fileno()),
+            Client(loop, turn, limits=limits, kernel=kernel),
             *(Client(loop, turn, limits=limits) for _ in range(CLIENTS - 2)),
         ]
         kernel.attach(self.clients[1].transport)
