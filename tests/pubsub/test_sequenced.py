@@ -39,11 +39,6 @@ class Client(Peer):
 
 
 @pytest.fixture
-def turn(loop: ManualLoop) -> Turn:
-    return Turn(loop.call_soon)
-
-
-@pytest.fixture
 def hub() -> Hub:
     made = Hub()
     made.topic("t", history=5)
