@@ -36,6 +36,7 @@ from fastws.cli.worker_options import without_effect
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
+from fastws.server.acceptor import Acceptor
 from fastws.server.application import Application
 from fastws.server.descriptors import connections_that_fit, remove_own
 from fastws.server.forwarded import TrustedProxies
@@ -47,7 +48,6 @@ from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
-from fastws.workers.acceptor import Acceptor
 from fastws.workers.notify import notify_ready
 from fastws.workers.terminal import Terminal
 
@@ -80,9 +80,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     routes = make_routes(app, options, settings)
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
-    # The loop's own server says nothing of a client that does not speak TLS.
-    own = options["proxy_protocol"] or tls is not None
-    acceptor = Acceptor(proxies=proxies_of(options)) if own else None
+    acceptor = Acceptor(proxies=proxies_of(options)) if options["proxy_protocol"] else None
     sockets = [
         {"sock": sock, "ssl": tls, "backlog": options["backlog"], "acceptor": acceptor}
         for listener in listeners

@@ -17,8 +17,8 @@ from fastws.cli.errors import CannotStart
 from fastws.cli.start import loop_factory, make_certificates, make_routes, make_settings, proxies_of
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
+from fastws.server.acceptor import Acceptor
 from fastws.server.shared_page import SharedPage
-from fastws.workers.acceptor import Acceptor
 from fastws.workers.control import Channel, Message
 from fastws.workers.worker import SupervisedServer, end_with_parent
 

@@ -14,10 +14,11 @@ from fastws.config import NEVER, Settings
 from fastws.connection.connection import Connection
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
+from fastws.server.acceptor import Acceptor
 from fastws.server.access_log import log_websocket
 from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
-from fastws.server.listeners import Listeners, SocketAcceptor
+from fastws.server.listeners import Listeners
 from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import App, Counters, Site
 
@@ -99,7 +100,7 @@ class Server:
         ssl: ssl_module.SSLContext | None = None,
         backlog: int = 2048,
         reuse_port: bool | None = None,
-        acceptor: SocketAcceptor | None = None,
+        acceptor: Acceptor | None = None,
     ) -> None:
         """Listen at one more address: ``host`` and ``port``, or ``sock``, or ``unix``.
 
@@ -112,7 +113,7 @@ class Server:
             ssl: a server-side context; the default None serves without TLS.
             backlog: connections that may wait in the kernel until the server accepts them (2048).
             reuse_port: True lets several processes listen at the same port.
-            acceptor: accepts at ``sock`` in place of the loop; what ``fastws serve`` uses for workers.
+            acceptor: accepts there in place of the loop; what ``fastws serve`` uses for workers.
 
         Raises:
             OSError: the address cannot be had.

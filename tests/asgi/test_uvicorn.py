@@ -168,7 +168,8 @@ async def test_the_stop_while_a_refused_client_keeps_its_connection(
         reader, writer = await asyncio.open_connection(*url.removeprefix("ws://").split(":"))
         writer.write(
             f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {version}\r\n\r\n".encode()
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Sec-WebSocket-Version: {version}\r\n\r\n".encode()
         )
         assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode())
         assert len(server.server_state.connections) == 1

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import fastws
+from fastws.server import acceptor as module
+from fastws.server.acceptor import Acceptor
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import new_event_loop
 from fastws.server.server import Server
 from fastws.server.settings import settings_from
 from fastws.server.shared_page import SharedPage
-from fastws.workers import acceptor as module
-from fastws.workers.acceptor import Acceptor
 
 
 @pytest.fixture
