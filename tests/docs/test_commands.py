@@ -103,6 +103,7 @@ NOT_RUN = {
         "the number stands for that of the reader's server"
     ),
     "fastws connect ws://127.0.0.1:8080/wsecho --interval 1": "test_it_repeats_until_ctrl_c does",
+    "pip install pytest pytest-asyncio": "the environment of the tests has both",
     "docker build -t chat .": DOCKER,
     "docker run --init --rm -p 8080:8080 --ulimit nofile=65536:65536 chat": DOCKER,
     "docker stop -t 15 chat": DOCKER,
