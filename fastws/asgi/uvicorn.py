@@ -104,6 +104,8 @@ class _Server(Server):
             access_log=False,
         )
         super().__init__(_route(config, server_state, app_state), settings)
+        # The rest of uvicorn's ``--ws-ping-timeout`` behind the first look for a pong.
+        self.pong_grace_seconds = min((settings.timeouts.ping_timeout or 0.0) / 2, 1.0)
         self.protocols: dict[Connection, FastWSProtocol] = {}
         self._server_state = server_state
 
@@ -112,11 +114,6 @@ class _Server(Server):
         connection = Connection(self._loop_state, machine, self, self.settings.timeouts)
         self.protocols[connection] = protocol
         return connection
-
-    @property
-    def pong_grace_seconds(self) -> float:
-        """The rest of uvicorn's ``--ws-ping-timeout`` behind the first look for a pong."""
-        return min((self.settings.timeouts.ping_timeout or 0.0) / 2, 1.0)
 
     def pong_missed(self, connection: Connection) -> None:
         """Say why in a close frame, which the peer may still read, and end TCP behind it, as uvicorn does."""

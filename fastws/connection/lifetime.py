@@ -181,18 +181,11 @@ class Lifetime(Pausing):
             if self._pause_reasons or self._pong_wait == ON_TIME:
                 # While nothing is read no pong can arrive, and just after that it may not have been read yet.
                 self._pong_wait = ON_TIME if self._pause_reasons else LATE
-                self._pong_by = now + getattr(self.host, "pong_grace_seconds", PONG_GRACE_SECONDS)
+                self._pong_by = now + self.host.pong_grace_seconds
                 if not self._stall_at:
                     self._stall_mark = progress_mark(self.transport)
             elif not self._extend_pong(now):
-                # The host of another server may have its own end; ours is that of TCP, for nobody answers.
-                missed = getattr(self.host, "pong_missed", None)
-                if missed is not None:
-                    missed(self)
-                    return False
-                self.machine.close_reason = "ping timeout"
-                self.machine.closed_by_peer = False
-                self.abort()
+                self.host.pong_missed(self)
                 return False
         if self._ping_at and now >= self._ping_at:
             assert timeouts.ping_interval is not None
@@ -223,6 +216,12 @@ class Lifetime(Pausing):
             self._stall_mark = mark
             self._pong_by = now + (self.timeouts.ping_timeout or 0.0)
         return True
+
+    def cut_silent_peer(self) -> None:
+        """End TCP: nobody has answered a ping, so nobody would answer a close frame."""
+        self.machine.close_reason = "ping timeout"
+        self.machine.closed_by_peer = False
+        self.abort()
 
     def _pong_received(self, payload: bytes) -> None:
         """Note a pong: of the keep-alive's ping, of one by ``ws.ping()``, or of none."""

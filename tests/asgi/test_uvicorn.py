@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from fastws.asgi.uvicorn import TRACE, _first_look
 from fastws.uvicorn import FastWSProtocol
 from tests.asgi.sites import running
+from tests.kit import until
 
 pytestmark = pytest.mark.live
 
@@ -43,8 +44,7 @@ async def serving(**options: Any) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield server, f"ws://127.0.0.1:{port}"
@@ -63,9 +63,7 @@ async def test_nothing_is_left_of_a_connection() -> None:
                 (protocol,) = server.server_state.connections
                 assert isinstance(protocol, FastWSProtocol)
                 assert len(server.server_state.tasks) == 1
-        async with asyncio.timeout(5):
-            while server.server_state.connections or server.server_state.tasks:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.server_state.connections and not server.server_state.tasks)
 
 
 async def test_the_largest_message() -> None:
@@ -90,9 +88,7 @@ async def test_pings_find_the_dead() -> None:
         connect(url, proxy=None, ping_interval=None, close_timeout=1) as ws,
     ):
         ws.transport.pause_reading()  # type: ignore[attr-defined]
-        async with asyncio.timeout(10):
-            while server.server_state.connections:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.server_state.connections)
         ws.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises(ConnectionClosed):
             await ws.recv()
@@ -145,8 +141,7 @@ async def test_the_stop_closes_with_1012_and_answers_who_waits() -> None:
     async with serving() as (server, url):
         waiting = asyncio.create_task(connect(f"{url}/never", proxy=None).__aenter__())
         async with connect(url, proxy=None) as ws:
-            while len(server.server_state.connections) < 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(server.server_state.connections) == 2)
             server.should_exit = True
             with pytest.raises(ConnectionClosed):
                 await ws.recv()
@@ -166,11 +161,11 @@ async def test_the_stop_while_a_refused_client_keeps_its_connection(
 ) -> None:
     async with serving() as (server, url):
         reader, writer = await asyncio.open_connection(*url.removeprefix("ws://").split(":"))
-        writer.write(
+        head = (
             f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            f"Sec-WebSocket-Version: {version}\r\n\r\n".encode()
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {version}\r\n\r\n"
         )
+        writer.write(head.encode())
         assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode())
         assert len(server.server_state.connections) == 1
     assert not server.server_state.connections

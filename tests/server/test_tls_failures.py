@@ -17,10 +17,10 @@ import pytest
 import fastws
 from fastws.cli.tls import server_context
 from fastws.config import Timeouts
+from fastws.loop.event_loops import loop_factory
 from fastws.server.acceptor import HANDSHAKE_LINES, Acceptor
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.line_limit import LineLimit
-from fastws.server.run import new_event_loop
 from fastws.server.server import Server
 from fastws.server.settings import settings_from
 from fastws.server.tls_failures import failure_text
@@ -120,7 +120,7 @@ FAILURES: list[tuple[Any, dict[str, Any], int, str]] = [
 
 
 @pytest.mark.parametrize("way", ["serve", "acceptor", "proxied"])
-@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "auto"])
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, loop_factory()], ids=["asyncio", "auto"])
 @pytest.mark.parametrize(
     ("client", "options", "level", "words"), FAILURES, ids=[each[0].__name__ for each in FAILURES]
 )
@@ -129,7 +129,7 @@ def test_one_line_says_why(
     options: dict[str, Any],
     level: int,
     words: str,
-    loop_factory: Any,
+    factory: Any,
     way: str,
     files: Path,
     caplog: pytest.LogCaptureFixture,
@@ -165,7 +165,7 @@ def test_one_line_says_why(
     def told() -> list[logging.LogRecord]:
         return [record for record in caplog.records if record.name == "fastws.error"]
 
-    with caplog.at_level(logging.DEBUG, "fastws.error"), asyncio.Runner(loop_factory=loop_factory) as runner:
+    with caplog.at_level(logging.DEBUG, "fastws.error"), asyncio.Runner(loop_factory=factory) as runner:
         runner.run(scenario())
     (record,) = told()
     assert record.levelno == level
@@ -175,10 +175,8 @@ def test_one_line_says_why(
     assert "Traceback" not in caplog.text
 
 
-@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "auto"])
-def test_a_unix_socket(
-    loop_factory: Any, files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, loop_factory()], ids=["asyncio", "auto"])
+def test_a_unix_socket(factory: Any, files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "s"
 
     def connect() -> bytes:
@@ -198,7 +196,7 @@ def test_a_unix_socket(
             assert answer.startswith(b"HTTP/1.1 426 ")
         assert not path.exists()
 
-    with caplog.at_level(logging.DEBUG, "fastws.error"), asyncio.Runner(loop_factory=loop_factory) as runner:
+    with caplog.at_level(logging.DEBUG, "fastws.error"), asyncio.Runner(loop_factory=factory) as runner:
         runner.run(scenario())
     assert caplog.messages == ["unix left during its TLS handshake"]
 

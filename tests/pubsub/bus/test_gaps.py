@@ -8,7 +8,8 @@ import pytest
 
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.records import Decoder, Kind, hello
-from tests.kit.buses import Member, members, until
+from tests.kit import until
+from tests.kit.buses import Member, members
 
 SIZE = 60_000
 
