@@ -14,6 +14,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fastws.pubsub.bus.following import Following
+from fastws.pubsub.bus.holdings import Holdings
 from fastws.pubsub.bus.link import Link
 from fastws.pubsub.bus.outgoing import Lane, Outgoing, encode_runs, names_of
 from fastws.pubsub.bus.peer import MAX_WAITING_BYTES, Incoming, Peer
@@ -65,6 +66,8 @@ class Bus:
         self._timer: asyncio.TimerHandle | None = None
         self._following = Following(self, flooded_peers)
         self._totals = Totals(self)
+        #: What the members have of what all share.
+        self.holdings = Holdings(self)
         #: What :meth:`_wake` calls where the bus has not started: a first use may start it.
         self.on_first_use: Callable[[], None] | None = None
         #: Messages that other processes published and this one did not get: in all, and since the last line
@@ -248,6 +251,7 @@ class Bus:
                 del self.lanes[key]
                 link.forget(lane)
         self._following.tick()
+        self.holdings.tick()
         missed, self._missed_by = self._missed_by, {}
         for identity, count in missed.items():
             log.error("bus: missed %d messages of process %s: this one read too slowly", count, identity)
@@ -258,6 +262,7 @@ class Bus:
         assert self.loop is not None
         peer.start(self.loop, self.identity)
         self._following.peer_came(peer)
+        self.holdings.came(peer)
 
     def _received(self, peer: Peer, record: Record) -> None:
         kind = record.kind
@@ -280,8 +285,10 @@ class Bus:
             hub = self.hubs.get(hub_name)
             count = 0 if hub is None else hub.count(topic)
             peer.write(encode_record(Kind.ANSWER, 0, b"", count, record.number))
-        else:
+        elif kind == Kind.ANSWER:
             self._totals.answered(peer, record.number, record.amount)
+        else:
+            self.holdings.told(peer, record)
 
     def _counted(self, peer: Peer, record: Record) -> Incoming:
         """Compare a record's number with the one that had to come; tell what is missing between."""
@@ -317,3 +324,4 @@ class Bus:
             self._peers.remove(peer)
         self.outgoing.has_peers = bool(self._peers)
         self._totals.lost(peer)
+        self.holdings.lost(peer)
