@@ -37,6 +37,7 @@ from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
 from fastws.loop.event_loops import loop_factory
+from fastws.server.acceptor import Acceptor
 from fastws.server.application import Application
 from fastws.server.descriptors import connections_that_fit, remove_own
 from fastws.server.forwarded import TrustedProxies
@@ -48,7 +49,6 @@ from fastws.server.site import as_routes
 from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
-from fastws.workers.acceptor import Acceptor
 from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.terminal import Terminal
 
@@ -101,9 +101,7 @@ def serve_here(
     tls = None if certificates is None else certificates.context
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
-    # The loop's own server says nothing of a client that does not speak TLS.
-    own = options["proxy_protocol"] or tls is not None
-    acceptor = Acceptor(proxies=proxies_of(options)) if own else None
+    acceptor = Acceptor(proxies=proxies_of(options)) if options["proxy_protocol"] else None
     sockets = [
         {"sock": sock, "ssl": tls, "backlog": options["backlog"], "acceptor": acceptor}
         for listener in listeners

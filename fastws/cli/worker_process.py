@@ -24,8 +24,8 @@ from fastws.cli.start import (
 )
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
+from fastws.server.acceptor import Acceptor
 from fastws.server.shared_page import Membership, SharedPage
-from fastws.workers.acceptor import Acceptor
 from fastws.workers.control import Channel, Message
 from fastws.workers.worker import SupervisedServer, end_with_parent
 

@@ -4,6 +4,9 @@ from fastws.connection.pausing cimport Pausing
 from fastws.connection.websocket_core cimport WebSocketCore
 
 cdef double WRITE_CHECK_SECONDS
+cdef int ON_TIME
+cdef int LATE
+cdef int BEHIND_WINDOW
 
 cdef class Lifetime(Pausing):
     cdef public WebSocketCore ws
@@ -20,6 +23,8 @@ cdef class Lifetime(Pausing):
     cdef _await_end(self)
     cdef _watch_progress(self)
     cdef bint _making_progress(self, double now) except *
+    cdef double _stalled_seconds(self, double now) except? -1.0
+    cdef bint _extend_pong(self, double now) except *
     cdef bint _keep_alive(self, double now) except *
     cdef _pong_received(self, object payload)
     @cython.locals(due=double, stall=double)

@@ -8,10 +8,11 @@ at the earliest of them.
 from __future__ import annotations
 
 import logging
+from enum import IntEnum
 from typing import Any
 
 from fastws.connection.pausing import Pausing
-from fastws.loop.progress import progress_mark
+from fastws.loop.progress import progress_mark, window_seconds
 from fastws.protocol.websocket.states import CLOSED, DRAINING, OPEN
 
 __all__ = ["Lifetime"]
@@ -24,6 +25,21 @@ PONG_GRACE_SECONDS = 1.0
 
 #: While a socket takes nothing, its progress is looked at so often.
 WRITE_CHECK_SECONDS = 1.0
+#: A peer whose window opens in large steps has at most so many times the write limit.
+MAX_WRITE_LIMITS = 12
+
+
+class PongWait(IntEnum):
+    """How a pong is waited for."""
+
+    ON_TIME = 0
+    #: It is overdue, and has ``PONG_GRACE_SECONDS`` more.
+    LATE = 1
+    #: It is overdue, but the peer's window is closed, and the ping stands behind what waits for that.
+    BEHIND_WINDOW = 2
+
+
+ON_TIME, LATE, BEHIND_WINDOW = map(int, PongWait)
 
 
 class Lifetime(Pausing):
@@ -34,7 +50,7 @@ class Lifetime(Pausing):
         "_ping",
         "_ping_at",
         "_pong_by",
-        "_pong_late",
+        "_pong_wait",
         "_stall_at",
         "_stall_mark",
         "ws",
@@ -47,9 +63,9 @@ class Lifetime(Pausing):
         self._close_at = 0.0
         #: When the next keep-alive ping leaves.
         self._ping_at = 0.0
-        #: When the pong of that ping is overdue, and whether it was so once already.
+        #: When the pong of that ping is overdue, and how it is waited for.
         self._pong_by = 0.0
-        self._pong_late = False
+        self._pong_wait = ON_TIME
         #: The payload of the keep-alive ping that is under way, and when it left.
         self._ping: tuple[bytes, float] | None = None
         #: When a peer has taken nothing for too long; the mark that its progress had at the last look.
@@ -69,7 +85,7 @@ class Lifetime(Pausing):
                 self.abort()
                 return None
         if self._stall_at and not self._making_progress(now):
-            log.warning("%r took nothing for %g s: aborted", self.peer, self.timeouts.write)
+            log.warning("%r took nothing for %g s: aborted", self.peer, self._stalled_seconds(now))
             self._cut_slow_peer()
             return None
         if self.machine.state is OPEN and not self._keep_alive(now):
@@ -84,7 +100,9 @@ class Lifetime(Pausing):
         if self._pong_by and (not due or self._pong_by < due):
             due = self._pong_by
         if self._stall_at:
-            stall = min(self._stall_at, now + WRITE_CHECK_SECONDS)
+            stall = now + WRITE_CHECK_SECONDS
+            if now < self._stall_at < stall:
+                stall = self._stall_at
             if not due or stall < due:
                 due = stall
         return due
@@ -125,7 +143,17 @@ class Lifetime(Pausing):
         if mark != self._stall_mark:
             self._stall_at = now + write
             self._stall_mark = mark
-        return now < self._stall_at
+        if now < self._stall_at:
+            return True
+        # Behind a large buffer, such as a proxy's, a steady reader is not seen for longer than the limit.
+        seconds = min(window_seconds(self.transport), write * MAX_WRITE_LIMITS)
+        return now - self._stall_at < seconds - write
+
+    def _stalled_seconds(self, now: float) -> float:
+        """Return how long the peer has taken nothing: the write limit, or whole seconds beyond it."""
+        write = self.timeouts.write or 0.0
+        over = now - self._stall_at
+        return write if over < 1.0 else float(round(write + over))
 
     # -- the keep-alive -------------------------------------------------------------------------
 
@@ -150,11 +178,13 @@ class Lifetime(Pausing):
         """Send the ping that is due; False when the pong is overdue, and TCP has been cut for it."""
         timeouts = self.timeouts
         if self._pong_by and now >= self._pong_by:
-            if self._pause_reasons or not self._pong_late:
+            if self._pause_reasons or self._pong_wait == ON_TIME:
                 # While nothing is read no pong can arrive, and just after that it may not have been read yet.
-                self._pong_late = not self._pause_reasons
+                self._pong_wait = ON_TIME if self._pause_reasons else LATE
                 self._pong_by = now + self.host.pong_grace_seconds
-            else:
+                if not self._stall_at:
+                    self._stall_mark = progress_mark(self.transport)
+            elif not self._extend_pong(now):
                 self.host.pong_missed(self)
                 return False
         if self._ping_at and now >= self._ping_at:
@@ -166,6 +196,25 @@ class Lifetime(Pausing):
                     self._pong_by = now + timeouts.ping_timeout
                 self._ping = (payload, self.loop_state.clock())
                 self.send_ping(payload)
+        return True
+
+    def _extend_pong(self, now: float) -> bool:
+        """Give a peer more time that reads on, but slowly: the ping has not left us yet. Else False."""
+        if self._stall_at:  # the write limit watches already
+            self._pong_by = now + PONG_GRACE_SECONDS
+            return True
+        seconds = window_seconds(self.transport)
+        mark = progress_mark(self.transport)
+        if not seconds or (mark == self._stall_mark and self._pong_wait == BEHIND_WINDOW):
+            return False
+        if mark == self._stall_mark:
+            self._pong_wait = BEHIND_WINDOW
+            write = self.timeouts.write
+            self._pong_by = now + (seconds if write is None else min(seconds, write * MAX_WRITE_LIMITS))
+        else:
+            self._pong_wait = LATE
+            self._stall_mark = mark
+            self._pong_by = now + (self.timeouts.ping_timeout or 0.0)
         return True
 
     def cut_silent_peer(self) -> None:
@@ -188,4 +237,4 @@ class Lifetime(Pausing):
         if ping is not None and sent >= ping[1]:
             self._ping = None
             self._pong_by = 0.0
-            self._pong_late = False
+            self._pong_wait = ON_TIME

@@ -9,7 +9,7 @@ cdef class Pausing(ConnectionCore):
     cdef int _polled_fd
     cdef unsigned char _pause_reasons
     cdef unsigned char _small_reads
-    cdef unsigned char _pong_late
+    cdef unsigned char _pong_wait
     cdef unsigned char _tcp_end
 
     cdef _init_pausing(self)

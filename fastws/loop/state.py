@@ -15,11 +15,16 @@ from fastws.loop.wakeups import Wakeups
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import ENGINE, random_mask
 
-__all__ = ["READ_BUFFER_BYTES", "LoopState", "loop_state_of"]
+__all__ = ["READ_BUFFER_BYTES", "LoopState", "is_uvloop", "loop_state_of"]
 
 #: Bytes that one read brings at most. All connections share one such buffer: one each would cost 67 KB and
 #: the page faults. The engine in Python takes 9 µs for a frame of 6 bytes, so it is given less at a time.
 READ_BUFFER_BYTES = 256 * 1024 if ENGINE == "c" else 16 * 1024
+
+
+def is_uvloop(loop: object) -> bool:
+    """Return whether ``loop`` is uvloop's, or of a class that inherits it."""
+    return any(base.__module__.partition(".")[0] == "uvloop" for base in type(loop).__mro__)
 
 
 class ReadBuffer:
@@ -69,8 +74,7 @@ class LoopState:
         #: True on uvloop, which looks for a protocol's methods and finds ``get_buffer``. asyncio asks for the
         #: class ``BufferedProtocol``, which a compiled class cannot inherit. Any other loop gets what each
         #: ``asyncio.Protocol`` has, ``data_received``; a loop may say of itself that it does as uvloop.
-        is_uvloop = any(base.__module__.partition(".")[0] == "uvloop" for base in type(loop).__mro__)
-        self.reads_into_buffer = is_uvloop or getattr(loop, "reads_into_buffer", False)
+        self.reads_into_buffer = is_uvloop(loop) or getattr(loop, "reads_into_buffer", False)
         #: True where sockets may be read and written beside their transports. Of a loop that we do not know
         #: nobody can say what its transports hold.
         self.uses_sockets = self.reads_into_buffer or isinstance(loop, asyncio.BaseEventLoop)

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastws.loop.state import LoopState, is_uvloop
+from fastws.server.acceptor import Acceptor
 from fastws.server.descriptors import (
     ACCEPTS_PER_TURN,
     accepts_in_bulk,
@@ -22,10 +24,7 @@ from fastws.server.descriptors import (
 if TYPE_CHECKING:
     import asyncio
 
-    from fastws.loop.state import LoopState
-
-__all__ = ["Listeners", "OpenListener", "SocketAcceptor"]
-
+__all__ = ["Listeners", "OpenListener"]
 
 #: How often a port that is free at all addresses of a host is looked for.
 PORT_ATTEMPTS = 16
@@ -37,20 +36,6 @@ class OpenListener(Protocol):
     @property
     def sockets(self) -> Any: ...
     def close(self) -> None: ...
-
-
-class SocketAcceptor(Protocol):
-    """Accepts in its own way, such as :class:`fastws.workers.acceptor.Acceptor`."""
-
-    def open(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        accept: Callable[..., Any],
-        ssl: ssl_module.SSLContext | None,
-        ssl_handshake_timeout: float,
-    ) -> OpenListener:
-        """Begin to accept at a socket that listens; ``accept`` takes the client's address, or nothing."""
 
 
 class Listeners:
@@ -84,46 +69,73 @@ class Listeners:
         ssl_handshake_timeout: float,
         backlog: int,
         reuse_port: bool | None,
-        acceptor: SocketAcceptor | None = None,
+        acceptor: Acceptor | None = None,
     ) -> None:
         """Listen at one more address; ``accept`` makes the protocol of each client.
 
-        An ``acceptor`` accepts at ``sock`` in place of the loop's own server.
+        An ``acceptor`` accepts there in place of the loop's own server.
 
         Raises ``OSError`` when the address cannot be had.
         """
-        if acceptor is not None:
-            assert sock is not None, "an acceptor needs a socket that is bound"
+        in_bulk = accepts_in_bulk(self._loop)
+        # The loop's own server says nothing of a TLS handshake that fails.
+        if acceptor is None and ssl is not None and (in_bulk or is_uvloop(self._loop)):
+            acceptor = Acceptor()
+        if acceptor is not None and sock is not None:
             sock.listen(backlog)
             self.add(acceptor.open(self._loop, sock, accept, ssl, ssl_handshake_timeout))
-            self._keep_poller()
             return
-        in_bulk = accepts_in_bulk(self._loop)
         options: dict[str, Any] = {"backlog": min(backlog, ACCEPTS_PER_TURN) if in_bulk else backlog}
-        if ssl is not None:
+        if acceptor is not None:
+            options["start_serving"] = False  # the loop only binds
+        elif ssl is not None:
             options["ssl"] = ssl
             options["ssl_handshake_timeout"] = ssl_handshake_timeout
+        listener = await self._open(accept, host, port, sock, unix, options, reuse_port=reuse_port)
+        if acceptor is None:
+            self.add(listener)
+            if in_bulk and backlog > ACCEPTS_PER_TURN:
+                for each in listener.sockets:
+                    listen_again(each, backlog)
+            return
+        try:
+            for each in listener.sockets:
+                bound = socket.socket(fileno=os.dup(each.fileno()))
+                self.add(acceptor.open(self._loop, bound, accept, ssl, ssl_handshake_timeout))
+                bound.listen(backlog)
+        finally:
+            listener.close()
+
+    async def _open(
+        self,
+        accept: Callable[[], Any],
+        host: str | None,
+        port: int,
+        sock: socket.socket | None,
+        unix: str | os.PathLike[str] | None,
+        options: dict[str, Any],
+        *,
+        reuse_port: bool | None,
+    ) -> asyncio.Server:
+        """Open the loop's own server. Raises ``OSError`` when the address cannot be had."""
+        is_unix = sock is not None and sock.family == getattr(socket, "AF_UNIX", None)
+        if (is_unix or (unix is not None and "start_serving" in options)) and sys.version_info >= (3, 13):
+            # The file of a given socket belongs to whoever has bound it: other processes may go on listening
+            # there. Where the loop only binds, its server is closed at once and we listen there.
+            options["cleanup_socket"] = False
         if unix is not None:
             path = os.fsdecode(unix)
             take_over(path)
             listener = await self._loop.create_unix_server(accept, path, **options)
             self._paths[path] = inode(path)
-        elif sock is not None and sock.family == getattr(socket, "AF_UNIX", None):
-            if sys.version_info >= (3, 13):
-                # The file belongs to whoever has bound it: other processes may go on listening there.
-                options["cleanup_socket"] = False
-            listener = await self._loop.create_unix_server(accept, sock=sock, **options)
-        elif sock is not None:
-            listener = await self._loop.create_server(accept, sock=sock, **options)
-        else:
-            if reuse_port:
-                options["reuse_port"] = True
-            listener = await self._listen_tcp(accept, host, port, options)
-        self.add(listener)
-        self._keep_poller()
-        if in_bulk and backlog > ACCEPTS_PER_TURN:
-            for each in listener.sockets:
-                listen_again(each, backlog)
+            return listener
+        if is_unix:
+            return await self._loop.create_unix_server(accept, sock=sock, **options)
+        if sock is not None:
+            return await self._loop.create_server(accept, sock=sock, **options)
+        if reuse_port:
+            options["reuse_port"] = True
+        return await self._listen_tcp(accept, host, port, options)
 
     def _keep_poller(self) -> None:
         if self._poller is None and (poller := self._loop_state.poller_or_none()) is not None:
@@ -154,6 +166,7 @@ class Listeners:
     def add(self, listener: OpenListener) -> None:
         """Take one that listens already, to be closed with the others."""
         self._listeners.append(listener)
+        self._keep_poller()
 
     def close(self) -> None:
         """Stop to listen, and remove the files of our Unix sockets. Twice does no harm."""

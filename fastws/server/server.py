@@ -16,10 +16,11 @@ from fastws.connection.counters import Counters
 from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
+from fastws.server.acceptor import Acceptor
 from fastws.server.access_log import log_websocket
 from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
-from fastws.server.listeners import Listeners, SocketAcceptor
+from fastws.server.listeners import Listeners
 from fastws.server.shared_page import Membership, SharedPage
 from fastws.server.site import App, Site
 
@@ -108,13 +109,13 @@ class Server:
         ssl: ssl_module.SSLContext | None = None,
         backlog: int = 2048,
         reuse_port: bool | None = None,
-        acceptor: SocketAcceptor | None = None,
+        acceptor: Acceptor | None = None,
     ) -> None:
         """Listen at one more address: ``host`` and ``port``, or ``sock``, or ``unix``.
 
         Args:
             host, port, sock, unix, ssl, backlog, reuse_port: as for :func:`serve`.
-            acceptor: accepts at ``sock`` in place of the loop; what ``fastws serve`` uses for workers.
+            acceptor: accepts there in place of the loop; what ``fastws serve`` uses for workers.
 
         Raises:
             OSError: the address cannot be had.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 import fastws
@@ -127,8 +130,88 @@ class TestKeepAlive:
         assert client.frames() == []
         assert loop.timers == []
 
+    def test_behind_what_a_slow_reader_takes_first(
+        self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel has taken all, the ping too, and the peer reads on: its pong may come much later."""
+        kernel = SlowPeer(loop, seconds=30.0)
+        kernel.patch(monkeypatch)
+        handler = Recorder()
+        client = opened(loop, handler, timeouts={})
+        loop.advance(20.05)
+        (ping,) = client.frames()
+        loop.advance(200)
+        assert handler.closes() == []
+        client.pong(ping.payload)
+        kernel.stop()
+        loop.advance(20.05)
+        assert handler.closes() == []
+        # It answers the next ping no more, and takes nothing more: it has the time of its window once.
+        loop.advance(20 + PONG_GRACE_SECONDS + 29.5)
+        assert handler.closes() == []
+        loop.advance(2)
+        assert handler.closes() == [(1006, "ping timeout")]
+
+    def test_a_peer_whose_kernel_has_all_and_that_answers_nothing(
+        self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kernel = SlowPeer(loop, seconds=0.0)
+        kernel.patch(monkeypatch)
+        handler = Recorder()
+        opened(loop, handler, timeouts={})
+        loop.advance(40 + PONG_GRACE_SECONDS + 0.2)
+        assert handler.closes() == [(1006, "ping timeout")]
+
+
+class SlowPeer:
+    """What the kernel tells of a peer that takes something in each 2 s; ``seconds`` is its window's time."""
+
+    def __init__(self, loop: ManualLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._stopped_at: float | None = None
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("fastws.connection.lifetime.progress_mark", self.mark)
+        monkeypatch.setattr("fastws.connection.lifetime.window_seconds", lambda transport: self._seconds)
+
+    def stop(self) -> None:
+        self._stopped_at = self._loop.time()
+
+    def mark(self, transport: Any) -> int:
+        return int((self._stopped_at or self._loop.time()) // 2)
+
 
 class TestWriteLimit:
+    def test_a_window_that_opens_in_large_steps(
+        self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        kernel = SlowPeer(loop, seconds=50.0)
+        kernel.stop()
+        kernel.patch(monkeypatch)
+        handler = Recorder()
+        client = opened(loop, handler)
+        stall(loop, client, handler.ws)
+        loop.advance(49)
+        assert handler.closes() == []
+        loop.advance(3)
+        assert client.transport.aborted
+        assert re.search(r"took nothing for 5\d s: aborted", caplog.text)
+
+    def test_a_window_is_waited_for_within_a_bound(
+        self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kernel = SlowPeer(loop, seconds=10_000.0)
+        kernel.stop()
+        kernel.patch(monkeypatch)
+        handler = Recorder()
+        client = opened(loop, handler)
+        stall(loop, client, handler.ws)
+        loop.advance(119)
+        assert handler.closes() == []
+        loop.advance(3)
+        assert client.transport.aborted
+
     def test_without_progress(self, loop: ManualLoop, caplog: pytest.LogCaptureFixture) -> None:
         handler = Recorder()
         client = opened(loop, handler)

@@ -23,7 +23,20 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
     "optional-dependencies"
 ]
 #: Where the pages' own programs for other machines come from; their options are not ours to check.
-FOREIGN = {"apt", "sudo", "systemctl", "journalctl", "git", "certbot", "cd", "mkdir", ".", "tox", "ss"}
+FOREIGN = {
+    "apt",
+    "docker",
+    "sudo",
+    "systemctl",
+    "journalctl",
+    "git",
+    "certbot",
+    "cd",
+    "mkdir",
+    ".",
+    "tox",
+    "ss",
+}
 
 #: The built-in application as the pages address it, and where it has a WebSocket.
 BUILTIN_URL = "ws://127.0.0.1:8080"

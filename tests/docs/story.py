@@ -22,6 +22,7 @@ import inspect
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -180,14 +181,19 @@ class Story:
         assert server.poll() is None, f"the server ended: {log.read_text(encoding='utf-8')}"
 
     def stop(self) -> None:
-        if self.server is not None:
-            self.server.terminate()
-            try:
-                self.server.wait(15)
-            except subprocess.TimeoutExpired:
-                self.server.kill()
-                self.server.wait()
-            self.server = None
+        """Press Ctrl-C, as a reader does; the server must end without a word of Python's about it."""
+        if self.server is None:
+            return
+        server, self.server = self.server, None
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(SECONDS)
+        finally:
+            server.kill()
+            server.wait()
+        log = (self.folder / "server.log").read_text(encoding="utf-8")
+        # That of a handler that fails on purpose may be there.
+        assert "KeyboardInterrupt" not in log and "CancelledError" not in log, log
 
     def _saved(self, block: Block, name: str) -> str:
         target = self.folder / (block.arguments[0] if block.arguments else name)

@@ -29,6 +29,8 @@ SERVERS = [
     "fastws serve",
     "fastws serve chat.app:handler --port 9000",
     "fastws serve main:app",
+    "fastws serve --static ./site",
+    "fastws serve chat.app:routes --static /files=./site",
     "fastws serve --static ./site --bind 0.0.0.0:80 --bind unix:/run/fastws.sock",
     "fastws serve --port 8443 --ssl-certfile certs/server.pem --ssl-keyfile certs/server-key.pem",
     "fastws serve chat.app:routes --host 127.0.0.1 --port 8080",
@@ -58,6 +60,7 @@ PLAIN = [
 SUITE = "the suite itself, in this test or minutes long"
 BENCHMARKS = "minutes to hours, on an idle machine, with the extra packages of the suite"
 ELSEWHERE = "another machine, or one to be set up"
+DOCKER = "no engine of containers is there; test_containers.py runs what the image runs"
 #: Commands that are only checked (commands.py: each option and file exists), and why.
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest": SUITE,
@@ -103,6 +106,10 @@ NOT_RUN = {
         "the number stands for that of the reader's server"
     ),
     "fastws connect ws://127.0.0.1:8080/wsecho --interval 1": "test_it_repeats_until_ctrl_c does",
+    "pip install pytest pytest-asyncio": "the environment of the tests has both",
+    "docker build -t chat .": DOCKER,
+    "docker run --init --rm -p 8080:8080 --ulimit nofile=65536:65536 chat": DOCKER,
+    "docker stop -t 15 chat": DOCKER,
     FIRST: "the fixture does",
     "python3 -m venv .venv": "a part of the first command",
     ".venv/bin/pip install .": "a part of the first command",

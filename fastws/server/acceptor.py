@@ -1,10 +1,11 @@
-"""Accepts connections at sockets that several processes share, so that each gets its part.
+"""Accepts connections where the loop's own server would not do.
 
-The loop's own server takes whatever it can get: of 2,000 connections at once one of four workers got 1,209.
-Here each worker looks at the shared page first. One that has clearly more connections than another lets the
-others have the next ones. A worker that is stopped has an old heartbeat, and nobody waits for it.
-
-The same place takes the PROXY header, which comes before TLS.
+- At sockets that several processes share, so that each gets its part. The loop's own server takes whatever
+  it can get: of 2,000 connections at once one of four workers got 1,209. Here each worker looks at the shared
+  page first. One that has clearly more connections than another lets the others have the next ones. A worker
+  that is stopped has an old heartbeat, and nobody waits for it.
+- Behind a PROXY header, which comes before TLS.
+- With TLS: the loop's own server says nothing of a handshake that fails.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from fastws.logs import peer_text
 from fastws.protocol.http.proxy_header import MAX_ADDRESS_BYTES, ProxyHeader, ProxyHeaderError
 from fastws.server.descriptors import ACCEPTS_PER_TURN
 from fastws.server.forwarded import TrustedProxies
+from fastws.server.line_limit import LineLimit
 from fastws.server.shared_page import Row, SharedPage
+from fastws.server.tls_failures import failure_text
 
 __all__ = ["Acceptor", "SocketListener"]
-
-log = logging.getLogger("fastws.error")
 
 #: A worker with more connections than the one that has fewest, and this many or this part of them more...
 SPARE_CONNECTIONS = 8
@@ -35,8 +36,11 @@ SPARE_PART = 16
 YIELD_SECONDS = 0.005
 #: When the process has no descriptor left it tries again after so long, as asyncio does.
 RETRY_SECONDS = 1.0
-#: Seconds between two lines about one kind of failure.
+#: Seconds between two warnings about one kind of failure.
 WARNING_SECONDS = 10.0
+#: Lines about TLS handshakes that failed for one reason, in so many seconds: a scanner must not fill the log.
+HANDSHAKE_LINES = 10
+HANDSHAKE_SECONDS = 60.0
 #: A proxy sends its header at once.
 PROXY_HEADER_SECONDS = 5.0
 #: Connections that may wait for their PROXY header: more are closed.
@@ -46,9 +50,6 @@ MAX_WAITING_FOR_HEADER = 1024
 GONE = {
     errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH,
 }  # fmt: skip
-
-#: OpenSSL's reasons for first bytes that are no TLS; the last one is for HTTP methods that it does not know.
-NOT_TLS = {"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"}
 
 
 class Acceptor:
@@ -67,7 +68,8 @@ class Acceptor:
         self.row = row
         self.proxies = proxies
         self.waiting_for_header = 0
-        self._warnings: dict[str, float] = {}
+        self._warnings = LineLimit(1, WARNING_SECONDS)
+        self._handshakes = LineLimit(HANDSHAKE_LINES, HANDSHAKE_SECONDS)
         self._listeners: set[SocketListener] = set()
 
     def open(
@@ -108,11 +110,17 @@ class Acceptor:
         if self.row is not None:
             self.row.starting += change
 
-    def warn(self, loop: asyncio.AbstractEventLoop, text: str, *values: Any) -> None:
+    def warn(self, text: str, *values: object) -> None:
         """Log a warning of this kind, unless there was one in the last 10 s."""
-        if loop.time() >= self._warnings.get(text, 0.0):
-            self._warnings[text] = loop.time() + WARNING_SECONDS
-            log.warning(text, *values)
+        self._warnings.log(logging.WARNING, text, *values)
+
+    def handshake_failed(self, peer: Any, error: OSError, seconds: float) -> None:
+        """Say why the TLS handshake of ``peer`` failed, which had ``seconds``."""
+        level, text = failure_text(error, seconds)
+        if level == logging.WARNING:
+            self.warn(text, peer_text(peer))
+        else:
+            self._handshakes.log(level, text, peer_text(peer))
 
 
 class SocketListener:
@@ -173,7 +181,7 @@ class SocketListener:
             except OSError as error:
                 if error.errno in GONE:
                     continue
-                acceptor.warn(self._loop, "connections cannot be accepted: %s", error)
+                acceptor.warn("connections cannot be accepted: %s", error)
                 self._pause(RETRY_SECONDS)
                 return
             acceptor.count(1)
@@ -196,12 +204,11 @@ class SocketListener:
                     accept = lambda: made(client)  # noqa: E731
             await self._loop.connect_accepted_socket(accept, sock, **self._tls)
         except ProxyHeaderError as error:
-            self._acceptor.warn(self._loop, "%s is closed: %s", peer_text(peer), error)
+            self._acceptor.warn("%s is closed: %s", peer_text(peer), error)
             sock.close()
         except OSError as error:  # ssl.SSLError and TimeoutError too: the client's own fault, and its end
-            if getattr(error, "reason", None) in NOT_TLS:
-                text = "%s does not speak TLS on a port with TLS: use https:// or wss:// here"
-                self._acceptor.warn(self._loop, text, peer_text(peer))
+            if self._tls:
+                self._acceptor.handshake_failed(peer, error, self._tls["ssl_handshake_timeout"])
             sock.close()
         except BaseException:
             sock.close()

@@ -15,12 +15,12 @@ import pytest
 
 import fastws
 from fastws.loop.event_loops import loop_factory
+from fastws.server import acceptor as module
+from fastws.server.acceptor import Acceptor
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.server import Server
 from fastws.server.settings import settings_from
 from fastws.server.shared_page import Membership, SharedPage
-from fastws.workers import acceptor as module
-from fastws.workers.acceptor import Acceptor
 
 
 @pytest.fixture
