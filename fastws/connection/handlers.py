@@ -75,7 +75,8 @@ class Handler:
             ws: Which WebSocket.
             topic: The topic's name.
             missed: How many messages, exactly.
-            reason: ``"bus"``: this process read the bus of a hub too slowly.
+            reason: ``"bus"``: this process read the bus of a hub too slowly. ``"binary"``: another process
+                published binary messages to a topic that merges text here.
         """
 
 

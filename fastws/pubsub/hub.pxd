@@ -15,9 +15,11 @@ cdef class Hub:
     cdef FanOut _fan_out
     cdef object _loop
     cdef Link _link
+    cdef object _left
     cdef public str name
 
     cdef Topic _find(self, name)
-    cdef bytes _checked(self, Topic found, topic, message)
     cdef _check_thread(self)
     cdef _bind(self, FanOut fan_out)
+
+cdef bytes _checked(Topic found, topic, message)

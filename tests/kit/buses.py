@@ -14,7 +14,7 @@ from fastws.pubsub.bus.registry import installed
 from fastws.pubsub.hub import Hub
 from tests.kit.outboxes import Peer
 
-__all__ = ["Member", "members", "until"]
+__all__ = ["Listener", "Member", "members", "until"]
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -1,12 +1,7 @@
 # Types for the compiled build of outgoing.py; the source itself stays plain Python.
 cimport cython
-
-@cython.final
-cdef class Lane:
-    cdef public bytes key
-    cdef public long long number
-    cdef public bint is_told
-    cdef public int silent_ticks
+from fastws.pubsub.bus.lanes cimport Lane
+from fastws.pubsub.bus.peer cimport Peer
 
 @cython.final
 cdef class Run:
@@ -27,5 +22,13 @@ cdef class Outgoing:
 
     @cython.locals(run=Run)
     cpdef add(self, Lane lane, bytes frame)
+    @cython.locals(peer=Peer, records=list, whole=bytes)
+    cpdef flush(self, list peers)
+    @cython.locals(run=Run, lane=Lane, count=Py_ssize_t, body=bytes, records=list)
+    cdef list _records(self)
+    cdef list _take(self)
     cdef bint _begin(self, Lane lane) except -1
     cdef _check_size(self, Py_ssize_t size)
+
+@cython.locals(lane=Lane)
+cdef _write_some(Peer peer, list records)

@@ -6,28 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastws.pubsub.bus.records import MAX_KEY_BYTES, BadRecord, Kind, encode_record
+from fastws.pubsub.bus.lanes import Lane
+from fastws.pubsub.bus.peer import Peer
+from fastws.pubsub.bus.records import Kind, encode_record
 
-__all__ = ["Lane", "Outgoing", "Run", "encode_runs", "key_of", "names_of"]
+__all__ = ["Outgoing", "Run"]
 
+RUN = int(Kind.RUN)
 #: A run ends at so many bytes, and the next record begins: the receiver need not wait for all of it.
 RUN_BYTES = 256 * 1024
 #: What is published before the bus has started waits, up to so many bytes.
 EARLY_BYTES = 8 * 1024 * 1024
-
-
-class Lane:
-    """One topic of one hub, as the bus numbers it."""
-
-    __slots__ = ("is_told", "key", "number", "silent_ticks")
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        #: The number of its next message.
-        self.number = 1
-        #: Whether its last number has been told again; and for how many seconds it has published nothing.
-        self.is_told = True
-        self.silent_ticks = 0
 
 
 class Run:
@@ -68,11 +57,45 @@ class Outgoing:
         if run.size >= RUN_BYTES or not self.is_started:
             self._check_size(len(frame))
 
-    def take(self) -> list[Run]:
-        """Return what was collected, and begin anew."""
+    def flush(self, peers: list[Peer]) -> None:
+        """Write what was collected to every peer, in one write for each, and begin anew."""
+        for peer in peers:
+            if peer.dropped:
+                peer.tell_dropped()
+        if not self.runs:
+            return
+        records = self._records()
+        whole = records[0][2] if len(records) == 1 else b"".join([record for _, _, record in records])
+        # A copy: a peer whose socket is broken goes.
+        for peer in list(peers):
+            if peer.follows is None and not peer.dropped and peer.has_room(len(whole)):
+                peer.write(whole)
+            else:
+                _write_some(peer, records)
+
+    def _records(self) -> list[tuple[Lane, int, bytes]]:
+        """Number what was collected, and return each run's lane, count and record."""
+        records = []
+        for run in self._take():
+            lane, count = run.lane, len(run.frames)
+            body = run.frames[0] if count == 1 else b"".join(run.frames)
+            records.append((lane, count, encode_record(RUN, 0, lane.key, count, lane.number, body)))
+            lane.number += count
+            lane.is_told = False
+            lane.silent_ticks = 0
+        return records
+
+    def _take(self) -> list[Run]:
         runs, self.runs = self.runs, []
         self._last = self._run = None
         return runs
+
+    def reset(self) -> None:
+        """Be as before the start. What was collected is gone."""
+        self._take()
+        self.has_peers = self.is_started = False
+        self._early = 0
+        self.lost.clear()
 
     def _begin(self, lane: Lane) -> bool:
         if self.is_started and not self.has_peers:
@@ -97,31 +120,12 @@ class Outgoing:
         self._last = None
 
 
-def encode_runs(runs: list[Run]) -> list[tuple[Lane, int, bytes]]:
-    """Number the messages of a turn, and return each run's lane, count and record."""
-    records = []
-    for run in runs:
-        lane, count = run.lane, len(run.frames)
-        body = run.frames[0] if count == 1 else b"".join(run.frames)
-        records.append((lane, count, encode_record(Kind.RUN, 0, lane.key, count, lane.number, body)))
-        lane.number += count
-        lane.is_told = False
-        lane.silent_ticks = 0
-    return records
-
-
-def key_of(hub_name: str, topic: str) -> bytes:
-    """Return the key of a hub's topic. Raises ``ValueError`` for one that is too long for a record."""
-    key = f"{hub_name}\0{topic}".encode("utf-8", "surrogatepass")
-    if len(key) > MAX_KEY_BYTES:
-        raise ValueError(f"the names of a hub and its topic are {len(key)} bytes, and may be {MAX_KEY_BYTES}")
-    return key
-
-
-def names_of(key: bytes) -> tuple[str, str]:
-    """Return the names of a key's hub and topic. Raises :class:`BadRecord` for what is no text."""
-    try:
-        hub_name, _, topic = key.decode("utf-8", "surrogatepass").partition("\0")
-    except UnicodeDecodeError:
-        raise BadRecord("a topic whose name is no text") from None
-    return hub_name, topic
+def _write_some(peer: Peer, records: list[tuple[Lane, int, bytes]]) -> None:
+    """Write what a peer follows and what it has room for; count the rest."""
+    for lane, count, record in records:
+        if peer.follows is not None and lane.key not in peer.follows:
+            continue
+        if not peer.dropped and peer.has_room(len(record)):
+            peer.write(record)
+        else:
+            peer.dropped[lane] = peer.dropped.get(lane, 0) + count
