@@ -15,6 +15,7 @@ many classes there are, and may be 2 % of an echo. An argument is a number of cl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -40,9 +41,9 @@ if __name__ == "__main__":
     time.time = itertools.repeat(1.7e9).__next__
     time.monotonic = itertools.count(1.0, 1e-6).__next__
 
-from fastws.pubsub.bus.bus import Bus  # noqa: E402
-from fastws.pubsub.bus.records import Kind, encode_record, hello  # noqa: E402
-from fastws.pubsub.bus.registry import installed  # noqa: E402
+from fastws.pubsub.bus.bus import Bus
+from fastws.pubsub.bus.records import Kind, encode_record, hello
+from fastws.pubsub.bus.registry import installed
 
 #: Begins a number of rounds with a server at a port; between its marks are those.
 Scene = Callable[[int, int], Coroutine[Any, Any, None]]
@@ -270,10 +271,8 @@ async def publish_shared(peers: int | None, port: int, rounds: int) -> None:
 
     def begin() -> None:
         for end in ends:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 end.recv_into(BUFFER)
-            except BlockingIOError:
-                pass
         for _ in range(TOGETHER):
             hub.publish("room", SAID)
 
@@ -350,8 +349,12 @@ PATHS: dict[str, tuple[int, int, Scene]] = {
     f"publish 64 B to {SUBSCRIBERS:,}, {TOGETHER} in one turn": (20, TOGETHER, partial(publish, TOGETHER)),
     f"room of {SPEAKERS}, one message": (8, SPEAKERS, room),
     f"publish 64 B to 1, {TOGETHER} in one turn": (50, TOGETHER, partial(publish_shared, None)),
-    "the same with a bus without peers": (50, TOGETHER, partial(publish_shared, 0)),
-    "the same with a peer": (50, TOGETHER, partial(publish_shared, 1)),
+    f"publish 64 B to 1, {TOGETHER} in one turn, a bus without peers": (
+        50,
+        TOGETHER,
+        partial(publish_shared, 0),
+    ),
+    f"publish 64 B to 1 and a peer, {TOGETHER} in one turn": (50, TOGETHER, partial(publish_shared, 1)),
     f"receive 64 B of a peer for 1, {TOGETHER} in one record": (50, TOGETHER, receive_shared),
 }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.faults import churn, clock, crowds, descriptors, endings, floods, handlers, scanners, slow
+from tests.faults import churn, clock, crowds, descriptors, endings, floods, handlers, scanners, slow, workers
 from tests.faults.harness import ROWS
 
 __all__ = ["ALL"]
 
-FILES = (crowds, slow, descriptors, endings, clock, handlers, floods, churn, scanners)
+FILES = (crowds, slow, descriptors, endings, clock, handlers, floods, churn, workers, scanners)
 
 
 def _order(name: str) -> tuple[bool, int, str]:
