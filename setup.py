@@ -41,7 +41,6 @@ COLD = {
         "protocol/http/fast_upgrade.py",
         "protocol/http/messages.py",
         "protocol/websocket/handshake.py",
-        "pubsub/bus/link.py",
         "pubsub/topic.py",
         "server/http_phase.py",
         "server/requests.py",

@@ -263,8 +263,10 @@ async def share(peers: int) -> tuple[Bus, list[socket.socket]]:
 
 async def publish_shared(peers: int | None, port: int, rounds: int) -> None:
     """To one client, and to so many peers; None: without a bus."""
+    bus: Bus | None = None
+    ends: list[socket.socket] = []
     if peers is None:
-        SHARED.hub, bus, ends = fastws.Hub(), None, []
+        SHARED.hub = fastws.Hub()
     else:
         bus, ends = await share(peers)
     hub, socks = SHARED.hub, await opened(1, port, upgrade("/shared"))

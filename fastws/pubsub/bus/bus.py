@@ -19,7 +19,7 @@ from fastws.pubsub.bus.lanes import Lane, names_of
 from fastws.pubsub.bus.link import Link
 from fastws.pubsub.bus.outgoing import Outgoing
 from fastws.pubsub.bus.peer import MAX_WAITING_BYTES, Peer
-from fastws.pubsub.bus.receiving import Receiver
+from fastws.pubsub.bus.receiving import Incoming, Receiver
 from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
 from fastws.pubsub.bus.totals import Totals
 
@@ -33,6 +33,8 @@ TICK = 1.0
 FORGET_TICKS = 60
 #: Seconds that peers have to take what waits for them when this process leaves, and between two looks.
 CLOSE_SECONDS, CLOSE_LOOK = 1.0, 0.005
+#: Of so many peers that are gone it is known what they published.
+PARTED_PEERS = 16
 #: Up to so many peers each hears everything; with more, each is sent what it follows.
 FLOODED_PEERS = 3
 
@@ -64,13 +66,15 @@ class Bus:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.hubs: WeakValueDictionary[str, BusHub] = WeakValueDictionary()
         self.lanes: dict[bytes, tuple[Link, Lane]] = {}
-        self.outgoing = Outgoing(self._wake)
         self._peers: list[Peer] = []
-        self._scheduled = False
+        self.outgoing = Outgoing(self._peers, self._wake)
         self._timer: asyncio.TimerHandle | None = None
         self._flooded_peers = flooded_peers
         self._following = Following(self, flooded_peers)
         self._totals = Totals(self)
+        #: What those published who are connected no more, by identity. Who is met again goes on with its
+        #: numbers, so that what was lost between is told.
+        self._parted: dict[int, dict[bytes, Incoming]] = {}
         #: What :meth:`_wake` calls where the bus has not started: a first use may start it.
         self.on_first_use: Callable[[], None] | None = None
         #: What is called where the loop has been closed under the bus.
@@ -150,8 +154,7 @@ class Bus:
         self.is_closed = False
         for peer in self.peers:
             self._start_peer(peer)
-        self.outgoing.is_started = True
-        self._flush()
+        self.outgoing.start(loop)
         for lane, count in self.outgoing.lost.items():
             log.error("bus: %d messages published before the start are lost", count)
             lane.number += count
@@ -163,8 +166,7 @@ class Bus:
         for function, args in early:
             loop.call_soon(function, *args)
         # A first use starts the bus in the middle of what it does.
-        self._scheduled = True
-        loop.call_soon(self._flush)
+        loop.call_soon(self.outgoing.flush)
 
     async def close(self) -> None:
         """Tell the others what is left to tell, and let go of them.
@@ -172,7 +174,7 @@ class Bus:
         A peer that does not take it within a second is not sent it, and the log says so.
         """
         if self.loop is not None:
-            self._flush()
+            self.outgoing.flush()
             for _ in range(int(CLOSE_SECONDS / CLOSE_LOOK)):
                 if not any(peer.waiting or peer.dropped for peer in self._peers):
                     break
@@ -186,10 +188,9 @@ class Bus:
                 )
                 log.error(text, peer.identity, peer.waiting, sum(peer.dropped.values()))
             self.drop(peer)
-        # The queue stays as it was begun: without peers it collects nothing any more.
+        self.outgoing.stop()
         self.loop = None
         self.is_closed = True
-        self._scheduled = False
 
     def reset(self, *, forked: bool = False) -> None:
         """Be as before the start, without peers: the loop is gone, or this process is a fork."""
@@ -200,8 +201,9 @@ class Bus:
         self._early.clear()
         self._following = Following(self, self._flooded_peers)
         self._totals = Totals(self)
+        self._parted.clear()
         self.loop = self._timer = None
-        self._scheduled = self.is_closed = False
+        self.is_closed = False
 
     def forget_closed_loop(self) -> None:
         """Begin anew where the loop of the bus has been closed."""
@@ -235,9 +237,7 @@ class Bus:
                 self.on_first_use()
             return
         self.check_thread()
-        if not self._scheduled:
-            loop.call_soon(self._flush)
-            self._scheduled = True
+        loop.call_soon(self.outgoing.flush)
 
     def check_thread(self) -> None:
         """Raise ``RuntimeError`` in another thread than that of the running loop of the bus."""
@@ -251,16 +251,9 @@ class Bus:
                 "a hub on a bus belongs to the loop of the bus; use publish_threadsafe elsewhere"
             )
 
-    def _flush(self) -> None:
-        """Write what was published to every peer: one write each."""
-        if self.loop is None:
-            return
-        self._scheduled = False
-        self.outgoing.flush(self._peers)
-
     def tell(self, record: bytes) -> None:
         """Write a record to every peer, behind what was published."""
-        self._flush()
+        self.outgoing.flush()
         for peer in self.peers:
             peer.write(record)
 
@@ -268,7 +261,7 @@ class Bus:
         """Once a second: tell the last numbers again, forget silent topics, log what was missed."""
         assert self.loop is not None
         self._timer = self.loop.call_later(TICK, self._tick)
-        self._flush()
+        self.outgoing.flush()
         for key, (link, lane) in list(self.lanes.items()):
             lane.silent_ticks += 1
             forget = lane.silent_ticks >= FORGET_TICKS and not any(
@@ -303,7 +296,7 @@ class Bus:
         elif kind == Kind.HELLO:
             self._hello(peer, record.number)
         elif kind == Kind.FOLLOW:
-            self._flush()
+            self.outgoing.flush()
             self._following.told(peer, record)
         elif kind == Kind.ASK:
             hub_name, topic = names_of(record.key)
@@ -320,6 +313,11 @@ class Bus:
             raise BadRecord("it is connected already")
         peer.identity = identity
         peer.has_said_hello = True
+        parted = self._parted.pop(identity, None)
+        if parted is not None:
+            peer.incoming = parted
+            for key, (_, lane) in self.lanes.items():
+                peer.write(encode_record(Kind.STATE, 0, key, 0, lane.number))
 
     def _lost(self, peer: Peer, reason: str) -> None:
         if reason:
@@ -327,5 +325,9 @@ class Bus:
             log.error("bus: %s is dropped: %s", who, reason)
         if peer in self._peers:
             self._peers.remove(peer)
+            if peer.identity is not None:
+                self._parted[peer.identity] = peer.incoming
+                if len(self._parted) > PARTED_PEERS:
+                    del self._parted[next(iter(self._parted))]
         self.outgoing.has_peers = bool(self._peers)
         self._totals.lost(peer)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -31,18 +32,41 @@ class Run:
 
 
 class Outgoing:
-    """Collects the runs of a turn. ``wake`` is called at the first message of each."""
+    """Collects the runs of a turn, and writes them to the peers at its end.
 
-    __slots__ = ("_early", "_last", "_run", "_wake", "has_peers", "is_started", "lost", "runs")
+    Args:
+        peers: Those to write to; the list is the caller's, and changes.
+        wake: Is called at the first message of a turn where the loop of the bus does not run here.
+    """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    __slots__ = (
+        "_call_soon",
+        "_early",
+        "_last",
+        "_loop",
+        "_peers",
+        "_run",
+        "_run_bytes",
+        "_wake",
+        "has_peers",
+        "is_started",
+        "lost",
+        "runs",
+    )
+
+    def __init__(self, peers: list[Peer], wake: Callable[[], None]) -> None:
+        self._peers = peers
         self._wake = wake
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._call_soon: Callable[[Callable[[], None]], object] | None = None
         self._last: Lane | None = None
         self._run: Any = None
         self.runs: list[Run] = []
         #: False: there is nobody to tell, so nothing is collected.
         self.has_peers = False
         self.is_started = False
+        #: The size at which a run ends. 0 before the start: each message is counted.
+        self._run_bytes = 0
         #: Bytes collected before the start; and what was more than may wait.
         self._early = 0
         self.lost: dict[Lane, int] = {}
@@ -54,11 +78,22 @@ class Outgoing:
         run = self._run
         run.frames.append(frame)
         run.size += len(frame)
-        if run.size >= RUN_BYTES or not self.is_started:
+        if run.size >= self._run_bytes:
             self._check_size(len(frame))
 
-    def flush(self, peers: list[Peer]) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write at the end of each turn of ``loop`` from now on, and what was collected at once."""
+        self._loop = loop
+        self._call_soon = loop.call_soon
+        self._run_bytes = RUN_BYTES
+        self.is_started = True
+        self.flush()
+
+    def flush(self) -> None:
         """Write what was collected to every peer, in one write for each, and begin anew."""
+        if not self.is_started:
+            return
+        peers = self._peers
         for peer in peers:
             if peer.dropped:
                 peer.tell_dropped()
@@ -90,11 +125,18 @@ class Outgoing:
         self._last = self._run = None
         return runs
 
-    def reset(self) -> None:
-        """Be as before the start. What was collected is gone."""
+    def stop(self) -> None:
+        """Collect nothing more, until the next start."""
         self._take()
+        self._loop = self._call_soon = None
+        self.has_peers = False
+        self.is_started = True
+
+    def reset(self) -> None:
+        """Be as before the first start. What was collected is gone."""
+        self.stop()
         self.has_peers = self.is_started = False
-        self._early = 0
+        self._run_bytes = self._early = 0
         self.lost.clear()
 
     def _begin(self, lane: Lane) -> bool:
@@ -105,7 +147,10 @@ class Outgoing:
             self.lost[lane] = self.lost.get(lane, 0) + 1
             return False
         if not self.runs:
-            self._wake()
+            if self._call_soon is not None and asyncio._get_running_loop() is self._loop:
+                self._call_soon(self.flush)
+            else:
+                self._wake()
         self._last = lane
         self._run = Run(lane)
         self.runs.append(self._run)

@@ -22,6 +22,8 @@ cdef class Decoder:
     cdef Py_ssize_t _records(self, bytes data, list found) except -1
     cdef _check_hello(self, size, kind, flags, key_size)
 
+cpdef bytes encode_record(int kind, int flags, bytes key, count, number, bytes body=*)
+
 @cython.locals(kind=int, flags=int)
 cdef _check(Record record)
 

@@ -74,8 +74,8 @@ def _after_fork() -> None:
     """In a child process: the sockets are its parent's. It may join a bus at a path itself."""
     if _installed is not None:
         _installed.reset(forked=True)
+        _installed.outgoing.stop()
         _installed.is_closed = True
-        _installed.outgoing.is_started = True
     for group in _groups.values():
         group.after_fork()
 

@@ -37,7 +37,7 @@ async def test_who_does_not_read_misses_nothing_below_the_bound_and_is_told_abov
     sock = await deaf(bus)
     for number in range(messages):
         member.hub.publish("tu"[number % 2], f"{number:06}" + "x" * SIZE)
-        bus._flush()
+        bus.outgoing.flush()
     member.hub.publish("t", "last")
     got: dict[bytes, list[tuple[int, int, int]]] = {}
     decoder = Decoder()
@@ -152,7 +152,7 @@ async def test_every_kind_of_application_is_told(
         assert one.bus is not None and two.bus is not None
         for number in range(40):
             one.hub.publish("t", f"{number}".ljust(20_000))
-            one.bus._flush()
+            one.bus.outgoing.flush()
         await until(lambda: two.bus.missed)  # type: ignore[union-attr]
         missed = two.bus.missed
         one.hub.publish("t", "last")

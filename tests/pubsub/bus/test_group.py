@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,32 @@ async def test_a_start_waits_for_the_answers_of_those_who_are_there(tmp_path: Pa
         await group.close()
 
 
+async def test_who_accepts_nobody_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "bus"
+    path.mkdir(mode=0o700)
+    address = str(path / f"{5:016x}.sock")
+    with socket.socket(socket.AF_UNIX) as stopped, ExitStack() as stack:
+        stopped.bind(address)
+        stopped.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+                sock.settimeout(0)
+                sock.connect(address)
+        async with Hub("h", broker=f"bus:{path}"):
+            assert "process 5 accepts nobody; it is tried again" in caplog.text
+
+
+async def test_a_hub_in_memory_stays_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTWS_BROKER", f"bus:{tmp_path}/bus")
+    hubs = [Hub(broker="memory") for _ in range(2)]
+    for hub in hubs:
+        await hub.start()
+        assert await hub.total("t") == hub.publish("t", "x") == 0
+        await hub.close()
+    assert not (tmp_path / "bus").exists()
+
+
 async def test_who_does_not_answer_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "bus"
     path.mkdir(mode=0o700)
@@ -184,13 +211,20 @@ async def test_a_peer_that_was_lost_is_met_again(tmp_path: Path) -> None:
     first, second = Member(one.bus), Member(two.bus)
     for group in (one, two):
         await group.start(5)
-    listener = second.listener("t")
+    listener, other = second.listener("t"), second.listener("u")
+    for topic in "tu":
+        first.hub.publish(topic, "1")
+    await until(lambda: listener.take() == ["1"] and other.take() == ["1"])
     one.bus.drop(one.bus.peers[0])
     await until(lambda: not two.bus.peers)
+    for topic in "ttu":
+        one.bus.lanes[b"default\0" + topic.encode()][1].number += 1
     one._look()
     await until(lambda: two.bus.peers and one.bus.peers[0].has_said_hello)
-    first.hub.publish("t", "x")
-    await until(lambda: listener.take() == ["x"])
+    first.hub.publish("t", "4")
+    await until(lambda: listener.take() == ["4"])
+    await until(lambda: other.gaps)
+    assert (listener.gaps, other.gaps) == ([("t", 2, "bus")], [("u", 1, "bus")])
     for group in (one, two):
         await group.close()
 

@@ -27,7 +27,7 @@ NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root may be somebody else")
 
 MEMBER = """
-import asyncio, os, sys, logging
+import asyncio, concurrent.futures.thread, os, sys, logging
 logging.basicConfig(format="%(message)s")
 import fastws
 
