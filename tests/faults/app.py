@@ -33,22 +33,34 @@ class Topic(fastws.Handler):
 class Shared(fastws.Handler):
     """All workers hear what one of them publishes. A client that asks is told what its worker knows.
 
-    ``who``: the process. ``count``: how many listen here. ``go RATE SECONDS SIZE``: publish so.
+    ``who``: the process. ``count``: how many listen here. ``speakers``: how many clients publish here, by
+    binary messages. ``go RATE SECONDS SIZE``: the worker itself publishes so.
     """
 
     def __init__(self) -> None:
         self.hub = fastws.Hub("shared")
+        self.speakers = 0
         self.tasks: set[asyncio.Task[None]] = set()
 
     def on_open(self, ws: fastws.WebSocket) -> None:
         assert ws.request is not None
-        if ws.request.path != "/shared/ask":
+        if ws.request.path == "/shared/hear":
             self.hub.subscribe(ws, "all")
+        self.speakers += ws.request.path == "/shared/speak"
+
+    def on_close(self, ws: fastws.WebSocket, code: int, reason: str) -> None:
+        assert ws.request is not None
+        self.speakers -= ws.request.path == "/shared/speak"
 
     def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
-        match str(message).split():
+        if isinstance(message, bytes):
+            self.hub.publish("all", message)
+            return
+        match message.split():
             case ["who"]:
                 ws.send_nowait(str(os.getpid()))
+            case ["speakers"]:
+                ws.send_nowait(str(self.speakers))
             case ["count"]:
                 ws.send_nowait(str(self.hub.count("all")))
             case ["go", rate, seconds, size]:
