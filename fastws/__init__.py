@@ -2,8 +2,8 @@
 
 Names are imported when they are first used, so that ``import fastws`` is cheap.
 
-(For pytest, whose plugin this package has, and which warns where it was imported before:
-PYTEST_DONT_REWRITE.)
+PYTEST_DONT_REWRITE: pytest takes its plugin from this package, and without this word it would warn when the
+package had been imported before.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class BrokerUnavailable(FastWSError):
 
 
 class StartupFailed(FastWSError):
-    """An ASGI application reported in its lifespan, or showed by an exception, that it cannot start."""
+    """The server cannot start: the startup of an ASGI application or an ``on_startup`` hook has failed."""
 
 
 class HandshakeError(FastWSError):

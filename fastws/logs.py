@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Iterable
+from functools import partial
 from traceback import TracebackException
 from typing import Any
 from urllib.parse import unquote_plus
@@ -58,15 +60,18 @@ def exception_text(error: BaseException) -> str:
         if id(each) in seen:
             continue
         seen.add(id(each))
-        if not hasattr(each, "filename"):  # which a SyntaxError has, and no request makes one
-            each._str = _indented(str(each._str))  # type: ignore[attr-defined]
+        # ``format`` calls it; a SyntaxError has a filename, and no request makes one.
+        if not hasattr(each, "filename"):
+            each.format_exception_only = partial(_lines_of_one, each.format_exception_only)  # type: ignore[assignment, method-assign]
         waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
         waiting += getattr(each, "exceptions", None) or ()  # of a group
     return "".join(formatted.format()).rstrip("\n")
 
 
-def _indented(text: str) -> str:
-    return "\n    ".join(_printable(line) for line in text.split("\n"))
+def _lines_of_one(format_only: Callable[..., Iterable[str]], **options: Any) -> list[str]:
+    """Return the lines of one exception, with its notes: all but the first are indented."""
+    lines = "".join(format_only(**options)).rstrip("\n").split("\n")
+    return ["\n    ".join(map(_printable, lines)) + "\n"]
 
 
 def _printable(text: str) -> str:

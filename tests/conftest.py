@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from fastws.loop.turn import Turn
 from fastws.testing import ManualLoop, Network
 from tests import watchdog
+from tests.kit import Kernel
+from tests.kit.loops import uvloop_or_skip
 from tests.kit.ports import free_port
 
 pytest_plugins = ["fastws.pytest_plugin", "tests.selection"]
@@ -34,6 +37,20 @@ def loop(fastws_loop: ManualLoop) -> ManualLoop:
 
 
 @pytest.fixture
+def turn(loop: ManualLoop) -> Turn:
+    """The turn that outboxes without connections share."""
+    return Turn(loop.call_soon)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """Stands in for the C module that writes past transports, for this test."""
+    kernel = Kernel()
+    kernel.patch(monkeypatch)
+    return kernel
+
+
+@pytest.fixture
 def unused_tcp_port_factory() -> Callable[[], int]:
     """In place of pytest-asyncio's, whose ports a client of another test may take meanwhile."""
     return free_port
@@ -44,14 +61,10 @@ def unused_tcp_port() -> int:
     return free_port()
 
 
-def _uvloop() -> asyncio.AbstractEventLoop:
-    return pytest.importorskip("uvloop").new_event_loop()  # type: ignore[no-any-return]
-
-
 @pytest.fixture(params=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Runs a coroutine on a real loop, asyncio's or uvloop's, whose network is in memory."""
-    loop = asyncio.new_event_loop() if request.param == "asyncio" else _uvloop()
+    loop = asyncio.new_event_loop() if request.param == "asyncio" else uvloop_or_skip()
     errors: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _, context: errors.append(context))
     Network(loop).install()

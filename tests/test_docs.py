@@ -7,6 +7,8 @@ import re
 import runpy
 from pathlib import Path
 
+from bench.cells import CELLS
+from bench.rivals import VARIANTS
 from tests.test_layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +49,11 @@ def test_every_hop_of_the_architecture_page_is_in_the_code() -> None:
     assert len(hops) > 40
     missing = [(file, name) for file, name in hops if name not in defined(ROOT / "fastws" / file)]
     assert missing == []
+
+
+def test_the_page_of_the_benchmarks_names_every_cell_and_every_variant() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert [name for name in (*CELLS, *VARIANTS) if f"`{name}`" not in page] == []
 
 
 def test_the_files_that_contributing_names_are_there() -> None:

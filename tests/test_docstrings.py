@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import fastws
 import fastws.testing
+from tests.rows import all_rows
 
 ROOT = Path(fastws.__file__).parents[1]
 NAMES = [(module, name) for module in (fastws, fastws.testing) for name in sorted(module.__all__)]
@@ -41,22 +40,27 @@ def commented(owner: type) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), NAMES, ids=[f"{module.__name__}.{name}" for module, name in NAMES]
-)
-def test_every_name(module: Any, name: str) -> None:
-    value = getattr(module, name)
-    if inspect.ismodule(value) or isinstance(value, str):
-        return
-    assert value.__doc__
-    assert not value.__doc__.startswith(f"{name}("), "made by dataclass, not by a person"
+def test_every_name() -> None:
+    with all_rows() as row:
+        for module, name in NAMES:
+            value = getattr(module, name)
+            if inspect.ismodule(value) or isinstance(value, str):
+                continue
+            with row(f"{module.__name__}.{name}"):
+                assert value.__module__.startswith("fastws.")
+                assert value.__doc__
+                assert not value.__doc__.startswith(f"{name}("), "made by dataclass, not by a person"
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), CLASSES, ids=[f"{module.__name__}.{name}" for module, name in CLASSES]
-)
-def test_every_method_and_attribute(module: Any, name: str) -> None:
-    cls = getattr(module, name)
+def test_every_method_and_attribute() -> None:
+    with all_rows() as row:
+        for module, name in CLASSES:
+            with row(f"{module.__name__}.{name}"):
+                assert silent_members(getattr(module, name)) == []
+
+
+def silent_members(cls: type) -> list[str]:
+    """Public names of a class that say nothing of themselves."""
     silent = []
     for member, owner, value in members(cls):
         described = isinstance(value, (property, classmethod, staticmethod))
@@ -65,7 +69,7 @@ def test_every_method_and_attribute(module: Any, name: str) -> None:
         said = described and bool(inspect.getdoc(value))
         if not said and member not in commented(owner):
             silent.append(member)
-    assert silent == []
+    return silent
 
 
 def test_what_the_comments_are_is_seen() -> None:

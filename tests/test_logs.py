@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastws.logs import conceal, escape, http_line, peer_text, websocket_line
+from fastws.logs import conceal, escape, exception_text, http_line, peer_text, websocket_line
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,48 @@ def test_a_websocket(by_peer: bool, reason: str, words: str) -> None:
         rf'192.0.2.1:80 "WS /\xfc" closed 1000{words} by {who} after 61.2 s, '
         "in 1 messages 20 bytes, out 3 messages 400 bytes"
     )
+
+
+EVIL = "\x1b[31mred\n2026-01-01 00:00:00 info     forged"
+
+
+def caught(error: BaseException, cause: BaseException | None = None) -> BaseException:
+    try:
+        raise error from cause
+    except BaseException as exc:
+        return exc
+
+
+def noted() -> BaseException:
+    error = ValueError("a note follows")
+    error.add_note(EVIL)
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError(EVIL),
+        noted(),
+        caught(ValueError("outer"), caught(KeyError(EVIL), OSError(EVIL))),
+        ExceptionGroup(EVIL, [ValueError(EVIL), ExceptionGroup("inner", [caught(ValueError(EVIL))])]),
+        type("Odd", (BaseException,), {"__str__": lambda self: EVIL})(),
+    ],
+    ids=["message", "note", "chain", "group", "str"],
+)
+def test_no_exception_writes_a_line_or_an_escape(error: BaseException) -> None:
+    text = exception_text(error)
+    assert r"\x1b[31mred" in text
+    assert text.replace("\n", "").isprintable()
+    forged = [line for line in text.splitlines() if "forged" in line]
+    # Indented, or behind the name of the exception.
+    assert forged and not any(line.startswith("2026") for line in forged)
+    assert not text.endswith("\n")
+
+
+def test_a_traceback_is_pythons_own_where_nothing_is_to_be_escaped() -> None:
+    try:
+        compile("x = (", "file.py", "exec")
+    except SyntaxError as syntax:
+        for error in (syntax, caught(ValueError("üöä"), syntax), caught(ValueError())):
+            assert exception_text(error) == "".join(traceback.format_exception(error)).rstrip("\n")

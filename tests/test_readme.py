@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import environment
+from tests.cli.helpers import PATIENCE, environment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,10 +38,10 @@ def test_there_are_two_servers_and_a_client() -> None:
 def test_the_client_of_the_readme_talks_to_its_servers(example: int, unused_tcp_port: int) -> None:
     server = start(SERVERS_AND_CLIENT[example], unused_tcp_port)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             client = start(SERVERS_AND_CLIENT[2], unused_tcp_port)
-            out, err = client.communicate(timeout=20)
+            out, err = client.communicate(timeout=PATIENCE)
             if client.returncode == 0 or time.monotonic() > deadline:
                 break
         assert (out, client.returncode) == ("Hello Server!\n", 0), err

@@ -50,4 +50,6 @@ def _page(file: Path) -> Any:
 
 
 def _healthy(request: Request) -> Response:
-    return Response(200, "ok\n")
+    if request.server.is_serving():
+        return Response(200, "ok\n")
+    return Response(503, "the server stops\n")

@@ -10,7 +10,8 @@ import h11
 
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
-from fastws.asgi.scope import ClientDisconnected, Event, is_cancelled, is_disconnect, scope_of, tls_extension
+from fastws.asgi.scope import ClientDisconnected, Event, is_disconnect, scope_of, tls_extension
+from fastws.loop.fatal import is_cancelled
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import UNKNOWN, check_final
@@ -272,7 +273,7 @@ class Exchange:
 
     def _start(self, length: int | None) -> None:
         """Write the head; ``length`` is the Content-Length of a body in one piece."""
-        head = self._head
+        http, head = self._connection.machine.http, self._head
         assert head is not None
         self._phase.set_date()
         fields = [*head.raw_headers, *self._mount.extra_headers()]
@@ -281,7 +282,7 @@ class Exchange:
         if length is not None and "content-length" not in head.headers:
             fields.append((b"Content-Length", b"%d" % length))
         try:
-            data = self._connection.machine.http.start_pieces(head.status, head.reason, fields)
+            data = http.start_pieces(head.status, head.reason, fields, close=self._phase.is_leaving)
         except h11.LocalProtocolError as exc:
             raise RuntimeError(f"the response cannot be sent: {exc}") from None
         self._response = STARTED

@@ -21,7 +21,6 @@ __all__ = [
     "Scope",
     "Send",
     "address",
-    "is_cancelled",
     "is_disconnect",
     "scope_of",
     "tls_extension",
@@ -39,15 +38,6 @@ OURS = "fastws"
 
 class ClientDisconnected(OSError):
     """``send`` was called, and the client is gone (the ASGI specification 2.4 wants an ``OSError``)."""
-
-
-def is_cancelled(exc: BaseException) -> bool:
-    """Return whether ``exc`` came because the running task was cancelled; else its application raised it.
-
-    An application that awaits a task which somebody else has cancelled raises ``CancelledError`` too.
-    """
-    task = asyncio.current_task()
-    return isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def is_disconnect(exc: BaseException) -> bool:

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from fastws.asgi.application import ASGI
 from fastws.asgi.mount import Mount
 from fastws.asgi.scope import address
+from fastws.asgi.websocket import Session
 from fastws.config import Compression, Limits, Settings, Timeouts
 from fastws.connection.connection import Connection
 from fastws.protocol.websocket.frames import CloseCode
@@ -103,6 +104,8 @@ class _Server(Server):
             access_log=False,
         )
         super().__init__(_route(config, server_state, app_state), settings)
+        # The rest of uvicorn's ``--ws-ping-timeout`` behind the first look for a pong.
+        self.pong_grace_seconds = min((settings.timeouts.ping_timeout or 0.0) / 2, 1.0)
         self.protocols: dict[Connection, FastWSProtocol] = {}
         self._server_state = server_state
 
@@ -111,11 +114,6 @@ class _Server(Server):
         connection = Connection(self._loop_state, machine, self, self.settings.timeouts)
         self.protocols[connection] = protocol
         return connection
-
-    @property
-    def pong_grace_seconds(self) -> float:
-        """The rest of uvicorn's ``--ws-ping-timeout`` behind the first look for a pong."""
-        return min((self.settings.timeouts.ping_timeout or 0.0) / 2, 1.0)
 
     def pong_missed(self, connection: Connection) -> None:
         """Say why in a close frame, which the peer may still read, and end TCP behind it, as uvicorn does."""
@@ -180,10 +178,19 @@ class FastWSProtocol:
     def connection_made(self, transport: Any) -> None:
         self._connection.connection_made(transport)
 
+    @property
+    def transport(self) -> Any:
+        """The transport, as uvicorn's own protocols name it."""
+        return self._connection.transport
+
     def shutdown(self) -> None:
         """uvicorn stops: close with 1012; answer 503 where the application has not accepted."""
         connection = self._connection
+        phase = connection.phase
         if connection.ws is not None:
             connection.close(SERVICE_RESTART, "")
-        elif connection.phase is not None:
-            connection.phase.timed_out()
+        elif isinstance(phase, Session):
+            phase.timed_out()
+        elif phase is not None and not phase.stop():
+            # Answered already, and all of the answer has left: only the peer's end of TCP is missing.
+            connection.abort()

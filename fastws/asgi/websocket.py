@@ -16,13 +16,13 @@ from fastws.asgi.scope import (
     OURS,
     ClientDisconnected,
     Event,
-    is_cancelled,
     is_disconnect,
     scope_of,
     tls_extension,
 )
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConcurrencyError, ConnectionClosed
+from fastws.loop.fatal import is_cancelled
 from fastws.protocol.http.headers import is_token
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import check_final

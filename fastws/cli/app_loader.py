@@ -5,12 +5,14 @@ It is a handler, routes, or an ASGI 3 application.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
 import sys
 import sysconfig
 import traceback
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -18,12 +20,18 @@ import click
 
 from fastws.asgi.application import ASGI
 from fastws.cli.errors import CannotStart
-from fastws.connection.handlers import Handler
+from fastws.connection.handlers import Handler, is_async
+from fastws.loop.fatal import is_cancelled
 from fastws.server.application import Application
+from fastws.server.factory import made
 from fastws.web.routes import Route
 from fastws.web.static_files import Static
 
-__all__ = ["as_app", "is_asgi3", "load_app"]
+__all__ = ["AsyncFactory", "as_app", "is_asgi3", "load_app"]
+
+
+#: The folder of fastws.
+PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def load_app(target: str, *, factory: bool, app_dir: str) -> Any:
@@ -31,7 +39,7 @@ def load_app(target: str, *, factory: bool, app_dir: str) -> Any:
 
     Args:
         target: Written ``module:attr``.
-        factory: Call what it names and return the result.
+        factory: Call what it names and return the result; an `AsyncFactory` for one that is to be awaited.
         app_dir: Put this directory first on ``sys.path``.
 
     Raises:
@@ -72,17 +80,58 @@ def import_module(name: str, app_dir: str) -> ModuleType:
 def call_factory(factory: Any, target: str) -> Any:
     if not callable(factory):
         raise CannotStart(f"--factory: {target} is not callable")
-    try:
+    if is_async(factory) or is_async(inspect.unwrap(factory)):
+        return AsyncFactory(factory, target)
+    with failures_told(target):
         value = factory()
-    except Exception as error:
+    return AsyncFactory(lambda: value, target, value) if inspect.isawaitable(value) else value
+
+
+class AsyncFactory:
+    """A factory to call, and to await, on the loop of the server.
+
+    Args:
+        factory: What ``target`` names.
+        target: Written ``module:attr``.
+        awaitable: What a plain function has returned already.
+    """
+
+    def __init__(self, factory: Callable[[], Any], target: str, awaitable: object = None) -> None:
+        self._factory = factory
+        self._target = target
+        self._awaitable = awaitable
+        #: Makes what is served of what the factory returns.
+        self.finish: Callable[[Any], Any] = lambda value: value
+
+    async def __call__(self) -> Any:
+        """Return what is served. Raises `CannotStart`."""
+        with failures_told(self._target):
+            value = await made(self._factory, factory=True)
+        if inspect.iscoroutine(value):
+            value.close()
+            raise CannotStart(f"--factory: what {self._target}() returns is to be awaited twice")
+        return self.finish(value)
+
+    def close(self) -> None:
+        """Forget what was never awaited."""
+        if inspect.iscoroutine(self._awaitable):
+            self._awaitable.close()
+
+
+@contextlib.contextmanager
+def failures_told(target: str) -> Iterator[None]:
+    """Raise `CannotStart`, with the line, for what a factory raises."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        if is_cancelled(error):
+            raise
         raise CannotStart(f"--factory: {target}() failed: {located(error)}") from error
-    if inspect.iscoroutine(value):
-        value.close()
-        raise CannotStart(f"--factory: {target} is async; a factory is a plain function")
-    return value
 
 
-def located(error: Exception) -> str:
+def located(error: BaseException) -> str:
     """The error in one line, with the line of the user's own code that caused it."""
     text = "".join(traceback.format_exception_only(type(error), error)[-1:]).strip()
     if isinstance(error, SyntaxError):
@@ -100,7 +149,7 @@ def is_library(filename: str) -> bool:
 
 def is_of_the_user(filename: str) -> bool:
     """True for a file that is neither ours nor the import system's."""
-    return filename != __file__ and not filename.startswith("<") and filename != importlib.__file__
+    return not filename.startswith((PACKAGE, "<")) and filename != importlib.__file__
 
 
 def as_app(value: Any, interface: str, target: str, **options: Any) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
 from fastws._version import hot_path_state
 from fastws.cli.errors import CannotStart
+from fastws.loop.event_loops import loop_name
 
-__all__ = ["build_text", "loop_name"]
+__all__ = ["build_text"]
 
 
 def build_text(loop: str = "auto") -> str:
@@ -21,13 +21,6 @@ def build_text(loop: str = "auto") -> str:
     except ImportError as error:
         raise CannotStart(str(error)) from error
     return f"engine {ENGINE}, hot path {hot_path_state()}, loop {loop_text(loop_name(loop))}"
-
-
-def loop_name(option: str) -> str:
-    """``uvloop`` or ``asyncio``. ``auto`` is uvloop where it is installed."""
-    if option != "auto":
-        return option
-    return "asyncio" if find_spec("uvloop") is None else "uvloop"
 
 
 def loop_text(name: str) -> str:

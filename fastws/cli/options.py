@@ -17,20 +17,23 @@ from fastws.workers.states import MAX_WORKERS
 if TYPE_CHECKING:
     HeaderParam = click.ParamType[tuple[str, str]]
     AllowedHostParam = click.ParamType[str]
+    FilesParam = click.ParamType[str]
     OriginParam = click.ParamType[str]
     TrustedParam = click.ParamType[tuple[str, ...]]
     WorkersParam = click.ParamType[int]
 else:  # generic only since click 8.4
-    AllowedHostParam = HeaderParam = OriginParam = TrustedParam = WorkersParam = click.ParamType
+    AllowedHostParam = FilesParam = HeaderParam = OriginParam = TrustedParam = WorkersParam = click.ParamType
 
 __all__ = [
     "ALLOWED_HOST",
+    "FILES",
     "HEADER",
     "ORIGIN",
     "TRUSTED",
     "WORKERS",
     "AllowedHostType",
     "Command",
+    "FilesType",
     "HeaderType",
     "OriginType",
     "TrustedType",
@@ -138,6 +141,15 @@ def is_field_value(text: str) -> bool:
     return all(char == "\t" or " " <= char <= "~" or "\xa0" <= char <= "\xff" for char in text)
 
 
+class FilesType(FilesParam):
+    """A file. In the environment several: with ``os.pathsep`` between them, as in ``PATH``."""
+
+    name = "FILE"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        return [rv] if os.path.exists(rv) else [path for path in rv.split(os.pathsep) if path]
+
+
 class OriginType(OriginParam):
     """``scheme://host[:port]``, or ``*`` for all origins."""
 
@@ -209,6 +221,7 @@ def usable_cores() -> int:
 
 
 ALLOWED_HOST = AllowedHostType()
+FILES = FilesType()
 HEADER = HeaderType()
 ORIGIN = OriginType()
 TRUSTED = TrustedType()

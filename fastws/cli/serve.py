@@ -8,7 +8,7 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.limits import limit_options
-from fastws.cli.options import ALLOWED_HOST, HEADER, ORIGIN, TRUSTED, Command, option
+from fastws.cli.options import ALLOWED_HOST, FILES, HEADER, ORIGIN, TRUSTED, Command, option
 from fastws.cli.worker_options import worker_options
 from fastws.config import MAX_SOCKET_BYTES
 
@@ -22,7 +22,12 @@ __all__ = ["serve"]
     "Exit codes: 0 stopped by a signal, 2 wrong usage, 3 cannot start.",
 )
 @click.argument("app", metavar="[MODULE:ATTR]", required=False, envvar="FASTWS_APP")
-@option("--factory", section="Application", is_flag=True, help="MODULE:ATTR is a function that returns it.")
+@option(
+    "--factory",
+    section="Application",
+    is_flag=True,
+    help="MODULE:ATTR is a function that returns it, def or async def.",
+)
 @option(
     "--app-dir",
     section="Application",
@@ -120,8 +125,21 @@ __all__ = ["serve"]
     metavar="BYTES",
     help="TCP_NOTSENT_LOWAT: unsent bytes in the kernel, beyond which a client counts as slow.",
 )
-@option("--ssl-certfile", section="TLS", metavar="FILE", help="Certificate (and chain), PEM.")
-@option("--ssl-keyfile", section="TLS", metavar="FILE", help="Its key, PEM, if not in the same file.")
+@option(
+    "--ssl-certfile",
+    section="TLS",
+    type=FILES,
+    multiple=True,
+    help="Certificate (and chain), PEM. Repeatable: a client gets the one for the server name it asks for, "
+    "else the first.",
+)
+@option(
+    "--ssl-keyfile",
+    section="TLS",
+    type=FILES,
+    multiple=True,
+    help="Its key, PEM, if not in the same file. Repeatable, in the order of the certificates.",
+)
 @option(
     "--ssl-keyfile-password",
     section="TLS",

@@ -16,9 +16,8 @@ from click.core import ParameterSource
 
 from fastws.apps import builtin
 from fastws.cli import logs
-from fastws.cli.app_loader import as_app, load_app
-from fastws.cli.build import loop_name
-from fastws.cli.certificates import Certificates
+from fastws.cli.app_loader import AsyncFactory, as_app, load_app
+from fastws.cli.certificates import Certificate, Certificates, silence_bad_server_names
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -31,11 +30,13 @@ from fastws.cli.listeners import (
     parse_address,
     unix_files,
 )
-from fastws.cli.tls import server_context
+from fastws.cli.server_names import NamedContext
+from fastws.cli.tls import names_in, pairs_of, server_context
 from fastws.cli.worker_options import without_effect
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
 from fastws.errors import StartupFailed
+from fastws.loop.event_loops import loop_factory
 from fastws.server.application import Application
 from fastws.server.descriptors import connections_that_fit, remove_own
 from fastws.server.forwarded import TrustedProxies
@@ -48,7 +49,7 @@ from fastws.web.auth import basic_auth, token_auth
 from fastws.web.routes import Authorize, Route, Router
 from fastws.web.static_files import Static
 from fastws.workers.acceptor import Acceptor
-from fastws.workers.notify import notify_ready
+from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.terminal import Terminal
 
 __all__ = ["start"]
@@ -63,21 +64,41 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     """
     addresses = choose_addresses(options)
     options = {**options, "asgi_body_size": asgi_body_size(options)}
-    factory = loop_factory(options["loop"])
+    loops = new_loops(options)
     certificates = make_certificates(options)
-    tls = None if certificates is None else certificates.context
     logs.configure(options["log_level"], access_log=options["access_log"])
+    for line in [] if certificates is None else certificates.conflicts():
+        log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)
     if options["workers"] > 1 or options["reload"]:
         from fastws.cli.supervise import supervise
 
         make_authorize(options)
-        return supervise(app, options, addresses, "http" if tls is None else "https")
+        return supervise(app, options, addresses, "http" if certificates is None else "https")
     if ignored := without_effect(options):
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
         )
+    silence_bad_server_names()
     routes = make_routes(app, options, settings)
+    try:
+        return serve_here(app, routes, addresses, settings, certificates, loops, options)
+    finally:
+        if isinstance(routes, AsyncFactory):
+            routes.close()
+
+
+def serve_here(
+    app: str | None,
+    routes: Any,
+    addresses: list[ListenAddress],
+    settings: Settings,
+    certificates: Certificates | None,
+    loops: Callable[[], asyncio.AbstractEventLoop],
+    options: dict[str, Any],
+) -> int:
+    """Serve in this process until a signal. Raises `CannotStart`."""
+    tls = None if certificates is None else certificates.context
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     # The loop's own server says nothing of a client that does not speak TLS.
@@ -100,15 +121,33 @@ def start(app: str | None, options: dict[str, Any]) -> int:
         hang_up.take_signal()
         notify_ready()
 
+    def stopping(server: Server) -> None:
+        notify_stopping()
+
     try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            grace = options["timeout_graceful_shutdown"]
-            return runner.run(serve_until_signal(routes, sockets, settings, started=started, grace=grace))
+        with asyncio.Runner(loop_factory=loops) as runner:
+            serving = serve_until_signal(
+                routes,
+                sockets,
+                settings,
+                factory=isinstance(routes, AsyncFactory),
+                started=started,
+                stopping=stopping,
+                grace=options["timeout_graceful_shutdown"],
+            )
+            return runner.run(serving)
     except StartupFailed as error:
-        raise CannotStart(f"{app} cannot be served: {error}") from error
+        raise startup_error(app, error) from error
     finally:
         for path, ours in files:
             remove_own(path, ours)
+
+
+def startup_error(app: str | None, error: StartupFailed) -> CannotStart:
+    """What to say of an application that cannot start; the traceback of its ``on_startup`` hook is logged."""
+    if error.__cause__ is not None:
+        log.error("%s cannot be served", app, exc_info=error.__cause__)
+    return CannotStart(f"{app} cannot be served: {error}")
 
 
 class HangUp:
@@ -127,8 +166,10 @@ class HangUp:
         if self._terminal.hung_up():
             signal.raise_signal(signal.SIGTERM)
             return
+        notify_reloading()
         if self._certificates is not None:
             self._certificates.reload()
+        notify_ready()
         log.info("SIGHUP: one process reads its certificates again and no more; --workers 2 reloads all")
 
 
@@ -151,8 +192,8 @@ def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
 
 def make_certificates(options: dict[str, Any]) -> Certificates | None:
     """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
-    certfile, keyfile, ca_certs = (options[f"ssl_{name}"] for name in ("certfile", "keyfile", "ca_certs"))
-    if certfile is None:
+    certfiles, ca_certs = options["ssl_certfile"], options["ssl_ca_certs"]
+    if not certfiles:
         for name in ("keyfile", "ca_certs", "cert_reqs", "ciphers"):
             if options[f"ssl_{name}"]:
                 raise click.UsageError(f"--ssl-{name.replace('_', '-')} needs --ssl-certfile")
@@ -162,16 +203,25 @@ def make_certificates(options: dict[str, Any]) -> Certificates | None:
         raise click.UsageError("--ssl-cert-reqs needs --ssl-ca-certs, the authorities of the clients")
     if ca_certs is not None and not cert_reqs:
         raise click.UsageError("--ssl-ca-certs checks no client without --ssl-cert-reqs 1 or 2")
-    make = partial(
-        server_context,
-        certfile,
-        keyfile,
-        options["ssl_keyfile_password"],
-        ca_certs=ca_certs,
-        cert_reqs=cert_reqs,
-        ciphers=options["ssl_ciphers"],
+    pairs = pairs_of(certfiles, options["ssl_keyfile"])
+
+    def made(certfile: str, keyfile: str | None) -> NamedContext:
+        context = server_context(
+            certfile,
+            keyfile,
+            options["ssl_keyfile_password"],
+            ca_certs=ca_certs,
+            cert_reqs=cert_reqs,
+            ciphers=options["ssl_ciphers"],
+        )
+        return NamedContext(context, names_in(certfile) if len(pairs) > 1 else ())
+
+    return Certificates(
+        [
+            Certificate(partial(made, *pair), [path for path in (*pair, ca_certs) if path is not None])
+            for pair in pairs
+        ]
     )
-    return Certificates(make, [path for path in (certfile, keyfile, ca_certs) if path is not None])
 
 
 def proxies_of(options: dict[str, Any]) -> TrustedProxies | None:
@@ -204,13 +254,26 @@ def make_settings(options: dict[str, Any]) -> Settings:
 
 
 def make_routes(app: str | None, options: dict[str, Any], settings: Settings) -> Any:
-    """The built-in routes or the user's own, with the folders of ``--static``."""
+    """The built-in routes or the user's own, with the folders of ``--static``.
+
+    For an async factory an `AsyncFactory` of those.
+    """
     folders = [parse_static(text) for text in options["static"]]
     if app is None:
         if options["factory"]:
             raise click.UsageError("--factory needs MODULE:ATTR")
         return with_authorize(builtin.routes(folders), options)
     given = load_app(app, factory=options["factory"], app_dir=options["app_dir"])
+    if isinstance(given, AsyncFactory):
+        given.finish = lambda value: routes_of(value, app, folders, options, settings)
+        return given
+    return routes_of(given, app, folders, options, settings)
+
+
+def routes_of(
+    given: Any, app: str, folders: list[Static], options: dict[str, Any], settings: Settings
+) -> Any:
+    """The user's own routes, checked: those of what ``app`` names, and ``folders``. Raises `CannotStart`."""
     given = as_app(given, options["interface"], app, **asgi_options(options))
     try:
         routes = [*as_routes(given), *folders]
@@ -288,12 +351,9 @@ def parse_static(text: str) -> Static:
         raise CannotStart(f"--static {directory}: {os_error_text(error)}") from error
 
 
-def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop. ``auto`` is uvloop where it is installed. Raises `CannotStart`."""
-    if loop_name(name) == "asyncio":
-        return asyncio.new_event_loop
+def new_loops(options: dict[str, Any]) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop of ``--loop``. Raises `CannotStart`."""
     try:
-        import uvloop
+        return loop_factory(options["loop"])
     except ImportError:
         raise CannotStart("--loop uvloop: uvloop is not installed") from None
-    return uvloop.new_event_loop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import signal
 import threading
@@ -17,6 +18,8 @@ from fastws.workers.states import Failure, Rules
 from fastws.workers.supervisor import Supervisor
 
 __all__ = ["supervise"]
+
+log = logging.getLogger("fastws.error")
 
 
 def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], scheme: str) -> int:
@@ -93,7 +96,11 @@ def watcher(options: dict[str, Any]) -> Any:
     def watch(supervisor: Supervisor) -> None:
         # Python files alone: the log of this very server may be written into the same folder.
         python = watchfiles.PythonFilter()
-        for _ in watchfiles.watch(folder, watch_filter=python, raise_interrupt=False):
-            supervisor.wake(signal.SIGHUP)
+        options = {"raise_interrupt": False, "ignore_permission_denied": True}
+        try:
+            for _ in watchfiles.watch(folder, watch_filter=python, **options):
+                supervisor.wake(signal.SIGHUP)
+        except Exception as error:  # the system has no room for more watches, or the folder is gone
+            log.error("--reload sees no more changes under %s: %s", folder, error)
 
     return watch

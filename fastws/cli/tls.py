@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
+
+import click
 
 from fastws.cli.errors import CannotStart, os_error_text
+from fastws.cli.server_names import names_in_pem
 
-__all__ = ["server_context"]
+__all__ = ["names_in", "pairs_of", "server_context"]
 
+#: In the first line of a private key in PEM, after its kind.
+KEY_MARK = b"PRIVATE KEY-----"
 
 #: For TLS 1.2; TLS 1.3 has its own. All have forward secrecy; none uses CBC (Lucky Thirteen) or DHE.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -72,6 +78,36 @@ def server_context(
     return context
 
 
+def pairs_of(certfiles: Sequence[str], keyfiles: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return each certificate's file with that of its key; None: the key is in the same file.
+
+    Keys belong to the certificates in their order. Where there are fewer, the certificates whose files hold
+    their own key are passed over.
+
+    Raises:
+        CannotStart: a certificate's file cannot be read.
+        click.UsageError: there are keys, but not one for each certificate that needs one.
+    """
+    if not keyfiles:
+        return [(certfile, None) for certfile in certfiles]
+    if len(keyfiles) == len(certfiles):
+        return list(zip(certfiles, keyfiles, strict=True))
+    without = [each for each in certfiles if KEY_MARK not in read("--ssl-certfile", each)]
+    if len(keyfiles) != len(without):
+        needs = f"{len(without)} of the {len(certfiles)} certificates have no key in their own file"
+        raise click.UsageError(f"--ssl-keyfile is given {len(keyfiles)} times, and {needs}")
+    keys = iter(keyfiles)
+    return [(each, next(keys) if each in without else None) for each in certfiles]
+
+
+def names_in(certfile: str) -> list[str]:
+    """Return the names of a certificate. Raises `CannotStart`."""
+    try:
+        return names_in_pem(read("--ssl-certfile", certfile))
+    except ValueError as error:
+        raise CannotStart(f"--ssl-certfile {certfile}: its names cannot be read: {error}") from error
+
+
 def read(option: str, path: str) -> bytes:
     """Read a file. OpenSSL's message for a missing file does not say which of the two is missing."""
     try:
@@ -85,7 +121,7 @@ def explain(error: ssl.SSLError, certfile: str, holder: str, keys: bytes) -> str
     """Find the reason in the files: OpenSSL says "PEM lib" for nearly all errors."""
     if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
         return f"the key in {holder} does not belong to the certificate in {certfile}"
-    if b"PRIVATE KEY-----" not in keys:
+    if KEY_MARK not in keys:
         return f"there is no PEM private key in {holder}"
     if b"ENCRYPTED" in keys:
         return f"--ssl-keyfile-password does not open {holder}"

@@ -12,9 +12,16 @@ from typing import Any
 import click
 
 from fastws.cli import logs
-from fastws.cli.certificates import Certificates
-from fastws.cli.errors import CannotStart
-from fastws.cli.start import loop_factory, make_certificates, make_routes, make_settings, proxies_of
+from fastws.cli.app_loader import AsyncFactory
+from fastws.cli.certificates import Certificates, silence_bad_server_names
+from fastws.cli.start import (
+    make_certificates,
+    make_routes,
+    make_settings,
+    new_loops,
+    proxies_of,
+    startup_error,
+)
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
 from fastws.server.shared_page import SharedPage
@@ -47,9 +54,10 @@ def serve(channel: Channel, hello: Message) -> int:
     app, options = hello.values["app"], hello.values["options"]
     options["header"] = [tuple(header) for header in options["header"]]
     logs.configure(options["log_level"], access_log=options["access_log"], worker=hello.values["worker"])
-    factory = loop_factory(options["loop"])
+    loops = new_loops(options)
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
     certificates = make_certificates(options)
+    silence_bad_server_names()
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
     page = SharedPage.attach(hello.fds.pop(0))
@@ -67,11 +75,14 @@ def serve(channel: Channel, hello: Message) -> int:
         on_peer=bus.add_peer,
         counts_messages=options["limit_max_messages"] is not None,
     )
+    if certificates is not None:
+        certificates.speaks = server.leads
     try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(_serve(server.run(routes, addresses, settings), bus, certificates))
+        with asyncio.Runner(loop_factory=loops) as runner:
+            serving = server.run(routes, addresses, settings, factory=isinstance(routes, AsyncFactory))
+            return runner.run(_serve(serving, bus, certificates))
     except StartupFailed as error:
-        raise CannotStart(f"{app} cannot be served: {error}") from error
+        raise startup_error(app, error) from error
 
 
 async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:

@@ -11,6 +11,7 @@ from fastws.client.credentials import one_cookie_field
 from fastws.client.redirects import STATUSES, HandshakeTarget
 from fastws.client.refusal import RefusalTimer
 from fastws.config import Compression, Limits, Timeouts
+from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.connection.websocket import WebSocket
 from fastws.errors import HandshakeError, HandshakeInterrupted, HandshakeRefused
 from fastws.protocol.http.messages import Response
@@ -158,6 +159,8 @@ class ClientHost:
 
     __slots__ = ("_deadline", "_handshake", "_key", "_opened", "_request", "limits")
 
+    pong_grace_seconds = PONG_GRACE_SECONDS
+
     def __init__(
         self,
         handshake: ClientHandshake,
@@ -184,6 +187,9 @@ class ClientHost:
     def callback_context(self) -> Context:
         """Return the context of the callbacks where the poller reads the socket: the one of this moment."""
         return copy_context()
+
+    def pong_missed(self, connection: Connection) -> None:
+        connection.cut_silent_peer()
 
     def websocket_closed(self, connection: Connection) -> None:
         """A client counts no connections."""

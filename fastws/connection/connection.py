@@ -60,11 +60,16 @@ class ConnectionHost(Protocol):
     """What keeps a connection: a server, or a client's ``connect()``."""
 
     limits: Limits
+    #: How much longer a pong may take that is overdue: ``PONG_GRACE_SECONDS``, unless a host knows better.
+    pong_grace_seconds: float
 
     def connection_open(self, connection: Connection) -> None: ...
     def callback_context(self) -> Context: ...
     def websocket_closed(self, connection: Connection) -> None: ...
     def connection_lost(self, connection: Connection) -> None: ...
+
+    #: No pong has come in that time either: end the connection by ``cut_silent_peer``, or in another way.
+    def pong_missed(self, connection: Connection) -> None: ...
 
 
 class Connection(Delivery):

@@ -9,6 +9,7 @@ A connection is one object in parts, each the base class of the next: ``core``, 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from fastws.config import Timeouts
@@ -84,6 +85,12 @@ class ConnectionCore(Polled):
         if self._lost is None:
             self._lost = self.loop_state.create_future()
         await asyncio.shield(self._lost)
+
+    def when_lost(self, callback: Callable[[object], object]) -> None:
+        """Call ``callback`` when TCP has ended, after those who :meth:`wait_lost` already have gone on."""
+        if self._lost is None:
+            self._lost = self.loop_state.create_future()
+        asyncio.shield(self._lost).add_done_callback(callback)
 
     # -- what later parts do --------------------------------------------------------------------
 

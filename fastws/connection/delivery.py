@@ -74,6 +74,17 @@ class Delivery(Closing):
             if began:
                 outbox.answer()
 
+    def redeliver(self, events: list[Any]) -> None:
+        """Deliver messages which :meth:`deliver` had given to another callback, before what is held back."""
+        for event in events:
+            if type(event) is not Fragment or event.final:
+                self.received_messages -= 1  # counted again in a moment
+        if not self._pause_reasons:
+            self.deliver(events)
+        else:
+            self._held_events = events + (self._held_events or [])
+            self.resume_inbox()
+
     def _hold_back(self, events: list[Any]) -> None:
         self._held_events = events
         if not self._pause_reasons:

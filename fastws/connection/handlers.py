@@ -6,13 +6,25 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import Any
 
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConnectionClosed
+from fastws.loop.fatal import is_cancelled
 from fastws.loop.inline_task import create_task
 
-__all__ = ["Callbacks", "CoroutineHandler", "Handler", "HandlerLike", "as_handler"]
+__all__ = [
+    "Callbacks",
+    "CoroutineHandler",
+    "Handler",
+    "HandlerLike",
+    "TaskHandler",
+    "as_handler",
+    "check_arguments",
+    "is_async",
+    "opens_async",
+]
 
 log = logging.getLogger("fastws.error")
 
@@ -23,20 +35,26 @@ class Handler:
     """Callbacks of a WebSocket: the fast path, without a task for each connection.
 
     One instance serves every connection of its route; keep what belongs to one of them in ``ws.state``. All
-    methods are plain functions, called on the event loop one at a time, and must not block: one that does
-    holds up every connection of its loop. (No connection ends for pings that were not answered meanwhile.)
-    An exception in one of them is logged and closes its connection with 1011 (RFC 6455, section 7.4.1), and
-    no other. A connection's calls come in order: ``on_open`` first, ``on_close`` last. After an ``on_open``
-    that raised there are no more calls.
+    methods but ``on_open`` are plain functions, called on the event loop one at a time, and must not block:
+    one that does holds up every connection of its loop. (No connection ends for pings that were not answered
+    meanwhile.) An exception in one of them is logged and closes its connection with 1011 (RFC 6455, section
+    7.4.1), and no other. A connection's calls come in order: ``on_open`` first, ``on_close`` last. After an
+    ``on_open`` that raised there are no more calls.
     """
 
     __slots__ = ()
 
-    def on_open(self, ws: WebSocket) -> None:
+    def on_open(self, ws: WebSocket) -> Awaitable[None] | None:
         """The handshake is done; ``ws`` can send. On a server that leaves in one write with the 101.
 
-        An exception here is logged, and the WebSocket closes with 1011. No other callback is called for it,
-        ``on_close`` neither: undo here what was done before the exception.
+        It may be an ``async def``: no other callback is called before it has ended. Up to
+        ``Limits.receive_queue`` messages (32), or 256 KiB of them, wait meanwhile; then nothing more is read
+        until it has ended. ``connect`` does not wait for it. When the client has gone and none of its
+        messages wait, it is cancelled, also when the server stops; ``on_close`` comes in any case, and so it
+        does after an ``on_open`` that ended with ``ConnectionClosed`` because its WebSocket was closed.
+
+        Any other exception here is logged, and the WebSocket closes with 1011. No other callback is called
+        for it, ``on_close`` neither: undo here what was done before the exception.
         """
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
@@ -84,7 +102,18 @@ class Handler:
 HandlerLike = Handler | type[Handler] | CoroutineFunction
 
 
-class CoroutineHandler(Handler):
+class TaskHandler(Handler):
+    """A handler of ours, which has tasks."""
+
+    __slots__ = ("tasks",)
+
+    #: The tasks that run now, also those whose WebSocket has ended.
+    tasks: set[asyncio.Task[None]]
+    #: ``on_open`` returns a coroutine that is to be awaited.
+    opens_async = False
+
+
+class CoroutineHandler(TaskHandler):
     """Runs ``async def handler(ws)`` in a task for each connection.
 
     When the coroutine returns, the WebSocket closes with 1000. When it raises, the WebSocket closes with 1011
@@ -92,12 +121,11 @@ class CoroutineHandler(Handler):
     after the end of its WebSocket, until its server or client cancels it.
     """
 
-    __slots__ = ("_function", "tasks")
+    __slots__ = ("_function",)
 
     def __init__(self, function: CoroutineFunction) -> None:
         self._function = function
-        #: The tasks that run now, also those whose WebSocket has ended.
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks = set()
 
     def on_open(self, ws: WebSocket) -> None:
         ws.open_inbox()
@@ -113,11 +141,9 @@ class CoroutineHandler(Handler):
             await self._function(ws)
         except ConnectionClosed:
             pass
-        except asyncio.CancelledError:
-            # A server that stops has begun the close before; any other cancellation is a failure. Where
-            # nobody has cancelled this task, the handler has awaited another one that was.
-            task = asyncio.current_task()
-            if task is None or not task.cancelling():
+        except asyncio.CancelledError as exc:
+            # A server that stops has begun the close before; any other cancellation is a failure.
+            if not is_cancelled(exc):
                 log.exception("handler of %r failed", ws)
             ws.close_nowait(1011, "internal error")
             raise
@@ -134,20 +160,39 @@ class Callbacks:
     """The callbacks of a handler, bound once for all connections of its route.
 
     A callback that the handler does not define is None, and not called; ``on_message`` is always there.
-    Raises ``TypeError`` as :func:`as_handler` does.
+    An ``async def on_open`` stands here as a function that begins its task. Raises ``TypeError`` as
+    :func:`as_handler` does.
     """
 
     __slots__ = ("on_close", "on_gap", "on_message", "on_open", "on_writable", "tasks")
 
     def __init__(self, given: Any) -> None:
         handler = as_handler(given)
-        #: The tasks of a coroutine handler that run now; none for callbacks.
-        self.tasks: set[asyncio.Task[None]] = getattr(handler, "tasks", set())
+        #: The tasks of a coroutine handler, or of an async ``on_open``, that run now.
+        self.tasks: set[asyncio.Task[None]] = handler.tasks if isinstance(handler, TaskHandler) else set()
         self.on_message = handler.on_message
-        self.on_open = _own(handler, "on_open")
+        self.on_open: Any = None
         self.on_close = _own(handler, "on_close")
         self.on_writable = _own(handler, "on_writable")
         self.on_gap = _own(handler, "on_gap")
+        if opens_async(handler):
+            self.on_open = _begins_task(handler.on_open, copy(self))
+        else:
+            self.on_open = _own(handler, "on_open")
+
+
+def _begins_task(on_open: Any, callbacks: Callbacks) -> Callable[[WebSocket], None]:
+    """Return an ``on_open`` that runs the handler's async one in a task; ``callbacks`` are for after that."""
+
+    def begin(ws: WebSocket) -> None:
+        coroutine = on_open(ws)
+        if inspect.iscoroutine(coroutine):  # else a decorator has made a task of it
+            task = ws.open_async(callbacks, coroutine)
+            callbacks.tasks.add(task)
+            task.add_done_callback(callbacks.tasks.discard)
+
+    begin.__name__ = "on_open"
+    return begin
 
 
 def _own(handler: Handler, name: str) -> Any:
@@ -166,8 +211,27 @@ CALLBACKS = {
 }
 
 
+def is_async(function: object) -> bool:
+    """True for an ``async def``, and for an object whose class has an ``async def __call__``."""
+    if inspect.iscoroutinefunction(function):
+        return True
+    return callable(function) and inspect.iscoroutinefunction(type(function).__call__)
+
+
+def opens_async(handler: Handler) -> bool:
+    """True for a handler whose ``on_open`` is to be awaited."""
+    if isinstance(handler, TaskHandler):
+        return handler.opens_async
+    return is_async(handler.on_open) or is_async(inspect.unwrap(handler.on_open))
+
+
 def check_arguments(function: Callable[..., Any], name: str, takes: tuple[str, ...]) -> None:
-    """Raise ``TypeError`` for a function that cannot be called with the arguments named in ``takes``."""
+    """Raise ``TypeError`` for a function that cannot be called with the arguments named in ``takes``.
+
+    And for one with a ``yield``: to call it runs nothing of it.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} has a yield: to call it would run nothing of it")
     try:
         signature = inspect.signature(function)
     except ValueError:
@@ -186,21 +250,21 @@ def as_handler(given: Any) -> Handler:
             function of one argument.
 
     Raises:
-        TypeError: It is anything else, or a callback has the wrong arguments or is ``async``.
+        TypeError: It is anything else, or a callback has the wrong arguments, or one other than ``on_open``
+            is ``async``.
     """
     if isinstance(given, type) and issubclass(given, Handler):
         given = given()
     if isinstance(given, Handler):
         for name, takes in CALLBACKS.items():
-            if inspect.iscoroutinefunction(callback := getattr(given, name)):
+            if is_async(callback := getattr(given, name)) and name != "on_open":
                 raise TypeError(
-                    f"{type(given).__name__}.{name} is async, which callbacks are not: "
+                    f"{type(given).__name__}.{name} is async; of the callbacks only on_open may be: "
                     "use `async def handler(ws)` instead"
                 )
             check_arguments(callback, f"{type(given).__name__}.{name}", takes)
         return given
-    # An object whose class has an `async def __call__` will do too.
-    if inspect.iscoroutinefunction(given) or inspect.iscoroutinefunction(type(given).__call__):
+    if is_async(given):
         check_arguments(given, f"the handler {getattr(given, '__name__', given)}", ("ws",))
         return CoroutineHandler(given)
     raise TypeError(f"a handler is a fastws.Handler or an `async def handler(ws)`, not {given!r}")

@@ -153,16 +153,9 @@ class Lifetime(Pausing):
             if self._pause_reasons or not self._pong_late:
                 # While nothing is read no pong can arrive, and just after that it may not have been read yet.
                 self._pong_late = not self._pause_reasons
-                self._pong_by = now + getattr(self.host, "pong_grace_seconds", PONG_GRACE_SECONDS)
+                self._pong_by = now + self.host.pong_grace_seconds
             else:
-                # The host of another server may have its own end; ours is that of TCP, for nobody answers.
-                missed = getattr(self.host, "pong_missed", None)
-                if missed is not None:
-                    missed(self)
-                    return False
-                self.machine.close_reason = "ping timeout"
-                self.machine.closed_by_peer = False
-                self.abort()
+                self.host.pong_missed(self)
                 return False
         if self._ping_at and now >= self._ping_at:
             assert timeouts.ping_interval is not None
@@ -174,6 +167,12 @@ class Lifetime(Pausing):
                 self._ping = (payload, self.loop_state.clock())
                 self.send_ping(payload)
         return True
+
+    def cut_silent_peer(self) -> None:
+        """End TCP: nobody has answered a ping, so nobody would answer a close frame."""
+        self.machine.close_reason = "ping timeout"
+        self.machine.closed_by_peer = False
+        self.abort()
 
     def _pong_received(self, payload: bytes) -> None:
         """Note a pong: of the keep-alive's ping, of one by ``ws.ping()``, or of none."""

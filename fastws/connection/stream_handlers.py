@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable
 
-from fastws.connection.handlers import Handler, HandlerLike, as_handler
+from fastws.connection.handlers import Handler, HandlerLike, TaskHandler, as_handler, opens_async
 from fastws.connection.websocket import WebSocket
 
 __all__ = ["streaming"]
@@ -35,8 +35,16 @@ def streaming(handler: HandlerLike, *, max_message_size: int | None = None) -> H
     return _StreamingHandler(as_handler(handler), max_message_size)
 
 
-class _StreamingHandler(Handler):
-    __slots__ = ("_handler", "_max_message_size", "on_close", "on_gap", "on_message", "on_writable", "tasks")
+class _StreamingHandler(TaskHandler):
+    __slots__ = (
+        "_handler",
+        "_max_message_size",
+        "on_close",
+        "on_gap",
+        "on_message",
+        "on_writable",
+        "opens_async",
+    )
 
     #: Routes and clients with this handler do not negotiate compression.
     takes_parts = True
@@ -48,9 +56,10 @@ class _StreamingHandler(Handler):
         self.on_close = handler.on_close  # type: ignore[method-assign]
         self.on_writable = handler.on_writable  # type: ignore[method-assign]
         self.on_gap = handler.on_gap  # type: ignore[method-assign]
-        #: Those of a coroutine handler; ``Callbacks`` looks for this name.
-        self.tasks: set[Any] = getattr(handler, "tasks", set())
+        self.opens_async = opens_async(handler)
+        self.tasks = handler.tasks if isinstance(handler, TaskHandler) else set()
 
-    def on_open(self, ws: WebSocket) -> None:
-        self._handler.on_open(ws)
+    def on_open(self, ws: WebSocket) -> Awaitable[None] | None:
+        opening = self._handler.on_open(ws)
         ws.open_stream(self._max_message_size)
+        return opening

@@ -255,7 +255,7 @@ class WebSocket(WebSocketCore):
         the first code counts. Cancelled, the close still happens.
 
         Args:
-            code: 1000 to 1003, 1007 to 1013 or 3000 to 4999 (section 7.4). Default 1000.
+            code: 1000 to 1003, 1007 to 1014 or 3000 to 4999 (section 7.4). Default 1000.
             reason: At most 123 bytes of UTF-8. Default: none.
 
         Raises:

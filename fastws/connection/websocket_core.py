@@ -7,12 +7,13 @@ The public half, which documents what an application may call, is ``websocket``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from fastws.connection.core import ConnectionCore
 from fastws.connection.inbox import Inbox
+from fastws.connection.opening import Opening
 from fastws.connection.outbox import CLOSED, Outbox, SendStatus
 from fastws.connection.pings import Pings
 from fastws.connection.stream_inbox import StreamInbox
@@ -192,6 +193,10 @@ class WebSocketCore:
             self._inbox = StreamInbox(
                 limit, connection.pause_inbox, connection.resume_inbox, self._message_too_big
             )
+
+    def open_async(self, callbacks: Any, on_open: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
+        """Give nothing to ``callbacks`` until ``on_open`` has ended. Only in ``on_open``; return its task."""
+        return Opening(self._connection, self, callbacks, on_open).start()
 
     def _message_too_big(self) -> None:
         self._connection.close(1009, "message too big")

@@ -1,17 +1,31 @@
-"""``KeyboardInterrupt`` and ``SystemExit`` out of a callback of the application: they end the loop."""
+"""What comes out of an application beside its errors: the end of the process, and cancellation."""
 
 from __future__ import annotations
 
 import asyncio
 
-__all__ = ["end_loop"]
+__all__ = ["end_loop", "is_cancelled"]
+
+
+def is_cancelled(exc: BaseException) -> bool:
+    """Return whether ``exc`` came because the running task was cancelled; else its application raised it.
+
+    An application that awaits a task which somebody else has cancelled raises ``CancelledError`` too.
+    """
+    if not isinstance(exc, asyncio.CancelledError):
+        return False
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 def end_loop(exc: BaseException) -> None:
-    """Let the running loop end with ``exc``, as asyncio does for what one of its callbacks raises.
+    """Let the running loop end with ``exc``, a ``KeyboardInterrupt`` or ``SystemExit``.
 
-    asyncio's own loop ends when a transport's callback raises. uvloop then closes only the connection, so
-    there a callback of the loop raises, in its next turn.
+    asyncio does so for what one of its callbacks raises, also where that is a callback of a transport. uvloop
+    then closes only the connection, so there a callback of the loop raises, in its next turn.
 
     Raises:
         BaseException: ``exc``, on a loop of asyncio.

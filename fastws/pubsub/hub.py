@@ -38,8 +38,8 @@ log = logging.getLogger("fastws.error")
 class Hub:
     """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
 
-    Every method belongs on that loop, except :meth:`publish_threadsafe`. None of them waits, so there is
-    nothing to cancel.
+    Every method belongs on that loop, except :meth:`publish_threadsafe`. Only :meth:`start`, :meth:`close`
+    and :meth:`total` wait, and only where other processes share the hub.
 
     Args:
         name: What hubs of other processes are called that share what is published. Each hub of a process
@@ -227,8 +227,10 @@ class Hub:
     async def start(self, timeout: float = 10.0) -> None:
         """Join the processes that share this hub. Without it the first use does, in the background.
 
+        Does nothing where the hub shares nothing, or has joined already.
+
         Raises:
-            BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds.
+            BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds (default: 10).
         """
         if self._left is not None:
             self._link, self._left = self._left.join(self, self.name), None
@@ -255,6 +257,8 @@ class Hub:
 
     async def total(self, topic: str, *, timeout: float = 5.0) -> int:
         """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.
+
+        Any number of tasks may ask at the same time.
 
         Raises:
             TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).

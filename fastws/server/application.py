@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from fastws.connection.handlers import HandlerLike, check_arguments
+from fastws.connection.handlers import HandlerLike, check_arguments, is_async
 from fastws.web.routes import Route
 from fastws.web.static_files import Static
 
@@ -124,7 +123,7 @@ class Application:
         """
         if task is None:
             return lambda given: self.background(given, once=once)
-        if not (inspect.iscoroutinefunction(task) or inspect.iscoroutinefunction(type(task).__call__)):
+        if not is_async(task):
             raise TypeError(f"a background task is an `async def` function, not {task!r}")
         self.background_tasks.append(Background(_checked(task, "background"), once))
         return task

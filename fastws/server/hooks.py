@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastws.errors import StartupFailed
-from fastws.loop.fatal import end_loop
+from fastws.loop.fatal import end_loop, is_cancelled
 from fastws.server.application import Application, Background
 
 if TYPE_CHECKING:
@@ -90,7 +90,13 @@ class Hooks:
                 if leads:
                     self._begin(each)
                 elif each in self._tasks:
-                    self._tasks[each].cancel()
+                    _cancel(self._tasks[each])
+
+    async def resign(self) -> None:
+        """Cancel ``once`` tasks, and wait until they have ended."""
+        self.lead(False)  # noqa: FBT003
+        if running := [task for each, task in self._tasks.items() if each.once]:
+            await asyncio.wait(running)
 
     def _begin(self, each: Background) -> None:
         """Begin a task, unless its last run has not ended yet: the end of that begins the next."""
@@ -104,8 +110,7 @@ class Hooks:
         except (KeyboardInterrupt, SystemExit) as exc:
             end_loop(exc)
         except BaseException as exc:
-            task = asyncio.current_task()
-            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+            if is_cancelled(exc):
                 raise
             log.exception("background task %s failed", _name(each.task))
             if self._app.lifespan_failure == "stop":
@@ -122,7 +127,7 @@ class Hooks:
         """Cancel the background tasks; :meth:`shutdown` waits for them."""
         self._is_running = False
         for task in self._tasks.values():
-            task.cancel()
+            _cancel(task)
 
     async def shutdown(self, deadline: float | None) -> None:
         """Run all that comes after the last client has gone, each at most to ``deadline`` or for a second."""
@@ -152,6 +157,12 @@ class Hooks:
 
     def _left(self, deadline: float | None) -> float | None:
         return None if deadline is None else max(deadline - self._loop.time(), CANCEL_SECONDS)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    """Cancel a task, but not a second time: it may await something while it cleans up."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _name(function: Any) -> str:

@@ -77,6 +77,10 @@ class Responses:
     def is_closing(self) -> bool:
         return self._site.is_closing
 
+    @property
+    def is_leaving(self) -> bool:
+        return self._site.is_leaving
+
     def set_date(self) -> None:
         """Give the application's response, which comes next, the time of day."""
         self._site.set_date()
@@ -104,10 +108,10 @@ class Responses:
             self._start_stream(response)
             return
         try:
-            data = connection.machine.http.respond(response)
+            data = connection.machine.http.respond(response, close=self._site.is_leaving)
         except Exception:
             response = self._instead_of(response)
-            data = connection.machine.http.respond(response)
+            data = connection.machine.http.respond(response, close=self._site.is_leaving)
         self._status = response.status
         self._size = len(response.body)
         connection.outbox.write_http(data)
@@ -122,6 +126,7 @@ class Responses:
         connection = self._connection
         assert response.stream is not None
         try:
+            close = close or self._site.is_leaving
             head = connection.machine.http.start_response(response, close=close)
         except Exception:
             response.stream.close()
@@ -157,7 +162,7 @@ class Responses:
         """Count the response; then the next request is due, or the connection ends."""
         self._count_response()
         self._request = None
-        if self._connection.machine.http.must_close or self._site.is_closing:
+        if self._connection.machine.http.must_close or self._site.is_leaving:
             self._end()
         else:
             self._expect_request()

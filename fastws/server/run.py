@@ -12,17 +12,19 @@ import ssl as ssl_module
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from fastws.config import Settings, check_options
+from fastws.loop.event_loops import loop_factory
 from fastws.server.descriptors import accepts_in_bulk
+from fastws.server.factory import Factory, called_early, check_factory, made
 from fastws.server.memory import keep_blocks, trim_when_calm
 from fastws.server.server import APPLICATION_FAILED, DEFAULT_GRACE, Server
 from fastws.server.settings import SettingsOptions, settings_from
 from fastws.server.shared_page import Row, SharedPage
 from fastws.server.site import FULL_WARNING_INTERVAL, App
 
-__all__ = ["AcceptErrors", "new_event_loop", "run", "serve_until_signal", "serving"]
+__all__ = ["AcceptErrors", "run", "serve_until_signal", "serving"]
 
 log = logging.getLogger("fastws.error")
 
@@ -48,10 +50,11 @@ class AcceptErrors:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: App,
+    app: App | Factory,
     addresses: Iterable[Mapping[str, Any]],
     settings: Settings,
     *,
+    factory: bool = False,
     leads: bool = True,
     page: SharedPage | None = None,
     row: Row | None = None,
@@ -64,7 +67,7 @@ async def serving(
     loop = asyncio.get_running_loop()
     if accepts_in_bulk(loop):
         loop.set_exception_handler(AcceptErrors())
-    server = Server(app, settings, leads=leads)
+    server = Server(await made(app, factory=factory), settings, leads=leads)
     if page is not None and row is not None:
         server.share(page, row)
     trimming: asyncio.Task[None] | None = None
@@ -84,35 +87,37 @@ async def serving(
 
 
 async def serve_until_signal(
-    app: App,
+    app: App | Factory,
     addresses: Iterable[Mapping[str, Any]],
     settings: Settings,
     *,
+    factory: bool = False,
     started: Callable[[Server], None] = lambda server: None,
+    stopping: Callable[[Server], None] = lambda server: None,
     grace: float | None = DEFAULT_GRACE,
 ) -> int:
     """Serve in the running loop until SIGINT or SIGTERM, then shut down and return 0, the exit code.
 
-    Where the lifespan of an ASGI application fails meanwhile, it shuts down too, and returns 3.
+    Where the lifespan of an ASGI application or a background task fails meanwhile, it shuts down too, and
+    returns 3.
 
     For a program of its own, as ``fastws serve`` is one: it takes both signals, of which a second one ends
     the process at once with 128 + its number. :func:`run` brings the loop too. Only the main thread can
     take signals. When it is cancelled, it cuts all connections at once.
 
     Args:
-        app: as for :func:`serve`.
+        app, factory: as for :func:`serve`.
         addresses: where to listen; each a mapping of the arguments of :meth:`Server.listen`.
         settings: the defaults of all routes.
         started: called with the server as soon as it listens.
+        stopping: called with the server when the signal has come, before it tells its clients.
         grace: seconds (10) after the signal in which the process can have ended; clients that have not
             are cut half a second before. None: wait until the last client has ended.
 
-    Raises:
-        OSError: an address cannot be had.
-        TypeError: the application is of the wrong type.
-        ValueError: the routes cannot be served.
-        StartupFailed: an ASGI application cannot start.
+    It raises what :func:`serve` does.
     """
+    if factory:
+        check_factory(app)
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[int] = loop.create_future()
 
@@ -125,12 +130,13 @@ async def serve_until_signal(
         if not stop.done():
             stop.set_result(0)
 
-    async with serving(app, addresses, settings) as server:
+    async with serving(app, addresses, settings, factory=factory) as server:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, on_signal, number)
         started(server)
         server.application_failed.add_done_callback(on_failure)
         stopped_by = await stop
+        stopping(server)
     why = signal.Signals(stopped_by).name if stopped_by else "the application failed"
     log.info("%s: closing %d connections", why, len(server.connections))
     await server.shutdown(None if grace is None else max(grace - EXIT_SECONDS, 0.0))
@@ -138,7 +144,7 @@ async def serve_until_signal(
 
 
 def run(
-    app: App,
+    app: App | Factory,
     host: str | None = "127.0.0.1",
     port: int = 8080,
     *,
@@ -147,6 +153,7 @@ def run(
     unix: str | os.PathLike[str] | None = None,
     backlog: int = 2048,
     reuse_port: bool | None = None,
+    factory: bool = False,
     grace: float | None = DEFAULT_GRACE,
     announce: bool = True,
     **settings: Unpack[SettingsOptions],
@@ -158,27 +165,20 @@ def run(
     ``logging.basicConfig(level=logging.INFO)`` before it the access log is written. Both signals are its own
     until it returns; a second one ends the process at once with 128 + its number.
 
+    Arguments, exceptions and defaults that are not named here are those of :func:`serve`.
+
     Args:
-        app: as for :func:`serve`.
-        host: a name or an IP address (127.0.0.1); None: every interface.
-        port: (8080); 0 takes a free one.
-        ssl: a server-side ``ssl.SSLContext``; the default None serves without TLS.
-        sock: a bound socket in place of ``host`` and ``port``.
-        unix: the path of a Unix socket in their place; see :meth:`Server.listen`.
-        backlog: connections that may wait in the kernel until the server accepts them (2048).
-        reuse_port: True lets several processes listen at the same port.
+        host: as for :func:`serve`, but 127.0.0.1 by default.
+        port: as for :func:`serve`, but 8080 by default.
+        factory: as for :func:`serve`. A ``def`` is called before there is a loop.
         grace: as for :func:`serve_until_signal`: seconds (10), or None.
         announce: False does not print ``Serving on http://127.0.0.1:8080 (press Ctrl-C to stop)`` to stderr.
-        settings: all other arguments of :func:`serve`.
 
     Raises:
         RuntimeError: a loop is running in this thread already (use :func:`serve`, or
             :func:`serve_until_signal`), or this is not the main thread, which alone can take signals.
-        OSError: the address cannot be had.
-        TypeError: an argument is not known, or of the wrong type.
-        ValueError: settings or routes cannot be served.
-        StartupFailed: an ASGI application cannot start.
-        SystemExit: the lifespan of an ASGI application has failed while it was served; the status is 3.
+        SystemExit: the lifespan of an ASGI application, or a background task, has failed while it was served;
+            the status is 3.
     """
     check_options("run", settings, SettingsOptions.__annotations__)
     _check_thread()
@@ -199,24 +199,22 @@ def run(
                 print(f"Serving on {where} (press Ctrl-C to stop)", file=sys.stderr, flush=True)
 
     chosen = settings_from(**settings)
+    if factory:
+        check_factory(app)
     # Ctrl-C before the server has taken the signals is a KeyboardInterrupt: it ends the start without a word.
     with (
         _signals_restored(),
         contextlib.suppress(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=new_event_loop) as runner,
+        asyncio.Runner(loop_factory=loop_factory()) as runner,
     ):
-        status = runner.run(serve_until_signal(app, [address], chosen, started=started, grace=grace))
+        if factory:
+            # While the loop runs, a Ctrl-C would cancel its main task, which does not end a plain function.
+            app = called_early(cast("Factory", app))
+        status = runner.run(
+            serve_until_signal(app, [address], chosen, factory=factory, started=started, grace=grace)
+        )
         if status:
             raise SystemExit(status)
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a loop of uvloop where that is installed, else asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 def address_text(name: Any, scheme: str) -> str:

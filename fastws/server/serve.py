@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import Any, Unpack
 
 from fastws.config import check_options
+from fastws.server.factory import Factory, check_factory, made
 from fastws.server.server import Server
 from fastws.server.settings import SettingsOptions, settings_from
 from fastws.server.site import App
@@ -27,11 +28,14 @@ class serve:
         app: a :class:`fastws.Handler` or an ``async def handler(ws)``, either for every path; or a list of
             :class:`fastws.Route`, :class:`fastws.Static` and :class:`fastws.ASGI`; or a
             :class:`fastws.Application`.
+        factory: True: ``app`` is a function without arguments, ``def`` or ``async def``, that returns what is
+            served. It is called, and awaited, on the running loop before anything listens (False).
         host: a name or an IP address; None (the default): every interface.
-        port: 0 (the default) takes a free one: ``server.port``.
+        port: 0 (the default) takes a free one: :attr:`Server.port`.
         ssl: a server-side ``ssl.SSLContext``; the default None serves without TLS.
-        sock: a bound socket in place of ``host`` and ``port``.
-        unix: the path of a Unix socket in their place; see :meth:`Server.listen`.
+        sock: a bound socket, TCP or Unix, in place of ``host`` and ``port``.
+        unix: the path of a Unix socket in their place. It is taken over from a server that is gone, never
+            from one that listens; :meth:`Server.close` removes it.
         backlog: connections that may wait in the kernel until the server accepts them (2048).
         reuse_port: True lets several processes listen at the same port.
         limits: how much a client may make the server hold: a :class:`Limits`, or a mapping of the fields to
@@ -60,12 +64,13 @@ class serve:
         TypeError: an argument that is not known, or of the wrong type. Where it is told at once, the call
             itself raises, not only ``await``; ``ValueError`` likewise.
         ValueError: settings or routes that cannot be served.
-        StartupFailed: an ASGI application or an ``on_startup`` hook cannot start.
+        StartupFailed: an ASGI application or an ``on_startup`` hook cannot start. What a factory raises comes
+            as it is.
     """
 
     def __init__(
         self,
-        app: App,
+        app: App | Factory,
         host: str | None = None,
         port: int = 0,
         *,
@@ -74,9 +79,13 @@ class serve:
         unix: str | os.PathLike[str] | None = None,
         backlog: int = 2048,
         reuse_port: bool | None = None,
+        factory: bool = False,
         **settings: Unpack[SettingsOptions],
     ) -> None:
+        if factory:
+            check_factory(app)
         self._app = app
+        self._factory = factory
         check_options("serve", settings, SettingsOptions.__annotations__)
         self._settings = settings_from(**settings)
         self._address: dict[str, Any] = {
@@ -91,7 +100,7 @@ class serve:
         self._server: Server | None = None
 
     async def _start(self) -> Server:
-        server = Server(self._app, self._settings)
+        server = Server(await made(self._app, factory=self._factory), self._settings)
         try:
             await server.startup()
             await server.listen(**self._address)

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from fastws.config import NEVER, Settings
 from fastws.connection.connection import Connection
+from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
 from fastws.server.access_log import log_websocket
@@ -43,6 +44,8 @@ class Server:
     settings: Settings
     counters: Counters
     connections: dict[Connection, None]
+    #: For its connections: seconds more for a pong that is overdue.
+    pong_grace_seconds = PONG_GRACE_SECONDS
 
     def __init__(self, app: App, settings: Settings, *, leads: bool = True) -> None:
         self._site = site = Site(app, settings)
@@ -89,6 +92,10 @@ class Server:
         """Begin the ``once`` tasks of a :class:`fastws.Application`, or cancel them; for who runs workers."""
         self._hooks.lead(leads)
 
+    async def resign(self) -> None:
+        """Cancel the ``once`` tasks as ``lead(False)`` does, and wait until they have ended."""
+        await self._hooks.resign()
+
     async def listen(
         self,
         host: str | None = None,
@@ -104,14 +111,7 @@ class Server:
         """Listen at one more address: ``host`` and ``port``, or ``sock``, or ``unix``.
 
         Args:
-            host: a name or an IP address; None (the default): every interface.
-            port: 0 (the default) takes a free one; see :attr:`port`.
-            sock: a bound socket, TCP or Unix.
-            unix: the path of a Unix socket. It is taken over from a server that is gone, never from one
-                that listens; :meth:`close` removes it.
-            ssl: a server-side context; the default None serves without TLS.
-            backlog: connections that may wait in the kernel until the server accepts them (2048).
-            reuse_port: True lets several processes listen at the same port.
+            host, port, sock, unix, ssl, backlog, reuse_port: as for :func:`serve`.
             acceptor: accepts at ``sock`` in place of the loop; what ``fastws serve`` uses for workers.
 
         Raises:
@@ -167,8 +167,8 @@ class Server:
         raise IndexError("no listener of this server has a port")
 
     def is_serving(self) -> bool:
-        """True from the first :meth:`listen` to :meth:`close`."""
-        return bool(self._listeners) and not self.is_closing
+        """True from the first :meth:`listen` to :meth:`stop_listening` or :meth:`close`."""
+        return bool(self._listeners) and not self._site.is_leaving
 
     def is_full(self) -> bool:
         """Return whether more than ``limit_concurrency`` are connected; False where there is no limit."""
@@ -198,10 +198,11 @@ class Server:
     def close(self) -> None:
         """Stop to listen. Open connections go on; new WebSockets are refused with 503. Twice does no harm."""
         self._site.is_closing = True
-        self._listeners.close()
+        self.stop_listening()
 
     def stop_listening(self) -> None:
-        """Accept no more connections. Those that were accepted go on, and may open WebSockets."""
+        """Accept no more connections. Those that were accepted may open WebSockets, or have one response."""
+        self._site.is_leaving = True
         self._listeners.close()
 
     async def wait_closed(self) -> None:
@@ -285,6 +286,10 @@ class Server:
         if self._callback_context is None:
             self._callback_context = copy_context()
         return self._callback_context
+
+    def pong_missed(self, connection: Connection) -> None:
+        """Called by a connection whose peer has not answered a ping."""
+        connection.cut_silent_peer()
 
     def websocket_closed(self, connection: Connection) -> None:
         """Called by a connection whose WebSocket has ended; counts what went through it."""

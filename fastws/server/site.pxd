@@ -16,6 +16,7 @@ cdef class Site:
     cdef object _row
     cdef readonly bint takes_everyone
     cdef public bint is_closing
+    cdef public bint is_leaving
     cdef long long _date
     cdef double _next_full_warning
 

@@ -81,6 +81,7 @@ class Site:
         "counters",
         "excess",
         "is_closing",
+        "is_leaving",
         "limits",
         "proxied",
         "response_headers",
@@ -102,8 +103,10 @@ class Site:
         self.proxied: dict[Connection, Any] = {}
         self._page: SharedPage | None = None
         self._row: Row | None = None
-        #: True as soon as the server has stopped to listen.
+        #: True as soon as no WebSocket may open.
         self.is_closing = False
+        #: True as soon as the server has stopped to listen: each response is the last of its connection.
+        self.is_leaving = False
         self.trusted_proxies = TrustedProxies(settings.trusted_proxies)
         self.addresses = AddressLimiter(
             settings.limit_connections_per_address, settings.limit_handshakes_per_address

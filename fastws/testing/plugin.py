@@ -36,8 +36,10 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
     try:
         return (yield)
     except CancelledError as exc:
+        from fastws.testing.watch import WaitTimeout
+
         cause = exc.args[0] if exc.args else None
-        if isinstance(cause, AssertionError) and type(cause).__name__ == "WaitTimeout":
+        if isinstance(cause, WaitTimeout):
             raise cause from None
         raise
 

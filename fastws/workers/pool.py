@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fastws.workers.backoff import CrashHistory
+from fastws.workers.leader import Leadership
 from fastws.workers.states import (
     MAX_WORKERS,
     Actions,
@@ -47,6 +48,11 @@ class _Roll:
     successor: Worker | None = None
     is_reload: bool = False
 
+    def leaving(self) -> list[Worker]:
+        """Return those that are replaced now or later."""
+        now = self.successor and self.successor.predecessor
+        return [*self.outdated, now] if now else self.outdated
+
 
 class Pool:
     """Keeps ``wanted`` workers ready. Each method is told the time, in seconds of any steady clock."""
@@ -67,7 +73,7 @@ class Pool:
         #: When each restart that a crash holds back is due.
         self._held_back: list[float] = []
         self._last_id = 0
-        self._leader: Worker | None = None
+        self._leadership = Leadership(actions)
         self._roll = _Roll()
 
     # -- what happens ---------------------------------------------------------------------------
@@ -132,6 +138,11 @@ class Pool:
             self._leave(worker, now + self.rules.grace + KILL_SECONDS)
             self._step(now)
 
+    def resigned(self, worker: Worker, now: float) -> None:
+        """Take a leader whose ``once`` tasks have ended: the next one may begin them."""
+        self._leadership.resigned(worker)
+        self._step(now)
+
     def misbehaved(self, worker: Worker, what: str) -> None:
         """End a worker whose messages make no sense."""
         self._kill(worker, f"{worker}: {what}: it is ended")
@@ -139,8 +150,6 @@ class Pool:
     def exited(self, worker: Worker, status: int, now: float) -> None:
         """Take the end of a process: its exit status, or minus the signal, as ``Popen.returncode``."""
         self.workers.remove(worker)
-        if self._leader is worker:
-            self._leader = None
         if self.phase is Phase.STOPPING:
             self._step(now)
             return
@@ -230,7 +239,7 @@ class Pool:
         self._advance_roll(now)
         self._fill(now)
         self._shrink(now)
-        self._choose_leader()
+        self._leadership.choose(self.workers, self._roll.leaving())
 
     def _fill(self, now: float) -> None:
         """Launch the workers that are missing, but for those that a crash holds back."""
@@ -265,16 +274,6 @@ class Pool:
                 self._give_up(worker)
             else:
                 self._drain(worker, now)
-
-    def _choose_leader(self) -> None:
-        ready = [each for each in self.workers if each.state is State.READY]
-        if self._leader is not None and self._leader in ready:
-            return
-        if self._leader is not None:
-            self._actions.tell(self._leader, "lead", value=False)
-        self._leader = ready[0] if ready else None
-        if self._leader is not None:
-            self._actions.tell(self._leader, "lead", value=True)
 
     def _advance_roll(self, now: float) -> None:
         roll = self._roll

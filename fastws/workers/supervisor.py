@@ -187,6 +187,8 @@ class Supervisor:
             self.pool.failed(worker, Failure(str(message.values["text"]), int(message.values["code"])))
         elif message.kind == "leaving":
             self.pool.leaving(worker, now)
+        elif message.kind == "resigned":
+            self.pool.resigned(worker, now)
 
     def _reap(self) -> None:
         for worker, process in list(self._processes.items()):

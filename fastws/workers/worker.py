@@ -15,6 +15,7 @@ from typing import Any
 
 from fastws.config import Settings
 from fastws.server.draining import drain
+from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
 from fastws.server.server import APPLICATION_FAILED, Server
 from fastws.server.shared_page import Row, SharedPage
@@ -79,8 +80,20 @@ class SupervisedServer:
         self._on_peer = on_peer
         self._counts_messages = counts_messages
         self._server: Server | None = None
+        self._resigning: asyncio.Task[None] | None = None
 
-    async def run(self, app: App, addresses: Iterable[Mapping[str, Any]], settings: Settings) -> int:
+    def leads(self) -> bool:
+        """Whether this worker does what one of them has to do for all."""
+        return self._server is not None and self._server.is_leader
+
+    async def run(
+        self,
+        app: App | Factory,
+        addresses: Iterable[Mapping[str, Any]],
+        settings: Settings,
+        *,
+        factory: bool = False,
+    ) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
 
         Args are those of ``serve_until_signal``, and so is what is raised before the server listens.
@@ -91,7 +104,7 @@ class SupervisedServer:
         beating: asyncio.Task[None] | None = None
         try:
             async with serving(
-                app, addresses, settings, leads=False, page=self._page, row=self._row
+                app, addresses, settings, factory=factory, leads=False, page=self._page, row=self._row
             ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):
@@ -151,12 +164,19 @@ class SupervisedServer:
         if message.kind == "peer":
             self._on_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "lead":
-            if self._server is not None:
-                self._server.lead(bool(message.values["value"]))
+            if self._server is not None and message.values["value"]:
+                self._server.lead(True)  # noqa: FBT003
+            elif self._server is not None:
+                self._resigning = asyncio.create_task(self._resign(self._server))
         elif message.kind in ("drain", "stop"):
             self._end(message.kind, **message.values)
         for fd in message.fds:
             os.close(fd)
+
+    async def _resign(self, server: Server) -> None:
+        """End the ``once`` tasks, and say so: the next leader begins them then."""
+        await server.resign()
+        self._channel.send("resigned")
 
     async def _beat(self, server: Server) -> None:
         """Write to the row that the loop turns, until cancelled."""

@@ -63,6 +63,16 @@ class TestPages:
         for path in ("/ws", "/wsecho", "/echo", "/broadcast"):
             assert (site.get(path).status, site.get(path).headers["upgrade"]) == (426, "websocket")
 
+    def test_readiness_goes_first(self, site: Site) -> None:
+        client, late = RawClient(site.server, site.loop), RawClient(site.server, site.loop)
+        site.server.stop_listening()
+        client.get("/healthz")
+        site.loop.settle()
+        answer = client.response()
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        # What was accepted may still become a WebSocket.
+        assert late.upgrade("/echo").status == 101
+
     def test_folders(self, loop: ManualLoop, tmp_path: Path) -> None:
         (tmp_path / "own.txt").write_text("own")
         beside = Site(loop, Static("/more", tmp_path))

@@ -1,3 +1,5 @@
+"""The same application under each server."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,11 +1,8 @@
-"""An ASGI application's HTTP on real sockets: bodies in pieces, ends, and what an application does wrong."""
+"""An ASGI application's HTTP on real sockets: bodies in pieces, readers that are slow, and ends."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,66 +10,10 @@ import pytest
 
 import fastws
 from fastws.asgi.scope import ClientDisconnected
+from tests.asgi.served import BODY, START, Client, answering, receive_nothing, served
+from tests.kit import until
 
 pytestmark = pytest.mark.live
-
-App = Callable[[Any, Any, Any], Awaitable[None]]
-
-
-class Client:
-    """A connection made of bytes."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    def ask(self, target: str = "/", *lines: str, method: str = "GET", version: str = "1.1") -> None:
-        head = "\r\n".join([f"{method} {target} HTTP/{version}", "Host: x", *lines])
-        self.writer.write(f"{head}\r\n\r\n".encode())
-
-    async def head(self) -> tuple[int, dict[str, str]]:
-        async with asyncio.timeout(10):
-            first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
-        return int(first.split()[1]), dict(line.lower().split(": ", 1) for line in lines)
-
-    async def rest(self) -> bytes:
-        """All until the server ends the connection."""
-        async with asyncio.timeout(10):
-            return await self.reader.read()
-
-    async def exactly(self, size: int) -> bytes:
-        async with asyncio.timeout(10):
-            return await self.reader.readexactly(size)
-
-
-@asynccontextmanager
-async def served(app: App, **settings: Any) -> AsyncIterator[Client]:
-    """A client of a server that has only this application; nothing of either is left."""
-    asgi = fastws.ASGI(app, **settings)
-    async with fastws.serve(asgi, "127.0.0.1", access_log=False) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        try:
-            yield Client(reader, writer)
-        finally:
-            writer.close()
-    await asyncio.sleep(0)  # one that is done is forgotten a turn later
-    assert not asgi.tasks
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-def answering(*pieces: bytes, status: int = 200, headers: Any = ()) -> App:
-    """An application that reads the request and sends these pieces."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError("only HTTP here")
-        while (await receive()).get("more_body"):
-            pass
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        for number, piece in enumerate(pieces):
-            more = number < len(pieces) - 1
-            await send({"type": "http.response.body", "body": piece, "more_body": more})
-
-    return app
 
 
 class TestFraming:
@@ -281,8 +222,9 @@ class TestEnds:
         async with served(app, lifespan="off") as client:
             client.writer.transport.pause_reading()  # type: ignore[attr-defined]
             client.ask()
-            await asyncio.sleep(0.5)
-            assert 0 < len(sent) < 60
+            await until(lambda: sent)
+            await asyncio.sleep(0.3)  # what a send that does not wait would need for all
+            assert len(sent) < 60
             client.writer.transport.resume_reading()  # type: ignore[attr-defined]
             async with asyncio.timeout(20):
                 size = 0
@@ -309,89 +251,6 @@ class TestEnds:
         assert await client.rest() == b"late"
         client.writer.close()
         await stopping
-
-
-def sending(*events: dict[str, Any]) -> App:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        for event in events:
-            await send(event)
-
-    return app
-
-
-START = {"type": "http.response.start", "status": 200, "headers": []}
-BODY = {"type": "http.response.body", "body": b"x", "more_body": True}
-
-
-async def raising(scope: Any, receive: Any, send: Any) -> None:
-    raise ValueError("meant to")
-
-
-async def panicking(scope: Any, receive: Any, send: Any) -> None:
-    raise BaseException("as pyo3's PanicException")
-
-
-async def cancelled(scope: Any, receive: Any, send: Any) -> None:
-    task = asyncio.ensure_future(asyncio.sleep(3600))
-    asyncio.get_running_loop().call_soon(task.cancel)
-    await task
-
-
-class TestBadApplications:
-    @pytest.mark.parametrize(
-        "app",
-        [
-            raising,
-            panicking,
-            cancelled,
-            sending(),
-            sending(START),
-            sending(BODY),
-            sending({"type": "websocket.accept"}),
-            sending({**START, "status": 101}),
-            sending({**START, "status": 700}),
-            sending({**START, "headers": [(b"x", b"a\r\nb: c")]}),
-            sending(START, START),
-            sending(START, {**BODY, "body": "text"}),
-            sending({**START, "headers": [(b"content-length", b"5"), (b"content-length", b"6")]}, BODY),
-        ],
-        ids=["raises", "panics", "cancelled", "returns", "no-body", "no-start", "wrong-type"]
-        + ["interim", "invalid", "splits", "twice", "str", "lengths"],
-    )
-    async def test_500_where_nothing_is_out(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
-        async with served(app, lifespan="off") as client:
-            for _ in range(2):
-                client.ask()
-                status, headers = await client.head()
-                assert status == 500
-                await client.exactly(int(headers["content-length"]))
-        assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2
-
-    @pytest.mark.parametrize(
-        "app",
-        [
-            sending(START, BODY),
-            sending({**START, "headers": [(b"content-length", b"5")]}, BODY, {**BODY, "more_body": False}),
-            sending({**START, "headers": [(b"content-length", b"2")]}, BODY, {**BODY, "body": b"too long"}),
-        ],
-        ids=["returns", "short", "long"],
-    )
-    async def test_cut_where_something_is(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
-        async with served(app, lifespan="off") as client:
-            client.ask()
-            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-                await client.head()
-                await client.exactly(8)
-        assert any("ASGI application" in record.message for record in caplog.records)
-
-    async def test_sending_after_the_end_is_an_error_of_the_application(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        async with served(sending(START, {**BODY, "more_body": False}, BODY), lifespan="off") as client:
-            client.ask()
-            assert (await client.head())[0] == 200
-            assert await client.exactly(1) == b"x"
-        assert "after the response was complete" in caplog.text
 
 
 class TestReaders:
@@ -436,70 +295,6 @@ class TestReaders:
             client.ask()
             assert (await client.head())[0] == 200
         assert events == [{"type": "http.disconnect"}]
-
-
-async def receive_nothing() -> Any:
-    return {"type": "http.request", "body": b"", "more_body": False}
-
-
-class FrameworkDisconnect(Exception):
-    """As ``starlette.requests.ClientDisconnect``."""
-
-
-class TestAClientThatLeaves:
-    """In the middle of a streamed response: the application ends, and only the access log tells."""
-
-    @pytest.mark.parametrize("end", ["close", "abort"])
-    @pytest.mark.parametrize("kind", ["waits", "obeys", "sends", "raises", "group", "cancels", "ends"])
-    async def test_silence(self, kind: str, end: str, caplog: pytest.LogCaptureFixture) -> None:
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            assert scope["asgi"]["spec_version"] == "2.3"
-            await receive()
-            await send({**START, "headers": [(b"x", b"y")]})
-            await send(BODY)
-            if kind == "sends":
-                while True:
-                    await send(BODY)
-                    await asyncio.sleep(0.001)
-            assert (await receive())["type"] == "http.disconnect"
-            if kind == "raises":
-                raise FrameworkDisconnect
-            if kind == "group":
-                raise ExceptionGroup("a task group", [FrameworkDisconnect(), ClientDisconnected()])
-            if kind == "cancels":
-                raise asyncio.CancelledError
-            if kind == "ends":
-                await send({**BODY, "more_body": False})
-
-        caplog.set_level(logging.INFO)
-        asgi = fastws.ASGI(app, lifespan="off")
-        async with fastws.serve(asgi, "127.0.0.1") as server:
-            client = Client(*await asyncio.open_connection("127.0.0.1", server.port))
-            client.ask("/stream")
-            await client.head()
-            await client.exactly(6)
-            client.writer.close() if end == "close" else client.writer.transport.abort()
-            async with asyncio.timeout(4):  # less than ``timeouts.close``
-                while asgi.tasks or server.connections:
-                    await asyncio.sleep(0.01)
-        (record,) = caplog.records
-        assert (record.name, record.levelno) == ("fastws.access", logging.INFO)
-        assert '"GET /stream HTTP/1.1" 200' in record.getMessage()
-
-    async def test_a_fault_is_still_told(self, caplog: pytest.LogCaptureFixture) -> None:
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            await send(START)
-            await send(BODY)
-            await receive()
-            raise ValueError("meant to")
-
-        async with served(app, lifespan="off") as client:
-            client.ask()
-            await client.head()
-            client.writer.transport.abort()
-            await asyncio.sleep(0.05)
-        assert "meant to" in caplog.text
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import fastws
 from fastws.asgi.lifespan import Lifespan
+from tests.kit import until
 
 pytestmark = pytest.mark.live
 
@@ -201,8 +202,7 @@ class TestAFailureWhileItIsServed:
         asgi = fastws.ASGI(app, lifespan_failure="continue")
         async with fastws.serve(asgi, "127.0.0.1", access_log=False) as server:
             app.fail.set()
-            while not caplog.records:
-                await asyncio.sleep(0.001)
+            await until(lambda: caplog.records)
             assert not server.application_failed.done()
             assert await body(server.port) == b"nothing"
         assert len(caplog.records) == 1

@@ -12,6 +12,7 @@ from aiohttp import web
 
 import fastws
 from fastws.config import Limits, SlowConsumerPolicy
+from tests.kit import until
 
 pytestmark = pytest.mark.live
 
@@ -207,8 +208,7 @@ async def test_in_aiohttp() -> None:
     url = f"ws://127.0.0.1:{runner.addresses[0][1]}/"
     try:
         async with fastws.connect(url) as one, fastws.connect(url) as two:
-            while hub.count("room") < 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: hub.count("room") == 2)
             await one.send("text")
             await one.send(b"bytes")
             for ws in (one, two):

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from fastws.asgi.uvicorn import TRACE, _first_look
 from fastws.uvicorn import FastWSProtocol
 from tests.asgi.sites import running
+from tests.kit import until
 
 pytestmark = pytest.mark.live
 
@@ -26,6 +27,9 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     if scope["path"].endswith("/never"):
         await receive()
+        return
+    if scope["path"].endswith("/refused"):
+        await send({"type": "websocket.close"})
         return
     await send({"type": "websocket.accept"})
     while (event := await receive())["type"] == "websocket.receive":
@@ -40,8 +44,7 @@ async def serving(**options: Any) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield server, f"ws://127.0.0.1:{port}"
@@ -60,9 +63,7 @@ async def test_nothing_is_left_of_a_connection() -> None:
                 (protocol,) = server.server_state.connections
                 assert isinstance(protocol, FastWSProtocol)
                 assert len(server.server_state.tasks) == 1
-        async with asyncio.timeout(5):
-            while server.server_state.connections or server.server_state.tasks:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.server_state.connections and not server.server_state.tasks)
 
 
 async def test_the_largest_message() -> None:
@@ -87,9 +88,7 @@ async def test_pings_find_the_dead() -> None:
         connect(url, proxy=None, ping_interval=None, close_timeout=1) as ws,
     ):
         ws.transport.pause_reading()  # type: ignore[attr-defined]
-        async with asyncio.timeout(10):
-            while server.server_state.connections:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.server_state.connections)
         ws.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises(ConnectionClosed):
             await ws.recv()
@@ -142,8 +141,7 @@ async def test_the_stop_closes_with_1012_and_answers_who_waits() -> None:
     async with serving() as (server, url):
         waiting = asyncio.create_task(connect(f"{url}/never", proxy=None).__aenter__())
         async with connect(url, proxy=None) as ws:
-            while len(server.server_state.connections) < 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(server.server_state.connections) == 2)
             server.should_exit = True
             with pytest.raises(ConnectionClosed):
                 await ws.recv()
@@ -151,6 +149,28 @@ async def test_the_stop_closes_with_1012_and_answers_who_waits() -> None:
         with pytest.raises(InvalidStatus) as refused:
             await waiting
         assert refused.value.response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("path", "version", "status"),
+    [("/refused", 13, 403), ("/", 12, 426)],
+    ids=["by the application", "by us"],
+)
+async def test_the_stop_while_a_refused_client_keeps_its_connection(
+    path: str, version: int, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as (server, url):
+        reader, writer = await asyncio.open_connection(*url.removeprefix("ws://").split(":"))
+        head = (
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: {version}\r\n\r\n"
+        )
+        writer.write(head.encode())
+        assert (await reader.readline()).startswith(f"HTTP/1.1 {status} ".encode())
+        assert len(server.server_state.connections) == 1
+    assert not server.server_state.connections
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    writer.close()
 
 
 def test_a_process_ends_as_uvicorn_does(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 import fastws
 from fastws.asgi.scope import ClientDisconnected
+from tests.kit import until
+from tests.kit.served import Panic
 
 pytestmark = pytest.mark.live
 
@@ -18,10 +20,6 @@ ACCEPT = {"type": "websocket.accept"}
 TEXT = {"type": "websocket.send", "text": "x"}
 START = {"type": "websocket.http.response.start", "status": 418, "headers": [(b"x-tea", b"green")]}
 BODY = {"type": "websocket.http.response.body", "body": b"short", "more_body": True}
-
-
-class Panic(BaseException):
-    """As pyo3's ``PanicException``: it is not an ``Exception``."""
 
 
 @asynccontextmanager
@@ -148,7 +146,8 @@ async def test_one_that_never_answers() -> None:
     noted: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        noted.extend([await receive(), await receive()])
+        noted.append(await receive())
+        noted.append(await receive())
         with pytest.raises(RuntimeError, match="nothing"):
             await send(ACCEPT)
 
@@ -164,21 +163,18 @@ async def test_a_client_that_leaves_before_the_answer() -> None:
     noted: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        noted.extend([await receive(), await receive()])
+        noted.append(await receive())
+        noted.append(await receive())
         await send({"type": "websocket.close"})  # does no harm
         with pytest.raises(ClientDisconnected):
             await send(ACCEPT)
         noted.append("told")
 
-    async with served(app) as (url, server):
+    async with served(app) as (url, _):
         connecting = asyncio.create_task(fastws.connect(url).__aenter__())
-        while not noted and not server.connections:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
+        await until(lambda: noted)
         connecting.cancel()
-        async with asyncio.timeout(10):
-            while "told" not in noted:
-                await asyncio.sleep(0.01)
+        await until(lambda: "told" in noted)
     assert noted[1] == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
 
 

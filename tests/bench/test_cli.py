@@ -1,3 +1,5 @@
+"""``python -m bench``: reports, goals, the section of the README, and wrong usage."""
+
 from __future__ import annotations
 
 from pathlib import Path

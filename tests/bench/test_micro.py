@@ -1,3 +1,5 @@
+"""The micro-benchmarks run, and their baseline and the counts of instructions are compared."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""What a run saves, and what of it is read again."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Medians, intervals and paired ratios."""
+
 from __future__ import annotations
 
 import random

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
-__all__ = ["Child", "Result", "environment", "fastws", "running"]
+__all__ = ["PATIENCE", "Child", "Result", "assert_one_line", "environment", "fastws", "get", "running"]
 
 ROOT = Path(__file__).parents[2]
 #: Which build is tested, in the children too.
 BUILD = ("FASTWS_COMPILED", "FASTWS_ENGINE")
 Result = subprocess.CompletedProcess[str]
+#: Seconds for what must come: less than a test has, so that the failure shows what the command said.
+PATIENCE = 50
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -27,7 +32,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def fastws(*args: object, cwd: Path | None = None, stdin: str = "", **env: str) -> Result:
-    """Run ``fastws ARGS`` to its end, which must come within 55 seconds."""
+    """Run ``fastws ARGS`` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "fastws", *map(str, args)],
         capture_output=True,
@@ -35,8 +40,36 @@ def fastws(*args: object, cwd: Path | None = None, stdin: str = "", **env: str) 
         env=environment(**env),
         input=stdin,
         text=True,
-        timeout=55,
+        timeout=PATIENCE,
     )
+
+
+def assert_one_line(result: Result, code: int, text: str) -> None:
+    """What a mistake gives: this exit code, and one line with ``text`` on stderr."""
+    assert result.returncode == code, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("fastws ") and result.stderr.count("\n") == 1, result.stderr
+    assert text in result.stderr
+
+
+def get(
+    address: str, path: str = "/healthz", cafile: Path | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """GET by the standard library's client."""
+    parts = urlsplit(address)
+    assert parts.hostname is not None
+    client: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context(cafile=cafile)
+        client = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=5, context=context)
+    else:
+        client = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
+    try:
+        client.request("GET", path)
+        response = client.getresponse()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+    finally:
+        client.close()
 
 
 class Child:
@@ -69,9 +102,9 @@ class Child:
     def stdout(self) -> str:
         return self.out.read_text()
 
-    def line(self, start: str, seconds: float = 10) -> str:
+    def line(self, start: str) -> str:
         """The first line of stderr or stdout that begins with ``start``, as soon as it is there."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for line in (self.stderr() + self.stdout()).splitlines():
                 if line.startswith(start):
@@ -85,10 +118,10 @@ class Child:
         """The address that the start line says to open."""
         return self.line("Serving on ").split()[2]
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
+    def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(seconds)
+        return self.process.wait(PATIENCE)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
-from fastws.cli.app_loader import load_app
+from fastws.cli.app_loader import AsyncFactory, load_app
 from fastws.cli.errors import CannotStart
 
 Write = Callable[[str], str]
@@ -88,10 +91,77 @@ def test_an_error_inside_the_module_is_shown_with_its_line(
         ("make = 5\n", "is not callable"),
         ("def make():\n    raise KeyError('gone')\n", r"make\(\) failed: KeyError: 'gone' \(.*, line 2\)"),
         ("def make(needed): pass\n", r"failed: TypeError: .*missing 1 required positional argument"),
-        ("async def make(): pass\n", "is async; a factory is a plain function"),
+        ("class Panic(BaseException): pass\ndef make(): raise Panic('no')\n", r"failed: .*Panic: no \("),
     ],
 )
 def test_a_factory_that_fails_says_why(source: str, why: str, write: Write, tmp_path: Path) -> None:
     name = write(source)
     with pytest.raises(CannotStart, match=why):
         load_app(f"{name}:make", factory=True, app_dir=str(tmp_path))
+
+
+async def awaited(source: str, write: Write, tmp_path: Path) -> tuple[str, Any]:
+    name = write(source)
+    factory = load_app(f"{name}:make", factory=True, app_dir=str(tmp_path))
+    assert isinstance(factory, AsyncFactory)
+    return name, await factory()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def make():\n    return 'made'\n",
+        "async def later():\n    return 'made'\ndef make():\n    return later()\n",
+        "class Make:\n    async def __call__(self):\n        return 'made'\nmake = Make()\n",
+        "import functools\nasync def f(what): return what\nmake = functools.partial(f, 'made')\n",
+    ],
+    ids=["async def", "def", "object", "partial"],
+)
+async def test_an_async_factory_is_awaited(source: str, write: Write, tmp_path: Path) -> None:
+    assert (await awaited(source, write, tmp_path))[1] == "made"
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (
+            "async def make():\n    raise KeyError('gone')\n",
+            r"make\(\) failed: KeyError: 'gone' \(.*, line 2\)",
+        ),
+        (
+            "async def make(needed): pass\n",
+            r"failed: TypeError: .*missing 1 required positional argument: 'needed'$",
+        ),
+        ("async def other(): pass\nasync def make(): return other()\n", "is to be awaited twice"),
+        (
+            "import asyncio\nasync def make():\n    raise asyncio.CancelledError\n",
+            r"failed: .*CancelledError \(.*, line 3\)",
+        ),
+        (
+            "class Panic(BaseException): pass\nasync def make(): raise Panic('no')\n",
+            r"failed: .*Panic: no \(",
+        ),
+    ],
+)
+async def test_an_async_factory_that_fails_says_why(
+    source: str, why: str, write: Write, tmp_path: Path
+) -> None:
+    with pytest.raises(CannotStart, match=why):
+        await awaited(source, write, tmp_path)
+
+
+async def test_an_async_factory_may_be_cancelled(write: Write, tmp_path: Path) -> None:
+    source = "import asyncio\nasync def make():\n    await asyncio.sleep(3600)\n"
+    task = asyncio.ensure_future(awaited(source, write, tmp_path))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_what_is_not_awaited_in_the_end_is_no_warning(write: Write, tmp_path: Path) -> None:
+    name = write("async def later(): pass\ndef make():\n    return later()\n")
+    factory = load_app(f"{name}:make", factory=True, app_dir=str(tmp_path))
+    factory.close()
+    del factory
+    gc.collect()

@@ -8,14 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastws.cli.main import main
-from tests.cli.helpers import Result, fastws
-
-
-def assert_one_line(result: Result, code: int, text: str) -> None:
-    assert result.returncode == code, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.startswith("fastws ") and result.stderr.count("\n") == 1, result.stderr
-    assert text in result.stderr
+from tests.cli.helpers import assert_one_line, fastws
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
-from fastws.cli.options import HEADER, ORIGIN, TRUSTED, Command, option, seconds_or_never
+from fastws.cli.options import FILES, HEADER, ORIGIN, TRUSTED, Command, option, seconds_or_never
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,14 @@ def test_what_is_no_header_is_refused(text: str, why: str) -> None:
 
 def test_headers_in_the_environment_stand_one_a_line() -> None:
     assert HEADER.split_envvar_value("X-A: 1 2\nX-B: 3") == ["X-A: 1 2", "X-B: 3"]
+
+
+def test_files_in_the_environment_stand_as_in_a_path(tmp_path: Path) -> None:
+    name = str(tmp_path / "host:8443.pem")
+    assert FILES.split_envvar_value(os.pathsep.join(["a b.pem", "c.pem", ""])) == ["a b.pem", "c.pem"]
+    assert FILES.split_envvar_value(name) == name.split(os.pathsep)
+    Path(name).touch()
+    assert FILES.split_envvar_value(name) == [name]
 
 
 @pytest.mark.parametrize(

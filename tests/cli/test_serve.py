@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fastws.cli.main import main
-from tests.cli.helpers import environment, running
+from tests.cli.helpers import environment, get, running
 
 pytestmark = pytest.mark.live
 
@@ -23,26 +21,6 @@ UPGRADE = (
     b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-
-
-def get(
-    address: str, path: str = "/healthz", cafile: Path | None = None
-) -> tuple[int, dict[str, str], bytes]:
-    """GET by the standard library's client."""
-    parts = urlsplit(address)
-    assert parts.hostname is not None
-    client: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=cafile)
-        client = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=5, context=context)
-    else:
-        client = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
-    try:
-        client.request("GET", path)
-        response = client.getresponse()
-        return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
-    finally:
-        client.close()
 
 
 def test_port_0_prints_a_port_that_answers_and_sigterm_is_exit_0(tmp_path: Path) -> None:
@@ -189,7 +167,7 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
             assert stalled.recv(4096).startswith(b"HTTP/1.1 101 ")
             server.process.send_signal(signal.SIGTERM)
             assert stalled.recv(4096)[:2] == b"\x88\x0c"  # close 1001 "going away", which nobody answers
-            assert server.stop(signal.SIGINT, seconds=2) == 128 + signal.SIGINT
+            assert server.stop(signal.SIGINT) == 128 + signal.SIGINT
 
 
 def test_stdout_that_nobody_reads_any_more_does_no_harm(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.cli.errors import CannotStart
 from fastws.cli.serve import serve
 from fastws.cli.start import make_certificates
-from fastws.cli.tls import server_context
+from fastws.cli.tls import names_in, pairs_of, server_context
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +122,32 @@ def test_options_that_need_each_other(options: list[str], why: str) -> None:
     context = serve.make_context("serve", options)
     with pytest.raises(click.UsageError, match=why):
         make_certificates(context.params)
+
+
+def test_keys_belong_to_the_certificates_in_their_order(files: Path) -> None:
+    alone, both, key = (str(files / name) for name in ("server.pem", "both.pem", "server-key.pem"))
+    assert pairs_of([both, both], []) == [(both, None), (both, None)]
+    assert pairs_of([alone, both], [key, "x"]) == [(alone, key), (both, "x")]
+    assert pairs_of([both, alone, both], [key]) == [(both, None), (alone, key), (both, None)]
+
+
+@pytest.mark.parametrize(
+    ("certs", "keys", "why"),
+    [
+        (["server.pem", "server.pem"], ["k"], "given 1 times, and 2 of the 2 certificates have no key"),
+        (["both.pem", "server.pem"], ["k"] * 3, "given 3 times, and 1 of the 2"),
+        (["both.pem"], ["k"] * 2, "given 2 times, and 0 of the 1"),
+    ],
+)
+def test_there_is_a_key_for_each_certificate_that_needs_one(
+    files: Path, certs: list[str], keys: list[str], why: str
+) -> None:
+    with pytest.raises(click.UsageError, match=why):
+        pairs_of([str(files / name) for name in certs], keys)
+
+
+def test_files_that_cannot_be_read_are_told(files: Path) -> None:
+    with pytest.raises(CannotStart, match=r"missing\.pem: No such file"):
+        pairs_of([str(files / "missing.pem"), str(files / "both.pem")], ["k"])
+    with pytest.raises(CannotStart, match=r"junk\.pem: its names cannot be read"):
+        names_in(str(files / "junk.pem"))

@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.kit import until
+from tests.kit.loops import uvloop_or_skip
+
 __all__ = ["both_loops"]
 
 Test = Callable[..., Coroutine[Any, Any, None]]
-
-
-def _uvloop() -> asyncio.AbstractEventLoop:
-    loop: asyncio.AbstractEventLoop = pytest.importorskip("uvloop").new_event_loop()
-    return loop
 
 
 def both_loops(test: Test) -> Callable[..., None]:
@@ -25,7 +23,9 @@ def both_loops(test: Test) -> Callable[..., None]:
     signature = inspect.signature(test)
     factory = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
 
-    @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, _uvloop], ids=["asyncio", "uvloop"])
+    @pytest.mark.parametrize(
+        "loop_factory", [asyncio.new_event_loop, uvloop_or_skip], ids=["asyncio", "uvloop"]
+    )
     @functools.wraps(test)
     def run(*args: Any, loop_factory: Callable[[], asyncio.AbstractEventLoop], **kwargs: Any) -> None:
         errors: list[dict[str, Any]] = []
@@ -41,8 +41,4 @@ def both_loops(test: Test) -> Callable[..., None]:
 
 async def _checked(test: Coroutine[Any, Any, None]) -> None:
     await test
-    for _ in range(100):
-        if not (left := asyncio.all_tasks() - {asyncio.current_task()}):
-            return
-        await asyncio.sleep(0.01)
-    assert not left
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,28 +12,25 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.testing import until
 from tests.client.loops import both_loops
 from tests.client.peers import Certificates, answer, answering, connected, echo, listening
+from tests.kit import until
+from tests.kit.process import open_files
 
 pytestmark = pytest.mark.live
 
 PATIENT = {"close": 0.2}
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 @contextlib.asynccontextmanager
 async def leaving_nothing() -> AsyncIterator[None]:
     """Fails when a descriptor or a task is left; the loop has those of its own before."""
     await (await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)).__aexit__()
-    before, tasks = descriptors(), asyncio.all_tasks()
+    before, tasks = open_files(), asyncio.all_tasks()
     async with asyncio.timeout(10):
         yield
-        await until(lambda: descriptors() <= before, "descriptors to be closed")
-        await until(lambda: asyncio.all_tasks() <= tasks, "tasks to end")
+        await until(lambda: open_files() <= before)
+        await until(lambda: asyncio.all_tasks() <= tasks)
 
 
 @both_loops
@@ -134,7 +130,7 @@ async def test_a_handler_of_the_client_that_raises(handler: Any, caplog: pytest.
 
     async with leaving_nothing(), connected(greet, handler=handler) as ws:
         await ws.wait_closed()
-        await until(lambda: ended, "the server to see the close")
+        await until(lambda: ended)
         assert ended == [(1011, "internal error")]
         assert caplog.text.count("ZeroDivisionError: broken") == 1
 

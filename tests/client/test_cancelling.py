@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import socket
 from typing import Any
 
@@ -17,6 +16,8 @@ from fastws.errors import ProxyError
 from fastws.protocol.http.connect import Tunnel
 from tests.client.loops import both_loops
 from tests.client.peers import echo, listening
+from tests.kit import until
+from tests.kit.process import open_files
 
 pytestmark = pytest.mark.live
 
@@ -104,9 +105,7 @@ async def test_the_handler_has_ended_when_the_block_is_left() -> None:
         assert (handler.begun, handler.ended) == (1, 1)
         async for _ in fastws.connect(url, handler=handler, timeouts={"close": 0.1}):
             break
-        async with asyncio.timeout(10):
-            while handler.ended < 2:  # the loop's block is closed by the generator's hooks
-                await asyncio.sleep(0.01)
+        await until(lambda: handler.ended == 2)  # the loop's block is closed by the generator's hooks
 
 
 @both_loops
@@ -214,19 +213,14 @@ async def test_cancelled_when_the_race_of_addresses_is_won() -> None:
             )
             with pytest.raises(asyncio.CancelledError):
                 await connecting
-            for _ in range(100):
-                ours = [
-                    each for each in gc.get_objects() if type(each) is socket.socket and each.fileno() >= 0
-                ]
-                if not any(_goes_to(each, port) for each in ours):
-                    break
-                await asyncio.sleep(0.01)
-            else:
-                raise AssertionError("a socket is left")
+            await until(lambda: not any(_goes_to(each, port) for each in gc.get_objects()))
     assert tried == 2
 
 
-def _goes_to(sock: socket.socket, port: int) -> bool:
+def _goes_to(sock: object, port: int) -> bool:
+    """Whether something is an open socket whose peer has this port."""
+    if type(sock) is not socket.socket or sock.fileno() < 0:
+        return False
     try:
         peer = sock.getpeername()
     except OSError:
@@ -253,7 +247,7 @@ async def test_cancelled_on_the_way_to_a_proxy(turns: int) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
     async with listening(hang_up) as port:
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         task = asyncio.ensure_future(opened("ws://server.test/", proxy=f"http://127.0.0.1:{port}"))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -262,8 +256,4 @@ async def test_cancelled_on_the_way_to_a_proxy(turns: int) -> None:
             await task
         del task
         gc.collect()
-        for _ in range(100):
-            if len(os.listdir("/proc/self/fd")) <= before:
-                break
-            await asyncio.sleep(0.01)
-        assert len(os.listdir("/proc/self/fd")) <= before
+        await until(lambda: open_files() <= before)

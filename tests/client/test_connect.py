@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from http.cookiejar import CookieJar
@@ -16,12 +15,10 @@ import fastws
 from fastws.errors import HandshakeInterrupted
 from tests.client.loops import both_loops
 from tests.client.peers import Certificates, answer, answering, echo, fields, listening
+from tests.kit import until
+from tests.kit.process import open_files
 
 pytestmark = pytest.mark.live
-
-
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def answer_with_fields(ws: fastws.WebSocket) -> None:
@@ -182,12 +179,8 @@ async def test_latency_is_measured() -> None:
     async with fastws.serve(echo, "127.0.0.1") as server:
         ws = await fastws.connect(f"ws://127.0.0.1:{server.port}/", timeouts={"ping_interval": 0.02})
         assert ws.latency is None
-        for _ in range(100):
-            await asyncio.sleep(0.02)
-            if ws.latency is not None:
-                break
-        assert ws.latency is not None
-        assert 0 < ws.latency < 1
+        await until(lambda: ws.latency is not None)
+        assert ws.latency > 0
         await ws.close()
 
 
@@ -222,7 +215,7 @@ async def test_a_server_that_hangs_up_and_one_that_says_nothing() -> None:
         with pytest.raises(HandshakeInterrupted):
             await fastws.connect(f"ws://127.0.0.1:{port}/")
     # Now the loop has all descriptors of its own.
-    before = descriptors()
+    before = open_files()
     async with listening(silent) as port:
         url = f"ws://127.0.0.1:{port}/"
         with pytest.raises(TimeoutError, match=r"no WebSocket within 0\.05 s"):
@@ -233,9 +226,8 @@ async def test_a_server_that_hangs_up_and_one_that_says_nothing() -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-    await asyncio.sleep(0.02)
     # The server that hung up may have had one still open then.
-    assert descriptors() <= before
+    await until(lambda: open_files() <= before)
 
 
 async def _open(url: str, **options: Any) -> fastws.WebSocket:
@@ -248,7 +240,7 @@ async def test_cancelled_at_any_step_it_leaves_nothing(tls: Certificates) -> Non
     async with fastws.serve(echo, "127.0.0.1", ssl=tls.server, access_log=False) as server:
         url = f"wss://localhost:{server.port}/"
         await (await _open(url, ssl=tls.client)).close()
-        before = descriptors()
+        before = open_files()
         opened = 0
         for turns in range(0, 60, 2):
             task = asyncio.ensure_future(_open(url, ssl=tls.client))
@@ -261,12 +253,7 @@ async def test_cancelled_at_any_step_it_leaves_nothing(tls: Certificates) -> Non
             except asyncio.CancelledError:
                 pass
         assert opened < 30
-        for _ in range(100):
-            if not server.connections and descriptors() <= before:
-                break
-            await asyncio.sleep(0.02)
-        assert descriptors() <= before
-        assert not server.connections
+        await until(lambda: not server.connections and open_files() <= before)
 
 
 @both_loops
@@ -301,8 +288,4 @@ async def test_a_close_while_the_server_still_has_much_to_send() -> None:
         await asyncio.sleep(0.05)
         await ws.close()
         assert ws.close_code == 1000
-        for _ in range(100):
-            if not server.connections:
-                break
-            await asyncio.sleep(0.01)
-        assert not server.connections
+        await until(lambda: not server.connections)

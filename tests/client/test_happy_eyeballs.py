@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from typing import Any
 
@@ -13,6 +12,8 @@ import fastws
 from fastws.client.happy_eyeballs import _interleaved, create_connection
 from tests.client.loops import both_loops
 from tests.client.peers import echo
+from tests.kit import until
+from tests.kit.process import open_files
 
 pytestmark = pytest.mark.live
 
@@ -71,14 +72,13 @@ async def test_one_that_is_silent_is_not_waited_for() -> None:
             names = Names(monkeypatch, info(NOWHERE, server.port), info("127.0.0.1", server.port))
             names.silent.add(NOWHERE)
             names.install()
-            before = len(os.listdir("/proc/self/fd"))
+            before = open_files()
             url = f"ws://server.test:{server.port}/"
             async with fastws.connect(url, happy_eyeballs_delay=0.02, open_timeout=5) as ws:
                 await ws.send("hello")
                 assert await ws.recv() == "hello"
             assert names.tried == [NOWHERE, "127.0.0.1"]
-            await asyncio.sleep(0.02)
-            assert len(os.listdir("/proc/self/fd")) <= before
+            await until(lambda: open_files() <= before)
 
 
 @both_loops
@@ -117,10 +117,10 @@ async def test_cancelled_in_the_race_it_leaves_nothing() -> None:
         names = Names(monkeypatch, info(NOWHERE, 1), info("192.0.2.2", 1))
         names.silent |= {NOWHERE, "192.0.2.2"}
         names.install()
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         loop = asyncio.get_running_loop()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await create_connection(loop, asyncio.Protocol, "server.test", 1, stagger=0.01)
         assert len(names.tried) == 2
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert open_files() == before

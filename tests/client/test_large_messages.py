@@ -12,6 +12,7 @@ import pytest
 import fastws
 from fastws.connection.connection import Connection
 from fastws.protocol.websocket.frames import ENGINE
+from tests.kit import until
 from tests.live.raw import BINARY, TEXT, accepted, frame
 
 uvloop = pytest.importorskip("uvloop")
@@ -56,9 +57,7 @@ class Peer:
 async def in_place(ws: fastws.WebSocket, *, value: bool) -> None:
     """Wait until the client reads so, or no more."""
     connection = next(each for each in gc.get_objects() if type(each) is Connection and each.ws is ws)
-    async with asyncio.timeout(5):
-        while connection.machine.in_place is not value:
-            await asyncio.sleep(0.001)
+    await until(lambda: connection.machine.in_place is value)
 
 
 async def received() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 import fastws
 from fastws.connection.connection import Connection
-from fastws.testing import until
 from tests.client.loops import both_loops
 from tests.client.peers import Certificates
+from tests.kit import until
 
 pytestmark = pytest.mark.live
 
@@ -72,7 +72,7 @@ async def test_nothing_is_left(end: Any, secure: bool, tls: Certificates) -> Non
     try:
         async with fastws.serve(app, "127.0.0.1", ssl=tls.server if secure else None) as server:
             await end(f"{'wss' if secure else 'ws'}://127.0.0.1:{server.port}/", **options)
-            await until(lambda: not server.connections, "the connection to end")
+            await until(lambda: not server.connections)
             await until(
                 lambda: others.issuperset(map(id, transports_and_connections())), "what is left to go"
             )

@@ -14,6 +14,7 @@ from fastws.errors import ConnectionClosed, HandshakeInterrupted
 from fastws.protocol.http.messages import Response
 from tests.client.loops import both_loops
 from tests.client.peers import answer, answering, echo, listening
+from tests.kit import until
 
 QUICK = fastws.Backoff(0.001, limit=0.01)
 
@@ -104,10 +105,7 @@ async def test_what_the_body_leaves_open_is_closed() -> None:
             sockets.append(ws)
             if len(sockets) == 2:
                 break
-        for _ in range(100):
-            if not server.connections:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: not server.connections)
         assert [ws.close_code for ws in sockets] == [1000, 1000]
 
 
@@ -122,8 +120,7 @@ async def test_it_waits_for_a_server_that_starts_late(unused_tcp_port_factory: A
         return fastws.is_retryable(exc)
 
     async def start() -> fastws.Server:
-        while len(tries) < 3:
-            await asyncio.sleep(0.001)
+        await until(lambda: len(tries) == 3)
         return await fastws.serve(echo, "127.0.0.1", port)
 
     starting = asyncio.ensure_future(start())

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.testing import Clock, Recorder, WaitTimeout, pair, until
+from fastws.testing import Clock, Recorder, pair
 from tests.client.loops import both_loops
 from tests.client.peers import answering, echo, listening
+from tests.kit import until
 
 
 @both_loops
@@ -79,8 +80,8 @@ async def test_a_client_with_callbacks_is_told_when_it_may_write_again() -> None
         assert ws.send_nowait(bytes(2000)) is fastws.SendStatus.QUEUED
         assert ws.buffered_amount > 2000
         link.server_end.read()
-        await until(lambda: ("writable",) in client.events, "on_writable")
-        await until(lambda: len(client.messages()) == 2, "both echoes")
+        await until(lambda: ("writable",) in client.events)
+        await until(lambda: len(client.messages()) == 2)
     assert client.closes() == [(1000, "")]
 
 
@@ -104,9 +105,9 @@ async def test_waits_between_tries_are_those_of_the_back_off(monkeypatch: pytest
         with clock:
             trying = asyncio.ensure_future(keep_trying(f"ws://127.0.0.1:{port}/"))
             for count, seconds in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 4.0)):
-                await until(lambda count=count: len(tries) == count and _waits(clock, 0.5), "a refusal")
+                await until(lambda count=count: len(tries) == count and _waits(clock, 0.5))
                 await clock.advance(seconds)
-            await until(lambda: len(tries) == 5, "the fifth refusal")
+            await until(lambda: len(tries) == 5)
             trying.cancel()
             await asyncio.wait([trying])
     assert [after - before for before, after in itertools.pairwise(tries)] == [1.0, 2.0, 4.0, 4.0]
@@ -115,8 +116,3 @@ async def test_waits_between_tries_are_those_of_the_back_off(monkeypatch: pytest
 def _waits(clock: Clock, least: float) -> Any:
     """Whether the pause between two tries has begun; there are other timers, none of them as long."""
     return any(least <= each <= 4.0 for each in clock.timers)
-
-
-async def test_a_wait_of_a_test_that_comes_to_nothing_is_named() -> None:
-    with pytest.raises(WaitTimeout, match="a thing that never is"):
-        await until(lambda: False, "a thing that never is", timeout=0.05)

@@ -15,8 +15,7 @@ from fastws.connection.handlers import Callbacks, CoroutineHandler, as_handler
 from fastws.testing.wire import CLOSE, TEXT
 from tests.conftest import Run
 from tests.kit import ManualLoop, RawClient
-
-QUIET: dict[str, Any] = {"access_log": False, "timeouts": {"ping_interval": None}}
+from tests.kit.served import QUIET
 
 
 async def coroutine(ws: WebSocket) -> None:
@@ -62,12 +61,29 @@ class TestAsHandler:
         monkeypatch.setattr("inspect.signature", signature)
         assert isinstance(as_handler(coroutine), CoroutineHandler)
 
-    @pytest.mark.parametrize("name", ["on_open", "on_message", "on_close", "on_writable"])
-    def test_callbacks_are_not_async(self, name: str) -> None:
-        async def asynchronous(self: Any, *args: Any) -> None: ...
+    @pytest.mark.parametrize("name", ["on_message", "on_close", "on_writable", "on_gap"])
+    def test_callbacks_but_on_open_are_not_async(self, name: str) -> None:
+        async def asynchronous(*args: Any) -> None: ...
 
-        with pytest.raises(TypeError, match=f"Wrong.{name} is async"):
-            as_handler(type("Wrong", (Handler,), {name: asynchronous}))
+        class Asynchronous:
+            async def __call__(self, *args: Any) -> None: ...
+
+        for given in (asynchronous, Asynchronous(), functools.partial(asynchronous)):
+            with pytest.raises(TypeError, match=rf"Wrong.{name} is async; of the callbacks only on_open may"):
+                as_handler(type("Wrong", (Handler,), {name: given}))
+            as_handler(type("Right", (Handler,), {"on_open": given}))
+
+    @pytest.mark.parametrize("name", ["on_open", "on_message", "on_close", "on_writable", "on_gap"])
+    def test_a_callback_of_which_nothing_would_run(self, name: str) -> None:
+        def generator(*args: Any) -> Any:
+            yield
+
+        async def asynchronous(*args: Any) -> Any:
+            yield
+
+        for given in (generator, asynchronous):
+            with pytest.raises(TypeError, match=rf"Wrong.{name} has a yield"):
+                as_handler(type("Wrong", (Handler,), {name: given}))
 
     def test_the_defaults_do_nothing(self) -> None:
         callbacks = Callbacks(Handler())
@@ -96,6 +112,13 @@ class TestAsHandler:
         handler = CoroutineHandler(coroutine)
         assert Callbacks(handler).tasks is handler.tasks
         assert Callbacks(fastws.streaming(handler)).tasks is handler.tasks
+
+    def test_tasks_of_the_applications_own_are_its_own(self) -> None:
+        class Own(Handler):
+            def __init__(self) -> None:
+                self.tasks = ["mine"]
+
+        assert Callbacks(Own()).tasks == Callbacks(fastws.streaming(Own())).tasks == set()
 
 
 class TestCoroutines:

@@ -14,11 +14,13 @@ from fastws.protocol.websocket import frame_phase
 from fastws.protocol.websocket.deflate import INFLATED_BYTES_AHEAD, Deflater, Inflater
 from fastws.protocol.websocket.frames import FIN, RSV1, Engine, encode
 from fastws.testing.wire import BINARY, CLOSE, PONG
-from tests.kit import ManualLoop, Pair, RawClient, wire
+from tests.kit import ManualLoop, Pair, wire
+from tests.kit.served import opened
 from tests.protocol.websocket.wire import ENGINES
 
 SIZE = 1024 * 1024
 COUNT = 100
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
 #: One message may be inflated when a byte is missing to the bound.
 BOUND = INFLATED_BYTES_AHEAD + SIZE
 
@@ -59,27 +61,38 @@ def bombs(count: int = COUNT) -> bytes:
     return encode(BINARY, payload, b"mask", FIN | RSV1) * count
 
 
-def open_raw(loop: ManualLoop, app: Any, **settings: Any) -> RawClient:
-    async def start() -> fastws.Server:
-        return await fastws.serve(app, access_log=False, **settings)
-
-    client = RawClient(loop.run(start()), loop)
-    assert client.upgrade("/", "Sec-WebSocket-Extensions: permessage-deflate").status == 101
-    return client
-
-
 def test_a_callback_handler(loop: ManualLoop, count: Count) -> None:
     class Taker(fastws.Handler):
         def on_message(self, ws: WebSocket, message: str | bytes) -> None:
             count.take(message)
 
-    client = open_raw(loop, Taker())
+    client = opened(loop, Taker(), DEFLATE)
     client.send(bombs() + wire.frame(wire.PING, b"p") + wire.frame(CLOSE, b"\x03\xe8"))
     assert count.messages <= 1  # the others have their turn first
     loop.settle()
     assert count.messages == COUNT
     assert count.most <= BOUND
     assert [one.opcode for one in client.frames()] == [PONG, CLOSE]
+
+
+def test_an_async_on_open(loop: ManualLoop, count: Count) -> None:
+    may_open = asyncio.Event()
+
+    class Taker(fastws.Handler):
+        async def on_open(self, ws: WebSocket) -> None:
+            await may_open.wait()
+
+        def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+            count.take(message)
+
+    client = opened(loop, Taker())
+    client.send(bombs())
+    loop.settle()
+    assert (count.messages, count.inflated) == (0, SIZE)
+    may_open.set()
+    loop.settle()
+    assert count.messages == COUNT
+    assert count.most <= BOUND
 
 
 class Gate:
@@ -108,7 +121,7 @@ class Gate:
 
 def test_a_coroutine(loop: ManualLoop, count: Count) -> None:
     gate = Gate(count)
-    client = open_raw(loop, gate.__call__)
+    client = opened(loop, gate.__call__, DEFLATE)
     client.send(bombs() + wire.frame(wire.PING, b"p") + wire.frame(CLOSE, b"\x03\xe8bye"))
     loop.settle()
     assert count.inflated == SIZE
@@ -125,7 +138,7 @@ def test_a_coroutine(loop: ManualLoop, count: Count) -> None:
 
 def test_one_frame_in_each_read(loop: ManualLoop, count: Count) -> None:
     gate = Gate(count)
-    client = open_raw(loop, gate.__call__)
+    client = opened(loop, gate.__call__, DEFLATE)
     for _ in range(COUNT):
         client.send(bombs(1))
         loop.settle()
@@ -138,7 +151,7 @@ def test_one_frame_in_each_read(loop: ManualLoop, count: Count) -> None:
 def test_small_messages_fill_the_inbox_first(loop: ManualLoop, count: Count) -> None:
     """The count of the inbox is a bound as well."""
     gate = Gate(count)
-    client = open_raw(loop, gate.__call__, limits=Limits(receive_queue=4))
+    client = opened(loop, gate.__call__, DEFLATE, limits=Limits(receive_queue=4))
     client.send(encode(BINARY, Deflater()(bytes(100_000)), b"mask", FIN | RSV1) * 50)
     loop.settle()
     assert count.inflated == 300_000
@@ -152,7 +165,7 @@ def test_who_keeps_up_is_not_held_back(loop: ManualLoop, count: Count) -> None:
         async for message in ws:
             count.take(message)
 
-    client = open_raw(loop, echo)
+    client = opened(loop, echo, DEFLATE)
     client.send(bombs())
     loop.settle()
     assert count.messages == COUNT
@@ -163,7 +176,7 @@ def test_who_keeps_up_is_not_held_back(loop: ManualLoop, count: Count) -> None:
 def test_the_end_while_much_is_not_inflated(loop: ManualLoop, count: Count, lost: bool) -> None:
     """A close by us sees the peer's behind all that; one that is lost leaves nothing behind."""
     gate = Gate(count)
-    client = open_raw(loop, gate.__call__)
+    client = opened(loop, gate.__call__, DEFLATE)
     client.send(bombs())
     loop.settle()
     if lost:
@@ -193,7 +206,7 @@ def test_pause_reading_stops_the_inflating(loop: ManualLoop, count: Count) -> No
             ws.pause_reading()
 
     handler = Pauser()
-    client = open_raw(loop, handler)
+    client = opened(loop, handler, DEFLATE)
     client.send(bombs(5))
     loop.settle()
     for number in range(1, 6):
@@ -215,7 +228,7 @@ def test_an_asgi_application(loop: ManualLoop, count: Count) -> None:
             events.append(await receive())
             count.take(events[-1].get("bytes", b""))
 
-    client = open_raw(loop, fastws.ASGI(app, lifespan="off"))
+    client = opened(loop, fastws.ASGI(app, lifespan="off"), DEFLATE)
     client.send(bombs(10) + wire.frame(CLOSE, b"\x03\xe8"))
     loop.settle()
     assert count.inflated == SIZE

@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import Any
 
 import fastws
-from tests.cli.helpers import environment
+from tests.cli.helpers import PATIENCE, environment
 from tests.docs.commands import check_commands
 from tests.docs.pages import ROOT, Block, name_of
 from tests.kit.ports import free_port
@@ -211,7 +211,7 @@ def listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "nothing listens"

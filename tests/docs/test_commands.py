@@ -84,6 +84,9 @@ NOT_RUN = {
     "python -m bench micro --save": BENCHMARKS,
     "python -m bench instructions": BENCHMARKS,
     "python -m bench instructions --save": BENCHMARKS,
+    "fastws serve --port 443 --host 0.0.0.0 --ssl-certfile chat.example.org.pem "
+    "--ssl-keyfile chat.example.org-key.pem --ssl-certfile wildcard.example.net.pem "
+    "--ssl-keyfile wildcard.example.net-key.pem": "tests/workers/test_certificates.py does",
     "python3 -m venv /opt/chat": ELSEWHERE,
     "sudo systemctl enable --now chat": ELSEWHERE,
     "journalctl -u chat -f": ELSEWHERE,

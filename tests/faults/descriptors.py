@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from tests.faults.harness import Record, Site, herd, row, server
-from tests.live.process import cpu_seconds
+from tests.kit.process import cpu_seconds
 from tests.live.raw import Peer, upgrade
 
 FILES = 256

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from tests.faults.harness import MIB, Record, herd, row, server
-from tests.live.process import sampled_rss
+from tests.kit.process import sampled_rss
 from tests.siege import attacks
 from tests.siege.attackers import Target, attack_for
 

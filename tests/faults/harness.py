@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.cli.helpers import environment
 from tests.faults.herd import Plan
-from tests.live.process import MIB, open_files, rss
+from tests.kit.process import MIB, open_files, rss
 from tests.live.raw import Peer
 from tests.live.servers import child_environment, make_certificates
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from tests.faults.harness import MIB, Record, Site, eventually, herd, row, server
-from tests.live.process import sampled_rss
+from tests.kit.process import sampled_rss
 
 #: As over the internet: segments of an Ethernet and a receive buffer that is soon full.
 NARROW: dict[str, Any] = {"receive_buffer": 8192, "segment": 1400}

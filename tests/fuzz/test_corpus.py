@@ -8,24 +8,28 @@ import pytest
 
 from tests.fuzz.__main__ import CORPUS, PYTHON_TARGETS
 from tests.fuzz.targets import TARGETS, frames_client, frames_server, pieces
-
-INPUTS = [
-    pytest.param(name, path, id=f"{name}-{path.name}")
-    for name in TARGETS
-    for path in sorted((CORPUS / name).iterdir())
-]
+from tests.rows import all_rows
 
 
-@pytest.mark.parametrize(("name", "path"), INPUTS)
-def test_what_must_hold_holds(name: str, path: Path) -> None:
-    TARGETS[name](path.read_bytes())
+def inputs(name: str) -> list[Path]:
+    return sorted((CORPUS / name).iterdir())
 
 
-@pytest.mark.parametrize("path", sorted((CORPUS / "frames_c").iterdir()), ids=lambda path: path.name)
-def test_the_inputs_of_the_c_target_hold_in_both_roles(path: Path) -> None:
-    data = path.read_bytes()
-    for check in (frames_server, frames_client):
-        check(data[1:])
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_must_hold_holds(name: str) -> None:
+    with all_rows() as row:
+        for path in inputs(name):
+            with row(path.name):
+                TARGETS[name](path.read_bytes())
+
+
+def test_the_inputs_of_the_c_target_hold_in_both_roles() -> None:
+    with all_rows() as row:
+        for path in inputs("frames_c"):
+            data = path.read_bytes()
+            for check in (frames_server, frames_client):
+                with row(path.name, check.__name__):
+                    check(data[1:])
 
 
 def test_every_target_is_run() -> None:

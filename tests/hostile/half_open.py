@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.cli.helpers import running
 from tests.hostile.payloads import request
-from tests.live.process import MIB, open_files, rss
+from tests.kit.process import MIB, open_files, rss
 from tests.live.raw import Peer
 from tests.live.servers import child_environment
 

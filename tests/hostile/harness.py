@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tests.hostile.payloads import DEFLATE, LIMIT, MS, NEXT, request
-from tests.live.process import MIB, Watch, open_files, rss, watch
+from tests.kit.process import MIB, Watch, open_files, rss, watch
 from tests.live.raw import BINARY, CLOSE, Outcome, Peer, close_frame, frame, upgrade
 from tests.live.servers import Servers, Site
 

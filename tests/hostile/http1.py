@@ -8,7 +8,7 @@ import pytest
 
 from tests.hostile.harness import Arena
 from tests.hostile.payloads import CHUNKED, MS, NEXT, request, with_body
-from tests.live.process import MIB
+from tests.kit.process import MIB
 from tests.live.raw import BINARY, PING, TEXT, Outcome, close_frame, frame, upgrade
 
 # -- H3, H4: bodies, and what is none -----------------------------------------------------------------

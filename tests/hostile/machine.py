@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.harness import LONG, Arena, cpu_now
-from tests.live.process import open_files
+from tests.kit.process import open_files
 from tests.live.raw import TEXT, Peer, frame
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-from tests.live.process import MIB
+from tests.kit.process import MIB
 from tests.live.raw import BINARY, CONTINUATION, frame
 
 __all__ = ["CHUNKED", "DEFLATE", "LIMIT", "MS", "NEXT", "bomb", "deflated", "fragments"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.hostile.harness import Arena
 from tests.hostile.payloads import MS, request
-from tests.live.process import open_files
+from tests.kit.process import open_files
 
 SECRET = b"SECRET-BESIDE"
 PAGE = b"<p>a page</p>"

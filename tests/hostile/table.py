@@ -9,7 +9,7 @@ bind the C engine.
 
 from __future__ import annotations
 
-from tests.hostile import http1, machine, static, tls, websocket
+from tests.hostile import handshake, http1, machine, static, tls, websocket
 from tests.hostile.harness import Frames, Refused, Row
 from tests.hostile.payloads import (
     CHUNKED,
@@ -23,7 +23,7 @@ from tests.hostile.payloads import (
     request,
     with_body,
 )
-from tests.live.process import MIB
+from tests.kit.process import MIB
 from tests.live.raw import (
     BINARY,
     CLOSE,
@@ -226,7 +226,7 @@ WEBSOCKET = [
                 (1002, 1007),
                 fields=(DEFLATE,),
             ),
-            websocket.offers_that_are_none,
+            handshake.offers_that_are_none,
         ],
     ),
     Row(
@@ -235,7 +235,7 @@ WEBSOCKET = [
         "CVE-2021-32640, CVE-2020-7662, CVE-2020-7663",
         send="30,000 and 66,000 spaces, unclosed quotes, commas, in four fields",
         expect="431 or 101, 5 ms",
-        attacks=[websocket.backtracking],
+        attacks=[handshake.backtracking],
     ),
     Row(
         "W11",
@@ -243,7 +243,7 @@ WEBSOCKET = [
         "CVE-2024-37890, CVE-2026-42544, CVE-2026-61666, CVE-2022-41940, CVE-2022-21676, GHSA-q9mw-68c2-j6m5",
         send="10,000 handshakes that something has happened to (short form: 1,200)",
         expect="101, 4xx or the end",
-        attacks=[websocket.random_handshakes],
+        attacks=[handshake.random_handshakes],
         stage="hasty",
         seeds=SEEDS,
         logs="refuses the origin",
@@ -392,7 +392,7 @@ WEBSOCKET = [
         "GHSA-frjg-g767-7363, WS-2020-0443, PYSEC-2026-3483, CVE-2020-14368",
         send="origins that look like ours, none, two",
         expect="403; none: 101, and 403 under --require-origin",
-        attacks=[websocket.foreign_origins, websocket.required_origin],
+        attacks=[handshake.foreign_origins, handshake.required_origin],
         logs="refuses the origin",
     ),
     Row(
@@ -401,7 +401,7 @@ WEBSOCKET = [
         "CVE-2021-33880",
         send="guesses that are near and far, for known users and unknown",
         expect="401, the same bytes; in the long form the same time (t < 4.5)",
-        attacks=[websocket.no_comparison_that_stops, websocket.refusals, websocket.guesses],
+        attacks=[handshake.no_comparison_that_stops, handshake.refusals, handshake.guesses],
     ),
     Row(
         "W21",

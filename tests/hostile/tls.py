@@ -15,7 +15,7 @@ import pytest
 
 from tests.hostile.harness import Arena
 from tests.hostile.payloads import NEXT, request
-from tests.live.process import open_files
+from tests.kit.process import open_files
 from tests.live.raw import BINARY, TEXT, Peer, frame, header
 
 # -- T1 --------------------------------------------------------------------------------------------------

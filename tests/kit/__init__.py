@@ -6,6 +6,10 @@ a ``ManualLoop``, from the outside.
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
+import fastws.testing
 from fastws.testing import (
     Frame,
     HTTPAnswer,
@@ -40,5 +44,9 @@ __all__ = [
     "handshake",
     "read_frames",
     "read_response",
+    "until",
     "wire",
 ]
+
+#: As that of ``fastws.testing``, without a limit of its own: that of the test has the stacks of all threads.
+until = partial(fastws.testing.until, timeout=math.inf)

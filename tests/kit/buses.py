@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,15 +12,10 @@ from fastws.loop.state import loop_state_of
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.registry import installed
 from fastws.pubsub.hub import Hub
+from tests.kit import until
 from tests.kit.outboxes import Peer
 
-__all__ = ["Listener", "Member", "members", "until"]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the loop run until it is so; the watchdog of the tests ends one that never is."""
-    while not condition():
-        await asyncio.sleep(0)
+__all__ = ["Listener", "Member", "connect", "members", "until"]
 
 
 class Listener(Peer):

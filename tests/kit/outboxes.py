@@ -8,10 +8,13 @@ from fastws.config import Limits
 from fastws.connection.outbox import Outbox
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
+from fastws.pubsub.hub import Hub
 from fastws.testing.wire import BINARY, TEXT
-from tests.kit import Frame, ManualLoop, MemoryTransport, read_frames
+from tests.kit import Frame, Kernel, ManualLoop, MemoryTransport, read_frames
 
-__all__ = ["Peer", "binary", "text"]
+__all__ = ["BYE", "Peer", "audience", "binary", "small", "text"]
+
+BYE = encode_close(1000, "bye", None)
 
 
 def text(message: str) -> bytes:
@@ -25,6 +28,7 @@ def binary(message: bytes) -> bytes:
 class Peer:
     """One client with its outbox. A hub takes it for a WebSocket.
 
+    With a ``kernel`` its outbox writes past its transport.
     ``room=0`` makes its socket refuse from the first byte on, ``room=None`` take everything.
     """
 
@@ -35,10 +39,13 @@ class Peer:
         *,
         room: int | None = None,
         limits: tuple[int, int] = (256, 1024 * 1024),
-        fd: int = -1,
-        **extra: Any,
+        kernel: Kernel | None = None,
     ) -> None:
-        self.transport = MemoryTransport(loop, self, room=room, **extra)
+        sock = None if kernel is None else kernel.open()
+        self.transport = MemoryTransport(loop, self, room=room, socket=sock)
+        if kernel is not None:
+            kernel.attach(self.transport)
+        fd = -1 if sock is None else sock.fileno()
         self.transport.set_write_buffer_limits(high=0)
         most = Limits(send_queue=limits[0], send_queue_bytes=limits[1])
         self.outbox = Outbox(self, self.transport, turn, fd, most)
@@ -88,3 +95,17 @@ class Peer:
 
     def texts(self) -> list[str]:
         return [one.text for one in self.frames()]
+
+
+def small(loop: ManualLoop, turn: Turn, messages: int = 3, size: int = 1000) -> Peer:
+    """A peer that has refused bytes, with small limits."""
+    peer = Peer(loop, turn, limits=(messages, size))
+    peer.stall()
+    return peer
+
+
+def audience(loop: ManualLoop, turn: Turn, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
+    peers = [Peer(loop, turn) for _ in range(size)]
+    for peer in peers:
+        hub.subscribe(peer, topic)
+    return peers

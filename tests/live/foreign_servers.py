@@ -20,6 +20,8 @@ from aiohttp import web
 from websockets.asyncio.server import ServerConnection
 from websockets.asyncio.server import serve as serve_websockets
 
+from tests.kit import until
+
 __all__ = ["SERVERS", "ForeignServer", "open_server"]
 
 SERVERS = ("websockets", "aiohttp", "ws")
@@ -35,9 +37,7 @@ class ForeignServer:
 
     async def closed(self) -> int:
         """The code of the first close."""
-        async with asyncio.timeout(SECONDS):
-            while not self.codes:
-                await asyncio.sleep(0.01)
+        await until(lambda: self.codes)
         return self.codes[0]
 
 

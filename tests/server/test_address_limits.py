@@ -6,18 +6,11 @@ from typing import Any
 
 import pytest
 
-from fastws import Route, serve
+from fastws import Route
 from fastws.server.address_limits import SWEEP_SIZE, AddressLimiter, address_of
 from fastws.server.server import Server
 from tests.kit import ManualLoop, RawClient, Recorder
-
-
-def served(loop: ManualLoop, *routes: Route, **settings: Any) -> Server:
-    async def start() -> Server:
-        return await serve(list(routes), **settings)
-
-    return loop.run(start())  # type: ignore[no-any-return]
-
+from tests.kit.served import served
 
 # -- in a second, per connection --------------------------------------------------------------------
 
@@ -45,8 +38,10 @@ def test_early_frames_count_and_a_route_has_its_own_limit(loop: ManualLoop) -> N
     strict, loose = Recorder(), Recorder()
     server = served(
         loop,
-        Route("/strict", strict, limits={"bytes_per_second": 15}),
-        Route("/loose", loose, limits={"bytes_per_second": None}),
+        [
+            Route("/strict", strict, limits={"bytes_per_second": 15}),
+            Route("/loose", loose, limits={"bytes_per_second": None}),
+        ],
         limits={"bytes_per_second": 1_000_000},
     )
     frame = b"\x81\x82\0\0\0\0hi"

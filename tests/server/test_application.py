@@ -144,6 +144,39 @@ async def test_once_is_where_the_server_leads() -> None:
     assert len(ended) == 2
 
 
+async def test_who_resigns_waits_for_once_tasks_and_nobody_cancels_them_twice() -> None:
+    told: list[str] = []
+    app = fastws.Application(echo)
+
+    async def work(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            told.append(name)
+
+    @app.background
+    async def once(server: fastws.Server) -> None:
+        await work("once")
+
+    @app.background(once=False)
+    async def each(server: fastws.Server) -> None:
+        await work("each")
+
+    async with serving(app) as server:
+        await asyncio.sleep(0)
+        resigning = asyncio.create_task(server.resign())
+        await asyncio.sleep(0)
+        await server.resign()
+        await resigning
+        assert (told, server.is_leader) == (["once"], False)
+        await server.resign()
+        ends = [asyncio.create_task(server.shutdown()) for _ in range(2)]
+        await asyncio.gather(*ends)
+    assert told == ["once", "each"]
+
+
 async def test_a_request_and_a_websocket_know_their_server() -> None:
     seen: list[Any] = []
 

@@ -10,6 +10,7 @@ import pytest
 from fastws import Limits, Request, Response, Route
 from fastws.testing.wire import TEXT
 from tests.kit import ManualLoop, Recorder, frame, handshake
+from tests.kit.served import Panic
 from tests.server.sites import Site, body, page, slow, statuses
 
 PIPELINED = Limits().pipelined_requests
@@ -205,10 +206,6 @@ class Stream:
 
     def close(self) -> None:
         pass
-
-
-class Panic(BaseException):
-    """As pyo3's ``PanicException``: it is not an ``Exception``."""
 
 
 class TestFailures:

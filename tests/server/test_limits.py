@@ -20,13 +20,13 @@ from fastws.server.server import Server
 from fastws.web.routes import Router
 from tests.cli.helpers import fastws as run
 from tests.kit import ManualLoop, RawClient
+from tests.rows import all_rows
 
 ALL = [
     *[(Limits, field.name) for field in fields(Limits)],
     *[(Timeouts, field.name) for field in fields(Timeouts)],
 ]
 SERVER_ONLY = {*SERVER_LIMITS, *SERVER_TIMEOUTS}
-each = pytest.mark.parametrize(("kind", "field"), ALL, ids=[field for _, field in ALL])
 
 
 def setting(kind: type, field: str) -> Setting:
@@ -34,30 +34,36 @@ def setting(kind: type, field: str) -> Setting:
     return found
 
 
-@each
-def test_it_has_its_reason_beside_it(kind: type, field: str) -> None:
+def test_it_has_its_reason_beside_it() -> None:
     lines = inspect.getsource(fastws.config).splitlines()
-    (position,) = [number for number, line in enumerate(lines) if line.startswith(f"    {field}: ")]
-    comment = lines[position - 1].strip()
-    assert comment.startswith("#: ") and len(comment) > 30
+    with all_rows() as row:
+        for _, field in ALL:
+            with row(field):
+                (position,) = [at for at, line in enumerate(lines) if line.startswith(f"    {field}: ")]
+                comment = lines[position - 1].strip()
+                assert comment.startswith("#: ") and len(comment) > 30
 
 
-@pytest.fixture(scope="module")
-def help_text() -> str:
-    return run("serve", "--help").stdout
+def test_it_is_an_option_of_the_command_line() -> None:
+    help_text = run("serve", "--help").stdout
+    with all_rows() as row:
+        for kind, field in ALL:
+            with row(field):
+                option = setting(kind, field)
+                shown = rf"{option.option} {option.unit}\s[^\[]*\[(?:default:\s+([\d.]+);\s+)?x>="
+                found = re.search(shown, help_text)
+                assert found is not None
+                assert (None if found[1] is None else float(found[1])) == getattr(kind(), field)
 
 
-@each
-def test_it_is_an_option_of_the_command_line(kind: type, field: str, help_text: str) -> None:
-    option = setting(kind, field)
-    found = re.search(rf"{option.option} {option.unit}\s[^\[]*\[(?:default:\s+([\d.]+);\s+)?x>=", help_text)
-    assert found is not None
-    default = getattr(kind(), field)
-    assert (None if found[1] is None else float(found[1])) == default
+def test_the_option_sets_it() -> None:
+    with all_rows() as row:
+        for kind, field in ALL:
+            with row(field):
+                the_option_sets(kind, field)
 
 
-@each
-def test_the_option_sets_it(kind: type, field: str) -> None:
+def the_option_sets(kind: type, field: str) -> None:
     for value in ("7", "0"):
         line = [setting(kind, field).option, value]
         if kind is Limits and value == "0":
@@ -69,8 +75,14 @@ def test_the_option_sets_it(kind: type, field: str) -> None:
         assert made == replace(kind(), **{field: 7 if value == "7" else None})
 
 
-@each
-def test_a_route_has_its_own_or_says_that_it_cannot(kind: type, field: str) -> None:
+def test_a_route_has_its_own_or_says_that_it_cannot() -> None:
+    with all_rows() as row:
+        for kind, field in ALL:
+            with row(field):
+                a_route_has_its_own(kind, field)
+
+
+def a_route_has_its_own(kind: type, field: str) -> None:
     name = "limits" if kind is Limits else "timeouts"
     route = Route("/", Handler(), **{name: {field: 7}})
     if field in SERVER_ONLY:

@@ -18,7 +18,8 @@ from fastws.server.listeners import PORT_ATTEMPTS
 from fastws.testing.network import ListeningSocket
 from tests.conftest import Run
 from tests.kit import ManualLoop, Recorder
-from tests.server.served import QUIET, coroutine, opened, served
+from tests.kit.served import QUIET, opened, served
+from tests.server.sites import coroutine
 
 
 def has_ipv6() -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from fastws import Response
 from fastws.server.pending import PendingAnswer
+from tests.kit.served import Panic
 
 
 class Caller:
@@ -39,10 +40,6 @@ async def test_answered() -> None:
     await turns()
     pending.give_up()
     assert caller.answers == ["fine"]
-
-
-class Panic(BaseException):
-    """As pyo3's ``PanicException``: it is not an ``Exception``."""
 
 
 @pytest.mark.parametrize("kind", [ValueError, Panic, GeneratorExit, asyncio.CancelledError])

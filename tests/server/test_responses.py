@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastws import Request, Response, Route, Static
+from fastws import ASGI, Request, Response, Route, Static
 from tests.kit import ManualLoop, RawClient
 from tests.server.sites import Site, page
 
@@ -133,6 +133,30 @@ class TestStreams:
         client.transport.lose()
         loop.settle()
         assert said == ["cancelled", "closed"]
+
+
+async def asgi_page(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"whole"})
+
+
+@pytest.mark.parametrize("target", ["/", "/large.bin", "/app"])
+def test_each_response_is_the_last_of_its_connection_once_nobody_listens(
+    target: str, loop: ManualLoop, tmp_path: Path
+) -> None:
+    (tmp_path / "large.bin").write_bytes(b"x" * TestStreams.SIZE)
+    routes = [Route("/", http=page), Static("/", tmp_path)] if target != "/app" else []
+    site = Site(loop, *routes or [ASGI(asgi_page, lifespan="off")])
+    client = site.client()
+    client.get(target)
+    loop.settle()
+    assert "connection" not in client.response().headers
+    site.server.stop_listening()
+    for _ in range(2):
+        client.get(target)
+    loop.settle()
+    (last,) = client.responses()
+    assert (last.status, last.headers["connection"]) == (200, "close")
 
 
 class TestAccessLog:

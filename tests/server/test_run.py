@@ -18,12 +18,12 @@ import pytest
 
 import fastws
 from fastws import Server
-from fastws.server.run import address_text, new_event_loop, serve_until_signal
+from fastws.server.run import address_text, serve_until_signal
 from fastws.server.settings import settings_from
 from fastws.testing.wire import CLOSE
-from tests.cli.helpers import environment
+from tests.cli.helpers import PATIENCE, environment
 from tests.kit import ManualLoop, Recorder, handshake
-from tests.server.served import QUIET, opened
+from tests.kit.served import QUIET, opened
 
 
 class TestRun:
@@ -128,7 +128,7 @@ class Program:
         return self._out.read_text(), self._err.read_text()
 
     def wait_for(self, pattern: str) -> re.Match[str]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if (found := re.search(pattern, "".join(self.output()))) is not None:
                 return found
@@ -137,7 +137,7 @@ class Program:
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -255,12 +255,6 @@ class TestRunHere:
     def test_arguments_that_fit_nothing(self) -> None:
         with pytest.raises(TypeError, match="nonsense"):
             fastws.run(Recorder(), nonsense=1)  # type: ignore[call-arg]
-
-    def test_without_uvloop(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "uvloop", None)
-        loop = new_event_loop()
-        loop.close()
-        assert isinstance(loop, asyncio.SelectorEventLoop)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from fastws.server import send_buffer
 from fastws.server.send_buffer import NOTSENT_LOWAT
 from fastws.server.settings import settings_from
 from tests.kit import ManualLoop, RawClient, Recorder
-from tests.server.served import served
+from tests.kit.served import served
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the numbers are those of Linux")
 

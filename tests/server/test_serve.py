@@ -12,7 +12,8 @@ import fastws
 from fastws import Request, Response, Route, Server, WebSocket
 from fastws.testing.wire import CLOSE, TEXT
 from tests.kit import ManualLoop, RawClient, Recorder
-from tests.server.served import QUIET, opened, page, served
+from tests.kit.served import QUIET, opened, served
+from tests.server.sites import page
 
 
 @pytest.mark.parametrize(("limit", "full"), [(None, False), (1, True), (2, False)])
@@ -71,7 +72,7 @@ class TestCounters:
     def test_the_access_log(self, loop: ManualLoop, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, "fastws.access"):
             server = served(loop, Route("/{name}", Recorder(echo=True)), access_log=True)
-            client = opened(loop, server, "/a%0Ab?token=secret")
+            client = opened(loop, server, path="/a%0Ab?token=secret")
             client.text("hello")
             client.close(4000, "by\ne")
             loop.settle()

@@ -10,7 +10,8 @@ import fastws
 from fastws import Limits, Route, Settings, Timeouts
 from fastws.server.settings import settings_from
 from tests.kit import ManualLoop
-from tests.server.served import page, served
+from tests.kit.served import served
+from tests.server.sites import page
 
 
 class TestSettings:

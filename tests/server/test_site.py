@@ -12,7 +12,8 @@ from fastws import Route, Static
 from fastws.server.settings import settings_from
 from fastws.server.site import MAX_WAITING_FOR_503, Site, as_routes
 from tests.kit import ManualLoop, RawClient, Recorder
-from tests.server.served import coroutine, opened, page, served
+from tests.kit.served import opened, served
+from tests.server.sites import coroutine, page
 
 
 class TestApps:
@@ -20,7 +21,7 @@ class TestApps:
         for app in (Recorder(), Recorder, coroutine):
             server = served(loop, app)
             for path in ("/", "/a", "/a/b/c", "/%C3%BC?x=y"):
-                opened(loop, server, path)
+                opened(loop, server, path=path)
             loop.run(server.shutdown(0))
 
     def test_what_is_given(self, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from tests.cli.helpers import environment
 from tests.faults.harness import MIB, Herd, Record, Site, eventually, herd, result_of, server
 from tests.faults.report import markdown, write_page
-from tests.live.process import cpu_seconds
+from tests.kit.process import cpu_seconds
 
 REPORTS = Path(__file__).parents[2] / "reports" / "siege"
 #: Seconds of quiet after the attacks, until memory and files must be what they were.

@@ -25,6 +25,21 @@ class Room(fastws.Handler):
         ws.send_nowait(message)
 
 
+class Greeting(fastws.Handler):
+    async def on_open(self, ws: fastws.WebSocket) -> None:
+        await ws.send("welcome")
+
+
+class Plain(fastws.Handler):
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        ws.send_nowait("welcome")
+
+
+class AsyncMessage(fastws.Handler):
+    async def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        await ws.send(message)
+
+
 class Service:
     async def __call__(self, ws: fastws.WebSocket) -> int:
         return 1
@@ -46,6 +61,20 @@ def one_route() -> fastws.serve:
     return fastws.serve([fastws.Route("/", handler), fastws.Static("/files/", Path("/srv"))])
 
 
+async def make_routes() -> list[fastws.Route]:
+    return [fastws.Route("/", handler)]
+
+
+def make_application() -> fastws.Application:
+    return fastws.Application(handler)
+
+
+async def factories() -> None:
+    await fastws.serve(make_routes, factory=True)
+    await fastws.serve(make_application, "127.0.0.1", factory=True)
+    await fastws.serve(lambda: 5, factory=True)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
+
+
 async def clients() -> None:
     async with fastws.connect("ws://server.test/") as ws:
         assert_type(ws, fastws.WebSocket)
@@ -56,6 +85,7 @@ async def clients() -> None:
         assert_type(each, fastws.WebSocket)
     fastws.connect("ws://server.test/", handler=Room())
     fastws.connect("ws://server.test/", handler=Room)
+    fastws.connect("ws://server.test/", handler=Greeting())
     fastws.connect("ws://server.test/", handler=handler)
     fastws.connect("ws://server.test/", handler=not_async)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     fastws.connect("wss://server.test/", ssl=ssl.create_default_context(), proxy="socks5://proxy.test")

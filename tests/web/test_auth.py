@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from fastws import Request, Response, Route, basic_auth, serve, token_auth
+from fastws import Request, Response, Route, basic_auth, token_auth
 from fastws.logs import conceal
 from fastws.server.server import Server
 from fastws.web.auth import basic_credentials
 from tests.kit import ManualLoop, RawClient, Recorder
+from tests.kit.served import served
 
 SECRET = "s3cret-Ünïcode"
 Authorize = Callable[[Request], Any]
@@ -206,16 +207,14 @@ def test_an_empty_token_is_refused_at_once() -> None:
 # -- on a server ------------------------------------------------------------------------------------
 
 
-def served(loop: ManualLoop, authorize: Authorize, recorder: Recorder) -> Server:
-    async def start() -> Server:
-        return await serve([Route("/ws", recorder, authorize=authorize, subprotocols=["chat"])])
-
-    return loop.run(start())  # type: ignore[no-any-return]
+def guarded(loop: ManualLoop, authorize: Authorize, recorder: Recorder) -> Server:
+    route = Route("/ws", recorder, authorize=authorize, subprotocols=["chat"])
+    return served(loop, route, access_log=True)
 
 
 def test_the_right_token_opens_and_is_not_echoed(loop: ManualLoop) -> None:
     recorder = Recorder(echo=True)
-    server = served(loop, token_auth("t0ken", subprotocol="bearer."), recorder)
+    server = guarded(loop, token_auth("t0ken", subprotocol="bearer."), recorder)
     client = RawClient(server, loop)
     answer = client.upgrade("/ws", "Sec-WebSocket-Protocol: bearer.t0ken, chat")
     assert answer.status == 101
@@ -227,7 +226,7 @@ def test_the_right_token_opens_and_is_not_echoed(loop: ManualLoop) -> None:
 
 def test_a_refusal_has_a_body_and_ends_the_connection(loop: ManualLoop) -> None:
     recorder = Recorder()
-    client = RawClient(served(loop, basic_auth("club", {"ann": SECRET}), recorder), loop)
+    client = RawClient(guarded(loop, basic_auth("club", {"ann": SECRET}), recorder), loop)
     answer = client.upgrade("/ws", f"Authorization: {basic('ann', 'guess')}", early=b"\x81\x80abcd")
     assert answer.status == 401
     assert answer.headers["www-authenticate"] == 'Basic realm="club", charset="UTF-8"'
@@ -243,7 +242,7 @@ def test_nothing_of_a_secret_is_logged(loop: ManualLoop, caplog: pytest.LogCaptu
         raise RuntimeError("the database is away")
 
     for guard in (token_auth("r1ghtOne", query="tick=et"), token_auth(broken, query="tick=et")):
-        server = served(loop, guard, Recorder())
+        server = guarded(loop, guard, Recorder())
         RawClient(server, loop).upgrade("/ws?a=1&tick%3Det=r1ghtOne&b=2")
         RawClient(server, loop).upgrade("/ws?tick%3Det=wr0ngOne")
         RawClient(server, loop).upgrade("/ws", "Authorization: Bearer wr0ngOne")

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import fastws
+from fastws.loop.event_loops import loop_factory
 from fastws.server.forwarded import TrustedProxies
-from fastws.server.run import new_event_loop
 from fastws.server.server import Server
 from fastws.server.settings import settings_from
 from fastws.server.shared_page import SharedPage
@@ -33,7 +33,7 @@ async def peer_of(ws: fastws.WebSocket) -> None:
         await ws.send(f"{ws.peer[0]}:{ws.peer[1]}")
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, new_event_loop], ids=["asyncio", "auto"])
+@pytest.fixture(params=[asyncio.new_event_loop, loop_factory()], ids=["asyncio", "auto"])
 def run(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     def run(scenario: Any) -> Any:
         with asyncio.Runner(loop_factory=request.param) as runner:

@@ -138,6 +138,40 @@ def test_the_lead_moves_when_the_leader_dies() -> None:
     assert seen.told[-1] == (2, "lead", {"value": True})
 
 
+def leads(seen: Recorder) -> list[tuple[int, bool]]:
+    return [(worker, values["value"]) for worker, kind, values in seen.told if kind == "lead"]
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_the_next_one_leads_when_the_leader_has_resigned_or_is_dead(*, is_dead: bool) -> None:
+    pool, seen = running()
+    first, second = pool.workers
+    pool.leaving(first, 1.0)
+    assert leads(seen) == [(1, True), (1, False)]
+    pool.ready(pool.workers[-1], 1.5)
+    pool.tick(2.0)
+    pool.resigned(second, 2.0)  # it has led nothing
+    assert leads(seen) == [(1, True), (1, False)]
+    if is_dead:
+        pool.exited(first, -9, 3.0)
+    else:
+        pool.resigned(first, 3.0)
+    assert leads(seen) == [(1, True), (1, False), (2, True)]
+    pool.tick(4.0)
+    assert len(leads(seen)) == 3
+
+
+def test_a_reload_lets_one_lead_that_stays() -> None:
+    pool, seen = running()
+    pool.reload(1.0)
+    first, _, third = pool.workers
+    pool.ready(third, 2.0)
+    pool.resigned(first, 2.5)
+    assert leads(seen) == [(1, True), (1, False), (3, True)]
+    pool.ready(pool.workers[-1], 3.0)
+    assert len(leads(seen)) == 3
+
+
 def test_a_hang_is_ended_but_not_a_slow_import() -> None:
     pool, seen = running(hang_timeout=30.0)
     first, second = pool.workers

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from fastws import connect
-from tests.cli.helpers import Child, fastws, running
-from tests.cli.test_serve import get
+from tests.cli.helpers import Child, fastws, get, running
 
 pytestmark = pytest.mark.live
 

@@ -68,6 +68,28 @@ async def produce(server):
         await asyncio.sleep(0.01)
 """
 
+#: Notes when its task begins, and when it has ended some time after it was cancelled.
+SLOW_TO_END = """
+import asyncio
+import os
+import fastws
+
+app = fastws.Application([])
+
+def note(what):
+    with open("notes", "a") as file:
+        file.write(f"{what} {os.getpid()}\\n")
+
+@app.background(once=True)
+async def produce(server):
+    note("begin")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0.3)
+        note("end")
+"""
+
 #: The broadcast example of docs/asgi.md, in FastAPI and in Starlette.
 FASTAPI = """
 import os
@@ -443,6 +465,38 @@ def test_a_producer_runs_on_one_worker_and_moves_when_that_is_killed(tmp_path: P
     with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2) as server:
         limited(lambda: siege(server))
         assert server.stop() == 0
+    assert "Traceback" not in server.stderr()
+
+
+def test_no_two_producers_run_at_the_same_time(tmp_path: Path) -> None:
+    """One that takes its time to end keeps the next one waiting; one that is dead does not."""
+    (tmp_path / "app.py").write_text(SLOW_TO_END)
+    notes = tmp_path / "notes"
+
+    def begins() -> list[str]:
+        lines = notes.read_text().splitlines() if notes.exists() else []
+        return [line.split()[1] for line in lines if line.startswith("begin")]
+
+    async def siege(server: Child) -> None:
+        pids(server, 2)
+        await until(begins)
+        for reload in (1, 2):
+            server.process.send_signal(signal.SIGHUP)
+            await until(partial(said, server, "reload: done", reload))
+            # One of the new workers, and it is the only one that begins.
+            await until(lambda number=reload: len(begins()) > number)  # type: ignore[misc]
+            assert int(begins()[reload]) in ready(server)[2 * reload :]
+        os.kill(int(begins()[2]), signal.SIGKILL)
+        await until(lambda: len(begins()) == 4)
+        os.kill(int(begins()[3]), signal.SIGTERM)
+        await until(lambda: len(begins()) == 5)
+
+    with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2, "--timeout-drain", 1) as server:
+        limited(lambda: siege(server))
+        assert server.stop() == 0
+    expected = [f"{what} {pid}" for pid in begins() for what in ("begin", "end")]
+    del expected[5]  # of the one that was killed
+    assert notes.read_text().splitlines() == expected
     assert "Traceback" not in server.stderr()
 
 

@@ -236,12 +236,15 @@ class ServerHTTP:
         self._length_left = 0 if self._head_only or response.status in _BODILESS else length
         return connection.send(event)
 
-    def start_pieces(self, status: int, reason: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+    def start_pieces(
+        self, status: int, reason: bytes, fields: list[tuple[bytes, bytes]], *, close: bool = False
+    ) -> bytes:
         """Return the head of a response whose length may be unknown; ``send_body`` comes next.
 
         Its body has the length of a Content-Length among ``fields``. Without that field it is sent in
-        chunks, or, for HTTP/1.0, ends with the connection (RFC 9112, section 6.3). Raises ``ValueError`` for
-        the status of no final response, ``h11.LocalProtocolError`` for fields that contradict each other.
+        chunks, or, for HTTP/1.0, ends with the connection (RFC 9112, section 6.3). ``close`` is as in
+        ``start_response``. Raises ``ValueError`` for the status of no final response,
+        ``h11.LocalProtocolError`` for fields that contradict each other.
         """
         check_final(status)
         given = {name.lower() for name, _ in fields}
@@ -253,7 +256,7 @@ class ServerHTTP:
             and not (lengthless and name == b"content-length")
         ]
         fields += [field for field in self._response_headers if field[0].lower() not in given]
-        if self._ends_the_connection():
+        if close or self._ends_the_connection():
             fields.append((b"Connection", b"close"))
         event = h11.Response(status_code=status, reason=reason, headers=fields)
         self._output = b""

@@ -23,6 +23,7 @@ from fastws.protocol.http.server import ServerHTTP
 from fastws.protocol.websocket import handshake
 from tests.blocks import blocks_kept
 from tests.protocol.http.cases import ACCEPTED, HOSTS, REFUSED, UPGRADE_FIELDS
+from tests.rows import all_rows
 
 try:
     from fastws.protocol.http import _heads
@@ -32,7 +33,8 @@ except ImportError:
     pytest.skip("the C engine is not built", allow_module_level=True)
 
 #: The nightly form takes its time; Hypothesis would call a timeout a fault that comes and goes.
-pytestmark = pytest.mark.timeout(0)
+IS_NIGHTLY = "FASTWS_DIFFERENTIAL_EXAMPLES" in os.environ
+pytestmark = [pytest.mark.timeout(0)] if IS_NIGHTLY else []
 
 LIMITS = Limits()
 SMALL = Limits(max_head_size=400, max_line_size=60, max_headers=8)
@@ -164,23 +166,29 @@ def compare(data: bytes, limits: Limits) -> bool:
     return read is not None
 
 
-@pytest.mark.parametrize("data", USUAL.values(), ids=USUAL)
-def test_what_clients_send(data: bytes) -> None:
-    assert compare(data, LIMITS)
-    assert compare(data + b"\x81\x80", LIMITS)
-    assert compare(data + data, LIMITS)
+def test_what_clients_send() -> None:
+    with all_rows() as row:
+        for name, data in USUAL.items():
+            with row(name):
+                assert compare(data, LIMITS)
+                assert compare(data + b"\x81\x80", LIMITS)
+                assert compare(data + data, LIMITS)
 
 
-@pytest.mark.parametrize("data", UNUSUAL.values(), ids=UNUSUAL)
-def test_what_is_left_to_the_gate(data: bytes) -> None:
-    assert by_reader(data, LIMITS) is None
-    assert by_reference(data, LIMITS) is not None
+def test_what_is_left_to_the_gate() -> None:
+    with all_rows() as row:
+        for name, data in UNUSUAL.items():
+            with row(name):
+                assert by_reader(data, LIMITS) is None
+                assert by_reference(data, LIMITS) is not None
 
 
-@pytest.mark.parametrize("data", NO_UPGRADE.values(), ids=NO_UPGRADE)
-def test_what_is_refused(data: bytes) -> None:
-    assert by_reader(data, LIMITS) is None
-    assert by_reference(data, LIMITS) is None
+def test_what_is_refused() -> None:
+    with all_rows() as row:
+        for name, data in NO_UPGRADE.items():
+            with row(name):
+                assert by_reader(data, LIMITS) is None
+                assert by_reference(data, LIMITS) is None
 
 
 def test_octets() -> None:
@@ -199,23 +207,29 @@ def test_octets() -> None:
         compare(head().replace(b"websocket", b"websocke" + octet), LIMITS)
 
 
-@pytest.mark.parametrize("fault", REFUSED)
-def test_a_fault_from_the_tables_in_a_request_to_upgrade(fault: str) -> None:
+def test_a_fault_from_the_tables_in_a_request_to_upgrade() -> None:
     """What breaks a request breaks one to upgrade; where the table's is none, it is made into one."""
-    data = REFUSED[fault][0]
-    assert by_reader(data, LIMITS) is None
-    for line in ("Host: x\r\n", "\r\n"):
-        compare(data.replace(line.encode(), line.encode() + b"\r\n".join(FIELDS[1:]) + b"\r\n", 1), LIMITS)
+    fields = b"\r\n".join(FIELDS[1:]) + b"\r\n"
+    with all_rows() as row:
+        for name, (data, _) in REFUSED.items():
+            with row(name):
+                assert by_reader(data, LIMITS) is None
+                for line in (b"Host: x\r\n", b"\r\n"):
+                    compare(data.replace(line, line + fields, 1), LIMITS)
 
 
-@pytest.mark.parametrize("good", ACCEPTED)
-def test_other_requests(good: str) -> None:
-    assert by_reader(ACCEPTED[good][0], LIMITS) is None
+def test_other_requests() -> None:
+    with all_rows() as row:
+        for name, (data, _) in ACCEPTED.items():
+            with row(name):
+                assert by_reader(data, LIMITS) is None
 
 
-@pytest.mark.parametrize("data", USUAL.values(), ids=USUAL)
-def test_cut_anywhere(data: bytes) -> None:
-    assert not any(by_reader(data[:size], LIMITS) for size in range(len(data)))
+def test_cut_anywhere() -> None:
+    with all_rows() as row:
+        for name, data in USUAL.items():
+            with row(name):
+                assert not any(by_reader(data[:size], LIMITS) for size in range(len(data)))
 
 
 @pytest.mark.parametrize("limits", [LIMITS, SMALL])
@@ -262,7 +276,7 @@ def requests(draw: st.DrawFn) -> bytes:
     max_examples=int(os.environ.get("FASTWS_DIFFERENTIAL_EXAMPLES", "1000")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    derandomize="FASTWS_DIFFERENTIAL_EXAMPLES" not in os.environ,
+    derandomize=not IS_NIGHTLY,
 )
 @given(requests(), st.sampled_from([LIMITS, SMALL]), st.integers(0, 700))
 @example(b"GET / HTTP/1.1\r\n" + UPGRADE_FIELDS + b"\r\n", LIMITS, 700)

@@ -1,3 +1,5 @@
+"""Header fields: parsing, look-ups, and what may stand in a name and in a value."""
+
 from __future__ import annotations
 
 import h11

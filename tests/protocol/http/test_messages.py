@@ -1,3 +1,5 @@
+"""Requests and responses as values: targets, paths, bodies, and what a request weighs."""
+
 from __future__ import annotations
 
 import gc

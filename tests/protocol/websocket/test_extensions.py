@@ -1,3 +1,5 @@
+"""permessage-deflate is negotiated: offers, answers, and those that break RFC 7692."""
+
 from __future__ import annotations
 
 import pytest

@@ -24,6 +24,8 @@ from fastws.protocol.websocket.frames import (
 )
 from tests.protocol.websocket.cases import CASES, VALID_UTF8, close
 from tests.protocol.websocket.wire import (
+    BOTH_ENGINES,
+    BOTH_ROLES,
     BUILT,
     ENGINES,
     MASK,
@@ -36,9 +38,6 @@ from tests.protocol.websocket.wire import (
     wire,
 )
 from tests.rows import all_rows
-
-BOTH_ENGINES = pytest.mark.parametrize("engine_", ENGINES)
-BOTH_ROLES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 
 
 def reader_of(case: Case, engine_: Engine, *, client: bool) -> Any:

@@ -13,10 +13,15 @@ from fastws.protocol.websocket.frames import Engine
 from fastws.protocol.websocket.rate_limit import RateLimiter
 from fastws.testing.wire import BINARY, CONTINUATION, PING, TEXT
 from tests.protocol.websocket.cases import close
-from tests.protocol.websocket.wire import ENGINES, Frame, feed, new_reader, sized, wire
-
-BOTH_ENGINES = pytest.mark.parametrize("engine_", ENGINES)
-BOTH_ROLES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
+from tests.protocol.websocket.wire import (
+    BOTH_ENGINES,
+    BOTH_ROLES,
+    Frame,
+    feed,
+    new_reader,
+    sized,
+    wire,
+)
 
 RSV1 = 0xC0
 SIZE = INFLATED_BYTES_AHEAD // 2

@@ -28,6 +28,8 @@ def _engines() -> list[Any]:
 
 #: Both engines in one process; the C engine must be there in CI.
 ENGINES = _engines()
+BOTH_ENGINES = pytest.mark.parametrize("engine_", ENGINES)
+BOTH_ROLES = pytest.mark.parametrize("client", [False, True], ids=["server", "client"])
 #: Those that are built, for a test that runs its rows on each.
 BUILT: list[Engine] = [param.values[0] for param in ENGINES if param.values[0] is not None]
 

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.kit.buses import Member, members, until
+from tests.kit import until
+from tests.kit.buses import Member, members
 
 COUNTS = pytest.mark.parametrize("count", [1, 2, 3])
 pytestmark = COUNTS

@@ -15,7 +15,8 @@ from starlette.websockets import WebSocket
 import fastws
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.records import Decoder, Kind, hello
-from tests.kit.buses import Member, members, until
+from tests.kit import until
+from tests.kit.buses import Member, members
 
 SIZE = 60_000
 

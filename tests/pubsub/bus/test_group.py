@@ -13,7 +13,8 @@ import pytest
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.group import Group
 from fastws.pubsub.hub import Hub
-from tests.kit.buses import Listener, Member, until
+from tests.kit import until
+from tests.kit.buses import Listener, Member
 
 
 async def test_members_meet_and_one_leaves(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,6 @@ __all__ = [
     "MIB",
     "Watch",
     "cpu_seconds",
-    "eventually",
     "open_files",
     "rss",
     "sampled_rss",
@@ -29,7 +28,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def rss(pid: int) -> int:
+def rss(pid: int | str = "self") -> int:
     """Resident bytes now."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
@@ -52,7 +51,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def open_files(pid: int) -> int:
+def open_files(pid: int | str = "self") -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
@@ -97,16 +96,6 @@ def sampled_rss(pid: int, interval: float = 0.1) -> Iterator[Watch]:
         finally:
             done.set()
             sampler.join()
-
-
-async def eventually(true: Callable[[], bool], seconds: float = 5.0) -> bool:
-    """Whether ``true()`` becomes so within ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.02)
-    return True
 
 
 async def settled_files(pid: int) -> int:

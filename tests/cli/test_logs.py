@@ -6,8 +6,7 @@ import re
 import signal
 from pathlib import Path
 
-from tests.cli.helpers import running
-from tests.cli.test_serve import get
+from tests.cli.helpers import get, running
 
 DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 

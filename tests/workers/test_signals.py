@@ -1,0 +1,187 @@
+"""What ``fastws serve`` does at signals, alone and with workers: the same, seen from outside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.cli.helpers import Child, environment, fastws, running
+from tests.cli.test_serve import get
+from tests.workers.helpers import ask, opened, said, until
+from tests.workers.test_processes import gone, pids, wait_gone
+
+pytestmark = [pytest.mark.live, pytest.mark.system]
+
+BOTH = pytest.mark.parametrize("workers", [1, 2])
+
+
+def of_workers(server: Child, workers: int) -> list[int]:
+    return pids(server, workers) if workers > 1 else []
+
+
+@BOTH
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_a_clean_stop(tmp_path: Path, workers: int, number: int) -> None:
+    with running(tmp_path, "serve", "--port", 0, "--workers", workers) as server:
+        with opened(server.address()) as client:
+            server.process.send_signal(number)
+            frame = client.recv(100)
+            assert frame[:1] == b"\x88" and frame[2:4] == (1001).to_bytes(2, "big")
+            client.sendall(b"\x88\x82\0\0\0\0" + frame[2:4])
+            assert client.recv(1) == b""
+        assert server.process.wait(15) == 0
+        assert all(gone(pid) for pid in of_workers(server, workers))
+    assert "Traceback" not in server.stderr()
+
+
+@BOTH
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_all_at_once(tmp_path: Path, workers: int, number: int) -> None:
+    patient = ["--timeout-graceful-shutdown", 600, "--timeout-close", 600, "--timeout-drain", 600]
+    with running(tmp_path, "serve", "--port", 0, "--workers", workers, *patient) as server:
+        with opened(server.address()) as client:
+            server.process.send_signal(signal.SIGINT)
+            assert client.recv(100)[:1] == b"\x88"  # which this client does not answer
+            server.process.send_signal(number)
+            assert server.process.wait(15) == 128 + number
+        for pid in of_workers(server, workers):
+            wait_gone(pid)
+    assert "Traceback" not in server.stderr()
+
+
+@BOTH
+def test_the_hang_up_of_the_terminal_is_a_clean_stop(tmp_path: Path, workers: int) -> None:
+    ours, theirs = pty.openpty()
+    err = tmp_path / "stderr"
+    command = [sys.executable, "-m", "fastws", "serve", "--port", "0", "--workers", str(workers)]
+    with err.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            env=environment(),
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+    os.close(theirs)
+    try:
+        until(lambda: "Serving on" in err.read_text())
+        # A SIGHUP while the terminal is there ends nothing.
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "reload: done" in err.read_text() or "SIGHUP:" in err.read_text())
+        os.close(ours)
+        ours = -1
+        assert process.wait(15) == 0
+        for pid in re.findall(r"\(pid (\d+)\) is ready", err.read_text()):
+            assert gone(int(pid))
+    finally:
+        if ours >= 0:
+            os.close(ours)
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+    assert "Traceback" not in err.read_text()
+
+
+@BOTH
+def test_systemd_is_told(tmp_path: Path, workers: int) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(15)
+        options = ["--port", 0, "--workers", workers, "--timeout-drain", 0]
+        with running(tmp_path, "serve", *options, NOTIFY_SOCKET=str(path)) as server:
+            assert systemd.recv(200) == b"READY=1"
+            assert get(server.address())[0] == 200
+            server.process.send_signal(signal.SIGHUP)
+            # systemd.service(5), Type=notify-reload.
+            assert re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=\d+", systemd.recv(200))
+            assert systemd.recv(200) == b"READY=1"
+            server.process.send_signal(signal.SIGTERM)
+            assert systemd.recv(200) == b"STOPPING=1"
+            assert server.process.wait(15) == 0
+            systemd.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                systemd.recv(200)
+
+
+def test_one_worker_more_and_one_fewer(tmp_path: Path) -> None:
+    with running(tmp_path, "serve", "--port", 0, "--workers", 2, "--timeout-drain", 0) as server:
+        address = server.address()
+        first, second = pids(server, 2)
+        server.process.send_signal(signal.SIGTTIN)
+        third = pids(server, 3)[2]
+        for wanted, left in ((2, third), (1, second)):
+            server.process.send_signal(signal.SIGTTOU)
+            until(said(server, f"{wanted} workers are wanted"))
+            wait_gone(left)
+        # The last one stays.
+        server.process.send_signal(signal.SIGTTOU)
+        until(said(server, "1 workers are wanted", 2))
+        assert get(address)[0] == 200
+        assert not gone(first)
+        assert server.stop() == 0
+
+
+def test_a_worker_that_leaves_says_so_first(tmp_path: Path) -> None:
+    """Kept connections to it: their next response is the last, and `/healthz` says 503 in it."""
+    with running(tmp_path, "serve", "--port", 0, "--workers", 2, "--timeout-drain", 600) as server:
+        address = server.address()
+        held = [opened(address) for _ in range(4)]  # so that the worker has somebody to wait for
+        host, port = address.removeprefix("http://").split(":")
+        kept = [socket.create_connection((host, int(port)), 15) for _ in range(2)]
+        for client in kept:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        old = pids(server, 2)
+        server.process.send_signal(signal.SIGHUP)
+        until(said(server, "reload: done"))
+        for client in kept:
+            answer = ask(client, close=False)
+            assert answer.startswith(b"HTTP/1.1 503 ") and b"Connection: close\r\n" in answer
+            client.close()
+        # The server as a whole is well.
+        assert get(address)[0] == 200
+        assert not any(gone(pid) for pid in old)
+        for client in held:
+            client.close()
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 0
+    assert "Traceback" not in server.stderr()
+
+
+@BOTH
+def test_exit_codes(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "broken.py").write_text("import fastws\nraise ValueError('broken')\n")
+    (tmp_path / "hook.py").write_text(
+        "import fastws\n"
+        "def fails(server):\n"
+        "    raise ValueError('no database')\n"
+        "app = fastws.Application([], on_startup=[fails])\n"
+    )
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        for args, code, text in (
+            (["broken:app", "--port", 0], 3, "broken"),
+            (["hook:app", "--port", 0], 3, "no database"),
+            (["hook:nothing", "--port", 0], 3, "nothing"),
+            (["--port", port], 3, "it is in use by another program"),
+            (["--port", 99999], 2, "--port"),
+            (["hook:app", "--auth-token", ""], 2, "--auth-token is not empty"),
+        ):
+            result = fastws("serve", "--workers", workers, *args, cwd=tmp_path)
+            assert (result.returncode, result.stderr.count("\n")) == (code, 1), result.stderr
+            assert text in result.stderr
