@@ -219,7 +219,7 @@ class Hub:
         """
         if not isinstance(message, str):
             message = _checked(None, topic, message)
-        if self._link is not None:
+        if self._link is not None and not self._link.bus.is_closed:
             self._link.call_threadsafe(self.publish, topic, message)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)

@@ -17,7 +17,8 @@ from starlette.websockets import WebSocket
 
 import fastws
 from fastws.pubsub.bus.group import Group
-from tests.kit.buses import Member, members, until
+from tests.kit import until
+from tests.kit.buses import Member, members
 from tests.live.raw import CLOSE, TEXT, Frame, frame, frames, upgrade
 
 pytestmark = pytest.mark.parametrize("members_of", ["1", "2", "3", "path of 2", "path of 3"], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -211,3 +212,20 @@ async def test_two_hubs_of_one_name() -> None:
     with pytest.raises(ValueError, match=r"already.*Hub\(\"chat\"\)"):
         Member(bus)
     assert Member(None).hub.name == kept.hub.name
+
+
+async def test_a_closed_bus_collects_nothing() -> None:
+    async with members(2) as (one, two):
+        assert one.bus is not None
+        listener = one.listener("t")
+        one.hub.publish("t", "before")
+        await one.bus.close()
+        for number in range(1000):
+            one.hub.publish("t", str(number))
+            one.hub.publish("nobody", "x" * 1000)
+        await asyncio.to_thread(one.hub.publish_threadsafe, "t", "late")
+        assert (one.bus.outgoing.runs, one.bus._early) == ([], [])
+        heard: list[str] = []
+        await until(lambda: heard.extend(listener.take()) or heard[-1:] == ["late"])
+        assert heard == ["before", *map(str, range(1000)), "late"]
+        assert two.hub.count("t") == 0

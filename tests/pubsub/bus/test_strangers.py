@@ -21,7 +21,8 @@ from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.group import Group
 from fastws.pubsub.bus.records import MAGIC, MAX_RECORD_BYTES, Kind, encode_record, hello
 from tests.cli.helpers import environment
-from tests.kit.buses import Member, until
+from tests.kit import until
+from tests.kit.buses import Member
 
 NOBODY = 65534
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root may be somebody else")
