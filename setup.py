@@ -41,6 +41,8 @@ COLD = {
         "protocol/http/fast_upgrade.py",
         "protocol/http/messages.py",
         "protocol/websocket/handshake.py",
+        "pubsub/hub_history.py",
+        "pubsub/registry.py",
         "pubsub/topic.py",
         "server/http_phase.py",
         "server/requests.py",
@@ -61,14 +63,20 @@ def extension(source: Path) -> Extension:
     sources = [str(path) for path in [source, *parts(source)]]
     depends = HEADERS if source.suffix == ".c" else []
     flags = [*FLAGS, "-O1"] if FLAGS and source in COLD else FLAGS
-    return Extension(name, sources, depends=depends, extra_compile_args=flags, optional=True)
+    # "." is for the headers of C that a .pxd names.
+    return Extension(
+        name, sources, depends=depends, include_dirs=["."], extra_compile_args=flags, optional=True
+    )
 
 
 def size(extension: Extension) -> int:
     return sum(Path(source).stat().st_size for source in extension.sources)
 
 
-hot_path = sorted(path.with_suffix(".py") for path in Path("fastws").rglob("*.pxd"))
+# The types of a module in C have a .pxd too.
+hot_path = sorted(
+    source for path in Path("fastws").rglob("*.pxd") if (source := path.with_suffix(".py")).is_file()
+)
 all_c = sorted(Path("fastws").rglob("_*.c"))
 written_in_c = [path for path in all_c if not any(path in parts(other) for other in all_c)]
 

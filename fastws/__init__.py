@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
+    from fastws.pubsub.events import Ended, Gap, Message, Position, Published, Synced
+    from fastws.pubsub.follower import Follower
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
     from fastws.server.run import run, serve_until_signal
@@ -68,8 +70,11 @@ _MODULES = {
     "ConnectionClosed": "errors",
     "ConnectionClosedError": "errors",
     "ConnectionClosedOK": "errors",
+    "Ended": "pubsub.events",
     "FastWSError": "errors",
+    "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
+    "Gap": "pubsub.events",
     "Handler": "connection.handlers",
     "HandshakeError": "errors",
     "HandshakeRefused": "errors",
@@ -77,7 +82,10 @@ _MODULES = {
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
     "Limits": "config",
+    "Message": "pubsub.events",
+    "Position": "pubsub.events",
     "ProxyError": "errors",
+    "Published": "pubsub.events",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
@@ -87,6 +95,7 @@ _MODULES = {
     "SlowConsumerPolicy": "config",
     "StartupFailed": "errors",
     "Static": "web.static_files",
+    "Synced": "pubsub.events",
     "Timeouts": "config",
     "WebSocket": "connection.websocket",
     "basic_auth": "web.auth",
@@ -113,8 +122,11 @@ __all__ = [
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "Ended",
     "FastWSError",
+    "Follower",
     "Fragment",
+    "Gap",
     "Handler",
     "HandshakeError",
     "HandshakeRefused",
@@ -122,7 +134,10 @@ __all__ = [
     "Hub",
     "InvalidURL",
     "Limits",
+    "Message",
+    "Position",
     "ProxyError",
+    "Published",
     "Request",
     "Response",
     "Route",
@@ -132,6 +147,7 @@ __all__ = [
     "SlowConsumerPolicy",
     "StartupFailed",
     "Static",
+    "Synced",
     "Timeouts",
     "WebSocket",
     "__version__",

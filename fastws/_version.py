@@ -147,7 +147,9 @@ class _SourceFinder:
 def _hot_path() -> Iterator[str]:
     """The paths of the hot path's modules, without a suffix."""
     for folder, _, files in os.walk(_PACKAGE):
-        yield from (os.path.join(folder, name[:-4]) for name in files if name.endswith(".pxd"))
+        # One in C may have a .pxd too, for those that use its types.
+        names = (name[:-4] for name in files if name.endswith(".pxd") and f"{name[:-4]}.py" in files)
+        yield from (os.path.join(folder, name) for name in names)
 
 
 def _extension(module: str) -> str | None:

@@ -16,6 +16,8 @@ __all__ = [
     "Settings",
     "SlowConsumerPolicy",
     "Timeouts",
+    "UNSET",
+    "Unset",
 ]
 
 
@@ -25,6 +27,13 @@ MAY_BE_ZERO = ("max_empty_fragments", "min_body_rate", "max_early_size", "send_q
 
 #: The kernel doubles the size of a buffer in a signed integer of 32 bits.
 MAX_SOCKET_BYTES = 2**30 - 1
+
+
+class Unset:
+    """The default of an argument whose None has a meaning."""
+
+
+UNSET = Unset()
 
 
 def check_number(name: str, value: Any, least: int, most: int | None = None) -> None:

@@ -19,7 +19,7 @@ cd "$work"
 
 # A module, and how much of it has to be reached: NAME.c with its parts, NAME_PART.c and the headers (see setup.py). The load generator gets its share from its own tests
 # over real sockets; what they do not reach is TLS and what needs other processes.
-modules="fastws/protocol/websocket/_frames:95 fastws/protocol/http/_heads:95 fastws/loop/_recv:95 fastws/loop/_send:95 fastws/loadgen/_loadgen:60"
+modules="fastws/protocol/websocket/_frames:95 fastws/protocol/http/_heads:95 fastws/loop/_recv:95 fastws/loop/_send:95 fastws/connection/_counters:95 fastws/loadgen/_loadgen:60"
 
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
@@ -39,7 +39,7 @@ export CI=true PYTHONPATH="$work" PYTHONDONTWRITEBYTECODE=1 PYTHONMALLOC=malloc 
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 LD_PRELOAD=$($cc -print-file-name=libasan.so) "$python" -m pytest -q -p no:cacheprovider \
     tests/protocol/websocket/test_frames.py tests/protocol/websocket/test_hostile_frames.py tests/protocol/websocket/test_in_place.py tests/protocol/websocket/test_leaks.py \
-    tests/protocol/websocket/test_differential.py tests/protocol/http/test_fast_upgrade.py tests/loop/test_recv.py tests/loop/test_send.py tests/loadgen/test_engine.py
+    tests/protocol/websocket/test_differential.py tests/protocol/http/test_fast_upgrade.py tests/loop/test_recv.py tests/loop/test_send.py tests/server/test_counters.py tests/loadgen/test_engine.py
 
 for module in $modules; do
     name=${module%:*}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import fastws
+from tests.kit import ManualLoop, RawClient, Recorder
 
 ROOT = Path(fastws.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
@@ -73,3 +77,39 @@ def test_no_text_is_interned_in_c() -> None:
     files = sorted(ROOT.rglob("*.c"))
     assert files
     assert [path.name for path in files if "InternInPlace" in path.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.skipif(not hasattr(sys, "getunicodeinternedsize"), reason="Python 3.12 is the first to tell")
+def test_nothing_that_a_client_sends_is_interned(loop: ManualLoop) -> None:
+    def page(request: fastws.Request) -> fastws.Response:
+        assert request.query_params and request.cookies and request.path_params and request.headers["x-a"]
+        return fastws.Response(404)
+
+    async def start() -> fastws.Server:
+        route = fastws.Route("/{name}", Recorder(), http=page, subprotocols=["a"])
+        return await fastws.serve(route, access_log=False)
+
+    server = loop.run(start())
+
+    def ask(number: int) -> None:
+        name = f"name-{number}"
+        target = f"/{name}?{name}={name * 200}"
+        fields = [f"Cookie: {name}={name}", f"X-{name}: {name}", f"X-A: {name}", f"Origin: http://{name}"]
+        client = RawClient(server, loop)
+        client.get(target, *fields)
+        loop.settle()
+        client.get(target, *fields, method=name)
+        client.transport.feed_eof()
+        offers = [f"Sec-WebSocket-Protocol: a, {name}", f"Sec-WebSocket-Extensions: {name}"]
+        other = RawClient(server, loop)
+        assert other.upgrade(target, *fields[:3], *offers).status == 101
+        other.text(name)
+        other.close(4000, name)
+        loop.settle()
+
+    for number in range(20):
+        ask(number)
+    before = sys.getunicodeinternedsize()  # type: ignore[attr-defined]
+    for number in range(100, 400):
+        ask(number)
+    assert sys.getunicodeinternedsize() - before < 30  # type: ignore[attr-defined]

@@ -32,7 +32,12 @@ def test_every_package_is_listed() -> None:
 
 def test_the_types_of_the_hot_path_are_shipped() -> None:
     """They tell an installation which modules are compiled, and others may compile against them."""
-    assert "**/*.pxd" in SETUPTOOLS["package-data"]["fastws"]
+    data = SETUPTOOLS["package-data"]["fastws"]
+    assert "**/*.pxd" in data
+    types = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "fastws").rglob("*.pxd"))
+    assert {f"fastws/{name}" for name in data if name.endswith(".h")} == set(
+        re.findall(r'^cdef extern from "(.+)":$', types, re.MULTILINE)
+    )
     assert {"fastws.connection.connection", "fastws.protocol.http.messages"} <= set(hot_path())
 
 

@@ -35,14 +35,17 @@ def suite(tmp_path: Path) -> Path:
 
 
 def ran(suite: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:fastws", "-v"]
-    # Not with the options of the run that this test is a part of.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        [*command, *arguments], cwd=suite, env=environment, capture_output=True, text=True, timeout=50
-    )
+    done = run(suite, "-v", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def run(suite: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # Not with the options of the run that this test is a part of, and without the plugins that it has.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=suite, env=environment, capture_output=True, text=True, timeout=50)
 
 
 @pytest.mark.parametrize("arguments", [[], ["tests"], ["-n0"], ["-k", "test"], ["-n2"]], ids=str)
@@ -111,8 +114,7 @@ def test_measuring(number):
 def test_a_test_that_measures_beside_others_fails(suite: Path) -> None:
     text = "from tests.effort import within_cpu\ndef test_it():\n    within_cpu(1, int)\n"
     (suite / "tests/protocol/test_measuring.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:fastws", "-n2"]
-    done = subprocess.run(command, cwd=suite, capture_output=True, text=True, timeout=50)
+    done = run(suite, "-n2")
     assert done.returncode == 1 and "mark it with @pytest.mark.measures" in done.stdout
 
 

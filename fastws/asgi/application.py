@@ -13,10 +13,10 @@ from fastws.asgi.lifespan import Lifespan
 from fastws.asgi.mount import Mount
 from fastws.asgi.scope import Application
 from fastws.asgi.websocket import Session
-from fastws.config import Compression, Limits, Timeouts
+from fastws.config import UNSET, Compression, Limits, Timeouts, Unset
 from fastws.loop.inline_task import create_task
 from fastws.protocol.http.messages import Request
-from fastws.web.routes import UNSET, Route, Unset
+from fastws.web.routes import Route
 
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection

@@ -97,6 +97,8 @@ class Sink:
         self._eviction = reason
         if self._task is not None:
             self._task.cancel()
+        else:
+            self._task = self._loop.create_task(self._run())
 
     def _leave(self) -> None:
         self.outbox.is_open = False

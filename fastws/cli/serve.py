@@ -209,22 +209,22 @@ __all__ = ["serve"]
     section="Access",
     type=click.IntRange(1),
     metavar="N",
-    show_default="as many as the limit of open files allows",
-    help="Most connections; 503 beyond it.",
+    show_default="as many in each process as its limit of open files allows",
+    help="Most connections, of all workers; 503 beyond it.",
 )
 @option(
     "--limit-connections-per-address",
     section="Access",
     type=click.IntRange(1),
     metavar="N",
-    help="Most connections of one address; 429 beyond it.",
+    help="Most connections of one address, to all workers; 429 beyond it.",
 )
 @option(
     "--limit-handshakes-per-address",
     section="Access",
     type=click.IntRange(1),
     metavar="N",
-    help="Most upgrades of one address in a second; 429 beyond it.",
+    help="Most upgrades of one address in a second, by all workers; 429 beyond it.",
 )
 @option(
     "--proxy-headers/--no-proxy-headers",

@@ -24,7 +24,7 @@ from fastws.cli.start import (
 )
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
-from fastws.server.shared_page import SharedPage
+from fastws.server.shared_page import Membership, SharedPage
 from fastws.workers.acceptor import Acceptor
 from fastws.workers.control import Channel, Message
 from fastws.workers.worker import SupervisedServer, end_with_parent
@@ -67,13 +67,13 @@ def serve(channel: Channel, hello: Message) -> int:
         "acceptor": Acceptor(page, row, proxies=proxies_of(options)),
     }
     addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
+    # Without an option the limit is that of open files, which each process has for itself.
+    is_limit_for_all = options["limit_concurrency"] is not None
     server = SupervisedServer(
         channel,
-        page,
-        row,
+        Membership(page, row, bus.holdings, is_limit_for_all=is_limit_for_all),
         grace=options["timeout_graceful_shutdown"],
-        on_peer=bus.add_peer,
-        counts_messages=options["limit_max_messages"] is not None,
+        bus=bus,
     )
     if certificates is not None:
         certificates.speaks = server.leads

@@ -11,6 +11,7 @@ from fastws.client.credentials import one_cookie_field
 from fastws.client.redirects import STATUSES, HandshakeTarget
 from fastws.client.refusal import RefusalTimer
 from fastws.config import Compression, Limits, Timeouts
+from fastws.connection.counters import UNCOUNTED
 from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.connection.websocket import WebSocket
 from fastws.errors import HandshakeError, HandshakeInterrupted, HandshakeRefused
@@ -159,6 +160,7 @@ class ClientHost:
 
     __slots__ = ("_deadline", "_handshake", "_key", "_opened", "_request", "limits")
 
+    counters = UNCOUNTED
     pong_grace_seconds = PONG_GRACE_SECONDS
 
     def __init__(

@@ -28,6 +28,7 @@ from fastws.protocol.websocket.states import OPEN
 if TYPE_CHECKING:
     from contextvars import Context
 
+    from fastws.connection._counters import Counters
     from fastws.connection.publication import Publication
 
 __all__ = ["Connection", "ConnectionHost", "Phase"]
@@ -60,6 +61,8 @@ class ConnectionHost(Protocol):
     """What keeps a connection: a server, or a client's ``connect()``."""
 
     limits: Limits
+    #: Of what goes through its WebSockets.
+    counters: Counters
     #: How much longer a pong may take that is overdue: ``PONG_GRACE_SECONDS``, unless a host knows better.
     pong_grace_seconds: float
 
@@ -121,8 +124,9 @@ class Connection(Delivery):
         outbox = self.outbox
         outbox.limits = limits
         outbox.frame_variant = self.machine.frame_variant
-        outbox.count_from_here()
+        outbox.count_from_here(self.host.counters)
         self.received_bytes = self.machine.early_bytes
+        outbox.counters.row.bytes_received += self.received_bytes
         self.opened_at = self.loop_state.clock()
         self._set_open_deadlines()
         ws = WebSocket(self, outbox, request, response, subprotocol)
@@ -255,7 +259,7 @@ class Connection(Delivery):
 
     def encode_publication(self, publication: Publication) -> bytes:
         """Return the frame of a published message that only this peer can read."""
-        return self.machine.encode(publication.message)
+        return self.machine.encode(publication.message, None if publication.channel.deflate else False)
 
     def drained(self) -> None:
         """The socket has taken bytes again, or the end of a fragmented message has let others leave."""

@@ -36,6 +36,7 @@ class Delivery(Closing):
         """
         machine = self.machine
         self.received_bytes += size
+        self.outbox.counters.row.bytes_received += size
         events = machine.received(size) if data is None else machine.receive(data, size)
         if self._held_events is not None:
             self._held_events.extend(events)
@@ -62,6 +63,7 @@ class Delivery(Closing):
                     self._control(event)
                 elif machine.state is OPEN:
                     self.received_messages += 1
+                    outbox.counters.row.messages_received += 1
                     try:
                         on_message(ws, event)
                     except (KeyboardInterrupt, SystemExit) as exc:
@@ -113,6 +115,7 @@ class Delivery(Closing):
             return
         if fragment.final:
             self.received_messages += 1
+            self.outbox.counters.row.messages_received += 1
         try:
             self.on_message(self.ws, fragment)
         except (KeyboardInterrupt, SystemExit) as exc:

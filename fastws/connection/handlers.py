@@ -85,7 +85,7 @@ class Handler:
         """
 
     def on_gap(self, ws: WebSocket, topic: str, missed: int, reason: str) -> None:
-        """Messages of a topic that this WebSocket listens to did not come to this process.
+        """Messages of a topic that this WebSocket listens to do not come.
 
         Called before the next message of that topic is sent.
 
@@ -93,7 +93,8 @@ class Handler:
             ws: Which WebSocket.
             topic: The topic's name.
             missed: How many messages, exactly.
-            reason: ``"bus"``: this process read the bus of a hub too slowly. ``"binary"``: another process
+            reason: ``"slow"``: the topic has a history, and forgot messages before this client took them.
+                ``"bus"``: this process read the bus of a hub too slowly. ``"binary"``: another process
                 published binary messages to a topic that merges text here.
         """
 

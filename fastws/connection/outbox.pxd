@@ -1,11 +1,14 @@
 # Types for the compiled build of outbox.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection._counters cimport Counters
 from fastws.connection.backlog cimport Backlog
 from fastws.connection.publication cimport Channel, Publication
 from fastws.connection.writer cimport Writer
 
 cdef class Subscriptions:
     cpdef take_published(self)
+    cpdef fall_behind(self, Channel channel, list batch)
+    cpdef writable(self)
     cpdef leave(self)
 
 @cython.final
@@ -21,7 +24,7 @@ cdef class Outbox(Writer):
     cdef public long long sent_messages
     cdef public long long dropped
 
-    cpdef count_from_here(self)
+    cpdef count_from_here(self, Counters counters)
     cpdef disown(self)
     cpdef push(self, bytes frame)
     cpdef push_over_limits(self, bytes frame)
@@ -32,13 +35,20 @@ cdef class Outbox(Writer):
     cpdef bint must_wait(self)
     cpdef bint is_idle(self)
     @cython.locals(publication=Publication)
-    cpdef deliver_batch(self, Channel channel, list batch)
+    cpdef deliver_batch(self, Channel channel, list batch, bytes joined=*)
+    cpdef bint takes_joined(self)
+    cpdef deliver_joined(self, Channel channel, list batch, bytes joined)
+    cpdef evict(self)
     cpdef _deliver_blocked(self, Channel channel, Publication publication)
     @cython.locals(subscriptions=Subscriptions)
     cpdef _take_published(self)
     @cython.locals(subscriptions=Subscriptions)
     cpdef leave_topics(self)
+    cdef _count_sent(self, long long messages)
+    cdef _drop(self, long long messages)
+    @cython.locals(subscriptions=Subscriptions)
+    cpdef _tell_subscriptions(self)
     cpdef _wait(self, object item, Py_ssize_t size)
     cpdef bint is_full(self, Py_ssize_t size)
-    @cython.locals(backlog=Backlog, before=Py_ssize_t, left=Py_ssize_t, chunk=bytes)
+    @cython.locals(backlog=Backlog, before=Py_ssize_t, chunk=bytes)
     cpdef _drain(self)

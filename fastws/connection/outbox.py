@@ -16,7 +16,7 @@ bytes makes nobody slow, however large it is.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, SlowConsumerPolicy
 from fastws.connection.backlog import Backlog
@@ -24,10 +24,10 @@ from fastws.connection.publication import Channel, Publication
 from fastws.connection.writer import Writer
 from fastws.loop.turn import Turn
 
-__all__ = ["Outbox", "OutboxHost", "SendStatus", "Subscriptions"]
+if TYPE_CHECKING:
+    from fastws.connection._counters import Counters
 
-#: Messages of one turn after which a coroutine that sends lets the turn end.
-TURN_MESSAGES = 64
+__all__ = ["Outbox", "OutboxHost", "SendStatus", "Subscriptions"]
 
 
 class SendStatus(IntEnum):
@@ -73,6 +73,14 @@ class Subscriptions:
         """Deliver to the outbox what this turn published for it so far."""
         raise NotImplementedError
 
+    def fall_behind(self, channel: Channel, batch: list[Publication]) -> None:
+        """The socket is blocked: send ``batch`` later, from what ``channel`` keeps."""
+        raise NotImplementedError
+
+    def writable(self) -> None:
+        """The socket takes bytes again, and nothing waits for it."""
+        raise NotImplementedError
+
     def leave(self) -> None:
         """End all of them."""
         raise NotImplementedError
@@ -110,8 +118,9 @@ class Outbox(Writer):
         self.sent_messages = 0
         self.dropped = 0
 
-    def count_from_here(self) -> None:
+    def count_from_here(self, counters: Counters) -> None:
         """Begin to count what is sent: the handshake's answer may still wait here, and does not count."""
+        self.counters = counters
         self.sent_messages = 0
         self.sent_bytes = -self.unwritten()
 
@@ -124,11 +133,11 @@ class Outbox(Writer):
             return CLOSED
         if self.blocked or self.fragmenting:
             if self.is_full(len(frame)):
-                self.dropped += 1
+                self._drop(1)
                 return DROPPED
             self._wait(frame, len(frame))
             return QUEUED
-        self.sent_messages += 1
+        self._count_sent(1)
         self._append_frame(frame)
         return SENT
 
@@ -149,7 +158,7 @@ class Outbox(Writer):
             self._take_published()
         if not self.is_open:
             return CLOSED
-        self.sent_messages += 1
+        self._count_sent(1)
         self._append(message)
         return SENT
 
@@ -160,10 +169,6 @@ class Outbox(Writer):
     def is_direct(self) -> bool:
         """True when what is pushed now goes to the socket directly."""
         return self.fd >= 0 and not self.blocked and not self.fragmenting
-
-    def is_filling(self) -> bool:
-        """True when so much is sent to this client in this turn that the turn should end."""
-        return self._more is not None and len(self._more) >= TURN_MESSAGES
 
     def must_wait(self) -> bool:
         """True when a message pushed now waits, or is dropped. Takes what was published before it.
@@ -181,12 +186,13 @@ class Outbox(Writer):
         self.fragmenting = not fin
         self._append_frame(frame)
         if fin:
-            self.sent_messages += 1
+            self._count_sent(1)
             if self._backlog is not None and not self.blocked:
                 self.flush()
                 self._drain()
                 if not self.blocked:  # else the host is told when the socket has taken it
                     self._host.drained()
+            self._tell_subscriptions()
 
     def push_urgent(self, opcode: int, frame: bytes) -> None:
         """Take a PING or PONG: it overtakes data that waits, and the newest replaces an older one."""
@@ -232,38 +238,69 @@ class Outbox(Writer):
             and not self._transport.is_closing()
         )
 
-    def deliver_batch(self, channel: Channel, batch: list[Publication]) -> None:
-        """Take what ``channel`` published in this turn, by its policy where that is too much."""
+    def deliver_batch(self, channel: Channel, batch: list[Publication], joined: bytes | None = None) -> None:
+        """Take what ``channel`` published in this turn, by its policy where that is too much.
+
+        ``joined`` is the bytes of ``batch`` for this frame variant, where they are known.
+        """
         if not self.is_open:
             return
         if self.blocked or self.fragmenting:
+            if channel.sequenced:
+                assert self.subscriptions is not None
+                self.subscriptions.fall_behind(channel, batch)
+                return
             for publication in batch:
                 self._deliver_blocked(channel, publication)
                 if not self.is_open:  # the policy evicted this client
                     return  # type: ignore[unreachable]
         else:
-            self.sent_messages += len(batch)
+            self._count_sent(len(batch))
             if self.frame_variant >= 0:
-                self._append_frame(channel.join(batch, self.frame_variant))
+                self._append_frame(joined or channel.join(batch, self.frame_variant))
             else:
                 for publication in channel.merged(batch):
                     self._append_frame(self._host.encode_publication(publication))
+
+    def takes_joined(self) -> bool:
+        """True when :meth:`deliver_joined` may be called: nothing waits for the socket."""
+        return self.is_open and not self.blocked and not self.fragmenting and not self._transport.is_closing()
+
+    def deliver_joined(self, channel: Channel, batch: list[Publication], joined: bytes | None) -> None:
+        """Write now what ``channel`` had kept for this client; see :meth:`deliver_batch`."""
+        began = self.begin_batch()
+        self.deliver_batch(channel, batch, joined)
+        if began:
+            self.corked = False
+            self.flush_later()
+
+    def evict(self) -> None:
+        """Close this client: it is too slow."""
+        self._host.evict("too slow")
 
     def _deliver_blocked(self, channel: Channel, publication: Publication) -> None:
         size = publication.size
         if self.is_full(size):
             if channel.policy is DROP_NEWEST:
-                self.dropped += 1
+                self._drop(1)
                 return
             if channel.policy is not DROP_OLDEST:
-                self._host.evict("too slow")
+                self.evict()
                 return
             assert self._backlog is not None
-            self.dropped += self._backlog.drop_oldest(self.limits, size)
+            self._drop(self._backlog.drop_oldest(self.limits, size))
             if self.is_full(size):
-                self.dropped += 1
+                self._drop(1)
                 return
         self._wait(publication, size)
+
+    def _count_sent(self, messages: int) -> None:
+        self.sent_messages += messages
+        self.counters.row.messages_sent += messages
+
+    def _drop(self, messages: int) -> None:
+        self.dropped += messages
+        self.counters.row.messages_dropped += messages
 
     def _take_published(self) -> None:
         """Put what topics published before ahead of what comes now."""
@@ -318,15 +355,21 @@ class Outbox(Writer):
             self._write((urgent,))
         if not self.fragmenting:
             self._drain()
+        self._tell_subscriptions()
         self._host.drained()
+
+    def _tell_subscriptions(self) -> None:
+        """Let those go on that send what topics have kept."""
+        subscriptions = self.subscriptions
+        if subscriptions is not None and not self.blocked and not self.fragmenting:
+            subscriptions.writable()
 
     def _drain(self) -> None:
         while (backlog := self._backlog) is not None and not self.blocked:
             before = len(backlog)
             chunk = backlog.next_chunk(self.frame_variant, self._host.encode_publication)
-            left = len(backlog)
-            self.sent_messages += before - left
-            if not left:
+            self._count_sent(before - len(backlog))
+            if not backlog:
                 self._backlog = None
             self._write((chunk,))
         if self._last is not None and self._backlog is None and not self.blocked:

@@ -25,13 +25,19 @@ BINARY = int(Opcode.BINARY)
 class Channel:
     """What publications belong to: how they are merged and compressed, and what becomes of slow clients."""
 
-    __slots__ = ("deflate", "merge", "policy")
+    __slots__ = ("deflate", "merge", "policy", "sequenced")
 
-    def __init__(self, merge: str | None, policy: SlowConsumerPolicy, deflate: DeflatePool) -> None:
+    def __init__(
+        self, merge: str | None, policy: SlowConsumerPolicy | None, deflate: DeflatePool | None
+    ) -> None:
         #: What stands between two messages that are merged into one; None: they stay apart.
         self.merge = merge
+        #: None: one that keeps its messages, and skips those that are gone only where somebody can be told.
         self.policy = policy
+        #: None: its messages are not compressed.
         self.deflate = deflate
+        #: True when it keeps its messages: none waits in the queue of a slow client, who reads them there.
+        self.sequenced = False
 
     def join(self, batch: list[Publication], variant: int) -> bytes:
         """Return the bytes of ``batch`` for every connection of that frame variant."""
@@ -102,6 +108,8 @@ class Publication:
 
     def _compressed(self, plain: bytes, variant: int) -> bytes:
         pool = self.channel.deflate
+        if pool is None:
+            return plain
         message = self.message
         payload = message.encode() if isinstance(message, str) else message
         if len(payload) < pool.compression.threshold:

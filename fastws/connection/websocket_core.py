@@ -92,12 +92,14 @@ class WebSocketCore:
         self._pings: Pings | None = None
         self._fragment_lock: FragmentLock | None = None
 
-    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
-        """Tell the handler, where it wants to know, that messages of a topic did not come."""
+    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
+        """Tell the handler that messages of a topic do not come; False when it does not want to know."""
         connection: Any = self._connection
         on_gap = getattr(connection.callbacks, "on_gap", None)
-        if on_gap is not None:
-            connection._call(on_gap, self, topic, missed, reason)
+        if on_gap is None:
+            return False
+        connection._call(on_gap, self, topic, missed, reason)
+        return True
 
     # -- sending --------------------------------------------------------------------------------
 

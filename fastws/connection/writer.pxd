@@ -1,5 +1,6 @@
 # Types for the compiled build of writer.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection._counters cimport Counters
 from fastws.loop.turn cimport Turn, Writable
 
 cdef Py_ssize_t LARGE_ANSWER
@@ -9,6 +10,7 @@ cdef class Writer(Writable):
     cdef object _first
     cdef list _more
     cdef public Turn turn
+    cdef public Counters counters
     cdef public int fd
     # Small values side by side: an open connection is to be small.
     cdef public bint corked
@@ -27,8 +29,10 @@ cdef class Writer(Writable):
     @cython.locals(more=list)
     cpdef flush(self)
     cdef flush_later(self)
-    @cython.locals(data=bytes, size=cython.longlong)
+    @cython.locals(data=bytes)
     cdef _write(self, object items)
+    @cython.locals(before=cython.longlong)
+    cdef _count_bytes(self, Py_ssize_t size)
     cpdef wrote(self, Py_ssize_t taken, object rest)
     cpdef write_through(self, bytes data)
     cpdef _broken(self)

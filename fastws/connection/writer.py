@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from fastws.connection.counters import UNCOUNTED
 from fastws.loop.native import Item, send_items
 from fastws.loop.turn import Turn, Writable
 from fastws.protocol.websocket.frames import Opcode, encode
@@ -20,6 +21,8 @@ log = logging.getLogger("fastws.error")
 
 #: Bytes of an answer that leaves at once: while it waited for others, it would leave the processor's cache.
 LARGE_ANSWER = 4096
+#: Messages of one turn after which a coroutine that sends lets the turn end.
+TURN_MESSAGES = 64
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -37,6 +40,7 @@ class Writer(Writable):
         "_transport",
         "blocked",
         "corked",
+        "counters",
         "fd",
         "is_open",
         "sent_bytes",
@@ -53,6 +57,8 @@ class Writer(Writable):
         self._first: Item | None = None
         self._more: list[Item] | None = None
         self.sent_bytes = 0
+        #: Those of the server, while the WebSocket is open.
+        self.counters = UNCOUNTED
 
     # -- what leaves in one write ---------------------------------------------------------------
 
@@ -101,6 +107,10 @@ class Writer(Writable):
         assert first is not None
         return len(first[0] if isinstance(first, tuple) else first) >= LARGE_ANSWER
 
+    def is_filling(self) -> bool:
+        """True when so much is sent to this client in this turn that the turn should end."""
+        return self._more is not None and len(self._more) >= TURN_MESSAGES
+
     def unwritten(self) -> int:
         """Bytes of this turn that the transport has not been given yet."""
         if self._first is None:
@@ -134,18 +144,23 @@ class Writer(Writable):
         """Write one item or several: straight to the socket where that may be done and holds nothing."""
         if self.fd < 0 or self.blocked:
             data = b"".join([frame_of(item) for item in (items if isinstance(items, list) else [items])])
-            self.sent_bytes += len(data)
+            self._count_bytes(len(data))
             self._transport.write(data)
             return
         assert send_items is not None  # fd is -1 without it
         result = send_items(self.fd, items)
         if isinstance(result, int):
-            size = result
-            self.sent_bytes += size
+            self._count_bytes(result)
         else:
             size, taken, rest = result
-            self.sent_bytes += size
+            self._count_bytes(size)
             self.wrote(taken, rest)
+
+    def _count_bytes(self, size: int) -> None:
+        """Count what is written. The answer to the handshake does not count; it is in the first write."""
+        before = self.sent_bytes
+        self.sent_bytes = before + size
+        self.counters.row.bytes_sent += size if before >= 0 else before + size
 
     def wrote(self, taken: int, rest: bytes | memoryview) -> None:
         """Continue after a direct write that took less than everything (negative: an errno)."""

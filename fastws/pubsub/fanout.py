@@ -10,13 +10,17 @@ published for it so far, in order, and remembers up to which number (``Subscribe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastws.connection.counters import UNCOUNTED
 from fastws.connection.outbox import Outbox, Subscriptions
-from fastws.connection.publication import Publication
+from fastws.connection.publication import Channel, Publication
 from fastws.loop.native import send_many
 from fastws.loop.turn import Published, Turn
 from fastws.pubsub.topic import Topic
+
+if TYPE_CHECKING:
+    from fastws.connection._counters import Counters
 
 __all__ = ["FanOut", "Subscriber", "fan_out_of", "write_many"]
 
@@ -32,14 +36,17 @@ IDLE_LOOKS = 6
 class Subscriber(Subscriptions):
     """What one connection listens to, over all hubs of its loop, and what it has taken of this turn."""
 
-    __slots__ = ("_fan_out", "last_seq", "outbox", "topics", "turn_number", "ws")
+    __slots__ = ("_fan_out", "cursors", "last_seq", "outbox", "topics", "turn_number", "ws")
 
     def __init__(self, fan_out: FanOut, outbox: Outbox, ws: Any) -> None:
         self._fan_out = fan_out
         self.outbox = outbox
         #: What the application gave to :meth:`Hub.subscribe`.
         self.ws = ws
+        #: Those whose messages it is given when they are published.
         self.topics: dict[Topic, None] = {}
+        #: Where it reads those that keep what it has not been given yet; None where there are none.
+        self.cursors: Any = None
         #: The turn in which it took something, and the number up to which it has taken all.
         self.turn_number = 0
         self.last_seq = 0
@@ -67,11 +74,20 @@ class Subscriber(Subscriptions):
                 self.outbox.deliver_batch(taken[start].channel, taken[start:end])
                 start = end
 
+    def fall_behind(self, channel: Channel, batch: list[Publication]) -> None:
+        self._fan_out.puller.fall_behind(self, channel, batch)
+
+    def writable(self) -> None:
+        if self.cursors is not None:
+            self._fan_out.puller.add(self.cursors)
+
     def leave(self) -> None:
         """End all subscriptions. What was published in this turn and not taken yet does not arrive."""
         topics, self.topics = self.topics, {}
         for topic in topics:
             topic.remove(self)
+        if self.cursors is not None:
+            self.cursors.leave()
         self.ws = None
 
 
@@ -85,6 +101,7 @@ class FanOut(Published):
         "_seen",
         "_topics",
         "_turn",
+        "puller",
         "seq",
         "turn_number",
     )
@@ -93,6 +110,8 @@ class FanOut(Published):
         self._turn = turn
         #: Topics that published in this turn.
         self._topics: list[Topic] = []
+        #: Serves those who are behind (:mod:`fastws.pubsub.cursors`), once a topic keeps its messages.
+        self.puller: Any = None
         #: The number of the last publish, and that of the turn.
         self.seq = 0
         self.turn_number = 1
@@ -184,24 +203,26 @@ class FanOut(Published):
         """Hand the batch of ``topic`` to its subscribers: the same bytes to all that are idle."""
         number = self.turn_number
         batch = topic.batch
-        # By frame variant: who is to have those bytes.
-        groups: dict[int, list[Outbox]] = {}
+        # By frame variant and server: who is to have those bytes, and where that is counted.
+        groups: dict[tuple[int, Counters], list[Outbox]] = {}
         group: list[Outbox] = []
         variant = -1
+        counters = UNCOUNTED
         for subscriber in list(topic.subscribers):
             outbox = subscriber.outbox
             if subscriber.turn_number == number:
                 subscriber.take_published()
             elif outbox.is_idle():
                 # Most often it is that of the one before.
-                if outbox.frame_variant != variant:
+                if outbox.frame_variant != variant or outbox.counters is not counters:
                     variant = outbox.frame_variant
-                    group = groups.setdefault(variant, [])
+                    counters = outbox.counters
+                    group = groups.setdefault((variant, counters), [])
                 group.append(outbox)
             else:
                 outbox.deliver_batch(topic, batch)
-        for variant, outboxes in groups.items():
-            write_many(outboxes, topic.join(batch, variant), len(batch))
+        for (variant, counters), outboxes in groups.items():
+            write_many(outboxes, topic.join(batch, variant), len(batch), counters)
 
 
 def fan_out_of(turn: Turn) -> FanOut:
@@ -217,13 +238,15 @@ def _sequence(publication: Publication) -> int:
     return publication.seq
 
 
-def write_many(outboxes: list[Outbox], data: bytes, messages: int) -> None:
-    """Write the same bytes to many outboxes that hold nothing.
+def write_many(outboxes: list[Outbox], data: bytes, messages: int, counters: Counters) -> None:
+    """Write the same bytes to many outboxes that hold nothing, all of one server.
 
     Plain TCP sockets are written by one C call without the GIL. A descriptor of -1 (TLS, a foreign
     transport, no C module) goes through its transport.
     """
     size = len(data)
+    counters.row.messages_sent += messages * len(outboxes)
+    counters.row.bytes_sent += size * len(outboxes)
     fds = []
     through = []
     for outbox in outboxes:

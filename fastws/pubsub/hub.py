@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import Compression, SlowConsumerPolicy, checked_compression
+from fastws.config import Compression, SlowConsumerPolicy, check_number
 from fastws.connection.publication import Publication
-from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.protocol.websocket.frames import FIN, Opcode, encode
 from fastws.pubsub.bus.records import split_frames
-from fastws.pubsub.bus.registry import bus_of, group_of
+from fastws.pubsub.bus.registry import group_of
+from fastws.pubsub.cursors import tell_gap
+from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.fanout import Subscriber, fan_out_of
+from fastws.pubsub.hub_history import HubHistory, position_of
+from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ TEXT_FRAME = FIN | TEXT
 log = logging.getLogger("fastws.error")
 
 
-class Hub:
+class Hub(HubHistory):
     """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
 
     Every method belongs on that loop, except :meth:`publish_threadsafe`. Only :meth:`start`, :meth:`close`
@@ -69,55 +71,36 @@ class Hub:
         policy: SlowConsumerPolicy | str = SlowConsumerPolicy.EVICT,
         compression: Compression | None = None,
     ) -> None:
-        self._policy = SlowConsumerPolicy(policy)
-        self._deflate = DeflatePool(checked_compression(compression) or Compression())
-        self._topics: dict[str, Topic] = {}
-        self._fan_out: FanOut | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        #: What hubs of other processes are called that share with this one.
-        self.name = name
-        bus = bus_of(broker)
-        #: The way to the hubs of that name in other processes; None where nothing is shared.
-        self._link: Any = None if bus is None else bus.join(self, name)
+        HubHistory.__init__(self, name, broker, policy, compression)
         #: The bus that :meth:`close` has left.
         self._left: Any = None
 
-    def topic(
-        self, name: str, *, merge: str | None = None, policy: SlowConsumerPolicy | str | None = None
-    ) -> Topic:
-        """Declare a topic that has settings of its own, before its first subscriber.
-
-        Args:
-            name: The topic's name, as :meth:`subscribe` and :meth:`publish` have it.
-            merge: The text between two messages. With it, text messages of one turn, and those that wait
-                for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
-                message stays its own.
-            policy: What becomes of a slow client. Default: the hub's.
-
-        Raises:
-            TypeError: ``merge`` is no text.
-            ValueError: The topic exists already, or ``policy`` is no policy.
-        """
-        if not (merge is None or isinstance(merge, str)):
-            raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
-        if name in self._topics:
-            raise ValueError(f"topic {name!r} exists already")
-        chosen = self._policy if policy is None else SlowConsumerPolicy(policy)
-        topic = Topic(name, merge, chosen, self._deflate)
-        self._topics[name] = topic
-        return topic
-
-    def subscribe(self, ws: Any, topic: str) -> None:
+    def subscribe(
+        self, ws: Any, topic: str, *, since: Position | str | None = None, recent: int = 0
+    ) -> Synced | None:
         """Let ``ws`` receive what is published to ``topic`` from now on. Twice does no harm.
 
-        Does nothing when ``ws`` is already closing.
+        Does nothing when ``ws`` is already closing. Of a topic with a history it may receive what was
+        published before, too. That leaves in later turns of the loop, as fast as the socket takes it: behind
+        what the application sends to ``ws`` in this turn, and before the topic's next message. Nothing is
+        left out in between, and nothing comes twice.
 
         Args:
             ws: A :class:`fastws.WebSocket`, or what :func:`fastws.subscriber` made of another framework's.
             topic: Any name; a topic that was not declared is made, and lasts as long as somebody listens.
+            since: Begin behind this position, or its text: where this client was before. What is not kept
+                any more is left out; the return value tells. Default None: begin now.
+            recent: Begin with the last so many messages, as far as they are kept: for who was not here
+                before, and where ``since`` cannot be continued at all. Default 0.
+
+        Returns:
+            Where the subscription begins, and what it has missed. None for a topic without a history, and
+            for a ``ws`` that is closing.
 
         Raises:
-            TypeError: ``ws`` is neither.
+            TypeError: ``ws`` is neither, ``since`` no position or text, or ``recent`` no integer.
+            ValueError: ``since`` is no position, or it or ``recent`` was given for a topic without a history,
+                or that ``ws`` listens to already; the topic has a history and a bad name.
             RuntimeError: ``ws`` belongs to another event loop than the hub's earlier subscribers.
         """
         try:
@@ -125,8 +108,12 @@ class Hub:
         except AttributeError:
             what = type(ws).__name__
             raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
+        start = None if since is None else position_of(since)
+        check_number("recent", recent, 0)
+        if (start is not None or recent) and self._sequenced(topic) is None:
+            raise self._no_history(topic)
         if not outbox.is_open:
-            return
+            return None
         fan_out = fan_out_of(outbox.turn)
         if self._fan_out is not fan_out:
             self._bind(fan_out)
@@ -135,29 +122,37 @@ class Hub:
             outbox.subscriptions = subscriber = Subscriber(fan_out, outbox, ws)
         found = self._find(topic)
         if found is None:
-            found = Topic(topic, None, self._policy, self._deflate, self._topics)
-            self._topics[topic] = found
+            found = self._make(topic)
             if self._link is not None:
                 self._link.follow(topic)
         elif found.batch:
             subscriber.take_published()
             if not outbox.is_open:  # what it took evicted it
-                return  # type: ignore[unreachable]
+                return None  # type: ignore[unreachable]
         elif self._link is not None and not found.subscribers:
             self._link.follow(topic)
+        if isinstance(found, SequencedTopic):
+            return self._subscribe_kept(subscriber, found, start, recent)
         subscriber.topics[found] = None
         found.subscribers[subscriber] = None
+        return None
 
     def unsubscribe(self, ws: Any, topic: str) -> None:
-        """End what :meth:`subscribe` began. What was published before still arrives."""
+        """End what :meth:`subscribe` began.
+
+        What was published before still arrives; of a topic with a history only where ``ws`` was not behind.
+        """
         subscriber = ws.outbox.subscriptions
         found = self._find(topic)
-        if found is None or subscriber not in found.subscribers:
+        if found is None:
             return
-        if found.batch:
+        if found.batch and subscriber in found.subscribers:
             subscriber.take_published()
-        found.remove(subscriber)
-        subscriber.topics.pop(found, None)
+        if subscriber in found.subscribers:
+            found.remove(subscriber)
+            subscriber.topics.pop(found, None)
+        elif isinstance(found, SequencedTopic) and subscriber in found.behind:
+            subscriber.cursors.drop(found)
 
     def publish(self, topic: str, message: str | bytes, *, exclude: Any = None) -> int:
         """Offer ``message`` to every client of ``topic``. Never waits.
@@ -169,18 +164,26 @@ class Hub:
         Args:
             topic: The topic's name.
             message: ``str`` for a text message, ``bytes`` (or what has a buffer, copied) for a binary one.
-            exclude: A subscriber that is not offered this message, most often the sender.
+            exclude: A subscriber that is not offered this message, most often the sender. Not for a topic
+                with a history, whose messages are numbered for all alike.
 
         Returns:
-            How many clients it was offered to.
+            How many clients it was offered to; of a topic with a history, also those that are behind.
 
         Raises:
-            TypeError: ``message`` is neither text nor bytes, or is bytes on a topic that merges.
-            RuntimeError: Called in another thread than that of the hub's loop.
+            TypeError: ``message`` is neither text nor bytes, or is bytes on a topic that merges; ``exclude``
+                was given for a topic with a history.
+            ValueError: The topic has a history and a bad name.
+            RuntimeError: Called in another thread than that of the hub's loop; or no loop runs, and the topic
+                has a history.
         """
         found = self._find(topic)
+        if self._sequencer is not None and (found is None or found.sequenced):
+            kept = self._sequenced(topic)
+            if kept is not None:
+                return self._publish_kept(kept, message, exclude)
         if not isinstance(message, str):
-            message = _checked(found, topic, message)
+            message = self._checked(found, topic, message)
         if found is None or not found.subscribers:
             if self._link is not None:
                 self._link.forward(topic, encode(TEXT if isinstance(message, str) else BINARY, message))
@@ -215,23 +218,29 @@ class Hub:
 
         Raises:
             TypeError: ``message`` is neither text nor bytes.
-            RuntimeError: The hub's loop is closed.
+            RuntimeError: The hub's loop is closed; or there are topics with a history, and the hub does not
+                know its loop yet: ``async with hub``.
         """
         if not isinstance(message, str):
-            message = _checked(None, topic, message)
+            message = self._checked(None, topic, message)
         if self._link is not None and not self._link.bus.is_closed:
             self._link.call_threadsafe(self.publish, topic, message)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)
+        elif self._sequencer is not None:
+            raise RuntimeError("the hub does not know its loop yet: start it with `async with hub`")
 
     async def start(self, timeout: float = 10.0) -> None:
         """Join the processes that share this hub. Without it the first use does, in the background.
 
-        Does nothing where the hub shares nothing, or has joined already.
+        Does nothing more where the hub shares nothing, or has joined already. Topics with a history belong
+        to the loop that runs from now on.
 
         Raises:
             BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds (default: 10).
         """
+        if self._sequencer is not None:
+            self._enter()
         if self._left is not None:
             self._link, self._left = self._left.join(self, self.name), None
         group = None if self._link is None else group_of(self._link.bus)
@@ -239,7 +248,12 @@ class Hub:
             await group.start(timeout)
 
     async def close(self) -> None:
-        """Share no more, until :meth:`start`. What was published is sent first, within one second."""
+        """Share no more, and end what follows. What topics keep stays.
+
+        The bus at a path ends with the last hub of this process that uses it.
+        """
+        if self._sequencer is not None:
+            self._sequencer.close()
         link, self._link = self._link, None
         if link is not None:
             self._left = link.bus
@@ -270,22 +284,6 @@ class Hub:
         found: int = await link.total(topic, here, timeout)
         return found
 
-    def count(self, topic: str) -> int:
-        """Return how many clients listen to ``topic`` in this process."""
-        found = self._find(topic)
-        return len(found.subscribers) if found is not None else 0
-
-    def topics(self, ws: Any) -> Iterable[str]:
-        """Return the names of this hub's topics that ``ws`` listens to."""
-        subscriber = ws.outbox.subscriptions
-        listened: dict[Topic, None] = {} if subscriber is None else subscriber.topics
-        return [topic.name for topic in listened if self._topics.get(topic.name) is topic]
-
-    def subscribers(self, topic: str) -> list[Any]:
-        """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order."""
-        found = self._find(topic)
-        return [subscriber.ws for subscriber in found.subscribers] if found is not None else []
-
     # -- for the bus ----------------------------------------------------------------------------
 
     def _receive_run(self, topic: str, body: bytes, count: int) -> None:
@@ -307,28 +305,10 @@ class Hub:
     def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
         """Tell who listens that messages of another process did not come."""
         for ws in self.subscribers(topic):
-            tell_gap = getattr(ws, "tell_gap", None)
-            if tell_gap is not None:
-                tell_gap(topic, missed, reason)
+            tell_gap(ws, topic, missed, reason)
 
     def _topics_heard(self) -> list[str]:
         return [name for name, topic in self._topics.items() if topic.subscribers]
-
-    def _find(self, name: str) -> Topic | None:
-        # A function, so that a compiled caller knows the type of what it returns.
-        return self._topics.get(name)
-
-    def _check_thread(self) -> None:
-        """Raise in another thread than the loop's, which would not wake up: the message left when it pleases.
-
-        Asked by the first publish of a turn, so that it costs little. A loop that does not run is anybody's.
-        """
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not self._loop and self._loop is not None and self._loop.is_running():
-            raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
 
     def _bind(self, fan_out: FanOut) -> None:
         if self._fan_out is not None and any(topic.subscribers for topic in self._topics.values()):
@@ -337,15 +317,6 @@ class Hub:
             self._link.bus.check_thread()
         self._fan_out = fan_out
         self._loop = asyncio.get_running_loop()
-
-
-def _checked(found: Topic | None, topic: str, message: object) -> bytes:
-    """Return a binary message, copied where it could change. Raises ``TypeError``."""
-    if not isinstance(message, (bytes, bytearray, memoryview)):
-        raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
-    if found is not None and found.merge is not None:
-        raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
-    return bytes(message)
 
 
 def _only_texts(topic: str, frames: list[bytes]) -> list[bytes]:

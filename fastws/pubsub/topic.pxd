@@ -2,11 +2,11 @@
 cimport cython
 from fastws.connection.publication cimport Channel
 
-@cython.final
 cdef class Topic(Channel):
     cdef public str name
     cdef public object registry
     cdef public dict subscribers
     cdef public list batch
 
+    cpdef Py_ssize_t listeners(self)
     cpdef remove(self, object subscriber)

@@ -23,8 +23,8 @@ class Topic(Channel):
         self,
         name: str,
         merge: str | None,
-        policy: SlowConsumerPolicy,
-        deflate: DeflatePool,
+        policy: SlowConsumerPolicy | None,
+        deflate: DeflatePool | None,
         registry: dict[str, Topic] | None = None,
     ) -> None:
         Channel.__init__(self, merge, policy, deflate)
@@ -35,6 +35,10 @@ class Topic(Channel):
         self.subscribers: dict[Any, None] = {}
         #: What this turn has published, in order.
         self.batch: list[Publication] = []
+
+    def listeners(self) -> int:
+        """Return how many clients listen."""
+        return len(self.subscribers)
 
     def remove(self, subscriber: object) -> None:
         """Let ``subscriber`` listen no more."""

@@ -62,7 +62,7 @@ def address_refusal(site: Site) -> Response:
     429 is RFC 6585, section 4, which allows Retry-After (RFC 9110, section 10.2.3); the windows of our
     limits are a second.
     """
-    site.counters.limited += 1
+    site.counters.row.limited += 1
     return error_response(429, headers=[("Retry-After", "1")])
 
 

@@ -87,7 +87,7 @@ class Responses:
 
     def opened(self) -> None:
         """Count a WebSocket: its request to upgrade is accepted."""
-        self._site.counters.websockets_opened += 1
+        self._site.counters.row.websockets_opened += 1
 
     # -- responses ------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Responses:
 
     def _count_response(self) -> None:
         site = self._site
-        site.counters.http_responses += 1
+        site.counters.row.http_responses += 1
         if site.is_access_logged():
             log_response(self._connection, self._request, self._status, self._size, self._started_at)
         # The next request, and what is logged till then, may be another client's.

@@ -21,7 +21,7 @@ from fastws.server.factory import Factory, called_early, check_factory, made
 from fastws.server.memory import keep_blocks, trim_when_calm
 from fastws.server.server import APPLICATION_FAILED, DEFAULT_GRACE, Server
 from fastws.server.settings import SettingsOptions, settings_from
-from fastws.server.shared_page import Row, SharedPage
+from fastws.server.shared_page import Membership
 from fastws.server.site import FULL_WARNING_INTERVAL, App
 
 __all__ = ["AcceptErrors", "run", "serve_until_signal", "serving"]
@@ -56,20 +56,19 @@ async def serving(
     *,
     factory: bool = False,
     leads: bool = True,
-    page: SharedPage | None = None,
-    row: Row | None = None,
+    membership: Membership | None = None,
 ) -> AsyncIterator[Server]:
     """A server that listens, in a process that has nothing else to do; the caller has to shut it down.
 
-    When the block is left by an exception, all connections are cut. With ``page`` and ``row`` it is one of
-    several workers; see :meth:`Server.share`.
+    When the block is left by an exception, all connections are cut. With ``membership`` it is one of several
+    workers.
     """
     loop = asyncio.get_running_loop()
     if accepts_in_bulk(loop):
         loop.set_exception_handler(AcceptErrors())
     server = Server(await made(app, factory=factory), settings, leads=leads)
-    if page is not None and row is not None:
-        server.share(page, row)
+    if membership is not None:
+        server.share(membership)
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()

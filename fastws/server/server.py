@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from fastws.config import NEVER, Settings
 from fastws.connection.connection import Connection
+from fastws.connection.counters import Counters
 from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
@@ -19,8 +20,8 @@ from fastws.server.access_log import log_websocket
 from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
 from fastws.server.listeners import Listeners, SocketAcceptor
-from fastws.server.shared_page import Row, SharedPage
-from fastws.server.site import App, Counters, Site
+from fastws.server.shared_page import Membership, SharedPage
+from fastws.server.site import App, Site
 
 __all__ = ["APPLICATION_FAILED", "DEFAULT_GRACE", "Server"]
 
@@ -34,8 +35,9 @@ APPLICATION_FAILED = 3
 class Server:
     """Listens and serves; made by :func:`serve`.
 
-    ``settings`` are the defaults of all routes, ``counters`` what the server has done so far (a snapshot
-    by name: ``counters.as_dict()``), ``connections`` those that are open now.
+    ``settings`` are the defaults of all routes, ``counters`` what the server has done so far in this process
+    (a snapshot by name: ``counters.as_dict()``; those of all workers: :meth:`totals`), ``connections`` those
+    that are open now.
 
     Methods are called on the server's event loop, from any number of its tasks; no other thread may call
     them. As a context manager the server shuts down (10 s at most) when the block is left.
@@ -64,8 +66,8 @@ class Server:
         self.application_failed = self._hooks.failed
         self._callback_context: Context | None = None
         self._all_lost: asyncio.Future[None] | None = None
-        #: Where the page of several workers counts our connections.
-        self._row: Row | None = None
+        #: What all workers of this server share.
+        self._page: SharedPage | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,14 +134,19 @@ class Server:
             acceptor=acceptor,
         )
 
-    def share(self, page: SharedPage, row: Row) -> None:
-        """Write how many are connected to ``row`` of a page, of which all of its workers are one server.
+    def share(self, membership: Membership) -> None:
+        """Be one of several workers from now on, in counters and limits; see :class:`Membership`."""
+        self._page = membership.page
+        self._site.share(membership)
+        if membership.holdings is not None and self._addresses.is_limiting:
+            self._addresses.share(membership.holdings, self._loop.time)
 
-        ``limit_concurrency`` counts the connections of all of them from then on.
+    def totals(self) -> dict[str, int]:
+        """Return the counters of all workers of this server by name, also of those that have ended.
+
+        Where no workers share them, those of :attr:`counters`.
         """
-        self._row = row
-        row.connections = len(self.connections)
-        self._site.share(page, row)
+        return self.counters.as_dict() if self._page is None else self._page.totals()
 
     def _accept(self, client: Any = None) -> Any:
         """Make the protocol of a connection; ``client``: whose it is, where a proxy has said so before."""
@@ -171,9 +178,9 @@ class Server:
         return bool(self._listeners) and not self._site.is_leaving
 
     def is_full(self) -> bool:
-        """Return whether more than ``limit_concurrency`` are connected; False where there is no limit."""
+        """Return whether more than ``limit_concurrency`` are connected, to all workers; False without one."""
         limit = self.settings.limit_concurrency
-        return limit is not None and len(self.connections) > limit
+        return limit is not None and self._site.count() > limit
 
     async def serve_forever(self) -> None:
         """Serve until this coroutine is cancelled, then :meth:`shutdown`. One coroutine at a time.
@@ -255,10 +262,7 @@ class Server:
     def connection_open(self, connection: Connection) -> None:
         """Called by a connection that has been accepted."""
         site = self._site
-        site.counters.connections += 1
-        site.connections[connection] = None
-        if self._row is not None:
-            self._row.connections += 1
+        site.connection_open(connection)
         if connection.forwarded_for is not None:
             site.proxied[connection] = connection.forwarded_for
         connection.phase = phase = ServerPhase(connection, site)
@@ -292,29 +296,16 @@ class Server:
         connection.cut_silent_peer()
 
     def websocket_closed(self, connection: Connection) -> None:
-        """Called by a connection whose WebSocket has ended; counts what went through it."""
-        counters, outbox = self.counters, connection.outbox
-        counters.websockets_closed += 1
-        counters.messages_received += connection.received_messages
-        counters.bytes_received += connection.received_bytes
-        counters.messages_sent += outbox.sent_messages
-        counters.messages_dropped += outbox.dropped
-        counters.bytes_sent += outbox.sent_bytes
-        if connection.evicted:
-            counters.evicted += 1
+        """Called by a connection whose WebSocket has ended."""
+        self._site.websocket_closed(connection)
         if self._site.is_access_logged():
             log_websocket(connection)
 
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
-        self.connections.pop(connection, None)
-        if self._row is not None:
-            self._row.connections -= 1
+        self._site.connection_lost(connection)
         if self._site.proxied:
             self._site.proxied.pop(connection, None)
-        if not self._site.takes_everyone:
-            self._site.excess.discard(connection)
-            self._addresses.leave(connection)
         if not self.connections and self._all_lost is not None:
             self._all_lost.set_result(None)
             self._all_lost = None

@@ -1,7 +1,9 @@
 """A page of integers that all processes of one server share: a row for each worker.
 
 Only the worker writes its row, one aligned integer after the other, so a reader sees each integer whole and a
-sum needs no lock. The supervisor clears the row of a worker that has ended.
+sum needs no lock. What a worker has written stays when it is killed. When it has ended, the supervisor says
+in the row that nobody is connected there. The counters stay, and the next worker of that row adds to them: so
+sums over all rows are those of all workers that there ever were, and never go back.
 """
 
 from __future__ import annotations
@@ -9,16 +11,30 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["Row", "SharedPage"]
+from fastws.connection.counters import COUNTER_NAMES
+
+if TYPE_CHECKING:
+    from fastws.server.address_limits import Holdings
+
+__all__ = ["Membership", "Row", "SharedPage"]
 
 #: A worker whose heartbeat is older than that is not asked to share the work: it is stopped, or busy.
 FRESH_SECONDS = 2.0
 
-# The integers of a row, and what is left of a line of the processor's cache: no two workers share one.
-IS_SERVING, HEARTBEAT, CONNECTIONS, MESSAGES = range(4)
-ROW_INTEGERS = 8
+# The integers of a row: what is so now, and from a line of the processor's cache on the counters. A row is
+# some lines, and no two workers share one.
+IS_SERVING, HEARTBEAT, CONNECTIONS, STARTING, EXCESS = range(5)
+COUNTERS = 8
+ROW_INTEGERS = 32
 ROW_BYTES = ROW_INTEGERS * 8
+
+OPENED, CLOSED, RECEIVED = (
+    COUNTERS + COUNTER_NAMES.index(name)
+    for name in ("websockets_opened", "websockets_closed", "messages_received")
+)
 
 
 class Row:
@@ -31,8 +47,19 @@ class Row:
 
     def clear(self) -> None:
         """Give the row back: its process has ended, however it did, and its sockets are closed."""
-        for index in range(ROW_INTEGERS):
+        for index in range(COUNTERS):
             self._integers[index] = 0
+        self._integers[CLOSED] = self._integers[OPENED]
+
+    @property
+    def counters(self) -> memoryview:
+        """The memory of the counters; see :meth:`Counters.share`."""
+        return self._integers[COUNTERS:]
+
+    @property
+    def messages_received(self) -> int:
+        """The messages that all workers of this row have received."""
+        return self._integers[RECEIVED]
 
     @property
     def is_serving(self) -> bool:
@@ -62,13 +89,22 @@ class Row:
         self._integers[CONNECTIONS] = number
 
     @property
-    def messages(self) -> int:
-        """The messages that the worker has received, where the supervisor wants to know."""
-        return self._integers[MESSAGES]
+    def starting(self) -> int:
+        """Connections that are accepted and on their way to the server, by a PROXY header and TLS."""
+        return self._integers[STARTING]
 
-    @messages.setter
-    def messages(self, number: int) -> None:
-        self._integers[MESSAGES] = number
+    @starting.setter
+    def starting(self, number: int) -> None:
+        self._integers[STARTING] = number
+
+    @property
+    def excess(self) -> int:
+        """Those of ``connections`` that are beyond the limit of the whole server, and wait for their 503."""
+        return self._integers[EXCESS]
+
+    @excess.setter
+    def excess(self, number: int) -> None:
+        self._integers[EXCESS] = number
 
 
 class SharedPage:
@@ -77,7 +113,7 @@ class SharedPage:
     def __init__(self, fd: int, rows: int) -> None:
         #: The descriptor of the page; it goes to a worker by SCM_RIGHTS.
         self.fd = fd
-        integers = memoryview(mmap.mmap(fd, rows * ROW_BYTES)).cast("Q")
+        self._integers = integers = memoryview(mmap.mmap(fd, rows * ROW_BYTES)).cast("Q")
         starts = range(0, len(integers), ROW_INTEGERS)
         self.rows = [Row(integers[start : start + ROW_INTEGERS]) for start in starts]
 
@@ -109,18 +145,42 @@ class SharedPage:
         """Return the row of a worker. Raises ``IndexError``."""
         return self.rows[index]
 
+    def _sum(self, index: int) -> int:
+        return sum(self._integers[index::ROW_INTEGERS])
+
     def connections(self) -> int:
         """Return how many connections are open in all processes."""
-        return sum(row.connections for row in self.rows)
+        return self._sum(CONNECTIONS)
+
+    def connections_within_limit(self) -> int:
+        """Return those of them that do not wait for a 503."""
+        return self._sum(CONNECTIONS) - self._sum(EXCESS)
+
+    def totals(self) -> dict[str, int]:
+        """Return the counters of all workers by name, also of those that have ended."""
+        return {name: self._sum(COUNTERS + index) for index, name in enumerate(COUNTER_NAMES)}
 
     def fewest(self, now_ns: int) -> int:
         """Return the connections of the worker that has fewest of those at work; 0 where none is."""
         oldest = now_ns - FRESH_SECONDS * 1e9
         at_work = (row for row in self.rows if row.is_serving and row.heartbeat >= oldest)
-        return min((row.connections for row in at_work), default=0)
+        return min((row.connections + row.starting for row in at_work), default=0)
 
     def close(self) -> None:
         """Close the descriptor. The memory is given back when no row is in use any more."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What makes a server one of several workers, which are one server to their clients."""
+
+    page: SharedPage
+    #: This worker's.
+    row: Row
+    #: For the limits by address; None: each worker counts for itself.
+    holdings: Holdings | None = None
+    #: Whether ``limit_concurrency`` is that of all workers; else it is what one process has room for.
+    is_limit_for_all: bool = True

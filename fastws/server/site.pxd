@@ -1,8 +1,10 @@
 # Types for the compiled build of site.py; the source itself stays plain Python.
+cimport cython
+from fastws.connection._counters cimport Counters
 
 cdef class Site:
     cdef readonly object addresses
-    cdef readonly object counters
+    cdef readonly Counters counters
     cdef readonly object limits
     cdef readonly list response_headers
     cdef readonly object router
@@ -23,5 +25,10 @@ cdef class Site:
     cpdef set_date(self)
     cpdef bint is_beyond_limit(self, object connection)
     cpdef bint must_drop(self, object connection, double now)
-    cdef Py_ssize_t _count(self) except -1
+    @cython.locals(counters=Counters)
+    cpdef websocket_closed(self, object connection)
+    cpdef connection_open(self, object connection)
+    cpdef connection_lost(self, object connection)
+    cdef Py_ssize_t _within_limit(self) except -1
+    cdef _write_row(self)
     cpdef bint is_access_logged(self)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastws import logs
 from fastws.config import Settings
+from fastws.connection import counters
 from fastws.connection.handlers import Callbacks, HandlerLike, as_handler
 from fastws.server.address_limits import AddressLimiter
 from fastws.server.application import Application
@@ -25,9 +26,9 @@ from fastws.web.static_files import Static
 
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
-    from fastws.server.shared_page import Row, SharedPage
+    from fastws.server.shared_page import Membership, Row, SharedPage
 
-__all__ = ["MAX_WAITING_FOR_503", "App", "Counters", "Site", "as_routes"]
+__all__ = ["MAX_WAITING_FOR_503", "App", "Site", "as_routes"]
 
 log = logging.getLogger("fastws.error")
 
@@ -40,29 +41,6 @@ MAX_WAITING_FOR_503 = 32
 
 #: Seconds between two warnings that the server is full.
 FULL_WARNING_INTERVAL = 10.0
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a server has done since it began. Messages and bytes are added when their WebSocket has ended."""
-
-    connections: int = 0
-    http_responses: int = 0
-    websockets_opened: int = 0
-    websockets_closed: int = 0
-    messages_received: int = 0
-    messages_sent: int = 0
-    messages_dropped: int = 0
-    bytes_received: int = 0
-    bytes_sent: int = 0
-    #: Clients closed with 1008, or cut, because they were too slow.
-    evicted: int = 0
-    #: Connections and handshakes answered 429, for a limit on what one address may do.
-    limited: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the counters by name."""
-        return asdict(self)
 
 
 class Site:
@@ -94,7 +72,7 @@ class Site:
 
     def __init__(self, app: App, settings: Settings) -> None:
         self.settings = settings
-        self.counters = Counters()
+        self.counters = counters.Counters()
         #: The open connections, in the order in which they came.
         self.connections: dict[Connection, None] = {}
         #: Those of them that are beyond ``limit_concurrency``.
@@ -142,15 +120,20 @@ class Site:
     def is_beyond_limit(self, connection: Connection) -> bool:
         """True for a connection that came when ``limit_concurrency`` others were open, and still are.
 
-        Those others stay within the limit, whoever comes after them.
+        Those others stay within the limit, whoever comes after them. Other workers may take the last place at
+        the same time: each first counts its own connection, then all. So two may be refused, and none is too
+        many.
         """
         if connection not in self.excess:
             return False
-        limit = self.settings.limit_concurrency
-        if limit is not None and self._count() - len(self.excess) >= limit:
-            return True
         self.excess.remove(connection)
-        return False
+        self._write_row()
+        limit = self.settings.limit_concurrency
+        if limit is None or self._within_limit() <= limit:
+            return False
+        self.excess.add(connection)
+        self._write_row()
+        return True
 
     def must_drop(self, connection: Connection, now: float) -> bool:
         """Take a new connection; True when it is to be closed unheard: enough others wait for their 503.
@@ -159,24 +142,58 @@ class Site:
         logs a warning.
         """
         limit = self.settings.limit_concurrency
-        if limit is None or self._count() - len(self.excess) <= limit:
+        if limit is None or self._within_limit() <= limit:
             return False
         self.excess.add(connection)
+        self._write_row()
         if now >= self._next_full_warning:
             self._next_full_warning = now + FULL_WARNING_INTERVAL
-            log.warning("%d connections are open: more are answered 503 or closed", self._count() - 1)
+            log.warning("%d connections are open: more are answered 503 or closed", self.count() - 1)
         return len(self.excess) > MAX_WAITING_FOR_503
 
-    def share(self, page: SharedPage, row: Row) -> None:
-        """Count the connections of all rows of ``page``, of which ``row`` is ours, for the limit."""
-        self._page = page
-        self._row = row
+    def connection_open(self, connection: Connection) -> None:
+        """Count a connection that has been accepted."""
+        self.counters.row.connections += 1
+        self.connections[connection] = None
+        self._write_row()
 
-    def _count(self) -> int:
-        """Return the connections that are open, those of other workers of this server too."""
-        if self._page is None or self._row is None:
-            return len(self.connections)
-        return self._page.connections() - self._row.connections + len(self.connections)
+    def connection_lost(self, connection: Connection) -> None:
+        """Forget a connection whose TCP has ended."""
+        self.connections.pop(connection, None)
+        if not self.takes_everyone:
+            self.excess.discard(connection)
+            self.addresses.leave(connection)
+        self._write_row()
+
+    def websocket_closed(self, connection: Connection) -> None:
+        """Count a WebSocket that has ended."""
+        counters = self.counters
+        counters.row.websockets_closed += 1
+        if connection.evicted:
+            counters.row.evicted += 1
+
+    def share(self, membership: Membership) -> None:
+        """Write our connections and counters to our row; all rows of the page may count for the limit."""
+        if membership.is_limit_for_all:
+            self._page = membership.page
+        self._row = membership.row
+        self._write_row()
+        self.counters.share(membership.row.counters)
+
+    def count(self) -> int:
+        """Return the connections that are open: those of all workers where the limit is for all."""
+        return len(self.connections) if self._page is None else self._page.connections()
+
+    def _within_limit(self) -> int:
+        """Return those of them that are not beyond ``limit_concurrency``."""
+        if self._page is None:
+            return len(self.connections) - len(self.excess)
+        return self._page.connections_within_limit()
+
+    def _write_row(self) -> None:
+        if self._row is not None:
+            self._row.connections = len(self.connections)
+            self._row.excess = len(self.excess)
 
     def is_access_logged(self) -> bool:
         """True when somebody reads the lines of the access log."""

@@ -77,6 +77,8 @@ class Watch:
         self._task: asyncio.Task[Any] | None = None
         self._seen: tuple[object, ...] = ()
         self._checks = 0
+        #: The loop has been asked to check. It may not run now, and shall not check twice in one turn then.
+        self._is_asked = False
         self._found: str | None = None
 
     def start(self) -> None:
@@ -107,12 +109,16 @@ class Watch:
 
     def _keep_time(self, loop: asyncio.AbstractEventLoop, interval: float) -> None:
         while not self._stopped.wait(interval):
+            if self._is_asked:
+                continue
+            self._is_asked = True
             try:
                 loop.call_soon_threadsafe(self._check_task)
             except RuntimeError:  # the loop is closed
                 return
 
     def _check_task(self) -> None:
+        self._is_asked = False
         assert self._task is not None
         if self._task.done():
             self._task = _main_task() or self._task

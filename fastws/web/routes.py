@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from fastws.config import (
     SERVER_LIMITS,
     SERVER_TIMEOUTS,
+    UNSET,
     Compression,
     Limits,
     Settings,
     Timeouts,
+    Unset,
     checked_compression,
 )
 from fastws.protocol.http.messages import Request, Response
@@ -40,13 +42,6 @@ def names(what: str, given: Iterable[str]) -> tuple[str, ...]:
     if isinstance(given, str):
         raise TypeError(f"{what}= is a list of names: [{given!r}]")
     return tuple(given)
-
-
-class Unset:
-    """The default of an argument whose None has a meaning."""
-
-
-UNSET = Unset()
 
 
 class Route:

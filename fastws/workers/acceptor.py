@@ -100,12 +100,13 @@ class Acceptor:
         self.row.beat(now)
         fewest = self.page.fewest(now)
         most = fewest + max(SPARE_CONNECTIONS, fewest // SPARE_PART)
-        return max(min(most + 1 - self.row.connections, ACCEPTS_PER_TURN), 0)
+        ours = self.row.connections + self.row.starting
+        return max(min(most + 1 - ours, ACCEPTS_PER_TURN), 0)
 
     def count(self, change: int) -> None:
         """Count connections that are accepted, and not known to the server yet."""
         if self.row is not None:
-            self.row.connections += change
+            self.row.starting += change
 
     def warn(self, loop: asyncio.AbstractEventLoop, text: str, *values: Any) -> None:
         """Log a warning of this kind, unless there was one in the last 10 s."""

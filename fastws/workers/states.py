@@ -78,6 +78,8 @@ class Worker:
     failure: Failure | None = None
     retires_at: float | None = None
     max_messages: int | None = None
+    #: What the workers of its row had received before it began.
+    messages_before: int = 0
     #: When it is ended, whatever it does.
     kill_at: float | None = None
     next_notice: float = 0.0

@@ -80,9 +80,24 @@ class Supervisor:
                 self.pool.start(time.monotonic())
                 while self.pool.phase is not Phase.ENDED:
                     self._turn()
+                if self._stopped_by:
+                    self._say_totals()
             finally:
                 self._close()
         return self.pool.exit_code, self.pool.failure
+
+    def totals(self) -> dict[str, int]:
+        """Return the counters of all workers by name, also of those that have ended, however they did."""
+        return self._page.totals()
+
+    def _say_totals(self) -> None:
+        totals = self.totals()
+        log.info(
+            "served %d connections, %d messages in and %d out",
+            totals["connections"],
+            totals["messages_received"],
+            totals["messages_sent"],
+        )
 
     def wake(self, number: int) -> None:
         """Act as if the signal had come; may be called by any thread."""
@@ -208,7 +223,7 @@ class Supervisor:
             row = self._page.row(worker.row)
             beat = row.heartbeat / 1e9  # of the same clock: CLOCK_MONOTONIC is the system's
             if beat > worker.last_beat:
-                self.pool.beat(worker, beat, messages=row.messages)
+                self.pool.beat(worker, beat, messages=row.messages_received - worker.messages_before)
 
     def _read_memory(self) -> None:
         if self.pool.rules.max_rss is not None:
@@ -261,6 +276,7 @@ class Supervisor:
         finally:
             theirs.close()
         worker.pid = process.pid
+        worker.messages_before = self._page.row(worker.row).messages_received
         self._processes[worker] = process
         self._channels[worker] = channel = Channel(ours)
         self._selector.register(channel, selectors.EVENT_READ, worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -10,15 +11,16 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastws.config import Settings
+from fastws.pubsub.bus import Bus
 from fastws.server.draining import drain
 from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
 from fastws.server.server import APPLICATION_FAILED, Server
-from fastws.server.shared_page import Row, SharedPage
+from fastws.server.shared_page import Membership
 from fastws.server.site import App
 from fastws.workers.control import Channel, ControlError, Message
 
@@ -31,6 +33,8 @@ BEAT_SECONDS = 0.5
 #: What a worker without a supervisor has to close its connections, and then to end.
 ORPHAN_GRACE_SECONDS = 0.3
 ORPHAN_EXIT_SECONDS = 0.8
+#: A new worker waits so long for what the others hold: one of them may be stopped.
+HEAR_SECONDS = 0.5
 GOING_AWAY = 1001
 
 
@@ -56,31 +60,29 @@ class SupervisedServer:
 
     Args:
         channel: this worker's end of the control pair.
-        page: what all workers share, with ``row``, this worker's.
+        membership: what all workers share, with this worker's part of it.
         grace: seconds of a stop after which the process has ended.
-        on_peer: called with a connected socket and the id of the worker at its other end. The callee owns the
-            socket.
-        counts_messages: the supervisor wants to know how many messages have been received.
+        bus: joins this worker with the others. It runs already.
     """
 
     def __init__(
         self,
         channel: Channel,
-        page: SharedPage,
-        row: Row,
+        membership: Membership,
         *,
         grace: float,
-        on_peer: Callable[[socket.socket, int], object],
-        counts_messages: bool = False,
+        bus: Bus,
     ) -> None:
         self._channel = channel
-        self._page = page
-        self._row = row
+        self._membership = membership
+        self._row = membership.row
         self._grace = grace
-        self._on_peer = on_peer
-        self._counts_messages = counts_messages
+        self._bus = bus
         self._server: Server | None = None
         self._resigning: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+        #: What has come while connections are closed slowly, and does not wait for that.
+        self._urgent: Message | None = None
 
     def leads(self) -> bool:
         """Whether this worker does what one of them has to do for all."""
@@ -101,10 +103,14 @@ class SupervisedServer:
         loop = asyncio.get_running_loop()
         self._stop: asyncio.Future[Message] = loop.create_future()
         loop.add_reader(self._channel.fileno(), self._readable)
+        self._readable()
+        if settings.limit_connections_per_address or settings.limit_handshakes_per_address:
+            # Before the first client comes: what the others hold counts here.
+            await self._bus.holdings.hear_all(HEAR_SECONDS)
         beating: asyncio.Task[None] | None = None
         try:
             async with serving(
-                app, addresses, settings, factory=factory, leads=False, page=self._page, row=self._row
+                app, addresses, settings, factory=factory, leads=False, membership=self._membership
             ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,7 +118,7 @@ class SupervisedServer:
                 server.application_failed.add_done_callback(self._on_failure)
                 self._row.beat()
                 self._channel.send("ready")
-                beating = loop.create_task(self._beat(server))
+                beating = loop.create_task(self._beat())
                 self._readable()
                 message = await self._stop
             return await self._leave(server, message)
@@ -125,7 +131,7 @@ class SupervisedServer:
         """Leave by a signal to this process; the supervisor starts another, unless all have to stop."""
         if not self._stop.done():
             self._channel.send("leaving")
-            self._end("stop", grace=self._grace, spread=0.0)
+        self._end("stop", grace=self._grace, spread=0.0)
 
     def _on_failure(self, _: object) -> None:
         self._end("failed", grace=self._grace, spread=0.0)
@@ -133,17 +139,30 @@ class SupervisedServer:
     def _end(self, kind: str, **values: Any) -> None:
         if not self._stop.done():
             self._stop.set_result(Message(kind, values))
+        elif self._draining is not None and self._urgent is None:
+            self._urgent = Message(kind, values)
+            self._draining.cancel()
 
     async def _leave(self, server: Server, message: Message) -> int:
-        values = message.values
         if message.kind == "drain":
-            log.info("%d connections are closed within %g s", len(server.connections), values["seconds"])
-            await drain(server, values["seconds"], values["code"], "the server restarts")
-        elif message.kind == "stop" and values["spread"]:
+            message = await self._drain(server, message)
+        values = message.values
+        if message.kind == "stop" and values["spread"]:
             await drain(server, values["spread"], GOING_AWAY, "going away", linger=0.0)
         left = float(values["grace"]) - float(values.get("spread", 0.0)) - EXIT_SECONDS
         await server.shutdown(max(left, 0.0))
         return APPLICATION_FAILED if message.kind == "failed" else 0
+
+    async def _drain(self, server: Server, message: Message) -> Message:
+        """Close the connections slowly; return what tells how to go on: ``message``, or a more urgent one."""
+        seconds, code = message.values["seconds"], message.values["code"]
+        server.stop_listening()
+        log.info("%d connections are closed within %g s", len(server.connections), seconds)
+        self._draining = asyncio.create_task(drain(server, seconds, code, "the server restarts"))
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._draining
+        self._draining = None
+        return self._urgent or message
 
     # -- the control pair -----------------------------------------------------------------------
 
@@ -162,7 +181,7 @@ class SupervisedServer:
 
     def _take(self, message: Message) -> None:
         if message.kind == "peer":
-            self._on_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
+            self._bus.add_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "lead":
             if self._server is not None and message.values["value"]:
                 self._server.lead(True)  # noqa: FBT003
@@ -178,12 +197,9 @@ class SupervisedServer:
         await server.resign()
         self._channel.send("resigned")
 
-    async def _beat(self, server: Server) -> None:
+    async def _beat(self) -> None:
         """Write to the row that the loop turns, until cancelled."""
         while True:
-            if self._counts_messages:
-                open_ones = sum(each.received_messages for each in server.connections if each.ws is not None)
-                self._row.messages = server.counters.messages_received + open_ones
             self._row.beat()
             self._channel.flush()
             await asyncio.sleep(BEAT_SECONDS)

@@ -100,6 +100,35 @@ async def test_a_slow_one_has_the_queue_and_the_policy_of_the_topic(policy: Slow
         assert a.outbox.dropped == (0 if policy is SlowConsumerPolicy.EVICT else 2)
 
 
+@pytest.mark.parametrize("policy", [None, "drop_oldest", "evict"])
+async def test_a_slow_one_reads_the_history_of_the_topic(policy: str | None) -> None:
+    """There is no handler to tell a gap: it is closed, unless the topic says that nobody has to know."""
+    hub = fastws.Hub()
+    hub.topic("room", history=3, policy=policy)
+    hub.publish("room", "before")
+    ann, bob = Foreign(), Foreign()
+    with fastws.subscriber(ann) as a, fastws.subscriber(bob) as b:
+        hub.subscribe(a, "room", recent=1)
+        hub.subscribe(b, "room")
+        await settle()
+        for rounds, missed in ((3, 0), (6, 2)):
+            ann.got.clear()
+            ann.gate.clear()
+            for number in range(rounds):
+                assert hub.publish("room", str(number)) == 2
+                await settle()
+            assert a.outbox.queued == 0
+            ann.gate.set()
+            await settle()
+            # The first was being sent; the last three are kept.
+            kept = ["0"] if missed and policy != "drop_oldest" else ["0", *"12345"[missed : rounds - 1]]
+            assert ann.got == kept
+        assert ann.closed == (None if policy == "drop_oldest" else (1008, "too slow"))
+        assert (hub.count("room"), a.outbox.dropped) == (1 + (ann.closed is None), 2)
+    assert bob.got == [*"012", *"012345"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_one_whose_send_fails_leaves() -> None:
     hub = fastws.Hub()
     ann = Foreign()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.cli.helpers import Child, fastws, running
+from tests.cli.helpers import Child, Result, running
 from tests.live.raw import Peer, upgrade
 
 pytestmark = pytest.mark.live
@@ -112,8 +112,10 @@ def test_a_route_with_its_own_rule_keeps_it_and_pages_stay_open(tmp_path: Path) 
         ["--auth-token", "a-secret", "--auth-basic", "ann:secret"],
     ],
 )
-def test_what_cannot_be_is_wrong_usage_and_names_no_secret(args: list[str]) -> None:
-    done = fastws("serve", "--port", "0", *args)
+def test_what_cannot_be_is_wrong_usage_and_names_no_secret(
+    fastws_here: Callable[..., Result], args: list[str]
+) -> None:
+    done = fastws_here("serve", "--port", "0", *args)
     assert done.returncode == 2
     assert "--auth-" in done.stderr
     assert "secret" not in done.stderr + done.stdout

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fastws.cli.main import main
-from tests.cli.helpers import assert_one_line, fastws
+from tests.cli.helpers import Result, assert_one_line, fastws
 
 
 @pytest.mark.parametrize(
@@ -40,8 +41,8 @@ from tests.cli.helpers import assert_one_line, fastws
         (["a:b", "c:d"], "unexpected extra argument (c:d)"),
     ],
 )
-def test_usage(args: list[str], text: str) -> None:
-    assert_one_line(fastws("serve", *args), 2, text)
+def test_usage(fastws_here: Callable[..., Result], args: list[str], text: str) -> None:
+    assert_one_line(fastws_here("serve", *args), 2, text)
 
 
 def test_usage_from_the_environment_names_the_variable() -> None:
@@ -120,8 +121,8 @@ def test_a_key_that_does_not_belong_to_the_certificate(tmp_path: Path) -> None:
         (["ws://h/", "--header", "x"], "'x' has no colon"),
     ],
 )
-def test_connect_usage(args: list[str], text: str) -> None:
-    assert_one_line(fastws("connect", *args), 2, text)
+def test_connect_usage(fastws_here: Callable[..., Result], args: list[str], text: str) -> None:
+    assert_one_line(fastws_here("connect", *args), 2, text)
 
 
 def test_connect_with_authorities_that_cannot_be_read(tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tests.cli.helpers import assert_one_line, environment, fastws
+from tests.cli.helpers import Result, assert_one_line, environment, fastws
 from tests.loadgen.servers import Chat, accept, echo, raw_server, websockets_server
 
 pytestmark = pytest.mark.live
@@ -67,12 +67,14 @@ def nobody() -> str:
         ([], "Missing argument"),
     ],
 )
-def test_a_wrong_command_line_is_usage(args: list[str], text: str) -> None:
-    assert_one_line(fastws("bench", "ws://127.0.0.1:1/", *args), 2, text)
+def test_a_wrong_command_line_is_usage(
+    fastws_here: Callable[..., Result], args: list[str], text: str
+) -> None:
+    assert_one_line(fastws_here("bench", "ws://127.0.0.1:1/", *args), 2, text)
 
 
-def test_another_url_is_usage() -> None:
-    assert_one_line(fastws("bench", "http://127.0.0.1/", "echo"), 2, "is not a WebSocket URL")
+def test_another_url_is_usage(fastws_here: Callable[..., Result]) -> None:
+    assert_one_line(fastws_here("bench", "http://127.0.0.1/", "echo"), 2, "is not a WebSocket URL")
 
 
 def test_nobody_listens(nobody: str) -> None:
@@ -99,10 +101,12 @@ def test_too_few_file_descriptors(url: str) -> None:
     assert_one_line(result, 1, f"the hard limit is {hard:,}: raise it (ulimit -Hn {hard + 33}")
 
 
-def test_a_file_that_cannot_be_written_is_told_before_the_run(nobody: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_told_before_the_run(
+    fastws_here: Callable[..., Result], nobody: str, tmp_path: Path
+) -> None:
     for option in ("--json", "--html"):
-        assert_one_line(fastws("bench", nobody, "echo", option, tmp_path / "no/a"), 3, "cannot write")
-        assert_one_line(fastws("bench", nobody, "echo", option, tmp_path), 3, "cannot write")
+        for path in (tmp_path / "no/a", tmp_path):
+            assert_one_line(fastws_here("bench", nobody, "echo", option, path), 3, "cannot write")
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ async def in_place(ws: fastws.WebSocket, *, value: bool) -> None:
 
 
 async def received() -> None:
-    async with Peer() as peer, fastws.connect(peer.url, limits={"max_message_size": 8 * MIB}) as ws:
+    options = {"limits": {"max_message_size": 8 * MIB}, "timeouts": {"close": 0.2}}
+    async with Peer() as peer, fastws.connect(peer.url, **options) as ws:
         for opcode, payload in ((BINARY, bytes(range(256)) * 8192), (TEXT, "aé€".encode() * 500_000)):
             data = frame(opcode, payload, mask=None)
             await peer.send(data[:CUT])

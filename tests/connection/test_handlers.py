@@ -68,7 +68,7 @@ class TestAsHandler:
         class Asynchronous:
             async def __call__(self, *args: Any) -> None: ...
 
-        for given in (asynchronous, Asynchronous(), functools.partial(asynchronous)):
+        for given in (asynchronous, Asynchronous(), staticmethod(functools.partial(asynchronous))):
             with pytest.raises(TypeError, match=rf"Wrong.{name} is async; of the callbacks only on_open may"):
                 as_handler(type("Wrong", (Handler,), {name: given}))
             as_handler(type("Right", (Handler,), {"on_open": given}))

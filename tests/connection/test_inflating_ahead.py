@@ -85,7 +85,7 @@ def test_an_async_on_open(loop: ManualLoop, count: Count) -> None:
         def on_message(self, ws: WebSocket, message: str | bytes) -> None:
             count.take(message)
 
-    client = opened(loop, Taker())
+    client = opened(loop, Taker(), DEFLATE)
     client.send(bombs())
     loop.settle()
     assert (count.messages, count.inflated) == (0, SIZE)

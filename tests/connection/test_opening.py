@@ -89,15 +89,21 @@ class TestWhatWaits:
         client = opened(loop, handler, early=frame(TEXT, "early"))
         assert client.texts() == ["early"]
 
-    def test_an_eager_task_is_nothing_else(self, loop: ManualLoop) -> None:
-        eager = getattr(asyncio, "eager_task_factory", None)
-        if eager is None:
-            pytest.skip("asyncio.eager_task_factory came with Python 3.12")
-        loop.set_task_factory(eager)
-        handler = Opens(greet, echo=True)
-        handler.go_on.set()
-        client = opened(loop, handler, early=frame(TEXT, "early"))
-        assert client.texts() == ["welcome", "early"]
+    @pytest.mark.live
+    @pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="came with Python 3.12")
+    def test_an_eager_task_is_nothing_else(self) -> None:
+        async def scenario() -> list[str | bytes]:
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+            handler = Opens(greet, echo=True)
+            handler.go_on.set()
+            async with (
+                fastws.serve(handler, "127.0.0.1", access_log=False) as server,
+                fastws.connect(f"ws://127.0.0.1:{server.port}") as ws,
+            ):
+                await ws.send("a")
+                return [await ws.recv(), await ws.recv()]
+
+        assert asyncio.run(scenario()) == ["welcome", "a"]
 
     def test_messages_are_counted_once(self, loop: ManualLoop) -> None:
         handler = Opens()

@@ -123,10 +123,9 @@ class TestSend:
         client.read()
         assert [len(one.payload) for one in client.frames()] == [6, 100_000]
 
-    @pytest.mark.parametrize("size", [10, 100_000])
-    def test_a_loop_of_sends_lets_the_turn_end(self, loop: ManualLoop, size: int) -> None:
+    @pytest.mark.parametrize(("size", "count"), [(10, 20_000), (100_000, 10)])
+    def test_a_loop_of_sends_lets_the_turn_end(self, loop: ManualLoop, size: int, count: int) -> None:
         """Else all of it would be held before the socket could refuse any, and others would wait."""
-        count = 1_000_000 // size
         turns: list[int] = []
 
         async def send_all() -> None:

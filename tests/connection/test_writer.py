@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fastws.connection.outbox import TURN_MESSAGES, SendStatus
+from fastws.connection.counters import Counters
+from fastws.connection.outbox import SendStatus
+from fastws.connection.writer import TURN_MESSAGES
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode
 from fastws.pubsub.hub import Hub
@@ -31,12 +33,14 @@ class TestTurns:
         if stalled:
             peer.stall()
         peer.outbox.write_http(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-        peer.outbox.count_from_here()
+        counters = Counters()
+        peer.outbox.count_from_here(counters)
         peer.outbox.push(text("a"))
         loop.settle()
         peer.transport.take()
         assert b"".join(peer.transport.writes).endswith(b"\r\n\r\n" + text("a"))
         assert (peer.outbox.sent_messages, peer.outbox.sent_bytes) == (1, len(text("a")))
+        assert (counters.messages_sent, counters.bytes_sent) == (1, len(text("a")))
 
     def test_a_corked_outbox_is_flushed_by_who_corked_it(self, loop: ManualLoop, peer: Peer) -> None:
         peer.outbox.corked = True

@@ -30,10 +30,9 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert set(fastws.__all__) - {"__version__"} <= documented
 
 
-@pytest.mark.slow
+@pytest.mark.system  # half a minute where others work too; CI builds the site in a step of its own
 @pytest.mark.timeout(120)
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    # CI builds the site in a step of its own.
     if any(find_spec(name) is None for name in ("sphinx", "myst_parser", "furo")):
         pytest.skip("Sphinx is not installed (pip install '.[docs]')")
     done = subprocess.run(

@@ -50,7 +50,8 @@ def opened(
 ) -> RawClient:
     """A client with an open WebSocket, of a ``Server`` or of a new one with ``app``."""
     server = app if isinstance(app, Server) else served(loop, app, **settings)
-    client = RawClient(server, loop, ssl_object=ssl_object, kernel=kernel)
+    tls = {} if ssl_object is None else {"ssl_object": ssl_object}
+    client = RawClient(server, loop, kernel=kernel, **tls)
     assert client.upgrade(path, *headers, early=early).status == 101
     return client
 

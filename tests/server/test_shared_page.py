@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from fastws.connection.counters import Counters, PlainCounters
 from fastws.server.shared_page import ROW_BYTES, SharedPage
 
 SECOND = 10**9
@@ -20,15 +22,37 @@ def page() -> SharedPage:
 
 def test_a_row_is_that_of_one_process(page: SharedPage) -> None:
     row = page.row(1)
-    assert (row.is_serving, row.heartbeat, row.connections, row.messages) == (False, 0, 0, 0)
+    assert (row.is_serving, row.heartbeat, row.connections, row.starting) == (False, 0, 0, 0)
     row.is_serving = True
-    row.connections, row.messages = 3, 2**40
+    row.connections, row.starting, row.excess = 3, 2, 1
     row.beat(7)
     page.row(2).connections = 4
-    assert (row.is_serving, row.heartbeat, row.messages, page.connections()) == (True, 7, 2**40, 7)
+    assert (row.is_serving, row.heartbeat, page.connections()) == (True, 7, 7)
+    assert page.connections_within_limit() == 6
     row.clear()
-    assert (row.is_serving, row.heartbeat, row.connections, row.messages) == (False, 0, 0, 0)
-    assert page.connections() == 4
+    assert (row.is_serving, row.heartbeat, row.connections, row.starting) == (False, 0, 0, 0)
+    assert page.connections() == page.connections_within_limit() == 4
+
+
+@pytest.mark.parametrize("kind", [Counters, PlainCounters])
+def test_counters_outlive_their_worker_and_the_next_one_adds_to_them(page: SharedPage, kind: Any) -> None:
+    first, other, second = kind(), kind(), kind()
+    first.connections = 3  # before it shares them
+    first.share(page.row(1).counters)
+    other.share(page.row(4).counters)
+    first.websockets_opened, first.websockets_closed, first.messages_received = 3, 1, 2**40
+    other.messages_received = 5
+    assert page.row(1).messages_received == 2**40
+    page.row(1).clear()
+    second.share(page.row(1).counters)
+    assert set(second.as_dict().values()) == {0}
+    second.row.messages_received += 2
+    assert second.messages_received == 2
+    totals = page.totals()
+    assert list(totals) == list(second.as_dict())
+    assert (totals["connections"], totals["messages_received"]) == (3, 2**40 + 7)
+    # The system has closed what the first one left open.
+    assert (totals["websockets_opened"], totals["websockets_closed"]) == (3, 3)
 
 
 def test_who_has_fewest_of_those_at_work(page: SharedPage) -> None:

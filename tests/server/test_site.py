@@ -10,6 +10,7 @@ import pytest
 
 from fastws import Route, Static
 from fastws.server.settings import settings_from
+from fastws.server.shared_page import Membership, SharedPage
 from fastws.server.site import MAX_WAITING_FOR_503, Site, as_routes
 from tests.kit import ManualLoop, RawClient, Recorder
 from tests.kit.served import opened, served
@@ -91,6 +92,53 @@ class TestRoom:
         self.remove(site, 1)
         assert not self.add(site, 5)
         assert self.beyond(site) == [2]
+
+    def members(self, limit: int, *, is_limit_for_all: bool = True) -> tuple[Site, Site]:
+        page = SharedPage.create(3)
+        sites = self.site(limit, 0), self.site(limit, 0)
+        for site, row in zip(sites, page.rows, strict=False):
+            site.share(Membership(page, row, is_limit_for_all=is_limit_for_all))
+        return sites
+
+    def test_the_connections_of_all_workers_count(self) -> None:
+        one, other = self.members(3)
+        clients = [Recorder() for _ in range(9)]
+        for site, client in zip((one, other, one), clients, strict=False):
+            site.connection_open(client)
+            assert not site.must_drop(client, 1.0)
+        # Those who wait for a 503 take nobody's place.
+        for client in clients[3:8]:
+            one.connection_open(client)
+            assert not one.must_drop(client, 1.0)
+            assert one.is_beyond_limit(client)
+        one.connection_lost(clients[0])
+        assert one.count() == other.count() == 7
+        other.connection_open(clients[8])
+        assert not other.must_drop(clients[8], 1.0)
+        assert not other.excess
+        assert one.is_beyond_limit(clients[3])
+        other.connection_lost(clients[1])
+        assert not one.is_beyond_limit(clients[3])
+        assert one.is_beyond_limit(clients[4])
+
+    def test_who_is_beyond_the_limit_lets_no_other_in_while_it_asks(self) -> None:
+        one, other = self.members(1)
+        first, second, third = Recorder(), Recorder(), Recorder()
+        one.connection_open(first)
+        for site, client in ((one, second), (other, third)):
+            site.connection_open(client)
+            site.must_drop(client, 1.0)
+            assert site.is_beyond_limit(client)
+        one.connection_lost(first)
+        assert not one.is_beyond_limit(second)
+        assert other.is_beyond_limit(third)
+
+    def test_each_has_its_own_room_where_nobody_has_set_a_limit(self) -> None:
+        one, other = self.members(1, is_limit_for_all=False)
+        for site in (one, other):
+            client = Recorder()
+            site.connection_open(client)
+            assert not site.must_drop(client, 1.0) and not site.excess
 
     def test_a_warning_every_ten_seconds(self, caplog: pytest.LogCaptureFixture) -> None:
         site = self.site(10, 10)

@@ -138,6 +138,26 @@ async def test_a_watch_without_a_limit_has_no_thread() -> None:
     watch.check(None)
 
 
+def test_the_time_in_which_the_loop_does_not_run_is_no_wait() -> None:
+    """Between two tests of a fixture's pair, which slow ones without a loop may come between."""
+    watch = Watch(0.05)
+
+    async def start() -> None:
+        watch.start()
+
+    async def short() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    with asyncio.Runner() as runner:
+        runner.run(start())
+        for _ in range(3):
+            time.sleep(0.2)
+            runner.run(short())
+        watch.stop()
+        watch.check(None)
+
+
 def test_a_loop_that_is_closed_under_it() -> None:
     watch = Watch(0.01)
 

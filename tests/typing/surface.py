@@ -151,6 +151,8 @@ async def servers() -> None:
         assert_type(server, fastws.Server)
         assert_type(server.port, int)
         assert_type(server.counters.as_dict(), dict[str, int])
+        assert_type(server.counters.messages_sent, int)
+        assert_type(server.totals(), dict[str, int])
         await server.serve_forever()
     assert_type(await fastws.serve(handler, unix="/run/socket"), fastws.Server)
     fastws.serve(Room, reuse_port=True, limits=fastws.Limits(max_message_size=1), timeouts={"close": 1})
@@ -164,6 +166,17 @@ async def servers() -> None:
     hub.publish_threadsafe("news", b"binary")
     assert_type(hub.count("news"), int)
     hub.topic("chat", merge="\n", policy=fastws.SlowConsumerPolicy.EVICT)
+    hub.topic("rooms/*", history=100, ttl=60, history_bytes=2**20, compression=None)
+    assert_type(await hub.publish_confirmed("rooms/1", "text", once="id"), fastws.Published)
+    position = await hub.position("rooms/1")
+    assert_type(position, fastws.Position)
+    assert_type(fastws.Position.parse("a:1").after(3).offset, int)
+    assert_type(await hub.history("rooms/1", limit=10, before=position), list[fastws.Message])
+    assert_type(hub.count("rooms/1"), int)
+    async with hub.follow("rooms/1", since={"rooms/1": position}) as events:
+        async for event in events:
+            assert_type(event, fastws.Synced | fastws.Message | fastws.Gap | fastws.Ended)
+        assert_type(events.positions, dict[str, fastws.Position])
 
 
 def failures(exc: Exception) -> None:

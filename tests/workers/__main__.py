@@ -20,7 +20,7 @@ from pathlib import Path
 import fastws
 from fastws.server.run import new_event_loop
 from tests.cli.helpers import Child, running
-from tests.workers.test_processes import READY, gone, pids
+from tests.workers.processes import READY, gone, pids
 
 LIMIT_SECONDS = 120
 CONNECTS, CONNECTS_PER_SECOND, RELOADS = 6_000, 1_200, 3

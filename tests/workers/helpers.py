@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from tests.cli.helpers import Child
+from tests.cli.helpers import PATIENCE, Child
 
 __all__ = ["UPGRADE", "ask", "opened", "said", "until"]
 
@@ -17,8 +17,8 @@ UPGRADE = (
 )
 
 
-def until(happened: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < deadline, "it has not happened"
         time.sleep(0.01)
@@ -32,7 +32,7 @@ def said(server: Child, text: str, times: int = 1) -> Callable[[], bool]:
 def opened(address: str, path: str = "/echo") -> socket.socket:
     """A WebSocket as a bare socket, whose client answers nothing, not even a close."""
     parts = urlsplit(address)
-    client = socket.create_connection((parts.hostname or "", parts.port or 0), 15)
+    client = socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE)
     client.sendall(UPGRADE % path.encode())
     head = b""
     while not head.endswith(b"\r\n\r\n"):

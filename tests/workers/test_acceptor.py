@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from fastws.loop.event_loops import loop_factory
 from fastws.server.forwarded import TrustedProxies
 from fastws.server.server import Server
 from fastws.server.settings import settings_from
-from fastws.server.shared_page import SharedPage
+from fastws.server.shared_page import Membership, SharedPage
 from fastws.workers import acceptor as module
 from fastws.workers.acceptor import Acceptor
 
@@ -45,7 +46,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
 async def serving(sock: socket.socket, acceptor: Acceptor, app: Any = peer_of, **settings: Any) -> Server:
     server = Server(app, settings_from(**settings))
     if acceptor.page is not None and acceptor.row is not None:
-        server.share(acceptor.page, acceptor.row)
+        server.share(Membership(acceptor.page, acceptor.row))
     await server.listen(sock=sock.dup(), acceptor=acceptor)
     return server
 
@@ -190,6 +191,29 @@ def test_a_header_that_does_not_come(
 
     run(scenario())
     assert "did not come within 0.01 s" in caplog.text
+
+
+def test_who_is_on_the_way_to_the_server_takes_no_place_there(
+    listening: socket.socket, run: Callable[[Any], Any]
+) -> None:
+    async def scenario() -> None:
+        page = SharedPage.create(2)
+        row = page.row(0)
+        acceptor = Acceptor(page, row, proxies=TrustedProxies(["*"]))
+        routes = [fastws.Route("/", http=who)]
+        async with await serving(listening, acceptor, routes, limit_concurrency=1) as server:
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            while not row.starting:
+                await asyncio.sleep(0)
+            assert (row.connections, page.connections(), page.fewest(time.monotonic_ns())) == (0, 0, 1)
+            assert await asked(listening, [PROXIED + GET]) == b"192.0.2.7"
+            writer.write(PROXIED + GET)
+            assert (await reader.read()).endswith(b"192.0.2.7")
+            writer.close()
+            await server.wait_closed()
+            assert (row.connections, row.starting, row.excess) == (0, 0, 0)
+
+    run(scenario())
 
 
 @pytest.mark.parametrize("header", [b"", PROXIED], ids=["direct", "proxied"])

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
-from tests.cli.helpers import fastws, running
-from tests.cli.test_serve import get
+from tests.cli.helpers import PATIENCE, fastws, get, running
 from tests.workers.helpers import said, until
 from tests.workers.test_processes import pids, wait_gone
 
-pytestmark = [pytest.mark.live, pytest.mark.system]
+#: Each wait has its end; many of them may come to more than a test has by default.
+pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]
 
 #: By folder: the names of its certificate.
 HOSTS = {
@@ -47,7 +47,7 @@ def served(address: str, name: str | None) -> str:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     parts = urlsplit(address)
     with (
-        socket.create_connection((parts.hostname or "", parts.port or 0), 10) as plain,
+        socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE) as plain,
         context.wrap_socket(plain, server_hostname=name) as client,
     ):
         der = client.getpeercert(binary_form=True)
@@ -58,7 +58,9 @@ def served(address: str, name: str | None) -> str:
 def served_to_openssl(address: str, name: str) -> str:
     """The same by another client, which sends any name as it is."""
     command = ["openssl", "s_client", "-connect", urlsplit(address).netloc, "-servername", name]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE
+    )
     begin = result.stdout.index("-----BEGIN CERTIFICATE-----")
     return result.stdout[begin : result.stdout.index("-----END CERTIFICATE-----") + 25]
 
@@ -142,7 +144,7 @@ def test_clients_need_a_certificate_whatever_name_they_ask_for(tmp_path: Path, w
         parts = urlsplit(address)
         try:
             with (
-                socket.create_connection((parts.hostname or "", parts.port or 0), 10) as plain,
+                socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE) as plain,
                 context.wrap_socket(plain, server_hostname=name) as client,
             ):
                 client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -195,7 +197,7 @@ def client_certificate(folder: Path) -> Path:
         str(folder / "c.pem"),
     ]
     for command in (run, sign):
-        subprocess.run(command, check=True, capture_output=True, timeout=20)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     both.write_text((folder / "c.pem").read_text() + (folder / "c.key").read_text())
     return both
 
@@ -212,7 +214,7 @@ def test_a_server_name_that_is_not_ascii_leaves_nothing_in_the_log(tmp_path: Pat
     with running(tmp_path, "serve", *options) as server:
         parts = urlsplit(server.address())
         for _ in range(HANDSHAKES):
-            with socket.create_connection((parts.hostname or "", parts.port or 0), 10) as peer:
+            with socket.create_connection((parts.hostname or "", parts.port or 0), PATIENCE) as peer:
                 peer.sendall(hello)
                 assert peer.recv(100)[:1] in (b"", b"\x15")  # an alert
         assert get(server.address(), cafile=tmp_path / "ca.pem")[0] == 200

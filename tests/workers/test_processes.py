@@ -8,42 +8,15 @@ import os
 import re
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
 from fastws import connect
-from tests.cli.helpers import Child, fastws, get, running
+from tests.cli.helpers import fastws, get, running
+from tests.workers.processes import gone, pids, wait_gone
 
 pytestmark = pytest.mark.live
-
-READY = re.compile(r"worker \d+ \(pid (\d+)\) is ready")
-
-
-def pids(server: Child, count: int) -> list[int]:
-    """The processes of the workers, as soon as so many have become ready."""
-    for _ in range(2000):
-        found = [int(pid) for pid in READY.findall(server.stderr())]
-        if len(found) >= count:
-            return found
-        time.sleep(0.01)
-    raise AssertionError(server.stderr())
-
-
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):  # reaped before or while it is read
-        return True
-
-
-def wait_gone(pid: int) -> None:
-    for _ in range(1000):
-        if gone(pid):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"process {pid} still runs")
 
 
 def test_a_killed_worker_is_replaced_and_a_reload_reads_the_application_again(tmp_path: Path) -> None:

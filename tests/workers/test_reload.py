@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import Child, fastws, running
-from tests.cli.test_serve import get
+from tests.cli.helpers import Child, fastws, get, running
 from tests.workers.helpers import opened, said, until
 from tests.workers.test_processes import gone, pids, wait_gone
 
 pytest.importorskip("watchfiles")
 
-pytestmark = [pytest.mark.live, pytest.mark.system]
+#: Each wait has its end; many of them may come to more than a test has by default.
+pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]
 
 APP = """
 import fastws

@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import signal
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -21,13 +19,10 @@ import pytest
 import fastws
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from tests.cli.helpers import Child, running
-from tests.workers.test_processes import READY, gone, pids, wait_gone
+from tests.workers.crowd import CLIENTS, access_lines, connected, labels, limited, ready, said, until, url_of
+from tests.workers.processes import gone, pids, wait_gone
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
-
-LIMIT_SECONDS = 40
-#: Enough clients that each of 2 or 3 workers has some: the acceptor allows a difference of 9.
-CLIENTS = 30
 
 #: Clients are told their worker, then hear each other.
 ROOM = """
@@ -43,177 +38,6 @@ class Room(Broadcast):
 
 routes = [fastws.Route("/broadcast", Room())]
 """
-
-PRODUCER = """
-import asyncio
-import os
-import fastws
-
-hub = fastws.Hub()
-
-class Listener(fastws.Handler):
-    __slots__ = ()
-    def on_open(self, ws):
-        ws.send_nowait(str(os.getpid()))
-        hub.subscribe(ws, "numbers")
-
-app = fastws.Application([fastws.Route("/", Listener())])
-
-@app.background(once=True)
-async def produce(server):
-    number = 0
-    while True:
-        hub.publish("numbers", f"{os.getpid()} {number}")
-        number += 1
-        await asyncio.sleep(0.01)
-"""
-
-#: Notes when its task begins, and when it has ended some time after it was cancelled.
-SLOW_TO_END = """
-import asyncio
-import os
-import fastws
-
-app = fastws.Application([])
-
-def note(what):
-    with open("notes", "a") as file:
-        file.write(f"{what} {os.getpid()}\\n")
-
-@app.background(once=True)
-async def produce(server):
-    note("begin")
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await asyncio.sleep(0.3)
-        note("end")
-"""
-
-#: The broadcast example of docs/asgi.md, in FastAPI and in Starlette.
-FASTAPI = """
-import os
-import fastws
-from fastapi import FastAPI, WebSocket
-
-app = FastAPI()
-hub = fastws.Hub()
-
-@app.websocket("/room/{name}")
-async def room(websocket: WebSocket, name: str):
-    await websocket.accept()
-    await websocket.send_text(str(os.getpid()))
-    with fastws.subscriber(websocket) as me:
-        hub.subscribe(me, name)
-        await websocket.send_text("in")
-        async for text in websocket.iter_text():
-            hub.publish(name, text)
-"""
-
-STARLETTE = """
-import os
-import fastws
-from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
-
-hub = fastws.Hub()
-
-async def room(websocket):
-    await websocket.accept()
-    await websocket.send_text(str(os.getpid()))
-    with fastws.subscriber(websocket) as me:
-        hub.subscribe(me, websocket.path_params["name"])
-        await websocket.send_text("in")
-        async for text in websocket.iter_text():
-            hub.publish(websocket.path_params["name"], text)
-
-app = Starlette(routes=[WebSocketRoute("/room/{name}", room)])
-"""
-
-
-def limited(test: Callable[[], Awaitable[None]]) -> None:
-    """Run what a test does to its end."""
-
-    async def run() -> None:
-        async with asyncio.timeout(LIMIT_SECONDS):
-            await test()
-
-    asyncio.run(run())
-
-
-async def until(happened: Callable[[], object]) -> None:
-    while not happened():
-        await asyncio.sleep(0.01)
-
-
-def url_of(server: Child, path: str) -> str:
-    return server.address().replace("http", "ws", 1) + path
-
-
-def ready(server: Child) -> list[int]:
-    return [int(pid) for pid in READY.findall(server.stderr())]
-
-
-def said(server: Child, text: str, times: int) -> bool:
-    return server.stderr().count(text) >= times
-
-
-def labels(server: Child) -> dict[int, str]:
-    """By process: the number of each worker that has become ready, as the access log names it."""
-    found = re.findall(r"worker (\d+) \(pid (\d+)\) is ready", server.stderr())
-    return {int(pid): number for number, pid in found}
-
-
-def access_lines(server: Child) -> list[tuple[str, str]]:
-    """The worker of each line of the access log, and the close code in it."""
-    return re.findall(r"^\S+ \S+ \[(\d+)\] .* closed (\d+) ", server.stdout(), re.MULTILINE)
-
-
-class Client:
-    """One client, the process that serves it, and what it hears from others."""
-
-    def __init__(self, ws: fastws.WebSocket, worker: int) -> None:
-        self.ws = ws
-        self.worker = worker
-        self.heard: list[tuple[int, int]] = []
-        self.seen: set[tuple[int, int]] = set()
-        self.changed = asyncio.Event()
-
-    @classmethod
-    async def connect(cls, url: str, *, greetings: int = 1, ssl: ssl.SSLContext | None = None) -> Client:
-        ws = await fastws.connect(url, ssl=ssl)
-        words = [str(await ws.recv()) for _ in range(greetings)]
-        return cls(ws, int(words[0]))
-
-    async def listen(self) -> None:
-        """Hear what comes, until the end of the connection."""
-        with contextlib.suppress(fastws.ConnectionClosed):
-            async for message in self.ws:
-                sender, number = str(message).split()
-                self.heard.append((int(sender), int(number)))
-                self.seen.add(self.heard[-1])
-                self.changed.set()
-
-    async def wait(self, enough: Callable[[], bool]) -> None:
-        while not enough():
-            self.changed.clear()
-            await self.changed.wait()
-
-    def has_heard(self, sender: int, number: int) -> bool:
-        return (sender, number) in self.seen
-
-    def has_heard_any(self, count: int) -> bool:
-        return len(self.heard) >= count
-
-    def has_heard_all(self, senders: Iterable[int], count: int) -> bool:
-        return all(len(self.of(sender)) >= count for sender in senders)
-
-    def of(self, sender: int) -> list[int]:
-        return [number for each, number in self.heard if each == sender]
-
-
-async def connected(url: str, count: int, *, greetings: int = 1) -> list[Client]:
-    return [await Client.connect(url, greetings=greetings) for _ in range(count)]
 
 
 def test_a_kill_costs_the_clients_of_other_workers_no_message_and_no_connection(tmp_path: Path) -> None:
@@ -399,104 +223,6 @@ def test_connections_are_shared_fairly_and_not_with_a_stopped_worker(tmp_path: P
     with running(tmp_path, "serve", "--port", 0, "--workers", 4) as server:
         limited(lambda: siege(server))
         assert server.stop() == 0
-    assert "Traceback" not in server.stderr()
-
-
-@pytest.mark.parametrize(("package", "text"), [("fastapi", FASTAPI), ("starlette", STARLETTE)])
-def test_the_clients_of_all_workers_hear_each_other(package: str, text: str, tmp_path: Path) -> None:
-    pytest.importorskip(package)
-    (tmp_path / "app.py").write_text(text)
-    messages = 4
-
-    async def siege(server: Child) -> None:
-        clients = await connected(url_of(server, "/room/a"), CLIENTS, greetings=2)
-        assert {client.worker for client in clients} == set(pids(server, 2))
-        listening = [asyncio.create_task(client.listen()) for client in clients]
-        for word in range(messages):
-            for number, client in enumerate(clients):
-                await client.ws.send(f"{number} {word}")
-        for client in clients:
-            await client.wait(partial(client.has_heard_all, range(CLIENTS), messages))
-            for sender in range(CLIENTS):
-                assert client.of(sender) == list(range(messages))
-            await client.ws.close()
-        await asyncio.wait(listening)
-
-    with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2) as server:
-        limited(lambda: siege(server))
-        assert server.stop() == 0
-    assert "Traceback" not in server.stderr()
-
-
-def test_a_producer_runs_on_one_worker_and_moves_when_that_is_killed(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(PRODUCER)
-
-    async def siege(server: Child) -> None:
-        clients = await connected(url_of(server, "/"), CLIENTS)
-        first, second = pids(server, 2)
-        assert {client.worker for client in clients} == {first, second}
-        listening = [asyncio.create_task(client.listen()) for client in clients]
-        for client in clients:
-            await client.wait(partial(client.has_heard_any, 10))
-        (leader,) = {sender for client in clients for sender, _ in client.heard}
-        os.kill(leader, signal.SIGKILL)
-        (heir,) = {first, second} - {leader}
-        for client, listens in zip(clients, listening, strict=True):
-            if client.worker == leader:
-                await asyncio.wait([listens])
-                continue
-            await client.wait(partial(client.has_heard_all, [heir], 10))
-            assert not listens.done()
-            for sender in (leader, heir):
-                numbers = client.of(sender)
-                assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-            assert client.of(heir)[0] == 0
-        await until(lambda: len(ready(server)) == 3)
-        late = await connected(url_of(server, "/"), CLIENTS)
-        assert {client.worker for client in late} == {heir, ready(server)[2]}
-        listening += [asyncio.create_task(client.listen()) for client in late]
-        for client in late:
-            await client.wait(partial(client.has_heard_any, 10))
-            assert {sender for sender, _ in client.heard} == {heir}
-        for client in [*clients, *late]:
-            await client.ws.close()
-        await asyncio.wait(listening)
-
-    with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2) as server:
-        limited(lambda: siege(server))
-        assert server.stop() == 0
-    assert "Traceback" not in server.stderr()
-
-
-def test_no_two_producers_run_at_the_same_time(tmp_path: Path) -> None:
-    """One that takes its time to end keeps the next one waiting; one that is dead does not."""
-    (tmp_path / "app.py").write_text(SLOW_TO_END)
-    notes = tmp_path / "notes"
-
-    def begins() -> list[str]:
-        lines = notes.read_text().splitlines() if notes.exists() else []
-        return [line.split()[1] for line in lines if line.startswith("begin")]
-
-    async def siege(server: Child) -> None:
-        pids(server, 2)
-        await until(begins)
-        for reload in (1, 2):
-            server.process.send_signal(signal.SIGHUP)
-            await until(partial(said, server, "reload: done", reload))
-            # One of the new workers, and it is the only one that begins.
-            await until(lambda number=reload: len(begins()) > number)  # type: ignore[misc]
-            assert int(begins()[reload]) in ready(server)[2 * reload :]
-        os.kill(int(begins()[2]), signal.SIGKILL)
-        await until(lambda: len(begins()) == 4)
-        os.kill(int(begins()[3]), signal.SIGTERM)
-        await until(lambda: len(begins()) == 5)
-
-    with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2, "--timeout-drain", 1) as server:
-        limited(lambda: siege(server))
-        assert server.stop() == 0
-    expected = [f"{what} {pid}" for pid in begins() for what in ("begin", "end")]
-    del expected[5]  # of the one that was killed
-    assert notes.read_text().splitlines() == expected
     assert "Traceback" not in server.stderr()
 
 

@@ -34,6 +34,22 @@ class Window:
         self._left -= taken
         return taken
 
+    def share(self, count: int, ends: float, now: float) -> None:
+        """Count what others have let pass in a second of theirs that ends at ``ends``.
+
+        Both seconds end at the same time from then on, so that neither side begins anew while the other still
+        counts.
+        """
+        if now >= self._ends:
+            self._left = self.limit
+        self._ends = max(self._ends, min(ends, now + 1.0))
+        self._left = max(self._left - count, 0)
+
+    @property
+    def ends(self) -> float:
+        """When the current second ends."""
+        return self._ends
+
     def over(self, now: float) -> bool:
         """Return whether the second has ended, so that this window counts nothing any more."""
         return now >= self._ends

@@ -15,6 +15,7 @@ from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fastws.pubsub.bus.following import Following
+from fastws.pubsub.bus.holdings import Holdings
 from fastws.pubsub.bus.lanes import Lane, names_of
 from fastws.pubsub.bus.link import Link
 from fastws.pubsub.bus.outgoing import Outgoing
@@ -75,6 +76,8 @@ class Bus:
         #: What those published who are connected no more, by identity. Who is met again goes on with its
         #: numbers, so that what was lost between is told.
         self._parted: dict[int, dict[bytes, Incoming]] = {}
+        #: What the members have of what all share.
+        self.holdings = Holdings(self)
         #: What :meth:`_wake` calls where the bus has not started: a first use may start it.
         self.on_first_use: Callable[[], None] | None = None
         #: What is called where the loop has been closed under the bus.
@@ -196,6 +199,7 @@ class Bus:
         """Be as before the start, without peers: the loop is gone, or this process is a fork."""
         for peer in self.peers:
             peer.close(forked=forked)
+            self.holdings.lost(peer)
         self._peers.clear()
         self.outgoing.reset()
         self._early.clear()
@@ -280,6 +284,7 @@ class Bus:
                 del self.lanes[key]
                 link.forget(lane)
         self._following.tick()
+        self.holdings.tick()
         self._receiver.log_missed()
 
     # -- what comes -----------------------------------------------------------------------------
@@ -288,6 +293,7 @@ class Bus:
         assert self.loop is not None
         peer.start(self.loop, self.identity)
         self._following.peer_came(peer)
+        self.holdings.came(peer)
 
     def _received(self, peer: Peer, record: Record) -> None:
         kind = record.kind
@@ -303,8 +309,10 @@ class Bus:
             hub = self.hubs.get(hub_name)
             count = 0 if hub is None else hub.count(topic)
             peer.write(encode_record(Kind.ANSWER, 0, b"", count, record.number))
-        else:
+        elif kind == Kind.ANSWER:
             self._totals.answered(peer, record.number, record.amount)
+        else:
+            self.holdings.told(peer, record)
 
     def _hello(self, peer: Peer, identity: int) -> None:
         if peer.identity not in (None, identity):
@@ -331,3 +339,4 @@ class Bus:
                     del self._parted[next(iter(self._parted))]
         self.outgoing.has_peers = bool(self._peers)
         self._totals.lost(peer)
+        self.holdings.lost(peer)

@@ -3,8 +3,8 @@
 
 A record is little-endian ``<IBBHIQ``: the size of all that follows (u32), its kind (u8), flags (u8), the
 length of its key (u16), a count (u32) and a number (u64); then the key, then what the kind has for a body.
-The key names a topic of a hub. The first record of a stream is a hello with the version of the bus; its count
-is 0, and its number is the identity of who sends it.
+The key names a topic of a hub, or what is held. The first record of a stream is a hello with the version of
+the bus; its count is 0, and its number is the identity of who sends it.
 """
 
 from __future__ import annotations
@@ -56,21 +56,27 @@ class Kind(IntEnum):
     ASK = 5
     #: ``count`` listen; ``number`` is that of the question.
     ANSWER = 6
+    #: The sender holds ``count`` of what the key names, whatever it said before; see :class:`Flag`.
+    HOLD = 7
+    #: It has used ``count`` of an allowance that ends at ``number``, in nanoseconds of the monotonic clock.
+    USE = 8
 
 
 class Flag(IntEnum):
-    """The flags of FOLLOW and STATE."""
+    """The flags of FOLLOW, STATE and HOLD."""
 
-    #: FOLLOW: send this topic no more. STATE: nothing but the number.
+    #: FOLLOW: send this topic no more. STATE and HOLD: nothing but the number.
     NONE = 0
     #: FOLLOW: send this topic.
     TOPIC = 1
     #: FOLLOW: send from now on only what this peer follows.
     FILTER = 2
-    #: STATE: the numbers begin here, whatever came before.
+    #: STATE: the numbers begin here, whatever came before. HOLD: all that the sender holds follows.
     BEGIN = 4
     #: STATE: the sender forgets this topic; its numbers may begin again.
     FORGET = 8
+    #: HOLD: what the sender holds has been told since BEGIN.
+    END = 16
 
 
 #: Which flags a kind may have.
@@ -81,11 +87,15 @@ FLAGS = {
     Kind.STATE: {Flag.NONE, Flag.BEGIN, Flag.FORGET},
     Kind.ASK: {0},
     Kind.ANSWER: {0},
+    Kind.HOLD: {Flag.NONE, Flag.BEGIN, Flag.END},
+    Kind.USE: {0},
 }
+#: Whose key is no topic of a hub.
+WITHOUT_TOPIC = (Kind.ANSWER, Kind.HOLD, Kind.USE)
 
 
 #: Compared for each record.
-RUN, FOLLOW, ANSWER = int(Kind.RUN), int(Kind.FOLLOW), int(Kind.ANSWER)
+RUN, FOLLOW = int(Kind.RUN), int(Kind.FOLLOW)
 FILTER = int(Flag.FILTER)
 
 
@@ -200,7 +210,7 @@ def _check(record: Record) -> None:
             raise BadRecord("a run without messages")
     elif record.body:
         raise BadRecord(f"a record of kind {kind} with a body")
-    if b"\0" not in record.key and not (kind == FOLLOW and flags == FILTER) and kind != ANSWER:
+    if b"\0" not in record.key and not (kind == FOLLOW and flags == FILTER) and kind not in WITHOUT_TOPIC:
         raise BadRecord("a record without a topic")
 
 

@@ -21,16 +21,17 @@ from fastws.protocol.websocket.frames import FIN, RSV1, Engine, FrameReader
 from tests.protocol.websocket.cases import CASES, CUT_UTF8, INVALID_UTF8, VALID_UTF8, deflated
 from tests.protocol.websocket.wire import BUILT, MASK, receive_all, wire
 
+IS_NIGHTLY = "FASTWS_DIFFERENTIAL_EXAMPLES" in os.environ
 pytestmark = [
     pytest.mark.skipif(len(BUILT) < 2, reason="the C engine is not built"),
-    pytest.mark.timeout(0),
+    *([pytest.mark.timeout(0)] if IS_NIGHTLY else []),
 ]
 EXAMPLES = settings(
     max_examples=int(os.environ.get("FASTWS_DIFFERENTIAL_EXAMPLES", "300")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     # The same in every run of CI; another million each night.
-    derandomize="FASTWS_DIFFERENTIAL_EXAMPLES" not in os.environ,
+    derandomize=not IS_NIGHTLY,
 )
 #: Streams made of each one that hypothesis makes, which takes it longer than ten of them.
 VARIANTS = int(os.environ.get("FASTWS_DIFFERENTIAL_VARIANTS", "4"))
@@ -181,7 +182,7 @@ def test_encoders_agree(opcode: int, payload: bytes | str, mask: bytes | None, f
 def test_as_many_cases_ran_as_were_asked_for() -> None:
     """Behind the others: hypothesis may stop early, and then a night would have tried less than it says."""
     if len(RAN) < 2:
-        pytest.skip("the others were not selected")
+        pytest.skip("the others have not run here before")
     print(f"cases: {RAN['readers']} {RAN['encoders']}")
     # A few are drawn twice, or cannot be drawn.
     assert RAN["readers"] >= 0.9 * EXAMPLES.max_examples * (1 + VARIANTS)

@@ -102,3 +102,21 @@ def test_a_failure_of_the_reader_stays_the_only_one() -> None:
     events = receive(limiter, bad)
     assert [type(event) for event in events] == [Fail]
     assert events[0].code == 1002
+
+
+def test_a_second_that_several_share() -> None:
+    """Two windows that hear of each other let pass the limit in all, and end at the same time."""
+    one, two = Window(3), Window(3)
+    assert one.take(2, 10.0) == 2
+    two.share(2, one.ends, 10.1)
+    assert two.ends == one.ends == 11.0
+    assert two.take(2, 10.2) == 1
+    one.share(1, two.ends, 10.3)
+    assert one.take(1, 10.4) == 0
+    # One whose second has begun before counts on until the later end.
+    assert two.take(1, 11.0) == 1
+    one.share(1, two.ends, 10.9)
+    assert (one.take(1, 11.5), one.ends) == (0, 11.9)
+    # A clock that is wrong cannot make it longer than a second, nor a count less than nothing.
+    one.share(99, 99.0, 20.0)
+    assert (one.take(1, 20.9), one.ends, one.take(4, 21.0)) == (0, 21.0, 3)

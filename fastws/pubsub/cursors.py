@@ -1,0 +1,255 @@
+"""Clients that are behind: for each topic the offset of the next message, pulled when the socket takes bytes.
+
+A client is behind when it joins in the past, and when its socket was blocked while something was published
+to a topic that keeps its messages. Nothing is queued for it. A *pull* reads a chunk of the topic's history
+and, where that was the last one, puts the client among those who are given what is published: both in one
+call, so that nothing comes in between and nothing comes twice.
+
+Pulls run in *rounds*, in turns of the loop of their own. A round is bounded in bytes, and clients take turns:
+others have theirs meanwhile. Clients of one round that read the same get the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any
+
+from fastws.config import SlowConsumerPolicy
+from fastws.connection.publication import Publication
+from fastws.pubsub.fanout import FanOut, Subscriber
+from fastws.pubsub.sequenced import SequencedTopic
+
+log = logging.getLogger("fastws.error")
+
+EVICT = SlowConsumerPolicy.EVICT
+DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
+
+__all__ = ["Puller", "puller_of", "tell_gap"]
+
+#: What one client is sent of one topic in one round.
+CHUNK_BYTES = 64 * 1024
+CHUNK_MESSAGES = 1024
+#: What all clients are sent in one round: a chunk more at most.
+ROUND_BYTES = 1024 * 1024
+
+
+def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
+    """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
+    tell = getattr(ws, "tell_gap", None)
+    told: bool = tell is not None and tell(topic, missed, reason)
+    return told
+
+
+class Chunk:
+    """Messages of one topic in a row, and their bytes for each frame variant."""
+
+    __slots__ = ("_joined", "_topic", "batch", "end", "size")
+
+    def __init__(self, topic: SequencedTopic, offset: int) -> None:
+        frames = topic.history.frames(offset, CHUNK_BYTES, CHUNK_MESSAGES)
+        self._topic = topic
+        self.batch = [Publication(topic, 0, None, frame) for frame in frames]
+        self.size = sum(map(len, frames))
+        #: The offset of the message after these.
+        self.end = offset + len(frames)
+        self._joined: dict[int, bytes] = {}
+
+    def joined(self, variant: int) -> bytes | None:
+        """Return the bytes for connections of that frame variant; None where each has its own."""
+        if variant < 0:
+            return None
+        if variant not in self._joined:
+            self._joined[variant] = self._topic.join(self.batch, variant)
+        return self._joined[variant]
+
+
+Chunks = dict[tuple[SequencedTopic, int], Chunk]
+
+
+class Cursors:
+    """Where one client reads the topics that it is behind on. It has one while there are any."""
+
+    __slots__ = ("_offsets", "_subscriber", "is_queued", "is_slow")
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self._subscriber = subscriber
+        self._offsets: dict[SequencedTopic, int] = {}
+        #: Waits for a round.
+        self.is_queued = False
+        #: Its socket has refused bytes since it fell behind; else it has only just joined.
+        self.is_slow = False
+
+    def add(self, topic: SequencedTopic, offset: int) -> None:
+        """Read ``topic`` from ``offset`` on."""
+        self._offsets[topic] = offset
+        topic.behind[self._subscriber] = None
+        topic.use()
+
+    def offset_of(self, topic: SequencedTopic) -> int:
+        """Return the offset of the next message of ``topic``."""
+        return self._offsets[topic]
+
+    def topics(self) -> list[SequencedTopic]:
+        """Return those that are read."""
+        return list(self._offsets)
+
+    def drop(self, topic: SequencedTopic) -> None:
+        """Read ``topic`` no more."""
+        del self._offsets[topic]
+        topic.remove(self._subscriber)
+        self._end_if_empty()
+
+    def leave(self) -> None:
+        """Read nothing more."""
+        offsets, self._offsets = self._offsets, {}
+        for topic in offsets:
+            topic.remove(self._subscriber)
+        self._subscriber.cursors = None
+
+    def _end_if_empty(self) -> None:
+        if not self._offsets:
+            self._subscriber.cursors = None
+
+    def evict(self) -> None:
+        """Close this client: it comes back with its position."""
+        self._subscriber.outbox.evict()
+
+    def is_ready(self) -> bool:
+        """True when there is something to send, and the socket takes it."""
+        return bool(self._offsets) and self._subscriber.outbox.takes_joined()
+
+    def pull(self, chunks: Chunks) -> int:
+        """Send a chunk of each topic while the socket takes it; return how many bytes."""
+        sent = 0
+        for topic in list(self._offsets):
+            if not self.is_ready():
+                break
+            if topic in self._offsets and self._skip_forgotten(topic):
+                sent += self._pull_topic(topic, chunks)
+        if self._offsets and self._subscriber.outbox.blocked:
+            self.is_slow = True
+        return sent
+
+    def _skip_forgotten(self, topic: SequencedTopic) -> bool:
+        """Tell a gap where the next message is kept no more; False when it is not the time for others."""
+        topic.expire()
+        first = topic.history.first
+        missed = first - self._offsets[topic]
+        if missed <= 0:
+            return True
+        subscriber = self._subscriber
+        outbox = subscriber.outbox
+        outbox.dropped += missed
+        if self.is_slow and topic.policy is EVICT:
+            self.evict()
+            return False
+        self._offsets[topic] = first
+        if not tell_gap(subscriber.ws, topic.name, missed, "slow") and topic.policy is not DROP_OLDEST:
+            self.evict()  # nothing is left out in silence: it comes back with its position
+        # What the handler did then decides: it may have unsubscribed, closed, sent or published.
+        return self.is_ready() and self._offsets.get(topic) == topic.history.first
+
+    def _pull_topic(self, topic: SequencedTopic, chunks: Chunks) -> int:
+        subscriber = self._subscriber
+        # Messages of other topics of this turn are before these. And of this topic nothing that it has
+        # published in this turn is given twice, when the client is given what comes next.
+        subscriber.take_published()
+        if not self.is_ready():
+            return 0
+        offset = self._offsets[topic]
+        chunk = chunks.get((topic, offset))
+        if chunk is None:
+            chunks[topic, offset] = chunk = Chunk(topic, offset)
+        outbox = subscriber.outbox
+        joined = chunk.joined(outbox.frame_variant)
+        if chunk.end == topic.history.next:
+            del self._offsets[topic]
+            del topic.behind[subscriber]
+            topic.subscribers[subscriber] = None
+            subscriber.topics[topic] = None
+            self._end_if_empty()
+        else:
+            self._offsets[topic] = chunk.end
+        if chunk.batch:  # else all of it was forgotten
+            outbox.deliver_joined(topic, chunk.batch, joined)
+        return chunk.size
+
+
+class Puller:
+    """Runs the rounds of one loop."""
+
+    __slots__ = ("_is_scheduled", "_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Cursors] = deque()
+        self._is_scheduled = False
+
+    def join(self, subscriber: Subscriber, topic: SequencedTopic, offset: int) -> None:
+        """Let a new subscriber read ``topic`` from ``offset`` on."""
+        self._cursors(subscriber).add(topic, offset)
+        self.add(subscriber.cursors)
+
+    def fall_behind(self, subscriber: Subscriber, topic: SequencedTopic, batch: list[Publication]) -> None:
+        """Let a subscriber whose socket is blocked read ``batch``, and what follows, when it takes bytes."""
+        if subscriber not in topic.subscribers:
+            return  # an earlier message of this turn has done it
+        cursors = self._cursors(subscriber)
+        cursors.is_slow = True
+        cursors.add(topic, topic.offset_of(batch[0]))
+        del topic.subscribers[subscriber]
+        del subscriber.topics[topic]
+
+    def add(self, cursors: Cursors) -> None:
+        """Serve these cursors in the next round."""
+        if not cursors.is_queued:
+            cursors.is_queued = True
+            self._waiting.append(cursors)
+            self._schedule()
+
+    def _cursors(self, subscriber: Subscriber) -> Cursors:
+        if subscriber.cursors is None:
+            subscriber.cursors = Cursors(subscriber)
+        cursors: Cursors = subscriber.cursors
+        return cursors
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            self._loop.call_soon(self._run_round)
+
+    def _run_round(self) -> None:
+        self._is_scheduled = False
+        chunks: Chunks = {}
+        left = ROUND_BYTES
+        turns = len(self._waiting)
+        try:
+            while turns and left > 0:
+                turns -= 1
+                cursors = self._waiting.popleft()
+                cursors.is_queued = False
+                left -= self._pull(cursors, chunks)
+                if cursors.is_ready():
+                    self.add(cursors)
+        finally:
+            if self._waiting:
+                self._schedule()
+
+    def _pull(self, cursors: Cursors, chunks: Chunks) -> int:
+        try:
+            return cursors.pull(chunks)
+        except Exception:
+            # As of a compressor without memory: this client ends, and no other's round.
+            log.exception("what topics have kept cannot be sent")
+            cursors.evict()
+            return 0
+
+
+def puller_of(fan_out: FanOut) -> Puller:
+    """Return the puller of a loop, made when it is first asked for. Only on that loop."""
+    if fan_out.puller is None:
+        fan_out.puller = Puller(asyncio.get_running_loop())
+    puller: Puller = fan_out.puller
+    return puller

@@ -1,0 +1,130 @@
+"""Positions in a topic, and what is said about them: small values that cannot change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Ended", "Event", "Gap", "Message", "Position", "Published", "Synced"]
+
+#: Characters of a position's text: what is longer is none.
+MAX_POSITION_CHARACTERS = 64
+#: A double, which JavaScript has for numbers, holds integers up to this one exactly.
+MAX_OFFSET = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a topic with a history: behind its message number ``offset``.
+
+    ``str(position)`` is its text for clients, who send it back and compute nothing with it.
+    """
+
+    #: One life of the topic. A process that starts again, or that has forgotten a topic which nobody used,
+    #: begins another one.
+    epoch: str
+    #: How many messages of this epoch stand before it. There are no holes: of N messages that a client has
+    #: received since a position, the last one is at ``position.after(N)``.
+    offset: int
+
+    def __post_init__(self) -> None:
+        if self.offset < 0:
+            raise ValueError(f"a position is behind 0 messages or more, not {self.offset}")
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Return the position that ``text`` says.
+
+        Raises:
+            ValueError: It says none: it is no ``epoch:offset`` of at most 64 characters.
+            TypeError: It is no text.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"a position is text, not {type(text).__name__}")
+        epoch, _, offset = text.rpartition(":")
+        if (
+            len(text) > MAX_POSITION_CHARACTERS
+            or not epoch
+            or not (text.isascii() and text.isprintable())
+            or not offset.isdigit()
+            or int(offset) > MAX_OFFSET
+        ):
+            raise ValueError(f"not a position, which is EPOCH:OFFSET: {text[:80]!r}")
+        return cls(epoch, int(offset))
+
+    def after(self, messages: int) -> Position:
+        """Return the position that many messages later.
+
+        Raises:
+            ValueError: It would be before the first message.
+        """
+        return Position(self.epoch, self.offset + messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """Where a subscription to a topic with a history begins, and what it has missed."""
+
+    #: The topic's name.
+    topic: str
+    #: The message after this position is the first to come.
+    at: Position
+    #: True: every message since the position that was asked for is still here, and comes. False: not so, see
+    #: ``reason``. None: no position was asked for.
+    resumed: bool | None = None
+    #: How many messages since then do not come; None where nobody can know.
+    missed: int | None = 0
+    #: None where nothing was missed. ``"expired"``: messages were older than the topic's ``ttl``.
+    #: ``"limit"``: they were more than its ``history`` or ``history_bytes``. ``"epoch"``: the position is of
+    #: another life of the topic, or of another topic. ``"future"``: nothing was published there yet.
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a topic with a history."""
+
+    #: The topic's name.
+    topic: str
+    #: Text, or bytes of a binary one.
+    message: str | bytes
+    #: The position behind it: who has this message goes on there.
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Messages of a topic that do not come: after those before, and before its next one."""
+
+    #: The topic's name.
+    topic: str
+    #: How many.
+    missed: int
+    #: ``"slow"``: they were taken more slowly than the history forgot them.
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing of a topic comes any more."""
+
+    #: The topic's name.
+    topic: str
+    #: ``"closed"``: the hub was closed.
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of a message that was published and confirmed."""
+
+    #: The position behind it.
+    at: Position
+    #: True when a message with the same ``once`` had been published before, and this one was not.
+    duplicate: bool = False
+
+
+#: What a :class:`fastws.Follower` brings.
+Event = Synced | Message | Gap | Ended

@@ -1,0 +1,105 @@
+# cython: annotation_typing=False
+"""The last messages of a topic, each at its offset: a ring of frames.
+
+Offsets begin at 1 and have no holes. The ring drops the oldest messages where there are more than it may
+keep, where they have too many bytes, or where they are too old. It keeps the newest one, however large.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+__all__ = ["History"]
+
+
+class History:
+    """Keeps at most ``messages`` frames of ``max_bytes`` together, each for ``ttl`` seconds."""
+
+    __slots__ = (
+        "_base",
+        "_expired_to",
+        "_frames",
+        "_times",
+        "first",
+        "max_bytes",
+        "messages",
+        "next",
+        "size",
+        "ttl",
+    )
+
+    def __init__(self, messages: int, max_bytes: int, ttl: float) -> None:
+        self.messages = messages
+        self.max_bytes = max_bytes
+        self.ttl = ttl
+        #: Offsets: of the oldest message that is kept, and of the next one to be published.
+        self.first = 1
+        self.next = 1
+        #: Bytes of all frames.
+        self.size = 0
+        #: The offset up to which messages were too old.
+        self._expired_to = 0
+        #: The frame of an offset is at ``(offset - _base) % messages``; when it came is at the same place.
+        self._base = 1
+        self._frames: list[bytes | None] = []
+        # Not a list: a float of its own for each message would cost 32 bytes.
+        self._times = array("d")
+
+    def append(self, frame: bytes, now: float) -> None:
+        """Keep one message more, published at ``now``."""
+        self.expire(now)
+        offset = self.next
+        if self.first == offset:
+            self._frames.clear()
+            del self._times[:]
+            self._base = offset
+        if len(self._frames) < self.messages:
+            self._frames.append(frame)
+            self._times.append(now)
+        else:
+            if self.first == offset - self.messages:
+                self._drop_first()
+            index = (offset - self._base) % self.messages
+            self._frames[index] = frame
+            self._times[index] = now
+        self.next = offset + 1
+        self.size += len(frame)
+        while self.size > self.max_bytes and self.first < offset:
+            self._drop_first()
+
+    def expire(self, now: float) -> None:
+        """Drop what is too old at ``now``."""
+        if self.first == self.next or now - self.oldest() < self.ttl:
+            return
+        while self.first < self.next and now - self.oldest() >= self.ttl:
+            self._drop_first()
+        self._expired_to = self.first - 1
+
+    def oldest(self) -> float:
+        """Return when the oldest message came; there must be one."""
+        time: float = self._times[(self.first - self._base) % self.messages]
+        return time
+
+    def _drop_first(self) -> None:
+        index = (self.first - self._base) % self.messages
+        frame = self._frames[index]
+        assert frame is not None
+        self.size -= len(frame)
+        self._frames[index] = None
+        self.first += 1
+
+    def frames(self, offset: int, max_bytes: int, max_messages: int) -> list[bytes]:
+        """Return the frames from ``offset`` on, which must be kept: one, and more while both limits allow."""
+        found: list[bytes] = []
+        size = 0
+        while offset < self.next and size < max_bytes and len(found) < max_messages:
+            frame = self._frames[(offset - self._base) % self.messages]
+            assert frame is not None
+            found.append(frame)
+            size += len(frame)
+            offset += 1
+        return found
+
+    def why_dropped(self) -> str:
+        """Return why the last message before ``first`` is gone."""
+        return "expired" if self.first - 1 <= self._expired_to else "limit"

@@ -1,0 +1,17 @@
+# Types for the compiled build of hub_history.py; the source itself stays plain Python.
+cimport cython
+from fastws.connection.publication cimport Publication
+from fastws.pubsub.fanout cimport FanOut, Subscriber
+from fastws.pubsub.registry cimport TopicRegistry
+from fastws.pubsub.sequenced cimport SequencedTopic
+from fastws.pubsub.topic cimport Topic
+
+cdef class HubHistory(TopicRegistry):
+    cdef SequencedTopic _kept(self, topic)
+    cdef _enter(self)
+    @cython.locals(fan_out=FanOut)
+    cdef Py_ssize_t _publish_kept(self, SequencedTopic topic, message, exclude=*) except -1
+    @cython.locals(fan_out=FanOut)
+    cdef _subscribe_kept(self, Subscriber subscriber, SequencedTopic topic, since, Py_ssize_t recent)
+    cdef bytes _checked(self, Topic found, topic, message)
+    cdef _check_thread(self)

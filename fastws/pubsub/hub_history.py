@@ -1,0 +1,258 @@
+# cython: annotation_typing=False
+"""The part of a hub that is about topics with a history: positions, replays, followers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastws.config import check_number
+from fastws.connection.publication import Publication
+from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.pubsub.cursors import puller_of
+from fastws.pubsub.events import Message, Position, Published, Synced
+from fastws.pubsub.follower import Follower
+from fastws.pubsub.registry import TopicRegistry
+from fastws.pubsub.sequenced import SequencedTopic
+
+if TYPE_CHECKING:
+    from fastws.pubsub.fanout import Subscriber
+    from fastws.pubsub.topic import Topic
+
+__all__ = ["HubHistory", "position_of"]
+
+TEXT = int(Opcode.TEXT)
+BINARY = int(Opcode.BINARY)
+#: Bytes of an id for ``publish_confirmed``.
+MAX_ONCE_BYTES = 255
+
+
+class HubHistory(TopicRegistry):
+    """The middle part of a :class:`fastws.Hub`."""
+
+    async def publish_confirmed(
+        self, topic: str, message: str | bytes, *, once: str | None = None, timeout: float = 5.0
+    ) -> Published:
+        """Publish to a topic with a history as :meth:`publish` does; return when it has its position.
+
+        Publish what must not come twice with an id, and try again with the same id: within 300 s it is
+        published once.
+
+        Args:
+            topic: The topic's name.
+            message: As for :meth:`publish`.
+            once: The id, at most 255 bytes of UTF-8, one for each message of this topic. Default: none.
+            timeout: How long to wait, in seconds. In one process there is nothing to wait for.
+
+        Returns:
+            Where the message is, or where the one with the same id is.
+
+        Raises:
+            ValueError: The topic keeps no history, its name is a bad one, or ``once`` is empty or too long.
+            TypeError: As :meth:`publish`, or ``once`` is no text.
+            RuntimeError: As :meth:`publish`.
+        """
+        kept = self._kept(topic)
+        if once is not None:
+            _check_once(once)
+            before = self._sequencer.published(kept.name, once)
+            if before is not None:
+                return Published(before, duplicate=True)
+        self._publish_kept(kept, message)
+        at = kept.position(kept.history.next - 1)
+        if once is not None:
+            self._sequencer.remember(kept.name, once, at)
+        return Published(at)
+
+    async def position(self, topic: str) -> Position:
+        """Return the position behind the last message of a topic with a history.
+
+        Raises:
+            ValueError: The topic keeps no history, or its name is a bad one.
+            RuntimeError: Called in another thread than that of the hub's loop.
+        """
+        kept = self._kept(topic)
+        return kept.position(kept.history.next - 1)
+
+    async def history(
+        self, topic: str, limit: int = 100, before: Position | str | None = None
+    ) -> list[Message]:
+        """Return the last messages that a topic with a history keeps, the oldest of them first.
+
+        Args:
+            topic: The topic's name.
+            limit: How many at most. Default 100.
+            before: The position of a message, or its text: return those before that one, for pages that go
+                back. Where it is of another epoch, nothing is before it. Default None: the newest.
+
+        Raises:
+            ValueError: The topic keeps no history, its name is a bad one, ``before`` is no position, or
+                ``limit`` is negative.
+            TypeError: ``limit`` is no integer, or ``before`` no position or text.
+            RuntimeError: Called in another thread than that of the hub's loop.
+        """
+        check_number("limit", limit, 0)
+        end = None if before is None else position_of(before)
+        kept = self._kept(topic)
+        kept.expire()
+        history = kept.history
+        stop = history.next
+        if end is not None:
+            stop = 0 if end.epoch != kept.epoch else min(stop, end.offset)
+        start = max(history.first, stop - limit)
+        frames = history.frames(start, history.size + 1, max(stop - start, 0))
+        return [
+            Message(kept.name, Publication(kept, 0, None, frame).message, kept.position(start + index))
+            for index, frame in enumerate(frames)
+        ]
+
+    def follow(
+        self, *topics: str, since: Position | str | Mapping[str, Position | str] | None = None
+    ) -> Follower:
+        """Follow topics with a history inside of this process: a :class:`fastws.Follower`.
+
+        Args:
+            topics: Their names.
+            since: Where to begin: a position or its text for one topic, or a mapping from names to these for
+                several. Default: from the beginning of the follower's block on.
+
+        Raises:
+            ValueError: No topic was given, or one twice; one keeps no history, or its name is a bad one;
+                ``since`` is no position, is one for several topics, or names another topic.
+            TypeError: ``since`` is nothing of this.
+            RuntimeError: Called in another thread than that of the hub's loop.
+        """
+        starts = _starts(topics, since)
+        for name in topics:
+            self._kept(name)
+
+        def begin(follower: Follower) -> None:
+            for name, start in starts.items():
+                follower.add(self._kept(name), start)
+
+        return Follower(begin)
+
+    # -- what a hub does with such a topic -------------------------------------------------------
+
+    def _kept(self, topic: str) -> SequencedTopic:
+        """Return a topic with a history, made where it is missing. Raises ``ValueError`` for another one."""
+        if self._sequencer is None:
+            found = None
+        else:
+            self._enter()
+            found = self._sequenced(topic)
+        if found is None:
+            raise self._no_history(topic)
+        return found
+
+    def _no_history(self, topic: str) -> ValueError:
+        return ValueError(
+            f"topic {topic!r} keeps no history: declare it with hub.topic({topic!r}, history=...)"
+        )
+
+    def _enter(self) -> None:
+        """Hold on to the loop that runs. Raises ``RuntimeError`` in another thread than that of the hub's."""
+        try:
+            if asyncio.get_running_loop() is self._entered:
+                return
+        except RuntimeError:
+            pass
+        self._check_thread()
+        self._sequencer.enter()
+        self._entered = self._sequencer.loop
+        if self._loop is None or self._loop.is_closed():
+            self._loop = self._entered
+
+    def _publish_kept(self, topic: SequencedTopic, message: str | bytes, exclude: Any = None) -> int:
+        """Give a message its position, and to who keeps up; return how many clients listen."""
+        if exclude is not None:
+            raise TypeError(
+                f"exclude= cannot be with topic {topic.name!r}: its messages are numbered for all alike"
+            )
+        if not isinstance(message, str):
+            message = self._checked(topic, topic.name, message)
+        self._enter()
+        plain = encode(TEXT if isinstance(message, str) else BINARY, message)
+        topic.keep(plain)
+        if topic.subscribers:
+            fan_out = self._fan_out
+            assert fan_out is not None
+            seq = fan_out.add(topic)
+            topic.batch.append(Publication(topic, seq, message, plain))
+        return topic.listeners()
+
+    def _subscribe_kept(
+        self, subscriber: Subscriber, topic: SequencedTopic, since: Position | None, recent: int
+    ) -> Synced | None:
+        """Let a client listen, from a position in the past or from now on."""
+        self._enter()
+        fan_out = self._fan_out
+        assert fan_out is not None
+        synced = topic.sync(since, recent)
+        if subscriber in topic.subscribers or subscriber in topic.behind:
+            if since is not None or recent:
+                raise ValueError(f"topic {topic.name!r} is subscribed already: unsubscribe first")
+            if subscriber in topic.behind:
+                return Synced(topic.name, topic.position(subscriber.cursors.offset_of(topic) - 1))
+            return synced
+        puller = puller_of(fan_out)
+        if synced.at.offset + 1 < topic.history.next:
+            puller.join(subscriber, topic, synced.at.offset + 1)
+            return synced
+        topic.use()
+        subscriber.topics[topic] = None
+        topic.subscribers[subscriber] = None
+        return synced
+
+    def _checked(self, found: Topic | None, topic: str, message: object) -> bytes:
+        """Return a binary message, copied where it could change. Raises ``TypeError``."""
+        if not isinstance(message, (bytes, bytearray, memoryview)):
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+        if found is not None and found.merge is not None:
+            raise TypeError(f"topic {topic!r} merges text; it takes str, not {type(message).__name__}")
+        return bytes(message)
+
+    def _check_thread(self) -> None:
+        """Raise in another thread than the loop's, which would not wake up: the message left when it pleases.
+
+        Asked by the first publish of a turn, so that it costs little. A loop that does not run is anybody's.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self._loop and self._loop is not None and self._loop.is_running():
+            raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
+
+
+def _starts(
+    topics: tuple[str, ...], since: Position | str | Mapping[str, Position | str] | None
+) -> dict[str, Position | None]:
+    """Return where each topic begins."""
+    starts: dict[str, Position | None] = dict.fromkeys(topics)
+    if not topics or len(starts) != len(topics):
+        raise ValueError("follow one topic or several, each once")
+    if since is None:
+        return starts
+    if not isinstance(since, Mapping):
+        if len(topics) > 1:
+            raise ValueError("since= of several topics is a mapping from their names to positions")
+        since = {topics[0]: since}
+    for name, given in since.items():
+        if name not in starts:
+            raise ValueError(f"since= names topic {name!r}, which is not followed")
+        starts[name] = position_of(given)
+    return starts
+
+
+def position_of(given: Any) -> Position:
+    """Return a position, or the one that a text says. Raises ``ValueError`` and ``TypeError``."""
+    return given if isinstance(given, Position) else Position.parse(given)
+
+
+def _check_once(once: object) -> None:
+    if not isinstance(once, str):
+        raise TypeError(f"once= is text, not {type(once).__name__}")
+    if not 1 <= len(once.encode("utf-8", "surrogatepass")) <= MAX_ONCE_BYTES:
+        raise ValueError(f"once= has 1 to {MAX_ONCE_BYTES} bytes")

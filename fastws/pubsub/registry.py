@@ -1,0 +1,230 @@
+# cython: annotation_typing=False
+"""The topics of one hub: those that were declared, those made by the way, and who listens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from fastws.config import (
+    UNSET,
+    Compression,
+    SlowConsumerPolicy,
+    Unset,
+    check_number,
+    checked_compression,
+)
+from fastws.protocol.websocket.deflate import DeflatePool
+from fastws.pubsub.bus.registry import bus_of
+from fastws.pubsub.classes import TopicClass, TopicClasses
+from fastws.pubsub.fanout import FanOut
+from fastws.pubsub.patterns import Pattern
+from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.sequencer import Sequencer
+from fastws.pubsub.topic import Topic
+
+__all__ = ["TopicRegistry"]
+
+
+class TopicRegistry:
+    """The lower part of a :class:`fastws.Hub`, which says what its arguments are."""
+
+    def __init__(
+        self,
+        name: str,
+        broker: str | None,
+        policy: SlowConsumerPolicy | str,
+        compression: Compression | None,
+    ) -> None:
+        self._policy = SlowConsumerPolicy(policy)
+        self._deflate = DeflatePool(checked_compression(compression) or Compression())
+        self._topics: dict[str, Topic] = {}
+        #: What was declared for patterns, and for topics with a history; None while nothing was.
+        self._classes: TopicClasses | None = None
+        #: None while no class keeps messages.
+        self._sequencer: Any = None
+        self._fan_out: FanOut | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        #: The loop that the sequencer holds on to.
+        self._entered: asyncio.AbstractEventLoop | None = None
+        #: What hubs of other processes are called that share with this one.
+        self.name = name
+        bus: Any = bus_of(broker)
+        #: The way to the hubs of that name in other processes; None where nothing is shared.
+        self._link: Any = None if bus is None else bus.join(self, name)
+
+    def topic(
+        self,
+        pattern: str,
+        *,
+        history: int = 0,
+        ttl: float = 300.0,
+        history_bytes: int = 2**20,
+        merge: str | None = None,
+        policy: SlowConsumerPolicy | str | None = None,
+        compression: Compression | Unset | None = UNSET,
+    ) -> Topic | TopicClass:
+        """Declare a topic, or a class of topics, that has settings of its own, before it is first used.
+
+        Of several that fit, the topic's own name wins, then the pattern with the most segments before its
+        first ``*``.
+
+        Args:
+            pattern: A topic's name, as :meth:`subscribe` and :meth:`publish` have it. Between slashes ``*``
+                stands for any one segment, and ``**`` at the end for one or more: ``rooms/*``, ``quotes/**``.
+            history: How many messages a topic keeps, each at a :class:`fastws.Position`, for clients that
+                join or return. A client that is slow is sent them when its socket takes bytes, so nothing is
+                queued for it. Default 0: none are kept. The names of topics that keep messages have at most
+                255 bytes of UTF-8, no control characters, no ``*``, and no segment that is empty, ``.`` or
+                ``..``; any other is a ``ValueError`` where it is used.
+            ttl: Seconds for which each message is kept. Default 300.
+            history_bytes: How many bytes all of them may have; the newest is kept, however large.
+                Default: 1 MiB.
+            merge: The text between two messages. With it, text messages of one turn, and those that wait
+                for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
+                message stays its own.
+            policy: What becomes of a slow client. Default: the hub's. With a history it is about a client
+                that needs messages which are kept no more, and the hub's does not count. By default its
+                handler is told the gap (``Handler.on_gap``) and it goes on behind that; where the handler
+                has no ``on_gap``, it is closed with 1008, so that nothing is left out in silence.
+                ``"drop_oldest"``: it goes on in any case. ``"evict"``: it is closed in any case.
+            compression: As the hub's. None: the topic's messages are not compressed. Default: the hub's.
+
+        Returns:
+            What was declared: it has ``merge`` and ``policy``. Nothing has to be done with it.
+
+        Raises:
+            TypeError: ``history`` or ``history_bytes`` is no integer, ``ttl`` no number, ``merge`` no text,
+                ``compression`` no :class:`fastws.Compression`.
+            ValueError: The topic exists already; a topic could fit this pattern and another one, and neither
+                wins; ``pattern`` is none; ``policy`` is none, or is ``"drop_newest"`` with a history, which
+                drops the oldest; a number is out of range; or ``history`` is asked of a hub that shares with
+                other processes, which cannot number messages yet.
+        """
+        if not (merge is None or isinstance(merge, str)):
+            raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
+        _check_history(history, ttl, history_bytes)
+        shape = Pattern(str.__str__(pattern))
+        chosen = self._chosen_policy(policy, history)
+        pool: DeflatePool | None = self._deflate
+        if not isinstance(compression, Unset):
+            checked = checked_compression(compression)
+            pool = None if checked is None else DeflatePool(checked)
+        made = TopicClass(shape, history, float(ttl), history_bytes, merge, chosen, pool)
+        self._check_new(shape)
+        if history:
+            self._begin_history(shape)
+        if not shape.is_exact or history:
+            self._declared().add(made)
+            return made
+        topic = Topic(shape.text, merge, chosen, pool)
+        self._topics[shape.text] = topic
+        return topic
+
+    def _chosen_policy(
+        self, policy: SlowConsumerPolicy | str | None, history: int
+    ) -> SlowConsumerPolicy | None:
+        if policy is None:
+            return None if history else self._policy
+        chosen = SlowConsumerPolicy(policy)
+        if history and chosen is SlowConsumerPolicy.DROP_NEWEST:
+            raise ValueError(
+                "policy= of a topic with a history is 'drop_oldest' or 'evict': it drops the oldest"
+            )
+        return chosen
+
+    def _check_new(self, pattern: Pattern) -> None:
+        if pattern.is_exact:
+            if pattern.text in self._topics:
+                raise ValueError(f"topic {pattern.text!r} exists already")
+        else:
+            for name, topic in self._topics.items():
+                # Its own declaration wins, whichever came first.
+                is_declared = topic.registry is None if not topic.sequenced else self._declared().has(name)
+                if not is_declared and pattern.fits(name):
+                    raise ValueError(
+                        f"topic {name!r} exists already: declare {pattern.text!r} before it is used"
+                    )
+        self._declared().check_new(pattern)
+
+    def _begin_history(self, pattern: Pattern) -> None:
+        if self._link is not None:
+            raise ValueError(
+                f"history= of {pattern.text!r}: hubs of several processes cannot number messages yet; "
+                "a topic with a history needs a hub of its own, Hub(broker='memory')"
+            )
+        pattern.check_names()
+        if self._sequencer is None:
+            self._sequencer = Sequencer(self._topics)
+
+    def _declared(self) -> TopicClasses:
+        if self._classes is None:
+            self._classes = TopicClasses()
+        return self._classes
+
+    # -- finding them ---------------------------------------------------------------------------
+
+    def _find(self, name: str) -> Topic | None:
+        # A function, so that a compiled caller knows the type of what it returns.
+        return self._topics.get(name)
+
+    def _make(self, name: str) -> Topic:
+        """Return a new topic, with the settings of its class where it has one."""
+        made = None if self._classes is None else self._classes.find(name)
+        topic: Topic
+        if made is None:
+            topic = self._topics[name] = Topic(name, None, self._policy, self._deflate, self._topics)
+        elif made.history:
+            topic = self._sequencer.make(str.__str__(name), made)
+        else:
+            topic = self._topics[name] = Topic(name, made.merge, made.policy, made.deflate, self._topics)
+        return topic
+
+    def _sequenced(self, name: str) -> SequencedTopic | None:
+        """Return the topic, made where it is missing, if it keeps messages; None if it does not."""
+        topic = self._topics.get(name)
+        if topic is None:
+            made = None if self._classes is None else self._classes.find(name)
+            if made is None or not made.history:
+                return None
+            topic = self._make(name)
+        return topic if isinstance(topic, SequencedTopic) else None
+
+    # -- who listens ----------------------------------------------------------------------------
+
+    def count(self, topic: str) -> int:
+        """Return how many clients listen to ``topic`` in this process."""
+        found = self._find(topic)
+        return 0 if found is None else found.listeners()
+
+    def topics(self, ws: Any) -> Iterable[str]:
+        """Return the names of this hub's topics that ``ws`` listens to."""
+        subscriber = ws.outbox.subscriptions
+        if subscriber is None:
+            return []
+        listened: list[Topic] = [*subscriber.topics]
+        if subscriber.cursors is not None:
+            listened += subscriber.cursors.topics()
+        return [topic.name for topic in listened if self._topics.get(topic.name) is topic]
+
+    def subscribers(self, topic: str) -> list[Any]:
+        """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
+
+        Of a topic with a history, those that have not been sent everything yet come last.
+        """
+        found = self._find(topic)
+        if found is None:
+            return []
+        behind = found.behind if isinstance(found, SequencedTopic) else {}
+        return [subscriber.ws for subscriber in [*found.subscribers, *behind]]
+
+
+def _check_history(history: int, ttl: float, history_bytes: int) -> None:
+    check_number("history", history, 0)
+    check_number("history_bytes", history_bytes, 1)
+    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
+        raise TypeError(f"ttl is a number of seconds, not {ttl!r}")
+    if not ttl > 0 or math.isnan(ttl):
+        raise ValueError(f"ttl is more than 0 seconds, not {ttl}")

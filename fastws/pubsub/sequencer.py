@@ -1,0 +1,179 @@
+"""What the topics of a hub that keep their messages share: their lives, their clock, their one timer."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import secrets
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from fastws.loop.state import loop_state_of
+from fastws.loop.timers import Timed
+from fastws.pubsub.patterns import check_name
+from fastws.pubsub.sequenced import SequencedTopic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastws.loop.timers import Wheel
+    from fastws.pubsub.classes import TopicClass
+    from fastws.pubsub.events import Position
+    from fastws.pubsub.topic import Topic
+
+__all__ = ["Sequencer"]
+
+#: Topics that nobody uses and that keep nothing, of which the hub remembers the position.
+IDLE_TOPICS = 10_000
+#: A topic whose messages expire one by one is looked at so often; who reads it sees to the exact time.
+SWEEP_SECONDS = 1.0
+#: Messages that are kept for so long, three years, need no timer.
+NEVER_SECONDS = 1e8
+#: So long an id of ``publish_confirmed(once=...)`` is known.
+ONCE_SECONDS = 300.0
+
+
+class Sequencer(Timed):
+    """Makes those topics, drops what they keep for too long, and forgets those that nobody uses."""
+
+    __slots__ = (
+        "_counter",
+        "_due",
+        "_epoch",
+        "_idle",
+        "_lives",
+        "_once",
+        "_topics",
+        "_wheel",
+        "loop",
+        "time",
+    )
+
+    time: Callable[[], float]
+
+    def __init__(self, topics: dict[str, Topic]) -> None:
+        self.tick = 0
+        self._topics = topics
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._wheel: Wheel
+        #: Those with messages: when to look, a counter for those at the same time, the topic.
+        self._due: list[tuple[float, int, SequencedTopic]] = []
+        self._counter = 0
+        self._idle: OrderedDict[SequencedTopic, None] = OrderedDict()
+        self._once: OrderedDict[tuple[str, str], tuple[float, Position]] = OrderedDict()
+        # Different in each process and for each hub; then a number for each life of a topic.
+        self._epoch = secrets.token_urlsafe(6)
+        self._lives = 0
+
+    def enter(self) -> None:
+        """Hold on to the loop that runs.
+
+        Raises:
+            RuntimeError: None runs in this thread, or the hub's loop runs in another one.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not None and running is self.loop:
+            return
+        if self.loop is not None and self.loop.is_running():
+            raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
+        if running is None:
+            raise RuntimeError(
+                "a topic with a history belongs to a running event loop; from a thread use publish_threadsafe"
+            )
+        self.loop = running
+        self._wheel = loop_state_of(running).wheel
+        self.time = self._wheel.time
+        self.tick = 0
+        self._arm()
+
+    def make(self, name: str, settings: TopicClass) -> SequencedTopic:
+        """Return a new topic, which begins a life. Raises ``ValueError`` for a bad name."""
+        check_name(name)
+        self.enter()
+        self._lives += 1
+        topic = SequencedTopic(name, settings, self, f"{self._epoch}.{self._lives:x}")
+        self._topics[topic.name] = topic
+        self.rest(topic)
+        return topic
+
+    def watch(self, topic: SequencedTopic) -> None:
+        """Look at ``topic``, which has its first message, when that is too old."""
+        topic.is_watched = True
+        if topic.history.ttl < NEVER_SECONDS:
+            self._look_at(topic, topic.history.oldest() + topic.history.ttl)
+
+    def rest(self, topic: SequencedTopic) -> None:
+        """Nobody uses ``topic``, and it keeps nothing: forget it when too many others come to rest."""
+        if topic.is_idle or self._topics.get(topic.name) is not topic:
+            return
+        topic.is_idle = True
+        self._idle[topic] = None
+        if len(self._idle) > IDLE_TOPICS:
+            forgotten, _ = self._idle.popitem(last=False)
+            del self._topics[forgotten.name]
+
+    def wake(self, topic: SequencedTopic) -> None:
+        """Somebody uses ``topic`` again."""
+        topic.is_idle = False
+        self._idle.pop(topic, None)
+
+    def close(self) -> None:
+        """End what follows, and hold on to the loop no more."""
+        for topic in list(self._topics.values()):
+            if isinstance(topic, SequencedTopic):
+                for follower in topic.followers:
+                    follower.end()
+        if self.loop is not None:
+            self._wheel.cancel(self)
+
+    # -- messages that shall be published once ---------------------------------------------------
+
+    def published(self, topic: str, once: str) -> Position | None:
+        """Return where the message with this id is; None where there was none within the last 300 s."""
+        self._forget_ids(self.time())
+        known = self._once.get((topic, once))
+        return None if known is None else known[1]
+
+    def remember(self, topic: str, once: str, at: Position) -> None:
+        """Note where the message with this id is."""
+        self._once[topic, once] = (self.time() + ONCE_SECONDS, at)
+        self._arm()
+
+    def _forget_ids(self, now: float) -> None:
+        once = self._once
+        while once and next(iter(once.values()))[0] <= now:
+            once.popitem(last=False)
+
+    # -- the timer -------------------------------------------------------------------------------
+
+    def _look_at(self, topic: SequencedTopic, when: float) -> None:
+        self._counter += 1
+        heapq.heappush(self._due, (when, self._counter, topic))
+        if self._due[0][2] is topic:
+            self._arm()
+
+    def _arm(self) -> None:
+        due = self._next_due()
+        if due is not None:
+            self._wheel.sooner(self, due)
+
+    def _next_due(self) -> float | None:
+        times: list[Any] = [each[0] for each in self._due[:1]]
+        times += [each[0] for each in list(self._once.values())[:1]]
+        return min(times, default=None)
+
+    def on_timer(self, now: float) -> float | None:
+        self._forget_ids(now)
+        while self._due and self._due[0][0] <= now:
+            _, _, topic = heapq.heappop(self._due)
+            history = topic.history
+            history.expire(now)
+            if history.first < history.next:
+                self._look_at(topic, max(history.oldest() + history.ttl, now + SWEEP_SECONDS))
+            else:
+                topic.is_watched = False
+                topic.rest()
+        return self._next_due()

@@ -1,0 +1,559 @@
+"""Topics with a history: what is published, kept, replayed, told; and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from fastws.config import Compression
+from fastws.loop.turn import Turn
+from fastws.protocol.websocket.deflate import Inflater
+from fastws.protocol.websocket.frames import encode
+from fastws.pubsub import sequencer
+from fastws.pubsub.bus.registry import installed
+from fastws.pubsub.events import Message, Position, Published, Synced
+from fastws.pubsub.hub import Hub
+from fastws.testing.wire import CONTINUATION, TEXT
+from tests.conftest import Run
+from tests.kit import ManualLoop
+from tests.kit.buses import Bus
+from tests.kit.outboxes import Peer, text
+
+
+class Client(Peer):
+    """Notes the gaps that it is told."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.gaps: list[tuple[str, int, str]] = []
+
+    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
+        self.gaps.append((topic, missed, reason))
+        return True
+
+
+@pytest.fixture
+def turn(loop: ManualLoop) -> Turn:
+    return Turn(loop.call_soon)
+
+
+@pytest.fixture
+def hub() -> Hub:
+    made = Hub()
+    made.topic("t", history=5)
+    return made
+
+
+def publish(hub: Hub, topic: str, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        hub.publish(topic, str(number))
+
+
+class TestPublishing:
+    def test_nobody_has_to_listen(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        publish(hub, "t", 1, 3)
+        client = Client(loop, turn)
+        synced = hub.subscribe(client, "t", recent=2)
+        assert synced is not None
+        assert (synced.at.offset, synced.resumed, synced.missed, synced.reason) == (1, None, 0, None)
+        assert hub.publish("t", "4") == 1
+        loop.settle()
+        assert client.texts() == ["2", "3", "4"]
+
+    def test_all_have_the_same_messages(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        with pytest.raises(TypeError, match="exclude= .*numbered for all alike"):
+            hub.publish("t", "x", exclude=client)
+        assert loop.run(hub.position("t")).offset == 0
+
+    @pytest.mark.parametrize("message", [5, None, ["a"]])
+    def test_what_is_no_message_has_no_position(self, loop: ManualLoop, hub: Hub, message: Any) -> None:
+        with pytest.raises(TypeError, match="str or bytes"):
+            hub.publish("t", message)
+        with pytest.raises(TypeError, match="str or bytes"):
+            loop.run(hub.publish_confirmed("t", message))
+        assert loop.run(hub.position("t")).offset == 0
+
+    def test_what_is_changed_afterwards_is_kept_as_it_was(self, loop: ManualLoop, hub: Hub) -> None:
+        message = bytearray(b"before")
+        hub.publish("t", message)  # type: ignore[arg-type]
+        message[:] = b"after!"
+        assert [one.message for one in loop.run(hub.history("t"))] == [b"before"]
+
+    def test_a_bad_name(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t/**", history=5)
+        with pytest.raises(ValueError, match="segment '..'"):
+            hub.publish("t/../x", "x")
+        with pytest.raises(ValueError, match="segment ''"):
+            hub.subscribe(Client(loop, turn), "t/")
+        with pytest.raises(ValueError, match="control"):
+            loop.run(hub.position("t/\n"))
+
+    def test_merging(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", history=5, merge="+")
+        client, late = Client(loop, turn), Client(loop, turn)
+        hub.subscribe(client, "t")
+        publish(hub, "t", 1, 3)
+        with pytest.raises(TypeError, match="merges text"):
+            hub.publish("t", b"x")
+        loop.settle()
+        hub.subscribe(late, "t", recent=2)
+        loop.settle()
+        assert (client.texts(), late.texts()) == (["1+2+3"], ["2+3"])
+
+    @pytest.mark.parametrize("compression", [None, Compression(threshold=10)])
+    def test_compression_of_its_own(
+        self, loop: ManualLoop, turn: Turn, compression: Compression | None
+    ) -> None:
+        hub = Hub(compression=Compression(threshold=100))
+        hub.topic("t", history=5, compression=compression)
+        now, late = Client(loop, turn), Client(loop, turn)
+        now.outbox.frame_variant = late.outbox.frame_variant = 15
+        hub.subscribe(now, "t")
+        hub.publish("t", "big " * 20)
+        loop.settle()
+        hub.subscribe(late, "t", recent=1)
+        loop.settle()
+        for client in (now, late):
+            (frame,) = client.frames()
+            payload = Inflater(15)(frame.payload, 1000) if frame.rsv1 else frame.payload
+            assert (frame.rsv1, payload) == (compression is not None, b"big " * 20)
+
+
+class TestConfirmed:
+    def test_once(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        hub.topic("u", history=1)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        at = loop.run(hub.position("t"))
+        first = loop.run(hub.publish_confirmed("t", "a", once="id"))
+        again = loop.run(hub.publish_confirmed("t", "b", once="id"))
+        other = loop.run(hub.publish_confirmed("t", "c", once="other"))
+        elsewhere = loop.run(hub.publish_confirmed("u", "d", once="id"))
+        without = loop.run(hub.publish_confirmed("t", "e"))
+        assert (first, again) == (Published(at.after(1)), Published(at.after(1), duplicate=True))
+        assert (other.at, elsewhere.at.offset, without.at) == (at.after(2), 1, at.after(3))
+        loop.settle()
+        assert client.texts() == ["a", "c", "e"]
+
+    def test_for_300_seconds(self, loop: ManualLoop, hub: Hub) -> None:
+        first = loop.run(hub.publish_confirmed("t", "a", once="id"))
+        loop.advance(299.9)
+        assert loop.run(hub.publish_confirmed("t", "a", once="id")) == Published(first.at, duplicate=True)
+        loop.advance(0.2)
+        assert not loop.run(hub.publish_confirmed("t", "a", once="id")).duplicate
+
+    @pytest.mark.parametrize("once", ["", "x" * 256, "ü" * 128])
+    def test_bad_ids(self, loop: ManualLoop, hub: Hub, once: str) -> None:
+        with pytest.raises(ValueError, match="once= has 1 to 255 bytes"):
+            loop.run(hub.publish_confirmed("t", "a", once=once))
+        with pytest.raises(TypeError, match="once= is text"):
+            loop.run(hub.publish_confirmed("t", "a", once=b"x"))  # type: ignore[arg-type]
+        assert loop.run(hub.position("t")).offset == 0
+
+
+class TestReading:
+    def test_pages_that_go_back(self, loop: ManualLoop, hub: Hub) -> None:
+        publish(hub, "t", 1, 7)
+        at = loop.run(hub.position("t"))
+        assert at.offset == 7
+
+        def page(**options: Any) -> list[Any]:
+            return [one.message for one in loop.run(hub.history("t", **options))]
+
+        assert page() == ["3", "4", "5", "6", "7"]
+        assert page(limit=2) == ["6", "7"]
+        newest = loop.run(hub.history("t", limit=1))
+        assert newest == [Message("t", "7", at)]
+        assert page(limit=2, before=newest[0].at) == ["5", "6"]
+        assert page(limit=9, before=str(Position(at.epoch, 5))) == ["3", "4"]
+        assert page(limit=0) == page(before=Position(at.epoch, 3)) == page(before=Position("other", 9)) == []
+        assert page(before=Position(at.epoch, 10**9)) == page()
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [({"limit": -1}, ValueError), ({"limit": 1.5}, TypeError), ({"before": "x"}, ValueError)],
+    )
+    def test_bad_arguments(
+        self, loop: ManualLoop, hub: Hub, options: dict[str, Any], error: type[Exception]
+    ) -> None:
+        with pytest.raises(error):
+            loop.run(hub.history("t", **options))
+
+    def test_topics_that_keep_nothing(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        client = Client(loop, turn)
+        hub.topic("plain")
+        for topic in ("plain", "undeclared"):
+            for call in (
+                hub.position(topic),
+                hub.history(topic),
+                hub.publish_confirmed(topic, "x"),
+            ):
+                with pytest.raises(ValueError, match=f"topic '{topic}' keeps no history: declare it"):
+                    loop.run(call)
+            for options in ({"since": "a:1"}, {"recent": 1}):
+                with pytest.raises(ValueError, match="keeps no history"):
+                    hub.subscribe(client, topic, **options)  # type: ignore[arg-type]
+            assert hub.subscribe(client, topic) is None
+        with pytest.raises(ValueError, match="keeps no history"):
+            loop.run(Hub().position("t"))
+
+
+class TestResuming:
+    @pytest.mark.parametrize(
+        ("since", "error"),
+        [("garbage", ValueError), ("", ValueError), (5, TypeError), (b"a:1", TypeError)],
+    )
+    def test_what_is_no_position(
+        self, loop: ManualLoop, turn: Turn, hub: Hub, since: Any, error: type[Exception]
+    ) -> None:
+        client = Client(loop, turn)
+        with pytest.raises(error, match="position"):
+            hub.subscribe(client, "t", since=since)
+        assert (hub.count("t"), client.outbox.is_open) == (0, True)
+
+    @pytest.mark.parametrize(("recent", "error"), [(-1, ValueError), ("3", TypeError), (True, TypeError)])
+    def test_bad_recent(
+        self, loop: ManualLoop, turn: Turn, hub: Hub, recent: Any, error: type[Exception]
+    ) -> None:
+        with pytest.raises(error, match="recent"):
+            hub.subscribe(Client(loop, turn), "t", recent=recent)
+
+    def test_another_topics_position(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        hub.topic("u", history=5)
+        publish(hub, "t", 1, 3)
+        publish(hub, "u", 1, 3)
+        at = loop.run(hub.position("u"))
+        synced = hub.subscribe(Client(loop, turn), "t", since=at)
+        assert synced is not None
+        assert (synced.resumed, synced.missed, synced.reason) == (False, None, "epoch")
+
+    def test_what_is_said_in_the_same_call_comes_first(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        publish(hub, "t", 1, 3)
+        client = Client(loop, turn)
+        synced = hub.subscribe(client, "t", recent=3)
+        client.outbox.push(text(f"begins behind {synced and synced.at.offset}"))
+        publish(hub, "t", 4, 4)
+        loop.settle()
+        assert client.texts() == ["begins behind 0", "1", "2", "3", "4"]
+
+    def test_who_leaves_before_the_replay(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        publish(hub, "t", 1, 3)
+        gone, stays = Client(loop, turn), Client(loop, turn)
+        for client in (gone, stays):
+            hub.subscribe(client, "t", recent=3)
+        assert (hub.count("t"), hub.subscribers("t"), hub.topics(gone)) == (2, [gone, stays], ["t"])
+        hub.unsubscribe(gone, "t")
+        stays.outbox.leave_topics()
+        loop.settle()
+        assert (gone.frames(), stays.frames(), hub.count("t")) == ([], [], 0)
+
+    def test_twice_does_no_harm(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        publish(hub, "t", 1, 3)
+        client = Client(loop, turn)
+        first = hub.subscribe(client, "t", recent=2)
+        assert hub.subscribe(client, "t") == first
+        loop.settle()
+        at = loop.run(hub.position("t"))
+        assert hub.subscribe(client, "t") == Synced("t", at)
+        with pytest.raises(ValueError, match="subscribed already"):
+            hub.subscribe(client, "t", since=at)
+        assert client.texts() == ["2", "3"]
+
+    def test_who_read_the_same_gets_the_same_bytes(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        publish(hub, "t", 1, 3)
+        clients = [Client(loop, turn) for _ in range(3)]
+        for client in clients:
+            hub.subscribe(client, "t", recent=3)
+        loop.settle()
+        first = clients[0].transport.writes[0]
+        assert all(client.transport.writes[0] is first for client in clients)
+
+    def test_clients_that_read_much_take_turns(
+        self, loop: ManualLoop, turn: Turn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub = Hub()
+        hub.topic("t", history=1000, history_bytes=2**24)
+        for number in range(8):
+            hub.publish("t", f"{number}".ljust(60_000))
+        clients = [Client(loop, turn) for _ in range(20)]
+        for client in clients:
+            hub.subscribe(client, "t", recent=8)
+        hub.publish("t", "live")
+        took = []
+        while any(client.outbox.subscriptions.cursors for client in clients):  # type: ignore[union-attr]
+            loop.turn()
+            took.append(sum(map(len, (client.transport.take_sent() for client in clients))))
+        assert max(took) <= 2**20 + 2 * 64 * 1024 + 20 * 8
+        assert sum(took) == 20 * (8 * 60_004 + 6)
+
+
+class TestSlow:
+    def test_nothing_is_queued_for_it(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        client.stall()
+        for number in range(1, 6):
+            assert hub.publish("t", str(number)) == 1
+            loop.settle()
+        assert (client.outbox.queued, client.outbox.queue_bytes) == (0, 0)
+        client.transport.take()
+        loop.settle()
+        assert client.texts() == ["stalls", "1", "2", "3", "4", "5"]
+        assert (client.gaps, client.outbox.dropped) == ([], 0)
+
+    @pytest.mark.parametrize("hubs", ["evict", "drop_newest", "drop_oldest"])
+    @pytest.mark.parametrize("policy", [None, "drop_oldest"])
+    def test_a_gap_is_told(self, loop: ManualLoop, turn: Turn, policy: str | None, hubs: str) -> None:
+        hub = Hub(policy=hubs)
+        hub.topic("t", history=3, policy=policy)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        client.stall()
+        publish(hub, "t", 1, 10)
+        loop.settle()
+        client.transport.take()
+        loop.settle()
+        assert client.texts() == ["stalls", "8", "9", "10"]
+        assert (client.gaps, client.outbox.dropped, client.evicted) == ([("t", 7, "slow")], 7, [])
+
+    def test_or_it_is_evicted(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub(policy="drop_oldest")
+        hub.topic("t", history=3, policy="evict")
+        kept, lost, joins = (Client(loop, turn) for _ in range(3))
+        for client in (kept, lost):
+            hub.subscribe(client, "t")
+            client.stall()
+        publish(hub, "t", 1, 3)
+        loop.settle()
+        kept.transport.take()
+        loop.settle()
+        publish(hub, "t", 4, 4)
+        loop.settle()
+        # Who only joins is not slow, however much is published before its turn comes.
+        hub.subscribe(joins, "t", recent=3)
+        publish(hub, "t", 5, 8)
+        loop.settle()
+        lost.transport.take()
+        loop.settle()
+        assert kept.texts() == ["stalls", *"12345678"]
+        assert (kept.evicted, lost.evicted, joins.evicted) == ([], ["too slow"], [])
+        assert (joins.texts(), joins.gaps) == (["6", "7", "8"], [("t", 4, "slow")])
+        assert hub.count("t") == 2
+
+    @pytest.mark.parametrize("policy", [None, "drop_oldest"])
+    def test_where_nobody_can_be_told(self, loop: ManualLoop, turn: Turn, policy: str | None) -> None:
+        hub = Hub()
+        hub.topic("t", history=3, policy=policy)
+        client = Peer(loop, turn)
+        hub.subscribe(client, "t")
+        client.stall()
+        publish(hub, "t", 1, 10)
+        loop.settle()
+        client.transport.take()
+        loop.settle()
+        assert client.evicted == ([] if policy else ["too slow"])
+        assert [one.payload for one in client.frames()][1:4] == (
+            [b"8", b"9", b"10"] if policy else [b"\x03\xf0too slow"]
+        )
+
+    def test_the_newest_cannot_be_dropped(self) -> None:
+        with pytest.raises(ValueError, match="'drop_oldest' or 'evict'"):
+            Hub().topic("t", history=3, policy="drop_newest")
+
+    def test_what_a_gap_makes_the_handler_do(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        """It unsubscribes, closes, or publishes: in the call that tells the gap."""
+
+        class Acting(Client):
+            def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
+                super().tell_gap(topic, missed, reason)
+                self.act(self)
+                return True
+
+            act: Any
+
+        def leave(client: Acting) -> None:
+            client.outbox.push_last(b"\x88\x00")
+            client.outbox.leave_topics()
+
+        def flood(client: Acting) -> None:
+            if len(client.gaps) < 3:
+                publish(hub, "t", 11, 16)
+
+        for act in (lambda client: hub.unsubscribe(client, "t"), leave, flood):
+            client = Acting(loop, turn)
+            client.act = act
+            hub.subscribe(client, "t")
+            client.stall()
+            publish(hub, "t", 1, 10)
+            loop.settle()
+            client.transport.take()
+            loop.settle()
+            said = [one.text for one in client.frames() if one.opcode == TEXT]
+            if act is flood:
+                assert [missed for _, missed, _ in client.gaps] == [5, 6, 6]
+                assert said == ["stalls", "12", "13", "14", "15", "16"]
+            else:
+                assert (said, client.gaps) == (["stalls"], [("t", 5, "slow")])
+
+    def test_what_cannot_be_sent_ends_one_client(
+        self, loop: ManualLoop, turn: Turn, hub: Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """As where a compressor has no memory: that is told, and the others have theirs."""
+
+        class Broken(Client):
+            def encode_publication(self, entry: Any) -> bytes:
+                raise MemoryError("no room")
+
+        broken, other = Broken(loop, turn), Client(loop, turn)
+        broken.outbox.frame_variant = -1
+        publish(hub, "t", 1, 2)
+        for client in (broken, other):
+            hub.subscribe(client, "t", recent=2)
+        loop.settle()
+        assert (broken.evicted, other.texts(), hub.count("t")) == (["too slow"], ["1", "2"], 1)
+        assert "what topics have kept cannot be sent" in caplog.text
+
+    def test_behind_a_message_in_fragments(self, loop: ManualLoop, turn: Turn, hub: Hub) -> None:
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        client.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
+        publish(hub, "t", 1, 2)
+        loop.settle()
+        assert client.outbox.queued == 0
+        client.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
+        loop.settle()
+        assert [one.text for one in client.frames()] == ["1", "2", "1", "2"]
+
+
+class TestTime:
+    def test_what_is_too_old_is_gone(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", history=5, ttl=10)
+        publish(hub, "t", 1, 2)
+        loop.advance(6)
+        publish(hub, "t", 3, 3)
+        loop.advance(4)
+        assert [one.message for one in loop.run(hub.history("t"))] == ["3"]
+        at = loop.run(hub.position("t"))
+        synced = hub.subscribe(Client(loop, turn), "t", since=Position(at.epoch, 1))
+        assert synced == Synced("t", at.after(-1), resumed=False, missed=1, reason="expired")
+
+    def test_the_timer_frees_memory_and_rests(self, loop: ManualLoop) -> None:
+        hub = Hub()
+        hub.topic("t", history=5, ttl=10)
+        hub.topic("for ever", history=5, ttl=math.inf)
+        publish(hub, "t", 1, 3)
+        publish(hub, "for ever", 1, 3)
+        assert loop.timers
+        before = sys.getallocatedblocks()
+        loop.advance(12)
+        assert sys.getallocatedblocks() < before
+        assert loop.timers == []
+        loop.advance(10**6)
+        assert len(loop.run(hub.history("for ever"))) == 3
+
+    def test_the_position_of_many_idle_topics_is_remembered(
+        self, loop: ManualLoop, turn: Turn, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sequencer, "IDLE_TOPICS", 3)
+        hub = Hub()
+        hub.topic("t/*", history=5, ttl=10)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t/used")
+        publish(hub, "t/0", 1, 2)
+        at = loop.run(hub.position("t/0"))
+        loop.advance(12)
+        for number in range(1, 3):
+            loop.run(hub.position(f"t/{number}"))
+        assert loop.run(hub.position("t/0")) == at
+        synced = hub.subscribe(client, "t/0", since=at)
+        assert synced is not None
+        assert synced.resumed
+        hub.unsubscribe(client, "t/0")
+        for number in range(3, 6):
+            loop.run(hub.position(f"t/{number}"))
+        assert loop.run(hub.position("t/0")).epoch != at.epoch
+        assert (hub.count("t/used"), hub.publish("t/used", "x")) == (1, 1)
+
+
+class TestLoops:
+    def test_no_loop(self, hub: Hub) -> None:
+        with pytest.raises(RuntimeError, match="belongs to a running event loop"):
+            hub.publish("t", "x")
+        with pytest.raises(RuntimeError, match="start it with `async with hub`"):
+            hub.publish_threadsafe("t", "x")
+
+    def test_from_a_thread(self, run: Run) -> None:
+        said: list[str] = []
+
+        def elsewhere(hub: Hub) -> None:
+            hub.publish_threadsafe("t", "threadsafe")
+            try:
+                hub.publish("t", "x")
+            except RuntimeError as error:
+                said.append(str(error))
+
+        async def scenario() -> list[Any]:
+            hub = Hub()
+            hub.topic("t", history=5)
+            async with hub:
+                thread = threading.Thread(target=elsewhere, args=(hub,))
+                thread.start()
+                await asyncio.to_thread(thread.join)
+                await asyncio.sleep(0)
+                return [one.message for one in await hub.history("t")]
+
+        assert run(scenario()) == ["threadsafe"]
+        assert said == ["a hub belongs to the thread of its loop; here use publish_threadsafe"]
+
+    def test_one_loop_after_the_other(self, hub: Hub) -> None:
+        async def scenario(number: int) -> list[Any]:
+            hub.publish("t", str(number))
+            loop: Any = asyncio.get_running_loop()
+            client = Client(loop, Turn(loop.call_soon))
+            hub.subscribe(client, "t", recent=5)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            client.outbox.leave_topics()
+            return client.texts()
+
+        assert asyncio.run(scenario(1)) == ["1"]
+        assert asyncio.run(scenario(2)) == ["1", "2"]
+
+    def test_several_processes_cannot_number_yet(self) -> None:
+        with installed(Bus(1)):
+            hub = Hub()
+        with pytest.raises(ValueError, match="hubs of several processes cannot number messages yet"):
+            hub.topic("t", history=5)
+        hub.topic("t", policy="drop_oldest")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"history": -1}, ValueError, "history"),
+        ({"history": 1.5}, TypeError, "history"),
+        ({"history": True}, TypeError, "history"),
+        ({"history": 1, "history_bytes": 0}, ValueError, "history_bytes"),
+        ({"history": 1, "ttl": 0}, ValueError, "ttl"),
+        ({"history": 1, "ttl": -1}, ValueError, "ttl"),
+        ({"history": 1, "ttl": math.nan}, ValueError, "ttl"),
+        ({"history": 1, "ttl": "5"}, TypeError, "ttl"),
+        ({"history": 1, "compression": 5}, TypeError, "compression"),
+        ({"history": 1, "policy": "wait"}, ValueError, "wait"),
+    ],
+)
+def test_settings_that_are_none(options: dict[str, Any], error: type[Exception], text: str) -> None:
+    hub = Hub()
+    with pytest.raises(error, match=text):
+        hub.topic("t", **options)
+    hub.topic("t")
