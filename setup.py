@@ -41,7 +41,6 @@ COLD = {
         "protocol/http/fast_upgrade.py",
         "protocol/http/messages.py",
         "protocol/websocket/handshake.py",
-        "pubsub/bus/link.py",
         "pubsub/hub_history.py",
         "pubsub/registry.py",
         "pubsub/topic.py",

@@ -15,6 +15,7 @@ many classes there are, and may be 2 % of an echo. An argument is a number of cl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -39,6 +40,10 @@ if __name__ == "__main__":
     # and a fan-out waits for more as long as the last one took: here a look at the clock takes a microsecond.
     time.time = itertools.repeat(1.7e9).__next__
     time.monotonic = itertools.count(1.0, 1e-6).__next__
+
+from fastws.pubsub.bus.bus import Bus
+from fastws.pubsub.bus.records import Kind, encode_record, hello
+from fastws.pubsub.bus.registry import installed
 
 #: Begins a number of rounds with a server at a port; between its marks are those.
 Scene = Callable[[int, int], Coroutine[Any, Any, None]]
@@ -98,12 +103,25 @@ class Room(fastws.Handler):
         HUB.publish("room", message)
 
 
+class Shared(fastws.Handler):
+    """Listens to a hub that shares what is published with other processes."""
+
+    hub: fastws.Hub
+
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        self.hub.subscribe(ws, "room")
+
+
+SHARED = Shared()
+
+
 async def coroutine(ws: fastws.WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
 
 
 ROUTES = [fastws.Route("/echo", Echo()), fastws.Route("/coroutine", coroutine), fastws.Route("/room", Room())]
+ROUTES.append(fastws.Route("/shared", SHARED))
 
 
 def unconnected() -> socket.socket:
@@ -223,6 +241,60 @@ async def publish(messages: int, port: int, rounds: int) -> None:
     await Rounds(socks, messages * HEARD, begin).count(rounds)
 
 
+async def share(peers: int) -> tuple[Bus, list[socket.socket]]:
+    """Give ``SHARED`` a hub on a bus with so many peers; return the bus and their ends."""
+    bus = Bus(1)
+    with installed(bus):
+        SHARED.hub = fastws.Hub()
+    await bus.start()
+    # It tells numbers again every second, and a round may be the one in which it does.
+    assert bus._timer is not None
+    bus._timer.cancel()
+    ends = []
+    for number in range(peers):
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        theirs.send(hello(2 + number))
+        bus.add_peer(ours, 2 + number)
+        ends.append(theirs)
+    await asyncio.sleep(0.01)
+    return bus, ends
+
+
+async def publish_shared(peers: int | None, port: int, rounds: int) -> None:
+    """To one client, and to so many peers; None: without a bus."""
+    bus: Bus | None = None
+    ends: list[socket.socket] = []
+    if peers is None:
+        SHARED.hub = fastws.Hub()
+    else:
+        bus, ends = await share(peers)
+    hub, socks = SHARED.hub, await opened(1, port, upgrade("/shared"))
+
+    def begin() -> None:
+        for end in ends:
+            with contextlib.suppress(BlockingIOError):
+                end.recv_into(BUFFER)
+        for _ in range(TOGETHER):
+            hub.publish("room", SAID)
+
+    await Rounds(socks, TOGETHER * HEARD, begin).count(rounds)
+    if bus is not None:
+        await bus.close()
+
+
+async def receive_shared(port: int, rounds: int) -> None:
+    bus, [end] = await share(1)
+    socks = await opened(1, port, upgrade("/shared"))
+    body = TOGETHER * (bytes([FIN | TEXT, len(SAID)]) + SAID.encode())
+    numbers = range(1, 1 + 2 * rounds * TOGETHER, TOGETHER)
+    records = [encode_record(Kind.RUN, 0, b"default\0room", TOGETHER, number, body) for number in numbers]
+    records.reverse()
+    await Rounds(socks, TOGETHER * HEARD, lambda: end.send(records.pop())).count(rounds)
+    assert bus.missed == 0
+    await bus.close()
+
+
 async def room(port: int, rounds: int) -> None:
     socks = await opened(SPEAKERS, port, upgrade("/room"))
     sent = frame(FIN | TEXT, SAID.encode())
@@ -278,6 +350,14 @@ PATHS: dict[str, tuple[int, int, Scene]] = {
     f"publish 64 B to {SUBSCRIBERS:,}": (50, 1, partial(publish, 1)),
     f"publish 64 B to {SUBSCRIBERS:,}, {TOGETHER} in one turn": (20, TOGETHER, partial(publish, TOGETHER)),
     f"room of {SPEAKERS}, one message": (8, SPEAKERS, room),
+    f"publish 64 B to 1, {TOGETHER} in one turn": (50, TOGETHER, partial(publish_shared, None)),
+    f"publish 64 B to 1, {TOGETHER} in one turn, a bus without peers": (
+        50,
+        TOGETHER,
+        partial(publish_shared, 0),
+    ),
+    f"publish 64 B to 1 and a peer, {TOGETHER} in one turn": (50, TOGETHER, partial(publish_shared, 1)),
+    f"receive 64 B of a peer for 1, {TOGETHER} in one record": (50, TOGETHER, receive_shared),
 }
 
 

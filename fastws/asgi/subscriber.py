@@ -8,21 +8,30 @@ client is slow: its queue is bounded, and the topic's policy decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.scope import OURS
 from fastws.asgi.sink import CloseVerb, SendVerb, open_sink
 from fastws.config import Limits
+from fastws.connection.websocket_core import WebSocketCore
 
 if TYPE_CHECKING:
     from fastws.asgi.sink import Sink
     from fastws.connection.outbox import Outbox
 
-__all__ = ["Subscriber", "subscriber"]
+__all__ = ["GapVerb", "Subscriber", "subscriber"]
+
+log = logging.getLogger("fastws.error")
+
+#: Is called with a topic, how many of its messages did not come, and why.
+GapVerb = Callable[[str, int, str], object]
 
 
-def subscriber(websocket: Any, send: Any = None, *, limits: Limits | None = None) -> Subscriber:
+def subscriber(
+    websocket: Any, send: Any = None, *, limits: Limits | None = None, on_gap: GapVerb | None = None
+) -> Subscriber:
     """Return what a :class:`fastws.Hub` takes for a WebSocket of another framework.
 
     Use it as ``with fastws.subscriber(websocket) as me:``. The end of the block leaves every topic.
@@ -36,9 +45,13 @@ def subscriber(websocket: Any, send: Any = None, *, limits: Limits | None = None
     Args:
         websocket: A WebSocket of Starlette or FastAPI, of aiohttp (``web.WebSocketResponse``) or of
             websockets, or the ``scope`` of a plain ASGI application. The application must have accepted it.
+            A :class:`fastws.WebSocket` needs this for ``on_gap`` only.
         send: The ``send`` of the plain ASGI application. None (default) where ``websocket`` can send itself.
         limits: ``send_queue`` (256 messages) and ``send_queue_bytes`` (1 MiB) bound the queue of a foreign
             WebSocket. A WebSocket of ours keeps the limits of its route.
+        on_gap: A function that is called with ``(topic, missed, reason)`` where messages of a topic did not
+            come to this process, before the next one of that topic is sent: what :meth:`Handler.on_gap` is to
+            a native handler. An exception in it is logged. Default None: the log alone tells.
 
     Returns:
         A context manager, whose ``leave()`` does what the end of the block does. To subscribe a foreign
@@ -54,21 +67,32 @@ def subscriber(websocket: Any, send: Any = None, *, limits: Limits | None = None
     if session is not None:
         if session.outbox is None:
             raise RuntimeError("accept the WebSocket before it becomes a subscriber")
-        return Subscriber(session.outbox)
+        return Subscriber(session.outbox, on_gap=on_gap)
+    if isinstance(websocket, WebSocketCore):
+        return Subscriber(websocket.outbox, on_gap=on_gap)
     sink = open_sink(*_verbs(websocket, send), limits or Limits())
-    return Subscriber(sink.outbox, sink)
+    return Subscriber(sink.outbox, sink, on_gap)
 
 
 class Subscriber:
     """What a hub takes in place of a WebSocket; made by :func:`subscriber`."""
 
-    __slots__ = ("_sink", "outbox")
+    __slots__ = ("_on_gap", "_sink", "outbox")
 
-    def __init__(self, outbox: Outbox, sink: Sink | None = None) -> None:
+    def __init__(self, outbox: Outbox, sink: Sink | None = None, on_gap: GapVerb | None = None) -> None:
         #: What the hub writes to.
         self.outbox = outbox
         #: What a foreign WebSocket's outbox writes to; None where the socket is ours.
         self._sink = sink
+        self._on_gap = on_gap
+
+    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
+        """Tell the application, where it wants to know, that messages of a topic did not come."""
+        if self._on_gap is not None:
+            try:
+                self._on_gap(topic, missed, reason)
+            except Exception:
+                log.exception("on_gap of a subscriber failed")
 
     @property
     def is_foreign(self) -> bool:

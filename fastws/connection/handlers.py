@@ -94,7 +94,8 @@ class Handler:
             topic: The topic's name.
             missed: How many messages, exactly.
             reason: ``"slow"``: the topic has a history, and forgot messages before this client took them.
-                ``"bus"``: this process read the bus of a hub too slowly.
+                ``"bus"``: this process read the bus of a hub too slowly. ``"binary"``: another process
+                published binary messages to a topic that merges text here.
         """
 
 

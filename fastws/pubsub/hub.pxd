@@ -7,4 +7,6 @@ from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
 cdef class Hub(HubHistory):
+    cdef object _left
+
     cdef _bind(self, FanOut fan_out)

@@ -8,11 +8,12 @@ is the fan-out's part (``fanout.py``).
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import Compression, SlowConsumerPolicy, check_number
 from fastws.connection.publication import Publication
-from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.protocol.websocket.frames import FIN, Opcode, encode
 from fastws.pubsub.bus.records import split_frames
 from fastws.pubsub.bus.registry import group_of
 from fastws.pubsub.cursors import tell_gap
@@ -30,6 +31,10 @@ __all__ = ["Hub", "Topic"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
+#: The first byte of a frame with a whole text message (RFC 6455, section 5.2).
+TEXT_FRAME = FIN | TEXT
+
+log = logging.getLogger("fastws.error")
 
 
 class Hub(HubHistory):
@@ -67,6 +72,8 @@ class Hub(HubHistory):
         compression: Compression | None = None,
     ) -> None:
         HubHistory.__init__(self, name, broker, policy, compression)
+        #: The bus that :meth:`close` has left.
+        self._left: Any = None
 
     def subscribe(
         self, ws: Any, topic: str, *, since: Position | str | None = None, recent: int = 0
@@ -216,7 +223,7 @@ class Hub(HubHistory):
         """
         if not isinstance(message, str):
             message = self._checked(None, topic, message)
-        if self._link is not None:
+        if self._link is not None and not self._link.bus.is_closed:
             self._link.call_threadsafe(self.publish, topic, message)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)
@@ -234,6 +241,8 @@ class Hub(HubHistory):
         """
         if self._sequencer is not None:
             self._enter()
+        if self._left is not None:
+            self._link, self._left = self._left.join(self, self.name), None
         group = None if self._link is None else group_of(self._link.bus)
         if group is not None:
             await group.start(timeout)
@@ -245,8 +254,9 @@ class Hub(HubHistory):
         """
         if self._sequencer is not None:
             self._sequencer.close()
-        link = self._link
+        link, self._link = self._link, None
         if link is not None:
+            self._left = link.bus
             link.bus.leave(self.name)
             group = group_of(link.bus)
             if group is not None and not link.bus.hubs:
@@ -283,7 +293,12 @@ class Hub(HubHistory):
             return
         fan_out = self._fan_out
         assert fan_out is not None
-        for plain in split_frames(body, count):
+        frames = split_frames(body, count)
+        if found.merge is not None:
+            frames = _only_texts(topic, frames)
+            if len(frames) < count:
+                self._receive_gap(topic, count - len(frames), "binary")
+        for plain in frames:
             seq = fan_out.add(found)
             found.batch.append(Publication(found, seq, None, plain))
 
@@ -298,5 +313,15 @@ class Hub(HubHistory):
     def _bind(self, fan_out: FanOut) -> None:
         if self._fan_out is not None and any(topic.subscribers for topic in self._topics.values()):
             raise RuntimeError("a hub belongs to one event loop; use publish_threadsafe from another")
+        if self._link is not None:
+            self._link.bus.check_thread()
         self._fan_out = fan_out
         self._loop = asyncio.get_running_loop()
+
+
+def _only_texts(topic: str, frames: list[bytes]) -> list[bytes]:
+    """Return the frames of text messages: the other process has not declared a topic that merges as such."""
+    texts = [plain for plain in frames if plain[0] == TEXT_FRAME]
+    if len(texts) < len(frames):
+        log.error("topic %r merges text: left out binary messages of another process", topic)
+    return texts

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="such as F3 (default: all)")
     parser.add_argument("--full", action="store_true", help="as the row says: minutes, thousands of clients")
-    parser.add_argument("--write", action="store_true", help="only write docs/faults.md of what ran")
+    parser.add_argument("--write", action="store_true", help="only write what ran to docs/faults.md")
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("--reports", type=Path, default=REPORTS, metavar="DIR")
     options = parser.parse_args(args)
@@ -36,12 +37,14 @@ def main(args: list[str] | None = None) -> int:
         print("\n".join(f"{each.name:5} {each.title}" for each in chosen))
         return 0
     if options.write:
-        write_page("figures", markdown(_kept(options.reports)))
+        for part, names in rows.PARTS.items():
+            if kept := _kept(options.reports, names):
+                write_page(part, markdown(kept))
         return 0
     options.reports.mkdir(parents=True, exist_ok=True)
     results = [_run(each, options.full, options.reports) for each in chosen]
     print("\n" + markdown(results))
-    (options.reports / "faults.md").write_text(markdown(_kept(options.reports)))
+    (options.reports / "faults.md").write_text(markdown(_kept(options.reports, rows.ALL)))
     return 0 if all(result["held"] for result in results) else 1
 
 
@@ -64,9 +67,9 @@ def _run(each: Row, full: bool, reports: Path) -> dict[str, Any]:
     return result
 
 
-def _kept(reports: Path) -> list[dict[str, Any]]:
-    """The latest result of each row, from this run or one before."""
-    files = [reports / f"{name}.json" for name in rows.ALL]
+def _kept(reports: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The latest result of each of these rows, from this run or one before."""
+    files = [reports / f"{name}.json" for name in names]
     return [json.loads(file.read_text()) for file in files if file.exists()]
 
 

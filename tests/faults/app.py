@@ -21,13 +21,67 @@ class Topic(fastws.Handler):
     """Everybody hears what anybody says; ``policy`` is for those who do not read."""
 
     def __init__(self, policy: str) -> None:
-        self.hub = fastws.Hub(policy=policy)
+        self.hub = fastws.Hub(policy=policy, broker="memory")
 
     def on_open(self, ws: fastws.WebSocket) -> None:
         self.hub.subscribe(ws, "all")
 
     def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
         self.hub.publish("all", message)
+
+
+class Shared(fastws.Handler):
+    """All workers hear what one of them publishes. A client that asks is told what its worker knows.
+
+    ``who``: the process. ``count``: how many listen here. ``speakers``: how many clients publish here, by
+    binary messages. ``go RATE SECONDS SIZE``: the worker itself publishes so.
+    """
+
+    def __init__(self) -> None:
+        self.hub = fastws.Hub("shared")
+        self.speakers = 0
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        assert ws.request is not None
+        if ws.request.path == "/shared/hear":
+            self.hub.subscribe(ws, "all")
+        self.speakers += ws.request.path == "/shared/speak"
+
+    def on_close(self, ws: fastws.WebSocket, code: int, reason: str) -> None:
+        assert ws.request is not None
+        self.speakers -= ws.request.path == "/shared/speak"
+
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self.hub.publish("all", message)
+            return
+        match message.split():
+            case ["who"]:
+                ws.send_nowait(str(os.getpid()))
+            case ["speakers"]:
+                ws.send_nowait(str(self.speakers))
+            case ["count"]:
+                ws.send_nowait(str(self.hub.count("all")))
+            case ["go", rate, seconds, size]:
+                task = asyncio.create_task(self._publish(ws, int(rate), float(seconds), int(size)))
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+
+    def on_gap(self, ws: fastws.WebSocket, topic: str, missed: int, reason: str) -> None:
+        ws.send_nowait(f"gap {missed}")
+
+    async def _publish(self, ws: fastws.WebSocket, rate: int, seconds: float, size: int) -> None:
+        """At most a thousand times a second, and then as many as are due."""
+        began, number = time.monotonic(), 0
+        while number < int(rate * seconds):
+            due = min(int((time.monotonic() - began) * rate) + 1, int(rate * seconds))
+            while number < due:
+                head = b"%010d %019d " % (number, time.monotonic_ns())
+                self.hub.publish("all", head.ljust(size, b"."))
+                number += 1
+            await asyncio.sleep(max(0.001, 1 / rate))
+        ws.send_nowait(f"published {number}")
 
 
 class LastWords(Topic):
@@ -97,6 +151,8 @@ routes = [
     fastws.Route("/counters", http=counters),
     # Whoever reads 1 KiB a second takes less than the kernel counts as progress within the write limit.
     fastws.Route("/dropping", Topic("drop_oldest"), timeouts={"write": None}),
+    # A worker that stood still has as much to tell its clients at once as the bus has kept for it.
+    fastws.Route("/shared/{what}", Shared(), limits={"send_queue": 1_000_000, "send_queue_bytes": 1 << 28}),
     fastws.Route("/last-words", LastWords()),
     fastws.Route("/raises", Raises()),
     fastws.Route("/raises-later", raises_later),

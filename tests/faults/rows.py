@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.faults import churn, clock, crowds, descriptors, endings, floods, handlers, scanners, slow
+from tests.faults import churn, clock, crowds, descriptors, endings, floods, handlers, scanners, slow, workers
 from tests.faults.harness import ROWS
 
-__all__ = ["ALL"]
+__all__ = ["ALL", "PARTS"]
 
-FILES = (crowds, slow, descriptors, endings, clock, handlers, floods, churn, scanners)
+FILES = (crowds, slow, descriptors, endings, clock, handlers, floods, churn, workers, scanners)
 
 
 def _order(name: str) -> tuple[bool, int, str]:
@@ -17,3 +17,6 @@ def _order(name: str) -> tuple[bool, int, str]:
 
 
 ALL = {name: ROWS[name] for name in sorted(ROWS, key=_order)}
+#: The parts of the page, each with its rows.
+_of_workers = [name for name, row in ALL.items() if row.run.__module__ == workers.__name__]
+PARTS = {"figures": [name for name in ALL if name not in _of_workers], "workers": _of_workers}

@@ -10,14 +10,17 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 from fastws.pubsub.bus.following import Following
 from fastws.pubsub.bus.holdings import Holdings
+from fastws.pubsub.bus.lanes import Lane, names_of
 from fastws.pubsub.bus.link import Link
-from fastws.pubsub.bus.outgoing import Lane, Outgoing, encode_runs, names_of
-from fastws.pubsub.bus.peer import MAX_WAITING_BYTES, Incoming, Peer
+from fastws.pubsub.bus.outgoing import Outgoing
+from fastws.pubsub.bus.peer import MAX_WAITING_BYTES, Peer
+from fastws.pubsub.bus.receiving import Incoming, Receiver
 from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
 from fastws.pubsub.bus.totals import Totals
 
@@ -29,6 +32,10 @@ log = logging.getLogger("fastws.error")
 TICK = 1.0
 #: A topic that was silent for so many ticks is forgotten; its numbers begin again.
 FORGET_TICKS = 60
+#: Seconds that peers have to take what waits for them when this process leaves, and between two looks.
+CLOSE_SECONDS, CLOSE_LOOK = 1.0, 0.005
+#: Of so many peers that are gone it is known what they published.
+PARTED_PEERS = 16
 #: Up to so many peers each hears everything; with more, each is sent what it follows.
 FLOODED_PEERS = 3
 
@@ -60,24 +67,31 @@ class Bus:
         self.loop: asyncio.AbstractEventLoop | None = None
         self.hubs: WeakValueDictionary[str, BusHub] = WeakValueDictionary()
         self.lanes: dict[bytes, tuple[Link, Lane]] = {}
-        self.outgoing = Outgoing(self._wake)
         self._peers: list[Peer] = []
-        self._scheduled = False
+        self.outgoing = Outgoing(self._peers, self._wake)
         self._timer: asyncio.TimerHandle | None = None
+        self._flooded_peers = flooded_peers
         self._following = Following(self, flooded_peers)
         self._totals = Totals(self)
+        #: What those published who are connected no more, by identity. Who is met again goes on with its
+        #: numbers, so that what was lost between is told.
+        self._parted: dict[int, dict[bytes, Incoming]] = {}
         #: What the members have of what all share.
         self.holdings = Holdings(self)
         #: What :meth:`_wake` calls where the bus has not started: a first use may start it.
         self.on_first_use: Callable[[], None] | None = None
-        #: Messages that other processes published and this one did not get: in all, and since the last line
-        #: of the log.
-        self.missed = 0
-        self._missed_by: dict[int | None, int] = {}
+        #: What is called where the loop has been closed under the bus.
+        self.on_loop_gone: Callable[[], None] = self.reset
+        self._receiver = Receiver(self.hubs)
         #: What other threads asked for before the start.
         self._early: list[tuple[Callable[..., object], tuple[object, ...]]] = []
         #: Started, and closed again.
         self.is_closed = False
+
+    @property
+    def missed(self) -> int:
+        """Messages that other processes published and this one did not get."""
+        return int(self._receiver.missed)
 
     @property
     def peers(self) -> tuple[Peer, ...]:
@@ -93,7 +107,13 @@ class Bus:
                 f"this process has a hub called {name!r} already, and processes share hubs by name: "
                 f'give each hub its own, as in Hub("chat"), or Hub(broker="memory") to share nothing'
             )
+        if self.is_closed and self.on_first_use is not None:
+            self.reset()
         self.hubs[name] = hub
+        if self.loop is None and self.on_first_use is not None:
+            # Not in the background of a first use only: what others publish until then does not come here.
+            with suppress(RuntimeError):
+                asyncio.get_running_loop().call_soon(self._wake)
         return Link(self, name)
 
     def leave(self, name: str) -> None:
@@ -107,8 +127,14 @@ class Bus:
             sock: A connected stream socket to it. The bus owns it from now on.
             peer_id: Its identity, which its hello has to say. None (default): the hello tells.
         """
-        self._flush()
-        peer = Peer(sock, peer_id, receive=self._received, lost=self._lost, max_waiting=self._max_waiting)
+        peer = Peer(
+            sock,
+            peer_id,
+            receiver=self._receiver,
+            receive=self._received,
+            lost=self._lost,
+            max_waiting=self._max_waiting,
+        )
         self._peers.append(peer)
         self.outgoing.has_peers = True
         if self.loop is not None:
@@ -122,14 +148,16 @@ class Bus:
 
     async def start(self) -> None:
         """Read and write from now on, on the running loop. Twice does no harm."""
-        if self.loop is not None:
-            return
+        if self.loop is None:
+            self.begin()
+
+    def begin(self) -> None:
+        """Start, on the running loop."""
         self.loop = loop = asyncio.get_running_loop()
         self.is_closed = False
         for peer in self.peers:
             self._start_peer(peer)
-        self.outgoing.is_started = True
-        self._flush()
+        self.outgoing.start(loop)
         for lane, count in self.outgoing.lost.items():
             log.error("bus: %d messages published before the start are lost", count)
             lane.number += count
@@ -140,19 +168,51 @@ class Bus:
         early, self._early = self._early, []
         for function, args in early:
             loop.call_soon(function, *args)
+        # A first use starts the bus in the middle of what it does.
+        loop.call_soon(self.outgoing.flush)
 
     async def close(self) -> None:
-        """Tell the others what is left to tell, and let go of them. Waits for none that does not read."""
+        """Tell the others what is left to tell, and let go of them.
+
+        A peer that does not take it within a second is not sent it, and the log says so.
+        """
+        if self.loop is not None:
+            self.outgoing.flush()
+            for _ in range(int(CLOSE_SECONDS / CLOSE_LOOK)):
+                if not any(peer.waiting or peer.dropped for peer in self._peers):
+                    break
+                await asyncio.sleep(CLOSE_LOOK)
         if self._timer is not None:
             self._timer.cancel()
-        if self.loop is not None:
-            self._flush()
         for peer in self.peers:
+            if peer.waiting or peer.dropped:
+                text = (
+                    "bus: process %s has not read, and misses %d bytes and %d messages at the end of this one"
+                )
+                log.error(text, peer.identity, peer.waiting, sum(peer.dropped.values()))
             self.drop(peer)
-        # The queue stays as it was begun: without peers it collects nothing any more.
+        self.outgoing.stop()
         self.loop = None
         self.is_closed = True
-        self._scheduled = False
+
+    def reset(self, *, forked: bool = False) -> None:
+        """Be as before the start, without peers: the loop is gone, or this process is a fork."""
+        for peer in self.peers:
+            peer.close(forked=forked)
+            self.holdings.lost(peer)
+        self._peers.clear()
+        self.outgoing.reset()
+        self._early.clear()
+        self._following = Following(self, self._flooded_peers)
+        self._totals = Totals(self)
+        self._parted.clear()
+        self.loop = self._timer = None
+        self.is_closed = False
+
+    def forget_closed_loop(self) -> None:
+        """Begin anew where the loop of the bus has been closed."""
+        if self.loop is not None and self.loop.is_closed():
+            self.on_loop_gone()
 
     def call_at_start(self, function: Callable[..., object], *args: object) -> None:
         """Call on the loop of the bus when it starts. May be called in any thread."""
@@ -164,7 +224,9 @@ class Bus:
         return await self._totals.ask(key, here, timeout)
 
     def follow(self, key: bytes) -> None:
-        """Hear a topic that has its first subscriber now."""
+        """Hear a topic that has its first subscriber now. Raises ``RuntimeError`` in another thread."""
+        self.forget_closed_loop()
+        self.check_thread()
         if self.loop is None:
             self._wake()
         self._following.follow(key)
@@ -172,15 +234,14 @@ class Bus:
     # -- what leaves ----------------------------------------------------------------------------
 
     def _wake(self) -> None:
+        self.forget_closed_loop()
         loop = self.loop
         if loop is None:
             if self.on_first_use is not None and not self.is_closed:
                 self.on_first_use()
             return
         self.check_thread()
-        if not self._scheduled:
-            loop.call_soon(self._flush)
-            self._scheduled = True
+        loop.call_soon(self.outgoing.flush)
 
     def check_thread(self) -> None:
         """Raise ``RuntimeError`` in another thread than that of the running loop of the bus."""
@@ -194,37 +255,9 @@ class Bus:
                 "a hub on a bus belongs to the loop of the bus; use publish_threadsafe elsewhere"
             )
 
-    def _flush(self) -> None:
-        """Write what was published to every peer: one write each."""
-        if self.loop is None:
-            return
-        self._scheduled = False
-        for peer in self.peers:
-            peer.tell_dropped()
-        runs = self.outgoing.take()
-        if not runs:
-            return
-        records = encode_runs(runs)
-        whole = records[0][2] if len(records) == 1 else b"".join([record for _, _, record in records])
-        for peer in self.peers:
-            if peer.follows is None and not peer.dropped and peer.has_room(len(whole)):
-                peer.write(whole)
-            else:
-                self._write_some(peer, records)
-
-    def _write_some(self, peer: Peer, records: list[tuple[Lane, int, bytes]]) -> None:
-        """Write what a peer follows and what it has room for; count the rest."""
-        for lane, count, record in records:
-            if peer.follows is not None and lane.key not in peer.follows:
-                continue
-            if not peer.dropped and peer.has_room(len(record)):
-                peer.write(record)
-            else:
-                peer.dropped[lane] = peer.dropped.get(lane, 0) + count
-
     def tell(self, record: bytes) -> None:
         """Write a record to every peer, behind what was published."""
-        self._flush()
+        self.outgoing.flush()
         for peer in self.peers:
             peer.write(record)
 
@@ -232,7 +265,7 @@ class Bus:
         """Once a second: tell the last numbers again, forget silent topics, log what was missed."""
         assert self.loop is not None
         self._timer = self.loop.call_later(TICK, self._tick)
-        self._flush()
+        self.outgoing.flush()
         for key, (link, lane) in list(self.lanes.items()):
             lane.silent_ticks += 1
             forget = lane.silent_ticks >= FORGET_TICKS and not any(
@@ -252,9 +285,7 @@ class Bus:
                 link.forget(lane)
         self._following.tick()
         self.holdings.tick()
-        missed, self._missed_by = self._missed_by, {}
-        for identity, count in missed.items():
-            log.error("bus: missed %d messages of process %s: this one read too slowly", count, identity)
+        self._receiver.log_missed()
 
     # -- what comes -----------------------------------------------------------------------------
 
@@ -266,19 +297,12 @@ class Bus:
 
     def _received(self, peer: Peer, record: Record) -> None:
         kind = record.kind
-        if kind == Kind.RUN:
-            incoming = self._counted(peer, record)
-            hub = self.hubs.get(incoming.hub_name)
-            if hub is not None:
-                hub._receive_run(incoming.topic, record.body, record.amount)
-        elif kind in (Kind.STATE, Kind.GAP):
-            self._counted(peer, record)
+        if kind in (Kind.STATE, Kind.GAP):
+            self._receiver.take_number(peer.incoming, record, peer.identity)
         elif kind == Kind.HELLO:
-            if peer.identity not in (None, record.number):
-                raise BadRecord(f"it says that it is {record.number}")
-            peer.identity = record.number
+            self._hello(peer, record.number)
         elif kind == Kind.FOLLOW:
-            self._flush()
+            self.outgoing.flush()
             self._following.told(peer, record)
         elif kind == Kind.ASK:
             hub_name, topic = names_of(record.key)
@@ -290,31 +314,18 @@ class Bus:
         else:
             self.holdings.told(peer, record)
 
-    def _counted(self, peer: Peer, record: Record) -> Incoming:
-        """Compare a record's number with the one that had to come; tell what is missing between."""
-        incoming = peer.incoming.get(record.key)
-        if incoming is None:
-            incoming = peer.incoming[record.key] = Incoming(*names_of(record.key))
-        expected, number = incoming.expected, record.number
-        if record.flags != Flag.BEGIN:
-            if expected is not None and number < expected:
-                raise BadRecord(f"its numbers went back from {expected} to {number}")
-            missed = record.amount if record.kind == Kind.GAP else 0
-            if expected is not None:
-                missed = number - expected
-            if missed:
-                self._miss(peer, incoming, missed)
-        incoming.expected = number + record.amount if record.kind == Kind.RUN else number
-        if record.flags == Flag.FORGET:
-            del peer.incoming[record.key]
-        return incoming
-
-    def _miss(self, peer: Peer, incoming: Incoming, missed: int) -> None:
-        self.missed += missed
-        self._missed_by[peer.identity] = self._missed_by.get(peer.identity, 0) + missed
-        hub = self.hubs.get(incoming.hub_name)
-        if hub is not None:
-            hub._receive_gap(incoming.topic, missed, "bus")
+    def _hello(self, peer: Peer, identity: int) -> None:
+        if peer.identity not in (None, identity):
+            raise BadRecord(f"it says that it is {identity}")
+        if any(other.identity == identity for other in self._peers if other is not peer):
+            raise BadRecord("it is connected already")
+        peer.identity = identity
+        peer.has_said_hello = True
+        parted = self._parted.pop(identity, None)
+        if parted is not None:
+            peer.incoming = parted
+            for key, (_, lane) in self.lanes.items():
+                peer.write(encode_record(Kind.STATE, 0, key, 0, lane.number))
 
     def _lost(self, peer: Peer, reason: str) -> None:
         if reason:
@@ -322,6 +333,10 @@ class Bus:
             log.error("bus: %s is dropped: %s", who, reason)
         if peer in self._peers:
             self._peers.remove(peer)
+            if peer.identity is not None:
+                self._parted[peer.identity] = peer.incoming
+                if len(self._parted) > PARTED_PEERS:
+                    del self._parted[next(iter(self._parted))]
         self.outgoing.has_peers = bool(self._peers)
         self._totals.lost(peer)
         self.holdings.lost(peer)

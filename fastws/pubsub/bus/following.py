@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastws.pubsub.bus.outgoing import key_of, names_of
+from fastws.pubsub.bus.lanes import key_of, names_of
 from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 
 if TYPE_CHECKING:

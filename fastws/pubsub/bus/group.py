@@ -8,186 +8,241 @@ in: the directory is theirs alone, and the kernel is asked who is at the other e
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import secrets
 import socket
-import stat
-import struct
 from contextlib import suppress
-from pathlib import Path
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.bus import Bus
+from fastws.pubsub.bus.directory import Directory
 
 __all__ = ["Group"]
 
 log = logging.getLogger("fastws.error")
 
-LOCK = "lock"
-SUFFIX = ".sock"
-#: Seconds between two looks at a lock, and seconds of the first and the longest pause after a failure.
-LOCK_PAUSE = 0.01
+#: Seconds between two looks at a lock or at who has said hello.
+PAUSE = 0.005
+#: Seconds that members have to answer a newcomer.
+HELLO_SECONDS = 1.0
+#: Seconds of the first and the longest pause after a failure.
 RETRY, LONGEST_RETRY = 1.0, 30.0
-#: Linux's longest path of a socket.
-PATH_BYTES = 107
-BACKLOG = 128
+#: Seconds between two looks at the directory.
+LOOK_SECONDS = 5.0
+#: Turns of the loop for which a member stays when all tasks of its loop are cancelled: they may publish.
+LAST_TURNS = 3
 
 
 class Group:
-    """This process's membership of the bus at a path. It starts at its first use, or by :meth:`start`."""
+    """This process's membership of the bus at a path. It starts at its first use, or by :meth:`start`.
+
+    While it lasts a task looks after it. When the loop ends, which cancels all tasks, the membership does,
+    and a later loop may begin another one.
+    """
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path)
         self.bus = Bus(0)
-        self.bus.on_first_use = self._start_later
-        self._starting: asyncio.Task[None] | None = None
+        self.bus.on_first_use = self.start_soon
+        self.bus.on_loop_gone = self._forget
+        self._directory = Directory(path)
+        self._staying: asyncio.Task[None] | None = None
         self._joining = asyncio.Lock()
         self._listener: socket.socket | None = None
-        self._own: Path | None = None
+        #: The last line of the log: no line stands there twice in a row.
+        self._said = ""
 
     async def start(self, timeout: float) -> None:
-        """Join. Raises :class:`BrokerUnavailable` where that cannot be, or not in ``timeout`` seconds."""
+        """Join, and wait until those who are there have answered: what they publish then comes here.
+
+        Raises :class:`BrokerUnavailable` where that cannot be, or not in ``timeout`` seconds.
+        """
+        self.bus.forget_closed_loop()
         async with self._joining:
-            if self.bus.loop is None:
-                try:
-                    await asyncio.wait_for(self._join(), timeout)
-                except TimeoutError:
-                    self._let_go()
-                    raise BrokerUnavailable(f"bus:{self.path}: not joined within {timeout:g} s") from None
-                except (BrokerUnavailable, asyncio.CancelledError):
-                    self._let_go()
-                    raise
+            if self.bus.loop is not None:
+                return
+            try:
+                await asyncio.wait_for(self._join(), timeout)
+            except TimeoutError:
+                text = f"bus:{self._directory.path}: not joined within {timeout:g} s: another process joins"
+                raise BrokerUnavailable(text) from None
+            await self._greet()
+        self._stay_on(asyncio.get_running_loop())
 
-    async def close(self) -> None:
-        """Leave the bus."""
-        if self._starting is not None:
-            self._starting.cancel()
-            self._starting = None
-        if self._listener is not None and self.bus.loop is not None:
-            self.bus.loop.remove_reader(self._listener.fileno())
-        await self.bus.close()
-        self._let_go()
-
-    def _start_later(self) -> None:
-        """Begin to join in the background, on the loop that runs here; without one a later use does."""
+    def start_soon(self) -> None:
+        """Join at once where that can be, else in the background; without a running loop a later use does."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        if self._starting is None or self._starting.done():
-            self._starting = loop.create_task(self._keep_trying())
+        if self._staying is not None and self._staying.get_loop() is not loop:
+            self._staying, self._joining = None, asyncio.Lock()
+        if not self._joining.locked() and self._staying is None:
+            with suppress(BrokerUnavailable):  # the task tries again, and tells
+                self._try_to_join()
+            self._stay_on(loop)
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        staying, self._staying = self._staying, None
+        if staying is not None:
+            staying.cancel()
+        await self.bus.close()
+        self._let_go()
+
+    def after_fork(self) -> None:
+        """Begin anew in a child process: the sockets are its parent's, and so is what was published."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        self._staying = None
+        self._joining = asyncio.Lock()
+        self.bus.reset(forked=True)
+
+    # -- joining --------------------------------------------------------------------------------
+
+    async def _join(self) -> None:
+        while not self._try_to_join():
+            await asyncio.sleep(PAUSE)
+
+    def _try_to_join(self) -> bool:
+        """Join without waiting; False while another process does. Raises :class:`BrokerUnavailable`."""
+        directory, bus = self._directory, self.bus
+        try:
+            directory.check()
+            with directory.locked() as is_ours:
+                if not is_ours:
+                    return False
+                bus.identity = secrets.randbits(63)
+                self._listener = directory.listen(bus.identity)
+                for identity in directory.members() - {bus.identity}:
+                    self._connect(identity)
+                bus.begin()
+                self._read_listener()
+        except OSError as error:
+            self._let_go()
+            raise BrokerUnavailable(f"bus:{directory.path}: {error.strerror or error}") from None
+        except BrokerUnavailable:
+            self._let_go()
+            raise
+        return True
+
+    def _connect(self, identity: int) -> None:
+        try:
+            sock = self._directory.connect(identity)
+        except BlockingIOError:
+            self._say(f"process {identity} accepts nobody; it is tried again")
+            return
+        if sock is not None:
+            self.bus.add_peer(sock, identity)
+
+    def _read_listener(self) -> None:
+        assert self._listener is not None
+        asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        while self._listener is not None:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            accepted = self._directory.checked(sock)
+            if accepted is not None:
+                self.bus.add_peer(accepted)
+
+    async def _greet(self) -> None:
+        """Wait until the members that are there have said hello, which they do when they take this one in."""
+        for _ in range(int(HELLO_SECONDS / PAUSE)):
+            if all(peer.has_said_hello for peer in self.bus.peers):
+                return
+            await asyncio.sleep(PAUSE)
+        silent = ", ".join(str(peer.identity) for peer in self.bus.peers if not peer.has_said_hello)
+        self._say(f"no answer yet of process {silent}")
+
+    # -- staying --------------------------------------------------------------------------------
+
+    def _stay_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._staying is None:
+            self._staying = loop.create_task(self._stay())
+
+    async def _stay(self) -> None:
+        try:
+            await self._keep_trying()
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                self._look()
+        except asyncio.CancelledError:
+            if self._staying is asyncio.current_task():
+                for _ in range(LAST_TURNS):
+                    await asyncio.sleep(0)
+                await self.bus.close()
+                self._forget()
+            raise
 
     async def _keep_trying(self) -> None:
-        pause, told = RETRY, ""
+        pause = RETRY
         while True:
             try:
                 await self.start(LONGEST_RETRY)
             except BrokerUnavailable as error:
-                if str(error) != told:
-                    told = str(error)
-                    log.error("%s; what is published stays in this process", told)
+                self._say(f"{error}; what is published stays in this process")
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_RETRY)
             else:
                 return
 
-    async def _join(self) -> None:
+    def _look(self) -> None:
+        """Be where others look for this process, and connect to those that are there and not connected."""
+        directory, bus = self._directory, self.bus
         try:
-            self._check_directory()
-            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                await self._take(lock)
-                identity = secrets.randbits(63)
-                self.bus.identity = identity
-                self._listen(f"{identity:016x}{SUFFIX}")
-                for other in sorted(self.path.glob(f"*{SUFFIX}")):
-                    if other != self._own:
-                        await self._connect(other)
-                await self.bus.start()
-                assert self._listener is not None
-                asyncio.get_running_loop().add_reader(self._listener.fileno(), self._accept)
-            finally:
-                os.close(lock)
-        except OSError as error:
-            raise BrokerUnavailable(f"bus:{self.path}: {error.strerror or error}") from None
-
-    def _check_directory(self) -> None:
-        with suppress(FileExistsError):
-            self.path.mkdir(mode=0o700)
-        found = self.path.lstat()
-        if not stat.S_ISDIR(found.st_mode):
-            raise BrokerUnavailable(f"bus:{self.path} is no directory")
-        if found.st_uid != os.geteuid():
-            raise BrokerUnavailable(f"bus:{self.path} belongs to user {found.st_uid}, not to {os.geteuid()}")
-        if found.st_mode & 0o077:
-            raise BrokerUnavailable(f"bus:{self.path} is open to others: its mode has to be 0700")
-
-    async def _take(self, lock: int) -> None:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                await asyncio.sleep(LOCK_PAUSE)
-            else:
+            directory.check()
+            known = {bus.identity, *[peer.identity for peer in bus.peers]}
+            if directory.members() == known:
                 return
+            with directory.locked() as is_ours:
+                if is_ours:
+                    self._meet_again()
+        except (BrokerUnavailable, OSError) as error:
+            self._say(f"nobody can join: {error}")
 
-    def _listen(self, name: str) -> None:
-        own = self.path / name
-        if len(os.fsencode(own)) > PATH_BYTES:
-            raise BrokerUnavailable(f"bus:{self.path}: the path is too long for a socket in it")
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listener.settimeout(0)
-        self._listener.bind(os.fspath(own))
-        self._own = own
-        self._listener.listen(BACKLOG)
-
-    async def _connect(self, other: Path) -> None:
-        """Connect to another member; remove its socket where it is there no more."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(0)
-        try:
-            while True:
-                try:
-                    sock.connect(os.fspath(other))
-                except BlockingIOError:  # so many wait to be accepted there
-                    await asyncio.sleep(LOCK_PAUSE)
-                else:
-                    break
-        except (ConnectionRefusedError, FileNotFoundError):
-            sock.close()
-            other.unlink(missing_ok=True)
+    def _meet_again(self) -> None:
+        directory, bus = self._directory, self.bus
+        self._accept()
+        members = directory.members()
+        if bus.identity not in members:
+            self._say("somebody has removed the socket of this process; it is made again")
+            assert self._listener is not None and bus.loop is not None
+            bus.loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = directory.listen(bus.identity)
+            self._read_listener()
+        known = {peer.identity for peer in bus.peers}
+        if None in known:  # it may be one of those
             return
-        except BaseException:
-            sock.close()
-            raise
-        self._add(sock)
+        for identity in members - known - {bus.identity}:
+            self._connect(identity)
 
-    def _accept(self) -> None:
-        assert self._listener is not None
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
-        self._add(sock)
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            log.error("%s", text if text.startswith("bus:") else f"bus:{self._directory.path}: {text}")
 
-    def _add(self, sock: socket.socket) -> None:
-        """Take a member in, where it is a process of our own user."""
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, user, _ = struct.unpack("3i", credentials)
-        if user != os.geteuid():
-            log.error("bus:%s: process %d of user %d is refused", self.path, pid, user)
-            sock.close()
-            return
-        self.bus.add_peer(sock)
+    # -- leaving --------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """Begin anew when there is a loop again."""
+        self._let_go()
+        self._staying = None
+        self._joining = asyncio.Lock()
+        self.bus.reset()
 
     def _let_go(self) -> None:
+        """Give the sockets back."""
         for peer in self.bus.peers if self.bus.loop is None else ():
             self.bus.drop(peer)
-        if self._own is not None:
-            self._own.unlink(missing_ok=True)
-            self._own = None
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with suppress(RuntimeError):
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+            listener.close()
+            with suppress(OSError):
+                self._directory.socket_of(self.bus.identity).unlink()

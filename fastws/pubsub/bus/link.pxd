@@ -1,6 +1,7 @@
 # Types for the compiled build of link.py; the source itself stays plain Python.
 cimport cython
-from fastws.pubsub.bus.outgoing cimport Lane, Outgoing
+from fastws.pubsub.bus.lanes cimport Lane
+from fastws.pubsub.bus.outgoing cimport Outgoing
 
 @cython.final
 cdef class Link:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastws.pubsub.bus.outgoing import Lane, key_of
+from fastws.pubsub.bus.lanes import Lane, key_of
 
 __all__ = ["Link"]
 

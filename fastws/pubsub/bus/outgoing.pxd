@@ -1,12 +1,8 @@
 # Types for the compiled build of outgoing.py; the source itself stays plain Python.
 cimport cython
-
-@cython.final
-cdef class Lane:
-    cdef public bytes key
-    cdef public long long number
-    cdef public bint is_told
-    cdef public int silent_ticks
+from fastws.pubsub.bus.lanes cimport Lane
+from fastws.pubsub.bus.peer cimport Peer
+from fastws.pubsub.bus.records cimport encode_record
 
 @cython.final
 cdef class Run:
@@ -16,16 +12,28 @@ cdef class Run:
 
 @cython.final
 cdef class Outgoing:
+    cdef object _call_soon
+    cdef object _loop
+    cdef list _peers
     cdef object _wake
     cdef Lane _last
     cdef Run _run
     cdef public list runs
     cdef public bint has_peers
     cdef public bint is_started
+    cdef Py_ssize_t _run_bytes
     cdef Py_ssize_t _early
     cdef public dict lost
 
     @cython.locals(run=Run)
     cpdef add(self, Lane lane, bytes frame)
+    @cython.locals(peer=Peer, peers=list, records=list, whole=bytes)
+    cpdef flush(self)
+    @cython.locals(run=Run, lane=Lane, count=Py_ssize_t, body=bytes, records=list)
+    cdef list _records(self)
+    cdef list _take(self)
     cdef bint _begin(self, Lane lane) except -1
     cdef _check_size(self, Py_ssize_t size)
+
+@cython.locals(lane=Lane)
+cdef _write_some(Peer peer, list records)

@@ -3,31 +3,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from fastws.pubsub.bus.records import MAX_KEY_BYTES, BadRecord, Kind, encode_record
+from fastws.pubsub.bus.lanes import Lane
+from fastws.pubsub.bus.peer import Peer
+from fastws.pubsub.bus.records import Kind, encode_record
 
-__all__ = ["Lane", "Outgoing", "Run", "encode_runs", "key_of", "names_of"]
+__all__ = ["Outgoing", "Run"]
 
+RUN = int(Kind.RUN)
 #: A run ends at so many bytes, and the next record begins: the receiver need not wait for all of it.
 RUN_BYTES = 256 * 1024
 #: What is published before the bus has started waits, up to so many bytes.
 EARLY_BYTES = 8 * 1024 * 1024
-
-
-class Lane:
-    """One topic of one hub, as the bus numbers it."""
-
-    __slots__ = ("is_told", "key", "number", "silent_ticks")
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-        #: The number of its next message.
-        self.number = 1
-        #: Whether its last number has been told again; and for how many seconds it has published nothing.
-        self.is_told = True
-        self.silent_ticks = 0
 
 
 class Run:
@@ -42,18 +32,41 @@ class Run:
 
 
 class Outgoing:
-    """Collects the runs of a turn. ``wake`` is called at the first message of each."""
+    """Collects the runs of a turn, and writes them to the peers at its end.
 
-    __slots__ = ("_early", "_last", "_run", "_wake", "has_peers", "is_started", "lost", "runs")
+    Args:
+        peers: Those to write to; the list is the caller's, and changes.
+        wake: Is called at the first message of a turn where the loop of the bus does not run here.
+    """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    __slots__ = (
+        "_call_soon",
+        "_early",
+        "_last",
+        "_loop",
+        "_peers",
+        "_run",
+        "_run_bytes",
+        "_wake",
+        "has_peers",
+        "is_started",
+        "lost",
+        "runs",
+    )
+
+    def __init__(self, peers: list[Peer], wake: Callable[[], None]) -> None:
+        self._peers = peers
         self._wake = wake
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._call_soon: Callable[[Callable[[], None]], object] | None = None
         self._last: Lane | None = None
         self._run: Any = None
         self.runs: list[Run] = []
         #: False: there is nobody to tell, so nothing is collected.
         self.has_peers = False
         self.is_started = False
+        #: The size at which a run ends. 0 before the start: each message is counted.
+        self._run_bytes = 0
         #: Bytes collected before the start; and what was more than may wait.
         self._early = 0
         self.lost: dict[Lane, int] = {}
@@ -65,14 +78,66 @@ class Outgoing:
         run = self._run
         run.frames.append(frame)
         run.size += len(frame)
-        if run.size >= RUN_BYTES or not self.is_started:
+        if run.size >= self._run_bytes:
             self._check_size(len(frame))
 
-    def take(self) -> list[Run]:
-        """Return what was collected, and begin anew."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write at the end of each turn of ``loop`` from now on, and what was collected at once."""
+        self._loop = loop
+        self._call_soon = loop.call_soon
+        self._run_bytes = RUN_BYTES
+        self.is_started = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected to every peer, in one write for each, and begin anew."""
+        if not self.is_started:
+            return
+        peers = self._peers
+        for peer in peers:
+            if peer.dropped:
+                peer.tell_dropped()
+        if not self.runs:
+            return
+        records = self._records()
+        whole = records[0][2] if len(records) == 1 else b"".join([record for _, _, record in records])
+        # A copy: a peer whose socket is broken goes.
+        for peer in list(peers):
+            if peer.follows is None and not peer.dropped and peer.has_room(len(whole)):
+                peer.write(whole)
+            else:
+                _write_some(peer, records)
+
+    def _records(self) -> list[tuple[Lane, int, bytes]]:
+        """Number what was collected, and return each run's lane, count and record."""
+        records = []
+        for run in self._take():
+            lane, count = run.lane, len(run.frames)
+            body = run.frames[0] if count == 1 else b"".join(run.frames)
+            records.append((lane, count, encode_record(RUN, 0, lane.key, count, lane.number, body)))
+            lane.number += count
+            lane.is_told = False
+            lane.silent_ticks = 0
+        return records
+
+    def _take(self) -> list[Run]:
         runs, self.runs = self.runs, []
         self._last = self._run = None
         return runs
+
+    def stop(self) -> None:
+        """Collect nothing more, until the next start."""
+        self._take()
+        self._loop = self._call_soon = None
+        self.has_peers = False
+        self.is_started = True
+
+    def reset(self) -> None:
+        """Be as before the first start. What was collected is gone."""
+        self.stop()
+        self.has_peers = self.is_started = False
+        self._run_bytes = self._early = 0
+        self.lost.clear()
 
     def _begin(self, lane: Lane) -> bool:
         if self.is_started and not self.has_peers:
@@ -82,7 +147,10 @@ class Outgoing:
             self.lost[lane] = self.lost.get(lane, 0) + 1
             return False
         if not self.runs:
-            self._wake()
+            if self._call_soon is not None and asyncio._get_running_loop() is self._loop:
+                self._call_soon(self.flush)
+            else:
+                self._wake()
         self._last = lane
         self._run = Run(lane)
         self.runs.append(self._run)
@@ -97,31 +165,12 @@ class Outgoing:
         self._last = None
 
 
-def encode_runs(runs: list[Run]) -> list[tuple[Lane, int, bytes]]:
-    """Number the messages of a turn, and return each run's lane, count and record."""
-    records = []
-    for run in runs:
-        lane, count = run.lane, len(run.frames)
-        body = run.frames[0] if count == 1 else b"".join(run.frames)
-        records.append((lane, count, encode_record(Kind.RUN, 0, lane.key, count, lane.number, body)))
-        lane.number += count
-        lane.is_told = False
-        lane.silent_ticks = 0
-    return records
-
-
-def key_of(hub_name: str, topic: str) -> bytes:
-    """Return the key of a hub's topic. Raises ``ValueError`` for one that is too long for a record."""
-    key = f"{hub_name}\0{topic}".encode("utf-8", "surrogatepass")
-    if len(key) > MAX_KEY_BYTES:
-        raise ValueError(f"the names of a hub and its topic are {len(key)} bytes, and may be {MAX_KEY_BYTES}")
-    return key
-
-
-def names_of(key: bytes) -> tuple[str, str]:
-    """Return the names of a key's hub and topic. Raises :class:`BadRecord` for what is no text."""
-    try:
-        hub_name, _, topic = key.decode("utf-8", "surrogatepass").partition("\0")
-    except UnicodeDecodeError:
-        raise BadRecord("a topic whose name is no text") from None
-    return hub_name, topic
+def _write_some(peer: Peer, records: list[tuple[Lane, int, bytes]]) -> None:
+    """Write what a peer follows and what it has room for; count the rest."""
+    for lane, count, record in records:
+        if peer.follows is not None and lane.key not in peer.follows:
+            continue
+        if not peer.dropped and peer.has_room(len(record)):
+            peer.write(record)
+        else:
+            peer.dropped[lane] = peer.dropped.get(lane, 0) + count

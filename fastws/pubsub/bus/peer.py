@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """One peer of the bus: its socket, what waits to be written to it, and what it has been told and has told."""
 
 from __future__ import annotations
@@ -5,35 +6,27 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
+from fastws.pubsub.bus.lanes import Lane
+from fastws.pubsub.bus.receiving import Incoming, Receiver
 from fastws.pubsub.bus.records import MAX_RECORD_BYTES, BadRecord, Decoder, Kind, Record, encode_record, hello
 
-if TYPE_CHECKING:
-    from fastws.pubsub.bus.outgoing import Lane
-
-__all__ = ["MAX_WAITING_BYTES", "Incoming", "Peer"]
+__all__ = ["MAX_WAITING_BYTES", "Peer"]
 
 #: What may wait for a peer that does not read. Beyond it messages are dropped, and counted.
 MAX_WAITING_BYTES = MAX_RECORD_BYTES
-#: Bytes of a read, and buffers of a write.
-READ_BYTES = 256 * 1024
+#: Bytes of a read, and of one behind a read that was full: for so many the allocator maps fresh pages.
+READ_BYTES, LARGE_READ_BYTES = 16 * 1024, 256 * 1024
+#: Buffers of a write. What waits is collected in pieces of so many bytes.
 WRITE_BUFFERS = 64
+PIECE_BYTES = 64 * 1024
 #: The kernel's own buffer: its default holds 278 small sends.
 SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
-
-
-class Incoming:
-    """What a peer publishes to one topic: which topic that is here, and the number that comes next."""
-
-    __slots__ = ("expected", "hub_name", "topic")
-
-    def __init__(self, hub_name: str, topic: str) -> None:
-        self.hub_name = hub_name
-        self.topic = topic
-        #: None until the first number is known.
-        self.expected: int | None = None
+#: What is no message is not counted against that bound. Who has so many times as much waiting is let go.
+MAX_WAITING_FACTOR = 2
+#: Compared for each record.
+RUN = int(Kind.RUN)
 
 
 class Peer:
@@ -42,15 +35,38 @@ class Peer:
     Args:
         sock: A connected stream socket; the peer owns it from now on.
         identity: Whose it is, as its hello has to say; None where only the hello tells.
-        receive: Is called with this peer and each record.
+        receiver: Takes the runs.
+        receive: Is called with this peer and each record of another kind.
         lost: Is called once, with this peer and the reason, "" for a normal end.
     """
+
+    __slots__ = (
+        "_decoder",
+        "_loop",
+        "_lost",
+        "_max_waiting",
+        "_queue",
+        "_read_bytes",
+        "_receive",
+        "_receiver",
+        "_sock",
+        "dropped",
+        "follows",
+        "has_said_hello",
+        "identity",
+        "incoming",
+        "is_filtered_by_us",
+        "is_open",
+        "is_started",
+        "waiting",
+    )
 
     def __init__(
         self,
         sock: socket.socket,
         identity: int | None,
         *,
+        receiver: Receiver,
         receive: Callable[[Peer, Record], None],
         lost: Callable[[Peer, str], None],
         max_waiting: int = MAX_WAITING_BYTES,
@@ -59,11 +75,13 @@ class Peer:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
         self._sock = sock
         self.identity = identity
+        self._receiver = receiver
         self._receive = receive
         self._lost = lost
         self._loop: asyncio.AbstractEventLoop | None = None
         self._decoder = Decoder()
-        self._queue: deque[memoryview] = deque()
+        self._queue: deque[memoryview | bytearray] = deque()
+        self._read_bytes = READ_BYTES
         self._max_waiting = max_waiting
         self.waiting = 0
         self.is_open = True
@@ -75,6 +93,8 @@ class Peer:
         #: Whether this side has told that peer what it follows.
         self.is_filtered_by_us = False
         self.is_started = False
+        #: Whether it has said who it is: what it publishes from now on comes here.
+        self.has_said_hello = False
 
     def start(self, loop: asyncio.AbstractEventLoop, identity: int) -> None:
         """Say hello, and read from now on."""
@@ -106,8 +126,22 @@ class Peer:
                 return
             assert self._loop is not None
             self._loop.add_writer(self._sock.fileno(), self._writable)
-        self._queue.append(memoryview(data)[taken:])
+            self._queue.append(memoryview(data)[taken:])
+        else:
+            self._wait(data)
         self.waiting += len(data) - taken
+        if self.waiting > MAX_WAITING_FACTOR * self._max_waiting + MAX_RECORD_BYTES:
+            self._end("it has not read for too long")
+
+    def _wait(self, data: bytes) -> None:
+        """Put data behind what waits. Small pieces become one, which costs less than an object for each."""
+        last = self._queue[-1]
+        if type(last) is bytearray and len(last) < PIECE_BYTES:
+            last += data
+        elif len(data) < PIECE_BYTES:
+            self._queue.append(bytearray(data))
+        else:
+            self._queue.append(memoryview(data))
 
     def tell_dropped(self) -> None:
         """Tell the peer how many messages of which topics it has missed, as soon as there is room."""
@@ -117,12 +151,15 @@ class Peer:
         gaps = [encode_record(Kind.GAP, 0, lane.key, count, lane.number) for lane, count in dropped.items()]
         self.write(b"".join(gaps))
 
-    def close(self) -> None:
-        """Let go of the socket. What waits is not written."""
+    def close(self, *, forked: bool = False) -> None:
+        """Let go of the socket. What waits is not written.
+
+        ``forked``: in a child process, whose parent goes on with the same loop and the same socket.
+        """
         if not self.is_open:
             return
         self.is_open = False
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is not None and not forked and not self._loop.is_closed():
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
@@ -142,7 +179,7 @@ class Peer:
             self.waiting -= taken
             for buffer in buffers:
                 if taken < len(buffer):
-                    self._queue[0] = buffer[taken:]
+                    self._queue[0] = memoryview(buffer)[taken:]
                     break
                 taken -= len(buffer)
                 self._queue.popleft()
@@ -167,20 +204,32 @@ class Peer:
     def _readable(self) -> bool:
         """Read once; False where there was nothing to read."""
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(self._read_bytes)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
             data = b""
+        self._read_bytes = READ_BYTES if len(data) < READ_BYTES else LARGE_READ_BYTES
         if not data:
             self._end("it ended within a record" if self._decoder.is_torn else "")
             return True
         try:
-            for record in self._decoder.feed(data):
-                self._receive(self, record)
+            self._take(self._decoder.feed(data))
         except BadRecord as error:
-            self._end(str(error))
+            reason = str(error)
+            try:
+                self._take(error.before)
+            except BadRecord as earlier:
+                reason = str(earlier)
+            self._end(reason)
         return True
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if record.kind == RUN:
+                self._receiver.take_run(self.incoming, record, self.identity)
+            else:
+                self._receive(self, record)
 
     def _end(self, reason: str) -> None:
         if self.is_open:

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The records of the bus: how they are written, and how a stream of them is read. No socket, no clock.
 
 A record is little-endian ``<IBBHIQ``: the size of all that follows (u32), its kind (u8), flags (u8), the
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import NamedTuple
 
 __all__ = [
     "HEADER_BYTES",
@@ -94,19 +94,31 @@ FLAGS = {
 WITHOUT_TOPIC = (Kind.ANSWER, Kind.HOLD, Kind.USE)
 
 
+#: Compared for each record.
+RUN, FOLLOW = int(Kind.RUN), int(Kind.FOLLOW)
+FILTER = int(Flag.FILTER)
+
+
 class BadRecord(Exception):
     """A peer sent what is no record; the text says what was wrong."""
 
+    #: The records that came in the same read, before it.
+    before: tuple[Record, ...] = ()
 
-class Record(NamedTuple):
+
+class Record:
     """One record of a peer."""
 
-    kind: int
-    flags: int
-    key: bytes
-    amount: int
-    number: int
-    body: bytes = b""
+    __slots__ = ("amount", "body", "flags", "key", "kind", "number")
+
+    def __init__(self, kind: int, flags: int, key: bytes, amount: int, number: int, body: bytes) -> None:
+        self.kind = kind
+        self.flags = flags
+        self.key = key
+        #: What the header calls the count.
+        self.amount = amount
+        self.number = number
+        self.body = body
 
 
 def encode_record(kind: int, flags: int, key: bytes, count: int, number: int, body: bytes = b"") -> bytes:
@@ -144,13 +156,24 @@ class Decoder:
             data = bytes(self._buffer)
             self._buffer.clear()
         found: list[Record] = []
+        try:
+            at = self._records(data, found)
+        except BadRecord as error:
+            error.before = tuple(found)
+            raise
+        if at < len(data):
+            self._buffer += data[at:] if at else data
+        return found
+
+    def _records(self, data: bytes, found: list[Record]) -> int:
+        """Add the whole records of ``data``; return where the next one begins."""
         at, end = 0, len(data)
         self._needed = HEADER_BYTES
         while end - at >= HEADER_BYTES:
             size, kind, flags, key_size, count, number = HEADER.unpack_from(data, at)
             if not self._said_hello:
-                self._check_hello(data, at, size, kind, flags, key_size)
-            elif not REST_BYTES + key_size <= size <= MAX_RECORD_BYTES:
+                self._check_hello(size, kind, flags, key_size)
+            elif size < REST_BYTES + key_size or size > MAX_RECORD_BYTES:
                 raise BadRecord(f"a record of {size} bytes with a key of {key_size}")
             stop = at + SIZE_BYTES + size
             if stop > end:
@@ -165,11 +188,9 @@ class Decoder:
             self._said_hello = True
             found.append(record)
             at = stop
-        if at < end:
-            self._buffer += data[at:] if at else data
-        return found
+        return at
 
-    def _check_hello(self, data: bytes, at: int, size: int, kind: int, flags: int, key_size: int) -> None:
+    def _check_hello(self, size: int, kind: int, flags: int, key_size: int) -> None:
         """Refuse at the header what is no hello: nothing that a stranger announces is waited for."""
         if kind != Kind.HELLO or key_size != len(MAGIC) or size != REST_BYTES + len(MAGIC):
             raise BadRecord("the first record is no hello")
@@ -178,17 +199,18 @@ class Decoder:
 
 
 def _check(record: Record) -> None:
-    kind, flags, key, count, _, body = record
+    kind, flags = record.kind, record.flags
     allowed = FLAGS.get(kind)  # type: ignore[call-overload]
     if allowed is None:
         raise BadRecord(f"a record of the unknown kind {kind}")
     if flags not in allowed:
         raise BadRecord(f"a record of kind {kind} with the flags {flags}")
-    if body and kind != Kind.RUN:
+    if kind == RUN:
+        if not record.amount:
+            raise BadRecord("a run without messages")
+    elif record.body:
         raise BadRecord(f"a record of kind {kind} with a body")
-    if kind == Kind.RUN and not count:
-        raise BadRecord("a run without messages")
-    if b"\0" not in key and not (kind == Kind.FOLLOW and flags == Flag.FILTER) and kind not in WITHOUT_TOPIC:
+    if b"\0" not in record.key and not (kind == FOLLOW and flags == FILTER) and kind not in WITHOUT_TOPIC:
         raise BadRecord("a record without a topic")
 
 
@@ -206,7 +228,8 @@ def split_frames(body: bytes, count: int) -> list[bytes]:
             size = int.from_bytes(body[at + 2 : start], "big")
         elif size == 127:
             start = at + 10
-            size = int.from_bytes(body[at + 2 : start], "big")
+            # Of eight bytes, so it may be more than a size can be.
+            size = min(int.from_bytes(body[at + 2 : start], "big"), end)
         elif size > 127:
             raise BadRecord("a run with a masked message")
         stop = start + size

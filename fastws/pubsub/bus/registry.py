@@ -56,7 +56,7 @@ def bus_of(broker: str | None) -> Bus | None:
         return None
     if not broker.startswith("bus:/"):
         raise ValueError(f"broker= is 'memory' or 'bus:/PATH' with an absolute path, not {broker!r}")
-    return _group_at(broker.removeprefix("bus:")).bus
+    return _group_at(os.path.normpath(broker.removeprefix("bus:"))).bus
 
 
 def group_of(bus: Bus) -> Group | None:
@@ -68,3 +68,16 @@ def _group_at(path: str) -> Group:
     if path not in _groups:
         _groups[path] = Group(path)
     return _groups[path]
+
+
+def _after_fork() -> None:
+    """In a child process: the sockets are its parent's. It may join a bus at a path itself."""
+    if _installed is not None:
+        _installed.reset(forked=True)
+        _installed.outgoing.stop()
+        _installed.is_closed = True
+    for group in _groups.values():
+        group.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

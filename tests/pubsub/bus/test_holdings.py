@@ -76,7 +76,7 @@ async def test_who_has_no_room_is_told_everything_when_it_has() -> None:
     bus.add_peer(ours, 9)
     await bus.start()
     (peer,) = bus.peers
-    peer._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     for number in range(20_000):
         bus.holdings.hold(str(number), 1)
         if number % 1000 == 0:

@@ -1,0 +1,89 @@
+# cython: annotation_typing=False
+"""What peers publish: numbers are compared with those that had to come, and messages go to the hubs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastws.pubsub.bus.lanes import names_of
+from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record
+
+__all__ = ["Incoming", "Receiver"]
+
+log = logging.getLogger("fastws.error")
+
+#: Compared for each record.
+RUN, GAP = int(Kind.RUN), int(Kind.GAP)
+BEGIN, FORGET = int(Flag.BEGIN), int(Flag.FORGET)
+
+
+class Incoming:
+    """What a peer publishes to one topic: which topic that is here, and the number that comes next."""
+
+    __slots__ = ("expected", "hub_name", "topic")
+
+    def __init__(self, hub_name: str, topic: str) -> None:
+        self.hub_name = hub_name
+        self.topic = topic
+        #: None until the first number is known.
+        self.expected: int | None = None
+
+
+class Receiver:
+    """Takes the runs, gaps and numbers of all peers.
+
+    Args:
+        hubs: The hubs of this process, by name.
+    """
+
+    __slots__ = ("_hubs", "_missed_by", "missed")
+
+    def __init__(self, hubs: Mapping[str, Any]) -> None:
+        self._hubs = hubs
+        #: Messages that other processes published and this one did not get: in all, and since the last line
+        #: of the log.
+        self.missed = 0
+        self._missed_by: dict[int | None, int] = {}
+
+    def take_run(self, incomings: dict[bytes, Incoming], record: Record, identity: int | None) -> None:
+        """Publish the messages of a run here. ``incomings`` is the peer's, by key."""
+        incoming = self.take_number(incomings, record, identity)
+        hub = self._hubs.get(incoming.hub_name)
+        if hub is not None:
+            hub._receive_run(incoming.topic, record.body, record.amount)
+
+    def take_number(self, incomings: dict[bytes, Incoming], record: Record, identity: int | None) -> Incoming:
+        """Compare a record's number with the one that had to come; tell what is missing between."""
+        incoming: Any = incomings.get(record.key)
+        if incoming is None:
+            incomings[record.key] = incoming = Incoming(*names_of(record.key))
+        expected, number, flags = incoming.expected, record.number, record.flags
+        if flags != BEGIN:
+            if expected is None:
+                missed = record.amount if record.kind == GAP else 0
+            elif number < expected:
+                raise BadRecord(f"its numbers went back from {expected} to {number}")
+            else:
+                missed = number - expected
+            if missed:
+                self._miss(incoming, missed, identity)
+        incoming.expected = number + record.amount if record.kind == RUN else number
+        if flags == FORGET:
+            del incomings[record.key]
+        found: Incoming = incoming
+        return found
+
+    def log_missed(self) -> None:
+        """Say in the log what was missed since the last time."""
+        missed, self._missed_by = self._missed_by, {}
+        for identity, count in missed.items():
+            log.error("bus: missed %d messages of process %s: this one read too slowly", count, identity)
+
+    def _miss(self, incoming: Incoming, missed: int, identity: int | None) -> None:
+        self.missed += missed
+        self._missed_by[identity] = self._missed_by.get(identity, 0) + missed
+        hub = self._hubs.get(incoming.hub_name)
+        if hub is not None:
+            hub._receive_gap(incoming.topic, missed, "bus")
