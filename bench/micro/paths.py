@@ -281,6 +281,8 @@ async def publish_shared(peers: int | None, port: int, rounds: int) -> None:
     await Rounds(socks, TOGETHER * HEARD, begin).count(rounds)
     if bus is not None:
         await bus.close()
+    for end in ends:
+        end.close()
 
 
 async def receive_shared(port: int, rounds: int) -> None:
@@ -293,6 +295,7 @@ async def receive_shared(port: int, rounds: int) -> None:
     await Rounds(socks, TOGETHER * HEARD, lambda: end.send(records.pop())).count(rounds)
     assert bus.missed == 0
     await bus.close()
+    end.close()
 
 
 async def room(port: int, rounds: int) -> None:

@@ -74,13 +74,15 @@ async def test_an_abort_ends_it_and_leaves_the_websocket_alone() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_an_eviction_before_anything_is_sent_closes_nothing() -> None:
+async def test_an_eviction_while_nothing_is_sent_closes() -> None:
+    """Who has to come back for what is kept no more is not slow at that moment."""
     framework = Framework()
     sink = framework.sink()
     SinkHost(sink).evict("too slow")
     await settle()
     assert sink.is_closing()
-    assert framework.closed == []
+    assert framework.closed == [(1008, "too slow")]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_an_eviction_gives_up_the_send_that_waits_and_closes() -> None:
