@@ -169,3 +169,15 @@ def test_importing_the_protocol_loads_no_outside_world(engine: str | None) -> No
     ).stdout.split()
     assert set(names) <= set(loaded)
     assert (OUTSIDE_WORLD - {"time", "threading"}).isdisjoint(loaded)
+
+
+def test_no_class_has_more_than_300_lines_and_no_module_more_than_400() -> None:
+    with all_rows() as row:
+        for path in sorted(ROOT.rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            with row(path):
+                assert text.count("\n") <= 400
+                for node in ast.walk(ast.parse(text)):
+                    if isinstance(node, ast.ClassDef):
+                        assert node.end_lineno is not None
+                        assert node.end_lineno - node.lineno < 300, node.name

@@ -135,7 +135,7 @@ class Exchange:
                 # RFC 9110, section 15.6.4: the server stops.
                 self._fail(503)
                 raise
-            if self._is_gone() and is_disconnect(exc):
+            if (self._client is GONE or self._told) and is_disconnect(exc):
                 self._connection.abort()
                 return
             mount.log.exception("the ASGI application failed at %s", logs.escape(request.path))
@@ -149,10 +149,6 @@ class Exchange:
                 where = logs.escape(request.path)
                 mount.log.error("the ASGI application returned without a whole response at %s", where)
                 self._fail(500)
-
-    def _is_gone(self) -> bool:
-        """True when the client is lost, or the application was told so and did not finish for that."""
-        return self._client is GONE or self._told
 
     def _fail(self, status: int) -> None:
         if self._response is OVER:

@@ -214,8 +214,7 @@ class Outbox(Writer):
         if discard or self.fragmenting:
             # A message cut short cannot be completed; only control frames may follow its fragments.
             self.fragmenting = False
-            self._backlog = None
-            self._urgent = None
+            self._backlog = self._urgent = None
         if self.blocked:
             self._last = frame
         else:

@@ -106,10 +106,6 @@ class ServerPhase(Responses):
             # Or nobody would see that the client has gone: asyncio does not over TLS while it is not read.
             self._connection.release_input()
 
-    def is_opening(self) -> bool:
-        """Whether a WebSocket may come of the request at hand, or of the one that is due."""
-        return self._state is EXPECT_HEAD or self._state is DECIDING
-
     def stop(self) -> bool:
         """The server stops: False when there is no answer to wait for."""
         if self._state is BODY or self._is_busy():

@@ -67,6 +67,10 @@ class Responses:
     def _waits_for_application(self) -> bool:
         return self._state is RESPONDING or self._state is ASKED
 
+    def is_opening(self) -> bool:
+        """Whether a WebSocket may come of the request at hand, or of the one that is due."""
+        return self._state is EXPECT_HEAD or self._state is ASKED
+
     def _continue(self) -> None:
         """Go on with what the client has pipelined, and read again."""
         raise NotImplementedError

@@ -70,6 +70,7 @@ class Site:
             seen.discard(but)
             if len(seen) == 2:
                 return seen
+            time.sleep(0.01)  # uvicorn may take 5 s to see that one of its processes is gone
         raise AssertionError(self.text())
 
 
