@@ -188,7 +188,6 @@ class Outbox(Writer):
         if fin:
             self._count_sent(1)
             if self._backlog is not None and not self.blocked:
-                self.flush()
                 self._drain()
                 if not self.blocked:  # else the host is told when the socket has taken it
                     self._host.drained()
@@ -365,6 +364,7 @@ class Outbox(Writer):
             subscriptions.writable()
 
     def _drain(self) -> None:
+        self.flush()  # the end of a fragmented message may be of this turn
         while (backlog := self._backlog) is not None and not self.blocked:
             before = len(backlog)
             chunk = backlog.next_chunk(self.frame_variant, self._host.encode_publication)

@@ -219,6 +219,21 @@ class TestFragments:
         loop.settle()
         assert [one.payload for one in peer.frames()] == [b"2", b"whole"]
 
+    @pytest.mark.parametrize("turns", [0, 1])
+    def test_the_socket_takes_bytes_again_in_the_turn_of_the_end(
+        self, loop: ManualLoop, peer: Peer, turns: int
+    ) -> None:
+        peer.stall()
+        peer.outbox.push_fragment(encode(TEXT, "1", None, 0), first=True, fin=False)
+        peer.outbox.push(text("whole"))
+        for _ in range(turns):
+            loop.settle()
+        peer.outbox.push_fragment(encode(CONTINUATION, "2"), first=False, fin=True)
+        peer.outbox.push_last(BYE)
+        peer.transport.take()
+        loop.settle()
+        assert [one.payload for one in peer.frames()] == [b"stalls", b"1", b"2", b"whole", BYE[2:]]
+
     @pytest.mark.parametrize("merge", [None, "\n"])
     @pytest.mark.parametrize("policy", SlowConsumerPolicy)
     def test_the_queue_has_its_limits_meanwhile(
