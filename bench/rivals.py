@@ -61,6 +61,8 @@ class Server:
     #: The line with which a program begins to use it.
     first_line: str | None = None
     env: dict[str, str] = field(default_factory=dict)
+    #: One process, on the server's core. Several run wherever there is time, beside the generator too.
+    is_pinned: bool = True
 
     def argv(self, port: int, tls: tuple[str, str] | None = None) -> list[str]:
         """The whole command line. May build the server first."""
@@ -76,8 +78,9 @@ def _ours(name: str, title: str, can: frozenset[str] = _ALL, *app: str, **more: 
 
 def _workers(number: int) -> Server:
     command = [sys.executable, "-m", "fastws", "serve", "--no-access-log", "--workers", str(number)]
-    name, title = f"fastws-workers-{number}", f"fastws, --workers {number}"
-    return Server(name, title, _WORKERS, lambda: command, _our_version, ("--port", "", ""))
+    name, title = f"fastws-workers-{number}", f"fastws, --workers {number}, on all cores"
+    flags = ("--port", "", "")
+    return Server(name, title, _WORKERS, lambda: command, _our_version, flags, is_pinned=False)
 
 
 def _our_version() -> str:

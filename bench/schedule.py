@@ -110,7 +110,8 @@ class _Part:
         started = catalogue()[UNDER_CLIENTS] if cell.scenario == "client" else server
         try:
             tls = plan.tls if cell.tls else None
-            self._running = stack.enter_context(running(started, plan.cores.server, tls))
+            core = plan.cores.server if started.is_pinned else None
+            self._running = stack.enter_context(running(started, core, tls))
         except (StartError, NotInstalled) as reason:
             self._failure = str(reason)
         else:

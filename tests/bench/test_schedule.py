@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +141,19 @@ def test_a_server_gets_its_core() -> None:
     core = min(os.sched_getaffinity(0))
     with running(server("a"), core) as process:
         assert os.sched_getaffinity(process.process.pid) == {core}
+
+
+def test_a_server_of_several_processes_has_all_cores() -> None:
+    free, cores = os.sched_getaffinity(0), Cores(min(os.sched_getaffinity(0)), None)
+    seen = {}
+
+    def note(running: Running) -> None:
+        seen[running.process.pid] = os.sched_getaffinity(running.process.pid)
+
+    for one in (server("a"), replace(server("b"), is_pinned=False)):
+        (_,) = measure(replace(plan(one), cores=cores), Fixed(at_turn=note))
+    assert list(seen.values()) == [{cores.server}, free]
+    assert [each.name for each in catalogue().values() if not each.is_pinned] == ["fastws-workers-2"]
 
 
 def test_importing_is_measured_and_a_broken_import_is_a_failure() -> None:
