@@ -31,7 +31,6 @@ COLD = {
     for name in (
         "connection/backlog.py",
         "connection/closing.py",
-        "connection/core.py",
         "connection/fragments.py",
         "connection/lifetime.py",
         "connection/pausing.py",
