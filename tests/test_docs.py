@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.cells import CELLS
 from bench.rivals import VARIANTS
+from fastws.connection.counters import COUNTER_NAMES
 from tests.test_layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -61,3 +62,9 @@ def test_the_files_that_contributing_names_are_there() -> None:
     named = set(re.findall(r"\b((?:fastws|tests|docs|bench|static)/[\w/]+\.(?:py|c|sh|md))\b", page))
     assert len(named) > 15
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_page_of_deploying_tells_what_each_counter_counts() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    table = "".join(line for line in page.splitlines() if line.startswith("| `"))
+    assert [name for name in COUNTER_NAMES if f"`{name}`" not in table] == []

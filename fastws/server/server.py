@@ -145,7 +145,7 @@ class Server:
     def totals(self) -> dict[str, int]:
         """Return the counters of all workers of this server by name, also of those that have ended.
 
-        Where no workers share them, those of :attr:`counters`.
+        Where no workers share them, those of ``counters``.
         """
         return self.counters.as_dict() if self._page is None else self._page.totals()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -233,9 +232,3 @@ def test_wrong_use_of_the_counters_in_c() -> None:
 
 def test_nobody_reads_what_is_not_counted() -> None:
     assert isinstance(UNCOUNTED, Counters)
-
-
-def test_the_pages_tell_what_each_counts() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text(encoding="utf-8")
-    table = "".join(line for line in page.splitlines() if line.startswith("| `"))
-    assert [name for name in COUNTER_NAMES if f"`{name}`" not in table] == []
