@@ -21,9 +21,7 @@ MAX_TRAILER_SIZE = 8 * 1024
 # "Bad white space" before the semicolon must be accepted (RFC 9112, section 7.1.1); 16 octets are enough.
 _EXTENSION = rb"[\t ]{0,16}+;[\t\x20-\x7e\x80-\xff]{0,256}+"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16}+)(?:" + _EXTENSION + rb")?+\r\n")
-_SIZE_LINE_BEGUN = re.compile(
-    rb"(?:[0-9A-Fa-f]{1,16}+(?:" + _EXTENSION + rb"|[\t ]{1,16}+)?+(?:(?<![\t ])\r)?+)?+"
-)
+_SIZE_LINE_BEGUN = re.compile(rb"(?:[0-9A-Fa-f]{1,16}+(?:" + _EXTENSION + rb"\r?+|[\t ]{1,16}+|\r)?+)?+")
 _TRAILER = re.compile(FIELDS)
 # The size lines of chunks of 1 to 15 bytes, which may come in thousands: a look-up costs less than a match.
 _TINY = {f"{digit}\r\n".encode(): int(digit, 16) for digit in "123456789abcdefABCDEF"}
