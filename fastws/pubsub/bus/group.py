@@ -58,14 +58,14 @@ class Group:
         """
         self.bus.forget_closed_loop()
         async with self._joining:
-            if self.bus.loop is not None:
-                return
-            try:
-                await asyncio.wait_for(self._join(), timeout)
-            except TimeoutError:
-                text = f"bus:{self._directory.path}: not joined within {timeout:g} s: another process joins"
-                raise BrokerUnavailable(text) from None
-            await self._greet()
+            if self.bus.loop is None:
+                try:
+                    await asyncio.wait_for(self._join(), timeout)
+                except TimeoutError:
+                    path = self._directory.path
+                    text = f"bus:{path}: not joined within {timeout:g} s: another process joins"
+                    raise BrokerUnavailable(text) from None
+            await self._greet()  # also where a first use has joined at once, which waits for nobody
         self._stay_on(asyncio.get_running_loop())
 
     def start_soon(self) -> None:
