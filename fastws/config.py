@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
@@ -181,6 +182,23 @@ def checked_compression(given: Any) -> Compression | None:
     if given is None or isinstance(given, Compression):
         return given
     raise TypeError(f"compression= is a fastws.Compression, or None for none, not {given!r}")
+
+
+def check_arguments(function: Callable[..., Any], name: str, takes: tuple[str, ...]) -> None:
+    """Raise ``TypeError`` for a function that cannot be called with the arguments named in ``takes``.
+
+    And for one with a ``yield``: to call it runs nothing of it.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} has a yield: to call it would run nothing of it")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        return  # a compiled function may have no signature to look at
+    try:
+        signature.bind(*takes)
+    except TypeError:
+        raise TypeError(f"{name} is called with ({', '.join(takes)}); it takes {signature}") from None
 
 
 def check_options(function: str, given: Iterable[str], known: Iterable[str]) -> None:

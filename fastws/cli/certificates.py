@@ -127,6 +127,14 @@ class Certificates:
                 log.error("the certificates stay as they were: %s", failure)
         self._told = set(failures)
 
+    async def watched(self, serving: Awaitable[int]) -> int:
+        """Look at the files while ``serving`` runs, and return its result."""
+        watching = asyncio.create_task(self.watch())
+        try:
+            return await serving
+        finally:
+            watching.cancel()
+
     async def watch(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Look at the files twice a second, until cancelled."""
         while True:

@@ -109,12 +109,7 @@ def serve_here(
     ]
     hang_up = HangUp(certificates)
 
-    #: Keeps the task that the loop itself does not keep; the end of the loop cancels it.
-    watching: list[asyncio.Task[None]] = []
-
     def started(server: Server) -> None:
-        if certificates is not None:
-            watching.append(asyncio.get_running_loop().create_task(certificates.watch()))
         announce(listeners, "http" if tls is None else "https", options["loop"])
         hang_up.take_signal()
         notify_ready()
@@ -133,7 +128,7 @@ def serve_here(
                 stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
             )
-            return runner.run(serving)
+            return runner.run(serving if certificates is None else certificates.watched(serving))
     except StartupFailed as error:
         raise startup_error(app, error) from error
     finally:

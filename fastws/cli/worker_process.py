@@ -88,12 +88,9 @@ def serve(channel: Channel, hello: Message) -> int:
 async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:
     """Serve, and let the hubs talk to those of the other workers from before the application starts."""
     await bus.start()
-    watching = None if certificates is None else asyncio.create_task(certificates.watch())
     try:
-        return await serving
+        return await (serving if certificates is None else certificates.watched(serving))
     finally:
-        if watching is not None:
-            watching.cancel()
         await bus.close()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import Any
 
+from fastws.config import check_arguments
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConnectionClosed
 from fastws.loop.fatal import is_cancelled
@@ -21,7 +22,6 @@ __all__ = [
     "HandlerLike",
     "TaskHandler",
     "as_handler",
-    "check_arguments",
     "is_async",
     "opens_async",
 ]
@@ -224,23 +224,6 @@ def opens_async(handler: Handler) -> bool:
     if isinstance(handler, TaskHandler):
         return handler.opens_async
     return is_async(handler.on_open) or is_async(inspect.unwrap(handler.on_open))
-
-
-def check_arguments(function: Callable[..., Any], name: str, takes: tuple[str, ...]) -> None:
-    """Raise ``TypeError`` for a function that cannot be called with the arguments named in ``takes``.
-
-    And for one with a ``yield``: to call it runs nothing of it.
-    """
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise TypeError(f"{name} has a yield: to call it would run nothing of it")
-    try:
-        signature = inspect.signature(function)
-    except ValueError:
-        return  # a compiled function may have no signature to look at
-    try:
-        signature.bind(*takes)
-    except TypeError:
-        raise TypeError(f"{name} is called with ({', '.join(takes)}); it takes {signature}") from None
 
 
 def as_handler(given: Any) -> Handler:

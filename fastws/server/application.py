@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
-from fastws.connection.handlers import HandlerLike, check_arguments, is_async
+from fastws.config import check_arguments
+from fastws.connection.handlers import HandlerLike, is_async
 from fastws.web.routes import Route
 from fastws.web.static_files import Static
 

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastws.connection.handlers import check_arguments, is_async
+from fastws.config import check_arguments
+from fastws.connection.handlers import is_async
 from fastws.server.site import App
 
 __all__ = ["Factory", "called_early", "check_factory", "made"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from fastws.config import (
     Settings,
     Timeouts,
     Unset,
+    check_arguments,
     checked_compression,
 )
 from fastws.protocol.http.messages import Request, Response
@@ -207,7 +207,7 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
     if route.http is not None and not callable(route.http):
         raise TypeError(f"http= of route {route.path!r} is not callable")
     if route.authorize is not None:
-        _check_authorize(route)
+        check_arguments(route.authorize, f"authorize= of route {route.path!r}", ("request",))
     compression = settings.compression if isinstance(route.compression, Unset) else route.compression
     if getattr(route.handler, "takes_parts", False):
         # A part of a compressed message cannot be decompressed alone.
@@ -229,14 +229,6 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         authorize=route.authorize,
         application=route.application,
     )
-
-
-def _check_authorize(route: Route) -> None:
-    assert route.authorize is not None
-    try:
-        inspect.signature(route.authorize).bind(None)
-    except TypeError:
-        raise TypeError(f"authorize= of route {route.path!r} takes one argument, the request") from None
 
 
 def _of_route(route: Route, name: str, base: Any, server_only: tuple[str, ...]) -> Any:

@@ -291,9 +291,7 @@ class Pool:
             self._actions.reloaded()
 
     def _recycle(self, worker: Worker, text: str, now: float) -> None:
-        if worker.state is not State.READY or worker in self._roll.outdated:
-            return
-        if self._roll.successor is not None and self._roll.successor.predecessor is worker:
+        if worker.state is not State.READY or worker in self._roll.leaving():
             return
         self._actions.say("info", text)
         self._roll.outdated.append(worker)
