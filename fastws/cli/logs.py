@@ -11,8 +11,8 @@ import select
 import sys
 from typing import Any, TextIO
 
-from fastws.cli.log_rate_limit import LogRateLimit
 from fastws.logs import exception_text
+from fastws.server.log_rate_limit import LogRateLimit
 
 __all__ = ["LEVELS", "configure"]
 

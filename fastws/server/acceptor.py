@@ -23,7 +23,7 @@ from fastws.logs import peer_text
 from fastws.protocol.http.proxy_header import MAX_ADDRESS_BYTES, ProxyHeader, ProxyHeaderError
 from fastws.server.descriptors import ACCEPTS_PER_TURN
 from fastws.server.forwarded import TrustedProxies
-from fastws.server.line_limit import LineLimit
+from fastws.server.log_rate_limit import LogRateLimit
 from fastws.server.shared_page import Row, SharedPage
 from fastws.server.tls_failures import failure_text
 
@@ -68,8 +68,8 @@ class Acceptor:
         self.row = row
         self.proxies = proxies
         self.waiting_for_header = 0
-        self._warnings = LineLimit(1, WARNING_SECONDS)
-        self._handshakes = LineLimit(HANDSHAKE_LINES, HANDSHAKE_SECONDS)
+        self._warnings = LogRateLimit(1, WARNING_SECONDS)
+        self._handshakes = LogRateLimit(HANDSHAKE_LINES, HANDSHAKE_SECONDS, logging.INFO)
         self._listeners: set[SocketListener] = set()
 
     def open(

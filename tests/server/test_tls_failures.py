@@ -7,7 +7,6 @@ import logging
 import socket
 import ssl
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from fastws.config import Timeouts
 from fastws.loop.event_loops import loop_factory
 from fastws.server.acceptor import HANDSHAKE_LINES, Acceptor
 from fastws.server.forwarded import TrustedProxies
-from fastws.server.line_limit import LineLimit
+from fastws.server.log_rate_limit import LogRateLimit
 from fastws.server.server import Server
 from fastws.server.settings import settings_from
 from fastws.server.tls_failures import failure_text
@@ -217,12 +216,12 @@ def test_a_scanner_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None
     assert len(caplog.records) == HANDSHAKE_LINES + 1
     assert caplog.messages[-1] == (
         "192.0.2.9:9 did not complete its TLS handshake within 10 s"
-        " (left out before this line: 990 of its kind)"
+        " (dropped before this line: 990 lines of '%s did not complete its TLS handshake within 10 s')"
     )
 
 
 def test_what_was_asked_for_is_not_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    limit = LineLimit(1, 10, time.monotonic)
+    limit = LogRateLimit(1, 10)
     with caplog.at_level(logging.DEBUG, "fastws.error"):
         for _ in range(3):
             limit.log(logging.DEBUG, "a probe")

@@ -6,7 +6,9 @@ import io
 import logging
 
 from fastws.cli import logs
-from fastws.cli.log_rate_limit import LINES_PER_PERIOD, LogRateLimit
+from fastws.server.log_rate_limit import LogRateLimit
+
+LINES_PER_PERIOD = 10
 
 
 class Log:
@@ -14,7 +16,7 @@ class Log:
         self.now = 100.0
         self.out = io.StringIO()
         handler = logging.StreamHandler(self.out)
-        handler.addFilter(LogRateLimit(lambda: self.now))
+        handler.addFilter(LogRateLimit(clock=lambda: self.now))
         self.logger = logging.Logger("limited")
         self.logger.addHandler(handler)
 
