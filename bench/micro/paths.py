@@ -47,7 +47,7 @@ from fastws.pubsub.bus.registry import installed
 
 #: Begins a number of rounds with a server at a port; between its marks are those.
 Scene = Callable[[int, int], Coroutine[Any, Any, None]]
-SUBSCRIBERS, SPEAKERS, TOGETHER = 1000, 100, 16
+SUBSCRIBERS, SPEAKERS, TURN_MESSAGES = 1000, 100, 16
 MASK = b"\x12\x34\x56\x78"
 TEXT, CONTINUATION, CLOSE, FIN, COMPRESSED = 1, 0, 8, 0x80, 0x40
 #: What many hear, with its header, and what is worth compressing.
@@ -275,10 +275,10 @@ async def publish_shared(peers: int | None, port: int, rounds: int) -> None:
         for end in ends:
             with contextlib.suppress(BlockingIOError):
                 end.recv_into(BUFFER)
-        for _ in range(TOGETHER):
+        for _ in range(TURN_MESSAGES):
             hub.publish("room", SAID)
 
-    await Rounds(socks, TOGETHER * HEARD, begin).count(rounds)
+    await Rounds(socks, TURN_MESSAGES * HEARD, begin).count(rounds)
     if bus is not None:
         await bus.close()
     for end in ends:
@@ -288,11 +288,13 @@ async def publish_shared(peers: int | None, port: int, rounds: int) -> None:
 async def receive_shared(port: int, rounds: int) -> None:
     bus, [end] = await share(1)
     socks = await opened(1, port, upgrade("/shared"))
-    body = TOGETHER * (bytes([FIN | TEXT, len(SAID)]) + SAID.encode())
-    numbers = range(1, 1 + 2 * rounds * TOGETHER, TOGETHER)
-    records = [encode_record(Kind.RUN, 0, b"default\0room", TOGETHER, number, body) for number in numbers]
+    body = TURN_MESSAGES * (bytes([FIN | TEXT, len(SAID)]) + SAID.encode())
+    numbers = range(1, 1 + 2 * rounds * TURN_MESSAGES, TURN_MESSAGES)
+    records = [
+        encode_record(Kind.RUN, 0, b"default\0room", TURN_MESSAGES, number, body) for number in numbers
+    ]
     records.reverse()
-    await Rounds(socks, TOGETHER * HEARD, lambda: end.send(records.pop())).count(rounds)
+    await Rounds(socks, TURN_MESSAGES * HEARD, lambda: end.send(records.pop())).count(rounds)
     assert bus.missed == 0
     await bus.close()
     end.close()
@@ -351,16 +353,24 @@ PATHS: dict[str, tuple[int, int, Scene]] = {
     "echo 20 B in 3 fragments": (300, 1, partial(echo, "/echo", CUT, "")),
     "echo 1 KiB, deflate": (100, 1, partial(echo, "/echo", SMALLER, "permessage-deflate")),
     f"publish 64 B to {SUBSCRIBERS:,}": (50, 1, partial(publish, 1)),
-    f"publish 64 B to {SUBSCRIBERS:,}, {TOGETHER} in one turn": (20, TOGETHER, partial(publish, TOGETHER)),
+    f"publish 64 B to {SUBSCRIBERS:,}, {TURN_MESSAGES} in one turn": (
+        20,
+        TURN_MESSAGES,
+        partial(publish, TURN_MESSAGES),
+    ),
     f"room of {SPEAKERS}, one message": (8, SPEAKERS, room),
-    f"publish 64 B to 1, {TOGETHER} in one turn": (50, TOGETHER, partial(publish_shared, None)),
-    f"publish 64 B to 1, {TOGETHER} in one turn, a bus without peers": (
+    f"publish 64 B to 1, {TURN_MESSAGES} in one turn": (50, TURN_MESSAGES, partial(publish_shared, None)),
+    f"publish 64 B to 1, {TURN_MESSAGES} in one turn, a bus without peers": (
         50,
-        TOGETHER,
+        TURN_MESSAGES,
         partial(publish_shared, 0),
     ),
-    f"publish 64 B to 1 and a peer, {TOGETHER} in one turn": (50, TOGETHER, partial(publish_shared, 1)),
-    f"receive 64 B of a peer for 1, {TOGETHER} in one record": (50, TOGETHER, receive_shared),
+    f"publish 64 B to 1 and a peer, {TURN_MESSAGES} in one turn": (
+        50,
+        TURN_MESSAGES,
+        partial(publish_shared, 1),
+    ),
+    f"receive 64 B of a peer for 1, {TURN_MESSAGES} in one record": (50, TURN_MESSAGES, receive_shared),
 }
 
 

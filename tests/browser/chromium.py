@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-__all__ = ["chromium", "expect", "missing"]
+__all__ = ["chromium", "expect", "missing", "require"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
@@ -46,6 +47,14 @@ def missing() -> str | None:
     if _executable() is None:
         return "no Chromium found (apt install chromium, or set FASTWS_CHROMIUM to its path)"
     return None
+
+
+def require() -> None:
+    """Skip where there is no browser; with FASTWS_REQUIRE_BROWSER=1, as CI has it, fail."""
+    if reason := missing():
+        if os.environ.get("FASTWS_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"FASTWS_REQUIRE_BROWSER is set, but {reason}", pytrace=False)
+        pytest.skip(reason)
 
 
 def expect(target: Any) -> Any:

@@ -6,7 +6,6 @@ a failure, so that no CI passes without having looked.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.chromium import chromium, missing
+from tests.browser.chromium import chromium, require
 from tests.cli.helpers import Child, fastws, running
 
 if TYPE_CHECKING:
@@ -42,12 +41,7 @@ class Site:
 
 @pytest.fixture(scope="session", autouse=True)
 def browser_is_there() -> None:
-    reason = missing()
-    if reason is None:
-        return
-    if os.environ.get("FASTWS_REQUIRE_BROWSER") == "1":
-        pytest.fail(f"FASTWS_REQUIRE_BROWSER is set, but {reason}", pytrace=False)
-    pytest.skip(reason)
+    require()
 
 
 @pytest.fixture(scope="session")

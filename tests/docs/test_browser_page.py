@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.browser.chromium import chromium, missing
+from tests.browser.chromium import chromium, require
 from tests.docs.pages import ROOT, blocks_of
 from tests.docs.story import Story
 
@@ -16,10 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.live]
 
 
 def test_the_page_comes_back_by_itself(tmp_path: Path) -> None:
-    if reason := missing():
-        if os.environ.get("FASTWS_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"FASTWS_REQUIRE_BROWSER is set, but {reason}", pytrace=False)
-        pytest.skip(reason)
+    require()
     page = ROOT / "docs" / "browser.md"
     with Story(page, tmp_path) as story:
         blocks = blocks_of(page)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from tests.browser.chromium import chromium, missing
+from tests.browser.chromium import chromium, require
 from tests.docs.pages import ROOT, blocks_of
 from tests.docs.story import Story
 
@@ -15,10 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.live]
 
 
 def test_two_windows_of_the_chat_of_the_tutorial_hear_each_other(tmp_path: Path) -> None:
-    if reason := missing():
-        if os.environ.get("FASTWS_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"FASTWS_REQUIRE_BROWSER is set, but {reason}", pytrace=False)
-        pytest.skip(reason)
+    require()
     page = ROOT / "docs" / "tutorial-3.md"
     with Story(page, tmp_path) as story:
         blocks = iter(blocks_of(page))

@@ -20,6 +20,7 @@ from pathlib import Path
 import fastws
 from fastws.loop.event_loops import loop_factory
 from tests.cli.helpers import Child, running
+from tests.workers.crowd import ECHO_APP
 from tests.workers.processes import READY, gone, pids
 
 LIMIT_SECONDS = 120
@@ -28,21 +29,6 @@ HELD = 200
 DRAIN_SECONDS = 3.0
 CROWD = 2_000
 LATE = 400
-
-#: A client is told its worker.
-APP = """
-import os
-import fastws
-
-class Echo(fastws.Handler):
-    __slots__ = ()
-    def on_open(self, ws):
-        ws.send_nowait(str(os.getpid()))
-    def on_message(self, ws, message):
-        ws.send_nowait(message)
-
-routes = [fastws.Route("/", Echo())]
-"""
 
 lines: list[tuple[str, str, str, bool]] = []
 
@@ -207,7 +193,7 @@ def measure(workers: int, what: Callable[[Child], Awaitable[None]], *options: ob
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "app.py").write_text(APP)
+        (folder / "app.py").write_text(ECHO_APP)
         args = ["app:routes", "--port", 0, "--workers", workers, "--no-access-log", *options]
         with running(folder, "serve", *args) as server:
             server.address()

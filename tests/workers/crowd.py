@@ -7,12 +7,27 @@ import contextlib
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 import fastws
-from tests.cli.helpers import Child
+from tests.cli.helpers import Child, running
 from tests.workers.processes import READY
 
 LIMIT_SECONDS = 40
+#: An application: a client is told its worker, then hears what it says.
+ECHO_APP = """
+import os
+import fastws
+
+class Echo(fastws.Handler):
+    __slots__ = ()
+    def on_open(self, ws):
+        ws.send_nowait(str(os.getpid()))
+    def on_message(self, ws, message):
+        ws.send_nowait(message)
+
+routes = [fastws.Route("/", Echo())]
+"""
 #: Enough clients that each of 2 or 3 workers has some: the acceptor allows a difference of 9.
 CLIENTS = 30
 
@@ -25,6 +40,14 @@ def limited(test: Callable[[], Awaitable[None]]) -> None:
             await test()
 
     asyncio.run(run())
+
+
+def besieged(folder: Path, siege: Callable[[Child], Awaitable[None]], *options: object) -> None:
+    """Run a siege of ``fastws serve`` with these options; then it stops, and has written no traceback."""
+    with running(folder, "serve", *options) as server:
+        limited(lambda: siege(server))
+        assert server.stop() == 0
+    assert "Traceback" not in server.stderr()
 
 
 async def until(happened: Callable[[], object]) -> None:

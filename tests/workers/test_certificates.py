@@ -16,7 +16,7 @@ import pytest
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from tests.cli.helpers import PATIENCE, fastws, get, running
 from tests.workers.helpers import said, until
-from tests.workers.test_processes import pids, wait_gone
+from tests.workers.processes import pids, wait_gone
 
 #: Each wait has its end; many of them may come to more than a test has by default.
 pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]

@@ -20,30 +20,21 @@ import pytest
 import fastws
 from tests.cli.helpers import Child, running
 from tests.cli.test_serve import get
-from tests.workers.test_processes import pids, wait_gone
-from tests.workers.test_siege import limited, ready, said, until, url_of
+from tests.workers.crowd import ECHO_APP, limited, ready, said, until, url_of
+from tests.workers.processes import pids, wait_gone
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
 
-#: Clients are told their worker, then hear what they say. ``/totals`` is what all workers have counted.
-APP = """
+#: ``/totals`` is what all workers have counted.
+APP = f"""{ECHO_APP}
 import json
-import os
-import fastws
-
-class Echo(fastws.Handler):
-    __slots__ = ()
-    def on_open(self, ws):
-        ws.send_nowait(str(os.getpid()))
-    def on_message(self, ws, message):
-        ws.send_nowait(message)
 
 def totals(request):
     server = request.server
-    found = {"all": server.totals(), "own": server.counters.as_dict(), "pid": os.getpid()}
+    found = {{"all": server.totals(), "own": server.counters.as_dict(), "pid": os.getpid()}}
     return fastws.Response(200, json.dumps(found))
 
-routes = [fastws.Route("/", Echo()), fastws.Route("/totals", http=totals)]
+routes.append(fastws.Route("/totals", http=totals))
 """
 
 #: Connections that each other worker may let in beyond a limit by address, until it hears (docs/workers.md).

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.helpers import Child, fastws, get, running
 from tests.workers.helpers import opened, said, until
-from tests.workers.test_processes import gone, pids, wait_gone
+from tests.workers.processes import gone, pids, wait_gone
 
 pytest.importorskip("watchfiles")
 

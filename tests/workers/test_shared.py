@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import Child, running
-from tests.workers.crowd import CLIENTS, connected, limited, ready, said, until, url_of
+from tests.workers.crowd import CLIENTS, besieged, connected, limited, ready, said, until, url_of
 from tests.workers.processes import pids
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
@@ -126,10 +126,7 @@ def test_the_clients_of_all_workers_hear_each_other(package: str, text: str, tmp
             await client.ws.close()
         await asyncio.wait(listening)
 
-    with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2) as server:
-        limited(lambda: siege(server))
-        assert server.stop() == 0
-    assert "Traceback" not in server.stderr()
+    besieged(tmp_path, siege, "app:app", "--port", 0, "--workers", 2)
 
 
 def test_a_producer_runs_on_one_worker_and_moves_when_that_is_killed(tmp_path: Path) -> None:
@@ -166,10 +163,7 @@ def test_a_producer_runs_on_one_worker_and_moves_when_that_is_killed(tmp_path: P
             await client.ws.close()
         await asyncio.wait(listening)
 
-    with running(tmp_path, "serve", "app:app", "--port", 0, "--workers", 2) as server:
-        limited(lambda: siege(server))
-        assert server.stop() == 0
-    assert "Traceback" not in server.stderr()
+    besieged(tmp_path, siege, "app:app", "--port", 0, "--workers", 2)
 
 
 def test_no_two_producers_run_at_the_same_time(tmp_path: Path) -> None:

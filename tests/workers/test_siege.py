@@ -19,7 +19,18 @@ import pytest
 import fastws
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from tests.cli.helpers import Child, running
-from tests.workers.crowd import CLIENTS, access_lines, connected, labels, limited, ready, said, until, url_of
+from tests.workers.crowd import (
+    CLIENTS,
+    access_lines,
+    besieged,
+    connected,
+    labels,
+    limited,
+    ready,
+    said,
+    until,
+    url_of,
+)
 from tests.workers.processes import gone, pids, wait_gone
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
@@ -93,10 +104,7 @@ def test_a_kill_costs_the_clients_of_other_workers_no_message_and_no_connection(
         await until(lambda: len(access_lines(server)) >= len(later) + len(kept))
         assert {code for _, code in access_lines(server)} == {"1000"}
 
-    with running(tmp_path, "serve", "app:routes", "--port", 0, "--workers", 3) as server:
-        limited(lambda: siege(server))
-        assert server.stop() == 0
-    assert "Traceback" not in server.stderr()
+    besieged(tmp_path, siege, "app:routes", "--port", 0, "--workers", 3)
 
 
 def test_no_connect_fails_and_no_socket_breaks_in_three_reloads(tmp_path: Path) -> None:
@@ -220,10 +228,7 @@ def test_connections_are_shared_fairly_and_not_with_a_stopped_worker(tmp_path: P
         assert len(shares) == 4
         assert max(shares.values()) / min(shares.values()) <= 1.2, shares
 
-    with running(tmp_path, "serve", "--port", 0, "--workers", 4) as server:
-        limited(lambda: siege(server))
-        assert server.stop() == 0
-    assert "Traceback" not in server.stderr()
+    besieged(tmp_path, siege, "--port", 0, "--workers", 4)
 
 
 def test_a_renewed_certificate_closes_nothing_and_the_next_handshakes_have_it(tmp_path: Path) -> None:

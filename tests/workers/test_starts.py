@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.helpers import PATIENCE, Child, fastws, get, running
 from tests.workers.helpers import ask, opened, said, until
-from tests.workers.test_processes import gone, pids, wait_gone
+from tests.workers.processes import gone, pids, wait_gone
 
 #: Each wait has its end; many of them may come to more than a test has by default.
 pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]

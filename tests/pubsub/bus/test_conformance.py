@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,19 @@ async def listening(hub: fastws.Hub, topic: str, count: int) -> None:
     await until(lambda: hub.count(topic) == count)
 
 
+async def clients_of(
+    stack: AsyncExitStack, found: Sequence[Member], site: Callable[[fastws.Hub], Any], topics: str, count: int
+) -> list[fastws.WebSocket]:
+    """So many WebSockets at a server of each member, which listen to all of ``topics``."""
+    clients = []
+    for member in found:
+        url = await stack.enter_async_context(site(member.hub))
+        for _ in range(count):
+            clients.append(await stack.enter_async_context(fastws.connect(url + topics)))
+        await listening(member.hub, topics[-1], count)
+    return clients
+
+
 async def all_of(ws: Any, size: int) -> list[str]:
     return [str(await ws.recv()) for _ in range(size)]
 
@@ -122,12 +135,7 @@ async def test_each_hears_all_in_the_order_of_each_publisher_over_all_topics(
     members_of: Open, site: str
 ) -> None:
     async with members_of() as found, AsyncExitStack() as stack:
-        clients = []
-        for member in found:
-            url = await stack.enter_async_context(SITES[site](member.hub))
-            for _ in range(2):
-                clients.append(await stack.enter_async_context(fastws.connect(url + "t+u")))
-            await listening(member.hub, "u", 2)
+        clients = await clients_of(stack, found, SITES[site], "t+u", 2)
         for number in range(60):
             for name, ws in enumerate(clients):
                 await ws.send(f"{'tu'[number % 3 == 0]} {name} {number:03}")
@@ -143,12 +151,7 @@ async def test_each_hears_all_in_the_order_of_each_publisher_over_all_topics(
 @pytest.mark.parametrize("site", SITES)
 async def test_the_sender_alone_is_left_out(members_of: Open, site: str) -> None:
     async with members_of() as found, AsyncExitStack() as stack:
-        clients = []
-        for member in found:
-            url = await stack.enter_async_context(SITES[site](member.hub))
-            for _ in range(2):
-                clients.append(await stack.enter_async_context(fastws.connect(url + "t")))
-            await listening(member.hub, "t", 2)
+        clients = await clients_of(stack, found, SITES[site], "t", 2)
         for text in ("t 1", "!t 2", "t 3"):
             await clients[0].send(text)
         for ws in clients[1:]:
@@ -158,11 +161,7 @@ async def test_the_sender_alone_is_left_out(members_of: Open, site: str) -> None
 
 async def test_from_threads(members_of: Open) -> None:
     async with members_of() as found, AsyncExitStack() as stack:
-        clients = []
-        for member in found:
-            url = await stack.enter_async_context(by_fastws(Room(member.hub)))
-            clients.append(await stack.enter_async_context(fastws.connect(url + "t")))
-            await listening(member.hub, "t", 1)
+        clients = await clients_of(stack, found, lambda hub: by_fastws(Room(hub)), "t", 1)
 
         def publish(name: int) -> None:
             for number in range(100):
