@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.asgi.scope import OURS
 from fastws.asgi.sink import CloseVerb, SendVerb, open_sink
-from fastws.config import Limits
+from fastws.config import Limits, check_arguments
+from fastws.connection.handlers import is_async
 from fastws.connection.websocket_core import WebSocketCore
 
 if TYPE_CHECKING:
@@ -49,18 +50,23 @@ def subscriber(
         send: The ``send`` of the plain ASGI application. None (default) where ``websocket`` can send itself.
         limits: ``send_queue`` (256 messages) and ``send_queue_bytes`` (1 MiB) bound the queue of a foreign
             WebSocket. A WebSocket of ours keeps the limits of its route.
-        on_gap: A function that is called with ``(topic, missed, reason)`` where messages of a topic did not
-            come to this process, before the next one of that topic is sent: what :meth:`Handler.on_gap` is to
-            a native handler. An exception in it is logged. Default None: the log alone tells.
+        on_gap: A function that is called with ``(topic, missed, reason)`` where messages of a topic do not
+            come, before the next one of that topic is sent: what :meth:`Handler.on_gap` is to a native
+            handler. An exception in it is logged. Default None: the log alone tells, and a client that is too
+            slow for a topic with a history is closed.
 
     Returns:
         A context manager, whose ``leave()`` does what the end of the block does. To subscribe a foreign
         WebSocket again after it has left, call ``subscriber`` again.
 
     Raises:
-        TypeError: ``websocket`` is none of these.
+        TypeError: ``websocket`` is none of these, or ``on_gap`` no plain function of three arguments.
         RuntimeError: The application has not accepted it yet, or no event loop runs in this thread.
     """
+    if on_gap is not None:
+        if is_async(on_gap):
+            raise TypeError("on_gap= is a plain function: nobody would await it")
+        check_arguments(on_gap, "on_gap=", ("topic", "missed", "reason"))
     if isinstance(websocket, Subscriber):
         return websocket
     session = _session(websocket)
@@ -86,13 +92,15 @@ class Subscriber:
         self._sink = sink
         self._on_gap = on_gap
 
-    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
-        """Tell the application, where it wants to know, that messages of a topic did not come."""
-        if self._on_gap is not None:
-            try:
-                self._on_gap(topic, missed, reason)
-            except Exception:
-                log.exception("on_gap of a subscriber failed")
+    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
+        """Tell the application that messages of a topic do not come; False when it does not want to know."""
+        if self._on_gap is None:
+            return False
+        try:
+            self._on_gap(topic, missed, reason)
+        except Exception:
+            log.exception("on_gap of a subscriber failed")
+        return True
 
     @property
     def is_foreign(self) -> bool:

@@ -100,14 +100,18 @@ async def test_a_slow_one_has_the_queue_and_the_policy_of_the_topic(policy: Slow
         assert a.outbox.dropped == (0 if policy is SlowConsumerPolicy.EVICT else 2)
 
 
+@pytest.mark.parametrize("hears", [False, True])
 @pytest.mark.parametrize("policy", [None, "drop_oldest", "evict"])
-async def test_a_slow_one_reads_the_history_of_the_topic(policy: str | None) -> None:
-    """There is no handler to tell a gap: it is closed, unless the topic says that nobody has to know."""
+async def test_a_slow_one_reads_the_history_of_the_topic(policy: str | None, hears: bool) -> None:
+    """Where nobody is told the gap it is closed, unless the topic says that nobody has to know."""
+    gaps: list[tuple[str, int, str]] = []
+    goes_on = policy == "drop_oldest" or (policy is None and hears)
     hub = fastws.Hub()
     hub.topic("room", history=3, policy=policy)
     hub.publish("room", "before")
     ann, bob = Foreign(), Foreign()
-    with fastws.subscriber(ann) as a, fastws.subscriber(bob) as b:
+    on_gap = (lambda *gap: gaps.append(gap)) if hears else None
+    with fastws.subscriber(ann, on_gap=on_gap) as a, fastws.subscriber(bob) as b:
         hub.subscribe(a, "room", recent=1)
         hub.subscribe(b, "room")
         await settle()
@@ -121,12 +125,19 @@ async def test_a_slow_one_reads_the_history_of_the_topic(policy: str | None) -> 
             ann.gate.set()
             await settle()
             # The first was being sent; the last three are kept.
-            kept = ["0"] if missed and policy != "drop_oldest" else ["0", *"12345"[missed : rounds - 1]]
+            kept = ["0"] if missed and not goes_on else ["0", *"12345"[missed : rounds - 1]]
             assert ann.got == kept
-        assert ann.closed == (None if policy == "drop_oldest" else (1008, "too slow"))
+        assert ann.closed == (None if goes_on else (1008, "too slow"))
+        assert gaps == ([("room", 2, "slow")] if hears and goes_on else [])
         assert (hub.count("room"), a.outbox.dropped) == (1 + (ann.closed is None), 2)
     assert bob.got == [*"012", *"012345"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("on_gap", [Foreign.send_text, lambda topic: None])
+async def test_an_on_gap_that_nobody_could_call(on_gap: Any) -> None:
+    with pytest.raises(TypeError, match="on_gap="):
+        fastws.subscriber(Foreign(), on_gap=on_gap)
 
 
 async def test_one_whose_send_fails_leaves() -> None:

@@ -27,8 +27,9 @@ class Listener(Peer):
         self.gaps: list[tuple[str, int, str]] = []
         self.heard: list[str | bytes] = []
 
-    def tell_gap(self, topic: str, missed: int, reason: str) -> None:
+    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
         self.gaps.append((topic, missed, reason))
+        return True
 
     def take(self) -> list[str]:
         return self.texts()
