@@ -25,8 +25,8 @@ HEADERS = [str(path) for path in Path("fastws").rglob("*.h")]
 FLAGS = [] if os.name == "nt" else ["-g0", "-fvisibility=hidden"]
 JOBS = os.cpu_count() or 1
 #: What runs once a connection or seldom: the compiler takes half as long with -O1, and a handshake 1 % more
-#: instructions. What runs for each message has -O2: -O3 takes a sixth longer, for 0.5 % of an echo. Modules in C
-#: have the level that Python itself is compiled with.
+#: instructions. What runs for each message has -O2: -O3 takes a sixth longer, for 0.5 % of an echo. Modules
+#: in C have the level that Python itself is compiled with.
 COLD = {
     Path("fastws", name)
     for name in (
