@@ -20,6 +20,7 @@ from fastws.protocol.websocket.states import DRAINING
 if TYPE_CHECKING:
     from fastws.asgi.mount import Mount
     from fastws.connection.connection import Connection
+    from fastws.connection.outbox import Outbox
     from fastws.server.http_phase import ServerPhase
     from fastws.web.routes import Endpoint
 
@@ -77,6 +78,20 @@ def is_bodiless(request: Request, head: Response | None) -> bool:
     """True where the application's body is not sent (RFC 9110, section 6.4.1)."""
     assert head is not None
     return request.method == "HEAD" or head.status in (204, 304)
+
+
+def check_declared(request: Request, head: Response | None, size: int, *, more: bool) -> None:
+    """As :func:`check_length`, by the application's field: nothing is written yet, and a 500 can be."""
+    assert head is not None
+    declared = head.headers.get("content-length") or ""
+    if declared.isascii() and declared.isdigit() and not is_bodiless(request, head):
+        check_length(size, int(declared), more=more)
+
+
+def ends_turn(request: Request, outbox: Outbox, size: int) -> bool:
+    """Whether the loop needs a turn after a piece: a slow client gives it one, but nothing else would."""
+    is_written = outbox.is_open and request.method != "HEAD"
+    return not is_written or (not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()))
 
 
 class Exchange:
@@ -246,6 +261,7 @@ class Exchange:
     def _write(self, body: bytes, *, more: bool) -> None:
         connection, http = self._connection, self._connection.machine.http
         if self._response is HEAD_HELD:
+            check_declared(self._request, self._head, len(body), more=more)
             self._start(None if more else len(body))
         if is_bodiless(self._request, self._head):
             body = b""
@@ -286,7 +302,7 @@ class Exchange:
 
     async def _writable(self, size: int) -> None:
         outbox = self._connection.outbox
-        if not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()):
+        if ends_turn(self._request, outbox, size):
             await asyncio.sleep(0)
         while self._response is not OVER and outbox.blocked and outbox.buffered_amount > HIGH_WATER:
             waiter = self._connection.loop_state.create_future()
