@@ -268,9 +268,7 @@ class Exchange:
         else:
             check_length(len(body), http.length_left, more=more)
         self._written += len(body)
-        data = http.send_body(body)
-        if not more:
-            data += http.end_response()
+        data = http.send_body(body) + (b"" if more else http.end_response())
         if data:
             connection.outbox.write_http(data)
         if not more:
