@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from fastws.server.serve import serve
     from fastws.server.server import Server
     from fastws.web.auth import basic_auth, token_auth
+    from fastws.web.rate_limit import RateLimit
     from fastws.web.routes import Route
     from fastws.web.static_files import Static
 
@@ -86,6 +87,7 @@ _MODULES = {
     "Position": "pubsub.events",
     "ProxyError": "errors",
     "Published": "pubsub.events",
+    "RateLimit": "web.rate_limit",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
@@ -138,6 +140,7 @@ __all__ = [
     "Position",
     "ProxyError",
     "Published",
+    "RateLimit",
     "Request",
     "Response",
     "Route",
