@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
     from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
+    from fastws.connection.flow import FlowState, SendStatus
     from fastws.connection.handlers import Handler
-    from fastws.connection.outbox import SendStatus
     from fastws.connection.stream_handlers import streaming
     from fastws.connection.websocket import WebSocket
     from fastws.errors import (
@@ -73,6 +73,7 @@ _MODULES = {
     "ConnectionClosedOK": "errors",
     "Ended": "pubsub.events",
     "FastWSError": "errors",
+    "FlowState": "connection.flow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
@@ -91,7 +92,7 @@ _MODULES = {
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
-    "SendStatus": "connection.outbox",
+    "SendStatus": "connection.flow",
     "Server": "server.server",
     "Settings": "config",
     "SlowConsumerPolicy": "config",
@@ -126,6 +127,7 @@ __all__ = [
     "ConnectionClosedOK",
     "Ended",
     "FastWSError",
+    "FlowState",
     "Follower",
     "Fragment",
     "Gap",

@@ -14,7 +14,8 @@ import fastws
 PUBLIC = {
     "ASGI", "Application", "Backoff", "BasicAuth", "BearerAuth", "BrokerUnavailable", "CloseCode",
     "Compression", "ConcurrencyError",
-    "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
+    "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "FlowState", "Fragment",
+    "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
     "Ended", "Follower", "Gap", "Message", "Position", "Published", "RateLimit", "Synced",
