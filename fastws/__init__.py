@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
     from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
+    from fastws.connection.flow import FlowState, SendStatus
     from fastws.connection.handlers import Handler
-    from fastws.connection.outbox import SendStatus
     from fastws.connection.stream_handlers import streaming
     from fastws.connection.websocket import WebSocket
     from fastws.errors import (
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from fastws.server.serve import serve
     from fastws.server.server import Server
     from fastws.web.auth import basic_auth, token_auth
+    from fastws.web.rate_limit import RateLimit
     from fastws.web.routes import Route
     from fastws.web.static_files import Static
 
@@ -72,6 +73,7 @@ _MODULES = {
     "ConnectionClosedOK": "errors",
     "Ended": "pubsub.events",
     "FastWSError": "errors",
+    "FlowState": "connection.flow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
@@ -86,10 +88,11 @@ _MODULES = {
     "Position": "pubsub.events",
     "ProxyError": "errors",
     "Published": "pubsub.events",
+    "RateLimit": "web.rate_limit",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
-    "SendStatus": "connection.outbox",
+    "SendStatus": "connection.flow",
     "Server": "server.server",
     "Settings": "config",
     "SlowConsumerPolicy": "config",
@@ -124,6 +127,7 @@ __all__ = [
     "ConnectionClosedOK",
     "Ended",
     "FastWSError",
+    "FlowState",
     "Follower",
     "Fragment",
     "Gap",
@@ -138,6 +142,7 @@ __all__ = [
     "Position",
     "ProxyError",
     "Published",
+    "RateLimit",
     "Request",
     "Response",
     "Route",
