@@ -6,6 +6,9 @@ from fastws.pubsub.hub_keyed cimport HubKeyed
 from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.topic cimport Topic
 
+cdef object TEXT, BINARY, encode
+cdef object UNSET
+
 cdef class Hub(HubKeyed):
     cdef object _left
 
