@@ -236,7 +236,7 @@ WITH_SHELL = [
 @pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.live
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 class TestAsTheyStand:
     @pytest.mark.parametrize("command", PLAIN)
     def test_it_ends_well(self, clone: Path, command: str) -> None:
