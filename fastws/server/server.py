@@ -21,6 +21,7 @@ from fastws.server.access_log import log_websocket
 from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
 from fastws.server.listeners import Listeners
+from fastws.server.send_buffer import FRESH
 from fastws.server.shared_page import Membership, SharedPage
 from fastws.server.site import App, Site
 
@@ -298,6 +299,11 @@ class Server:
         if self._callback_context is None:
             self._callback_context = copy_context()
         return self._callback_context
+
+    def keep_fresh(self, connection: Connection) -> None:
+        """Called for a connection whose peer is to have new values, not those that the kernel held."""
+        if self.settings.notsent_lowat is None:
+            FRESH.limit(connection.transport)
 
     def pong_missed(self, connection: Connection) -> None:
         """Called by a connection whose peer has not answered a ping."""

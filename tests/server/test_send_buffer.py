@@ -48,9 +48,17 @@ class Flood(fastws.Handler):
         self.taken.set_result(taken)
 
 
-async def flooded(settings: dict[str, Any], path: Path | None) -> tuple[int, int, int | None]:
+class FreshFlood(Flood):
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        ws.outbox.keep_fresh()
+        super().on_open(ws)
+
+
+async def flooded(
+    settings: dict[str, Any], path: Path | None, flood: type[Flood] = Flood
+) -> tuple[int, int, int | None]:
     """What a client's socket took, and its two options."""
-    handler = Flood()
+    handler = flood()
     async with fastws.serve(handler, "127.0.0.1", unix=path, compression=None, **settings) as server:
         family = socket.AF_INET if path is None else socket.AF_UNIX
         with socket.socket(family) as client:
@@ -99,6 +107,16 @@ class TestAcceptedSockets:
             assert (size >= usual[1], unsent) == (True, 16384)
             _, size, unsent = runner.run(flooded({"socket_send_buffer": 32768}, None))
             assert (size, unsent) == (65536, usual[2])
+
+    def test_of_who_is_to_have_new_values(self, factory: Callable[[], Any], tmp_path: Path) -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            more, _, usual = runner.run(flooded({}, None))
+            taken, _, unsent = runner.run(flooded({}, None, FreshFlood))
+            assert (unsent, taken < more) == (16384, True)
+            # What was set counts, and a Unix socket has none.
+            assert runner.run(flooded({"notsent_lowat": 32768}, None, FreshFlood))[2] == 32768
+            runner.run(flooded({}, tmp_path / "fresh", FreshFlood))
+            assert usual != unsent
 
 
 def test_a_transport_in_memory_has_no_options(loop: ManualLoop) -> None:
