@@ -50,6 +50,6 @@ class SendBuffer:
 
 
 #: For a client that follows what newer values replace, where no setting says otherwise. Not for everybody: of
-#: messages of 200 bytes the kernel took 20,800 for a client that did not read, and with this 190. Where messages
+#: messages of 200 bytes the kernel took 20,800 for a client that did not read, and with this 190. Where they
 #: wait in a queue, or in a history that ends, that client is evicted or has a gap so much earlier.
 FRESH = SendBuffer(None, 16 * 1024)
