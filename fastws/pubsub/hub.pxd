@@ -2,11 +2,14 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber, fan_out_of
-from fastws.pubsub.hub_history cimport HubHistory
-from fastws.pubsub.sequenced cimport SequencedTopic
+from fastws.pubsub.hub_keyed cimport HubKeyed
+from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.topic cimport Topic
 
-cdef class Hub(HubHistory):
+cdef object TEXT, BINARY, encode
+cdef object UNSET
+
+cdef class Hub(HubKeyed):
     cdef object _left
 
     cdef _bind(self, FanOut fan_out)

@@ -2,11 +2,13 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber
+from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.registry cimport TopicRegistry
 from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
 cdef class HubHistory(TopicRegistry):
+    cdef NumberedTopic _with_positions(self, topic)
     cdef SequencedTopic _kept(self, topic)
     cdef _enter(self)
     @cython.locals(fan_out=FanOut)
