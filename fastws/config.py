@@ -266,7 +266,8 @@ class Settings:
     #: ``None``: the kernel decides, and lets it grow to some megabytes.
     socket_send_buffer: int | None = None
     #: ``TCP_NOTSENT_LOWAT`` of each TCP connection: bytes that wait in the kernel unsent, beyond which the
-    #: client counts as slow. ``None``: the kernel's default, which is no limit.
+    #: client is congested. ``None``: 16 KiB for who subscribes to a keyed topic, else the kernel's default,
+    #: which is no limit.
     notsent_lowat: int | None = None
 
     def __post_init__(self) -> None:

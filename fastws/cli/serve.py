@@ -123,7 +123,7 @@ __all__ = ["serve"]
     section="Address",
     type=click.IntRange(1, MAX_SOCKET_BYTES),
     metavar="BYTES",
-    help="TCP_NOTSENT_LOWAT: unsent bytes in the kernel, beyond which a client counts as slow.",
+    help="TCP_NOTSENT_LOWAT: unsent bytes in the kernel, beyond which a client is congested.",
 )
 @option(
     "--ssl-certfile",

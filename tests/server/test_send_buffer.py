@@ -139,3 +139,29 @@ def test_a_system_without_the_option_says_so(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match="this system has no TCP_NOTSENT_LOWAT"):
         settings_from(notsent_lowat=16384)
     assert settings_from(socket_send_buffer=16384).socket_send_buffer == 16384
+
+
+class Prices(fastws.Handler):
+    def __init__(self, hub: fastws.Hub, topic: str) -> None:
+        self.hub = hub
+        self.topic = topic
+
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        self.hub.subscribe(ws, self.topic)
+
+
+@linux
+@pytest.mark.live
+async def test_who_subscribes_to_a_keyed_topic_is_to_have_new_values() -> None:
+    hub = fastws.Hub()
+    hub.topic("quotes", mode="keyed")
+    unsent = {}
+    for topic in ("quotes", "chat"):
+        async with (
+            fastws.serve(Prices(hub, topic), "127.0.0.1", access_log=False) as server,
+            fastws.connect(f"ws://127.0.0.1:{server.port}"),
+        ):
+            (connection,) = server.connections
+            ours = connection.transport.get_extra_info("socket")
+            unsent[topic] = ours.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT)
+    assert unsent["quotes"] == 16384 != unsent["chat"]
