@@ -213,6 +213,14 @@ __all__ = ["serve"]
     help="Most connections, of all workers; 503 beyond it.",
 )
 @option(
+    "--memory-budget",
+    section="Access",
+    type=click.IntRange(1),
+    metavar="BYTES",
+    help="Bytes, in each process, that may wait for clients or be kept by topics; over it the clients with "
+    "most are evicted.",
+)
+@option(
     "--limit-connections-per-address",
     section="Access",
     type=click.IntRange(1),

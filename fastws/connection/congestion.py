@@ -73,6 +73,10 @@ class Congestion(Writer):
         """Bytes of the messages that wait."""
         return self._backlog.size if self._backlog is not None else 0
 
+    def publications(self) -> list[Publication]:
+        """Return what topics have published and waits."""
+        return self._backlog.publications() if self._backlog is not None else []
+
     @property
     def buffered_amount(self) -> int:
         """Bytes accepted that the socket has not taken yet."""

@@ -26,6 +26,7 @@ from fastws.pubsub.classes import (
     checked_every,
 )
 from fastws.pubsub.fanout import FanOut
+from fastws.pubsub.kept import HUBS
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.patterns import Pattern
 from fastws.pubsub.sequencer import Sequencer
@@ -57,6 +58,7 @@ class TopicRegistry:
         self._loop: asyncio.AbstractEventLoop | None = None
         #: The loop that the sequencer holds on to.
         self._entered: asyncio.AbstractEventLoop | None = None
+        HUBS.add(self)
         #: What hubs of other processes are called that share with this one.
         self.name = name
         bus: Any = bus_of(broker)
@@ -201,6 +203,10 @@ class TopicRegistry:
         if self._classes is None:
             self._classes = TopicClasses()
         return self._classes
+
+    def kept_bytes(self) -> int:
+        """Return the bytes of all messages and values that topics keep."""
+        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced)
 
     # -- finding them ---------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ class serve:
         socket_send_buffer: ``SO_SNDBUF`` of each connection, in bytes (None: the kernel decides).
         notsent_lowat: ``TCP_NOTSENT_LOWAT`` of each connection, in bytes (None: 16 KiB for who subscribes to
             a keyed topic, no limit for others).
+        memory_budget: bytes that may wait for all clients, together with what topics keep; over it the
+            clients with most are evicted with 1008 (None: no limit).
 
     Raises:
         OSError: the address cannot be had.
