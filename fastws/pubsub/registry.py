@@ -15,6 +15,7 @@ from fastws.config import (
     Unset,
     checked_compression,
 )
+from fastws.connection.compression_meter import CompressionUse
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
@@ -203,6 +204,14 @@ class TopicRegistry:
         if self._classes is None:
             self._classes = TopicClasses()
         return self._classes
+
+    def compression(self, topic: str) -> CompressionUse | None:
+        """Return what compression has done for a topic's messages; None where none was compressed.
+
+        A topic whose messages become less than a tenth smaller sends them as they are, and tries again later.
+        """
+        found = self._topics.get(topic)
+        return None if found is None or found.meter is None else found.meter.use()
 
     def kept_bytes(self) -> int:
         """Return the bytes of all messages and values that topics keep."""
