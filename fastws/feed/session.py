@@ -144,6 +144,10 @@ class Session:
                 self._waits_for.cancel()
             self.work()
 
+    def is_open(self) -> bool:
+        """True when the client has been welcomed."""
+        return self._stage is Stage.OPEN
+
     def close(self, code: int, reason: str) -> None:
         """Refuse this client."""
         if self._stage is not Stage.ENDED:
@@ -229,10 +233,11 @@ class Session:
         if user is not None or self._settings.authenticate is None:
             await self._welcome(user)
             return
-        self._watch.wait_for_token()
         try:
             found = await ask(self._settings.authenticate, self.client.request, None)
-            if found is not None:
+            if found is None:
+                self._watch.wait_for_token()
+            else:
                 await self._accept(found)
         except FeedError as error:
             self._refuse(error)
@@ -240,17 +245,20 @@ class Session:
     async def _authenticate(self, token: str) -> None:
         if self._settings.authenticate is None:
             raise FeedError("bad_request", "this feed takes no token")
+        self._watch.token_came()
         try:
             user = await ask(self._settings.authenticate, self.client.request, token)
+            if user is None:
+                self.close(Close.UNAUTHORIZED, "the token is not valid")
+            else:
+                await self._accept(user)
         except FeedError as error:
             if error.code in CLOSE_CODES:
                 self._refuse(error)
                 return
+            if self._stage is Stage.UNKNOWN:
+                self._watch.wait_for_token()  # the client may try again
             raise
-        if user is None:
-            self.close(Close.UNAUTHORIZED, "the token is not valid")
-            return
-        await self._accept(user)
 
     def _refuse(self, error: FeedError) -> None:
         self.close(CLOSE_CODES.get(error.code, Close.UNAVAILABLE), error.reason or error.code)

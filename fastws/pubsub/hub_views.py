@@ -63,7 +63,7 @@ class HubViews(HubHistory):
     ) -> Published | None:
         """Publish what a client has sent; return where it is, None where the topic keeps no history.
 
-        ``once`` is for a topic with a history. Raises as :meth:`fastws.Hub.publish_confirmed`.
+        Raises as :meth:`fastws.Hub.publish_confirmed`.
         """
         kept = None
         if self._sequencer is not None:
@@ -72,6 +72,8 @@ class HubViews(HubHistory):
         if kept is not None:
             published: Published = self._confirm(kept, message, once, note)
             return published
+        if once is not None:
+            raise ValueError(f"once is for a topic that keeps messages, which {topic!r} does not")
         self._offer(topic, message, None, note)
         return None
 
