@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
-    from fastws.pubsub.events import Ended, Gap, Message, Position, Published, Synced
+    from fastws.pubsub.events import Ended, Gap, Live, Message, Position, Published, Removed, Synced
     from fastws.pubsub.follower import Follower
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
@@ -88,11 +88,13 @@ _MODULES = {
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
     "Limits": "config",
+    "Live": "pubsub.events",
     "Message": "pubsub.events",
     "Position": "pubsub.events",
     "ProxyError": "errors",
     "Publication": "feed.access",
     "Published": "pubsub.events",
+    "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
@@ -147,11 +149,13 @@ __all__ = [
     "Hub",
     "InvalidURL",
     "Limits",
+    "Live",
     "Message",
     "Position",
     "ProxyError",
     "Publication",
     "Published",
+    "Removed",
     "Request",
     "Response",
     "Route",
