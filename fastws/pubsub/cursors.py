@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Any
 
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
@@ -26,7 +25,7 @@ log = logging.getLogger("fastws.error")
 EVICT = SlowConsumerPolicy.EVICT
 DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
-__all__ = ["Puller", "puller_of", "tell_gap"]
+__all__ = ["Puller", "puller_of"]
 
 #: What one client is sent of one topic in one round.
 CHUNK_BYTES = 64 * 1024
@@ -35,20 +34,13 @@ CHUNK_MESSAGES = 1024
 ROUND_BYTES = 1024 * 1024
 
 
-def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
-    """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
-    tell = getattr(ws, "tell_gap", None)
-    told: bool = tell is not None and tell(topic, missed, reason)
-    return told
-
-
 class Chunk:
     """Messages of one topic in a row, and their bytes for each frame variant."""
 
     __slots__ = ("_joined", "_topic", "batch", "end", "size")
 
     def __init__(self, topic: SequencedTopic, offset: int) -> None:
-        frames = topic.history.frames(offset, CHUNK_BYTES, CHUNK_MESSAGES)
+        frames = topic.frames(offset, CHUNK_BYTES, CHUNK_MESSAGES)
         self._topic = topic
         self.batch = [Publication(topic, 0, None, frame) for frame in frames]
         self.size = sum(map(len, frames))
@@ -146,7 +138,7 @@ class Cursors:
             self.evict()
             return False
         self._offsets[topic] = first
-        if not tell_gap(subscriber.ws, topic.name, missed, "slow") and topic.policy is not DROP_OLDEST:
+        if not topic.tell_gap(subscriber, missed, "slow") and topic.policy is not DROP_OLDEST:
             self.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
         return self.is_ready() and self._offsets.get(topic) == topic.history.first
@@ -174,6 +166,8 @@ class Cursors:
             self._offsets[topic] = chunk.end
         if chunk.batch:  # else all of it was forgotten
             outbox.deliver_joined(topic, chunk.batch, joined)
+        if subscriber in topic.subscribers:
+            topic.caught_up(subscriber)
         return chunk.size
 
 

@@ -123,7 +123,7 @@ class Follower:
         if offset == history.next:
             return None
         self._offsets[topic] = offset + 1
-        (frame,) = history.frames(offset, 1, 1)
+        (frame,) = topic.frames(offset, 1, 1)
         message = Publication(topic, 0, None, frame).message
         return Message(topic.name, message, topic.position(offset))
 

@@ -1,12 +1,10 @@
 # Types for the compiled build of hub.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection.publication cimport Publication
-from fastws.pubsub.fanout cimport FanOut, Subscriber, fan_out_of
-from fastws.pubsub.hub_history cimport HubHistory
+from fastws.pubsub.fanout cimport FanOut, Subscriber
+from fastws.pubsub.hub_views cimport HubViews
 from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
-cdef class Hub(HubHistory):
+cdef class Hub(HubViews):
     cdef object _left
-
-    cdef _bind(self, FanOut fan_out)

@@ -56,14 +56,7 @@ class HubHistory(TopicRegistry):
         kept = self._kept(topic)
         if once is not None:
             _check_once(once)
-            before = self._sequencer.published(kept.name, once)
-            if before is not None:
-                return Published(before, duplicate=True)
-        self._publish_kept(kept, message)
-        at = kept.position(kept.history.next - 1)
-        if once is not None:
-            self._sequencer.remember(kept.name, once, at)
-        return Published(at)
+        return self._confirm(kept, message, once, b"")
 
     async def position(self, topic: str) -> Position:
         """Return the position behind the last message of a topic with a history.
@@ -101,7 +94,7 @@ class HubHistory(TopicRegistry):
         if end is not None:
             stop = 0 if end.epoch != kept.epoch else min(stop, end.offset)
         start = max(history.first, stop - limit)
-        frames = history.frames(start, history.size + 1, max(stop - start, 0))
+        frames = kept.frames(start, history.size + 1, max(stop - start, 0))
         return [
             Message(kept.name, Publication(kept, 0, None, frame).message, kept.position(start + index))
             for index, frame in enumerate(frames)
@@ -164,7 +157,22 @@ class HubHistory(TopicRegistry):
         if self._loop is None or self._loop.is_closed():
             self._loop = self._entered
 
-    def _publish_kept(self, topic: SequencedTopic, message: str | bytes, exclude: Any = None) -> int:
+    def _confirm(
+        self, kept: SequencedTopic, message: str | bytes, once: str | None, note: bytes
+    ) -> Published:
+        if once is not None:
+            before = self._sequencer.published(kept.name, once)
+            if before is not None:
+                return Published(before, duplicate=True)
+        self._publish_kept(kept, message, None, note)
+        at = kept.position(kept.history.next - 1)
+        if once is not None:
+            self._sequencer.remember(kept.name, once, at)
+        return Published(at)
+
+    def _publish_kept(
+        self, topic: SequencedTopic, message: str | bytes, exclude: Any = None, note: bytes = b""
+    ) -> int:
         """Give a message its position, and to who keeps up; return how many clients listen."""
         if exclude is not None:
             raise TypeError(
@@ -174,12 +182,15 @@ class HubHistory(TopicRegistry):
             message = self._checked(topic, topic.name, message)
         self._enter()
         plain = encode(TEXT if isinstance(message, str) else BINARY, message)
-        topic.keep(plain)
+        kept = note + plain if note else plain
+        topic.keep(kept)
         if topic.subscribers:
             fan_out = self._fan_out
             assert fan_out is not None
             seq = fan_out.add(topic)
             topic.batch.append(Publication(topic, seq, message, plain))
+        if topic.view is not None:
+            topic.view.offer(kept, self._fan_out)
         return topic.listeners()
 
     def _subscribe_kept(

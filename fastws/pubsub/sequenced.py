@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 from fastws.connection.publication import Publication
 from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.history import History
+from fastws.pubsub.notes import frame_of
 from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
 
-__all__ = ["SequencedTopic"]
+__all__ = ["SequencedTopic", "tell_gap"]
+
+
+def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
+    """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
+    tell = getattr(ws, "tell_gap", None)
+    told: bool = tell is not None and tell(topic, missed, reason)
+    return told
 
 
 class SequencedTopic(Topic):
@@ -51,6 +59,10 @@ class SequencedTopic(Topic):
         """Forget what is too old now."""
         self.history.expire(self._sequencer.time())
 
+    def frames(self, offset: int, max_bytes: int, max_messages: int) -> list[bytes]:
+        """Return what a client is sent from ``offset`` on; as :meth:`History.frames`."""
+        return [frame_of(kept) for kept in self.history.frames(offset, max_bytes, max_messages)]
+
     def position(self, offset: int) -> Position:
         """Return the position behind the message at ``offset``."""
         return Position(self.epoch, offset)
@@ -82,7 +94,15 @@ class SequencedTopic(Topic):
         return Synced(self.name, since, resumed=True)
 
     def listeners(self) -> int:
-        return len(self.subscribers) + len(self.behind)
+        listeners = len(self.subscribers) + len(self.behind)
+        return listeners if self.view is None else listeners + self.view.listeners()
+
+    def tell_gap(self, subscriber: Any, missed: int, reason: str) -> bool:
+        """Tell a client, before its next message, what does not come; False when there is none to tell."""
+        return tell_gap(subscriber.ws, self.name, missed, reason)
+
+    def caught_up(self, subscriber: Any) -> None:
+        """A client that was behind has been given everything."""
 
     def remove(self, subscriber: object) -> None:
         self.subscribers.pop(subscriber, None)
@@ -97,7 +117,7 @@ class SequencedTopic(Topic):
     def rest(self) -> None:
         """Let the sequencer forget this topic when it has too many that nobody uses."""
         if (
-            not (self.subscribers or self.behind or self.followers)
+            not (self.subscribers or self.behind or self.followers or self.view)
             and self.history.first == self.history.next
         ):
             self._sequencer.rest(self)
