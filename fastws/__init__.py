@@ -45,10 +45,22 @@ if TYPE_CHECKING:
     )
     from fastws.feed.access import FeedClient, FeedError, Grant, Publication, User, anyone
     from fastws.feed.feed import Feed
+    from fastws.feed.follow import FeedFollower, follow
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
-    from fastws.pubsub.events import Ended, Gap, Message, Position, Published, Synced
+    from fastws.pubsub.events import (
+        Ended,
+        Gap,
+        Live,
+        Member,
+        Message,
+        Position,
+        Presence,
+        Published,
+        Removed,
+        Synced,
+    )
     from fastws.pubsub.follower import Follower
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
@@ -77,6 +89,7 @@ _MODULES = {
     "Feed": "feed.feed",
     "FeedClient": "feed.access",
     "FeedError": "feed.access",
+    "FeedFollower": "feed.follow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
@@ -88,11 +101,15 @@ _MODULES = {
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
     "Limits": "config",
+    "Live": "pubsub.events",
+    "Member": "pubsub.events",
     "Message": "pubsub.events",
     "Position": "pubsub.events",
+    "Presence": "pubsub.events",
     "ProxyError": "errors",
     "Publication": "feed.access",
     "Published": "pubsub.events",
+    "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
@@ -109,6 +126,7 @@ _MODULES = {
     "anyone": "feed.access",
     "basic_auth": "web.auth",
     "connect": "client.connect",
+    "follow": "feed.follow",
     "is_retryable": "client.reconnect",
     "run": "server.run",
     "serve": "server.serve",
@@ -136,6 +154,7 @@ __all__ = [
     "Feed",
     "FeedClient",
     "FeedError",
+    "FeedFollower",
     "Follower",
     "Fragment",
     "Gap",
@@ -147,11 +166,15 @@ __all__ = [
     "Hub",
     "InvalidURL",
     "Limits",
+    "Live",
+    "Member",
     "Message",
     "Position",
+    "Presence",
     "ProxyError",
     "Publication",
     "Published",
+    "Removed",
     "Request",
     "Response",
     "Route",
@@ -169,6 +192,7 @@ __all__ = [
     "anyone",
     "basic_auth",
     "connect",
+    "follow",
     "is_retryable",
     "run",
     "serve",
