@@ -83,11 +83,14 @@ class FeedSite:
                 fastws.Route("/", http=lambda request: fastws.Response(200, PAGE, content_type="text/html")),
                 fastws.Static.packaged(),
             ]
-            async with self.hub, fastws.serve(routes, "127.0.0.1") as server:
-                async with Cutter(f"http://127.0.0.1:{server.port}/") as self.cutter:
-                    self.url = self.cutter.url
-                    self._ready.set()
-                    await self._ended.wait()
+            async with (
+                self.hub,
+                fastws.serve(routes, "127.0.0.1") as server,
+                Cutter(f"http://127.0.0.1:{server.port}/") as self.cutter,
+            ):
+                self.url = self.cutter.url
+                self._ready.set()
+                await self._ended.wait()
         except BaseException as failure:
             self._failure = failure
             raise
