@@ -18,7 +18,7 @@ __all__ = ["Watch"]
 
 #: So long a client may take to send its token.
 TOKEN_SECONDS = 10.0
-#: Silence is seen this part of a ``ping`` late at most.
+#: How often this looks whether something was sent: silence is ended this part of a ``ping`` early at most.
 LOOKS_PER_PING = 4
 
 
@@ -28,6 +28,7 @@ class Watched(Protocol):
     def close(self, code: int, reason: str) -> None: ...
     def end_topic(self, topic: str) -> None: ...
     def say(self, message: ServerMessage) -> None: ...
+    def is_open(self) -> bool: ...
 
 
 class Watch(Timed):
@@ -66,6 +67,10 @@ class Watch(Timed):
         """A token must come."""
         self._token_due = self.time() + TOKEN_SECONDS
         self._arm()
+
+    def token_came(self) -> None:
+        """It is looked at: that takes as long as it takes."""
+        self._token_due = None
 
     def expire_user(self, expires_at: float | None) -> float | None:
         """A user is known, until this Unix time; return in how many seconds that is."""
@@ -115,10 +120,11 @@ class Watch(Timed):
 
     def _look_for_silence(self, now: float) -> None:
         outbox = self._outbox
-        if outbox.sent_messages != self._sent or outbox.blocked:
+        # What was sent may have been sent at the last look.
+        look = self._ping / LOOKS_PER_PING
+        if outbox.sent_messages != self._sent or outbox.blocked or not self._session.is_open():
             self._silent_since = now
-        elif now - self._silent_since >= self._ping * (1 - 1 / LOOKS_PER_PING):
-            session = self._session
-            session.say(Beat())
-            self._silent_since = now
+        elif now - self._silent_since >= self._ping - look:
+            self._session.say(Beat())
+            self._silent_since = now + look
         self._sent = outbox.sent_messages

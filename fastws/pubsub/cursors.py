@@ -1,7 +1,7 @@
-"""Clients that are behind: for each topic the offset of the next message, pulled when the socket takes bytes.
+"""Clients that are behind: for each topic the place where they read on, pulled when the socket takes bytes.
 
 A client is behind when it joins in the past, and when its socket was blocked while something was published
-to a topic that keeps its messages. Nothing is queued for it. A *pull* reads a chunk of the topic's history
+to a topic that keeps its messages or its keys. Nothing is queued for it. A *pull* reads a chunk of the topic
 and, where that was the last one, puts the client among those who are given what is published: both in one
 call, so that nothing comes in between and nothing comes twice.
 
@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from typing import Any
 
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
+from fastws.pubsub.events import Position
 from fastws.pubsub.fanout import FanOut, Subscriber
-from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.numbered import NumberedTopic
 
 log = logging.getLogger("fastws.error")
 
@@ -27,9 +29,6 @@ DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
 __all__ = ["Puller", "puller_of"]
 
-#: What one client is sent of one topic in one round.
-CHUNK_BYTES = 64 * 1024
-CHUNK_MESSAGES = 1024
 #: What all clients are sent in one round: a chunk more at most.
 ROUND_BYTES = 1024 * 1024
 
@@ -39,13 +38,13 @@ class Chunk:
 
     __slots__ = ("_joined", "_topic", "batch", "end", "size")
 
-    def __init__(self, topic: SequencedTopic, offset: int) -> None:
-        frames = topic.frames(offset, CHUNK_BYTES, CHUNK_MESSAGES)
+    def __init__(self, topic: NumberedTopic, place: Any) -> None:
+        frames, end = topic.read(place)
         self._topic = topic
         self.batch = [Publication(topic, 0, None, frame) for frame in frames]
         self.size = sum(map(len, frames))
-        #: The offset of the message after these.
-        self.end = offset + len(frames)
+        #: The place behind these.
+        self.end = end
         self._joined: dict[int, bytes] = {}
 
     def joined(self, variant: int) -> bytes | None:
@@ -57,51 +56,51 @@ class Chunk:
         return self._joined[variant]
 
 
-Chunks = dict[tuple[SequencedTopic, int], Chunk]
+Chunks = dict[tuple[NumberedTopic, Any], Chunk]
 
 
 class Cursors:
     """Where one client reads the topics that it is behind on. It has one while there are any."""
 
-    __slots__ = ("_offsets", "_subscriber", "is_queued", "is_slow")
+    __slots__ = ("_places", "_subscriber", "is_queued", "is_slow")
 
     def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
-        self._offsets: dict[SequencedTopic, int] = {}
+        self._places: dict[NumberedTopic, Any] = {}
         #: Waits for a round.
         self.is_queued = False
         #: Its socket has refused bytes since it fell behind; else it has only just joined.
         self.is_slow = False
 
-    def add(self, topic: SequencedTopic, offset: int) -> None:
-        """Read ``topic`` from ``offset`` on."""
-        self._offsets[topic] = offset
+    def add(self, topic: NumberedTopic, place: Any) -> None:
+        """Read ``topic`` from ``place`` on."""
+        self._places[topic] = place
         topic.behind[self._subscriber] = None
         topic.use()
 
-    def offset_of(self, topic: SequencedTopic) -> int:
-        """Return the offset of the next message of ``topic``."""
-        return self._offsets[topic]
+    def position_in(self, topic: NumberedTopic) -> Position:
+        """Return the position behind which this client reads on in ``topic``."""
+        return topic.position_at(self._places[topic])
 
-    def topics(self) -> list[SequencedTopic]:
+    def topics(self) -> list[NumberedTopic]:
         """Return those that are read."""
-        return list(self._offsets)
+        return list(self._places)
 
-    def drop(self, topic: SequencedTopic) -> None:
+    def drop(self, topic: NumberedTopic) -> None:
         """Read ``topic`` no more."""
-        del self._offsets[topic]
+        del self._places[topic]
         topic.remove(self._subscriber)
         self._end_if_empty()
 
     def leave(self) -> None:
         """Read nothing more."""
-        offsets, self._offsets = self._offsets, {}
-        for topic in offsets:
+        places, self._places = self._places, {}
+        for topic in places:
             topic.remove(self._subscriber)
         self._subscriber.cursors = None
 
     def _end_if_empty(self) -> None:
-        if not self._offsets:
+        if not self._places:
             self._subscriber.cursors = None
 
     def evict(self) -> None:
@@ -110,26 +109,24 @@ class Cursors:
 
     def is_ready(self) -> bool:
         """True when there is something to send, and the socket takes it."""
-        return bool(self._offsets) and self._subscriber.outbox.takes_joined()
+        return bool(self._places) and self._subscriber.outbox.takes_joined()
 
     def pull(self, chunks: Chunks) -> int:
         """Send a chunk of each topic while the socket takes it; return how many bytes."""
         sent = 0
-        for topic in list(self._offsets):
+        for topic in list(self._places):
             if not self.is_ready():
                 break
-            if topic in self._offsets and self._skip_forgotten(topic):
+            if topic in self._places and self._skip_forgotten(topic):
                 sent += self._pull_topic(topic, chunks)
-        if self._offsets and self._subscriber.outbox.blocked:
+        if self._places and self._subscriber.outbox.blocked:
             self.is_slow = True
         return sent
 
-    def _skip_forgotten(self, topic: SequencedTopic) -> bool:
+    def _skip_forgotten(self, topic: NumberedTopic) -> bool:
         """Tell a gap where the next message is kept no more; False when it is not the time for others."""
-        topic.expire()
-        first = topic.history.first
-        missed = first - self._offsets[topic]
-        if missed <= 0:
+        place, missed = topic.skip_forgotten(self._places[topic])
+        if not missed:
             return True
         subscriber = self._subscriber
         outbox = subscriber.outbox
@@ -137,33 +134,33 @@ class Cursors:
         if self.is_slow and topic.policy is EVICT:
             self.evict()
             return False
-        self._offsets[topic] = first
+        self._places[topic] = place
         if not topic.tell_gap(subscriber, missed, "slow") and topic.policy is not DROP_OLDEST:
             self.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
-        return self.is_ready() and self._offsets.get(topic) == topic.history.first
+        return self.is_ready() and topic in self._places and not topic.skip_forgotten(self._places[topic])[1]
 
-    def _pull_topic(self, topic: SequencedTopic, chunks: Chunks) -> int:
+    def _pull_topic(self, topic: NumberedTopic, chunks: Chunks) -> int:
         subscriber = self._subscriber
         # Messages of other topics of this turn are before these. And of this topic nothing that it has
         # published in this turn is given twice, when the client is given what comes next.
         subscriber.take_published()
         if not self.is_ready():
             return 0
-        offset = self._offsets[topic]
-        chunk = chunks.get((topic, offset))
+        place = self._places[topic]
+        chunk = chunks.get((topic, place))
         if chunk is None:
-            chunks[topic, offset] = chunk = Chunk(topic, offset)
+            chunks[topic, place] = chunk = Chunk(topic, place)
         outbox = subscriber.outbox
         joined = chunk.joined(outbox.frame_variant)
-        if chunk.end == topic.history.next:
-            del self._offsets[topic]
+        if topic.is_end(chunk.end):
+            del self._places[topic]
             del topic.behind[subscriber]
             topic.subscribers[subscriber] = None
             subscriber.topics[topic] = None
             self._end_if_empty()
         else:
-            self._offsets[topic] = chunk.end
+            self._places[topic] = chunk.end
         if chunk.batch:  # else all of it was forgotten
             outbox.deliver_joined(topic, chunk.batch, joined)
         if subscriber in topic.subscribers:
@@ -181,18 +178,18 @@ class Puller:
         self._waiting: deque[Cursors] = deque()
         self._is_scheduled = False
 
-    def join(self, subscriber: Subscriber, topic: SequencedTopic, offset: int) -> None:
-        """Let a new subscriber read ``topic`` from ``offset`` on."""
-        self._cursors(subscriber).add(topic, offset)
+    def join(self, subscriber: Subscriber, topic: NumberedTopic, place: Any) -> None:
+        """Let a new subscriber read ``topic`` from ``place`` on."""
+        self._cursors(subscriber).add(topic, place)
         self.add(subscriber.cursors)
 
-    def fall_behind(self, subscriber: Subscriber, topic: SequencedTopic, batch: list[Publication]) -> None:
+    def fall_behind(self, subscriber: Subscriber, topic: NumberedTopic, batch: list[Publication]) -> None:
         """Let a subscriber whose socket is blocked read ``batch``, and what follows, when it takes bytes."""
         if subscriber not in topic.subscribers:
             return  # an earlier message of this turn has done it
         cursors = self._cursors(subscriber)
         cursors.is_slow = True
-        cursors.add(topic, topic.offset_of(batch[0]))
+        cursors.add(topic, topic.place_of(batch))
         del topic.subscribers[subscriber]
         del subscriber.topics[topic]
 

@@ -6,11 +6,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
-from fastws.connection.publication import Publication
 from fastws.errors import ConcurrencyError
-from fastws.pubsub.events import Ended, Event, Gap, Message, Position
-from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.events import Ended, Event, Position
+from fastws.pubsub.numbered import NumberedTopic
 
 __all__ = ["Follower"]
 
@@ -19,11 +19,14 @@ EVENTS_AT_ONCE = 64
 
 
 class Follower:
-    """Brings what topics with a history publish, and what was published before: made by ``hub.follow``.
+    """Brings what topics with a history or keys publish, and what was before: made by ``hub.follow``.
 
     Use it as ``async with hub.follow(...) as events: async for event in events: ...``. It begins with one
     :class:`fastws.Synced` for each topic. Then comes a :class:`fastws.Message` for each message, and a
-    :class:`fastws.Gap` where the history forgot messages before they were taken. When the hub is closed
+    :class:`fastws.Gap` where the history forgot messages before they were taken. Of a keyed topic come a
+    :class:`fastws.Message` for each key that holds something, a :class:`fastws.Live`, and then what changes:
+    a :class:`fastws.Message`, or a :class:`fastws.Removed`. Of a key that changed several times before it
+    was taken only the last value comes. When the hub is closed
     there is one :class:`fastws.Ended` for each topic, and the iteration ends. Each topic is in its own
     order; topics take turns.
 
@@ -32,15 +35,15 @@ class Follower:
     :class:`fastws.ConcurrencyError`. Outside of its block it raises ``RuntimeError``.
     """
 
-    __slots__ = ("_begin", "_closing", "_offsets", "_order", "_said", "_taken", "_waiter")
+    __slots__ = ("_begin", "_closing", "_order", "_places", "_said", "_taken", "_waiter")
 
     def __init__(self, begin: Callable[[Follower], None]) -> None:
         #: Starts it: sees to the positions when the block begins.
         self._begin = begin
-        #: The offset of the next message; None outside of the block.
-        self._offsets: dict[SequencedTopic, int] | None = None
+        #: Where it reads on in each topic; None outside of the block.
+        self._places: dict[NumberedTopic, Any] | None = None
         #: Whose turn it is.
-        self._order: deque[SequencedTopic] = deque()
+        self._order: deque[NumberedTopic] = deque()
         #: What comes before messages.
         self._said: deque[Event] = deque()
         self._closing = False
@@ -50,19 +53,19 @@ class Follower:
     @property
     def positions(self) -> dict[str, Position]:
         """For each topic the position behind what was taken: where to follow on, as ``since=``."""
-        return {topic.name: topic.position(offset - 1) for topic, offset in (self._offsets or {}).items()}
+        return {topic.name: topic.position_at(place) for topic, place in (self._places or {}).items()}
 
     async def __aenter__(self) -> Follower:
-        if self._offsets is not None:
+        if self._places is not None:
             raise RuntimeError("this follower is used already")
-        self._offsets = {}
+        self._places = {}
         self._begin(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        topics, self._offsets = self._offsets or {}, None
+        topics, self._places = self._places or {}, None
         for topic in topics:
             topic.followers.remove(self)
             topic.rest()
@@ -80,7 +83,7 @@ class Follower:
         self._taken += 1
         if self._taken % EVENTS_AT_ONCE == 0:
             await asyncio.sleep(0)
-        while self._offsets is not None:
+        while self._places is not None:
             event = self._next()
             if event is not None:
                 return event
@@ -111,30 +114,18 @@ class Follower:
             return Ended(self._order.popleft().name, "closed")
         return None
 
-    def _next_of(self, topic: SequencedTopic) -> Event | None:
-        assert self._offsets is not None
-        topic.expire()
-        history = topic.history
-        offset = self._offsets[topic]
-        missed = history.first - offset
-        if missed > 0:
-            self._offsets[topic] = history.first
-            return Gap(topic.name, missed, "slow")
-        if offset == history.next:
-            return None
-        self._offsets[topic] = offset + 1
-        (frame,) = topic.frames(offset, 1, 1)
-        message = Publication(topic, 0, None, frame).message
-        return Message(topic.name, message, topic.position(offset))
+    def _next_of(self, topic: NumberedTopic) -> Event | None:
+        assert self._places is not None
+        event, self._places[topic] = topic.step(self._places[topic])
+        return event
 
     # -- for the hub ----------------------------------------------------------------------------
 
-    def add(self, topic: SequencedTopic, since: Position | None) -> None:
+    def add(self, topic: NumberedTopic, since: Position | None) -> None:
         """Follow a topic, from a position or from now on."""
-        assert self._offsets is not None
-        synced = topic.sync(since, 0)
-        self._said.append(synced)
-        self._offsets[topic] = synced.at.offset + 1
+        assert self._places is not None
+        first, self._places[topic] = topic.start(since)
+        self._said.append(first)
         self._order.append(topic)
         topic.followers.append(self)
         topic.use()

@@ -3,7 +3,6 @@ cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber
 from fastws.pubsub.hub_views cimport HubViews
-from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
 cdef class Hub(HubViews):

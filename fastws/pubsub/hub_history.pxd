@@ -2,13 +2,14 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber
+from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.registry cimport TopicRegistry
 from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
 cdef class HubHistory(TopicRegistry):
+    cdef NumberedTopic _with_positions(self, topic)
     cdef SequencedTopic _kept(self, topic)
-    cdef _confirm(self, SequencedTopic kept, message, once, bytes note)
     cdef _enter(self)
     @cython.locals(fan_out=FanOut)
     cdef Py_ssize_t _publish_kept(self, SequencedTopic topic, message, exclude=*, bytes note=*) except -1

@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""The part of a hub that is about topics with a history: positions, replays, followers."""
+"""The part of a hub that is about numbered topics: positions, replays, followers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import check_number
+from fastws.config import UNSET, check_number
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.cursors import puller_of
-from fastws.pubsub.events import Message, Position, Published, Synced
+from fastws.pubsub.events import Message, Position, Synced
 from fastws.pubsub.follower import Follower
+from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.sequenced import SequencedTopic
 
@@ -24,49 +25,19 @@ __all__ = ["HubHistory", "position_of", "starts_of"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
-#: Bytes of an id for ``publish_confirmed``.
-MAX_ONCE_BYTES = 255
 
 
 class HubHistory(TopicRegistry):
-    """The middle part of a :class:`fastws.Hub`."""
-
-    async def publish_confirmed(
-        self, topic: str, message: str | bytes, *, once: str | None = None, timeout: float = 5.0
-    ) -> Published:
-        """Publish to a topic with a history as :meth:`publish` does; return when it has its position.
-
-        Publish what must not come twice with an id, and try again with the same id: within 300 s it is
-        published once.
-
-        Args:
-            topic: The topic's name.
-            message: As for :meth:`publish`.
-            once: The id, at most 255 bytes of UTF-8, one for each message of this topic. Default: none.
-            timeout: How long to wait, in seconds. In one process there is nothing to wait for.
-
-        Returns:
-            Where the message is, or where the one with the same id is.
-
-        Raises:
-            ValueError: The topic keeps no history, its name is a bad one, or ``once`` is empty or too long.
-            TypeError: As :meth:`publish`, or ``once`` is no text.
-            RuntimeError: As :meth:`publish`.
-        """
-        kept = self._kept(topic)
-        if once is not None:
-            _check_once(once)
-        return self._confirm(kept, message, once, b"")
+    """The lower middle part of a :class:`fastws.Hub`."""
 
     async def position(self, topic: str) -> Position:
-        """Return the position behind the last message of a topic with a history.
+        """Return the position behind the last message of a topic with a history, or change of a keyed one.
 
         Raises:
-            ValueError: The topic keeps no history, or its name is a bad one.
+            ValueError: The topic is neither, or its name is a bad one.
             RuntimeError: Called in another thread than that of the hub's loop.
         """
-        kept = self._kept(topic)
-        return kept.position(kept.history.next - 1)
+        return self._with_positions(topic).last_position()
 
     async def history(
         self, topic: str, limit: int = 100, before: Position | str | None = None
@@ -103,7 +74,7 @@ class HubHistory(TopicRegistry):
     def follow(
         self, *topics: str, since: Position | str | Mapping[str, Position | str] | None = None
     ) -> Follower:
-        """Follow topics with a history inside of this process: a :class:`fastws.Follower`.
+        """Follow topics with a history, or keyed ones, inside of this process: a :class:`fastws.Follower`.
 
         Args:
             topics: Their names.
@@ -111,32 +82,39 @@ class HubHistory(TopicRegistry):
                 several. Default: from the beginning of the follower's block on.
 
         Raises:
-            ValueError: No topic was given, or one twice; one keeps no history, or its name is a bad one;
+            ValueError: No topic was given, or one twice; one has no positions, or its name is a bad one;
                 ``since`` is no position, is one for several topics, or names another topic.
             TypeError: ``since`` is nothing of this.
             RuntimeError: Called in another thread than that of the hub's loop.
         """
         starts = starts_of(topics, since)
         for name in topics:
-            self._kept(name)
+            self._with_positions(name)
 
         def begin(follower: Follower) -> None:
             for name, start in starts.items():
-                follower.add(self._kept(name), start)
+                follower.add(self._with_positions(name), start)
 
         return Follower(begin)
 
     # -- what a hub does with such a topic -------------------------------------------------------
 
-    def _kept(self, topic: str) -> SequencedTopic:
-        """Return a topic with a history, made where it is missing. Raises ``ValueError`` for another one."""
+    def _with_positions(self, topic: str) -> NumberedTopic:
+        """Return a numbered topic, made where it is missing. Raises ``ValueError`` for another one."""
         if self._sequencer is None:
             found = None
         else:
             self._enter()
-            found = self._sequenced(topic)
+            found = self._numbered(topic)
         if found is None:
             raise self._no_history(topic)
+        return found
+
+    def _kept(self, topic: str) -> SequencedTopic:
+        """Return a topic with a history, made where it is missing. Raises ``ValueError`` for another one."""
+        found = self._with_positions(topic)
+        if not isinstance(found, SequencedTopic):
+            raise ValueError(f"topic {topic!r} is keyed: it has a snapshot, and no history")
         return found
 
     def _no_history(self, topic: str) -> ValueError:
@@ -156,19 +134,6 @@ class HubHistory(TopicRegistry):
         self._entered = self._sequencer.loop
         if self._loop is None or self._loop.is_closed():
             self._loop = self._entered
-
-    def _confirm(
-        self, kept: SequencedTopic, message: str | bytes, once: str | None, note: bytes
-    ) -> Published:
-        if once is not None:
-            before = self._sequencer.published(kept.name, once)
-            if before is not None:
-                return Published(before, duplicate=True)
-        self._publish_kept(kept, message, None, note)
-        at = kept.position(kept.history.next - 1)
-        if once is not None:
-            self._sequencer.remember(kept.name, once, at)
-        return Published(at)
 
     def _publish_kept(
         self, topic: SequencedTopic, message: str | bytes, exclude: Any = None, note: bytes = b""
@@ -203,10 +168,8 @@ class HubHistory(TopicRegistry):
         synced = topic.sync(since, recent)
         if subscriber in topic.subscribers or subscriber in topic.behind:
             if since is not None or recent:
-                raise ValueError(f"topic {topic.name!r} is subscribed already: unsubscribe first")
-            if subscriber in topic.behind:
-                return Synced(topic.name, topic.position(subscriber.cursors.offset_of(topic) - 1))
-            return synced
+                raise self._subscribed_already(topic)
+            return self._going_on(subscriber, topic, synced.at)
         puller = puller_of(fan_out)
         if synced.at.offset + 1 < topic.history.next:
             puller.join(subscriber, topic, synced.at.offset + 1)
@@ -216,8 +179,19 @@ class HubHistory(TopicRegistry):
         topic.subscribers[subscriber] = None
         return synced
 
+    def _subscribed_already(self, topic: NumberedTopic) -> ValueError:
+        return ValueError(f"topic {topic.name!r} is subscribed already: unsubscribe first")
+
+    def _going_on(self, subscriber: Subscriber, topic: NumberedTopic, at: Position) -> Synced:
+        """Return where a subscription that exists goes on: at ``at``, unless it is behind."""
+        if subscriber in topic.behind:
+            at = subscriber.cursors.position_in(topic)
+        return Synced(topic.name, at)
+
     def _checked(self, found: Topic | None, topic: str, message: object) -> bytes:
         """Return a binary message, copied where it could change. Raises ``TypeError``."""
+        if message is UNSET:
+            raise TypeError("publish a message, or json=")
         if not isinstance(message, (bytes, bytearray, memoryview)):
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         if found is not None and found.merge is not None:
@@ -260,10 +234,3 @@ def starts_of(
 def position_of(given: Any) -> Position:
     """Return a position, or the one that a text says. Raises ``ValueError`` and ``TypeError``."""
     return given if isinstance(given, Position) else Position.parse(given)
-
-
-def _check_once(once: object) -> None:
-    if not isinstance(once, str):
-        raise TypeError(f"once= is text, not {type(once).__name__}")
-    if not 1 <= len(once.encode("utf-8", "surrogatepass")) <= MAX_ONCE_BYTES:
-        raise ValueError(f"once= has 1 to {MAX_ONCE_BYTES} bytes")

@@ -4,84 +4,103 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.events import Position, Published, Synced
 from fastws.pubsub.fanout import Subscriber, fan_out_of
-from fastws.pubsub.hub_history import HubHistory
-from fastws.pubsub.sequenced import SequencedTopic
-from fastws.pubsub.views import View, view_of
+from fastws.pubsub.hub_keyed import HubKeyed
+from fastws.pubsub.keyed import KeyedTopic
+from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.views import view_of
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
     from fastws.pubsub.fanout import FanOut
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubViews"]
+__all__ = ["HubViews", "Joined"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 
 
-class HubViews(HubHistory):
+class Joined(NamedTuple):
+    """A subscription of a client of a feed."""
+
+    topic: Topic
+    #: None where the topic has no positions.
+    synced: Synced | None
+    #: True where the client is told when it has caught up; else it has.
+    tells_live: bool = False
+
+
+class HubViews(HubKeyed):
     """The third part of a :class:`fastws.Hub`. It has nothing that is public: see :class:`fastws.Feed`."""
 
-    def _subscribe_view(
-        self, ws: Any, topic: str, since: Position | None, recent: int
-    ) -> tuple[View, Synced | None] | None:
-        """Let a client of a feed listen to a topic; say where it begins, where the topic has a history.
+    def _subscribe_view(self, ws: Any, topic: str, since: Position | None, recent: int) -> Joined | None:
+        """Let a client of a feed listen to a topic; None where the client is closing.
 
-        None: the client is closing. Raises as :meth:`fastws.Hub.subscribe`.
+        Raises as :meth:`fastws.Hub.subscribe`.
         """
         outbox: Outbox = ws.outbox
         if not outbox.is_open:
             return None
         subscriber = self._subscriber(outbox, ws)
         found = self._listened(topic)
+        if isinstance(found, KeyedTopic):
+            if found.batch:
+                subscriber.take_published()
+            # It tells itself who has caught up.
+            return Joined(found, self._subscribe_keyed(subscriber, found, since, 0), tells_live=True)
         view = view_of(found)
         if view.batch:
             subscriber.take_published()
         if not view.has_history:
             subscriber.topics[view] = None
             view.subscribers[subscriber] = None
-            return view, None
-        synced: Any = self._subscribe_kept(subscriber, view, since, recent)
-        if subscriber in view.behind:
-            view.joining[subscriber] = None
-        return view, synced
+            return Joined(view, None)
+        synced = self._subscribe_kept(subscriber, view, since, recent)
+        if subscriber not in view.behind:
+            return Joined(view, synced)
+        view.joining[subscriber] = None
+        return Joined(view, synced, tells_live=True)
 
-    def _unsubscribe_view(self, ws: Any, view: View) -> None:
+    def _unsubscribe_view(self, ws: Any, view: Topic) -> None:
         """End what :meth:`_subscribe_view` began."""
         subscriber: Any = ws.outbox.subscriptions
         if subscriber is not None:
             self._leave(subscriber, view)
 
     async def _publish_noted(
-        self, topic: str, message: str | bytes, note: bytes, once: str | None
+        self, topic: str, message: Any, key: str | None, note: bytes, once: str | None
     ) -> Published | None:
-        """Publish what a client has sent; return where it is, None where the topic keeps no history.
+        """Publish what a client has sent; return where it is, None where the topic has no positions.
 
-        ``once`` is for a topic with a history. Raises as :meth:`fastws.Hub.publish_confirmed`.
+        ``message`` may be ``REMOVAL``. Raises as :meth:`fastws.Hub.publish_confirmed`.
         """
-        kept = None
+        numbered = None
         if self._sequencer is not None:
             self._enter()
-            kept = self._sequenced(topic)
-        if kept is not None:
-            published: Published = self._confirm(kept, message, once, note)
+            numbered = self._numbered(topic)
+        if numbered is not None:
+            published: Published = self._confirm(numbered, message, key, once, note)
             return published
-        self._offer(topic, message, None, note)
+        if once is not None:
+            raise ValueError(f"once is for a topic that keeps messages, which {topic!r} does not")
+        self._offer(topic, message, key, None, note)
         return None
 
-    def _offer(self, topic: str, message: str | bytes, exclude: Any, note: bytes) -> int:
+    def _offer(self, topic: str, message: Any, key: str | None, exclude: Any, note: bytes) -> int:
         """Publish a message, with its note where it has one; see :meth:`fastws.Hub.publish`."""
         found = self._find(topic)
         if self._sequencer is not None and (found is None or found.sequenced):
-            kept = self._sequenced(topic)
-            if kept is not None:
-                return self._publish_kept(kept, message, exclude, note)
+            numbered = self._numbered(topic)
+            if numbered is not None:
+                return self._publish_numbered(numbered, message, key, exclude, note)
+        if key is not None:
+            raise self._not_keyed(topic)
         if not isinstance(message, str):
             message = self._checked(found, topic, message)
         if found is None or not found.subscribers:
@@ -112,6 +131,10 @@ class HubViews(HubHistory):
             found.view.offer(note + plain if note else plain, fan_out)
             count += found.view.listeners()
         return count
+
+    def _publish_as(self, topic: str, message: str | bytes, note: bytes) -> None:
+        """Publish what another thread has given."""
+        self._offer(topic, message, None, None, note)
 
     def _publish_unheard(self, found: Topic | None, topic: str, message: str | bytes, note: bytes) -> int:
         """Publish to a topic that only other processes and feeds listen to, if anybody."""
@@ -158,7 +181,7 @@ class HubViews(HubHistory):
         if subscriber in found.subscribers:
             found.remove(subscriber)
             subscriber.topics.pop(found, None)
-        elif isinstance(found, SequencedTopic) and subscriber in found.behind:
+        elif isinstance(found, NumberedTopic) and subscriber in found.behind:
             subscriber.cursors.drop(found)
 
     def _bind(self, fan_out: FanOut) -> None:

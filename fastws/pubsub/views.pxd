@@ -1,5 +1,6 @@
 # Types for the compiled build of views.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut
 from fastws.pubsub.history cimport History
 from fastws.pubsub.sequenced cimport SequencedTopic
@@ -18,4 +19,6 @@ cdef class View(SequencedTopic):
     cdef _add(self, bytes frame, FanOut fan_out)
     @cython.locals(frame=bytes, payload=bytes, text=bytes)
     cdef bytes _wrapped(self, bytes kept, long long offset)
+    @cython.locals(each=Publication)
+    cpdef long long offset_of(self, Publication publication)
     cdef bytes _gap(self, missed, reason)

@@ -91,9 +91,8 @@ class View(SequencedTopic):
             self._keep(encode(TEXT, self._gap(missed, reason)), fan_out)
 
     def _keep(self, frame: bytes, fan_out: FanOut) -> None:
-        if not self.batch and not self.behind:
-            self.history.forget()
-        self.history.append(frame, 0.0)
+        if self.behind:
+            self.history.append(frame, 0.0)
         if self.subscribers:
             self._add(frame, fan_out)
 
@@ -129,6 +128,13 @@ class View(SequencedTopic):
         if not self.has_history:
             return kept
         return [self._wrapped(each, offset + index) for index, each in enumerate(kept)]
+
+    def offset_of(self, publication: Publication) -> int:
+        if not (self.has_history or self.behind):  # the first one: from now on this turn is kept
+            self.history.forget()
+            for each in self.batch:
+                self.history.append(each.frame(0), 0.0)
+        return SequencedTopic.offset_of(self, publication)
 
     # -- what is told to one client -------------------------------------------------------------
 
