@@ -158,10 +158,7 @@ export class Feed {
   }
 
   #take(data) {
-    let m = {};
-    try {
-      m = JSON.parse(data) ?? m;
-    } catch {}
+    const m = data[0] === "{" ? JSON.parse(data) : {};
     if (m.hello) return this.#greet(m.hello);
     if (m.error || m.ack) return this.#answer(m);
     if (this.state !== "open") return this.close(new FeedError({ code: "protocol", reason: "this is no feed" }));
@@ -180,7 +177,7 @@ export class Feed {
       sub.onchange?.({ set, rm, clear });
     };
     if (sync) {
-      // The server began by itself: not where we are.
+      // The server has begun by itself, and elsewhere.
       if (sync.resumed === null && sub.at) return this.#unsub(sub), this.#join(sub);
       // Who has a part of a snapshot has no position yet.
       if (!sync.resumed) sub.at = sync.snapshot ? undefined : sync.at;

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -68,10 +68,14 @@ class FeedSite:
         async def run() -> T:
             return function(*args, **options)
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(20)
+        return self.await_(run())
+
+    def await_(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on that loop, and return what it returns."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
 
     async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         try:
             self._declare(self.hub)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,7 @@ def user(request: object, token: str | None) -> fastws.User | None:
 
 def declare(hub: fastws.Hub) -> None:
     hub.topic("rooms/*", history=10_000)
+    hub.topic("quotes", mode="keyed")
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +142,82 @@ def test_a_network_that_is_back_means_a_connection_at_once(
     page.evaluate("() => window.dispatchEvent(new Event('offline'))")
     page.context.set_offline(False)
     assert wait_for_messages(page, 1) == ["meanwhile"]
+
+
+KEYS = 500
+ROUNDS = 60
+#: Times that a tab of a slow machine takes for the same.
+THROTTLE = 10
+
+KEYED = """
+    () => {
+      open_feed();
+      window.ages = [];
+      window.wrong = 0;
+      const newest = new Map();
+      window.sub = feed.subscribe("quotes", {
+        onchange: ({ set }) => {
+          for (const [key, [number]] of Object.entries(set)) {
+            if (number < (newest.get(key) ?? -1)) wrong += 1;
+            newest.set(key, number);
+          }
+          document.title = `${sub.values.size} values`;
+          const last = Object.values(set).at(-1);
+          if (last) ages.push(Date.now() - last[1]);
+        },
+      });
+    }
+"""
+
+
+async def move_quotes(hub: fastws.Hub) -> None:
+    """Publish each key 20 times a second."""
+    for number in range(ROUNDS):
+        for key in range(KEYS):
+            hub.publish("quotes", json=[number, time.time() * 1000], key=f"key {key}")
+        await asyncio.sleep(0.05)
+
+
+def test_a_slow_tab_sees_the_newest_values(page: Page) -> None:
+    """At 10,000 changes a second. How old they are is printed, and no matter of this test."""
+    with FeedSite(lambda hub: hub.topic("quotes", mode="keyed")) as site:
+        page.goto(site.url)
+        page.wait_for_function("() => window.open_feed")
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": THROTTLE})
+        moving = asyncio.run_coroutine_threadsafe(move_quotes(site.hub), site.loop)
+        page.wait_for_timeout(100)
+        page.evaluate(KEYED)
+        moving.result(30)
+        page.wait_for_function(
+            "([keys, last]) => sub.values.size === keys"
+            " && [...sub.values.values()].every(([number]) => number === last)",
+            arg=[KEYS, ROUNDS - 1],
+        )
+        ages, wrong = page.evaluate("() => [ages.slice(5), wrong]")
+        assert wrong == 0, "an older value came after a newer one"
+        ages.sort()
+        median, p99 = ages[len(ages) // 2], ages[len(ages) * 99 // 100]
+        print(f"{THROTTLE} times slower: values were {median:.0f} ms old, 99 of 100 at most {p99:.0f} ms")
+
+
+def test_keyed_values_after_a_cut_are_those_of_the_server(
+    page: Page, feed_site: FeedSite, troubles: Troubles
+) -> None:
+    troubles.provoked = SERVER_GONE
+    follow(page, feed_site, "quotes")
+    for number in range(40):
+        feed_site.call(feed_site.hub.publish, "quotes", json=number, key=f"key {number % 7}")
+        if number % 10 == 3:
+            feed_site.call(feed_site.hub.remove, "quotes", f"key {number % 7}")
+        if number == 20:
+            feed_site.call(feed_site.cutter.cut)
+    snapshot = feed_site.await_(feed_site.hub.snapshot("quotes"))
+    wanted = {key: json.loads(text) for key, text in snapshot.items()}
+    page.wait_for_function(
+        "(wanted) => sub.values.size === Object.keys(wanted).length"
+        " && Object.entries(wanted).every(([key, value]) => sub.values.get(key) === value)",
+        arg=wanted,
+    )
 
 
 def test_what_was_forgotten_meanwhile_is_told(page: Page, troubles: Troubles) -> None:

@@ -140,3 +140,44 @@ async def test_what_is_published_with_once_is_published_once_while_lines_are_cut
         await publishing
         kept = await hub.history("kept/a", limit=1000)
         assert sorted(int(message.message) for message in kept) == list(range(40))
+
+
+async def test_keyed_values_are_those_of_the_hub_while_lines_are_cut() -> None:
+    chance = random.Random(11)
+    hub = fastws.Hub()
+    hub.topic("quotes", mode="keyed", every=0.001)
+    async with hub, serving(hub) as url, Cutter(url) as cutter:
+        for key in range(20):
+            hub.publish("quotes", json=-1, key=str(key))
+        async with fastws.follow(cutter.url, "quotes", backoff=QUICK) as feed:
+            held: dict[str, int] = {}
+
+            async def hold() -> None:
+                async for event in feed:
+                    match event:
+                        case Synced(snapshot=True):
+                            held.clear()
+                        case Message(key=str(key), message=number):
+                            assert number >= held.get(key, -1), "an older value came after a newer one"
+                            held[key] = number
+                        case fastws.Removed(key=key):
+                            held.pop(key, None) if key is not None else held.clear()
+
+            holding = asyncio.create_task(hold())
+            for number in range(1500):
+                key = str(chance.randrange(60))
+                if chance.random() < 0.1:
+                    hub.remove("quotes", key)
+                else:
+                    hub.publish("quotes", json=number, key=key)
+                if number % 100 == 99:
+                    cutter.cut()
+                await asyncio.sleep(0.0005)
+            hub.publish("quotes", json=1500, key="last")
+            while held.get("last") != 1500:
+                assert not holding.done(), holding.result()
+                await asyncio.sleep(0.001)
+            assert held == {key: int(text) for key, text in (await hub.snapshot("quotes")).items()}
+            holding.cancel()
+            assert feed.positions.keys() <= {"quotes"}
+        assert cutter.connections > 5
