@@ -93,6 +93,11 @@ class Session:
         if seconds is not None:
             connection.set_deadline(connection.loop_state.wheel.time() + seconds)
 
+    @property
+    def websocket(self) -> Any:
+        """The :class:`fastws.WebSocket`; None until the application has accepted."""
+        return self._ws
+
     # -- the application ------------------------------------------------------------------------
 
     def scope(self) -> dict[str, Any]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastws.config import check_arguments, check_number
 from fastws.connection.handlers import Handler
 from fastws.connection.websocket import WebSocket
-from fastws.feed.access import Authenticate, MayPublish, MaySubscribe
+from fastws.feed.access import Authenticate, MayPublish, MaySubscribe, User
+from fastws.feed.guests import Guest, accepted
 from fastws.feed.protocol import MAX_TOPICS, PING_SECONDS, SUBPROTOCOL
 from fastws.feed.session import Session
 from fastws.feed.settings import FeedSettings
@@ -70,6 +73,39 @@ class Feed(Handler):
             raise ValueError(f"ping is from 1 to 3600 seconds, not {ping}")
         self._settings = FeedSettings(hub, may_subscribe, may_publish, authenticate, max_topics, ping)
         self._sessions: dict[WebSocket, Session] = {}
+
+    async def run(self, websocket: Any, *, user: User | None = None, request: Any = None) -> None:
+        """Serve one client in a handler of another framework; return when it has gone.
+
+        Call it in FastAPI, Starlette (which need not have accepted the WebSocket), aiohttp and websockets, or
+        in an ``async def handler(ws)`` of fastws. The framework's own rules hold before it: it checks the
+        origin. Cancelled, the client leaves its topics, and the WebSocket stays as it is.
+
+        Args:
+            websocket: The WebSocket, which nobody else reads.
+            user: Who it is, where the application knows that already. Default None: ``authenticate`` says it.
+            request: What hooks are given, and whose query names topics. Default: that of the WebSocket, which
+                aiohttp's has not: give its request.
+
+        Raises:
+            TypeError: It is no WebSocket, or ``user`` no :class:`fastws.User`.
+            RuntimeError: It is not accepted, and cannot be.
+        """
+        if user is not None and not isinstance(user, User):
+            raise TypeError(f"user= is a fastws.User, not {user!r}")
+        await accepted(websocket)
+        guest = Guest(websocket, request)
+        session = Session(self._settings, guest, guest.request)
+        session.start(guest.query, user)
+        try:
+            async for message in guest.messages():
+                session.receive(message)
+                while not session.is_ready():
+                    await guest.ready()
+                    session.work()
+        finally:
+            session.end()
+            await guest.leave()
 
     def on_open(self, ws: WebSocket) -> None:
         assert ws.request is not None
