@@ -73,7 +73,7 @@ def subscriber(
     if session is not None:
         if session.outbox is None:
             raise RuntimeError("accept the WebSocket before it becomes a subscriber")
-        return Subscriber(session.outbox, on_gap=on_gap, core=session.websocket)
+        return Subscriber(session.outbox, on_gap=on_gap, core=session.ws)
     if isinstance(websocket, WebSocketCore):
         return Subscriber(websocket.outbox, on_gap=on_gap, core=websocket)
     sink = open_sink(*_verbs(websocket, send), limits or Limits())
@@ -140,7 +140,7 @@ def websocket_of(websocket: Any) -> Any:
     if isinstance(websocket, WebSocketCore):
         return websocket
     session = _session(websocket)
-    return None if session is None else session.websocket
+    return None if session is None else session.ws
 
 
 def close_verb(websocket: Any) -> CloseVerb:
