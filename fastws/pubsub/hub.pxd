@@ -5,5 +5,7 @@ from fastws.pubsub.fanout cimport FanOut, Subscriber
 from fastws.pubsub.hub_views cimport HubViews
 from fastws.pubsub.topic cimport Topic
 
+cdef object UNSET
+
 cdef class Hub(HubViews):
     cdef object _left
