@@ -7,6 +7,8 @@ from fastws.pubsub.keyed cimport KeyedTopic
 from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.topic cimport Topic
 
+cdef object TEXT, BINARY, encode
+
 cdef class HubViews(HubKeyed):
     @cython.locals(fan_out=FanOut)
     cdef Py_ssize_t _offer(self, topic, message, key, exclude, bytes note) except -1
