@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
     from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
+    from fastws.connection.compression_meter import CompressionUse
     from fastws.connection.flow import FlowState, SendStatus
     from fastws.connection.handlers import Handler
     from fastws.connection.stream_handlers import streaming
@@ -43,10 +44,24 @@ if TYPE_CHECKING:
         ProxyError,
         StartupFailed,
     )
+    from fastws.feed.access import FeedClient, FeedError, Grant, Publication, User, anyone
+    from fastws.feed.feed import Feed
+    from fastws.feed.follow import FeedFollower, follow
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
-    from fastws.pubsub.events import Ended, Gap, Live, Message, Position, Published, Removed, Synced
+    from fastws.pubsub.events import (
+        Ended,
+        Gap,
+        Live,
+        Member,
+        Message,
+        Position,
+        Presence,
+        Published,
+        Removed,
+        Synced,
+    )
     from fastws.pubsub.follower import Follower
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
@@ -67,16 +82,22 @@ _MODULES = {
     "BrokerUnavailable": "errors",
     "CloseCode": "protocol.websocket.frames",
     "Compression": "config",
+    "CompressionUse": "connection.compression_meter",
     "ConcurrencyError": "errors",
     "ConnectionClosed": "errors",
     "ConnectionClosedError": "errors",
     "ConnectionClosedOK": "errors",
     "Ended": "pubsub.events",
     "FastWSError": "errors",
+    "Feed": "feed.feed",
+    "FeedClient": "feed.access",
+    "FeedError": "feed.access",
+    "FeedFollower": "feed.follow",
     "FlowState": "connection.flow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
+    "Grant": "feed.access",
     "Handler": "connection.handlers",
     "HandshakeError": "errors",
     "HandshakeRefused": "errors",
@@ -85,9 +106,12 @@ _MODULES = {
     "InvalidURL": "errors",
     "Limits": "config",
     "Live": "pubsub.events",
+    "Member": "pubsub.events",
     "Message": "pubsub.events",
     "Position": "pubsub.events",
+    "Presence": "pubsub.events",
     "ProxyError": "errors",
+    "Publication": "feed.access",
     "Published": "pubsub.events",
     "RateLimit": "web.rate_limit",
     "Removed": "pubsub.events",
@@ -102,9 +126,12 @@ _MODULES = {
     "Static": "web.static_files",
     "Synced": "pubsub.events",
     "Timeouts": "config",
+    "User": "feed.access",
     "WebSocket": "connection.websocket",
+    "anyone": "feed.access",
     "basic_auth": "web.auth",
     "connect": "client.connect",
+    "follow": "feed.follow",
     "is_retryable": "client.reconnect",
     "run": "server.run",
     "serve": "server.serve",
@@ -123,16 +150,22 @@ __all__ = [
     "BrokerUnavailable",
     "CloseCode",
     "Compression",
+    "CompressionUse",
     "ConcurrencyError",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "Ended",
     "FastWSError",
+    "Feed",
+    "FeedClient",
+    "FeedError",
+    "FeedFollower",
     "FlowState",
     "Follower",
     "Fragment",
     "Gap",
+    "Grant",
     "Handler",
     "HandshakeError",
     "HandshakeRefused",
@@ -141,9 +174,12 @@ __all__ = [
     "InvalidURL",
     "Limits",
     "Live",
+    "Member",
     "Message",
     "Position",
+    "Presence",
     "ProxyError",
+    "Publication",
     "Published",
     "RateLimit",
     "Removed",
@@ -158,10 +194,13 @@ __all__ = [
     "Static",
     "Synced",
     "Timeouts",
+    "User",
     "WebSocket",
     "__version__",
+    "anyone",
     "basic_auth",
     "connect",
+    "follow",
     "is_retryable",
     "run",
     "serve",

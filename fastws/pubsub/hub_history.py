@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubHistory", "position_of"]
+__all__ = ["HubHistory", "position_of", "starts_of"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -65,7 +65,7 @@ class HubHistory(TopicRegistry):
         if end is not None:
             stop = 0 if end.epoch != kept.epoch else min(stop, end.offset)
         start = max(history.first, stop - limit)
-        frames = history.frames(start, history.size + 1, max(stop - start, 0))
+        frames = kept.frames(start, history.size + 1, max(stop - start, 0))
         return [
             Message(kept.name, Publication(kept, 0, None, frame).message, kept.position(start + index))
             for index, frame in enumerate(frames)
@@ -87,7 +87,7 @@ class HubHistory(TopicRegistry):
             TypeError: ``since`` is nothing of this.
             RuntimeError: Called in another thread than that of the hub's loop.
         """
-        starts = _starts(topics, since)
+        starts = starts_of(topics, since)
         for name in topics:
             self._with_positions(name)
 
@@ -135,7 +135,9 @@ class HubHistory(TopicRegistry):
         if self._loop is None or self._loop.is_closed():
             self._loop = self._entered
 
-    def _publish_kept(self, topic: SequencedTopic, message: str | bytes, exclude: Any = None) -> int:
+    def _publish_kept(
+        self, topic: SequencedTopic, message: str | bytes, exclude: Any = None, note: bytes = b""
+    ) -> int:
         """Give a message its position, and to who keeps up; return how many clients listen."""
         if exclude is not None:
             raise TypeError(
@@ -145,12 +147,15 @@ class HubHistory(TopicRegistry):
             message = self._checked(topic, topic.name, message)
         self._enter()
         plain = encode(TEXT if isinstance(message, str) else BINARY, message)
-        topic.keep(plain)
+        kept = note + plain if note else plain
+        topic.keep(kept)
         if topic.subscribers:
             fan_out = self._fan_out
             assert fan_out is not None
             seq = fan_out.add(topic)
             topic.batch.append(Publication(topic, seq, message, plain))
+        if topic.view is not None:
+            topic.view.offer(kept, self._fan_out)
         return topic.listeners()
 
     def _subscribe_kept(
@@ -206,7 +211,7 @@ class HubHistory(TopicRegistry):
             raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
 
 
-def _starts(
+def starts_of(
     topics: tuple[str, ...], since: Position | str | Mapping[str, Position | str] | None
 ) -> dict[str, Position | None]:
     """Return where each topic begins."""

@@ -15,6 +15,7 @@ from fastws.config import (
     Unset,
     checked_compression,
 )
+from fastws.connection.compression_meter import CompressionUse
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
@@ -26,6 +27,7 @@ from fastws.pubsub.classes import (
     checked_every,
 )
 from fastws.pubsub.fanout import FanOut
+from fastws.pubsub.kept import HUBS
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.patterns import Pattern
 from fastws.pubsub.sequencer import Sequencer
@@ -57,6 +59,7 @@ class TopicRegistry:
         self._loop: asyncio.AbstractEventLoop | None = None
         #: The loop that the sequencer holds on to.
         self._entered: asyncio.AbstractEventLoop | None = None
+        HUBS.add(self)
         #: What hubs of other processes are called that share with this one.
         self.name = name
         bus: Any = bus_of(broker)
@@ -202,6 +205,18 @@ class TopicRegistry:
             self._classes = TopicClasses()
         return self._classes
 
+    def compression(self, topic: str) -> CompressionUse | None:
+        """Return what compression has done for a topic's messages; None where none was compressed.
+
+        A topic whose messages become less than a tenth smaller sends them as they are, and tries again later.
+        """
+        found = self._topics.get(topic)
+        return None if found is None or found.meter is None else found.meter.use()
+
+    def kept_bytes(self) -> int:
+        """Return the bytes of all messages and values that topics keep."""
+        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced)
+
     # -- finding them ---------------------------------------------------------------------------
 
     def _find(self, name: str) -> Topic | None:
@@ -260,15 +275,22 @@ class TopicRegistry:
         listened: list[Topic] = [*subscriber.topics]
         if subscriber.cursors is not None:
             listened += subscriber.cursors.topics()
-        return [topic.name for topic in listened if self._topics.get(topic.name) is topic]
+        return [topic.name for topic in listened if self._is_here(topic)]
+
+    def _is_here(self, topic: Topic) -> bool:
+        """True for a topic of this hub, and for the view of one."""
+        found = self._topics.get(topic.name)
+        return found is not None and (found is topic or found.view is topic)
 
     def subscribers(self, topic: str) -> list[Any]:
         """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
 
-        Of a topic with a history, those that have not been sent everything yet come last.
+        Of a topic with a history, those that have not been sent everything yet come behind the others; then
+        come the clients of feeds.
         """
         found = self._find(topic)
         if found is None:
             return []
         behind = found.behind if isinstance(found, NumberedTopic) else {}
-        return [subscriber.ws for subscriber in [*found.subscribers, *behind]]
+        viewing = [] if found.view is None else [*found.view.subscribers, *found.view.behind]
+        return [subscriber.ws for subscriber in [*found.subscribers, *behind, *viewing]]

@@ -1,0 +1,242 @@
+"""One client of a feed: its commands, one after the other, and its topics."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from fastws.feed.access import FeedClient, FeedError, Grant, User
+from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
+from fastws.feed.granting import granted, start_of
+from fastws.feed.hooks import ask, nonsense
+from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
+from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
+from fastws.feed.publishing import publish
+from fastws.feed.query import topics_of
+from fastws.feed.session_core import Line, SessionCore, Stage
+from fastws.feed.settings import FeedSettings
+from fastws.pubsub.events import Position
+
+__all__ = ["Session"]
+
+log = logging.getLogger("fastws.error")
+
+#: Close codes for what ``authenticate`` raises.
+CLOSE_CODES = {
+    "unauthorized": Close.UNAUTHORIZED,
+    "forbidden": Close.FORBIDDEN,
+    "too_fast": Close.TOO_FAST,
+    "bad_request": Close.BAD_REQUEST,
+}
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One topic of a session."""
+
+    view: Any
+    #: Whether ``may_subscribe`` is to be asked again when the user has another token.
+    is_asked: bool
+
+
+class Session(SessionCore):
+    """Everything here runs on the loop of its WebSocket.
+
+    Args:
+        settings: Those of the feed.
+        line: The WebSocket.
+        client: What hooks are given.
+    """
+
+    def __init__(self, settings: FeedSettings, line: Line, client: FeedClient) -> None:
+        SessionCore.__init__(self, line, settings.ping)
+        self._settings = settings
+        self._topics = client._topics
+        #: What the URL asked for, until it is known who asks.
+        self._asked: list[Sub] = []
+        self.client = client
+
+    def start(self, query: str, user: User | None = None) -> None:
+        """The WebSocket is open. ``user`` is known already, or ``authenticate`` says who it is."""
+        self._advance(self._open(query, user))
+        self.work()
+
+    # -- one command after the other ------------------------------------------------------------
+
+    async def _obey(self, message: str | bytes, *, too_fast: bool) -> None:
+        command: Any = None
+        try:
+            command = parse_command(message)
+            if too_fast:
+                raise FeedError("too_fast", f"at most {MAX_COMMANDS_PER_SECOND} commands a second", 1)
+            if isinstance(command, Auth):
+                await self._authenticate(command.token)
+            elif self._stage is Stage.UNKNOWN:
+                raise FeedError("unauthorized", "the token comes first")
+            else:
+                await self._do(command)
+        except BadCommand as bad:
+            self.say(Error(bad.code, bad.reason, bad.id, bad.topic))
+        except FeedError as error:
+            self.say_error(error, getattr(command, "id", None), getattr(command, "topic", None))
+
+    async def _do(self, command: Sub | Unsub | Pub) -> None:
+        match command:
+            case Sub():
+                await self._subscribe(command, is_asked=True)
+            case Unsub():
+                self.unsubscribe(command.topic, "unsub")
+            case Pub():
+                at, is_duplicate = await publish(self._settings, self.client, command)
+                if command.id is not None:
+                    self.say(Ack(command.id, at, is_duplicate))
+
+    # -- who it is ------------------------------------------------------------------------------
+
+    async def _open(self, query: str, user: User | None) -> None:
+        try:
+            self._asked = topics_of(query)
+        except ValueError as error:
+            self.close(Close.BAD_REQUEST, str(error)[:100])
+            return
+        if user is not None or self._settings.authenticate is None:
+            await self._welcome(user)
+            return
+        try:
+            found = await ask(self._settings.authenticate, self.client.request, None)
+            if found is None:
+                self._watch.wait_for_token()
+            else:
+                await self._accept(found)
+        except FeedError as error:
+            self._refuse(error)
+
+    async def _authenticate(self, token: str) -> None:
+        if self._settings.authenticate is None:
+            raise FeedError("bad_request", "this feed takes no token")
+        self._watch.token_came()
+        try:
+            user = await ask(self._settings.authenticate, self.client.request, token)
+            if user is None:
+                self.close(Close.UNAUTHORIZED, "the token is not valid")
+            else:
+                await self._accept(user)
+        except FeedError as error:
+            if error.code in CLOSE_CODES:
+                self._refuse(error)
+                return
+            if self._stage is Stage.UNKNOWN:
+                self._watch.wait_for_token()  # the client may try again
+            raise
+
+    def _refuse(self, error: FeedError) -> None:
+        self.close(CLOSE_CODES.get(error.code, Close.UNAVAILABLE), error.reason or error.code)
+
+    async def _accept(self, user: Any) -> None:
+        """Take what ``authenticate`` has returned."""
+        assert self._settings.authenticate is not None
+        if not isinstance(user, User):
+            raise nonsense(self._settings.authenticate, user, "a fastws.User or None")
+        before = self.client.user
+        if before is not None and before.id != user.id:
+            self.close(Close.FORBIDDEN, "the token of another user")
+        elif self._stage is Stage.UNKNOWN:
+            await self._welcome(user)
+        else:
+            self.client.user = user
+            if self._say_hello():
+                await self._ask_again()
+
+    def _say_hello(self) -> bool:
+        """Say who the client is; False where its token has expired."""
+        user = self.client.user
+        left = self._watch.expire_user(None if user is None else user.expires_at)
+        if left is not None and left <= 0:
+            self.close(Close.UNAUTHORIZED, "the token has expired")
+            return False
+        expires = None if left is None else round(left)
+        self.say(
+            Hello(self.client.id, None if user is None else user.public_id, self._settings.ping, expires)
+        )
+        return True
+
+    def begin(self, user: User | None, topics: list[tuple[Sub, Grant]]) -> None:
+        """The WebSocket, or what is like one, is open, and everything is granted."""
+        self._stage = Stage.OPEN
+        self.client.user = user
+        if self._say_hello():
+            for sub, grant in topics:
+                self._join(sub.topic, start_of(sub), sub.recent, grant, is_asked=True)
+
+    async def _welcome(self, user: User | None) -> None:
+        """The client may begin: its topics are those of the URL, and those of its user."""
+        self._stage = Stage.OPEN
+        self.client.user = user
+        if not self._say_hello():
+            return
+        given = () if user is None else user.topics
+        asked = list(self._asked)
+        asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
+        for sub in asked:
+            try:
+                await self._subscribe(sub, is_asked=sub.topic not in given)
+            except FeedError as error:
+                self.say_error(error, None, sub.topic)
+
+    async def _ask_again(self) -> None:
+        """The user has another token: does it still allow each topic?"""
+        given = () if self.client.user is None else self.client.user.topics
+        for name, subscription in list(self._topics.items()):
+            if not subscription.is_asked and name in given:
+                continue
+            try:
+                await granted(self._settings, self.client, name)
+            except FeedError:
+                self.unsubscribe(name, "revoked")
+
+    # -- topics ---------------------------------------------------------------------------------
+
+    async def _subscribe(self, sub: Sub, *, is_asked: bool) -> None:
+        topic = sub.topic
+        since = start_of(sub)
+        if topic in self._topics:
+            raise FeedError("subscribed", "this topic is subscribed already")
+        if len(self._topics) >= self._settings.max_topics:
+            raise FeedError("limit", f"at most {self._settings.max_topics} topics")
+        grant = await granted(self._settings, self.client, topic) if is_asked else Grant()
+        self._join(topic, since, sub.recent, grant, is_asked=is_asked)
+
+    def _join(self, topic: str, since: Position | None, recent: int, grant: Grant, *, is_asked: bool) -> None:
+        try:
+            joined = self._settings.hub._subscribe_view(self._line, topic, since, recent)
+        except (ValueError, RuntimeError) as error:
+            log.exception("a feed cannot subscribe to %r", topic)
+            raise FeedError("internal", "the application failed") from error
+        if joined is None:
+            return
+        self._topics[topic] = Subscription(joined.topic, is_asked)
+        self._watch.expire_topic(topic, grant.expires_at)
+        synced = joined.synced
+        if synced is None:
+            missed = None if since is not None else 0
+            resumed, reason = (None, None) if since is None else (False, "epoch")
+            self.say(Sync(topic, None, resumed, missed, reason, lossy=True))
+            self.say(Live(topic))
+            return
+        at = str(synced.at)
+        self.say(Sync(topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+        if not joined.tells_live:
+            self.say(Live(topic, at))
+
+    def unsubscribe(self, topic: str, reason: str) -> None:
+        """End a subscription, and say so."""
+        subscription = self._topics.pop(topic, None)
+        if subscription is not None:
+            self._watch.expire_topic(topic, None)
+            self._settings.hub._unsubscribe_view(self._line, subscription.view)
+        self.say(End(topic, reason))
+
+    def end_topic(self, topic: str) -> None:
+        """What was granted has expired."""
+        self.unsubscribe(topic, "expired")
