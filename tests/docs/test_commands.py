@@ -118,6 +118,9 @@ NOT_RUN = {
     "fastws bench ws://127.0.0.1:8080/ws idle --clients 10000 --until errors=0 --step clients+5000": (
         "as many connections as the machine holds"
     ),
+    "fastws bench ws://127.0.0.1:8080/echo resume --clients 8000 --spread 2s": (
+        "as many connections as the machine holds"
+    ),
     "fastws bench ws://127.0.0.1:8080/wsecho idle --clients 2000 --speak-once --pid 12345": (
         "the number stands for that of the reader's server"
     ),
