@@ -49,6 +49,8 @@ class Session(SessionCore):
         client: What hooks are given.
     """
 
+    __slots__ = ("_asked", "_settings", "_topics", "client")
+
     def __init__(self, settings: FeedSettings, line: Line, client: FeedClient) -> None:
         SessionCore.__init__(self, line, settings.ping)
         self._settings = settings
