@@ -17,6 +17,7 @@ PUBLIC = {
     "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
+    "Feed", "FeedClient", "FeedError", "Grant", "Publication", "User", "anyone",
     "Ended", "Follower", "Gap", "Live", "Message", "Position", "Published", "Removed", "Synced",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
     "serve", "serve_until_signal", "streaming", "subscriber", "token_auth", "is_retryable",

@@ -27,17 +27,10 @@ log = logging.getLogger("fastws.error")
 EVICT = SlowConsumerPolicy.EVICT
 DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
-__all__ = ["Puller", "puller_of", "tell_gap"]
+__all__ = ["Puller", "puller_of"]
 
 #: What all clients are sent in one round: a chunk more at most.
 ROUND_BYTES = 1024 * 1024
-
-
-def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
-    """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
-    tell = getattr(ws, "tell_gap", None)
-    told: bool = tell is not None and tell(topic, missed, reason)
-    return told
 
 
 class Chunk:
@@ -142,7 +135,7 @@ class Cursors:
             self.evict()
             return False
         self._places[topic] = place
-        if not tell_gap(subscriber.ws, topic.name, missed, "slow") and topic.policy is not DROP_OLDEST:
+        if not topic.tell_gap(subscriber, missed, "slow") and topic.policy is not DROP_OLDEST:
             self.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
         return self.is_ready() and topic in self._places and not topic.skip_forgotten(self._places[topic])[1]
@@ -170,6 +163,8 @@ class Cursors:
             self._places[topic] = chunk.end
         if chunk.batch:  # else all of it was forgotten
             outbox.deliver_joined(topic, chunk.batch, joined)
+        if subscriber in topic.subscribers:
+            topic.caught_up(subscriber)
         return chunk.size
 
 

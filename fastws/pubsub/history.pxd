@@ -17,6 +17,7 @@ cdef class History:
     @cython.locals(offset=cython.longlong, index=Py_ssize_t)
     cpdef append(self, bytes frame, double now)
     cpdef expire(self, double now)
+    cpdef forget(self)
     cpdef double oldest(self)
     @cython.locals(index=Py_ssize_t, frame=bytes)
     cpdef _drop_first(self)

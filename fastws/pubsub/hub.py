@@ -7,40 +7,37 @@ is the fan-out's part (``fanout.py``).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import UNSET, Compression, SlowConsumerPolicy, Unset, check_number
 from fastws.connection.publication import Publication
-from fastws.protocol.websocket.frames import FIN, Opcode, encode
+from fastws.protocol.websocket.frames import FIN, Opcode
 from fastws.pubsub.bus.records import split_frames
 from fastws.pubsub.bus.registry import group_of
-from fastws.pubsub.cursors import tell_gap
 from fastws.pubsub.events import Position, Synced
-from fastws.pubsub.fanout import Subscriber, fan_out_of
 from fastws.pubsub.hub_history import position_of
-from fastws.pubsub.hub_keyed import HubKeyed, message_of
+from fastws.pubsub.hub_keyed import message_of
+from fastws.pubsub.hub_views import HubViews
 from fastws.pubsub.keyed import KeyedTopic
-from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.notes import frame_of
+from fastws.pubsub.numbered import tell_gap
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
-    from fastws.pubsub.fanout import FanOut
 
 __all__ = ["Hub", "Topic"]
 
 TEXT = int(Opcode.TEXT)
-BINARY = int(Opcode.BINARY)
 #: The first byte of a frame with a whole text message (RFC 6455, section 5.2).
 TEXT_FRAME = FIN | TEXT
 
 log = logging.getLogger("fastws.error")
 
 
-class Hub(HubKeyed):
+class Hub(HubViews):
     """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
 
     Every method belongs on that loop, except :meth:`publish_threadsafe`. Only :meth:`start`, :meth:`close`
@@ -74,7 +71,7 @@ class Hub(HubKeyed):
         policy: SlowConsumerPolicy | str = SlowConsumerPolicy.EVICT,
         compression: Compression | None = None,
     ) -> None:
-        HubKeyed.__init__(self, name, broker, policy, compression)
+        HubViews.__init__(self, name, broker, policy, compression)
         #: The bus that :meth:`close` has left.
         self._left: Any = None
 
@@ -118,23 +115,12 @@ class Hub(HubKeyed):
             raise self._no_history(topic)
         if not outbox.is_open:
             return None
-        fan_out = fan_out_of(outbox.turn)
-        if self._fan_out is not fan_out:
-            self._bind(fan_out)
-        subscriber: Any = outbox.subscriptions
-        if subscriber is None:
-            outbox.subscriptions = subscriber = Subscriber(fan_out, outbox, ws)
-        found = self._find(topic)
-        if found is None:
-            found = self._make(topic)
-            if self._link is not None:
-                self._link.follow(topic)
-        elif found.batch:
+        subscriber = self._subscriber(outbox, ws)
+        found = self._listened(topic)
+        if found.batch:
             subscriber.take_published()
             if not outbox.is_open:  # what it took evicted it
                 return None  # type: ignore[unreachable]
-        elif self._link is not None and not found.subscribers:
-            self._link.follow(topic)
         if isinstance(found, SequencedTopic):
             return self._subscribe_kept(subscriber, found, start, recent)
         if isinstance(found, KeyedTopic):
@@ -150,15 +136,8 @@ class Hub(HubKeyed):
         """
         subscriber = ws.outbox.subscriptions
         found = self._find(topic)
-        if found is None:
-            return
-        if found.batch and subscriber in found.subscribers:
-            subscriber.take_published()
-        if subscriber in found.subscribers:
-            found.remove(subscriber)
-            subscriber.topics.pop(found, None)
-        elif isinstance(found, NumberedTopic) and subscriber in found.behind:
-            subscriber.cursors.drop(found)
+        if found is not None:
+            self._leave(subscriber, found)
 
     def publish(
         self,
@@ -198,40 +177,7 @@ class Hub(HubKeyed):
         """
         if json is not UNSET:
             message = message_of(message, json)
-        found = self._find(topic)
-        if self._sequencer is not None and (found is None or found.sequenced):
-            numbered = self._numbered(topic)
-            if numbered is not None:
-                return self._publish_numbered(numbered, message, key, exclude, json)
-        if key is not None:
-            raise self._not_keyed(topic)
-        if not isinstance(message, str):
-            message = self._checked(found, topic, message)
-        if found is None or not found.subscribers:
-            if self._link is not None:
-                self._link.forward(topic, encode(TEXT if isinstance(message, str) else BINARY, message))
-            return 0
-        fan_out = self._fan_out
-        assert fan_out is not None
-        plain = encode(TEXT if isinstance(message, str) else BINARY, message)
-        count = len(found.subscribers)
-        excluded: Any = None
-        if exclude is not None:
-            excluded = exclude.outbox.subscriptions
-            if excluded in found.subscribers:
-                excluded.take_published()
-                count -= 1
-            else:
-                excluded = None
-        if not found.batch:
-            self._check_thread()
-        if self._link is not None:
-            self._link.forward(topic, plain)
-        seq = fan_out.add(found)
-        found.batch.append(Publication(found, seq, message, plain))
-        if excluded is not None:
-            excluded.last_seq = seq
-        return count
+        return self._offer(topic, message, key, exclude, json, b"")
 
     def publish_threadsafe(
         self,
@@ -309,34 +255,40 @@ class Hub(HubKeyed):
     def _receive_run(self, topic: str, body: bytes, count: int) -> None:
         """Publish here what another process has published; the clients of other processes have it already."""
         found = self._find(topic)
-        if found is None or not found.subscribers:
+        if found is None or not (found.subscribers or found.view):
             return
         fan_out = self._fan_out
         assert fan_out is not None
-        frames = split_frames(body, count)
+        messages = split_frames(body, count)
+        if found.view is not None:
+            for kept in messages:
+                found.view.offer(kept, fan_out)
+        if not found.subscribers:
+            return
+        frames = [frame_of(kept) for kept in messages]
         if found.merge is not None:
             frames = _only_texts(topic, frames)
             if len(frames) < count:
-                self._receive_gap(topic, count - len(frames), "binary")
+                _tell_gap(found, count - len(frames), "binary")
         for plain in frames:
             seq = fan_out.add(found)
             found.batch.append(Publication(found, seq, None, plain))
 
     def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
         """Tell who listens that messages of another process did not come."""
-        for ws in self.subscribers(topic):
-            tell_gap(ws, topic, missed, reason)
+        found = self._find(topic)
+        if found is not None:
+            _tell_gap(found, missed, reason)
+            if found.view is not None:
+                found.view.offer_gap(missed, reason, self._fan_out)
 
     def _topics_heard(self) -> list[str]:
-        return [name for name, topic in self._topics.items() if topic.subscribers]
+        return [name for name, topic in self._topics.items() if topic.subscribers or topic.view]
 
-    def _bind(self, fan_out: FanOut) -> None:
-        if self._fan_out is not None and any(topic.subscribers for topic in self._topics.values()):
-            raise RuntimeError("a hub belongs to one event loop; use publish_threadsafe from another")
-        if self._link is not None:
-            self._link.bus.check_thread()
-        self._fan_out = fan_out
-        self._loop = asyncio.get_running_loop()
+
+def _tell_gap(found: Topic, missed: int, reason: str) -> None:
+    for subscriber in list(found.subscribers):
+        tell_gap(subscriber.ws, found.name, missed, reason)
 
 
 def _only_texts(topic: str, frames: list[bytes]) -> list[bytes]:

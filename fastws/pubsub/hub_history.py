@@ -28,7 +28,7 @@ BINARY = int(Opcode.BINARY)
 
 
 class HubHistory(TopicRegistry):
-    """The lower middle part of a :class:`fastws.Hub`."""
+    """The second part of a :class:`fastws.Hub`."""
 
     async def position(self, topic: str) -> Position:
         """Return the position behind the last message of a topic with a history, or change of a keyed one.
@@ -65,7 +65,7 @@ class HubHistory(TopicRegistry):
         if end is not None:
             stop = 0 if end.epoch != kept.epoch else min(stop, end.offset)
         start = max(history.first, stop - limit)
-        frames = history.frames(start, history.size + 1, max(stop - start, 0))
+        frames = kept.frames(start, history.size + 1, max(stop - start, 0))
         return [
             Message(kept.name, Publication(kept, 0, None, frame).message, kept.position(start + index))
             for index, frame in enumerate(frames)
@@ -135,7 +135,9 @@ class HubHistory(TopicRegistry):
         if self._loop is None or self._loop.is_closed():
             self._loop = self._entered
 
-    def _publish_kept(self, topic: SequencedTopic, message: str | bytes, exclude: Any = None) -> int:
+    def _publish_kept(
+        self, topic: SequencedTopic, message: str | bytes, exclude: Any = None, note: bytes = b""
+    ) -> int:
         """Give a message its position, and to who keeps up; return how many clients listen."""
         if exclude is not None:
             raise TypeError(
@@ -145,12 +147,15 @@ class HubHistory(TopicRegistry):
             message = self._checked(topic, topic.name, message)
         self._enter()
         plain = encode(TEXT if isinstance(message, str) else BINARY, message)
-        topic.keep(plain)
+        kept = note + plain if note else plain
+        topic.keep(kept)
         if topic.subscribers:
             fan_out = self._fan_out
             assert fan_out is not None
             seq = fan_out.add(topic)
             topic.batch.append(Publication(topic, seq, message, plain))
+        if topic.view is not None:
+            topic.view.offer(kept, self._fan_out)
         return topic.listeners()
 
     def _subscribe_kept(

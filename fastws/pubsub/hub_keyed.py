@@ -26,7 +26,7 @@ MAX_ONCE_BYTES = 255
 
 
 class HubKeyed(HubHistory):
-    """The upper middle part of a :class:`fastws.Hub`."""
+    """The third part of a :class:`fastws.Hub`."""
 
     async def publish_confirmed(
         self,
@@ -61,15 +61,8 @@ class HubKeyed(HubHistory):
         kept = self._with_positions(topic)
         if once is not None:
             _check_once(once)
-            before = self._sequencer.published(kept.name, once)
-            if before is not None:
-                return Published(before, duplicate=True)
         message = message if json is UNSET else message_of(message, json)
-        self._publish_numbered(kept, message, key, None, json)
-        at = kept.last_position()
-        if once is not None:
-            self._sequencer.remember(kept.name, once, at)
-        return Published(at)
+        return self._confirm(kept, message, key, json, once, b"")
 
     def remove(self, topic: str, key: str) -> bool:
         """Let a key of a keyed topic hold nothing any more; its clients are told with the next tick.
@@ -124,13 +117,13 @@ class HubKeyed(HubHistory):
         return ValueError(f"topic {topic!r} has no keys: declare it with hub.topic({topic!r}, mode='keyed')")
 
     def _publish_numbered(
-        self, topic: NumberedTopic, message: Any, key: str | None, exclude: Any, json: Any
+        self, topic: NumberedTopic, message: Any, key: str | None, exclude: Any, json: Any, note: bytes
     ) -> int:
         """Publish to a topic with a history, or to a keyed one; ``message`` is ``json`` if that is given."""
         if isinstance(topic, SequencedTopic):
             if key is not None:
                 raise self._not_keyed(topic.name)
-            return self._publish_kept(topic, message, exclude)
+            return self._publish_kept(topic, message, exclude, note)
         assert isinstance(topic, KeyedTopic)
         self._check_keyed(topic.name, key, exclude)
         source = message.encode() if json is not UNSET else self._value_source(topic.name, message)
@@ -147,6 +140,19 @@ class HubKeyed(HubHistory):
             return checked_source(message)
         except ValueError as error:
             raise ValueError(f"a value of keyed topic {topic!r} is JSON source text: {error}") from None
+
+    def _confirm(
+        self, kept: NumberedTopic, message: Any, key: str | None, json: Any, once: str | None, note: bytes
+    ) -> Published:
+        if once is not None:
+            before = self._sequencer.published(kept.name, once)
+            if before is not None:
+                return Published(before, duplicate=True)
+        self._publish_numbered(kept, message, key, None, json, note)
+        at = kept.last_position()
+        if once is not None:
+            self._sequencer.remember(kept.name, once, at)
+        return Published(at)
 
     def _check_keyed(self, topic: str, key: str | None, exclude: Any) -> None:
         if key is None:

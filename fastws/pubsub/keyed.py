@@ -207,6 +207,11 @@ class KeyedTopic(NumberedTopic):
             self._snapshot_target = keys.last
         return self._snapshot_target
 
+    @property
+    def joining(self) -> dict[Any, None]:
+        """Those that will be told by a frame that they have caught up."""
+        return self.behind
+
     # -- for who is behind ----------------------------------------------------------------------
 
     def place_of(self, batch: list[Publication]) -> Any:

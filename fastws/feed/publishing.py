@@ -1,0 +1,69 @@
+"""What a client publishes: asked for, then offered to the hub."""
+
+from __future__ import annotations
+
+from fastws.feed.access import FeedClient, FeedError, Publication
+from fastws.feed.commands import Pub
+from fastws.feed.hooks import ask, nonsense
+from fastws.feed.settings import FeedSettings
+from fastws.pubsub.notes import note_of
+from fastws.pubsub.patterns import check_name
+
+__all__ = ["publish"]
+
+
+async def publish(settings: FeedSettings, client: FeedClient, command: Pub) -> tuple[str | None, bool]:
+    """Publish what a client wants; return its position, and whether it had been published before.
+
+    Raises :class:`FeedError` for what is not published.
+    """
+    try:
+        check_name(command.topic)
+    except ValueError as error:
+        raise FeedError("bad_request", str(error)) from None
+    given = Publication(
+        command.topic, command.source, command.data, command.key, command.remove, command.once
+    )
+    return await _offer(settings, client, await _allowed(settings, client, given))
+
+
+async def _allowed(settings: FeedSettings, client: FeedClient, given: Publication) -> Publication:
+    """Return what ``may_publish`` lets the client publish."""
+    hook = settings.may_publish
+    answer = False if hook is None else await ask(hook, client, given)
+    if answer is True:
+        return given
+    if answer is False or answer is None:
+        raise FeedError("forbidden", "this client may not publish here")
+    if not isinstance(answer, Publication):
+        assert hook is not None
+        raise nonsense(hook, answer, "a bool or a fastws.Publication")
+    return answer
+
+
+async def _offer(
+    settings: FeedSettings, client: FeedClient, publication: Publication
+) -> tuple[str | None, bool]:
+    if publication.remove:
+        return await _remove(settings, publication), False
+    user = client.user
+    note = note_of(None if user is None else user.public_id)
+    message = publication.data if publication.source is None else publication.source
+    once = publication.once
+    if once is not None and user is not None:
+        once = f"{user.id}\n{once}"  # nobody can take the id of somebody else
+    try:
+        published = await settings.hub._publish_noted(publication.topic, message, note, once, publication.key)
+    except (ValueError, TypeError) as error:
+        raise FeedError("bad_request", str(error)) from error
+    return (None, False) if published is None else (str(published.at), published.duplicate)
+
+
+async def _remove(settings: FeedSettings, publication: Publication) -> str:
+    """Let a key hold nothing; return the position behind that."""
+    assert publication.key is not None
+    try:
+        settings.hub.remove(publication.topic, publication.key)
+        return str(await settings.hub.position(publication.topic))
+    except ValueError as error:
+        raise FeedError("bad_request", str(error)) from None
