@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
     from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
+    from fastws.connection.flow import FlowState, SendStatus
     from fastws.connection.handlers import Handler
-    from fastws.connection.outbox import SendStatus
     from fastws.connection.stream_handlers import streaming
     from fastws.connection.websocket import WebSocket
     from fastws.errors import (
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from fastws.server.serve import serve
     from fastws.server.server import Server
     from fastws.web.auth import basic_auth, token_auth
+    from fastws.web.rate_limit import RateLimit
     from fastws.web.routes import Route
     from fastws.web.static_files import Static
 
@@ -77,6 +78,7 @@ _MODULES = {
     "Feed": "feed.feed",
     "FeedClient": "feed.access",
     "FeedError": "feed.access",
+    "FlowState": "connection.flow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
@@ -94,11 +96,12 @@ _MODULES = {
     "ProxyError": "errors",
     "Publication": "feed.access",
     "Published": "pubsub.events",
+    "RateLimit": "web.rate_limit",
     "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
-    "SendStatus": "connection.outbox",
+    "SendStatus": "connection.flow",
     "Server": "server.server",
     "Settings": "config",
     "SlowConsumerPolicy": "config",
@@ -138,6 +141,7 @@ __all__ = [
     "Feed",
     "FeedClient",
     "FeedError",
+    "FlowState",
     "Follower",
     "Fragment",
     "Gap",
@@ -155,6 +159,7 @@ __all__ = [
     "ProxyError",
     "Publication",
     "Published",
+    "RateLimit",
     "Removed",
     "Request",
     "Response",
