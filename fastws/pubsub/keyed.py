@@ -227,14 +227,15 @@ class KeyedTopic(NumberedTopic):
     def _begin_again(self, position: int, target: int) -> tuple[Place, bool]:
         """Return the place of who was there before the last clear, or before tombstones that are forgotten.
 
-        The second: True where it has to forget what it holds.
+        The second: True where it has to forget what it may hold. Who joined before the first tick holds
+        more than its place says.
         """
         holds = False
         if max(position, target) < self.keys.cleared:
-            holds = position > 0
+            holds = position >= 0
             position, target = self.keys.cleared, 0
         if max(position, target) < self.keys.floor:
-            holds = holds or position > 0
+            holds = holds or position >= 0
             position, target = -1, self._target()
         return (position, target), holds
 
