@@ -21,6 +21,7 @@ from fastws.feed.query import topics_of
 from fastws.feed.settings import FeedSettings
 from fastws.feed.watch import Watch
 from fastws.pubsub.events import Position
+from fastws.pubsub.pace import least
 from fastws.pubsub.patterns import check_name
 from fastws.pubsub.views import say
 
@@ -347,7 +348,9 @@ class Session:
         if left is not None and left <= 0:
             raise FeedError("forbidden", "this topic is not for this client")
         try:
-            joined = self._settings.hub._subscribe_view(self._line, topic, since, sub.recent)
+            joined = self._settings.hub._subscribe_view(
+                self._line, topic, since, sub.recent, least(sub.rate, grant.max_rate)
+            )
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)
             raise FeedError("internal", "the application failed") from error

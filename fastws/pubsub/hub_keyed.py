@@ -148,6 +148,8 @@ class HubKeyed(HubHistory):
             before = self._sequencer.published(kept.name, once)
             if before is not None:
                 return Published(before, duplicate=True)
+        if kept.gate is not None:
+            kept.gate.release()  # it is behind what was published before
         self._publish_numbered(kept, message, key, None, json, note)
         at = kept.last_position()
         if once is not None:
