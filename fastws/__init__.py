@@ -45,10 +45,22 @@ if TYPE_CHECKING:
     )
     from fastws.feed.access import FeedClient, FeedError, Grant, Publication, User, anyone
     from fastws.feed.feed import Feed
+    from fastws.feed.follow import FeedFollower, follow
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
-    from fastws.pubsub.events import Ended, Gap, Live, Message, Position, Published, Removed, Synced
+    from fastws.pubsub.events import (
+        Ended,
+        Gap,
+        Live,
+        Member,
+        Message,
+        Position,
+        Presence,
+        Published,
+        Removed,
+        Synced,
+    )
     from fastws.pubsub.follower import Follower
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
@@ -75,10 +87,11 @@ _MODULES = {
     "ConnectionClosedOK": "errors",
     "Ended": "pubsub.events",
     "FastWSError": "errors",
+    "FlowState": "connection.flow",
     "Feed": "feed.feed",
     "FeedClient": "feed.access",
     "FeedError": "feed.access",
-    "FlowState": "connection.flow",
+    "FeedFollower": "feed.follow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
@@ -91,8 +104,10 @@ _MODULES = {
     "InvalidURL": "errors",
     "Limits": "config",
     "Live": "pubsub.events",
+    "Member": "pubsub.events",
     "Message": "pubsub.events",
     "Position": "pubsub.events",
+    "Presence": "pubsub.events",
     "ProxyError": "errors",
     "Publication": "feed.access",
     "Published": "pubsub.events",
@@ -114,6 +129,7 @@ _MODULES = {
     "anyone": "feed.access",
     "basic_auth": "web.auth",
     "connect": "client.connect",
+    "follow": "feed.follow",
     "is_retryable": "client.reconnect",
     "run": "server.run",
     "serve": "server.serve",
@@ -138,10 +154,11 @@ __all__ = [
     "ConnectionClosedOK",
     "Ended",
     "FastWSError",
+    "FlowState",
     "Feed",
     "FeedClient",
     "FeedError",
-    "FlowState",
+    "FeedFollower",
     "Follower",
     "Fragment",
     "Gap",
@@ -154,8 +171,10 @@ __all__ = [
     "InvalidURL",
     "Limits",
     "Live",
+    "Member",
     "Message",
     "Position",
+    "Presence",
     "ProxyError",
     "Publication",
     "Published",
@@ -178,6 +197,7 @@ __all__ = [
     "anyone",
     "basic_auth",
     "connect",
+    "follow",
     "is_retryable",
     "run",
     "serve",

@@ -20,6 +20,7 @@ PUBLIC = {
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
     "Feed", "FeedClient", "FeedError", "Grant", "Publication", "User", "anyone",
     "Ended", "Follower", "Gap", "Live", "Message", "Position", "Published", "RateLimit", "Removed", "Synced",
+    "FeedFollower", "Member", "Presence", "follow",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
     "serve", "serve_until_signal", "streaming", "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fastws import json
+from fastws.errors import FastWSError
 from fastws.feed.strict_json import loads
 from fastws.pubsub.notes import MAX_AUTHOR_BYTES
 from fastws.web.routes import names
@@ -27,8 +28,11 @@ __all__ = [
 _CODE = re.compile(r"[a-z][a-z_]{0,31}")
 
 
-class FeedError(Exception):
-    """Raise it in a hook of a :class:`fastws.Feed`: the client is told, and stays.
+class FeedError(FastWSError):
+    """A feed refuses something.
+
+    Raise it in a hook of a :class:`fastws.Feed`: the client is told, and stays. At the other end a
+    :class:`fastws.FeedFollower` raises it. ``code``, ``reason`` and ``retry_after`` are attributes too.
 
     Args:
         code: What programs read: ``"forbidden"``, ``"too_fast"`` and so on, or one of your own in small
@@ -47,6 +51,9 @@ class FeedError(Exception):
         self.code = code
         self.reason = reason
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}" if self.reason else self.code
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastws.feed.access import FeedClient, FeedError, Publication
 from fastws.feed.commands import Pub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
+from fastws.pubsub.hub_keyed import REMOVAL
 from fastws.pubsub.notes import note_of
 from fastws.pubsub.patterns import check_name
 
@@ -44,26 +47,20 @@ async def _allowed(settings: FeedSettings, client: FeedClient, given: Publicatio
 async def _offer(
     settings: FeedSettings, client: FeedClient, publication: Publication
 ) -> tuple[str | None, bool]:
-    if publication.remove:
-        return await _remove(settings, publication), False
+    if publication.key is None and settings.hub._is_keyed(publication.topic):
+        raise FeedError("bad_request", "this topic is keyed: say whose value it is, by a key k")
+    if publication.key is not None and not settings.hub._is_keyed(publication.topic):
+        raise FeedError("bad_request", "this topic has no keys")
     user = client.user
     note = note_of(None if user is None else user.public_id)
-    message = publication.data if publication.source is None else publication.source
+    message: Any = publication.data if publication.source is None else publication.source
+    if publication.remove:
+        message = REMOVAL
     once = publication.once
     if once is not None and user is not None:
         once = f"{user.id}\n{once}"  # nobody can take the id of somebody else
     try:
-        published = await settings.hub._publish_noted(publication.topic, message, note, once, publication.key)
+        published = await settings.hub._publish_noted(publication.topic, message, publication.key, note, once)
     except (ValueError, TypeError) as error:
         raise FeedError("bad_request", str(error)) from error
     return (None, False) if published is None else (str(published.at), published.duplicate)
-
-
-async def _remove(settings: FeedSettings, publication: Publication) -> str:
-    """Let a key hold nothing; return the position behind that."""
-    assert publication.key is not None
-    try:
-        settings.hub.remove(publication.topic, publication.key)
-        return str(await settings.hub.position(publication.topic))
-    except ValueError as error:
-        raise FeedError("bad_request", str(error)) from None

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
-from collections import deque
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
 from fastws.feed.hooks import ask, nonsense
-from fastws.feed.messages import Ack, End, Error, Hello, Live, ServerMessage, Sync
+from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
 from fastws.feed.publishing import publish
 from fastws.feed.query import topics_of
+from fastws.feed.session_core import Line, SessionCore, Stage
 from fastws.feed.settings import FeedSettings
-from fastws.feed.watch import Watch
 from fastws.pubsub.events import Position
 from fastws.pubsub.pace import least
 from fastws.pubsub.patterns import check_name
-from fastws.pubsub.views import say
 
-if TYPE_CHECKING:
-    from fastws.connection.outbox import Outbox
-
-__all__ = ["Line", "Session"]
+__all__ = ["Session"]
 
 log = logging.getLogger("fastws.error")
 
-#: While so many commands wait for a hook, nothing more is read.
-MAX_WAITING_COMMANDS = 64
-#: Times the commands that are allowed in a second: then the client is closed.
-FLOOD_FACTOR = 4
 #: Close codes for what ``authenticate`` raises.
 CLOSE_CODES = {
     "unauthorized": Close.UNAUTHORIZED,
@@ -43,24 +31,6 @@ CLOSE_CODES = {
     "too_fast": Close.TOO_FAST,
     "bad_request": Close.BAD_REQUEST,
 }
-
-
-class Line(Protocol):
-    """What a session needs of a WebSocket: a :class:`fastws.WebSocket` has it."""
-
-    outbox: Outbox
-
-    def close_nowait(self, code: int, reason: str) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-
-class Stage(Enum):
-    """What a session waits for."""
-
-    UNKNOWN = "a token"
-    OPEN = "commands"
-    ENDED = "nothing"
 
 
 @dataclass(slots=True)
@@ -72,7 +42,7 @@ class Subscription:
     is_asked: bool
 
 
-class Session:
+class Session(SessionCore):
     """Everything here runs on the loop of its WebSocket.
 
     Args:
@@ -82,108 +52,19 @@ class Session:
     """
 
     def __init__(self, settings: FeedSettings, line: Line, request: Any) -> None:
+        SessionCore.__init__(self, line, settings.ping)
         self._settings = settings
-        self._line = line
-        self._outbox = line.outbox
         self._topics: dict[str, Subscription] = {}
         #: What the URL asked for, until it is known who asks.
         self._asked: list[Sub] = []
         self.client = FeedClient(secrets.token_urlsafe(9), request, self._topics)
-        self._stage = Stage.OPEN if settings.authenticate is None else Stage.UNKNOWN
-        #: What came and is not obeyed yet; True for those that came too fast.
-        self._commands: deque[tuple[str | bytes, bool]] = deque()
-        #: What the command that is obeyed now waits for.
-        self._waits_for: asyncio.Future[Any] | None = None
-        self._reads = True
-        self._watch = Watch(self, self._outbox, settings.ping)
-        self._second = 0.0
-        self._count = 0
-
-    # -- what the WebSocket tells ---------------------------------------------------------------
 
     def start(self, query: str, user: User | None = None) -> None:
         """The WebSocket is open. ``user`` is known already, or ``authenticate`` says who it is."""
         self._advance(self._open(query, user))
         self.work()
 
-    def receive(self, message: str | bytes) -> None:
-        """A message has come."""
-        if self._stage is Stage.ENDED:
-            return
-        now = self._watch.time()
-        if now - self._second >= 1.0:
-            self._second, self._count = now, 0
-        self._count += 1
-        if self._count > FLOOD_FACTOR * MAX_COMMANDS_PER_SECOND:
-            self.close(Close.TOO_FAST, "too many commands")
-            return
-        self._commands.append((message, self._count > MAX_COMMANDS_PER_SECOND))
-        self.work()
-
-    def work(self) -> None:
-        """Obey what waits, while nothing has to be waited for and the socket takes the answers."""
-        while self._commands and self._can_work():
-            message, too_fast = self._commands.popleft()
-            self._advance(self._obey(message, too_fast=too_fast))
-        reads = self._stage is Stage.ENDED or (
-            len(self._commands) < MAX_WAITING_COMMANDS and not self._outbox.blocked
-        )
-        if reads is not self._reads:
-            self._reads = reads
-            if reads:
-                self._line.resume_reading()
-            else:
-                self._line.pause_reading()
-
-    def end(self) -> None:
-        """The WebSocket is closed, or will be."""
-        if self._stage is not Stage.ENDED:
-            self._stage = Stage.ENDED
-            self._commands.clear()
-            self._watch.stop()
-            if self._waits_for is not None:
-                self._waits_for.cancel()
-            self.work()
-
-    def is_open(self) -> bool:
-        """True when the client has been welcomed."""
-        return self._stage is Stage.OPEN
-
-    def close(self, code: int, reason: str) -> None:
-        """Refuse this client."""
-        if self._stage is not Stage.ENDED:
-            self._line.close_nowait(code, reason)
-            self.end()
-
     # -- one command after the other ------------------------------------------------------------
-
-    def _can_work(self) -> bool:
-        return self._waits_for is None and not self._outbox.blocked and self._stage is not Stage.ENDED
-
-    def _advance(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine until it has to wait, and on when that is over: most never wait, and need no task.
-
-        It waits for futures only; what a hook awaits runs in a task.
-        """
-        try:
-            future = coroutine.send(None)
-        except StopIteration:
-            return
-        except Exception:
-            log.exception("a feed failed")
-            self.close(1011, "internal error")
-            return
-
-        def go_on(_: object) -> None:
-            self._waits_for = None
-            if self._stage is Stage.ENDED:
-                coroutine.close()
-            else:
-                self._advance(coroutine)
-                self.work()
-
-        self._waits_for = future
-        future.add_done_callback(go_on)
 
     async def _obey(self, message: str | bytes, *, too_fast: bool) -> None:
         command: Any = None
@@ -212,16 +93,6 @@ class Session:
                 at, is_duplicate = await publish(self._settings, self.client, command)
                 if command.id is not None:
                     self.say(Ack(command.id, at, is_duplicate))
-
-    def say(self, message: ServerMessage) -> None:
-        """Send a message."""
-        if self._stage is not Stage.ENDED:
-            say(self._outbox, message.build())
-
-    def say_error(self, error: FeedError, id: Any, topic: str | None) -> None:
-        """Tell why a command was not obeyed."""
-        retry_ms = None if error.retry_after is None else round(1000 * error.retry_after)
-        self.say(Error(error.code, error.reason, id, topic, retry_ms))
 
     # -- who it is ------------------------------------------------------------------------------
 
@@ -356,9 +227,9 @@ class Session:
             raise FeedError("internal", "the application failed") from error
         if joined is None:
             return
-        view, synced = joined
-        self._topics[topic] = Subscription(view, is_asked)
+        self._topics[topic] = Subscription(joined.topic, is_asked)
         self._watch.expire_topic(topic, grant.expires_at)
+        synced = joined.synced
         if synced is None:
             missed = None if since is not None else 0
             resumed, reason = (None, None) if since is None else (False, "epoch")
@@ -366,8 +237,8 @@ class Session:
             self.say(Live(topic))
             return
         at = str(synced.at)
-        self.say(Sync(topic, at, synced.resumed, synced.missed, synced.reason, snapshot=synced.snapshot))
-        if self._outbox.subscriptions not in view.joining:
+        self.say(Sync(topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+        if not joined.tells_live:
             self.say(Live(topic, at))
 
     def unsubscribe(self, topic: str, reason: str) -> None:

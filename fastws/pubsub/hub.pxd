@@ -3,10 +3,14 @@ cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber
 from fastws.pubsub.hub_views cimport HubViews
-from fastws.pubsub.numbered cimport NumberedTopic
+from fastws.pubsub.notes cimport frame_of
 from fastws.pubsub.topic cimport Topic
 
+cdef object TEXT
 cdef object UNSET
 
 cdef class Hub(HubViews):
     cdef object _left
+
+    @cython.locals(fan_out=FanOut, found=Topic, messages=list, frames=list, kept=bytes, plain=bytes)
+    cpdef _receive_run(self, str topic, bytes body, Py_ssize_t count)

@@ -20,7 +20,7 @@ from fastws.pubsub.hub_history import position_of
 from fastws.pubsub.hub_keyed import message_of
 from fastws.pubsub.hub_views import HubViews
 from fastws.pubsub.keyed import KeyedTopic
-from fastws.pubsub.notes import frame_of
+from fastws.pubsub.notes import JSON_NOTE, frame_of
 from fastws.pubsub.numbered import tell_gap
 from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.sequenced import SequencedTopic
@@ -193,7 +193,8 @@ class Hub(HubViews):
         """
         if json is not UNSET:
             message = message_of(message, json)
-        return self._offer(topic, message, key, exclude, json, b"")
+            return self._offer(topic, message, key, exclude, JSON_NOTE)
+        return self._offer(topic, message, key, exclude, b"")
 
     def publish_threadsafe(
         self,
@@ -214,6 +215,7 @@ class Hub(HubViews):
             RuntimeError: The hub's loop is closed; or there are topics with a history or keys, and the hub
                 does not know its loop yet: ``async with hub``.
         """
+        note = b"" if json is UNSET else JSON_NOTE
         message = message_of(message, json)
         if key is not None or self._is_keyed(topic):
             self._publish_keyed_threadsafe(topic, message, key)
@@ -221,9 +223,9 @@ class Hub(HubViews):
         if not isinstance(message, str):
             message = self._checked(None, topic, message)
         if self._link is not None and not self._link.bus.is_closed:
-            self._link.call_threadsafe(self.publish, topic, message)
+            self._link.call_threadsafe(self._publish_as, topic, message, note)
         elif self._loop is not None:
-            self._loop.call_soon_threadsafe(self.publish, topic, message)
+            self._loop.call_soon_threadsafe(self._publish_as, topic, message, note)
         elif self._sequencer is not None:
             raise self._no_loop()
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubHistory", "position_of"]
+__all__ = ["HubHistory", "position_of", "starts_of"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -87,7 +87,7 @@ class HubHistory(TopicRegistry):
             TypeError: ``since`` is nothing of this.
             RuntimeError: Called in another thread than that of the hub's loop.
         """
-        starts = _starts(topics, since)
+        starts = starts_of(topics, since)
         for name in topics:
             self._with_positions(name)
 
@@ -211,7 +211,7 @@ class HubHistory(TopicRegistry):
             raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
 
 
-def _starts(
+def starts_of(
     topics: tuple[str, ...], since: Position | str | Mapping[str, Position | str] | None
 ) -> dict[str, Position | None]:
     """Return where each topic begins."""

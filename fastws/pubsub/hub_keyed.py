@@ -13,16 +13,19 @@ from fastws.pubsub.events import Position, Published, Synced
 from fastws.pubsub.hub_history import HubHistory
 from fastws.pubsub.keyed import KeyedTopic, checked_key
 from fastws.pubsub.keys import KeysFull
+from fastws.pubsub.notes import JSON_NOTE
 from fastws.pubsub.sequenced import SequencedTopic
 
 if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
     from fastws.pubsub.numbered import NumberedTopic
 
-__all__ = ["HubKeyed", "message_of"]
+__all__ = ["REMOVAL", "HubKeyed", "message_of"]
 
 #: Bytes of an id for ``publish_confirmed``.
 MAX_ONCE_BYTES = 255
+#: In place of a message: the key shall hold nothing.
+REMOVAL = object()
 
 
 class HubKeyed(HubHistory):
@@ -62,7 +65,27 @@ class HubKeyed(HubHistory):
         if once is not None:
             _check_once(once)
         message = message if json is UNSET else message_of(message, json)
-        return self._confirm(kept, message, key, json, once, b"")
+        note = b"" if json is UNSET else JSON_NOTE
+        return self._confirm(kept, message, key, once, note)
+
+    def _confirm(
+        self, kept: NumberedTopic, message: Any, key: Any, once: str | None, note: bytes
+    ) -> Published:
+        """Publish once, if that is asked for; see :meth:`publish_confirmed`. ``REMOVAL`` is one too."""
+        if once is not None:
+            before = self._sequencer.published(kept.name, once)
+            if before is not None:
+                return Published(before, duplicate=True)
+        if kept.gate is not None:
+            kept.gate.release()  # it is behind what was published before
+        if message is REMOVAL:
+            self._keyed(kept.name).drop(key)
+        else:
+            self._publish_numbered(kept, message, key, None, note)
+        at = kept.last_position()
+        if once is not None:
+            self._sequencer.remember(kept.name, once, at)
+        return Published(at)
 
     def remove(self, topic: str, key: str) -> bool:
         """Let a key of a keyed topic hold nothing any more; its clients are told with the next tick.
@@ -117,16 +140,17 @@ class HubKeyed(HubHistory):
         return ValueError(f"topic {topic!r} has no keys: declare it with hub.topic({topic!r}, mode='keyed')")
 
     def _publish_numbered(
-        self, topic: NumberedTopic, message: Any, key: str | None, exclude: Any, json: Any, note: bytes
+        self, topic: NumberedTopic, message: Any, key: str | None, exclude: Any, note: bytes
     ) -> int:
-        """Publish to a topic with a history, or to a keyed one; ``message`` is ``json`` if that is given."""
+        """Publish to a topic with a history, or to a keyed one. With a note ``message`` is valid JSON."""
         if isinstance(topic, SequencedTopic):
             if key is not None:
                 raise self._not_keyed(topic.name)
             return self._publish_kept(topic, message, exclude, note)
         assert isinstance(topic, KeyedTopic)
         self._check_keyed(topic.name, key, exclude)
-        source = message.encode() if json is not UNSET else self._value_source(topic.name, message)
+        is_checked = note and isinstance(message, str)
+        source = message.encode() if is_checked else self._value_source(topic.name, message)
         return self._put(topic, key, source)
 
     def _value_source(self, topic: str, message: Any) -> bytes:
@@ -140,21 +164,6 @@ class HubKeyed(HubHistory):
             return checked_source(message)
         except ValueError as error:
             raise ValueError(f"a value of keyed topic {topic!r} is JSON source text: {error}") from None
-
-    def _confirm(
-        self, kept: NumberedTopic, message: Any, key: str | None, json: Any, once: str | None, note: bytes
-    ) -> Published:
-        if once is not None:
-            before = self._sequencer.published(kept.name, once)
-            if before is not None:
-                return Published(before, duplicate=True)
-        if kept.gate is not None:
-            kept.gate.release()  # it is behind what was published before
-        self._publish_numbered(kept, message, key, None, json, note)
-        at = kept.last_position()
-        if once is not None:
-            self._sequencer.remember(kept.name, once, at)
-        return Published(at)
 
     def _check_keyed(self, topic: str, key: str | None, exclude: Any) -> None:
         if key is None:

@@ -7,9 +7,11 @@ from fastws.pubsub.keyed cimport KeyedTopic
 from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.topic cimport Topic
 
+cdef object TEXT, BINARY, encode
+
 cdef class HubViews(HubKeyed):
     @cython.locals(fan_out=FanOut)
-    cdef Py_ssize_t _offer(self, topic, message, key, exclude, json, bytes note) except -1
+    cdef Py_ssize_t _offer(self, topic, message, key, exclude, bytes note) except -1
     cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note) except -1
     cdef Subscriber _subscriber(self, outbox, ws)
     cdef Topic _listened(self, topic)

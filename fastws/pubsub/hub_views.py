@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fastws.config import UNSET
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.events import Position, Published, Synced
@@ -17,17 +16,27 @@ from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.lanes import made_lane, pacer_of
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.pace import Pace, least
-from fastws.pubsub.views import View, view_of
+from fastws.pubsub.views import view_of
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
     from fastws.pubsub.fanout import FanOut
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubViews"]
+__all__ = ["HubViews", "Joined"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
+
+
+class Joined(NamedTuple):
+    """A subscription of a client of a feed."""
+
+    topic: Topic
+    #: None where the topic has no positions.
+    synced: Synced | None
+    #: True where the client is told when it has caught up; else it has.
+    tells_live: bool = False
 
 
 class HubViews(HubKeyed):
@@ -35,10 +44,10 @@ class HubViews(HubKeyed):
 
     def _subscribe_view(
         self, ws: Any, topic: str, since: Position | None, recent: int, max_rate: float | None = None
-    ) -> tuple[View | KeyedTopic, Synced | None] | None:
-        """Let a client of a feed listen to a topic; say where it begins, where the topic has a history.
+    ) -> Joined | None:
+        """Let a client of a feed listen to a topic; None where the client is closing.
 
-        None: the client is closing. Raises as :meth:`fastws.Hub.subscribe`.
+        Raises as :meth:`fastws.Hub.subscribe`.
         """
         outbox: Outbox = ws.outbox
         if not outbox.is_open:
@@ -46,63 +55,70 @@ class HubViews(HubKeyed):
         subscriber = self._subscriber(outbox, ws)
         found = self._listened(topic)
         rate = self._joins(subscriber, found, max_rate)
-        if isinstance(found, KeyedTopic):  # its frames are those of feeds
+        if isinstance(found, KeyedTopic):
+            if found.batch:
+                subscriber.take_published()
+            # It tells itself who has caught up.
             if rate is not None:
-                return found, self._subscribe_paced(subscriber, found, rate, since, 0)
-            return found, self._subscribe_keyed(subscriber, found, since, 0)
+                return Joined(
+                    found, self._subscribe_paced(subscriber, found, rate, since, 0), tells_live=True
+                )
+            return Joined(found, self._subscribe_keyed(subscriber, found, since, 0), tells_live=True)
         view = view_of(found)
         if view.batch:
             subscriber.take_published()
         if rate is not None:
-            return view, self._subscribe_paced(subscriber, view, rate, since, recent)
+            return Joined(view, self._subscribe_paced(subscriber, view, rate, since, recent))
         if not view.has_history:
             subscriber.topics[view] = None
             view.subscribers[subscriber] = None
-            return view, None
-        synced: Any = self._subscribe_kept(subscriber, view, since, recent)
-        if subscriber in view.behind:
-            view.joining[subscriber] = None
-        return view, synced
+            return Joined(view, None)
+        synced = self._subscribe_kept(subscriber, view, since, recent)
+        if subscriber not in view.behind:
+            return Joined(view, synced)
+        view.joining[subscriber] = None
+        return Joined(view, synced, tells_live=True)
 
-    def _unsubscribe_view(self, ws: Any, view: View | KeyedTopic) -> None:
+    def _unsubscribe_view(self, ws: Any, view: Topic) -> None:
         """End what :meth:`_subscribe_view` began."""
         subscriber: Any = ws.outbox.subscriptions
         if subscriber is not None:
             self._leave(subscriber, view)
 
     async def _publish_noted(
-        self, topic: str, message: str | bytes, note: bytes, once: str | None, key: str | None = None
+        self, topic: str, message: Any, key: str | None, note: bytes, once: str | None
     ) -> Published | None:
-        """Publish what a client has sent; return where it is, None where the topic keeps no history.
+        """Publish what a client has sent; return where it is, None where the topic has no positions.
 
-        Raises as :meth:`fastws.Hub.publish_confirmed`.
+        ``message`` may be ``REMOVAL``. Raises as :meth:`fastws.Hub.publish_confirmed`.
         """
-        kept = None
+        numbered = None
         if self._sequencer is not None:
             self._enter()
-            kept = self._numbered(topic)
-        if kept is not None:
-            return self._confirm(kept, message, key, UNSET, once, note)
+            numbered = self._numbered(topic)
+        if numbered is not None:
+            published: Published = self._confirm(numbered, message, key, once, note)
+            return published
         if once is not None:
             raise ValueError(f"once is for a topic that keeps messages, which {topic!r} does not")
-        self._offer(topic, message, key, None, UNSET, note)
+        self._offer(topic, message, key, None, note)
         return None
 
-    def _offer(self, topic: str, message: Any, key: str | None, exclude: Any, json: Any, note: bytes) -> int:
+    def _offer(self, topic: str, message: Any, key: str | None, exclude: Any, note: bytes) -> int:
         """Publish a message, with its note where it has one; see :meth:`fastws.Hub.publish`."""
         found = self._find(topic)
         if self._sequencer is not None and (found is None or found.sequenced):
             numbered = self._numbered(topic)
             if numbered is not None:
                 if numbered.gate is not None and key is None and not numbered.gate.is_open:
-                    return self._gated(numbered, message, exclude, json, note)
-                return self._publish_numbered(numbered, message, key, exclude, json, note)
+                    return self._gated(numbered, message, exclude, note)
+                return self._publish_numbered(numbered, message, key, exclude, note)
         if key is not None:
             raise self._not_keyed(topic)
         if not isinstance(message, str):
             message = self._checked(found, topic, message)
         if found is not None and found.gate is not None and not found.gate.is_open:
-            return self._gated(found, message, exclude, json, note)
+            return self._gated(found, message, exclude, note)
         if found is None or not found.subscribers:
             if self._link is not None or found is not None:
                 return self._publish_unheard(found, topic, message, note)
@@ -135,13 +151,17 @@ class HubViews(HubKeyed):
             count += found.paced()
         return count
 
-    def _gated(self, found: Any, message: Any, exclude: Any, json: Any, note: bytes) -> int:
+    def _publish_as(self, topic: str, message: str | bytes, note: bytes) -> None:
+        """Publish what another thread has given."""
+        self._offer(topic, message, None, None, note)
+
+    def _gated(self, found: Any, message: Any, exclude: Any, note: bytes) -> int:
         """Publish to a topic that may collect messages, or leave some out."""
         gate: Gate = found.gate
         if isinstance(found, NumberedTopic):
             self._enter()
             if exclude is not None or isinstance(found, KeyedTopic):
-                return self._publish_numbered(found, message, None, exclude, json, note)
+                return self._publish_numbered(found, message, None, exclude, note)
             if not isinstance(message, str):
                 message = self._checked(found, found.name, message)
         else:
@@ -149,17 +169,14 @@ class HubViews(HubKeyed):
         if not gate.lets_through(message):
             return 0
         if gate.collects():
-            gate.collect(lambda: self._offer(found.name, message, None, exclude, UNSET, note))
+            gate.collect(lambda: self._offer(found.name, message, None, exclude, note))
             listeners: int = found.listeners()
-            return listeners - self._excluded(found, exclude)
+            return listeners - int(exclude is not None and exclude.outbox.subscriptions in found.subscribers)
         gate.is_open = True
         try:
-            return self._offer(found.name, message, None, exclude, UNSET, note)
+            return self._offer(found.name, message, None, exclude, note)
         finally:
             gate.is_open = False
-
-    def _excluded(self, found: Any, exclude: Any) -> int:
-        return int(exclude is not None and exclude.outbox.subscriptions in found.subscribers)
 
     def _publish_unheard(self, found: Topic | None, topic: str, message: str | bytes, note: bytes) -> int:
         """Publish to a topic that only other processes and feeds listen to, if anybody."""

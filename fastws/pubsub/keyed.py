@@ -208,11 +208,6 @@ class KeyedTopic(NumberedTopic):
             self._snapshot_target = keys.last
         return self._snapshot_target
 
-    @property
-    def joining(self) -> dict[Any, None]:
-        """Those that will be told by a frame that they have caught up."""
-        return self.behind if not self.paced() else {**self.behind, **self.gate.lane.cursors}
-
     # -- for who is behind ----------------------------------------------------------------------
 
     def place_of(self, batch: list[Publication]) -> Any:

@@ -8,12 +8,15 @@ text that the application publishes has none.
 
 from __future__ import annotations
 
-__all__ = ["MAX_AUTHOR_BYTES", "NOTE", "author_of", "frame_of", "note_of"]
+__all__ = ["JSON_NOTE", "MAX_AUTHOR_BYTES", "NOTE", "author_of", "frame_of", "note_of"]
 
 #: The first byte of a note: a whole message of the reserved opcode 3.
 NOTE = 0x83
 #: Bytes of an author's name: the size of a note has one byte.
 MAX_AUTHOR_BYTES = 125
+
+#: The note of a JSON text of the application.
+JSON_NOTE = bytes((NOTE, 0))
 
 
 def note_of(author: str | None) -> bytes:

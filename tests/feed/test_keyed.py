@@ -1,53 +1,95 @@
-"""Keyed topics in a feed: the same frames as for plain clients, behind a ``sync``."""
+"""Keyed topics through feeds: a snapshot, changes, and keys that clients set and remove."""
 
 from __future__ import annotations
+
+from typing import Any
+
+import pytest
 
 import fastws
 from fastws.testing import ManualLoop
 from tests.feed.clients import Client, at
 
+TICK = 0.03
 
-def test_a_snapshot_changes_and_a_return(loop: ManualLoop) -> None:
-    hub = fastws.Hub()
-    hub.topic("quotes", mode="keyed")
-    hub.publish("quotes", "1", key="a")
-    feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone)
-    client = Client(loop, feed, "?topic=quotes")
-    _, sync, *rest = client.said()
+
+@pytest.fixture
+def hub() -> fastws.Hub:
+    made = fastws.Hub()
+    made.topic("quotes", mode="keyed")
+    made.topic("kept", history=5)
+    return made
+
+
+@pytest.fixture
+def feed(hub: fastws.Hub) -> fastws.Feed:
+    return fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone)
+
+
+def after_a_tick(loop: ManualLoop, client: Client) -> list[Any]:
+    loop.settle()
+    loop.advance(TICK)
+    return [each for each in client.said() if "live" not in each]
+
+
+def test_a_snapshot_then_changes(loop: ManualLoop, feed: fastws.Feed, hub: fastws.Hub) -> None:
+    watcher = Client(loop, feed)
+    hub.publish("quotes", "1.50", key="a")
+    hub.publish("quotes", json={"x": 1}, key="b")
+    client = Client(loop, watcher.server, "?topic=quotes&recent=5")
+    _, sync, snapshot, live = client.said()
     assert sync["sync"] == {
-        "at": at(sync, 1), "resumed": None, "missed": 0, "reason": None, "snapshot": True, "lossy": False
+        "at": at(sync, 2), "resumed": None, "missed": 0, "reason": None, "snapshot": True, "lossy": False
     }  # fmt: skip
-    assert rest == [{"t": "quotes", "snap": {"a": 1}}, {"t": "quotes", "live": at(sync, 1)}]
-    assert client.say('{"pub":"quotes","d":{"n":2},"k":"b","id":1}') == [
-        {"id": 1, "ack": {"at": at(sync, 2), "dup": False}}
-    ]
-    assert client.say('{"pub":"quotes","rm":true,"k":"a","id":2}') == [
-        {"id": 2, "ack": {"at": at(sync, 3), "dup": False}}
-    ]
-    loop.advance(0.1)
-    assert client.said() == [
-        {"t": "quotes", "set": {"b": {"n": 2}}, "rm": ["a"]},
-        {"t": "quotes", "live": at(sync, 3)},
-    ]
-    again = Client(loop, client.server, f"?topic=quotes&since={at(sync, 2)}")
+    assert snapshot == {"t": "quotes", "snap": {"a": 1.5, "b": {"x": 1}}}
+    assert live == {"t": "quotes", "live": at(sync, 2)}
+    hub.publish("quotes", "2", key="a")
+    hub.publish("quotes", "3", key="a")
+    hub.remove("quotes", "b")
+    assert after_a_tick(loop, client) == [{"t": "quotes", "set": {"a": 3}, "rm": ["b"]}]
+    hub.clear("quotes")
+    assert after_a_tick(loop, client) == [{"t": "quotes", "clear": True}]
+    again = Client(loop, watcher.server, f"?topic=quotes&since={at(sync, 2)}")
     _, resumed, *rest = again.said()
     assert (resumed["sync"]["resumed"], resumed["sync"]["snapshot"]) == (True, False)
-    assert rest == [{"t": "quotes", "rm": ["a"]}, {"t": "quotes", "live": at(sync, 3)}]
-    assert again.say('{"unsub":"quotes"}') == [{"t": "quotes", "end": "unsub"}]
-    assert hub.count("quotes") == 1
+    assert rest[-1]["live"] == at(sync, 6)
 
 
-def test_what_cannot_be_published(loop: ManualLoop) -> None:
-    hub = fastws.Hub()
-    hub.topic("quotes", mode="keyed", max_keys=1)
-    hub.publish("quotes", "1", key="a")
-    client = Client(loop, fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone))
-    client.said()
-    for command in (
+def test_clients_set_and_remove_keys(loop: ManualLoop, feed: fastws.Feed, hub: fastws.Hub) -> None:
+    ann, bob = Client(loop, feed), Client(loop, feed, "?topic=quotes")
+    ann.said()
+    sync = bob.said()[1]
+    (acked,) = ann.say('{"pub":"quotes","d":18446744073709551616,"k":"a","id":1,"once":"x"}')
+    assert acked == {"id": 1, "ack": {"at": at(sync, 1), "dup": False}}
+    assert ann.say('{"pub":"quotes","d":7,"k":"a","id":1,"once":"x"}')[0]["ack"]["dup"] is True
+    loop.advance(TICK)
+    loop.settle()
+    assert bob.raw.frames()[0].text == '{"t":"quotes","set":{"a":18446744073709551616}}'
+    assert ann.say('{"pub":"quotes","k":"a","rm":true,"id":2}')[0]["ack"]["at"] == at(sync, 2)
+    assert after_a_tick(loop, bob) == [{"t": "quotes", "rm": ["a"]}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         '{"pub":"quotes","d":1}',
         '{"pub":"quotes","b":"AA==","k":"a"}',
-        '{"pub":"quotes","d":1,"k":"b"}',
+        '{"pub":"kept","d":1,"k":"a"}',
+        '{"pub":"kept","k":"a","rm":true}',
         '{"pub":"plain","d":1,"k":"a"}',
-        '{"pub":"plain","rm":true,"k":"a"}',
-    ):
-        assert client.code(command) == "bad_request", command
+    ],
+)
+def test_what_does_not_fit_the_topic(loop: ManualLoop, feed: fastws.Feed, text: str) -> None:
+    client = Client(loop, feed)
+    client.said()
+    assert client.code(text) == "bad_request"
+    assert client.say('{"pub":"quotes","d":1,"k":"a","id":1}')[0]["id"] == 1
+
+
+def test_the_end_of_a_subscription(loop: ManualLoop, feed: fastws.Feed, hub: fastws.Hub) -> None:
+    client = Client(loop, feed, "?topic=quotes")
+    client.said()
+    assert client.say('{"unsub":"quotes"}') == [{"t": "quotes", "end": "unsub"}]
+    hub.publish("quotes", "2", key="a")
+    assert after_a_tick(loop, client) == []
+    assert hub.count("quotes") == 0
