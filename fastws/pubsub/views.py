@@ -79,8 +79,11 @@ class View(SequencedTopic):
         if self.has_history:
             if self.subscribers:
                 self._add(self._wrapped(kept, history.next - 1), fan_out)
-        else:
-            self._keep(self._wrapped(kept, 0), fan_out)
+            return
+        frame = self._wrapped(kept, 0)
+        self._keep(frame, fan_out)
+        if self.gate is not None:
+            self.gate.lane.offer(frame)
 
     def offer_gap(self, missed: int | None, reason: str, fan_out: FanOut) -> None:
         """Tell everybody that messages do not come."""
@@ -103,12 +106,12 @@ class View(SequencedTopic):
     # -- the objects ----------------------------------------------------------------------------
 
     def _wrapped(self, kept: bytes, offset: int) -> bytes:
-        """Return the frame of a message; where the topic has a history, with the position behind it."""
+        """Return the frame of a message; where it is in the topic's history, with the position behind it."""
         author = author_of(kept)
         frame = frame_of(kept)
         payload = payload_of(frame)
         text = self._head
-        if self._at:
+        if self._at and offset:
             text += b'%s%d"' % (self._at, offset)
         if author:
             text += b',"u":' + json.dumps(author.decode("utf-8", "replace"))
@@ -168,7 +171,7 @@ class View(SequencedTopic):
 
     def rest(self) -> None:
         """Leave the topic when nobody listens any more."""
-        if not (self.subscribers or self.behind) and self.source.view is self:
+        if not (self.subscribers or self.behind or self.paced()) and self.source.view is self:
             self.source.view = None
             self.source.remove(None)
 

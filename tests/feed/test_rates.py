@@ -1,0 +1,66 @@
+"""A rate that a client of a feed asks for, and one that it is granted; what is left out of a flood."""
+
+from __future__ import annotations
+
+import pytest
+
+import fastws
+from fastws.testing import ManualLoop
+from tests.feed.clients import Client
+
+
+@pytest.mark.parametrize("history", [0, 50])
+def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", history=history)
+    feed = fastws.Feed(hub, may_subscribe=lambda client, topic: fastws.Grant(max_rate=10))
+    slow, granted = Client(loop, feed, "?topic=t&rate=2"), None
+    granted = Client(loop, slow.server, "?topic=t")
+    slow.said(), granted.said()
+    for number in range(100):
+        hub.publish("t", str(number))
+        loop.advance(0.01)
+    loop.advance(1.5)
+    for client, most in ((slow, 3), (granted, 11)):
+        said = client.said()
+        data = [each for each in said if "d" in each]
+        gaps = [each["gap"] for each in said if "gap" in each]
+        assert most - 1 <= len(data) <= most
+        assert data[-1]["d"] == "99"
+        assert ("at" in data[-1]) is (history > 0)
+        assert {gap["reason"] for gap in gaps} == {"sampled"}
+        assert sum(gap["missed"] for gap in gaps) + len(data) == 100
+
+
+def test_of_a_keyed_topic(loop: ManualLoop) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", mode="keyed")
+    feed = fastws.Feed(hub, may_subscribe=fastws.anyone)
+    client = Client(loop, feed, "?topic=t&rate=2")
+    loop.advance(0.6)
+    _, sync, *rest = client.said()
+    assert rest == [{"t": "t", "snap": {}}, {"t": "t", "live": sync["sync"]["at"]}]
+    for number in range(100):
+        hub.publish("t", str(number), key="a")
+        loop.advance(0.01)
+    loop.advance(2)
+    said = client.said()
+    assert 2 <= len([each for each in said if "set" in each]) <= 4
+    assert [each for each in said if "set" in each][-1]["set"] == {"a": 99}
+    assert said[-1] == {"t": "t", "live": str(loop.run(hub.position("t")))}
+
+
+def test_of_a_flood(loop: ManualLoop) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", sample=10)
+    client = Client(loop, fastws.Feed(hub, may_subscribe=fastws.anyone), "?topic=t")
+    client.said()
+    passed = 0
+    for number in range(500):
+        passed += hub.publish("t", str(number))
+        loop.advance(0.002)
+    loop.advance(1.5)
+    said = client.said()
+    assert len([each for each in said if "d" in each]) == passed
+    assert sum(each["gap"]["missed"] for each in said if "gap" in each) == 500 - passed
+    assert 10 <= passed <= 12
