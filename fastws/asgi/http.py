@@ -148,8 +148,7 @@ class Exchange:
         if self._response is OVER:
             return
         if self._response is STARTED:
-            # Part of it is out: only the end of the connection can tell (RFC 9112, section 8).
-            self._connection.abort()
+            self._writer.cut()
         else:
             self._end()
             self._phase.respond(error_response(status))
@@ -338,6 +337,10 @@ class Exchange:
 
     def drained(self) -> None:
         self._writer.drained()
+
+    def is_streaming(self) -> bool:
+        """What an application sends has its end from the application."""
+        return False
 
     def is_opening(self) -> bool:
         """No WebSocket comes of this."""

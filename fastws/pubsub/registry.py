@@ -27,8 +27,8 @@ from fastws.pubsub.classes import (
     checked_every,
 )
 from fastws.pubsub.fanout import FanOut
-from fastws.pubsub.kept import HUBS
 from fastws.pubsub.gate import Gate
+from fastws.pubsub.kept import HUBS
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.patterns import Pattern
@@ -235,6 +235,24 @@ class TopicRegistry:
     def kept_bytes(self) -> int:
         """Return the bytes of all messages and values that topics keep."""
         return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced)
+
+    def share_over(self, bus: Any) -> None:
+        """Share with the hubs of this name on another bus, or on none any more; for hubs of one test.
+
+        Raises ``ValueError`` where the hub shares already, or numbers topics itself.
+        """
+        if bus is None:
+            link, self._link = self._link, None
+            if link is not None:
+                link.bus.leave(self.name)
+            return
+        if self._link is not None:
+            raise ValueError(f"the hub {self.name!r} shares what is published already")
+        if self._sequencer is not None:
+            raise ValueError(
+                f"the hub {self.name!r} has topics with a history or keys, which it numbers itself"
+            )
+        self._link = bus.join(self, self.name)
 
     # -- finding them ---------------------------------------------------------------------------
 
