@@ -87,6 +87,7 @@ class FeedLine:
             published: Published = await answer
             return published
         except ConnectionClosed:
+            self._forget(ws)
             raise _lost() from None
         finally:
             del self._answers[command]
@@ -147,9 +148,13 @@ class FeedLine:
             subscribing.cancel()
             if self._renewal is not None:
                 self._renewal.cancel()
-            if self._open.done():
-                self._open = asyncio.get_running_loop().create_future()
+            self._forget(ws)
             self._lose_answers(_lost())
+
+    def _forget(self, ws: WebSocket) -> None:
+        """Wait for the next WebSocket: who asks again at once must not find this one, which is closed."""
+        if self._open.done() and self._open.exception() is None and self._open.result() is ws:
+            self._open = asyncio.get_running_loop().create_future()
 
     async def _subscribe(self, ws: WebSocket) -> None:
         """Subscribe to all topics, no faster than a feed takes commands."""
