@@ -21,6 +21,7 @@ from fastws.feed.commands import Auth, Unsub
 from fastws.feed.event_buffer import EventBuffer
 from fastws.feed.followed import FollowedTopic, published_by
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
+from fastws.loop.fatal import is_cancelled
 from fastws.protocol.websocket.frames import CloseCode
 from fastws.pubsub.events import Published
 
@@ -228,8 +229,15 @@ class FeedLine:
     # -- tokens ---------------------------------------------------------------------------------
 
     async def _new_token(self) -> str | None:
-        token = self._token() if callable(self._token) else self._token
-        return await token if inspect.isawaitable(token) else token
+        try:
+            token = self._token() if callable(self._token) else self._token
+            return await token if inspect.isawaitable(token) else token
+        except (Exception, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            raise RuntimeError(f"there is no token: {exc!r}") from exc
 
     def _greeted(self, ws: WebSocket, hello: messages.Hello) -> None:
         if self._renewal is not None:
