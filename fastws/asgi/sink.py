@@ -81,6 +81,11 @@ class Sink:
     def abort(self) -> None:
         self.end()
 
+    async def sent(self) -> None:
+        """Wait until everything that was written has been sent."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
     # -- the end --------------------------------------------------------------------------------
 
     def end(self) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from fastws.loop.fatal import end_loop
+from fastws.loop.fatal import end_loop, is_cancelled
 from fastws.server.body_writer import BodyWriter
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ class IteratorPump:
         self._is_told = True
         try:
             stops()
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             log.exception("server_stops of %s failed", self._name)
 
     def close(self) -> None:
@@ -218,5 +220,9 @@ async def close_stream(response: Response) -> None:
             await close_iterator(stream)
         elif stream is not None:
             stream.close()
-    except Exception:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:
+        if is_cancelled(exc):
+            raise
         log.exception("closing a body failed")

@@ -83,6 +83,10 @@ class Server:
 
     # -- listening ------------------------------------------------------------------------------
 
+    def endpoint_of(self, request: Any) -> Any:
+        """Return what answers a request, with its settings."""
+        return self._site.router.match(request)
+
     async def startup(self) -> None:
         """Run the ``on_startup`` hooks, the startup of ASGI applications, and begin the background tasks.
 
