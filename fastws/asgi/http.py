@@ -338,10 +338,6 @@ class Exchange:
     def drained(self) -> None:
         self._writer.drained()
 
-    def is_streaming(self) -> bool:
-        """What an application sends has its end from the application."""
-        return False
-
     def is_opening(self) -> bool:
         """No WebSocket comes of this."""
         return False

@@ -317,10 +317,6 @@ class Session:
     def drained(self) -> None:
         """Nothing is written before the decision."""
 
-    def is_streaming(self) -> bool:
-        """What an application sends has its end from the application."""
-        return False
-
     def is_opening(self) -> bool:
         """The application may still accept."""
         return True

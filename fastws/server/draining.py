@@ -6,6 +6,8 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+from fastws.server.responses import Responses
+
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
     from fastws.server.server import Server
@@ -59,4 +61,4 @@ async def drain(
 def _is_streaming(connection: Connection) -> bool:
     """Whether its response is an async iterator, which may have no end of its own."""
     phase = connection.phase
-    return phase is not None and phase.is_streaming()
+    return isinstance(phase, Responses) and phase.is_streaming()
