@@ -231,7 +231,8 @@ class Session(SessionCore):
             self.say(Live(topic))
             return
         at = str(synced.at)
-        self.say(Sync(topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+        said = synced.resumed, synced.missed, synced.reason, synced.snapshot
+        self.say(Sync(topic, at, *said, lossy=joined.skips))
         if not joined.tells_live:
             self.say(Live(topic, at))
 
