@@ -179,7 +179,7 @@ class Session(SessionCore):
         if not self._say_hello():
             return
         given = () if user is None else user.topics
-        asked = list(self._asked)
+        asked, self._asked = self._asked, []
         asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
         for sub in asked:
             try:
