@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
     from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
+    from fastws.connection.compression_meter import CompressionUse
     from fastws.connection.flow import FlowState, SendStatus
     from fastws.connection.handlers import Handler
     from fastws.connection.stream_handlers import streaming
@@ -81,6 +82,7 @@ _MODULES = {
     "BrokerUnavailable": "errors",
     "CloseCode": "protocol.websocket.frames",
     "Compression": "config",
+    "CompressionUse": "connection.compression_meter",
     "ConcurrencyError": "errors",
     "ConnectionClosed": "errors",
     "ConnectionClosedError": "errors",
@@ -148,6 +150,7 @@ __all__ = [
     "BrokerUnavailable",
     "CloseCode",
     "Compression",
+    "CompressionUse",
     "ConcurrencyError",
     "ConnectionClosed",
     "ConnectionClosedError",

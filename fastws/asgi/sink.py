@@ -160,6 +160,9 @@ class SinkHost:
     def slow(self) -> None:
         """The framework reads from its client as it likes."""
 
+    def keep_fresh(self) -> None:
+        """The socket is the framework's."""
+
     def drained(self) -> None:
         """No coroutine waits for a foreign outbox: the application's own ``send`` waits instead."""
 

@@ -17,6 +17,7 @@ from fastws.asgi.sink import CloseVerb, SendVerb, open_sink
 from fastws.config import Limits, check_arguments
 from fastws.connection.handlers import is_async
 from fastws.connection.websocket_core import WebSocketCore
+from fastws.loop.fatal import end_loop
 
 if TYPE_CHECKING:
     from fastws.asgi.sink import Sink
@@ -106,7 +107,9 @@ class Subscriber:
             return False
         try:
             self._on_gap(topic, missed, reason)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             log.exception("on_gap of a subscriber failed")
         return True
 
