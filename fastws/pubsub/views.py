@@ -145,7 +145,11 @@ class View(SequencedTopic):
         say(subscriber.outbox, self._gap(missed, reason))
         return True
 
+    def kept_bytes(self) -> int:
+        return 0 if self.has_history else self.history.size
+
     def caught_up(self, subscriber: Any) -> None:
+        self._forget_unwanted()
         if subscriber in self.joining:
             del self.joining[subscriber]
             self.tell_live(subscriber)
@@ -178,6 +182,12 @@ class View(SequencedTopic):
     def remove(self, subscriber: object) -> None:
         self.joining.pop(subscriber, None)
         SequencedTopic.remove(self, subscriber)
+        self._forget_unwanted()
+
+    def _forget_unwanted(self) -> None:
+        """Keep nothing when nobody is behind."""
+        if not (self.has_history or self.behind):
+            self.history.forget()
 
 
 def view_of(topic: Topic) -> View:
