@@ -179,7 +179,7 @@ class Session(SessionCore):
         if not self._say_hello():
             return
         given = () if user is None else user.topics
-        asked = list(self._asked)
+        asked, self._asked = self._asked, []
         asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
         for sub in asked:
             try:
@@ -231,7 +231,8 @@ class Session(SessionCore):
             self.say(Live(topic))
             return
         at = str(synced.at)
-        self.say(Sync(topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+        said = synced.resumed, synced.missed, synced.reason, synced.snapshot
+        self.say(Sync(topic, at, *said, lossy=joined.skips))
         if not joined.tells_live:
             self.say(Live(topic, at))
 

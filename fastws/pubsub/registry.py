@@ -234,7 +234,7 @@ class TopicRegistry:
 
     def kept_bytes(self) -> int:
         """Return the bytes of all messages and values that topics keep."""
-        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced)
+        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced or topic.view)
 
     def share_over(self, bus: Any) -> None:
         """Share with the hubs of this name on another bus, or on none any more; for hubs of one test.

@@ -14,9 +14,10 @@ def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
     hub = fastws.Hub()
     hub.topic("t", history=history)
     feed = fastws.Feed(hub, may_subscribe=lambda client, topic: fastws.Grant(max_rate=10))
-    slow, granted = Client(loop, feed, "?topic=t&rate=2"), None
+    slow = Client(loop, feed, "?topic=t&rate=2")
     granted = Client(loop, slow.server, "?topic=t")
-    slow.said(), granted.said()
+    for client in (slow, granted):
+        assert client.said()[1]["sync"]["lossy"] is True
     for number in range(100):
         hub.publish("t", str(number))
         loop.advance(0.01)
@@ -54,7 +55,7 @@ def test_of_a_flood(loop: ManualLoop) -> None:
     hub = fastws.Hub()
     hub.topic("t", sample=10)
     client = Client(loop, fastws.Feed(hub, may_subscribe=fastws.anyone), "?topic=t")
-    client.said()
+    assert client.said()[1]["sync"]["lossy"] is True
     passed = 0
     for number in range(500):
         passed += hub.publish("t", str(number))
