@@ -49,6 +49,10 @@ class Topic(Channel):
         """Return how many clients listen at a pace of their own."""
         return 0 if self.gate is None or self.gate.lane is None else len(self.gate.lane.cursors)
 
+    def kept_bytes(self) -> int:
+        """Return the bytes of what is kept."""
+        return 0
+
     def remove(self, subscriber: object) -> None:
         """Let ``subscriber`` listen no more."""
         self.subscribers.pop(subscriber, None)
