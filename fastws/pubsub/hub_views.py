@@ -260,7 +260,7 @@ class HubViews(HubKeyed):
             synced = channel.sync(since, recent)
             place = synced.at.offset + 1
         else:
-            place = lane.end()
+            place = lane.head()
         lane.add(subscriber, place, Pace(rate))
         return synced
 

@@ -145,6 +145,20 @@ class TestMaxRate:
         hub.publish("t", "x")
         loop.advance(1)
 
+    @pytest.mark.parametrize("options", [{"mode": "keyed"}, {"history": 5}, {}])
+    def test_a_hub_that_is_closed(self, loop: ManualLoop, turn: Turn, options: dict[str, Any]) -> None:
+        hub = Hub()
+        hub.topic("t", **options)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t", max_rate=10)
+        loop.run(hub.close())
+        hub.publish("t", "1", key="a" if "mode" in options else None)
+        loop.advance(0.2)
+        assert client.frames()[-1 if "mode" not in options else -2].payload in (
+            b'{"t":"t","set":{"a":1}}',
+            b"1",
+        )
+
     def test_the_least_of_both_counts(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
         hub.topic("slow/*", max_rate=2)
