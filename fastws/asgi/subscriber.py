@@ -17,12 +17,13 @@ from fastws.asgi.sink import CloseVerb, SendVerb, open_sink
 from fastws.config import Limits, check_arguments
 from fastws.connection.handlers import is_async
 from fastws.connection.websocket_core import WebSocketCore
+from fastws.loop.fatal import end_loop
 
 if TYPE_CHECKING:
     from fastws.asgi.sink import Sink
     from fastws.connection.outbox import Outbox
 
-__all__ = ["GapVerb", "Subscriber", "subscriber"]
+__all__ = ["GapVerb", "Subscriber", "close_verb", "subscriber", "websocket_of"]
 
 log = logging.getLogger("fastws.error")
 
@@ -73,9 +74,9 @@ def subscriber(
     if session is not None:
         if session.outbox is None:
             raise RuntimeError("accept the WebSocket before it becomes a subscriber")
-        return Subscriber(session.outbox, on_gap=on_gap)
+        return Subscriber(session.outbox, on_gap=on_gap, core=session.ws)
     if isinstance(websocket, WebSocketCore):
-        return Subscriber(websocket.outbox, on_gap=on_gap)
+        return Subscriber(websocket.outbox, on_gap=on_gap, core=websocket)
     sink = open_sink(*_verbs(websocket, send), limits or Limits())
     return Subscriber(sink.outbox, sink, on_gap)
 
@@ -83,13 +84,21 @@ def subscriber(
 class Subscriber:
     """What a hub takes in place of a WebSocket; made by :func:`subscriber`."""
 
-    __slots__ = ("_on_gap", "_sink", "outbox")
+    __slots__ = ("_core", "_on_gap", "_sink", "outbox")
 
-    def __init__(self, outbox: Outbox, sink: Sink | None = None, on_gap: GapVerb | None = None) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        sink: Sink | None = None,
+        on_gap: GapVerb | None = None,
+        core: WebSocketCore | None = None,
+    ) -> None:
         #: What the hub writes to.
         self.outbox = outbox
         #: What a foreign WebSocket's outbox writes to; None where the socket is ours.
         self._sink = sink
+        #: Our WebSocket behind it; None where the socket is not ours.
+        self._core = core
         self._on_gap = on_gap
 
     def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
@@ -98,9 +107,18 @@ class Subscriber:
             return False
         try:
             self._on_gap(topic, missed, reason)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             log.exception("on_gap of a subscriber failed")
         return True
+
+    async def sent(self) -> None:
+        """Wait until a foreign WebSocket has been sent what waits for it, or ours takes bytes again."""
+        if self._sink is not None:
+            await self._sink.sent()
+        elif self._core is not None:
+            await self._core.unblocked()
 
     @property
     def is_foreign(self) -> bool:
@@ -118,6 +136,19 @@ class Subscriber:
 
     def __exit__(self, *_: object) -> None:
         self.leave()
+
+
+def websocket_of(websocket: Any) -> Any:
+    """Return our own WebSocket behind an accepted one of another framework; None for a foreign one."""
+    if isinstance(websocket, WebSocketCore):
+        return websocket
+    session = _session(websocket)
+    return None if session is None else session.ws
+
+
+def close_verb(websocket: Any) -> CloseVerb:
+    """Return how to close a foreign WebSocket that can send itself."""
+    return _verbs(websocket, None)[1]
 
 
 def _session(websocket: Any) -> Any:

@@ -215,6 +215,7 @@ class HubKeyed(HubHistory):
                 raise self._subscribed_already(topic)
             return self._going_on(subscriber, topic, topic.position(topic.released))
         synced, place = topic.sync(since)
+        subscriber.outbox.keep_fresh()
         fan_out = self._fan_out
         assert fan_out is not None
         puller_of(fan_out).join(subscriber, topic, place)
