@@ -91,7 +91,7 @@ class Session(SessionCore):
             case Unsub():
                 self.unsubscribe(command.topic, "unsub")
             case Pub():
-                at, is_duplicate = await publish(self._settings, self.client, command)
+                at, is_duplicate = await publish(self._settings, self._line, self.client, command)
                 if command.id is not None:
                     self.say(Ack(command.id, at, is_duplicate))
 

@@ -170,7 +170,7 @@ class _Storm:
                 client.fail(f"no connection: {error.strerror or error}")
 
         door = Door(self._target, storm.topic, insecure=storm.insecure)
-        clients = [door.client(stay.since, live.put_nowait) for _ in range(storm.clients)]
+        clients = [door.client(FeedClient, stay.since, live.put_nowait) for _ in range(storm.clients)]
         stay.clear()
         coming = [asyncio.create_task(come(client)) for client in clients]
         try:
