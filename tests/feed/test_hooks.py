@@ -272,6 +272,31 @@ class TestMisbehaviour:
         assert seen == ["cancelled"]
         assert hub.count("kept/a") == 0
 
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            fastws.Publication("a//b", "1"),
+            fastws.Publication("t", "no JSON"),
+            fastws.Publication("t", '1},{"d":2'),
+            fastws.Publication("t", '{"a":1,"a":2}'),
+            fastws.Publication("t"),
+            fastws.Publication("t", "1", b"1"),
+            fastws.Publication("t", remove=True),
+        ],
+    )
+    def test_a_publication_that_nobody_could_read(
+        self, loop: ManualLoop, hub: fastws.Hub, changed: fastws.Publication
+    ) -> None:
+        client = Client(loop, feed_of(hub, may_publish=lambda client, publication: changed), "?topic=t")
+        client.said()
+        assert client.code('{"pub":"t","d":1}') == "internal"
+
+    def test_a_long_reason(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        def refuse(request: object, token: str | None) -> fastws.User | None:
+            raise fastws.FeedError("forbidden", "é" * 100)
+
+        assert Client(loop, feed_of(hub, authenticate=refuse)).said() == [4403]
+
 
 class TestArguments:
     def test_what_cannot_be(self, hub: fastws.Hub) -> None:
@@ -303,3 +328,10 @@ class TestArguments:
             make("ann", topics="news")
         with pytest.raises(ValueError, match="small letters"):
             fastws.FeedError("Too Fast")
+        error: Any = fastws.FeedError
+        for bad in ({"reason": 5}, {"retry_after": "1"}):
+            with pytest.raises(TypeError, match="number of seconds"):
+                error("internal", **bad)
+        for kind in (fastws.User, fastws.Grant):
+            with pytest.raises(TypeError, match="Unix time"):
+                kind("ann", expires_at="soon")
