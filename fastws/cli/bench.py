@@ -273,6 +273,7 @@ def bench(url: str, scenario: str, **options: Any) -> int:
     try:
         from fastws.cli import measure
         from fastws.loadgen import LoadgenError, PlanError
+        from fastws.loadgen.feed_client import check_feed
     except ImportError as error:
         raise CannotStart(missing_module(error)) from None
     until = options.pop("until")
@@ -281,8 +282,12 @@ def bench(url: str, scenario: str, **options: Any) -> int:
     try:
         if scenario in ("keyed", "resume"):
             make = make_keyed if scenario == "keyed" else make_storm
-            return measure.measure_feed(make(url, options), until=until, **of_the_report)
+            of_feed = make(url, options)
+            check_feed(url, options["topic"], insecure=options["insecure"])
+            return measure.measure_feed(of_feed, until=until, **of_the_report)
         plan = make_plan(url, scenario, options, duration=STEP_SECONDS if until else RUN_SECONDS)
+        if scenario == "feed" and not (plan.headers or plan.origin or plan.subprotocols):
+            check_feed(url, options["topic"], insecure=plan.insecure)
         if until:
             return measure.measure_ramp(plan, until=until, **of_the_report)
         return measure.measure_once(plan, **of_the_report)

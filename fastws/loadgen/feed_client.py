@@ -7,6 +7,7 @@ server. It knows that positions of a fastws server end in a number without holes
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import struct
 import time
@@ -17,11 +18,15 @@ from urllib.parse import quote
 
 import orjson
 
-from fastws.loadgen.target import Target
+from fastws.loadgen.errors import printable
+from fastws.loadgen.plan import LoadgenError
+from fastws.loadgen.target import Target, resolve
 from fastws.protocol.websocket.handshake import new_key, request_head
 
-__all__ = ["Door", "FeedClient", "command", "failures", "percentiles", "stamped"]
+__all__ = ["Door", "FeedClient", "check_feed", "command", "failures", "percentiles", "stamped"]
 
+#: Seconds in which a feed without a load says how its topic stands.
+HELLO_SECONDS = 5.0
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 #: A mask of zeros leaves the bytes as they are (RFC 6455, section 5.3): this is a measuring instrument.
 NO_MASK = bytes(4)
@@ -102,7 +107,7 @@ class FeedClient(asyncio.Protocol):
     def fail(self, reason: str) -> None:
         """It has ended before its time."""
         if self.failure is None:
-            self.failure = reason
+            self.failure = printable(reason)  # in the server's words
             if self.live_at is None:
                 self.on_live(self)
 
@@ -186,6 +191,36 @@ class Door:
         await asyncio.get_running_loop().create_connection(
             lambda: client, self._target.address, self._target.port, ssl=self._ssl, server_hostname=name
         )
+
+
+def check_feed(url: str, topic: str, *, insecure: bool) -> None:
+    """Listen to a topic for a moment.
+
+    Raises:
+        LoadgenError: No feed is there, or it refuses: nothing that is measured would mean anything.
+        PlanError: The URL is no WebSocket URL.
+    """
+    asyncio.run(_meet(Door(resolve(url), topic, insecure=insecure)))
+
+
+async def _meet(door: Door) -> None:
+    live: asyncio.Future[FeedClient] = asyncio.get_running_loop().create_future()
+    client = door.client(FeedClient, "", live.set_result)
+    try:
+        async with asyncio.timeout(HELLO_SECONDS):
+            await door.connect(client)
+            await live
+    except TimeoutError:
+        raise LoadgenError(f"this is no feed: no client had caught up in {HELLO_SECONDS:g} s") from None
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else error
+        raise LoadgenError(f"no client could open: {why}") from None
+    finally:
+        client.on_live = lambda client: None
+        failure, client.failure = client.failure, client.failure or "closed"
+        client.close()
+    if failure is not None:
+        raise LoadgenError(f"no client could listen: {failure}")
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:

@@ -52,6 +52,13 @@ CLIENTS = {
     "fastws bench ws://127.0.0.1:8080/broadcast room --clients 50": {0},
     "fastws bench ws://127.0.0.1:8080/wsecho echo --rate 20000 --require p99=50ms --require reach=1": {0, 1},
 }
+#: Commands that talk to the feed of their page.
+OF_A_FEED = [
+    "fastws bench ws://127.0.0.1:8081/feed feed --clients 100 --duration 3s",
+    "fastws bench ws://127.0.0.1:8081/feed resume --clients 500 --spread 2s",
+    "fastws bench ws://127.0.0.1:8081/feed keyed --topic table --clients 100 --stalled 20 --rate 1000"
+    " --duration 3s",
+]
 #: Commands that end by themselves, in this order.
 PLAIN = [
     ".venv/bin/fastws --version",
@@ -77,6 +84,7 @@ OF_THEIR_OWN = {
     EXTRAS,
     *SERVICE,
     *INSTALLED,
+    *OF_A_FEED,
 }
 SUITE = "the suite itself, which .ci/run runs, or a part of it"
 BENCHMARKS = "minutes to hours, on an idle machine, with the extra packages of the suite"
@@ -116,9 +124,6 @@ NOT_RUN = {
         ELSEWHERE
     ),
     "fastws bench ws://127.0.0.1:8080/ws idle --clients 10000 --until errors=0 --step clients+5000": (
-        "as many connections as the machine holds"
-    ),
-    "fastws bench ws://127.0.0.1:8080/echo resume --clients 8000 --spread 2s": (
         "as many connections as the machine holds"
     ),
     "fastws bench ws://127.0.0.1:8080/wsecho idle --clients 2000 --speak-once --pid 12345": (
@@ -262,6 +267,16 @@ class TestAsTheyStand:
             for command, codes in CLIENTS.items():
                 done = complete(beside(server, command), clone)
                 assert done.returncode in codes, f"{command}: {done.stdout}"
+
+    def test_it_talks_to_the_feed_of_its_page(self, clone: Path) -> None:
+        page = ROOT / "docs" / "load-generator.md"
+        (file,) = [block for block in blocks_of(page) if block.kind == "file"]
+        (serve,) = [block for block in blocks_of(page) if block.arguments == ("server",)]
+        (clone / file.arguments[0]).write_text(file.code, encoding="utf-8")
+        with started(clone, alone(serve.code.strip())) as (server, _):
+            for command in OF_A_FEED:
+                done = complete(beside(server, command), clone)
+                assert done.returncode == 0, f"{command}: {done.stdout}"
 
     def test_it_repeats_until_ctrl_c(self, clone: Path) -> None:
         with started(clone, alone("fastws serve")) as (server, _):

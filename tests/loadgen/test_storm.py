@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fastws.loadgen.feed_client import FeedClient, command, percentiles, stamped
+from fastws.loadgen.feed_client import FeedClient, check_feed, command, percentiles, stamped
 from fastws.loadgen.plan import LoadgenError, PlanError
 from fastws.loadgen.storm import Storm, run_storm
 from tests.cli.helpers import running
@@ -68,6 +68,28 @@ def test_who_has_missed_too_much_has_not_resumed(url: str) -> None:
 def test_what_is_no_such_feed(url: str, path: str, topic: str, error: str) -> None:
     with pytest.raises(LoadgenError, match=error):
         run_storm(Storm(url=url + path, topic=topic, **QUICK))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "topic", "error"),
+    [
+        ("/silent", "bench", r"this is no feed: no client had caught up in 0\.2 s"),
+        ("/feed", "secret", "refused: forbidden"),
+        ("/nothing", "bench", "the server answered 404"),
+        ("/feed", "bench", ""),
+        ("/feed", "plain", ""),
+    ],
+)
+def test_a_feed_is_there_or_not(
+    url: str, path: str, topic: str, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if path == "/silent":
+        monkeypatch.setattr("fastws.loadgen.feed_client.HELLO_SECONDS", 0.2)
+    if not error:
+        check_feed(url + path, topic, insecure=False)
+        return
+    with pytest.raises(LoadgenError, match=error):
+        check_feed(url + path, topic, insecure=False)
 
 
 def test_nobody_listens(unused_tcp_port: int) -> None:
@@ -148,6 +170,12 @@ def test_it_answers_pings_and_tells_why_it_ended() -> None:
     assert live == [client]
     client.connection_lost(None)
     assert client.failure == "closed with 1008 too bad"
+
+
+def test_what_a_server_says_steers_no_terminal() -> None:
+    client, _, _ = opened()
+    client.data_received(b"\x88\x09\x03\xf0\x1b[31m\na")
+    assert client.failure == "closed with 1008 \\x1b[31m\\na"
 
 
 def test_a_command_is_a_masked_text() -> None:
