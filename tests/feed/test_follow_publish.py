@@ -135,6 +135,27 @@ async def test_a_function_brings_each_connection_its_token(server: ScriptedFeed)
         assert await peer.heard("auth") == [{"auth": "third"}]
 
 
+async def test_each_renewal_begins_the_next(server: ScriptedFeed, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = iter(["first", "second", "third"])
+
+    async def token() -> str:
+        try:
+            return next(tokens)
+        except StopIteration:
+            raise OSError("no network") from None
+
+    async with fastws.follow(server.url, token=token, backoff=QUICK):
+        peer = await server.next()
+        await peer.heard("auth")
+        for wanted in ("second", "third"):
+            peer.hello(expires=0.01)
+            assert await peer.heard("auth") == [{"auth": wanted}]
+        # A token that cannot be had is told, and the server's close brings the next attempt.
+        peer.hello(expires=0.01)
+        while "no network" not in caplog.text:
+            await asyncio.sleep(0.001)
+
+
 async def test_without_a_token_nothing_is_said(server: ScriptedFeed) -> None:
     async with fastws.follow(server.url, "a", token=lambda: None):
         assert await (await server.next()).heard("sub") == [{"sub": "a"}]
