@@ -21,6 +21,7 @@ from fastws.feed.commands import Auth, Unsub
 from fastws.feed.event_buffer import EventBuffer
 from fastws.feed.followed import FollowedTopic, published_by
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
+from fastws.loop.fatal import is_cancelled
 from fastws.protocol.websocket.frames import CloseCode
 from fastws.pubsub.events import Published
 
@@ -95,6 +96,7 @@ class FeedLine:
             published: Published = await answer
             return published
         except ConnectionClosed:
+            self._forget(ws)
             raise _lost() from None
         finally:
             del self._answers[command]
@@ -166,9 +168,13 @@ class FeedLine:
             subscribing.cancel()
             if self._renewal is not None:
                 self._renewal.cancel()
-            if self._open.done():
-                self._open = asyncio.get_running_loop().create_future()
+            self._forget(ws)
             self._lose_answers(_lost())
+
+    def _forget(self, ws: WebSocket) -> None:
+        """Wait for the next WebSocket: who asks again at once must not find this one, which is closed."""
+        if self._open.done() and self._open.exception() is None and self._open.result() is ws:
+            self._open = asyncio.get_running_loop().create_future()
 
     async def _subscribe(self, ws: WebSocket) -> None:
         """Subscribe to all topics, no faster than a feed takes commands."""
@@ -242,8 +248,15 @@ class FeedLine:
     # -- tokens ---------------------------------------------------------------------------------
 
     async def _new_token(self) -> str | None:
-        token = self._token() if callable(self._token) else self._token
-        return await token if inspect.isawaitable(token) else token
+        try:
+            token = self._token() if callable(self._token) else self._token
+            return await token if inspect.isawaitable(token) else token
+        except (Exception, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            raise RuntimeError(f"there is no token: {exc!r}") from exc
 
     def _greeted(self, ws: WebSocket, hello: messages.Hello) -> None:
         if self._renewal is not None:
