@@ -17,6 +17,7 @@ from fastws.feed.query import topics_of
 from fastws.feed.session_core import Line, SessionCore, Stage
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position
+from fastws.pubsub.pace import least
 
 __all__ = ["Session"]
 
@@ -48,6 +49,8 @@ class Session(SessionCore):
         line: The WebSocket.
         client: What hooks are given.
     """
+
+    __slots__ = ("_asked", "_settings", "_topics", "client")
 
     def __init__(self, settings: FeedSettings, line: Line, client: FeedClient) -> None:
         SessionCore.__init__(self, line, settings.ping)
@@ -88,7 +91,7 @@ class Session(SessionCore):
             case Unsub():
                 self.unsubscribe(command.topic, "unsub")
             case Pub():
-                at, is_duplicate = await publish(self._settings, self.client, command)
+                at, is_duplicate = await publish(self._settings, self._line, self.client, command)
                 if command.id is not None:
                     self.say(Ack(command.id, at, is_duplicate))
 
@@ -167,7 +170,7 @@ class Session(SessionCore):
         self.client.user = user
         if self._say_hello():
             for sub, grant in topics:
-                self._join(sub.topic, start_of(sub), sub.recent, grant, is_asked=True)
+                self._join(sub, start_of(sub), grant, is_asked=True)
 
     async def _welcome(self, user: User | None) -> None:
         """The client may begin: its topics are those of the URL, and those of its user."""
@@ -176,7 +179,7 @@ class Session(SessionCore):
         if not self._say_hello():
             return
         given = () if user is None else user.topics
-        asked = list(self._asked)
+        asked, self._asked = self._asked, []
         asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
         for sub in asked:
             try:
@@ -205,11 +208,14 @@ class Session(SessionCore):
         if len(self._topics) >= self._settings.max_topics:
             raise FeedError("limit", f"at most {self._settings.max_topics} topics")
         grant = await granted(self._settings, self.client, topic) if is_asked else Grant()
-        self._join(topic, since, sub.recent, grant, is_asked=is_asked)
+        self._join(sub, since, grant, is_asked=is_asked)
 
-    def _join(self, topic: str, since: Position | None, recent: int, grant: Grant, *, is_asked: bool) -> None:
+    def _join(self, sub: Sub, since: Position | None, grant: Grant, *, is_asked: bool) -> None:
+        topic = sub.topic
         try:
-            joined = self._settings.hub._subscribe_view(self._line, topic, since, recent)
+            joined = self._settings.hub._subscribe_view(
+                self._line, topic, since, sub.recent, least(sub.rate, grant.max_rate)
+            )
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)
             raise FeedError("internal", "the application failed") from error
@@ -225,7 +231,8 @@ class Session(SessionCore):
             self.say(Live(topic))
             return
         at = str(synced.at)
-        self.say(Sync(topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+        said = synced.resumed, synced.missed, synced.reason, synced.snapshot
+        self.say(Sync(topic, at, *said, lossy=joined.skips))
         if not joined.tells_live:
             self.say(Live(topic, at))
 

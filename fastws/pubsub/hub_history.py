@@ -28,7 +28,7 @@ BINARY = int(Opcode.BINARY)
 
 
 class HubHistory(TopicRegistry):
-    """The lower middle part of a :class:`fastws.Hub`."""
+    """The second part of a :class:`fastws.Hub`."""
 
     async def position(self, topic: str) -> Position:
         """Return the position behind the last message of a topic with a history, or change of a keyed one.

@@ -29,7 +29,7 @@ REMOVAL = object()
 
 
 class HubKeyed(HubHistory):
-    """The upper middle part of a :class:`fastws.Hub`."""
+    """The third part of a :class:`fastws.Hub`."""
 
     async def publish_confirmed(
         self,
@@ -76,6 +76,8 @@ class HubKeyed(HubHistory):
             before = self._sequencer.published(kept.name, once)
             if before is not None:
                 return Published(before, duplicate=True)
+        if kept.gate is not None:
+            kept.gate.release()  # it is behind what was published before
         if message is REMOVAL:
             self._keyed(kept.name).drop(key)
         else:

@@ -111,7 +111,7 @@ class NumberedTopic(Topic):
             follower.wake()
 
     def listeners(self) -> int:
-        listeners = len(self.subscribers) + len(self.behind)
+        listeners = len(self.subscribers) + len(self.behind) + self.paced()
         return listeners if self.view is None else listeners + self.view.listeners()
 
     def tell_gap(self, subscriber: Any, missed: int, reason: str) -> bool:
