@@ -16,8 +16,12 @@ from fastws.pubsub.patterns import check_name
 __all__ = ["publish"]
 
 
-async def publish(settings: FeedSettings, client: FeedClient, command: Pub) -> tuple[str | None, bool]:
+async def publish(
+    settings: FeedSettings, line: Any, client: FeedClient, command: Pub
+) -> tuple[str | None, bool]:
     """Publish what a client wants; return its position, and whether it had been published before.
+
+    ``line`` is where the client gets its own message, where that is left out of a flood.
 
     Raises :class:`FeedError` for what is not published.
     """
@@ -28,7 +32,7 @@ async def publish(settings: FeedSettings, client: FeedClient, command: Pub) -> t
     given = Publication(
         command.topic, command.source, command.data, command.key, command.remove, command.once
     )
-    return await _offer(settings, client, await _allowed(settings, client, given))
+    return await _offer(settings, line, client, await _allowed(settings, client, given))
 
 
 async def _allowed(settings: FeedSettings, client: FeedClient, given: Publication) -> Publication:
@@ -59,7 +63,7 @@ def _is_sound(changed: Publication) -> bool:
 
 
 async def _offer(
-    settings: FeedSettings, client: FeedClient, publication: Publication
+    settings: FeedSettings, line: Any, client: FeedClient, publication: Publication
 ) -> tuple[str | None, bool]:
     if publication.key is None and settings.hub._is_keyed(publication.topic):
         raise FeedError("bad_request", "this topic is keyed: say whose value it is, by a key k")
@@ -74,7 +78,9 @@ async def _offer(
     if once is not None and user is not None:
         once = f"{user.id}\n{once}"  # nobody can take the id of somebody else
     try:
-        published = await settings.hub._publish_noted(publication.topic, message, publication.key, note, once)
+        published = await settings.hub._publish_noted(
+            publication.topic, message, publication.key, note, once, line
+        )
     except (ValueError, TypeError) as error:
         raise FeedError("bad_request", str(error)) from error
     return (None, False) if published is None else (str(published.at), published.duplicate)

@@ -91,7 +91,7 @@ class Session(SessionCore):
             case Unsub():
                 self.unsubscribe(command.topic, "unsub")
             case Pub():
-                at, is_duplicate = await publish(self._settings, self.client, command)
+                at, is_duplicate = await publish(self._settings, self._line, self.client, command)
                 if command.id is not None:
                     self.say(Ack(command.id, at, is_duplicate))
 
@@ -211,11 +211,9 @@ class Session(SessionCore):
         self._join(sub, since, grant, is_asked=is_asked)
 
     def _join(self, sub: Sub, since: Position | None, grant: Grant, *, is_asked: bool) -> None:
-        topic = sub.topic
+        topic, rate = sub.topic, least(sub.rate, grant.max_rate)
         try:
-            joined = self._settings.hub._subscribe_view(
-                self._line, topic, since, sub.recent, least(sub.rate, grant.max_rate)
-            )
+            joined = self._settings.hub._subscribe_view(self._line, topic, since, sub.recent, rate)
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)
             raise FeedError("internal", "the application failed") from error

@@ -247,10 +247,11 @@ class Hub(HubViews):
             await group.start(timeout)
 
     async def close(self) -> None:
-        """Share no more, and end what follows. What topics keep stays.
+        """Share no more, and end what follows. What topics keep stays; what they collect leaves now.
 
         The bus at a path ends with the last hub of this process that uses it.
         """
+        self._tickers.release()
         if self._sequencer is not None:
             self._sequencer.close()
         link, self._link = self._link, None

@@ -94,23 +94,43 @@ class HubViews(HubKeyed):
             self._leave(subscriber, view)
 
     async def _publish_noted(
-        self, topic: str, message: Any, key: str | None, note: bytes, once: str | None
+        self,
+        topic: str,
+        message: Any,
+        key: str | None,
+        note: bytes,
+        once: str | None,
+        sender: Any = None,
     ) -> Published | None:
-        """Publish what a client has sent; return where it is, None where the topic has no positions.
+        """Publish what a client has sent; return where it is, None where it has no position.
 
-        ``message`` may be ``REMOVAL``. Raises as :meth:`fastws.Hub.publish_confirmed`.
+        ``message`` may be ``REMOVAL``. One that is left out is sent to its ``sender``, where that listens.
+        Raises as :meth:`fastws.Hub.publish_confirmed`.
         """
         numbered = None
         if self._sequencer is not None:
             self._enter()
             numbered = self._numbered(topic)
         if numbered is not None:
+            if key is None and numbered.gate is not None and not numbered.gate.lets_through(message):
+                self._show_own(sender, numbered, message, note)
+                return None
             published: Published = self._confirm(numbered, message, key, once, note)
             return published
         if once is not None:
             raise ValueError(f"once is for a topic that keeps messages, which {topic!r} does not")
-        self._offer(topic, message, key, None, note)
+        if not self._offer(topic, message, key, None, note):
+            found = self._find(topic)
+            if found is not None and found.gate is not None:
+                self._show_own(sender, found, message, note)
         return None
+
+    def _show_own(self, sender: Any, found: Topic, message: str | bytes, note: bytes) -> None:
+        """Send a client of a feed its own message, which was left out of a flood."""
+        subscriber: Any = None if sender is None else sender.outbox.subscriptions
+        if found.view is not None and found.view.is_heard_by(subscriber):
+            found.gate.has_own(subscriber)
+            found.view.show(subscriber, note + encode(TEXT if isinstance(message, str) else BINARY, message))
 
     def _offer(self, topic: str, message: Any, key: str | None, exclude: Any, note: bytes) -> int:
         """Publish a message, with its note where it has one; see :meth:`fastws.Hub.publish`."""
@@ -244,7 +264,7 @@ class HubViews(HubKeyed):
             synced = channel.sync(since, recent)
             place = synced.at.offset + 1
         else:
-            place = lane.end()
+            place = lane.head()
         lane.add(subscriber, place, Pace(rate))
         return synced
 

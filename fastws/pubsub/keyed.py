@@ -354,7 +354,8 @@ def checked_key(key: object) -> bytes:
         raise ValueError(f"key= is no Unicode text: {key[:80]!r}") from None
     if not 1 <= size <= MAX_KEY_BYTES:
         raise ValueError(f"key= has 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}")
-    return dumps(key)
+    # A copy: orjson leaves its bytes in a block of 4 KiB, and these are kept.
+    return bytes(memoryview(dumps(key)))
 
 
 #: Bytes of a key, as of a topic's name.

@@ -195,6 +195,9 @@ class Lane(Topic):
             cursor.is_idle = False
             self.pacer.add(cursor, max(cursor.pace.due(), now))
 
+    def end(self) -> None:
+        """The hub is closed: clients listen on."""
+
     def wait(self, cursor: PacedCursor, now: float) -> None:
         """Call ``cursor`` when it may be sent something that there is."""
         when: float | None = now
@@ -244,7 +247,7 @@ class StreamLane(Lane):
         self.next += 1
         self.wake()
 
-    def end(self) -> int:
+    def head(self) -> int:
         """Return the place behind the newest message."""
         return self.next
 
@@ -254,13 +257,13 @@ class StreamLane(Lane):
 
     def has_more(self, cursor: PacedCursor) -> bool:
         following: int = cursor.place
-        return following < self.end()
+        return following < self.head()
 
     def tell_time(self, cursor: PacedCursor) -> float | None:
         return cursor.told_at + TELL_SECONDS if cursor.left_out else None
 
     def send(self, cursor: PacedCursor, now: float) -> int:
-        newest = self.end() - 1
+        newest = self.head() - 1
         if cursor.place < newest:
             cursor.left_out += newest - cursor.place
             cursor.place = newest
@@ -303,7 +306,7 @@ class HistoryLane(StreamLane):
         self.kept.followers.remove(self)
         StreamLane.finish(self)
 
-    def end(self) -> int:
+    def head(self) -> int:
         following: int = self.kept.history.next
         return following
 

@@ -161,6 +161,17 @@ class View(SequencedTopic):
             del self.joining[subscriber]
             self.tell_live(subscriber)
 
+    def is_heard_by(self, subscriber: Any) -> bool:
+        """True when this client listens."""
+        is_paced = self.gate is not None and subscriber in self.gate.lane.cursors
+        return is_paced or subscriber in self.subscribers or subscriber in self.behind
+
+    def show(self, subscriber: Any, kept: bytes) -> None:
+        """Send one client a message that is not published, and has no position."""
+        outbox = subscriber.outbox
+        outbox.must_wait()  # takes what was published
+        outbox.deliver_batch(REPLIES, [Publication(REPLIES, 0, None, self._wrapped(kept, 0))])
+
     def tell_live(self, subscriber: Any) -> None:
         """Tell a client that it has all that was published."""
         at: Position | None = self.position(self.history.next - 1) if self.has_history else None

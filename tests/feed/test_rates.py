@@ -65,3 +65,25 @@ def test_of_a_flood(loop: ManualLoop) -> None:
     assert len([each for each in said if "d" in each]) == passed
     assert sum(each["gap"]["missed"] for each in said if "gap" in each) == 500 - passed
     assert 10 <= passed <= 12
+
+
+@pytest.mark.parametrize("history", [0, 50])
+def test_ones_own_on_top(loop: ManualLoop, history: int) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", sample=1, history=history)
+    feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone)
+    sender = Client(loop, feed, "?topic=t")
+    viewer, deaf = Client(loop, sender.server, "?topic=t"), Client(loop, sender.server)
+    for client in (sender, viewer, deaf):
+        client.said()
+    for number in range(5):
+        sender.raw.text(f'{{"pub":"t","d":{number}}}')
+        deaf.raw.text(f'{{"pub":"t","d":{10 + number}}}')
+        loop.settle()
+    loop.advance(1.5)
+    own, seen = sender.said(), viewer.said()
+    assert [each["d"] for each in own if "d" in each] == [0, 1, 2, 3, 4]
+    assert [each["d"] for each in seen if "d" in each] == [0]
+    assert [each["gap"]["missed"] for each in own if "gap" in each] == [5]
+    assert [each["gap"]["missed"] for each in seen if "gap" in each] == [9]
+    assert deaf.said() == []

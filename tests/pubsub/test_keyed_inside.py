@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 
 import pytest
 
@@ -172,3 +173,15 @@ def test_hubs_that_share_refuse_it(tmp_path: object) -> None:
     with pytest.raises(ValueError, match=r"mode='keyed' of 't': hubs of several processes cannot number"):
         hub.topic("t", mode="keyed")
     asyncio.run(hub.close())
+
+
+@pytest.mark.measures
+def test_the_memory_of_a_key(loop: ManualLoop, hub: Hub) -> None:
+    hub.topic("many", mode="keyed")
+    hub.publish("many", json=1, key="first")
+    tracemalloc.start()
+    for number in range(1000):
+        hub.publish("many", json={"price": "12.34"}, key=f"SYMBOL{number}")
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / 1000 < 600

@@ -145,6 +145,20 @@ class TestMaxRate:
         hub.publish("t", "x")
         loop.advance(1)
 
+    @pytest.mark.parametrize("options", [{"mode": "keyed"}, {"history": 5}, {}])
+    def test_a_hub_that_is_closed(self, loop: ManualLoop, turn: Turn, options: dict[str, Any]) -> None:
+        hub = Hub()
+        hub.topic("t", **options)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t", max_rate=10)
+        loop.run(hub.close())
+        hub.publish("t", "1", key="a" if "mode" in options else None)
+        loop.advance(0.2)
+        assert client.frames()[-1 if "mode" not in options else -2].payload in (
+            b'{"t":"t","set":{"a":1}}',
+            b"1",
+        )
+
     def test_the_least_of_both_counts(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
         hub.topic("slow/*", max_rate=2)
@@ -277,3 +291,37 @@ class TestEvery:
             hub.publish("t", "3", exclude=client)
         with pytest.raises(TypeError, match="str or bytes"):
             hub.publish("t", 3)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("options", [{"mode": "keyed"}, {"history": 5}, {}])
+    def test_a_hub_that_is_closed(self, loop: ManualLoop, turn: Turn, options: dict[str, Any]) -> None:
+        hub = Hub()
+        hub.topic("t", every=3600, **options)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        loop.settle()
+        client.frames()
+        hub.publish("t", "1", key="a" if "mode" in options else None)
+        loop.run(hub.close())
+        loop.settle()
+        assert client.frames()[0].payload in (b'{"t":"t","set":{"a":1}}', b"1")
+        hub.publish("t", "2", key="a" if "mode" in options else None)
+        loop.advance(3600)
+        assert client.frames()[0].payload in (b'{"t":"t","set":{"a":2}}', b"2")
+
+    def test_one_that_fails_keeps_nothing_from_the_others(
+        self, loop: ManualLoop, turn: Turn, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hub = Hub()
+        hub.topic("t", every=0.1)
+        hub.topic("u", every=0.1, merge=",")
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        hub.subscribe(client, "u")
+        with pytest.raises(TypeError, match="merges text"):
+            hub.publish("u", b"binary")
+        hub.publish("u", "1")
+        hub.publish("t", "2")
+        hub.publish("u", "3")
+        loop.advance(0.1)
+        assert client.texts() == ["1,3", "2"]
+        assert caplog.text == ""
