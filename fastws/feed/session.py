@@ -211,9 +211,11 @@ class Session(SessionCore):
         self._join(sub, since, grant, is_asked=is_asked)
 
     def _join(self, sub: Sub, since: Position | None, grant: Grant, *, is_asked: bool) -> None:
-        topic, rate = sub.topic, least(sub.rate, grant.max_rate)
+        topic = sub.topic
         try:
-            joined = self._settings.hub._subscribe_view(self._line, topic, since, sub.recent, rate)
+            joined = self._settings.hub._subscribe_view(
+                self._line, topic, since, sub.recent, least(sub.rate, grant.max_rate)
+            )
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)
             raise FeedError("internal", "the application failed") from error

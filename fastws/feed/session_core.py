@@ -12,6 +12,7 @@ from fastws.feed.access import FeedError
 from fastws.feed.messages import Error, ServerMessage
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
 from fastws.feed.watch import Watch
+from fastws.loop.fatal import end_loop, is_cancelled
 from fastws.pubsub.views import say
 
 if TYPE_CHECKING:
@@ -151,7 +152,12 @@ class SessionCore:
             future = coroutine.send(None)
         except StopIteration:
             return
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+            return
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
             log.exception("a feed failed")
             self.close(1011, "internal error")
             return

@@ -146,9 +146,15 @@ class TestGrants:
         assert ann.code('{"pub":"plain","d":1,"once":"x"}') == "bad_request"
 
 
+class Panic(BaseException):
+    """As that of pyo3, which is no ``Exception``."""
+
+
 class TestMisbehaviour:
     @pytest.mark.parametrize("hook", ["may_subscribe", "may_publish", "authenticate"])
-    @pytest.mark.parametrize("kind", ["raises", "raises later", "hangs", "is cancelled", "nonsense"])
+    @pytest.mark.parametrize(
+        "kind", ["raises", "raises later", "panics", "panics later", "hangs", "is cancelled", "nonsense"]
+    )
     def test_the_client_stays(
         self, loop: ManualLoop, hub: fastws.Hub, hook: str, kind: str, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -157,6 +163,8 @@ class TestMisbehaviour:
         async def later() -> object:
             if kind == "raises later":
                 raise LookupError("later")
+            if kind == "panics later":
+                raise Panic("later")
             if kind == "is cancelled":
                 raise asyncio.CancelledError
             await asyncio.sleep(1000)
@@ -169,6 +177,8 @@ class TestMisbehaviour:
                 return None
             if kind == "raises":
                 raise LookupError("now")
+            if kind == "panics":
+                raise Panic("now")
             return 5 if kind == "nonsense" else later()
 
         client = Client(loop, feed_of(hub, **{hook: broken}))
