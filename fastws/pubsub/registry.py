@@ -288,14 +288,7 @@ class TopicRegistry:
         listened: list[Topic] = [*subscriber.topics]
         if subscriber.cursors is not None:
             listened += subscriber.cursors.topics()
-        return [topic.name for topic in listened if self._is_here(topic)]
-
-    def _is_here(self, topic: Topic) -> bool:
-        """True for a topic of this hub, and for the view of one."""
-        found = self._topics.get(topic.name)
-        if found is None:
-            return False
-        return found is topic or found.view is topic or (found.gate is not None and found.gate.lane is topic)
+        return [topic.name for topic in listened if _is_of(self._topics, topic)]
 
     def subscribers(self, topic: str) -> list[Any]:
         """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
@@ -307,6 +300,17 @@ class TopicRegistry:
         if found is None:
             return []
         behind = found.behind if isinstance(found, NumberedTopic) else {}
-        viewing = [] if found.view is None else [*found.view.subscribers, *found.view.behind]
+        viewing = [] if found.view is None else found.view.clients()
         paced = [] if not found.paced() else found.gate.lane.cursors
         return [subscriber.ws for subscriber in [*found.subscribers, *behind, *paced, *viewing]]
+
+
+def _is_of(topics: dict[str, Topic], topic: Topic) -> bool:
+    """True for one of these topics, for its view, and for the lane of either."""
+    found = topics.get(topic.name)
+    channels: list[Any] = [] if found is None else [found, found.view]
+    return any(
+        channel is not None
+        and (channel is topic or (channel.gate is not None and channel.gate.lane is topic))
+        for channel in channels
+    )
