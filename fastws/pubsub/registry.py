@@ -308,7 +308,9 @@ class TopicRegistry:
         found = self._topics.get(topic.name)
         if found is None:
             return False
-        return found is topic or found.view is topic or (found.gate is not None and found.gate.lane is topic)
+        # A view is of a topic; a lane of either.
+        source = getattr(topic, "source", topic)
+        return source is found or (found.view is not None and source is found.view)
 
     def subscribers(self, topic: str) -> list[Any]:
         """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
@@ -319,7 +321,9 @@ class TopicRegistry:
         found = self._find(topic)
         if found is None:
             return []
-        behind = found.behind if isinstance(found, NumberedTopic) else {}
-        viewing = [] if found.view is None else [*found.view.subscribers, *found.view.behind]
-        paced = [] if not found.paced() else found.gate.lane.cursors
-        return [subscriber.ws for subscriber in [*found.subscribers, *behind, *paced, *viewing]]
+        listening: list[Any] = []
+        for channel in [found] if found.view is None else [found, found.view]:
+            listening += channel.subscribers
+            listening += channel.behind if isinstance(channel, NumberedTopic) else ()
+            listening += channel.gate.lane.cursors if channel.paced() else ()
+        return [subscriber.ws for subscriber in listening]

@@ -14,9 +14,11 @@ def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
     hub = fastws.Hub()
     hub.topic("t", history=history)
     feed = fastws.Feed(hub, may_subscribe=lambda client, topic: fastws.Grant(max_rate=10))
-    slow, granted = Client(loop, feed, "?topic=t&rate=2"), None
+    slow = Client(loop, feed, "?topic=t&rate=2")
     granted = Client(loop, slow.server, "?topic=t")
     slow.said(), granted.said()
+    assert hub.count("t") == 2 and len(hub.subscribers("t")) == 2
+    assert all(list(hub.topics(each)) == ["t"] for each in hub.subscribers("t"))
     for number in range(100):
         hub.publish("t", str(number))
         loop.advance(0.01)
@@ -30,6 +32,9 @@ def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
         assert ("at" in data[-1]) is (history > 0)
         assert {gap["reason"] for gap in gaps} == {"sampled"}
         assert sum(gap["missed"] for gap in gaps) + len(data) == 100
+        client.raw.close()
+        client.said()
+    assert hub.count("t") == 0
 
 
 def test_of_a_keyed_topic(loop: ManualLoop) -> None:
