@@ -89,10 +89,17 @@ class Listener:
         if self.sockets[0].family == socket.AF_UNIX:
             return f"unix:{name}"
         host = self.address.host if isinstance(self.address, TCPAddress) else name[0]
+        if host == "::" and takes_ipv4(self.sockets[0]):
+            host = ""
         note = WILDCARDS.get(host, "")
         if host in WILDCARDS:
             host = "::1" if host == "::" else "127.0.0.1"
         return f"{scheme}://{bracketed(host)}:{name[1]}{note}"
+
+
+def takes_ipv4(sock: socket.socket) -> bool:
+    """True for a socket of IPv6 that takes IPv4 too, as systemd gives them."""
+    return sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
 def bracketed(host: str) -> str:

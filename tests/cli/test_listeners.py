@@ -109,6 +109,14 @@ def test_ipv6_addresses_stand_in_brackets(listening: list[Listener]) -> None:
     assert listening[1].url("http") == f"http://[::1]:{ports[1]} (on every IPv6 address)"
 
 
+@pytest.mark.skipif(not IPV6, reason="no IPv6 here")
+def test_a_dual_stack_socket_of_a_parent_is_at_every_address() -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as sock:
+        port = sock.getsockname()[1]
+        listener = Listener(FDAddress(sock.fileno()), [sock])
+        assert listener.url("http") == f"http://127.0.0.1:{port} (on every address)"
+
+
 def test_a_busy_port_is_named_and_nothing_stays_open(listening: list[Listener]) -> None:
     listening += open_listeners([TCPAddress("127.0.0.1", 0)], 5)
     port = listening[0].sockets[0].getsockname()[1]
