@@ -47,8 +47,17 @@ def test_a_message_is_wrapped_once(loop: ManualLoop, turn: Turn, monkeypatch: py
     hub.topic("t", history=100)
     start = loop.run(hub.position("t"))
     wrapped: list[Any] = []
-    dumps = fastws.pubsub.views.json.dumps  # type: ignore[attr-defined]
-    monkeypatch.setattr("fastws.pubsub.views.json.dumps", lambda value: wrapped.append(value) or dumps(value))
+    dumps = fastws.json._orjson.dumps  # type: ignore[attr-defined]
+
+    class Counted:
+        loads = staticmethod(fastws.json._orjson.loads)  # type: ignore[attr-defined]
+
+        @staticmethod
+        def dumps(value: Any) -> bytes:
+            wrapped.append(value)
+            return dumps(value)
+
+    monkeypatch.setattr("fastws.json._orjson", Counted)
 
     async def publish() -> None:
         for number in range(10):
