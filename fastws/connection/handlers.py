@@ -95,7 +95,8 @@ class Handler:
             missed: How many messages, exactly.
             reason: ``"slow"``: the topic has a history, and forgot messages before this client took them.
                 ``"bus"``: this process read the bus of a hub too slowly. ``"binary"``: another process
-                published binary messages to a topic that merges text here.
+                published binary messages to a topic that merges text here. ``"sampled"``: the topic has a
+                ``sample``, or this client a ``max_rate``, and more was published; told once a second.
         """
 
 
