@@ -11,10 +11,12 @@ from typing import Any
 from fastws.feed.access import FeedError
 from fastws.loop.fatal import is_cancelled
 
-__all__ = ["HOOK_SECONDS", "ask", "nonsense"]
+__all__ = ["HOOK", "HOOK_SECONDS", "ask", "nonsense"]
 
 log = logging.getLogger("fastws.error")
 
+#: The name of the task of a hook, which is cancelled when its client has gone; what is published is not.
+HOOK = "hook of a feed"
 #: So long a hook may take.
 HOOK_SECONDS = 10.0
 
@@ -29,7 +31,7 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
     try:
         answer = hook(*args)
         if inspect.isawaitable(answer):
-            return await asyncio.get_running_loop().create_task(_limited(answer))
+            return await asyncio.get_running_loop().create_task(_limited(answer), name=HOOK)
         return answer
     except (FeedError, KeyboardInterrupt, SystemExit):
         raise

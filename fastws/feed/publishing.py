@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastws.errors import BrokerUnavailable
 from fastws.feed.access import FeedClient, FeedError, Publication
 from fastws.feed.commands import Pub
 from fastws.feed.hooks import ask, nonsense
@@ -83,4 +84,6 @@ async def _offer(
         )
     except (ValueError, TypeError) as error:
         raise FeedError("bad_request", str(error)) from error
+    except (BrokerUnavailable, TimeoutError) as error:
+        raise FeedError("unavailable", "it may not have been published", 1) from error
     return (None, False) if published is None else (str(published.at), published.duplicate)

@@ -83,6 +83,10 @@ class Session(SessionCore):
             self.say(Error(bad.code, bad.reason, bad.id, bad.topic))
         except FeedError as error:
             self.say_error(error, getattr(command, "id", None), getattr(command, "topic", None))
+        except Exception:
+            log.exception("a feed failed")
+            failed = FeedError("internal", "the server failed")
+            self.say_error(failed, getattr(command, "id", None), getattr(command, "topic", None))
 
     async def _do(self, command: Sub | Unsub | Pub) -> None:
         match command:

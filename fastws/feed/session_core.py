@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.feed.access import FeedError
+from fastws.feed.hooks import HOOK
 from fastws.feed.messages import Error, ServerMessage
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
 from fastws.feed.watch import Watch
@@ -125,8 +126,9 @@ class SessionCore:
             self._stage = Stage.ENDED
             self._commands.clear()
             self._watch.stop()
-            if self._waits_for is not None:
-                self._waits_for.cancel()
+            task = self._waits_for
+            if isinstance(task, asyncio.Task) and task.get_name() == HOOK:
+                task.cancel()
             self.work()
 
     def is_open(self) -> bool:
@@ -162,10 +164,12 @@ class SessionCore:
             self.close(1011, "internal error")
             return
 
-        def go_on(_: object) -> None:
+        def go_on(done: asyncio.Future[Any]) -> None:
             self._waits_for = None
             if self._stage is Stage.ENDED:
                 coroutine.close()
+                if not done.cancelled() and done.exception() is not None:
+                    log.error("what a client of a feed began has failed: %r", done.exception())
             else:
                 self._advance(coroutine)
                 self.work()

@@ -6,12 +6,14 @@ from fastws.pubsub.hub_keyed cimport HubKeyed
 from fastws.pubsub.keyed cimport KeyedTopic
 from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.topic cimport Topic
+from fastws.pubsub.views cimport View
 
 cdef object TEXT, BINARY, encode
 
 cdef class HubViews(HubKeyed):
-    @cython.locals(fan_out=FanOut, found=Topic, plain=bytes, count=Py_ssize_t)
+    @cython.locals(fan_out=FanOut, found=Topic, plain=bytes, count=Py_ssize_t, view=View)
     cdef Py_ssize_t _offer(self, topic, message, key, exclude, bytes note) except -1
+    @cython.locals(view=View, kept=bytes)
     cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note) except -1
     cdef Subscriber _subscriber(self, outbox, ws)
     cdef Topic _listened(self, topic)

@@ -17,7 +17,7 @@ from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.lanes import made_lane, pacer_of
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.pace import Pace, least
-from fastws.pubsub.views import view_of
+from fastws.pubsub.views import View, view_of
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
@@ -171,9 +171,10 @@ class HubViews(HubKeyed):
         found.batch.append(Publication(found, seq, message, plain))
         if excluded is not None:
             excluded.last_seq = seq
-        if found.view is not None:
-            found.view.offer(note + plain if note else plain, fan_out)
-            count += found.view.listeners()
+        view: View | None = found.view
+        if view is not None:
+            view.offer(note + plain if note else plain, fan_out)
+            count += view.listeners()
         if found.gate is not None and found.gate.lane is not None:
             found.gate.lane.offer(plain)
             count += found.paced()

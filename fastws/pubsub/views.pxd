@@ -1,10 +1,13 @@
 # Types for the compiled build of views.py; the source itself stays plain Python.
 cimport cython
-from fastws.connection.publication cimport Publication
+from fastws.connection.publication cimport Publication, payload_of
 from fastws.pubsub.fanout cimport FanOut
 from fastws.pubsub.history cimport History
+from fastws.pubsub.notes cimport author_of, frame_of
 from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
+
+cdef object TEXT, TEXT_FRAME, dumps, encode
 
 cdef class View(SequencedTopic):
     cdef public object source

@@ -15,9 +15,9 @@ import math
 from binascii import b2a_base64
 from typing import TYPE_CHECKING, Any
 
-from fastws import json
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Channel, Publication, payload_of
+from fastws.json import dumps
 from fastws.protocol.websocket.frames import FIN, Opcode, encode
 from fastws.pubsub.history import History
 from fastws.pubsub.notes import author_of, frame_of
@@ -62,7 +62,7 @@ class View(SequencedTopic):
         self.joining: dict[Any, None] = {}
         #: True: messages have positions, and the history is the topic's.
         self.has_history = source.sequenced
-        self._head = b'{"t":' + json.dumps(self.name)
+        self._head = b'{"t":' + dumps(self.name)
         self._at = b""
         #: The last replay, for the next client that comes back to the same place: its offset and messages.
         self._asked = 0, 0
@@ -122,19 +122,19 @@ class View(SequencedTopic):
         payload = payload_of(frame)
         text = self._head
         if self._at and offset:
-            text += b'%s%d"' % (self._at, offset)
+            text += self._at + str(offset).encode() + b'"'
         if author:
-            text += b',"u":' + json.dumps(author.decode("utf-8", "replace"))
+            text += b',"u":' + dumps(author.decode("utf-8", "replace"))
         if frame[0] != TEXT_FRAME:
             text += b',"b":"' + b2a_base64(payload, newline=False) + b'"}'
         elif author is None:
-            text += b',"d":' + json.dumps(payload.decode("utf-8", "replace")) + b"}"
+            text += b',"d":' + dumps(payload.decode("utf-8", "replace")) + b"}"
         else:  # it is JSON
             text += b',"d":' + payload + b"}"
         return encode(TEXT, text)
 
     def _gap(self, missed: int | None, reason: str) -> bytes:
-        return self._head + b',"gap":' + json.dumps({"missed": missed, "reason": reason}) + b"}"
+        return self._head + b',"gap":' + dumps({"missed": missed, "reason": reason}) + b"}"
 
     def frames(self, offset: int, max_bytes: int, max_messages: int) -> list[bytes]:
         kept = self.history.frames(offset, max_bytes, max_messages)
@@ -182,7 +182,7 @@ class View(SequencedTopic):
     def tell_live(self, subscriber: Any) -> None:
         """Tell a client that it has all that was published."""
         at: Position | None = self.position(self.history.next - 1) if self.has_history else None
-        live = json.dumps(None if at is None else str(at))
+        live = dumps(None if at is None else str(at))
         say(subscriber.outbox, self._head + b',"live":' + live + b"}")
 
     # -- a part of its topic --------------------------------------------------------------------

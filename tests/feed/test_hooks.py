@@ -335,3 +335,47 @@ class TestArguments:
         for kind in (fastws.User, fastws.Grant):
             with pytest.raises(TypeError, match="Unix time"):
                 kind("ann", expires_at="soon")
+
+
+class Elsewhere(fastws.Hub):
+    """A hub whose messages are numbered by another process, in a second or never."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+        self.published = 0
+
+    async def _publish_noted(self, *given: object) -> None:
+        if self.error is not None:
+            raise self.error
+        await asyncio.get_running_loop().create_task(self._number())
+
+    async def _number(self) -> None:
+        await asyncio.sleep(1)
+        self.published += 1
+
+
+class TestPublishingThatWaits:
+    def test_it_goes_on_without_its_client(self, loop: ManualLoop) -> None:
+        hub = Elsewhere()
+        client = Client(loop, feed_of(hub))
+        client.said()
+        client.raw.text('{"pub":"kept/a","d":1,"id":1}')
+        client.raw.close()
+        client.said()
+        loop.advance(2)
+        assert hub.published == 1
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (TimeoutError(), "unavailable"),
+            (fastws.BrokerUnavailable("x"), "unavailable"),
+            (KeyError(), "internal"),
+        ],
+    )
+    def test_it_fails(self, loop: ManualLoop, error: Exception, code: str) -> None:
+        client = Client(loop, feed_of(Elsewhere(error)))
+        client.said()
+        assert client.code('{"pub":"kept/a","d":1,"id":1}') == code
+        assert client.say('{"unsub":"t"}') == [{"t": "t", "end": "unsub"}]

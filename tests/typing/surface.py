@@ -236,6 +236,33 @@ async def feeds() -> None:
     fastws.follow("ws://127.0.0.1/feed", "a", token=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+async def may_subscribe(client: fastws.FeedClient, topic: str) -> bool | fastws.Grant:
+    assert_type(client.user, fastws.User | None)
+    assert_type(client.topics, tuple[str, ...])
+    return fastws.Grant(max_rate=10, expires_at=1e9) if topic == "a" else False
+
+
+def may_publish(client: fastws.FeedClient, publication: fastws.Publication) -> fastws.Publication:
+    if publication.remove:
+        raise fastws.FeedError("forbidden", "not here", retry_after=1)
+    return publication.with_value({"text": publication.value})
+
+
+async def authenticate(request: fastws.Request, token: str | None) -> fastws.User | None:
+    return None if token is None else fastws.User(token, topics=("a", "b"), claims={"iss": "me"})
+
+
+async def feed_servers(ws: fastws.WebSocket) -> None:
+    hub = fastws.Hub()
+    feed = fastws.Feed(
+        hub, may_subscribe=may_subscribe, may_publish=may_publish, authenticate=authenticate, ping=5
+    )
+    fastws.Route("/feed", feed, http=feed.sse)
+    await feed.run(ws, user=fastws.User("ann"))
+    fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone, max_topics=5)
+    fastws.Feed(hub)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
 def failures(exc: Exception) -> None:
     match exc:
         case fastws.ConnectionClosed():
