@@ -8,6 +8,7 @@ from fastws.feed.access import FeedClient, FeedError, Publication
 from fastws.feed.commands import Pub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
+from fastws.feed.strict_json import members
 from fastws.pubsub.hub_keyed import REMOVAL
 from fastws.pubsub.notes import note_of
 from fastws.pubsub.patterns import check_name
@@ -42,10 +43,23 @@ async def _allowed(settings: FeedSettings, client: FeedClient, given: Publicatio
         return given
     if answer is False or answer is None:
         raise FeedError("forbidden", "this client may not publish here")
-    if not isinstance(answer, Publication):
+    if not (isinstance(answer, Publication) and _is_sound(answer)):
         assert hook is not None
-        raise nonsense(hook, answer, "a bool or a fastws.Publication")
+        raise nonsense(hook, answer, "a bool or a fastws.Publication that can be published")
     return answer
+
+
+def _is_sound(changed: Publication) -> bool:
+    """True for a publication of the application that clients can be sent."""
+    try:
+        check_name(changed.topic)
+        if changed.source is not None:
+            members(f'{{"d":{changed.source}}}')
+    except (ValueError, TypeError, AttributeError):
+        return False
+    is_binary = isinstance(changed.data, bytes)
+    is_removal = changed.remove and changed.key is not None
+    return is_binary + is_removal + (changed.source is not None) == 1
 
 
 async def _offer(

@@ -50,6 +50,8 @@ class Session(SessionCore):
         client: What hooks are given.
     """
 
+    __slots__ = ("_asked", "_settings", "_topics", "client")
+
     def __init__(self, settings: FeedSettings, line: Line, client: FeedClient) -> None:
         SessionCore.__init__(self, line, settings.ping)
         self._settings = settings
@@ -177,7 +179,7 @@ class Session(SessionCore):
         if not self._say_hello():
             return
         given = () if user is None else user.topics
-        asked = list(self._asked)
+        asked, self._asked = self._asked, []
         asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
         for sub in asked:
             try:
@@ -209,9 +211,11 @@ class Session(SessionCore):
         self._join(sub, since, grant, is_asked=is_asked)
 
     def _join(self, sub: Sub, since: Position | None, grant: Grant, *, is_asked: bool) -> None:
-        topic, rate = sub.topic, least(sub.rate, grant.max_rate)
+        topic = sub.topic
         try:
-            joined = self._settings.hub._subscribe_view(self._line, topic, since, sub.recent, rate)
+            joined = self._settings.hub._subscribe_view(
+                self._line, topic, since, sub.recent, least(sub.rate, grant.max_rate)
+            )
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)
             raise FeedError("internal", "the application failed") from error
@@ -227,7 +231,8 @@ class Session(SessionCore):
             self.say(Live(topic))
             return
         at = str(synced.at)
-        self.say(Sync(topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+        said = synced.resumed, synced.missed, synced.reason, synced.snapshot
+        self.say(Sync(topic, at, *said, lossy=joined.skips))
         if not joined.tells_live:
             self.say(Live(topic, at))
 

@@ -65,6 +65,10 @@ class Gate:
         """True when nothing was declared for this topic."""
         return self._ticker is None and self._sampler is None and self.max_rate is None
 
+    def samples(self) -> bool:
+        """True when messages of a flood are left out."""
+        return self._sampler is not None
+
     # -- collecting -----------------------------------------------------------------------------
 
     def collects(self) -> bool:

@@ -286,14 +286,14 @@ class Hub(HubViews):
                 found.view.offer(kept, fan_out)
         if not found.subscribers:
             return
-        frames = [frame_of(kept) for kept in messages]
         if found.merge is not None:
-            frames = _only_texts(topic, frames)
-            if len(frames) < len(messages):
-                _tell_gap(found, len(messages) - len(frames), "binary")
-        for plain in frames:
+            texts = _only_texts(topic, messages)
+            if len(texts) < len(messages):
+                _tell_gap(found, len(messages) - len(texts), "binary")
+            messages = texts
+        for kept in messages:
             seq = fan_out.add(found)
-            found.batch.append(Publication(found, seq, None, plain))
+            found.batch.append(Publication(found, seq, None, frame_of(kept)))
 
     def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
         """Tell who listens that messages of another process did not come."""
@@ -313,9 +313,9 @@ def _tell_gap(found: Topic, missed: int, reason: str) -> None:
         tell_gap(subscriber.ws, found.name, missed, reason)
 
 
-def _only_texts(topic: str, frames: list[bytes]) -> list[bytes]:
-    """Return the frames of text messages: the other process has not declared a topic that merges as such."""
-    texts = [plain for plain in frames if plain[0] == TEXT_FRAME]
-    if len(texts) < len(frames):
+def _only_texts(topic: str, messages: list[bytes]) -> list[bytes]:
+    """Return those that are text: the other process has not declared a topic that merges as such."""
+    texts = [kept for kept in messages if frame_of(kept)[0] == TEXT_FRAME]
+    if len(texts) < len(messages):
         log.error("topic %r merges text: left out binary messages of another process", topic)
     return texts

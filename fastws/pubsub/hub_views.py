@@ -38,6 +38,8 @@ class Joined(NamedTuple):
     synced: Synced | None
     #: True where the client is told when it has caught up; else it has.
     tells_live: bool = False
+    #: True where messages may be left out though the client keeps up.
+    skips: bool = False
 
 
 class HubViews(HubKeyed):
@@ -68,20 +70,22 @@ class HubViews(HubKeyed):
         view = view_of(found)
         if view.batch:
             subscriber.take_published()
+        skips = rate is not None or (found.gate is not None and found.gate.samples())
         if rate is not None:
-            return Joined(view, self._subscribe_paced(subscriber, view, rate, since, recent))
+            paced = self._subscribe_paced(subscriber, view, rate, since, recent)
+            return Joined(view, paced, skips=skips)
         if not view.has_history:
             fan_out = self._fan_out
             assert fan_out is not None
             puller_of(fan_out)  # for when the client is slow
             subscriber.topics[view] = None
             view.subscribers[subscriber] = None
-            return Joined(view, None)
+            return Joined(view, None, skips=skips)
         synced = self._subscribe_kept(subscriber, view, since, recent)
         if subscriber not in view.behind:
-            return Joined(view, synced)
+            return Joined(view, synced, skips=skips)
         view.joining[subscriber] = None
-        return Joined(view, synced, tells_live=True)
+        return Joined(view, synced, tells_live=True, skips=skips)
 
     def _unsubscribe_view(self, ws: Any, view: Topic) -> None:
         """End what :meth:`_subscribe_view` began."""

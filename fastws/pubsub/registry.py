@@ -234,7 +234,25 @@ class TopicRegistry:
 
     def kept_bytes(self) -> int:
         """Return the bytes of all messages and values that topics keep."""
-        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced)
+        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced or topic.view)
+
+    def share_over(self, bus: Any) -> None:
+        """Share with the hubs of this name on another bus, or on none any more; for hubs of one test.
+
+        Raises ``ValueError`` where the hub shares already, or numbers topics itself.
+        """
+        if bus is None:
+            link, self._link = self._link, None
+            if link is not None:
+                link.bus.leave(self.name)
+            return
+        if self._link is not None:
+            raise ValueError(f"the hub {self.name!r} shares what is published already")
+        if self._sequencer is not None:
+            raise ValueError(
+                f"the hub {self.name!r} has topics with a history or keys, which it numbers itself"
+            )
+        self._link = bus.join(self, self.name)
 
     # -- finding them ---------------------------------------------------------------------------
 

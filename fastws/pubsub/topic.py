@@ -55,7 +55,7 @@ class Topic(Channel):
 
     def kept_bytes(self) -> int:
         """Return the bytes of what is kept."""
-        return 0
+        return 0 if self.view is None else self.view.kept_bytes()
 
     def remove(self, subscriber: object) -> None:
         """Let ``subscriber`` listen no more."""

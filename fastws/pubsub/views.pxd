@@ -12,6 +12,8 @@ cdef class View(SequencedTopic):
     cdef public bint has_history
     cdef bytes _head
     cdef bytes _at
+    cdef tuple _asked
+    cdef list _replay
 
     @cython.locals(history=History)
     cpdef offer(self, bytes kept, FanOut fan_out)

@@ -50,7 +50,7 @@ def say(outbox: Outbox, text: bytes) -> None:
 class View(SequencedTopic):
     """What one topic publishes, for the clients of feeds. It lasts as long as it has subscribers."""
 
-    __slots__ = ("_at", "_head", "has_history", "joining", "source")
+    __slots__ = ("_asked", "_at", "_head", "_replay", "has_history", "joining", "source")
 
     def __init__(self, source: Topic) -> None:
         Topic.__init__(self, source.name, None, source.policy, source.deflate)
@@ -64,6 +64,9 @@ class View(SequencedTopic):
         self.has_history = source.sequenced
         self._head = b'{"t":' + json.dumps(self.name)
         self._at = b""
+        #: The last replay, for the next client that comes back to the same place: its offset and messages.
+        self._asked = 0, 0
+        self._replay: list[bytes] = []
         if self.has_history:
             kept: Any = source
             self.history = kept.history
@@ -132,7 +135,11 @@ class View(SequencedTopic):
         kept = self.history.frames(offset, max_bytes, max_messages)
         if not self.has_history:
             return kept
-        return [self._wrapped(each, offset + index) for index, each in enumerate(kept)]
+        asked = offset, len(kept)
+        if asked != self._asked:
+            self._replay = [self._wrapped(each, offset + index) for index, each in enumerate(kept)]
+            self._asked = asked
+        return self._replay
 
     def offset_of(self, publication: Publication) -> int:
         if not (self.has_history or self.behind):  # the first one: from now on this turn is kept
@@ -147,7 +154,11 @@ class View(SequencedTopic):
         say(subscriber.outbox, self._gap(missed, reason))
         return True
 
+    def kept_bytes(self) -> int:
+        return 0 if self.has_history else self.history.size
+
     def caught_up(self, subscriber: Any) -> None:
+        self._forget_unwanted()
         if subscriber in self.joining:
             del self.joining[subscriber]
             self.tell_live(subscriber)
@@ -191,6 +202,12 @@ class View(SequencedTopic):
     def remove(self, subscriber: object) -> None:
         self.joining.pop(subscriber, None)
         SequencedTopic.remove(self, subscriber)
+        self._forget_unwanted()
+
+    def _forget_unwanted(self) -> None:
+        """Keep nothing when nobody is behind."""
+        if not (self.has_history or self.behind):
+            self.history.forget()
 
 
 def view_of(topic: Topic) -> View:

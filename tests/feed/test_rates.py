@@ -16,7 +16,8 @@ def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
     feed = fastws.Feed(hub, may_subscribe=lambda client, topic: fastws.Grant(max_rate=10))
     slow = Client(loop, feed, "?topic=t&rate=2")
     granted = Client(loop, slow.server, "?topic=t")
-    slow.said(), granted.said()
+    for client in (slow, granted):
+        assert client.said()[1]["sync"]["lossy"] is True
     assert hub.count("t") == 2 and len(hub.subscribers("t")) == 2
     assert all(list(hub.topics(each)) == ["t"] for each in hub.subscribers("t"))
     for number in range(100):
@@ -59,7 +60,7 @@ def test_of_a_flood(loop: ManualLoop) -> None:
     hub = fastws.Hub()
     hub.topic("t", sample=10)
     client = Client(loop, fastws.Feed(hub, may_subscribe=fastws.anyone), "?topic=t")
-    client.said()
+    assert client.said()[1]["sync"]["lossy"] is True
     passed = 0
     for number in range(500):
         passed += hub.publish("t", str(number))
