@@ -64,9 +64,7 @@ class Audience(TopicRegistry):
         found = self._find(topic)
         if found is None:
             return []
-        listening: list[Any] = []
-        for channel in [found] if found.view is None else [found, found.view]:
-            listening += channel.subscribers
-            listening += channel.behind if isinstance(channel, NumberedTopic) else ()
-            listening += channel.gate.lane.cursors if channel.paced() else ()
-        return [subscriber.ws for subscriber in listening]
+        behind = found.behind if isinstance(found, NumberedTopic) else {}
+        viewing = [] if found.view is None else found.view.clients()
+        paced = [] if not found.paced() else found.gate.lane.cursors
+        return [subscriber.ws for subscriber in [*found.subscribers, *behind, *paced, *viewing]]

@@ -15,7 +15,6 @@ from fastws.config import (
     Unset,
     checked_compression,
 )
-from fastws.connection.compression_meter import CompressionUse
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
@@ -223,36 +222,6 @@ class TopicRegistry:
         if self._classes is None:
             self._classes = TopicClasses()
         return self._classes
-
-    def compression(self, topic: str) -> CompressionUse | None:
-        """Return what compression has done for a topic's messages; None where none was compressed.
-
-        A topic whose messages become less than a tenth smaller sends them as they are, and tries again later.
-        """
-        found = self._topics.get(topic)
-        return None if found is None or found.meter is None else found.meter.use()
-
-    def kept_bytes(self) -> int:
-        """Return the bytes of all messages and values that topics keep."""
-        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced or topic.view)
-
-    def share_over(self, bus: Any) -> None:
-        """Share with the hubs of this name on another bus, or on none any more; for hubs of one test.
-
-        Raises ``ValueError`` where the hub shares already, or numbers topics itself.
-        """
-        if bus is None:
-            link, self._link = self._link, None
-            if link is not None:
-                link.bus.leave(self.name)
-            return
-        if self._link is not None:
-            raise ValueError(f"the hub {self.name!r} shares what is published already")
-        if self._sequencer is not None:
-            raise ValueError(
-                f"the hub {self.name!r} has topics with a history or keys, which it numbers itself"
-            )
-        self._link = bus.join(self, self.name)
 
     # -- finding them ---------------------------------------------------------------------------
 

@@ -108,6 +108,11 @@ class View(SequencedTopic):
         seq = fan_out.add(self)
         self.batch.append(Publication(self, seq, None, frame))
 
+    def clients(self) -> list[Any]:
+        """Return who listens."""
+        paced = self.gate.lane.cursors if self.paced() else ()
+        return [*self.subscribers, *self.behind, *paced]
+
     # -- the objects ----------------------------------------------------------------------------
 
     def _wrapped(self, kept: bytes, offset: int) -> bytes:

@@ -18,8 +18,9 @@ def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
     granted = Client(loop, slow.server, "?topic=t")
     for client in (slow, granted):
         assert client.said()[1]["sync"]["lossy"] is True
-    assert hub.count("t") == 2 and len(hub.subscribers("t")) == 2
-    assert all(list(hub.topics(each)) == ["t"] for each in hub.subscribers("t"))
+    listeners = hub.subscribers("t")
+    assert len(listeners) == hub.count("t") == 2
+    assert list(hub.topics(listeners[0])) == ["t"]
     for number in range(100):
         hub.publish("t", str(number))
         loop.advance(0.01)
