@@ -117,7 +117,7 @@ class TopicRegistry:
                 second; no client is sent them, and no history keeps them. :meth:`publish` returns 0 for one
                 that is left out. Default None: all.
             keep: A function of a message that is True for those that are let through in any case, and do not
-                count. Default: none.
+                count. An exception in it is logged, and means False. Default: none.
             merge: The text between two messages. With it, text messages of one turn, and those that wait
                 for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
                 message stays its own.

@@ -343,6 +343,16 @@ class TestOtherProcesses:
 
 
 class TestWhatFails:
+    def test_keep(self, loop: ManualLoop, turn: Turn, caplog: pytest.LogCaptureFixture) -> None:
+        hub = Hub()
+        hub.topic("t", sample=1, keep=lambda message: message[5] == "!")
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        assert (hub.publish("t", "1"), hub.publish("t", "2"), hub.publish("t", "12345!")) == (1, 0, 1)
+        loop.settle()
+        assert client.texts() == ["1", "12345!"]
+        assert "keep= of topic 't' has failed" in caplog.text
+
     def test_what_cannot_be_sent_ends_one_client(
         self, loop: ManualLoop, turn: Turn, caplog: pytest.LogCaptureFixture
     ) -> None:
