@@ -43,6 +43,7 @@ COLD = {
         "protocol/http/fast_upgrade.py",
         "protocol/http/messages.py",
         "protocol/websocket/handshake.py",
+        "pubsub/audience.py",
         "pubsub/bus/link.py",
         "pubsub/history.py",
         "pubsub/hub_history.py",

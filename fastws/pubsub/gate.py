@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from fastws.pubsub.topic import Topic
 
 __all__ = ["Gate"]
+
+log = logging.getLogger("fastws.error")
 
 #: Those who listen are told once in so many seconds how many messages were left out.
 TELL_SECONDS = 1.0
@@ -101,7 +104,7 @@ class Gate:
 
     def lets_through(self, message: str | bytes) -> bool:
         """True for a message that is published. Of one that is not, everybody will be told."""
-        if self._sampler is None or (self._keep is not None and self._keep(message)):
+        if self._sampler is None or self._is_kept(message):
             return True
         loop = asyncio.get_running_loop()
         if self._sampler.lets_through(loop.time()):
@@ -111,6 +114,13 @@ class Gate:
             self._tells = True
             loop.call_later(TELL_SECONDS, self._tell)
         return False
+
+    def _is_kept(self, message: str | bytes) -> bool:
+        try:
+            return self._keep is not None and bool(self._keep(message))
+        except Exception:
+            log.exception("keep= of topic %r has failed: the message counts as any other", self._topic.name)
+            return False
 
     def received(self, kept: list[bytes]) -> list[bytes]:
         """Return what is let through of messages that another process has published, with their notes."""

@@ -1,13 +1,13 @@
 # Types for the compiled build of hub_history.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection.publication cimport Publication
+from fastws.pubsub.audience cimport Audience
 from fastws.pubsub.fanout cimport FanOut, Subscriber
 from fastws.pubsub.numbered cimport NumberedTopic
-from fastws.pubsub.registry cimport TopicRegistry
 from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
-cdef class HubHistory(TopicRegistry):
+cdef class HubHistory(Audience):
     cdef NumberedTopic _with_positions(self, topic)
     cdef SequencedTopic _kept(self, topic)
     cdef _enter(self)

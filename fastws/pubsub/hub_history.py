@@ -11,11 +11,11 @@ from fastws.config import UNSET, check_number
 from fastws.connection.compression_meter import CompressionUse
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.pubsub.audience import Audience
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Message, Position, Synced
 from fastws.pubsub.follower import Follower
 from fastws.pubsub.numbered import NumberedTopic
-from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.sequenced import SequencedTopic
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 
 
-class HubHistory(TopicRegistry):
-    """The second part of a :class:`fastws.Hub`."""
+class HubHistory(Audience):
+    """The third part of a :class:`fastws.Hub`."""
 
     async def position(self, topic: str) -> Position:
         """Return the position behind the last message of a topic with a history, or change of a keyed one.

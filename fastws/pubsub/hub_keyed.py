@@ -29,7 +29,7 @@ REMOVAL = object()
 
 
 class HubKeyed(HubHistory):
-    """The third part of a :class:`fastws.Hub`."""
+    """The fourth part of a :class:`fastws.Hub`."""
 
     async def publish_confirmed(
         self,

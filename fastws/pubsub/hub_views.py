@@ -43,7 +43,7 @@ class Joined(NamedTuple):
 
 
 class HubViews(HubKeyed):
-    """The fourth part of a :class:`fastws.Hub`. It has nothing that is public: see :class:`fastws.Feed`."""
+    """The fifth part of a :class:`fastws.Hub`. It has nothing that is public: see :class:`fastws.Feed`."""
 
     def _subscribe_view(
         self, ws: Any, topic: str, since: Position | None, recent: int, max_rate: float | None = None

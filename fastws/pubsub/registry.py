@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from fastws.config import (
@@ -117,7 +117,7 @@ class TopicRegistry:
                 second; no client is sent them, and no history keeps them. :meth:`publish` returns 0 for one
                 that is left out. Default None: all.
             keep: A function of a message that is True for those that are let through in any case, and do not
-                count. Default: none.
+                count. An exception in it is logged, and means False. Default: none.
             merge: The text between two messages. With it, text messages of one turn, and those that wait
                 for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
                 message stays its own.
@@ -257,60 +257,3 @@ class TopicRegistry:
                 return None
             topic = self._make(name)
         return topic if isinstance(topic, NumberedTopic) else None
-
-    # -- who listens ----------------------------------------------------------------------------
-
-    def count(self, topic: str) -> int:
-        """Return how many clients listen to ``topic`` in this process."""
-        found = self._find(topic)
-        return 0 if found is None else found.listeners()
-
-    async def total(self, topic: str, *, timeout: float = 5.0) -> int:
-        """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.
-
-        Any number of tasks may ask at the same time.
-
-        Raises:
-            TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).
-        """
-        here = self.count(topic)
-        link = self._link
-        if link is None:
-            return here
-        found: int = await link.total(topic, here, timeout)
-        return found
-
-    def topics(self, ws: Any) -> Iterable[str]:
-        """Return the names of this hub's topics that ``ws`` listens to."""
-        subscriber = ws.outbox.subscriptions
-        if subscriber is None:
-            return []
-        listened: list[Topic] = [*subscriber.topics]
-        if subscriber.cursors is not None:
-            listened += subscriber.cursors.topics()
-        return [topic.name for topic in listened if _is_of(self._topics, topic)]
-
-    def subscribers(self, topic: str) -> list[Any]:
-        """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
-
-        Of a topic with a history, those that have not been sent everything yet come behind the others; then
-        come the clients of feeds.
-        """
-        found = self._find(topic)
-        if found is None:
-            return []
-        behind = found.behind if isinstance(found, NumberedTopic) else {}
-        viewing = [] if found.view is None else found.view.clients()
-        paced = [] if not found.paced() else found.gate.lane.cursors
-        return [subscriber.ws for subscriber in [*found.subscribers, *behind, *paced, *viewing]]
-
-
-def _is_of(topics: dict[str, Topic], topic: Topic) -> bool:
-    """True for one of these topics, for its view, and for the lane of either."""
-    found = topics.get(topic.name)
-    channels: list[Any] = [] if found is None else [found, found.view]
-    return any(
-        channel is not None
-        and (channel is topic or (channel.gate is not None and channel.gate.lane is topic))
-        for channel in channels
-    )

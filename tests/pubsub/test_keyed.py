@@ -392,3 +392,45 @@ class TestExpiring:
         loop.advance(10)
         client.read()
         assert client.state == {}
+
+
+class TestJoining:
+    def test_who_joins_at_one_position_gets_the_same_bytes(
+        self, loop: ManualLoop, turn: Turn, hub: Hub
+    ) -> None:
+        for number in range(5000):
+            hub.publish("t", json="v" * 20, key=f"k{number}")
+        clients = [Mirror(loop, turn) for _ in range(10)]
+        for client in clients:
+            hub.subscribe(client, "t")
+        loop.settle()
+        for others in zip(*(client.transport.writes for client in clients), strict=True):
+            assert all(written is others[0] for written in others)
+        assert len(clients[0].transport.writes) == 3
+
+    def test_a_snapshot_serves_others_while_little_has_changed(
+        self, loop: ManualLoop, turn: Turn, hub: Hub
+    ) -> None:
+        for number in range(100):
+            hub.publish("t", "1", key=f"k{number}")
+        first = joined(loop, turn, hub)
+        assert first.at is not None
+        for number in range(20):
+            hub.publish("t", "2", key=f"k{number}")
+        hub.remove("t", "k50")
+        late = Mirror(loop, turn)
+        synced = hub.subscribe(late, "t")
+        assert synced is not None and str(synced.at) == first.at  # that of the first snapshot
+        loop.settle()
+        late.read()
+        assert len(late.messages[0]["snap"]) == 100
+        assert (len(late.messages[1]["set"]), late.messages[1]["rm"]) == (20, ["k50"])
+        for number in range(20, 40):
+            hub.publish("t", "2", key=f"k{number}")
+        fresh = Mirror(loop, turn)
+        hub.subscribe(fresh, "t")
+        loop.advance(0.03)
+        for client in (first, late, fresh):
+            client.read()
+            assert client.state == {key: int(value) for key, value in loop.run(hub.snapshot("t")).items()}
+        assert len(fresh.messages[0]["snap"]) == 99

@@ -10,6 +10,7 @@ import pytest
 from fastws.loop.turn import Turn
 from fastws.pubsub.hub import Hub
 from tests.kit import ManualLoop
+from tests.kit.outboxes import text
 from tests.pubsub.histories import Client
 from tests.pubsub.mirrors import Mirror
 
@@ -325,3 +326,46 @@ class TestEvery:
         loop.advance(0.1)
         assert client.texts() == ["1,3", "2"]
         assert caplog.text == ""
+
+
+class TestOtherProcesses:
+    def test_what_comes_from_one(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", sample=1, keep=lambda message: message == "!")
+        client, paced = Client(loop, turn), Client(loop, turn)
+        hub.subscribe(client, "t")
+        hub.subscribe(paced, "t", max_rate=1)
+        body = b"".join(map(text, ["0", "1", "2", "!"]))
+        hub._receive_run("t", body, 4)
+        loop.advance(2.5)
+        assert (client.texts(), client.gaps) == (["0", "!"], [("t", 2, "sampled")])
+        assert (paced.texts(), sum(gap[1] for gap in paced.gaps)) == (["!"], 3)
+
+
+class TestWhatFails:
+    def test_keep(self, loop: ManualLoop, turn: Turn, caplog: pytest.LogCaptureFixture) -> None:
+        hub = Hub()
+        hub.topic("t", sample=1, keep=lambda message: message[5] == "!")
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        assert (hub.publish("t", "1"), hub.publish("t", "2"), hub.publish("t", "12345!")) == (1, 0, 1)
+        loop.settle()
+        assert client.texts() == ["1", "12345!"]
+        assert "keep= of topic 't' has failed" in caplog.text
+
+    def test_what_cannot_be_sent_ends_one_client(
+        self, loop: ManualLoop, turn: Turn, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Broken(Client):
+            def encode_publication(self, entry: Any) -> bytes:
+                raise MemoryError("no room")
+
+        hub = Hub()
+        broken, other = Broken(loop, turn), Client(loop, turn)
+        broken.outbox.frame_variant = -1
+        for client in (broken, other):
+            hub.subscribe(client, "t", max_rate=5)
+        hub.publish("t", "1")
+        loop.advance(1)
+        assert (broken.evicted, other.texts(), hub.count("t")) == (["too slow"], ["1"], 1)
+        assert "cannot be sent" in caplog.text
