@@ -5,6 +5,9 @@ to a topic that keeps its messages. Nothing is queued for it. A *pull* reads a c
 and, where that was the last one, puts the client among those who are given what is published: both in one
 call, so that nothing comes in between and nothing comes twice.
 
+Where another process numbers the messages, a client may join before what is kept has come here. It is a
+cursor too, which *waits*, and is told where it begins (:class:`fastws.Synced`) before its first message.
+
 Pulls run in *rounds*, in turns of the loop of their own. A round is bounded in bytes, and clients take turns:
 others have theirs meanwhile. Clients of one round that read the same get the same bytes.
 """
@@ -18,6 +21,7 @@ from typing import Any
 
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
+from fastws.pubsub.events import Synced
 from fastws.pubsub.fanout import FanOut, Subscriber
 from fastws.pubsub.sequenced import SequencedTopic
 
@@ -26,7 +30,7 @@ log = logging.getLogger("fastws.error")
 EVICT = SlowConsumerPolicy.EVICT
 DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
-__all__ = ["Puller", "puller_of", "tell_gap"]
+__all__ = ["Puller", "puller_of", "tell_gap", "tell_sync"]
 
 #: What one client is sent of one topic in one round.
 CHUNK_BYTES = 64 * 1024
@@ -35,11 +39,24 @@ CHUNK_MESSAGES = 1024
 ROUND_BYTES = 1024 * 1024
 
 
-def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
+def tell_gap(ws: Any, topic: str, missed: int | None, reason: str) -> bool:
     """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
     tell = getattr(ws, "tell_gap", None)
     told: bool = tell is not None and tell(topic, missed, reason)
     return told
+
+
+def tell_sync(ws: Any, synced: Synced) -> bool:
+    """Tell the handler of ``ws`` where its subscription goes on, or at least what it has missed.
+
+    False when there is none to tell, and something was missed.
+    """
+    tell = getattr(ws, "tell_sync", None)
+    if tell is not None and tell(synced):
+        return True
+    if synced.reason is None:
+        return True
+    return tell_gap(ws, synced.topic, synced.missed, synced.reason)
 
 
 class Chunk:
@@ -71,11 +88,14 @@ Chunks = dict[tuple[SequencedTopic, int], Chunk]
 class Cursors:
     """Where one client reads the topics that it is behind on. It has one while there are any."""
 
-    __slots__ = ("_offsets", "_subscriber", "is_queued", "is_slow")
+    __slots__ = ("_offsets", "_subscriber", "_syncs", "_waiting", "is_queued", "is_slow")
 
     def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
         self._offsets: dict[SequencedTopic, int] = {}
+        #: Topics of which it is not known where this client begins; and what it is to be told of others.
+        self._waiting: dict[SequencedTopic, None] = {}
+        self._syncs: dict[SequencedTopic, Synced] = {}
         #: Waits for a round.
         self.is_queued = False
         #: Its socket has refused bytes since it fell behind; else it has only just joined.
@@ -87,29 +107,45 @@ class Cursors:
         topic.behind[self._subscriber] = None
         topic.use()
 
-    def offset_of(self, topic: SequencedTopic) -> int:
-        """Return the offset of the next message of ``topic``."""
-        return self._offsets[topic]
+    def wait(self, topic: SequencedTopic) -> None:
+        """Read ``topic`` when it is known from where on."""
+        self._offsets.pop(topic, None)
+        self._waiting[topic] = None
+        topic.behind[self._subscriber] = None
+        topic.use()
+
+    def begin(self, topic: SequencedTopic, synced: Synced) -> None:
+        """Read ``topic`` from there on, whatever was so before, and tell the handler first."""
+        self._waiting.pop(topic, None)
+        self._syncs[topic] = synced
+        self.add(topic, synced.at.offset + 1)
+
+    def offset_of(self, topic: SequencedTopic) -> int | None:
+        """Return the offset of the next message of ``topic``; None while that is not known."""
+        return self._offsets.get(topic)
 
     def topics(self) -> list[SequencedTopic]:
         """Return those that are read."""
-        return list(self._offsets)
+        return [*self._offsets, *self._waiting]
 
     def drop(self, topic: SequencedTopic) -> None:
         """Read ``topic`` no more."""
-        del self._offsets[topic]
+        self._offsets.pop(topic, None)
+        self._waiting.pop(topic, None)
+        self._syncs.pop(topic, None)
         topic.remove(self._subscriber)
         self._end_if_empty()
 
     def leave(self) -> None:
         """Read nothing more."""
-        offsets, self._offsets = self._offsets, {}
-        for topic in offsets:
+        topics = self.topics()
+        self._offsets, self._waiting = {}, {}
+        for topic in topics:
             topic.remove(self._subscriber)
         self._subscriber.cursors = None
 
     def _end_if_empty(self) -> None:
-        if not self._offsets:
+        if not self._offsets and not self._waiting:
             self._subscriber.cursors = None
 
     def evict(self) -> None:
@@ -126,11 +162,21 @@ class Cursors:
         for topic in list(self._offsets):
             if not self.is_ready():
                 break
-            if topic in self._offsets and self._skip_forgotten(topic):
+            if topic in self._offsets and self._tell_sync(topic) and self._skip_forgotten(topic):
                 sent += self._pull_topic(topic, chunks)
         if self._offsets and self._subscriber.outbox.blocked:
             self.is_slow = True
         return sent
+
+    def _tell_sync(self, topic: SequencedTopic) -> bool:
+        """Tell where this client begins, if it was not told; False when it is not the time for others."""
+        synced = self._syncs.pop(topic, None)
+        if synced is None:
+            return True
+        if not tell_sync(self._subscriber.ws, synced) and topic.policy is not DROP_OLDEST:
+            self.evict()
+        # What the handler did then decides: it may have unsubscribed, and even subscribed again.
+        return self.is_ready() and topic in self._offsets and topic not in self._syncs
 
     def _skip_forgotten(self, topic: SequencedTopic) -> bool:
         """Tell a gap where the next message is kept no more; False when it is not the time for others."""
@@ -190,6 +236,18 @@ class Puller:
     def join(self, subscriber: Subscriber, topic: SequencedTopic, offset: int) -> None:
         """Let a new subscriber read ``topic`` from ``offset`` on."""
         self._cursors(subscriber).add(topic, offset)
+        self.add(subscriber.cursors)
+
+    def wait(self, subscriber: Subscriber, topic: SequencedTopic) -> None:
+        """Let a new subscriber read ``topic`` when it is known from where on."""
+        self._cursors(subscriber).wait(topic)
+
+    def begin(self, subscriber: Subscriber, topic: SequencedTopic, synced: Synced) -> None:
+        """Let a subscriber, whatever it has been given so far, read ``topic`` from there on."""
+        if subscriber in topic.subscribers:
+            del topic.subscribers[subscriber]
+            del subscriber.topics[topic]
+        self._cursors(subscriber).begin(topic, synced)
         self.add(subscriber.cursors)
 
     def fall_behind(self, subscriber: Subscriber, topic: SequencedTopic, batch: list[Publication]) -> None:

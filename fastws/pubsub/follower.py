@@ -9,20 +9,23 @@ from types import TracebackType
 
 from fastws.connection.publication import Publication
 from fastws.errors import ConcurrencyError
-from fastws.pubsub.events import Ended, Event, Gap, Message, Position
+from fastws.pubsub.events import Ended, Event, Gap, Message, Position, Synced
 from fastws.pubsub.sequenced import SequencedTopic
 
 __all__ = ["Follower"]
 
 #: Events after which a coroutine that takes them without ever waiting lets others run.
 EVENTS_AT_ONCE = 64
+#: In place of the offset of a topic of which it is not known yet where it begins.
+UNKNOWN = -1
 
 
 class Follower:
     """Brings what topics with a history publish, and what was published before: made by ``hub.follow``.
 
     Use it as ``async with hub.follow(...) as events: async for event in events: ...``. It begins with one
-    :class:`fastws.Synced` for each topic. Then comes a :class:`fastws.Message` for each message, and a
+    :class:`fastws.Synced` for each topic. (Where workers share the hub, another one follows when the process
+    that numbers the messages has begun anew.) Then comes a :class:`fastws.Message` for each message, and a
     :class:`fastws.Gap` where the history forgot messages before they were taken. When the hub is closed
     there is one :class:`fastws.Ended` for each topic, and the iteration ends. Each topic is in its own
     order; topics take turns.
@@ -50,7 +53,8 @@ class Follower:
     @property
     def positions(self) -> dict[str, Position]:
         """For each topic the position behind what was taken: where to follow on, as ``since=``."""
-        return {topic.name: topic.position(offset - 1) for topic, offset in (self._offsets or {}).items()}
+        offsets = (self._offsets or {}).items()
+        return {topic.name: topic.position(offset - 1) for topic, offset in offsets if offset != UNKNOWN}
 
     async def __aenter__(self) -> Follower:
         if self._offsets is not None:
@@ -64,8 +68,7 @@ class Follower:
     ) -> None:
         topics, self._offsets = self._offsets or {}, None
         for topic in topics:
-            topic.followers.remove(self)
-            topic.rest()
+            topic.unfollow(self)
         self._order.clear()
         self._said.clear()
         self.wake()
@@ -113,9 +116,11 @@ class Follower:
 
     def _next_of(self, topic: SequencedTopic) -> Event | None:
         assert self._offsets is not None
+        offset = self._offsets[topic]
+        if offset == UNKNOWN:
+            return None
         topic.expire()
         history = topic.history
-        offset = self._offsets[topic]
         missed = history.first - offset
         if missed > 0:
             self._offsets[topic] = history.first
@@ -132,12 +137,21 @@ class Follower:
     def add(self, topic: SequencedTopic, since: Position | None) -> None:
         """Follow a topic, from a position or from now on."""
         assert self._offsets is not None
-        synced = topic.sync(since, 0)
-        self._said.append(synced)
-        self._offsets[topic] = synced.at.offset + 1
+        self._offsets[topic] = UNKNOWN
         self._order.append(topic)
         topic.followers.append(self)
         topic.use()
+        if topic.can_sync(since):
+            self.sync(topic, topic.sync(since, 0))
+        else:
+            topic.wait(self, since, 0)
+
+    def sync(self, topic: SequencedTopic, synced: Synced) -> None:
+        """Follow a topic from there on, whatever was so before."""
+        assert self._offsets is not None
+        self._said.append(synced)
+        self._offsets[topic] = synced.at.offset + 1
+        self.wake()
 
     def wake(self) -> None:
         """There is something to take."""

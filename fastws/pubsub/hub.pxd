@@ -2,11 +2,11 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber, fan_out_of
-from fastws.pubsub.hub_history cimport HubHistory
+from fastws.pubsub.hub_shared cimport HubShared
 from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
-cdef class Hub(HubHistory):
+cdef class Hub(HubShared):
     cdef object _left
 
     cdef _bind(self, FanOut fan_out)

@@ -19,7 +19,8 @@ from fastws.pubsub.bus.registry import group_of
 from fastws.pubsub.cursors import tell_gap
 from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.fanout import Subscriber, fan_out_of
-from fastws.pubsub.hub_history import HubHistory, position_of
+from fastws.pubsub.hub_history import position_of
+from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
 
@@ -37,7 +38,7 @@ TEXT_FRAME = FIN | TEXT
 log = logging.getLogger("fastws.error")
 
 
-class Hub(HubHistory):
+class Hub(HubShared):
     """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
 
     Every method belongs on that loop, except :meth:`publish_threadsafe`. Only :meth:`start`, :meth:`close`
@@ -71,7 +72,7 @@ class Hub(HubHistory):
         policy: SlowConsumerPolicy | str = SlowConsumerPolicy.EVICT,
         compression: Compression | None = None,
     ) -> None:
-        HubHistory.__init__(self, name, broker, policy, compression)
+        HubShared.__init__(self, name, broker, policy, compression)
         #: The bus that :meth:`close` has left.
         self._left: Any = None
 
@@ -94,8 +95,9 @@ class Hub(HubHistory):
                 before, and where ``since`` cannot be continued at all. Default 0.
 
         Returns:
-            Where the subscription begins, and what it has missed. None for a topic without a history, and
-            for a ``ws`` that is closing.
+            Where the subscription begins, and what it has missed. None for a topic without a history, for a
+            ``ws`` that is closing, and where workers share the hub and what the topic keeps is not here yet.
+            Then ``Handler.on_sync`` is told, before the first message.
 
         Raises:
             TypeError: ``ws`` is neither, ``since`` no position or text, or ``recent`` no integer.
@@ -123,13 +125,13 @@ class Hub(HubHistory):
         found = self._find(topic)
         if found is None:
             found = self._make(topic)
-            if self._link is not None:
+            if self._link is not None and not found.sequenced:
                 self._link.follow(topic)
         elif found.batch:
             subscriber.take_published()
             if not outbox.is_open:  # what it took evicted it
                 return None  # type: ignore[unreachable]
-        elif self._link is not None and not found.subscribers:
+        elif self._link is not None and not found.subscribers and not found.sequenced:
             self._link.follow(topic)
         if isinstance(found, SequencedTopic):
             return self._subscribe_kept(subscriber, found, start, recent)

@@ -13,5 +13,6 @@ cdef class HubHistory(TopicRegistry):
     cdef Py_ssize_t _publish_kept(self, SequencedTopic topic, message, exclude=*) except -1
     @cython.locals(fan_out=FanOut)
     cdef _subscribe_kept(self, Subscriber subscriber, SequencedTopic topic, since, Py_ssize_t recent)
+    cdef bytes _frame(self, SequencedTopic topic, message)
     cdef bytes _checked(self, Topic found, topic, message)
     cdef _check_thread(self)

@@ -26,6 +26,8 @@ TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 #: Bytes of an id for ``publish_confirmed``.
 MAX_ONCE_BYTES = 255
+#: What is kept by another process has so long to come here.
+ARRIVE_SECONDS = 5.0
 
 
 class HubHistory(TopicRegistry):
@@ -43,7 +45,8 @@ class HubHistory(TopicRegistry):
             topic: The topic's name.
             message: As for :meth:`publish`.
             once: The id, at most 255 bytes of UTF-8, one for each message of this topic. Default: none.
-            timeout: How long to wait, in seconds. In one process there is nothing to wait for.
+            timeout: How long to wait, in seconds. In one process there is nothing to wait for; where workers
+                share the hub, another process numbers the message.
 
         Returns:
             Where the message is, or where the one with the same id is.
@@ -52,10 +55,18 @@ class HubHistory(TopicRegistry):
             ValueError: The topic keeps no history, its name is a bad one, or ``once`` is empty or too long.
             TypeError: As :meth:`publish`, or ``once`` is no text.
             RuntimeError: As :meth:`publish`.
+            BrokerUnavailable: Nobody numbers messages now, and this one was not published.
+            TimeoutError: No answer has come in time: it may be published. Try again with the same ``once``.
         """
         kept = self._kept(topic)
         if once is not None:
             _check_once(once)
+        if kept.is_shared:
+            shared: Any = kept
+            frame = self._frame(kept, message)
+            done: Published = await shared.client.questions.publish(shared, frame, once, timeout)
+            return done
+        if once is not None:
             before = self._sequencer.published(kept.name, once)
             if before is not None:
                 return Published(before, duplicate=True)
@@ -71,8 +82,10 @@ class HubHistory(TopicRegistry):
         Raises:
             ValueError: The topic keeps no history, or its name is a bad one.
             RuntimeError: Called in another thread than that of the hub's loop.
+            BrokerUnavailable: Workers share the hub, and what is kept has not come here within 5 seconds.
         """
         kept = self._kept(topic)
+        await _arrive(kept)
         return kept.position(kept.history.next - 1)
 
     async def history(
@@ -91,10 +104,12 @@ class HubHistory(TopicRegistry):
                 ``limit`` is negative.
             TypeError: ``limit`` is no integer, or ``before`` no position or text.
             RuntimeError: Called in another thread than that of the hub's loop.
+            BrokerUnavailable: As :meth:`position`.
         """
         check_number("limit", limit, 0)
         end = None if before is None else position_of(before)
         kept = self._kept(topic)
+        await _arrive(kept)
         kept.expire()
         history = kept.history
         stop = history.next
@@ -174,6 +189,10 @@ class HubHistory(TopicRegistry):
             message = self._checked(topic, topic.name, message)
         self._enter()
         plain = encode(TEXT if isinstance(message, str) else BINARY, message)
+        if topic.is_shared:
+            shared: Any = topic
+            shared.client.queue.publish(topic, plain)
+            return topic.listeners()
         topic.keep(plain)
         if topic.subscribers:
             fan_out = self._fan_out
@@ -189,14 +208,19 @@ class HubHistory(TopicRegistry):
         self._enter()
         fan_out = self._fan_out
         assert fan_out is not None
-        synced = topic.sync(since, recent)
         if subscriber in topic.subscribers or subscriber in topic.behind:
             if since is not None or recent:
                 raise ValueError(f"topic {topic.name!r} is subscribed already: unsubscribe first")
+            offset: int | None = topic.history.next
             if subscriber in topic.behind:
-                return Synced(topic.name, topic.position(subscriber.cursors.offset_of(topic) - 1))
-            return synced
+                offset = subscriber.cursors.offset_of(topic)
+            return None if offset is None else Synced(topic.name, topic.position(offset - 1))
         puller = puller_of(fan_out)
+        if not topic.can_sync(since):
+            puller.wait(subscriber, topic)
+            topic.wait(subscriber, since, recent)
+            return None
+        synced = topic.sync(since, recent)
         if synced.at.offset + 1 < topic.history.next:
             puller.join(subscriber, topic, synced.at.offset + 1)
             return synced
@@ -204,6 +228,12 @@ class HubHistory(TopicRegistry):
         subscriber.topics[topic] = None
         topic.subscribers[subscriber] = None
         return synced
+
+    def _frame(self, topic: SequencedTopic, message: str | bytes) -> bytes:
+        """Return the plain frame of a message for a topic. Raises ``TypeError``."""
+        if not isinstance(message, str):
+            message = self._checked(topic, topic.name, message)
+        return encode(TEXT if isinstance(message, str) else BINARY, message)
 
     def _checked(self, found: Topic | None, topic: str, message: object) -> bytes:
         """Return a binary message, copied where it could change. Raises ``TypeError``."""
@@ -249,6 +279,13 @@ def _starts(
 def position_of(given: Any) -> Position:
     """Return a position, or the one that a text says. Raises ``ValueError`` and ``TypeError``."""
     return given if isinstance(given, Position) else Position.parse(given)
+
+
+async def _arrive(topic: SequencedTopic) -> None:
+    """Wait until all is here that a topic keeps. Raises :class:`BrokerUnavailable`."""
+    if topic.is_shared:
+        shared: Any = topic
+        await shared.arrive(ARRIVE_SECONDS)
 
 
 def _check_once(once: object) -> None:

@@ -20,6 +20,7 @@ from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import TopicClass, TopicClasses
 from fastws.pubsub.fanout import FanOut
+from fastws.pubsub.keeper.sequencer import SharedSequencer
 from fastws.pubsub.patterns import Pattern
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.sequencer import Sequencer
@@ -100,8 +101,8 @@ class TopicRegistry:
                 ``compression`` no :class:`fastws.Compression`.
             ValueError: The topic exists already; a topic could fit this pattern and another one, and neither
                 wins; ``pattern`` is none; ``policy`` is none, or is ``"drop_newest"`` with a history, which
-                drops the oldest; a number is out of range; or ``history`` is asked of a hub that shares with
-                other processes, which cannot number messages yet.
+                drops the oldest; a number is out of range; or ``history`` is asked of a hub that shares
+                through a path, where nobody numbers messages.
         """
         if not (merge is None or isinstance(merge, str)):
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
@@ -150,14 +151,17 @@ class TopicRegistry:
         self._declared().check_new(pattern)
 
     def _begin_history(self, pattern: Pattern) -> None:
-        if self._link is not None:
+        keeper = None if self._link is None else self._link.bus.keeper
+        if keeper is not None and not keeper.is_possible:
             raise ValueError(
-                f"history= of {pattern.text!r}: hubs of several processes cannot number messages yet; "
-                "a topic with a history needs a hub of its own, Hub(broker='memory')"
+                f"history= of {pattern.text!r}: nobody numbers the messages of hubs that share by a path; "
+                "workers of `fastws serve --workers` may have it, or a hub of its own, Hub(broker='memory')"
             )
         pattern.check_names()
-        if self._sequencer is None:
+        if self._sequencer is None and keeper is None:
             self._sequencer = Sequencer(self._topics)
+        elif self._sequencer is None:
+            self._sequencer = SharedSequencer(self._topics, keeper, self.name)
 
     def _declared(self) -> TopicClasses:
         if self._classes is None:

@@ -12,6 +12,8 @@ cdef class SequencedTopic(Topic):
     cdef object _sequencer
     cdef public bint is_idle
     cdef public bint is_watched
+    cdef public bint is_shared
+    cdef public bint is_live
 
     cpdef keep(self, bytes frame)
     cpdef expire(self)

@@ -22,7 +22,17 @@ class SequencedTopic(Topic):
     Everybody else is a position: a client that is ``behind``, or one of its ``followers``.
     """
 
-    __slots__ = ("_sequencer", "behind", "epoch", "followers", "history", "is_idle", "is_watched")
+    __slots__ = (
+        "_sequencer",
+        "behind",
+        "epoch",
+        "followers",
+        "history",
+        "is_idle",
+        "is_live",
+        "is_shared",
+        "is_watched",
+    )
 
     def __init__(self, name: str, settings: TopicClass, sequencer: Any, epoch: str) -> None:
         Topic.__init__(self, name, settings.merge, settings.policy, settings.deflate)
@@ -33,6 +43,10 @@ class SequencedTopic(Topic):
         #: Subscribers that have not been given everything (:mod:`fastws.pubsub.cursors`).
         self.behind: dict[Any, None] = {}
         self.followers: list[Any] = []
+        #: True when another process numbers its messages (:mod:`fastws.pubsub.keeper`); and while what is
+        #: kept here is all that is kept there.
+        self.is_shared = False
+        self.is_live = True
         self._sequencer = sequencer
         #: The sequencer's marks: nobody uses this topic and nothing is kept; it looks when messages expire.
         self.is_idle = False
@@ -63,6 +77,14 @@ class SequencedTopic(Topic):
             index += 1
         return self.history.next - (len(batch) - index)
 
+    def can_sync(self, since: Position | None) -> bool:
+        """True when it is known here where who asks for all messages since a position begins."""
+        return True
+
+    def wait(self, who: Any, since: Position | None, recent: int) -> None:
+        """Let a client or a follower wait until it is known where it begins; see :meth:`can_sync`."""
+        raise NotImplementedError
+
     def sync(self, since: Position | None, recent: int) -> Synced:
         """Return where who asks for all messages since a position, or for the last ``recent``, begins."""
         self.expire()
@@ -87,6 +109,11 @@ class SequencedTopic(Topic):
     def remove(self, subscriber: object) -> None:
         self.subscribers.pop(subscriber, None)
         self.behind.pop(subscriber, None)
+        self.rest()
+
+    def unfollow(self, follower: object) -> None:
+        """Bring ``follower`` nothing more."""
+        self.followers.remove(follower)
         self.rest()
 
     def use(self) -> None:

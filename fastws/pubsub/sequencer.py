@@ -113,7 +113,10 @@ class Sequencer(Timed):
         self._idle[topic] = None
         if len(self._idle) > IDLE_TOPICS:
             forgotten, _ = self._idle.popitem(last=False)
-            del self._topics[forgotten.name]
+            self._forget(forgotten)
+
+    def _forget(self, topic: SequencedTopic) -> None:
+        del self._topics[topic.name]
 
     def wake(self, topic: SequencedTopic) -> None:
         """Somebody uses ``topic`` again."""

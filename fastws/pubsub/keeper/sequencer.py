@@ -1,0 +1,61 @@
+"""What the shared topics of a hub share in one worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastws.pubsub.keeper.shared_topic import Copy, SharedTopic
+from fastws.pubsub.patterns import check_name
+from fastws.pubsub.sequencer import Sequencer
+
+if TYPE_CHECKING:
+    from fastws.pubsub.classes import TopicClass
+    from fastws.pubsub.sequenced import SequencedTopic
+    from fastws.pubsub.topic import Topic
+
+__all__ = ["SharedSequencer"]
+
+
+class SharedSequencer(Sequencer):
+    """Makes topics that the keeper numbers.
+
+    Args:
+        topics: Those of the hub.
+        client: The way to the keeper.
+        hub_name: The name of the hub.
+    """
+
+    __slots__ = ("_client", "_hub_name")
+
+    def __init__(self, topics: dict[str, Topic], client: Any, hub_name: str) -> None:
+        Sequencer.__init__(self, topics)
+        self._client = client
+        self._hub_name = hub_name
+        client.want()
+
+    def make(self, name: str, settings: TopicClass) -> SequencedTopic:
+        """Return a new topic, of which nothing is known yet. Raises ``ValueError`` for a bad name."""
+        check_name(name)
+        self.enter()
+        topic = SharedTopic(name, settings, self, self._client, self._hub_name)
+        self._topics[topic.name] = topic
+        self.rest(topic)
+        return topic
+
+    def rest(self, topic: SequencedTopic) -> None:
+        """Nobody uses ``topic``: forget it when too many others come to rest."""
+        assert isinstance(topic, SharedTopic)
+        if topic.copy is Copy.NONE and not topic.waiting:
+            Sequencer.rest(self, topic)
+
+    def _forget(self, topic: SequencedTopic) -> None:
+        Sequencer._forget(self, topic)
+        self._client.forget(topic)
+
+    def close(self) -> None:
+        """End what follows, and use the keeper no more."""
+        Sequencer.close(self)
+        for topic in list(self._topics.values()):
+            if isinstance(topic, SharedTopic):
+                topic.drop_copy()
+                self._client.forget(topic)

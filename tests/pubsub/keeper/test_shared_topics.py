@@ -1,0 +1,201 @@
+"""Topics with a history that several workers share: numbers, copies, resumes, and the end of a keeper."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fastws.errors import BrokerUnavailable
+from fastws.pubsub.events import Gap, Message, Position, Synced
+from tests.kit import until
+from tests.kit.keepers import Client, Worker, workers
+
+
+async def heard(client: Client, texts: list[str]) -> None:
+    await until(lambda: len(client.texts_so_far()) >= len(texts))
+    assert client.texts_so_far() == texts
+
+
+async def test_both_workers_hear_all_in_one_order() -> None:
+    async with workers() as found:
+        one, two = found.all
+        assert one.wants and two.wants
+        (ann, nothing), (bob, _) = one.client(), two.client()
+        assert nothing is None
+        await until(lambda: ann.syncs and bob.syncs)
+        assert ann.syncs == bob.syncs == [Synced("t", Position(ann.syncs[0].at.epoch, 0))]
+        for number in range(50):
+            for name, worker in enumerate(found.all):
+                assert worker.hub.publish("t", f"{name} {number}") == 1
+            await asyncio.sleep(0)
+        await until(lambda: len(ann.texts_so_far()) == 100 and len(bob.texts_so_far()) == 100)
+        assert ann.got == bob.got
+        for name in "01":
+            assert [text for text in ann.got if text[0] == name] == [f"{name} {n}" for n in range(50)]
+        assert await one.hub.position("t") == await two.hub.position("t") == ann.syncs[0].at.after(100)
+
+
+async def test_a_client_goes_on_at_the_other_worker() -> None:
+    async with workers() as found:
+        one, two = found.all
+        start = await one.hub.position("t")
+        for number in range(10):
+            one.hub.publish("t", str(number))
+        await until(lambda: one.topic.history.next == 11)
+        bob, synced = two.client(since=start.after(4))
+        assert synced is None
+        await heard(bob, [str(number) for number in range(4, 10)])
+        assert bob.syncs == [Synced("t", start.after(4), resumed=True)]
+        # What is here now is known at once.
+        cat, synced = two.client(since=start.after(8))
+        assert synced == Synced("t", start.after(8), resumed=True)
+        await heard(cat, ["8", "9"])
+        dan, synced = two.client(recent=3)
+        assert synced == Synced("t", start.after(7))
+        await heard(dan, ["7", "8", "9"])
+        assert [event.message for event in await two.hub.history("t", 2)] == ["8", "9"]
+
+
+async def test_what_is_asked_and_published_in_one_turn_is_in_order() -> None:
+    async with workers() as found:
+        one, _ = found.all
+        one.hub.publish("t", "before")
+        ann, _ = one.client()
+        one.hub.publish("t", "after")
+        await heard(ann, ["after"])
+
+
+async def test_confirmed_and_once() -> None:
+    async with workers() as found:
+        one, two = found.all
+        first = await one.hub.publish_confirmed("t", "a", once="x")
+        again = await two.hub.publish_confirmed("t", "a", once="x")
+        assert (first.duplicate, again.duplicate, first.at) == (False, True, again.at)
+        one.hub.publish("t", "b")
+        last = await one.hub.publish_confirmed("t", "c")
+        assert last.at == first.at.after(2)
+        assert [event.message for event in await two.hub.history("t")] == ["a", "b", "c"]
+
+
+async def test_a_follower_inside_of_the_process() -> None:
+    async with workers() as found:
+        one, two = found.all
+        async with two.hub.follow("t") as events:
+            synced = await anext(events)
+            assert isinstance(synced, Synced) and synced.at.offset == 0
+            one.hub.publish("t", "a")
+            assert await anext(events) == Message("t", "a", synced.at.after(1))
+            assert events.positions == {"t": synced.at.after(1)}
+
+
+async def test_without_a_keeper_all_waits_and_is_published_by_the_next() -> None:
+    async with workers(keeper=False) as found:
+        one, two = found.all
+        ann, _ = one.client()
+        two.hub.publish("t", "a")
+        with pytest.raises(BrokerUnavailable, match="no answer of the keeper"):
+            await two.hub.publish_confirmed("t", "b", timeout=0.01)
+        with pytest.raises(BrokerUnavailable):
+            await two.topic.arrive(0.01)
+        two.hub.publish("t", "c")
+        confirmed = asyncio.create_task(two.hub.publish_confirmed("t", "d"))
+        await asyncio.sleep(0)
+        found.start_keeper()
+        assert (await confirmed).at.offset == 3
+        await until(lambda: ann.syncs)
+        await until(lambda: one.topic.history.next == 4)
+        assert ann.texts_so_far() == ["a", "c", "d"][ann.syncs[0].at.offset :]
+        assert [event.message for event in await one.hub.history("t")] == ["a", "c", "d"]
+
+
+async def test_the_end_of_a_keeper_is_told_and_nothing_comes_twice() -> None:
+    async with workers() as found:
+        one, two = found.all
+        (ann, _), (bob, _) = one.client(), two.client()
+        await until(lambda: ann.syncs and bob.syncs)
+        one.hub.publish("t", "a")
+        await heard(ann, ["a"])
+        await heard(bob, ["a"])
+        async with two.hub.follow("t") as events:
+            await anext(events)
+            found.kill_keeper()
+            await until(lambda: not one.topic.is_live and not two.topic.is_live)
+            one.hub.publish("t", "b")
+            two.hub.publish("t", "c")
+            cat, _ = two.client(since=ann.syncs[0].at)
+            found.start_keeper()
+            await until(lambda: len(ann.texts_so_far()) == 3 and len(bob.texts_so_far()) == 3)
+            assert ann.got == bob.got and set(ann.got[1:]) == {"b", "c"}
+            for client in (ann, bob, cat):
+                last = client.syncs[-1]
+                assert last.resumed is False and last.missed is None and last.reason == "epoch"
+                assert last.at.epoch != ann.syncs[0].at.epoch
+            assert ann.syncs[-1].at.offset == 0
+            assert cat.texts_so_far() == ann.got[1:][cat.syncs[-1].at.offset :]
+            synced = await anext(events)
+            assert synced == ann.syncs[-1]
+            assert [(await anext(events)).message for _ in "bc"] == ann.got[1:]  # type: ignore[union-attr]
+
+
+async def test_a_client_that_was_ahead_of_this_worker_waits_for_it() -> None:
+    async with workers() as found:
+        one, two = found.all
+        start = await one.hub.position("t")
+        await two.hub.position("t")
+        two.stop_reading()
+        for number in range(5):
+            one.hub.publish("t", str(number))
+        await until(lambda: one.topic.history.next == 6)
+        bob, synced = two.client(since=start.after(4))
+        assert synced is None and two.topic.history.next == 1
+        two.read_on()
+        await heard(bob, ["4"])
+        cat, synced = two.client(since=start.after(50))
+        assert synced is None
+        await until(lambda: cat.syncs)
+        assert cat.syncs[0].reason == "future"
+
+
+async def test_a_worker_with_other_settings_is_refused_until_the_others_have_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with workers(2) as found:
+        one, _ = found.all
+        await one.hub.publish_confirmed("t", "a")
+        new = Worker(3, history=7)
+        await new.bus.start()
+        found.join(new)
+        ann, _ = new.client()
+        with pytest.raises(BrokerUnavailable, match="history=7 here, and with history=100 by worker 1"):
+            await new.hub.publish_confirmed("t", "b")
+        new.hub.publish("t", "c")
+        assert caplog.text.count("whose settings hold") == 1
+        await one.bus.close()
+        new.keeper.tick()
+        await heard(ann, ["c"])
+        assert ann.syncs[0].at.offset == 1
+        assert [event.message for event in await new.hub.history("t")] == ["a", "c"]
+        await new.bus.close()
+
+
+async def test_a_worker_that_does_not_read_is_sent_what_is_kept_and_told_the_rest() -> None:
+    async with workers(keeper=False, history=20) as found:
+        found.start_keeper(max_waiting=200_000)
+        one, two = found.all
+        (bob, _) = two.client()
+        await until(lambda: bob.syncs)
+        async with two.hub.follow("t") as events:
+            await anext(events)
+            two.stop_reading()
+            for number in range(200):
+                await one.hub.publish_confirmed("t", str(number).zfill(60_000))
+            two.read_on()
+            await until(lambda: two.topic.history.next == 201)
+            texts = [str(number).zfill(60_000) for number in range(200)]
+            missed = sum(count for _, count, reason in bob.gaps if reason == "bus")
+            assert missed > 0
+            await until(lambda: len(bob.texts_so_far()) == 200 - missed)
+            assert bob.got == [text for text in texts if text in set(bob.got)]
+            assert bob.got[-15:] == texts[-15:]
+            assert isinstance(await anext(events), Message | Gap)
