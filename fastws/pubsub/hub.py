@@ -241,21 +241,26 @@ class Hub(HubShared):
         Raises:
             BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds (default: 10).
         """
-        if self._sequencer is not None:
-            self._enter()
         if self._left is not None:
             self._link, self._left = self._left.join(self, self.name), None
+        if self._sequencer is not None:
+            self._sequencer.open()
+            self._enter()
         group = None if self._link is None else group_of(self._link.bus)
         if group is not None:
             await group.start(timeout)
+        elif self._link is not None and self._sequencer is not None:
+            await self._link.bus.keeper.wait(timeout)
 
     async def close(self) -> None:
-        """Share no more, and end what follows. What topics keep stays.
+        """Share no more, and end what follows. What topics keep in this process stays; where workers share
+        the hub, nobody numbers what is published now, and :meth:`publish` raises ``RuntimeError``.
 
         The bus at a path ends with the last hub of this process that uses it.
         """
         if self._sequencer is not None:
             self._sequencer.close()
+            self._entered = None
         link, self._link = self._link, None
         if link is not None:
             self._left = link.bus

@@ -123,6 +123,9 @@ class Sequencer(Timed):
         topic.is_idle = False
         self._idle.pop(topic, None)
 
+    def open(self) -> None:
+        """Undo :meth:`close`."""
+
     def close(self) -> None:
         """End what follows, and hold on to the loop no more."""
         for topic in list(self._topics.values()):

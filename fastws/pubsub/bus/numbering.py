@@ -19,6 +19,9 @@ class Numbering:
     def tick(self) -> None:
         """Do what is due once a second."""
 
+    async def wait(self, timeout: float) -> None:
+        """Wait until there is somebody. Raises :class:`BrokerUnavailable` after ``timeout`` seconds."""
+
     async def close(self) -> None:
         """Let what waits leave, and let go."""
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.numbering import Numbering
 from fastws.pubsub.bus.peer import Peer
 from fastws.pubsub.bus.receiving import Receiver
@@ -99,13 +100,13 @@ class KeeperClient(Numbering):
                 self._declare(topic)
         self._write()
 
-    async def wait(self, timeout: float) -> bool:
-        """Wait until there is a keeper, at most ``timeout`` seconds; return whether there is."""
+    async def wait(self, timeout: float) -> None:
+        """Wait until there is a keeper. Raises :class:`BrokerUnavailable` after ``timeout`` seconds."""
         for _ in range(max(int(timeout / LOOK_SECONDS), 1)):
             if self.is_connected:
-                break
+                return
             await asyncio.sleep(LOOK_SECONDS)
-        return self.is_connected
+        raise BrokerUnavailable(f"no keeper of histories has answered within {timeout:g} s")
 
     async def close(self) -> None:
         """Let the keeper take what waits, for a second at most, and let go of it."""

@@ -25,13 +25,20 @@ class SharedSequencer(Sequencer):
         hub_name: The name of the hub.
     """
 
-    __slots__ = ("_client", "_hub_name")
+    __slots__ = ("_client", "_hub_name", "_is_closed")
 
     def __init__(self, topics: dict[str, Topic], client: Any, hub_name: str) -> None:
         Sequencer.__init__(self, topics)
         self._client = client
         self._hub_name = hub_name
+        self._is_closed = False
         client.want()
+
+    def enter(self) -> None:
+        """As for other topics. Raises ``RuntimeError`` after :meth:`close`, too."""
+        if self._is_closed:
+            raise RuntimeError("the hub is closed, so nobody numbers its messages: start it again")
+        Sequencer.enter(self)
 
     def make(self, name: str, settings: TopicClass) -> SequencedTopic:
         """Return a new topic, of which nothing is known yet. Raises ``ValueError`` for a bad name."""
@@ -52,9 +59,17 @@ class SharedSequencer(Sequencer):
         Sequencer._forget(self, topic)
         self._client.forget(topic)
 
+    def open(self) -> None:
+        """Use the keeper again: for what somebody listens to."""
+        self._is_closed = False
+        for topic in self._topics.values():
+            if isinstance(topic, SharedTopic) and topic.is_used():
+                self._client.copies.follow(topic)
+
     def close(self) -> None:
         """End what follows, and use the keeper no more."""
         Sequencer.close(self)
+        self._is_closed = True
         for topic in list(self._topics.values()):
             if isinstance(topic, SharedTopic):
                 topic.drop_copy()

@@ -199,3 +199,27 @@ async def test_a_worker_that_does_not_read_is_sent_what_is_kept_and_told_the_res
             assert bob.got == [text for text in texts if text in set(bob.got)]
             assert bob.got[-15:] == texts[-15:]
             assert isinstance(await anext(events), Message | Gap)
+
+
+async def test_a_closed_hub_shares_nothing_until_it_is_started_again() -> None:
+    async with workers() as found:
+        one, two = found.all
+        async with two.hub:
+            ann, _ = two.client()
+            await until(lambda: ann.syncs)
+        one.hub.publish("t", "a")
+        with pytest.raises(RuntimeError, match="closed"):
+            two.hub.publish("t", "b")
+        await two.hub.start()
+        await until(lambda: len(ann.syncs) == 2)
+        one.hub.publish("t", "c")
+        await until(lambda: ann.texts_so_far()[-1:] == ["c"])
+
+
+async def test_a_start_waits_for_the_keeper() -> None:
+    async with workers(keeper=False) as found:
+        with pytest.raises(BrokerUnavailable, match="no keeper"):
+            await found.all[0].hub.start(0.01)
+        started = asyncio.create_task(found.all[0].hub.start())
+        found.start_keeper()
+        await started
