@@ -1,4 +1,7 @@
-"""What the process of the keeper runs: no code of the application, and no server."""
+"""What the process of the keeper runs: no code of the application, and no server.
+
+It imports little: while there is no keeper, messages wait.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import socket
 import sys
 
 from fastws.cli import logs
-from fastws.cli.start import new_loops
+from fastws.loop.event_loops import loop_factory
 from fastws.workers.control import Channel
 from fastws.workers.keeper import run_keeper
 from fastws.workers.orphans import end_with_parent
@@ -28,7 +31,7 @@ def main() -> int:
         return 1
     options = hello.values["options"]
     logs.configure(options["log_level"], access_log=False, worker="keeper")
-    with asyncio.Runner(loop_factory=new_loops(options)) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(options["loop"])) as runner:
         runner.run(run_keeper(channel))
     return 0
 

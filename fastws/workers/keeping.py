@@ -87,6 +87,7 @@ class Keeping:
         self._last_beat = now
         self._selector.register(self._channel, selectors.EVENT_READ, self)
         self._channel.send("hello", **self._hello)
+        log.info("the keeper of histories (pid %d) starts", self._process.pid)
         for worker in self._workers():
             self.join(worker)
 

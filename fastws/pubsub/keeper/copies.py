@@ -93,7 +93,7 @@ class Copies:
     def _probed(self, topic: SharedTopic, record: Record) -> None:
         hub = self._hub(topic)
         topic.take_probe(record.number)
-        if topic.is_live and hub is not None:
+        if topic.copy is Copy.LIVE and hub is not None:
             hub._sync_waiting(topic)
 
     def _gap(self, topic: SharedTopic, record: Record) -> None:

@@ -95,7 +95,10 @@ class SharedTopic(SequencedTopic):
         return bool(self.subscribers or self.behind or self.followers or self._arrivals)
 
     def can_sync(self, since: Position | None) -> bool:
-        """True when it is known here; who was at another worker may be ahead of this one."""
+        """True when it is known here; who was at another worker may be ahead of this one.
+
+        What an earlier keeper kept is here until the next one has begun: who returns meanwhile goes on in it.
+        """
         return self.is_live and (
             since is None or (since.epoch == self.epoch and since.offset < self.history.next)
         )
@@ -110,7 +113,7 @@ class SharedTopic(SequencedTopic):
         self.wishes[who] = (since, recent)
         self.idle_ticks = 0
         self.use()
-        if self.is_live:
+        if self.copy is Copy.LIVE:
             self.client.copies.probe(self)
         else:
             self.client.copies.follow(self)
@@ -130,7 +133,7 @@ class SharedTopic(SequencedTopic):
             BrokerUnavailable: It is not, within ``timeout`` seconds.
         """
         self.idle_ticks = 0
-        if self.is_live:
+        if self.copy is Copy.LIVE:
             return
         arrival = asyncio.get_running_loop().create_future()
         self._arrivals.append(arrival)
@@ -161,8 +164,9 @@ class SharedTopic(SequencedTopic):
         if self.copy is not Copy.NONE:
             self.copy = Copy.ASKED
         self.seat = Seat.NONE
-        self.is_live = False
         self.is_probed = False
+        if not self.is_complete():
+            self.is_live = False
 
     def drop_copy(self) -> None:
         """Nobody uses it any more."""

@@ -8,6 +8,7 @@ import pytest
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.events import Gap, Message, Position, Synced
+from fastws.pubsub.keeper.shared_topic import Copy
 from tests.kit import until
 from tests.kit.keepers import Client, Worker, workers
 
@@ -120,19 +121,25 @@ async def test_the_end_of_a_keeper_is_told_and_nothing_comes_twice() -> None:
         async with two.hub.follow("t") as events:
             await anext(events)
             found.kill_keeper()
-            await until(lambda: not one.topic.is_live and not two.topic.is_live)
+            await until(lambda: one.topic.copy is two.topic.copy is Copy.ASKED)
             one.hub.publish("t", "b")
             two.hub.publish("t", "c")
-            cat, _ = two.client(since=ann.syncs[0].at)
+            # What is here of the old epoch is still good.
+            cat, synced = two.client(since=ann.syncs[0].at)
+            assert synced == Synced("t", ann.syncs[0].at, resumed=True)
+            dan, synced = two.client(since=ann.syncs[0].at.after(5))
+            assert synced is None
             found.start_keeper()
             await until(lambda: len(ann.texts_so_far()) == 3 and len(bob.texts_so_far()) == 3)
             assert ann.got == bob.got and set(ann.got[1:]) == {"b", "c"}
+            await until(lambda: cat.syncs and dan.syncs)
             for client in (ann, bob, cat):
                 last = client.syncs[-1]
                 assert last.resumed is False and last.missed is None and last.reason == "epoch"
                 assert last.at.epoch != ann.syncs[0].at.epoch
             assert ann.syncs[-1].at.offset == 0
-            assert cat.texts_so_far() == ann.got[1:][cat.syncs[-1].at.offset :]
+            await heard(cat, ann.got)
+            assert dan.syncs[-1].reason == "epoch" and dan.got == []
             synced = await anext(events)
             assert synced == ann.syncs[-1]
             assert [(await anext(events)).message for _ in "bc"] == ann.got[1:]  # type: ignore[union-attr]
