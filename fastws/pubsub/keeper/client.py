@@ -21,7 +21,7 @@ from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_reco
 from fastws.pubsub.keeper.copies import Copies
 from fastws.pubsub.keeper.questions import Questions
 from fastws.pubsub.keeper.queue import Item, Queue
-from fastws.pubsub.keeper.records import KEEPER_IDENTITY, read_confirmed
+from fastws.pubsub.keeper.records import KEEPER_IDENTITY, NoHubs, read_confirmed
 from fastws.pubsub.keeper.shared_topic import Copy, Seat, SharedTopic
 
 __all__ = ["KeeperClient"]
@@ -80,7 +80,7 @@ class KeeperClient(Numbering):
             self._peer.close()
             self._lose()
         self._peer = Peer(
-            sock, KEEPER_IDENTITY, receiver=Receiver({}), receive=self._received, lost=self._lost
+            sock, KEEPER_IDENTITY, receiver=Receiver(NoHubs()), receive=self._received, lost=self._lost
         )
         if self._loop is not None:
             self._open(self._loop)

@@ -14,7 +14,7 @@ from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_reco
 from fastws.pubsub.events import Position
 from fastws.pubsub.keeper.kept_topic import KeptTopic
 from fastws.pubsub.keeper.member import Member
-from fastws.pubsub.keeper.records import KEEPER_IDENTITY, Declaration, read_confirm
+from fastws.pubsub.keeper.records import KEEPER_IDENTITY, Declaration, NoHubs, read_confirm
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.sequencer import Sequencer
 
@@ -69,7 +69,7 @@ class Keeper:
         peer = Peer(
             sock,
             identity,
-            receiver=Receiver({}),
+            receiver=Receiver(NoHubs()),
             receive=self._received,
             lost=self._lost,
             **self._options,

@@ -18,6 +18,7 @@ __all__ = [
     "KEEPER_IDENTITY",
     "Begin",
     "Declaration",
+    "NoHubs",
     "begin_record",
     "confirm_record",
     "kept_record",
@@ -35,6 +36,14 @@ ONCE = struct.Struct("<H")
 #: too old; then the epoch.
 BEGIN = struct.Struct("<QQQ")
 SECONDS = struct.Struct("<d")
+
+
+class NoHubs(dict[str, Any]):
+    """The hubs of a line on which no runs come."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Raise :class:`BadRecord`."""
+        raise BadRecord("a run of a bus, where messages come with their offsets")
 
 
 class Declaration:

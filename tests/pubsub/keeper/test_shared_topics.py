@@ -230,3 +230,115 @@ async def test_a_start_waits_for_the_keeper() -> None:
         started = asyncio.create_task(found.all[0].hub.start())
         found.start_keeper()
         await started
+
+
+async def test_a_coroutine_waits_for_the_position_and_knows_where_it_begins() -> None:
+    async with workers() as found:
+        one, _ = found.all
+        at = await one.hub.position("t")
+        _, synced = one.client()
+        assert synced == Synced("t", at)
+
+
+async def test_who_subscribes_twice_or_leaves_while_it_waits() -> None:
+    async with workers(keeper=False) as found:
+        one, two = found.all
+        ann, _ = one.client()
+        assert one.hub.subscribe(ann, "t") is None
+        with pytest.raises(ValueError, match="subscribed already"):
+            one.hub.subscribe(ann, "t", recent=1)
+        assert one.hub.count("t") == 1 and list(one.hub.topics(ann)) == ["t"]
+        assert one.hub.subscribers("t") == [ann]
+        bob, _ = one.client()
+        one.hub.unsubscribe(bob, "t")
+        cat, _ = one.client()
+        cat.outbox.leave_topics()
+        assert one.hub.count("t") == 1
+        found.start_keeper()
+        two.hub.publish("t", "a")
+        await until(lambda: ann.syncs)
+        two.hub.publish("t", "b")
+        await until(lambda: ann.texts_so_far()[-1:] == ["b"])
+        assert not bob.syncs and not cat.syncs and bob.texts_so_far() == cat.texts_so_far() == []
+
+
+async def test_what_is_more_than_may_wait_is_dropped_and_told_everywhere(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with workers() as found:
+        one, two = found.all
+        (ann, _), (bob, _) = one.client(), two.client()
+        await until(lambda: ann.syncs and bob.syncs)
+        for number in range(10):
+            one.hub.publish("t", str(number).zfill(1_000_000))
+        with pytest.raises(BrokerUnavailable, match="too much waits"):
+            await one.hub.publish_confirmed("t", "x" * 1_000_000)
+        await until(lambda: len(ann.texts_so_far()) == len(bob.texts_so_far()) == 8)
+        one.keeper.tick()
+        await until(lambda: ann.gaps and bob.gaps)
+        assert ann.gaps == bob.gaps == [("t", 2, "bus")]
+        assert caplog.text.count("2 messages were dropped: 8 MiB wait") == 1
+        one.hub.publish("t", "last")
+        await until(lambda: ann.texts_so_far()[-1] == bob.texts_so_far()[-1] == "last")
+        assert (await two.hub.position("t")).offset == 9
+
+
+async def test_a_copy_that_nobody_uses_is_let_go_and_asked_for_again() -> None:
+    async with workers() as found:
+        one, two = found.all
+        ann, _ = one.client()
+        two.hub.publish("t", "a")
+        await heard(ann, ["a"])
+        one.hub.unsubscribe(ann, "t")
+        for _ in range(9):
+            one.keeper.tick()
+        assert one.topic.copy is Copy.LIVE
+        bob, synced = one.client()
+        assert synced is not None
+        one.keeper.tick()
+        one.hub.unsubscribe(bob, "t")
+        for _ in range(10):
+            one.keeper.tick()
+        assert one.topic.copy is Copy.NONE
+        await two.hub.publish_confirmed("t", "b")
+        cat, synced = one.client(recent=5)
+        assert synced is None
+        await heard(cat, ["a", "b"])
+        assert cat.syncs == [Synced("t", ann.syncs[0].at)]
+
+
+async def test_a_hub_that_is_gone_is_forgotten() -> None:
+    async with workers() as found:
+        one, _ = found.all
+        await one.hub.position("t")
+        assert len(one.keeper.topics) == 1
+        del one.hub
+        one.keeper.tick()
+        assert not one.keeper.topics
+
+
+class Untold(Client):
+    """One that has no ``on_sync``."""
+
+    tell_sync = None  # type: ignore[assignment]
+
+
+class Deaf(Untold):
+    tell_gap = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("policy", [None, "evict", "drop_oldest"])
+async def test_who_cannot_be_told_a_new_epoch_is_closed(policy: str | None) -> None:
+    async with workers(policy=policy) as found:
+        one, _ = found.all
+        clients = Client(), Untold(), Deaf()
+        for client in clients:
+            one.hub.subscribe(client, "t")
+        await one.hub.position("t")
+        found.kill_keeper()
+        found.start_keeper()
+        one.hub.publish("t", "a")
+        await until(lambda: clients[0].texts_so_far() == ["a"])
+        assert clients[1].texts_so_far() == ["a"] and clients[1].gaps == [("t", None, "epoch")]
+        assert bool(clients[2].evicted) == (policy != "drop_oldest")
+        assert not clients[1].evicted and not clients[0].evicted
