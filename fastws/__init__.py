@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
     from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
+    from fastws.connection.flow import FlowState, SendStatus
     from fastws.connection.handlers import Handler
-    from fastws.connection.outbox import SendStatus
     from fastws.connection.stream_handlers import streaming
     from fastws.connection.websocket import WebSocket
     from fastws.errors import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
-    from fastws.pubsub.events import Ended, Gap, Message, Position, Published, Synced
+    from fastws.pubsub.events import Ended, Gap, Live, Message, Position, Published, Removed, Synced
     from fastws.pubsub.follower import Follower
     from fastws.pubsub.hub import Hub
     from fastws.server.application import Application
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from fastws.server.serve import serve
     from fastws.server.server import Server
     from fastws.web.auth import basic_auth, token_auth
+    from fastws.web.rate_limit import RateLimit
     from fastws.web.routes import Route
     from fastws.web.static_files import Static
 
@@ -72,6 +73,7 @@ _MODULES = {
     "ConnectionClosedOK": "errors",
     "Ended": "pubsub.events",
     "FastWSError": "errors",
+    "FlowState": "connection.flow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
@@ -82,14 +84,17 @@ _MODULES = {
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
     "Limits": "config",
+    "Live": "pubsub.events",
     "Message": "pubsub.events",
     "Position": "pubsub.events",
     "ProxyError": "errors",
     "Published": "pubsub.events",
+    "RateLimit": "web.rate_limit",
+    "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
-    "SendStatus": "connection.outbox",
+    "SendStatus": "connection.flow",
     "Server": "server.server",
     "Settings": "config",
     "SlowConsumerPolicy": "config",
@@ -124,6 +129,7 @@ __all__ = [
     "ConnectionClosedOK",
     "Ended",
     "FastWSError",
+    "FlowState",
     "Follower",
     "Fragment",
     "Gap",
@@ -134,10 +140,13 @@ __all__ = [
     "Hub",
     "InvalidURL",
     "Limits",
+    "Live",
     "Message",
     "Position",
     "ProxyError",
     "Published",
+    "RateLimit",
+    "Removed",
     "Request",
     "Response",
     "Route",

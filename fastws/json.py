@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["dumps", "loads"]
+__all__ = ["checked_source", "dumps", "loads"]
 
 _orjson: Any = None
 
@@ -21,6 +21,37 @@ def dumps(value: Any) -> bytes:
 def loads(text: str | bytes) -> Any:
     """Return the value of JSON text. Raises ``ValueError`` (``orjson.JSONDecodeError``) for other text."""
     return (_orjson or _imported()).loads(text)
+
+
+def checked_source(text: str) -> bytes:
+    """Return the source text of a JSON value as it is, without white space around it.
+
+    For values that others shall get exactly as they were written: 2**64 would become another number here.
+
+    Raises:
+        ValueError: It is not the text of one JSON value, or nested deeper than about a thousand levels.
+        TypeError: It is no text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"JSON source text is str, not {type(text).__name__}")
+    try:
+        source = text.strip(" \t\r\n").encode()
+    except UnicodeEncodeError:
+        raise ValueError("no JSON: it has half of a surrogate pair") from None
+    # Two levels deeper than it is, as it will be inside of what it travels in: who reads that with the same
+    # limit can read it. Text that closes these brackets itself, such as "1],[2", makes longer lists.
+    try:
+        found = loads(b"[[%b]]" % source)
+    except ValueError as error:
+        raise ValueError(f"no JSON: {_reason(error)}") from None
+    if len(found) != 1 or len(found[0]) != 1:
+        raise ValueError("no JSON: it has to be one value")
+    return source
+
+
+def _reason(error: ValueError) -> str:
+    """Say what is wrong without a place, which would be that of the text around."""
+    return str(error).partition(":")[0]
 
 
 def _imported() -> Any:

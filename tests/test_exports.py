@@ -14,10 +14,11 @@ import fastws
 PUBLIC = {
     "ASGI", "Application", "Backoff", "BasicAuth", "BearerAuth", "BrokerUnavailable", "CloseCode",
     "Compression", "ConcurrencyError",
-    "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "Fragment", "Handler",
+    "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "FlowState", "Fragment",
+    "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
-    "Ended", "Follower", "Gap", "Message", "Position", "Published", "Synced",
+    "Ended", "Follower", "Gap", "Live", "Message", "Position", "Published", "RateLimit", "Removed", "Synced",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
     "serve", "serve_until_signal", "streaming", "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip

@@ -86,6 +86,9 @@ class NullHost:
     def evict(self, reason: str) -> None:
         raise AssertionError(reason)
 
+    def slow(self) -> None:
+        pass
+
     def drained(self) -> None:
         pass
 

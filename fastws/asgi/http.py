@@ -14,8 +14,9 @@ from fastws.asgi.scope import ClientDisconnected, Event, is_disconnect, scope_of
 from fastws.loop.fatal import is_cancelled
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
-from fastws.protocol.http.server import UNKNOWN, check_final
+from fastws.protocol.http.server import check_final
 from fastws.protocol.websocket.states import DRAINING
+from fastws.server.body_writer import BodyWriter
 
 if TYPE_CHECKING:
     from fastws.asgi.mount import Mount
@@ -32,8 +33,6 @@ SPEC_VERSION = "2.3"
 BODY_QUEUE = 64 * 1024
 #: ``send`` waits while more than this many bytes of the response wait for a slow socket.
 HIGH_WATER = 64 * 1024
-#: Bytes of a piece that ends the turn, so that the write at its end tells whether the socket took it.
-LARGE_PIECE = 16 * 1024
 
 
 class ClientState(Enum):
@@ -63,16 +62,6 @@ def http_scope(request: Request, transport: Any, mount: Mount) -> dict[str, Any]
     return {"type": "http", "method": request.method, **common, "extensions": tls_extension(request)}
 
 
-def check_length(size: int, left: int, *, more: bool) -> None:
-    """Raise ``RuntimeError`` for ``size`` bytes of a body that do not fit what its Content-Length leaves."""
-    if left == UNKNOWN:
-        return
-    if size > left:
-        raise RuntimeError("the body is longer than its Content-Length")
-    if size < left and not more:
-        raise RuntimeError("the body is shorter than its Content-Length")
-
-
 def is_bodiless(request: Request, head: Response | None) -> bool:
     """True where the application's body is not sent (RFC 9110, section 6.4.1)."""
     assert head is not None
@@ -86,7 +75,6 @@ class Exchange:
         "_body",
         "_client",
         "_connection",
-        "_drained",
         "_endpoint",
         "_head",
         "_mount",
@@ -95,7 +83,7 @@ class Exchange:
         "_request",
         "_response",
         "_told",
-        "_written",
+        "_writer",
     )
 
     def __init__(
@@ -114,9 +102,7 @@ class Exchange:
         self._told = False
         self._response = DUE
         self._head: Response | None = None
-        #: Bytes of the response's body.
-        self._written = 0
-        self._drained: list[asyncio.Future[None]] = []
+        self._writer = BodyWriter(connection, HIGH_WATER)
 
     # -- the application ------------------------------------------------------------------------
 
@@ -233,7 +219,7 @@ class Exchange:
             raise TypeError(f"the body is bytes, not {type(body).__name__}")
         self._write(bytes(body), more=more)
         if more:
-            await self._writable(len(body))
+            await self._writer.writable(len(body))
 
     def _take_head(self, kind: str, event: Event) -> None:
         if kind != "http.response.start":
@@ -244,23 +230,14 @@ class Exchange:
         self._response = HEAD_HELD
 
     def _write(self, body: bytes, *, more: bool) -> None:
-        connection, http = self._connection, self._connection.machine.http
+        connection = self._connection
         if self._response is HEAD_HELD:
             self._start(None if more else len(body))
-        if is_bodiless(self._request, self._head):
-            body = b""
-        else:
-            check_length(len(body), http.length_left, more=more)
-        self._written += len(body)
-        data = http.send_body(body)
-        if not more:
-            data += http.end_response()
-        if data:
-            connection.outbox.write_http(data)
+        self._writer.write(b"" if is_bodiless(self._request, self._head) else body, more=more)
         if not more:
             assert self._head is not None
             self._end()
-            self._phase.answered(self._head.status, self._written)
+            self._phase.answered(self._head.status, self._writer.written)
             if self._client is HALF_CLOSED:
                 # No second end of the client's side comes, so there is nothing to wait for.
                 connection.outbox.flush()
@@ -284,21 +261,12 @@ class Exchange:
         self._response = STARTED
         self._connection.outbox.write_http(data)
 
-    async def _writable(self, size: int) -> None:
-        outbox = self._connection.outbox
-        if not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()):
-            await asyncio.sleep(0)
-        while self._response is not OVER and outbox.blocked and outbox.buffered_amount > HIGH_WATER:
-            waiter = self._connection.loop_state.create_future()
-            self._drained.append(waiter)
-            await waiter
-
     def _end(self) -> None:
         """The response is complete or given up: ``receive`` has nothing more to wait for."""
         self._response = OVER
         self._connection.clear_deadline()
         self._wake()
-        self.drained()
+        self._writer.end()
 
     def _wake(self) -> None:
         for reader in self._readers:
@@ -360,10 +328,7 @@ class Exchange:
             self._give_up(error_response(408))
 
     def drained(self) -> None:
-        waiters, self._drained = self._drained, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._writer.drained()
 
     def is_opening(self) -> bool:
         """No WebSocket comes of this."""
@@ -376,6 +341,6 @@ class Exchange:
     def lost(self, exc: Exception | None) -> None:
         if self._response is STARTED:
             assert self._head is not None
-            self._phase.cut_short(self._head.status, self._written)
+            self._phase.cut_short(self._head.status, self._writer.written)
         self._client = GONE
         self._end()

@@ -142,7 +142,7 @@ class SinkHost:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    # -- what the outbox needs of its host (``OutboxHost`` in connection/outbox.py) ------------
+    # -- what the outbox needs of its host (``OutboxHost`` in connection/flow.py) --------------
 
     def encode_publication(self, publication: Publication) -> bytes:
         """Give the message to the sink; the empty bytes only make the outbox write."""
@@ -151,6 +151,9 @@ class SinkHost:
 
     def evict(self, reason: str) -> None:
         self._sink.evict(reason)
+
+    def slow(self) -> None:
+        """The framework reads from its client as it likes."""
 
     def drained(self) -> None:
         """No coroutine waits for a foreign outbox: the application's own ``send`` waits instead."""

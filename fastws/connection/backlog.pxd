@@ -9,6 +9,7 @@ cdef class Backlog:
 
     cpdef append(self, object item, Py_ssize_t size)
     cpdef bint is_full(self, object limits, Py_ssize_t size)
+    cpdef bint is_large(self, object limits)
     cpdef Py_ssize_t drop_oldest(self, object limits, Py_ssize_t size) except -1
     @cython.locals(size=Py_ssize_t, data=bytes)
     cpdef bytes next_chunk(self, int variant, object encode)

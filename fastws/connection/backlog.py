@@ -45,6 +45,10 @@ class Backlog:
             return False
         return len(self._queue) >= limits.send_queue or self.size + size > limits.send_queue_bytes
 
+    def is_large(self, limits: Limits) -> bool:
+        """True when half of what may wait does: its peer is slow from now on, and nothing was dropped yet."""
+        return 2 * len(self._queue) >= limits.send_queue or 2 * self.size >= limits.send_queue_bytes
+
     def drop_oldest(self, limits: Limits, size: int) -> int:
         """Make room for ``size`` bytes: drop publications, the oldest first. Return how many were dropped.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.config import Limits, Timeouts
+from fastws.connection.congestion import SLOW
 from fastws.connection.delivery import Delivery
 from fastws.connection.handlers import Callbacks, Handler
 from fastws.connection.outbox import Outbox
@@ -231,14 +232,8 @@ class Connection(Delivery):
     # -- bytes out ------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """The socket has refused bytes: read nothing more from a peer that does not read what we owe it.
-
-        But read on for a client's coroutine, whose inbox is a bound of its own: an echoing server that does
-        the same would wait for the client while the client waits for it, for ever.
-        """
+        """The socket has refused bytes: from now on its peer has to take some within the write limit."""
         self.outbox.pause()
-        if self.machine.state is OPEN and not (self.machine.is_client and self.ws.has_inbox()):
-            self.pause(PAUSE_PEER)
         self._watch_progress()
 
     def resume_writing(self) -> None:
@@ -257,6 +252,15 @@ class Connection(Delivery):
 
     # -- what the outbox asks -------------------------------------------------------------------
 
+    def slow(self) -> None:
+        """Read nothing more from a peer that does not read what we owe it.
+
+        But read on for a client's coroutine, whose inbox is a bound of its own: an echoing server that does
+        the same would wait for the client while the client waits for it, for ever.
+        """
+        if self.machine.state is OPEN and not (self.machine.is_client and self.ws.has_inbox()):
+            self.pause(PAUSE_PEER)
+
     def encode_publication(self, publication: Publication) -> bytes:
         """Return the frame of a published message that only this peer can read."""
         return self.machine.encode(publication.message, None if publication.channel.deflate else False)
@@ -270,7 +274,7 @@ class Connection(Delivery):
             return
         if self.ws is None:  # before the first phase, or after the end
             return
-        if not self.outbox.blocked:
+        if self.outbox.flow != SLOW:
             self.resume(PAUSE_PEER)
         self.ws.drained()
         if self.machine.state is not OPEN:

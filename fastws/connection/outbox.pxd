@@ -2,8 +2,8 @@
 cimport cython
 from fastws.connection._counters cimport Counters
 from fastws.connection.backlog cimport Backlog
+from fastws.connection.congestion cimport Congestion
 from fastws.connection.publication cimport Channel, Publication
-from fastws.connection.writer cimport Writer
 
 cdef class Subscriptions:
     cpdef take_published(self)
@@ -12,15 +12,12 @@ cdef class Subscriptions:
     cpdef leave(self)
 
 @cython.final
-cdef class Outbox(Writer):
-    cdef object _host
+cdef class Outbox(Congestion):
     cdef bytes _last
     cdef dict _urgent
-    cdef Backlog _backlog
     cdef public Subscriptions subscriptions
     cdef public int frame_variant
     cdef public bint fragmenting
-    cdef public object limits
     cdef public long long sent_messages
     cdef public long long dropped
 
@@ -48,7 +45,5 @@ cdef class Outbox(Writer):
     cpdef count_dropped(self, long long messages)
     @cython.locals(subscriptions=Subscriptions)
     cpdef _tell_subscriptions(self)
-    cpdef _wait(self, object item, Py_ssize_t size)
-    cpdef bint is_full(self, Py_ssize_t size)
     @cython.locals(backlog=Backlog, before=Py_ssize_t, chunk=bytes)
     cpdef _drain(self)

@@ -9,59 +9,35 @@ Four places, in the order in which they leave:
   Only this has limits, in both cases: a message that is relayed from a client may never end;
 - ``_last``: the CLOSE frame, when it waits.
 
-A client is slow while messages have to wait for it. A burst in one turn against a socket that still takes
-bytes makes nobody slow, however large it is.
+A client whose socket has refused bytes is *congested*, and *slow* when half of what may wait does
+(:mod:`fastws.connection.flow`). A burst in one turn against a socket that still takes bytes makes nobody
+either, however large it is.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fastws.config import Limits, SlowConsumerPolicy
-from fastws.connection.backlog import Backlog
+from fastws.connection.congestion import CLEAR, CONGESTED, Congestion
+from fastws.connection.flow import OutboxHost, SendStatus
 from fastws.connection.publication import Channel, Publication
-from fastws.connection.writer import Writer
 from fastws.loop.turn import Turn
+from fastws.protocol.websocket.frames import Opcode
 
 if TYPE_CHECKING:
     from fastws.connection._counters import Counters
 
-__all__ = ["Outbox", "OutboxHost", "SendStatus", "Subscriptions"]
-
-
-class SendStatus(IntEnum):
-    """The verdict of a send that never waits: what became of the message."""
-
-    #: The socket holds nothing back.
-    SENT = 0
-    #: Accepted; waits behind a slow socket, or until a fragmented message is complete.
-    QUEUED = 1
-    #: Not accepted: the queue of what waits is at its limit.
-    DROPPED = 2
-    #: Not accepted: the WebSocket is closing or closed.
-    CLOSED = 3
+__all__ = ["Outbox", "Subscriptions"]
 
 
 SENT = SendStatus.SENT
 QUEUED = SendStatus.QUEUED
 DROPPED = SendStatus.DROPPED
 CLOSED = SendStatus.CLOSED
+PONG = int(Opcode.PONG)
 DROP_NEWEST = SlowConsumerPolicy.DROP_NEWEST
 DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
-
-
-class OutboxHost(Protocol):
-    """What an outbox asks of its connection."""
-
-    def encode_publication(self, publication: Publication) -> bytes:
-        """Return a frame that only this peer can read."""
-
-    def evict(self, reason: str) -> None:
-        """Close a peer that is too slow."""
-
-    def drained(self) -> None:
-        """The socket has taken bytes again, or the end of a fragmented message has let others leave."""
 
 
 class Subscriptions:
@@ -86,30 +62,23 @@ class Subscriptions:
         raise NotImplementedError
 
 
-class Outbox(Writer):
+class Outbox(Congestion):
     """The sending half of one connection."""
 
     __slots__ = (
-        "_backlog",
-        "_host",
         "_last",
         "_urgent",
         "dropped",
         "fragmenting",
         "frame_variant",
-        "limits",
         "sent_messages",
         "subscriptions",
     )
 
     def __init__(self, host: OutboxHost, transport: Any, turn: Turn, fd: int, limits: Limits) -> None:
-        Writer.__init__(self, transport, turn, fd)
-        self._host: Any = host
-        #: How much may wait: ``send_queue`` and ``send_queue_bytes``.
-        self.limits = limits
+        Congestion.__init__(self, host, transport, turn, fd, limits)
         #: A fragmented message is under way: other messages wait until it is complete.
         self.fragmenting = False
-        self._backlog: Backlog | None = None
         self._last: bytes | None = None
         self._urgent: dict[int, bytes] | None = None
         #: Which bytes of a publication fit; see :mod:`fastws.connection.publication`.
@@ -200,6 +169,8 @@ class Outbox(Writer):
         if self.blocked:
             if self._urgent is None:
                 self._urgent = {}
+            elif opcode == PONG and opcode in self._urgent:
+                self._become_slow()
             self._urgent[opcode] = frame
         else:
             self._append_frame(frame)
@@ -316,35 +287,6 @@ class Outbox(Writer):
 
     # -- what waits -----------------------------------------------------------------------------
 
-    def _wait(self, item: bytes | Publication, size: int) -> None:
-        if self._backlog is None:
-            self._backlog = Backlog()
-        self._backlog.append(item, size)
-
-    def is_full(self, size: int) -> bool:
-        """True when a message of ``size`` bytes is over the limits."""
-        return self._backlog is not None and self._backlog.is_full(self.limits, size)
-
-    @property
-    def queued(self) -> int:
-        """Messages that wait."""
-        return len(self._backlog) if self._backlog is not None else 0
-
-    @property
-    def queue_bytes(self) -> int:
-        """Bytes of the messages that wait."""
-        return self._backlog.size if self._backlog is not None else 0
-
-    @property
-    def buffered_amount(self) -> int:
-        """Bytes accepted that the socket has not taken yet."""
-        held: int = self._transport.get_write_buffer_size() if self.blocked else 0
-        return self.unwritten() + self.queue_bytes + held
-
-    def pause(self) -> None:
-        """The socket has refused bytes."""
-        self.blocked = True
-
     def resume(self) -> None:
         """The socket has taken all that it refused: write what waits until it refuses again."""
         self.blocked = False
@@ -354,6 +296,10 @@ class Outbox(Writer):
             self._write((urgent,))
         if not self.fragmenting:
             self._drain()
+        if not self.blocked:
+            self.flow = CLEAR
+        elif self._backlog is None:
+            self.flow = CONGESTED
         self._tell_subscriptions()
         self._host.drained()
 
@@ -382,7 +328,6 @@ class Outbox(Writer):
 
     def discard(self) -> None:
         """Forget everything: the connection is lost."""
-        Writer.discard(self)
-        self._backlog = None
+        Congestion.discard(self)
         self._urgent = None
         self._last = None

@@ -25,7 +25,7 @@ class PauseReason(IntFlag):
 
     USER = 1  #: the application asked for it
     INBOX = 2  #: the inbox of a coroutine is full
-    PEER = 4  #: the peer does not read what we owe it
+    PEER = 4  #: the peer is slow: it does not read what we owe it
     TURN = 8  #: other connections have their turn of the loop first
 
 

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable
 from typing import Any
 
 from fastws import json, logs
+from fastws.connection.flow import FlowState, SendStatus
 from fastws.connection.fragments import send_fragments
-from fastws.connection.outbox import CLOSED, SendStatus
+from fastws.connection.outbox import CLOSED
 from fastws.connection.pings import Pings
 from fastws.connection.user_state import State
 from fastws.connection.websocket_core import Message, WebSocketCore
@@ -151,6 +152,15 @@ class WebSocket(WebSocketCore):
     def buffered_amount(self) -> int:
         """Bytes accepted by ``send`` that the socket has not taken yet."""
         return self.outbox.buffered_amount
+
+    @property
+    def flow(self) -> FlowState:
+        """How well the peer takes what it is sent: ``CLEAR``, ``CONGESTED`` or ``SLOW``.
+
+        They are in this order, so ``ws.flow >= FlowState.CONGESTED`` is true while the socket refuses bytes.
+        What is sent in this turn has not been tried yet.
+        """
+        return FlowState(self.outbox.flow)
 
     # -- receiving ------------------------------------------------------------------------------
 

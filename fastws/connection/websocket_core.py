@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any
 
 from fastws.connection.core import ConnectionCore
+from fastws.connection.flow import SendStatus
 from fastws.connection.inbox import Inbox
 from fastws.connection.opening import Opening
-from fastws.connection.outbox import CLOSED, Outbox, SendStatus
+from fastws.connection.outbox import CLOSED, Outbox
 from fastws.connection.pings import Pings
 from fastws.connection.stream_inbox import StreamInbox
 from fastws.connection.user_state import State

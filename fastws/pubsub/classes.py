@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
-from fastws.config import SlowConsumerPolicy
+from fastws.config import SlowConsumerPolicy, check_number
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.patterns import Pattern
 
-__all__ = ["TopicClass", "TopicClasses"]
+__all__ = ["TopicClass", "TopicClasses", "TopicMode", "check_history", "check_keyed", "checked_every"]
+
+#: Seconds in which the changes of a keyed topic are collected, where nothing else is said.
+KEYED_EVERY = 0.025
+
+
+class TopicMode(StrEnum):
+    """What a topic's messages are."""
+
+    #: Messages, one after the other.
+    STREAM = "stream"
+    #: Values of keys: a new one takes the place of the one before.
+    KEYED = "keyed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +31,24 @@ class TopicClass:
     """The settings of the topics that fit a pattern; :meth:`fastws.Hub.topic` says what each means."""
 
     pattern: Pattern
+    mode: TopicMode
     history: int
     ttl: float
     history_bytes: int
+    max_keys: int
+    #: Infinite: values do not expire.
+    key_ttl: float
+    #: None: what a turn has published leaves at its end.
+    every: float | None
     merge: str | None
     policy: SlowConsumerPolicy | None
     #: None: messages are not compressed.
     deflate: DeflatePool | None
+
+    @property
+    def is_numbered(self) -> bool:
+        """True where messages or changes have positions."""
+        return self.history > 0 or self.mode is TopicMode.KEYED
 
 
 class TopicClasses:
@@ -67,3 +93,42 @@ class TopicClasses:
         if found is None and isinstance(name, str):
             found = next((each for each in self._patterns if each.pattern.fits(name)), None)
         return found
+
+
+def check_history(history: int, ttl: float, history_bytes: int) -> None:
+    """Raise ``TypeError`` and ``ValueError`` for arguments of :meth:`fastws.Hub.topic` that cannot be."""
+    check_number("history", history, 0)
+    check_number("history_bytes", history_bytes, 1)
+    check_seconds("ttl", ttl)
+
+
+def check_keyed(history: int, merge: str | None, policy: Any, max_keys: int, key_ttl: float | None) -> None:
+    """The same for those of a keyed topic."""
+    check_number("max_keys", max_keys, 1)
+    if key_ttl is not None:
+        check_seconds("key_ttl", key_ttl)
+    for name, given in (("history", history or None), ("merge", merge), ("policy", policy)):
+        if given is not None:
+            raise ValueError(
+                f"{name}= is not for a keyed topic, which keeps the last value of each key and sends a slow "
+                "client only that"
+            )
+
+
+def checked_every(every: float | None, mode: TopicMode) -> float | None:
+    """Return how long a topic collects what is published."""
+    if every is None:
+        return KEYED_EVERY if mode is TopicMode.KEYED else None
+    if isinstance(every, bool) or not isinstance(every, (int, float)):
+        raise TypeError(f"every is a number of seconds, not {every!r}")
+    if not 0 <= every < math.inf:
+        raise ValueError(f"every is 0 seconds or more, not {every}")
+    return float(every)
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Raise ``TypeError`` and ``ValueError`` for what is no time that something lasts."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {seconds!r}")
+    if not seconds > 0 or math.isnan(seconds):
+        raise ValueError(f"{name} is more than 0 seconds, not {seconds}")

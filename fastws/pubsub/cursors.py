@@ -1,7 +1,7 @@
-"""Clients that are behind: for each topic the offset of the next message, pulled when the socket takes bytes.
+"""Clients that are behind: for each topic the place where they read on, pulled when the socket takes bytes.
 
 A client is behind when it joins in the past, and when its socket was blocked while something was published
-to a topic that keeps its messages. Nothing is queued for it. A *pull* reads a chunk of the topic's history
+to a topic that keeps its messages or its keys. Nothing is queued for it. A *pull* reads a chunk of the topic
 and, where that was the last one, puts the client among those who are given what is published: both in one
 call, so that nothing comes in between and nothing comes twice.
 
@@ -21,9 +21,9 @@ from typing import Any
 
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
-from fastws.pubsub.events import Synced
+from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.fanout import FanOut, Subscriber
-from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.numbered import NumberedTopic
 
 log = logging.getLogger("fastws.error")
 
@@ -32,9 +32,6 @@ DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
 __all__ = ["Puller", "puller_of", "tell_gap", "tell_sync"]
 
-#: What one client is sent of one topic in one round.
-CHUNK_BYTES = 64 * 1024
-CHUNK_MESSAGES = 1024
 #: What all clients are sent in one round: a chunk more at most.
 ROUND_BYTES = 1024 * 1024
 
@@ -64,13 +61,13 @@ class Chunk:
 
     __slots__ = ("_joined", "_topic", "batch", "end", "size")
 
-    def __init__(self, topic: SequencedTopic, offset: int) -> None:
-        frames = topic.history.frames(offset, CHUNK_BYTES, CHUNK_MESSAGES)
+    def __init__(self, topic: NumberedTopic, place: Any) -> None:
+        frames, end = topic.read(place)
         self._topic = topic
         self.batch = [Publication(topic, 0, None, frame) for frame in frames]
         self.size = sum(map(len, frames))
-        #: The offset of the message after these.
-        self.end = offset + len(frames)
+        #: The place behind these.
+        self.end = end
         self._joined: dict[int, bytes] = {}
 
     def joined(self, variant: int) -> bytes | None:
@@ -82,55 +79,56 @@ class Chunk:
         return self._joined[variant]
 
 
-Chunks = dict[tuple[SequencedTopic, int], Chunk]
+Chunks = dict[tuple[NumberedTopic, Any], Chunk]
 
 
 class Cursors:
     """Where one client reads the topics that it is behind on. It has one while there are any."""
 
-    __slots__ = ("_offsets", "_subscriber", "_syncs", "_waiting", "is_queued", "is_slow")
+    __slots__ = ("_places", "_subscriber", "_syncs", "_waiting", "is_queued", "is_slow")
 
     def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
-        self._offsets: dict[SequencedTopic, int] = {}
+        self._places: dict[NumberedTopic, Any] = {}
         #: Topics of which it is not known where this client begins; and what it is to be told of others.
-        self._waiting: dict[SequencedTopic, None] = {}
-        self._syncs: dict[SequencedTopic, Synced] = {}
+        self._waiting: dict[NumberedTopic, None] = {}
+        self._syncs: dict[NumberedTopic, Synced] = {}
         #: Waits for a round.
         self.is_queued = False
         #: Its socket has refused bytes since it fell behind; else it has only just joined.
         self.is_slow = False
 
-    def add(self, topic: SequencedTopic, offset: int) -> None:
-        """Read ``topic`` from ``offset`` on."""
-        self._offsets[topic] = offset
+    def add(self, topic: NumberedTopic, place: Any) -> None:
+        """Read ``topic`` from ``place`` on."""
+        self._places[topic] = place
         topic.behind[self._subscriber] = None
         topic.use()
 
-    def wait(self, topic: SequencedTopic) -> None:
+    def wait(self, topic: NumberedTopic) -> None:
         """Read ``topic`` when it is known from where on."""
-        self._offsets.pop(topic, None)
+        self._places.pop(topic, None)
+        self._syncs.pop(topic, None)
         self._waiting[topic] = None
         topic.behind[self._subscriber] = None
         topic.use()
 
-    def begin(self, topic: SequencedTopic, synced: Synced) -> None:
-        """Read ``topic`` from there on, whatever was so before, and tell the handler first."""
+    def begin(self, topic: NumberedTopic, synced: Synced, place: Any) -> None:
+        """Read ``topic``, for which this client waits, from there on; tell the handler first."""
         self._waiting.pop(topic, None)
         self._syncs[topic] = synced
-        self.add(topic, synced.at.offset + 1)
+        self.add(topic, place)
 
-    def offset_of(self, topic: SequencedTopic) -> int | None:
-        """Return the offset of the next message of ``topic``; None while that is not known."""
-        return self._offsets.get(topic)
+    def position_in(self, topic: NumberedTopic) -> Position | None:
+        """Return the position behind which this client reads on in ``topic``; None while it waits."""
+        return None if topic in self._waiting else topic.position_at(self._places[topic])
 
-    def topics(self) -> list[SequencedTopic]:
+    def topics(self) -> list[NumberedTopic]:
         """Return those that are read."""
-        return [*self._offsets, *self._waiting]
+        return [*self._places, *self._waiting]
 
-    def drop(self, topic: SequencedTopic) -> None:
+    def drop(self, topic: NumberedTopic) -> None:
         """Read ``topic`` no more."""
-        self._offsets.pop(topic, None)
+        self._places.pop(topic, None)
         self._waiting.pop(topic, None)
         self._syncs.pop(topic, None)
         topic.remove(self._subscriber)
@@ -139,13 +137,13 @@ class Cursors:
     def leave(self) -> None:
         """Read nothing more."""
         topics = self.topics()
-        self._offsets, self._waiting = {}, {}
+        self._places, self._waiting = {}, {}
         for topic in topics:
             topic.remove(self._subscriber)
         self._subscriber.cursors = None
 
     def _end_if_empty(self) -> None:
-        if not self._offsets and not self._waiting:
+        if not self._places and not self._waiting:
             self._subscriber.cursors = None
 
     def evict(self) -> None:
@@ -154,36 +152,34 @@ class Cursors:
 
     def is_ready(self) -> bool:
         """True when there is something to send, and the socket takes it."""
-        return bool(self._offsets) and self._subscriber.outbox.takes_joined()
+        return bool(self._places) and self._subscriber.outbox.takes_joined()
 
     def pull(self, chunks: Chunks) -> int:
         """Send a chunk of each topic while the socket takes it; return how many bytes."""
         sent = 0
-        for topic in list(self._offsets):
+        for topic in list(self._places):
             if not self.is_ready():
                 break
-            if topic in self._offsets and self._tell_sync(topic) and self._skip_forgotten(topic):
+            if topic in self._places and self._tell_sync(topic) and self._skip_forgotten(topic):
                 sent += self._pull_topic(topic, chunks)
-        if self._offsets and self._subscriber.outbox.blocked:
+        if self._places and self._subscriber.outbox.blocked:
             self.is_slow = True
         return sent
 
-    def _tell_sync(self, topic: SequencedTopic) -> bool:
+    def _tell_sync(self, topic: NumberedTopic) -> bool:
         """Tell where this client begins, if it was not told; False when it is not the time for others."""
-        synced = self._syncs.pop(topic, None)
+        synced = self._syncs.pop(topic, None) if self._syncs else None
         if synced is None:
             return True
         if not tell_sync(self._subscriber.ws, synced) and topic.policy is not DROP_OLDEST:
             self.evict()
         # What the handler did then decides: it may have unsubscribed, and even subscribed again.
-        return self.is_ready() and topic in self._offsets and topic not in self._syncs
+        return self.is_ready() and topic in self._places and topic not in self._syncs
 
-    def _skip_forgotten(self, topic: SequencedTopic) -> bool:
+    def _skip_forgotten(self, topic: NumberedTopic) -> bool:
         """Tell a gap where the next message is kept no more; False when it is not the time for others."""
-        topic.expire()
-        first = topic.history.first
-        missed = first - self._offsets[topic]
-        if missed <= 0:
+        place, missed = topic.skip_forgotten(self._places[topic])
+        if not missed:
             return True
         subscriber = self._subscriber
         outbox = subscriber.outbox
@@ -191,33 +187,33 @@ class Cursors:
         if self.is_slow and topic.policy is EVICT:
             self.evict()
             return False
-        self._offsets[topic] = first
+        self._places[topic] = place
         if not tell_gap(subscriber.ws, topic.name, missed, "slow") and topic.policy is not DROP_OLDEST:
             self.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
-        return self.is_ready() and self._offsets.get(topic) == topic.history.first
+        return self.is_ready() and topic in self._places and not topic.skip_forgotten(self._places[topic])[1]
 
-    def _pull_topic(self, topic: SequencedTopic, chunks: Chunks) -> int:
+    def _pull_topic(self, topic: NumberedTopic, chunks: Chunks) -> int:
         subscriber = self._subscriber
         # Messages of other topics of this turn are before these. And of this topic nothing that it has
         # published in this turn is given twice, when the client is given what comes next.
         subscriber.take_published()
         if not self.is_ready():
             return 0
-        offset = self._offsets[topic]
-        chunk = chunks.get((topic, offset))
+        place = self._places[topic]
+        chunk = chunks.get((topic, place))
         if chunk is None:
-            chunks[topic, offset] = chunk = Chunk(topic, offset)
+            chunks[topic, place] = chunk = Chunk(topic, place)
         outbox = subscriber.outbox
         joined = chunk.joined(outbox.frame_variant)
-        if chunk.end == topic.history.next:
-            del self._offsets[topic]
+        if topic.is_end(chunk.end):
+            del self._places[topic]
             del topic.behind[subscriber]
             topic.subscribers[subscriber] = None
             subscriber.topics[topic] = None
             self._end_if_empty()
         else:
-            self._offsets[topic] = chunk.end
+            self._places[topic] = chunk.end
         if chunk.batch:  # else all of it was forgotten
             outbox.deliver_joined(topic, chunk.batch, joined)
         return chunk.size
@@ -233,30 +229,30 @@ class Puller:
         self._waiting: deque[Cursors] = deque()
         self._is_scheduled = False
 
-    def join(self, subscriber: Subscriber, topic: SequencedTopic, offset: int) -> None:
-        """Let a new subscriber read ``topic`` from ``offset`` on."""
-        self._cursors(subscriber).add(topic, offset)
+    def join(self, subscriber: Subscriber, topic: NumberedTopic, place: Any) -> None:
+        """Let a new subscriber read ``topic`` from ``place`` on."""
+        self._cursors(subscriber).add(topic, place)
         self.add(subscriber.cursors)
 
-    def wait(self, subscriber: Subscriber, topic: SequencedTopic) -> None:
-        """Let a new subscriber read ``topic`` when it is known from where on."""
-        self._cursors(subscriber).wait(topic)
-
-    def begin(self, subscriber: Subscriber, topic: SequencedTopic, synced: Synced) -> None:
-        """Let a subscriber, whatever it has been given so far, read ``topic`` from there on."""
+    def wait(self, subscriber: Subscriber, topic: NumberedTopic) -> None:
+        """Let a subscriber read ``topic`` when it is known from where on, whatever it was given before."""
         if subscriber in topic.subscribers:
             del topic.subscribers[subscriber]
             del subscriber.topics[topic]
-        self._cursors(subscriber).begin(topic, synced)
+        self._cursors(subscriber).wait(topic)
+
+    def begin(self, subscriber: Subscriber, topic: NumberedTopic, synced: Synced, place: Any) -> None:
+        """Let a subscriber that waits read ``topic`` from there on."""
+        self._cursors(subscriber).begin(topic, synced, place)
         self.add(subscriber.cursors)
 
-    def fall_behind(self, subscriber: Subscriber, topic: SequencedTopic, batch: list[Publication]) -> None:
+    def fall_behind(self, subscriber: Subscriber, topic: NumberedTopic, batch: list[Publication]) -> None:
         """Let a subscriber whose socket is blocked read ``batch``, and what follows, when it takes bytes."""
         if subscriber not in topic.subscribers:
             return  # an earlier message of this turn has done it
         cursors = self._cursors(subscriber)
         cursors.is_slow = True
-        cursors.add(topic, topic.offset_of(batch[0]))
+        cursors.add(topic, topic.place_of(batch))
         del topic.subscribers[subscriber]
         del subscriber.topics[topic]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Ended", "Event", "Gap", "Message", "Position", "Published", "Synced"]
+__all__ = ["Ended", "Event", "Gap", "Live", "Message", "Position", "Published", "Removed", "Synced"]
 
 #: Characters of a position's text: what is longer is none.
 MAX_POSITION_CHARACTERS = 64
@@ -14,7 +14,7 @@ MAX_OFFSET = 2**53 - 1
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a topic with a history: behind its message number ``offset``.
+    """A place in a topic with a history, or in a keyed one: behind its message or change number ``offset``.
 
     ``str(position)`` is its text for clients, who send it back and compute nothing with it.
     """
@@ -22,8 +22,9 @@ class Position:
     #: One life of the topic. A process that starts again, or that has forgotten a topic which nobody used,
     #: begins another one.
     epoch: str
-    #: How many messages of this epoch stand before it. There are no holes: of N messages that a client has
-    #: received since a position, the last one is at ``position.after(N)``.
+    #: How many messages or changes of this epoch stand before it. A history has no holes: of N messages that
+    #: a client has received since a position, the last one is at ``position.after(N)``. Of a keyed topic a
+    #: client receives the last change of each key only: its ``live`` frames say where it is.
     offset: int
 
     def __post_init__(self) -> None:
@@ -65,11 +66,11 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """Where a subscription to a topic with a history begins, and what it has missed."""
+    """Where a subscription to a topic with a history, or to a keyed one, begins, and what it has missed."""
 
     #: The topic's name.
     topic: str
-    #: The message after this position is the first to come.
+    #: The message after this position is the first to come; with ``snapshot``, the change after it.
     at: Position
     #: True: every message since the position that was asked for is still here, and comes. False: not so, see
     #: ``reason``. None: no position was asked for.
@@ -80,17 +81,46 @@ class Synced:
     #: ``"limit"``: they were more than its ``history`` or ``history_bytes``. ``"epoch"``: the position is of
     #: another life of the topic, or of another topic. ``"future"``: nothing was published there yet.
     reason: str | None = None
+    #: True where all keys of a keyed topic come, as they are at ``at``: forget what you hold of it.
+    snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of a topic with a history."""
+    """A message of a topic with a history, or what a key of a keyed topic holds now."""
 
     #: The topic's name.
     topic: str
-    #: Text, or bytes of a binary one.
+    #: Text, or bytes of a binary one. Of a keyed topic the source text of its JSON value.
     message: str | bytes
     #: The position behind it: who has this message goes on there.
+    at: Position
+    #: The key of a keyed topic whose value this is; None for a message of any other topic.
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A key of a keyed topic that holds nothing any more, or all of them."""
+
+    #: The topic's name.
+    topic: str
+    #: None: the topic was cleared.
+    key: str | None
+    #: The position behind this change.
+    at: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """All that a keyed topic has published so far was brought: what was collected is its state now.
+
+    It comes when that is so for the first time, and later again, at most once a second.
+    """
+
+    #: The topic's name.
+    topic: str
+    #: Where the topic is.
     at: Position
 
 
@@ -127,4 +157,4 @@ class Published:
 
 
 #: What a :class:`fastws.Follower` brings.
-Event = Synced | Message | Gap | Ended
+Event = Synced | Message | Removed | Live | Gap | Ended

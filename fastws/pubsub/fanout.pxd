@@ -7,7 +7,7 @@ from fastws.loop.turn cimport Published, Turn
 from fastws.pubsub.topic cimport Topic
 
 cdef class Subscriber(Subscriptions):
-    cdef FanOut _fan_out
+    cdef readonly FanOut fan_out
     cdef public Outbox outbox
     cdef public object ws
     cdef public dict topics

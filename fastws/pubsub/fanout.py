@@ -36,10 +36,10 @@ IDLE_LOOKS = 6
 class Subscriber(Subscriptions):
     """What one connection listens to, over all hubs of its loop, and what it has taken of this turn."""
 
-    __slots__ = ("_fan_out", "cursors", "last_seq", "outbox", "topics", "turn_number", "ws")
+    __slots__ = ("cursors", "fan_out", "last_seq", "outbox", "topics", "turn_number", "ws")
 
     def __init__(self, fan_out: FanOut, outbox: Outbox, ws: Any) -> None:
-        self._fan_out = fan_out
+        self.fan_out = fan_out
         self.outbox = outbox
         #: What the application gave to :meth:`Hub.subscribe`.
         self.ws = ws
@@ -53,7 +53,7 @@ class Subscriber(Subscriptions):
 
     def take_published(self) -> None:
         """Deliver, in the order of publishing, what this turn published for this client so far."""
-        fan_out = self._fan_out
+        fan_out = self.fan_out
         if self.turn_number != fan_out.turn_number:
             self.turn_number = fan_out.turn_number
             self.last_seq = 0
@@ -75,11 +75,11 @@ class Subscriber(Subscriptions):
                 start = end
 
     def fall_behind(self, channel: Channel, batch: list[Publication]) -> None:
-        self._fan_out.puller.fall_behind(self, channel, batch)
+        self.fan_out.puller.fall_behind(self, channel, batch)
 
     def writable(self) -> None:
         if self.cursors is not None:
-            self._fan_out.puller.add(self.cursors)
+            self.fan_out.puller.add(self.cursors)
 
     def leave(self) -> None:
         """End all subscriptions. What was published in this turn and not taken yet does not arrive."""

@@ -6,27 +6,28 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
-from fastws.connection.publication import Publication
 from fastws.errors import ConcurrencyError
-from fastws.pubsub.events import Ended, Event, Gap, Message, Position, Synced
-from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.events import Ended, Event, Position
+from fastws.pubsub.numbered import NumberedTopic
 
 __all__ = ["Follower"]
 
 #: Events after which a coroutine that takes them without ever waiting lets others run.
 EVENTS_AT_ONCE = 64
-#: In place of the offset of a topic of which it is not known yet where it begins.
-UNKNOWN = -1
 
 
 class Follower:
-    """Brings what topics with a history publish, and what was published before: made by ``hub.follow``.
+    """Brings what topics with a history or keys publish, and what was before: made by ``hub.follow``.
 
     Use it as ``async with hub.follow(...) as events: async for event in events: ...``. It begins with one
     :class:`fastws.Synced` for each topic. (Where workers share the hub, another one follows when the process
     that numbers the messages has begun anew.) Then comes a :class:`fastws.Message` for each message, and a
-    :class:`fastws.Gap` where the history forgot messages before they were taken. When the hub is closed
+    :class:`fastws.Gap` where the history forgot messages before they were taken. Of a keyed topic come a
+    :class:`fastws.Message` for each key that holds something, a :class:`fastws.Live`, and then what changes:
+    a :class:`fastws.Message`, or a :class:`fastws.Removed`. Of a key that changed several times before it
+    was taken only the last value comes. When the hub is closed
     there is one :class:`fastws.Ended` for each topic, and the iteration ends. Each topic is in its own
     order; topics take turns.
 
@@ -35,15 +36,15 @@ class Follower:
     :class:`fastws.ConcurrencyError`. Outside of its block it raises ``RuntimeError``.
     """
 
-    __slots__ = ("_begin", "_closing", "_offsets", "_order", "_said", "_taken", "_waiter")
+    __slots__ = ("_begin", "_closing", "_order", "_places", "_said", "_taken", "_waiter")
 
     def __init__(self, begin: Callable[[Follower], None]) -> None:
         #: Starts it: sees to the positions when the block begins.
         self._begin = begin
-        #: The offset of the next message; None outside of the block.
-        self._offsets: dict[SequencedTopic, int] | None = None
+        #: Where it reads on in each topic; None outside of the block.
+        self._places: dict[NumberedTopic, Any] | None = None
         #: Whose turn it is.
-        self._order: deque[SequencedTopic] = deque()
+        self._order: deque[NumberedTopic] = deque()
         #: What comes before messages.
         self._said: deque[Event] = deque()
         self._closing = False
@@ -53,20 +54,20 @@ class Follower:
     @property
     def positions(self) -> dict[str, Position]:
         """For each topic the position behind what was taken: where to follow on, as ``since=``."""
-        offsets = (self._offsets or {}).items()
-        return {topic.name: topic.position(offset - 1) for topic, offset in offsets if offset != UNKNOWN}
+        places = (self._places or {}).items()
+        return {topic.name: topic.position_at(place) for topic, place in places if place is not None}
 
     async def __aenter__(self) -> Follower:
-        if self._offsets is not None:
+        if self._places is not None:
             raise RuntimeError("this follower is used already")
-        self._offsets = {}
+        self._places = {}
         self._begin(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        topics, self._offsets = self._offsets or {}, None
+        topics, self._places = self._places or {}, None
         for topic in topics:
             topic.unfollow(self)
         self._order.clear()
@@ -83,7 +84,7 @@ class Follower:
         self._taken += 1
         if self._taken % EVENTS_AT_ONCE == 0:
             await asyncio.sleep(0)
-        while self._offsets is not None:
+        while self._places is not None:
             event = self._next()
             if event is not None:
                 return event
@@ -114,43 +115,37 @@ class Follower:
             return Ended(self._order.popleft().name, "closed")
         return None
 
-    def _next_of(self, topic: SequencedTopic) -> Event | None:
-        assert self._offsets is not None
-        offset = self._offsets[topic]
-        if offset == UNKNOWN:
+    def _next_of(self, topic: NumberedTopic) -> Event | None:
+        assert self._places is not None
+        place = self._places[topic]
+        if place is None:
             return None
-        topic.expire()
-        history = topic.history
-        missed = history.first - offset
-        if missed > 0:
-            self._offsets[topic] = history.first
-            return Gap(topic.name, missed, "slow")
-        if offset == history.next:
-            return None
-        self._offsets[topic] = offset + 1
-        (frame,) = history.frames(offset, 1, 1)
-        message = Publication(topic, 0, None, frame).message
-        return Message(topic.name, message, topic.position(offset))
+        event, self._places[topic] = topic.step(place)
+        return event
 
     # -- for the hub ----------------------------------------------------------------------------
 
-    def add(self, topic: SequencedTopic, since: Position | None) -> None:
+    def add(self, topic: NumberedTopic, since: Position | None) -> None:
         """Follow a topic, from a position or from now on."""
-        assert self._offsets is not None
-        self._offsets[topic] = UNKNOWN
+        self.wait(topic)
         self._order.append(topic)
         topic.followers.append(self)
         topic.use()
         if topic.can_sync(since):
-            self.sync(topic, topic.sync(since, 0))
+            self.begin_at(topic, *topic.start(since))
         else:
             topic.wait(self, since, 0)
 
-    def sync(self, topic: SequencedTopic, synced: Synced) -> None:
-        """Follow a topic from there on, whatever was so before."""
-        assert self._offsets is not None
-        self._said.append(synced)
-        self._offsets[topic] = synced.at.offset + 1
+    def wait(self, topic: NumberedTopic) -> None:
+        """Take nothing of a topic until it is known from where on."""
+        assert self._places is not None
+        self._places[topic] = None
+
+    def begin_at(self, topic: NumberedTopic, first: Event, place: Any) -> None:
+        """Take what comes of a topic from a place on, behind a first event."""
+        assert self._places is not None
+        self._said.append(first)
+        self._places[topic] = place
         self.wake()
 
     def wake(self) -> None:

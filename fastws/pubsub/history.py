@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from array import array
 
-__all__ = ["History"]
+__all__ = ["NEVER_SECONDS", "History"]
+
+#: What is kept for so long, three years, needs no timer.
+NEVER_SECONDS = 1e8
 
 
 class History:

@@ -8,19 +8,19 @@ is the fan-out's part (``fanout.py``).
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import Compression, SlowConsumerPolicy, check_number
+from fastws.config import UNSET, Compression, SlowConsumerPolicy, Unset, check_number
 from fastws.connection.publication import Publication
-from fastws.protocol.websocket.frames import FIN, Opcode, encode
-from fastws.pubsub.bus.records import split_frames
+from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.bus.registry import group_of
-from fastws.pubsub.cursors import tell_gap
 from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.fanout import Subscriber, fan_out_of
 from fastws.pubsub.hub_history import position_of
+from fastws.pubsub.hub_keyed import message_of
 from fastws.pubsub.hub_shared import HubShared
+from fastws.pubsub.keyed import KeyedTopic
+from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
 
@@ -32,10 +32,6 @@ __all__ = ["Hub", "Topic"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
-#: The first byte of a frame with a whole text message (RFC 6455, section 5.2).
-TEXT_FRAME = FIN | TEXT
-
-log = logging.getLogger("fastws.error")
 
 
 class Hub(HubShared):
@@ -90,19 +86,20 @@ class Hub(HubShared):
             ws: A :class:`fastws.WebSocket`, or what :func:`fastws.subscriber` made of another framework's.
             topic: Any name; a topic that was not declared is made, and lasts as long as somebody listens.
             since: Begin behind this position, or its text: where this client was before. What is not kept
-                any more is left out; the return value tells. Default None: begin now.
-            recent: Begin with the last so many messages, as far as they are kept: for who was not here
-                before, and where ``since`` cannot be continued at all. Default 0.
+                any more is left out; the return value tells. Default None: begin now, a keyed topic with a
+                snapshot of all its keys.
+            recent: Of a topic with a history, begin with the last so many messages, as far as they are kept:
+                for who was not here before, and where ``since`` cannot be continued at all. Default 0.
 
         Returns:
-            Where the subscription begins, and what it has missed. None for a topic without a history, for a
+            Where the subscription begins, and what it has missed. None for a topic without positions, for a
             ``ws`` that is closing, and where workers share the hub and what the topic keeps is not here yet.
             Then ``Handler.on_sync`` is told, before the first message.
 
         Raises:
             TypeError: ``ws`` is neither, ``since`` no position or text, or ``recent`` no integer.
-            ValueError: ``since`` is no position, or it or ``recent`` was given for a topic without a history,
-                or that ``ws`` listens to already; the topic has a history and a bad name.
+            ValueError: ``since`` is no position, or it or ``recent`` was given for a topic without positions,
+                or for one that ``ws`` listens to already; the topic has positions and a bad name.
             RuntimeError: ``ws`` belongs to another event loop than the hub's earlier subscribers.
         """
         try:
@@ -112,7 +109,7 @@ class Hub(HubShared):
             raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
         start = None if since is None else position_of(since)
         check_number("recent", recent, 0)
-        if (start is not None or recent) and self._sequenced(topic) is None:
+        if (start is not None or recent) and self._numbered(topic) is None:
             raise self._no_history(topic)
         if not outbox.is_open:
             return None
@@ -135,6 +132,8 @@ class Hub(HubShared):
             self._link.follow(topic)
         if isinstance(found, SequencedTopic):
             return self._subscribe_kept(subscriber, found, start, recent)
+        if isinstance(found, KeyedTopic):
+            return self._subscribe_keyed(subscriber, found, start, recent)
         subscriber.topics[found] = None
         found.subscribers[subscriber] = None
         return None
@@ -153,10 +152,18 @@ class Hub(HubShared):
         if subscriber in found.subscribers:
             found.remove(subscriber)
             subscriber.topics.pop(found, None)
-        elif isinstance(found, SequencedTopic) and subscriber in found.behind:
+        elif isinstance(found, NumberedTopic) and subscriber in found.behind:
             subscriber.cursors.drop(found)
 
-    def publish(self, topic: str, message: str | bytes, *, exclude: Any = None) -> int:
+    def publish(
+        self,
+        topic: str,
+        message: str | bytes | Unset = UNSET,
+        *,
+        json: Any = UNSET,
+        key: str | None = None,
+        exclude: Any = None,
+    ) -> int:
         """Offer ``message`` to every client of ``topic``. Never waits.
 
         The frames leave at the end of this turn of the loop, together with all else that is published in it.
@@ -165,25 +172,34 @@ class Hub(HubShared):
 
         Args:
             topic: The topic's name.
-            message: ``str`` for a text message, ``bytes`` (or what has a buffer, copied) for a binary one.
+            message: ``str`` for a text message, ``bytes`` (or what has a buffer, copied) for a binary one. Of
+                a keyed topic, ``str`` with the source text of a JSON value, which is sent as it is.
+            json: In place of a message, a value that is sent as JSON text.
+            key: Of a keyed topic, the key whose value this is now: 1 to 255 bytes of UTF-8.
             exclude: A subscriber that is not offered this message, most often the sender. Not for a topic
-                with a history, whose messages are numbered for all alike.
+                with a history or keys, which are the same for all.
 
         Returns:
-            How many clients it was offered to; of a topic with a history, also those that are behind.
+            How many clients it was offered to; of a topic with a history or keys, also those that are behind.
 
         Raises:
-            TypeError: ``message`` is neither text nor bytes, or is bytes on a topic that merges; ``exclude``
-                was given for a topic with a history.
-            ValueError: The topic has a history and a bad name.
+            TypeError: ``message`` is neither text nor bytes, or is bytes on a topic that merges or is keyed;
+                both ``message`` and ``json`` were given, or none; ``json`` cannot be JSON; ``exclude`` was
+                given for a topic with a history or keys, or a keyed one was given no ``key``.
+            ValueError: The topic has a history or keys and a bad name; ``key`` was given and the topic is not
+                keyed, or is too long; the text for a keyed topic is no JSON; it has its ``max_keys`` already.
             RuntimeError: Called in another thread than that of the hub's loop; or no loop runs, and the topic
-                has a history.
+                has a history or keys.
         """
+        if json is not UNSET:
+            message = message_of(message, json)
         found = self._find(topic)
         if self._sequencer is not None and (found is None or found.sequenced):
-            kept = self._sequenced(topic)
-            if kept is not None:
-                return self._publish_kept(kept, message, exclude)
+            numbered = self._numbered(topic)
+            if numbered is not None:
+                return self._publish_numbered(numbered, message, key, exclude, json)
+        if key is not None:
+            raise self._not_keyed(topic)
         if not isinstance(message, str):
             message = self._checked(found, topic, message)
         if found is None or not found.subscribers:
@@ -212,17 +228,29 @@ class Hub(HubShared):
             excluded.last_seq = seq
         return count
 
-    def publish_threadsafe(self, topic: str, message: str | bytes) -> None:
+    def publish_threadsafe(
+        self,
+        topic: str,
+        message: str | bytes | Unset = UNSET,
+        *,
+        json: Any = UNSET,
+        key: str | None = None,
+    ) -> None:
         """Publish from any thread; the message goes out in a later turn of the hub's loop.
 
         Messages of one thread keep their order. A hub that shares what is published sends it in any case, and
         keeps it before the start. Any other does nothing while it has had no subscriber yet.
 
         Raises:
-            TypeError: ``message`` is neither text nor bytes.
-            RuntimeError: The hub's loop is closed; or there are topics with a history, and the hub does not
-                know its loop yet: ``async with hub``.
+            TypeError: As :meth:`publish`.
+            ValueError: As :meth:`publish`; but one key too many is an error in the loop.
+            RuntimeError: The hub's loop is closed; or there are topics with a history or keys, and the hub
+                does not know its loop yet: ``async with hub``.
         """
+        message = message_of(message, json)
+        if key is not None or self._is_keyed(topic):
+            self._publish_keyed_threadsafe(topic, message, key)
+            return
         if not isinstance(message, str):
             message = self._checked(None, topic, message)
         if self._link is not None and not self._link.bus.is_closed:
@@ -230,7 +258,7 @@ class Hub(HubShared):
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(self.publish, topic, message)
         elif self._sequencer is not None:
-            raise RuntimeError("the hub does not know its loop yet: start it with `async with hub`")
+            raise self._no_loop()
 
     async def start(self, timeout: float = 10.0) -> None:
         """Join the processes that share this hub. Without it the first use does, in the background.
@@ -276,47 +304,6 @@ class Hub(HubShared):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def total(self, topic: str, *, timeout: float = 5.0) -> int:
-        """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.
-
-        Any number of tasks may ask at the same time.
-
-        Raises:
-            TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).
-        """
-        here = self.count(topic)
-        link = self._link
-        if link is None:
-            return here
-        found: int = await link.total(topic, here, timeout)
-        return found
-
-    # -- for the bus ----------------------------------------------------------------------------
-
-    def _receive_run(self, topic: str, body: bytes, count: int) -> None:
-        """Publish here what another process has published; the clients of other processes have it already."""
-        found = self._find(topic)
-        if found is None or not found.subscribers:
-            return
-        fan_out = self._fan_out
-        assert fan_out is not None
-        frames = split_frames(body, count)
-        if found.merge is not None:
-            frames = _only_texts(topic, frames)
-            if len(frames) < count:
-                self._receive_gap(topic, count - len(frames), "binary")
-        for plain in frames:
-            seq = fan_out.add(found)
-            found.batch.append(Publication(found, seq, None, plain))
-
-    def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
-        """Tell who listens that messages of another process did not come."""
-        for ws in self.subscribers(topic):
-            tell_gap(ws, topic, missed, reason)
-
-    def _topics_heard(self) -> list[str]:
-        return [name for name, topic in self._topics.items() if topic.subscribers]
-
     def _bind(self, fan_out: FanOut) -> None:
         if self._fan_out is not None and any(topic.subscribers for topic in self._topics.values()):
             raise RuntimeError("a hub belongs to one event loop; use publish_threadsafe from another")
@@ -324,11 +311,3 @@ class Hub(HubShared):
             self._link.bus.check_thread()
         self._fan_out = fan_out
         self._loop = asyncio.get_running_loop()
-
-
-def _only_texts(topic: str, frames: list[bytes]) -> list[bytes]:
-    """Return the frames of text messages: the other process has not declared a topic that merges as such."""
-    texts = [plain for plain in frames if plain[0] == TEXT_FRAME]
-    if len(texts) < len(frames):
-        log.error("topic %r merges text: left out binary messages of another process", topic)
-    return texts

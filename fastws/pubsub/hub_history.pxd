@@ -2,17 +2,22 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber
+from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.registry cimport TopicRegistry
 from fastws.pubsub.sequenced cimport SequencedTopic
 from fastws.pubsub.topic cimport Topic
 
 cdef class HubHistory(TopicRegistry):
+    cdef NumberedTopic _with_positions(self, topic)
     cdef SequencedTopic _kept(self, topic)
     cdef _enter(self)
     @cython.locals(fan_out=FanOut)
     cdef Py_ssize_t _publish_kept(self, SequencedTopic topic, message, exclude=*) except -1
     @cython.locals(fan_out=FanOut)
     cdef _subscribe_kept(self, Subscriber subscriber, SequencedTopic topic, since, Py_ssize_t recent)
+    cdef _going_on(self, Subscriber subscriber, NumberedTopic topic, at)
+    @cython.locals(fan_out=FanOut)
+    cdef _wait_for_copy(self, Subscriber subscriber, NumberedTopic topic, since, recent)
     cdef bytes _frame(self, SequencedTopic topic, message)
     cdef bytes _checked(self, Topic found, topic, message)
     cdef _check_thread(self)

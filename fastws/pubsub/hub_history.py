@@ -1,5 +1,5 @@
 # cython: annotation_typing=False
-"""The part of a hub that is about topics with a history: positions, replays, followers."""
+"""The part of a hub that is about numbered topics: positions, replays, followers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import check_number
+from fastws.config import UNSET, check_number
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.cursors import puller_of
-from fastws.pubsub.events import Message, Position, Published, Synced
+from fastws.pubsub.events import Message, Position, Synced
 from fastws.pubsub.follower import Follower
+from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.sequenced import SequencedTopic
 
@@ -20,73 +21,28 @@ if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubHistory", "position_of"]
+__all__ = ["HubHistory", "arrive", "position_of"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
-#: Bytes of an id for ``publish_confirmed``.
-MAX_ONCE_BYTES = 255
 #: What is kept by another process has so long to come here.
 ARRIVE_SECONDS = 5.0
 
 
 class HubHistory(TopicRegistry):
-    """The middle part of a :class:`fastws.Hub`."""
-
-    async def publish_confirmed(
-        self, topic: str, message: str | bytes, *, once: str | None = None, timeout: float = 5.0
-    ) -> Published:
-        """Publish to a topic with a history as :meth:`publish` does; return when it has its position.
-
-        Publish what must not come twice with an id, and try again with the same id: within 300 s it is
-        published once.
-
-        Args:
-            topic: The topic's name.
-            message: As for :meth:`publish`.
-            once: The id, at most 255 bytes of UTF-8, one for each message of this topic. Default: none.
-            timeout: How long to wait, in seconds. In one process there is nothing to wait for; where workers
-                share the hub, another process numbers the message.
-
-        Returns:
-            Where the message is, or where the one with the same id is.
-
-        Raises:
-            ValueError: The topic keeps no history, its name is a bad one, or ``once`` is empty or too long.
-            TypeError: As :meth:`publish`, or ``once`` is no text.
-            RuntimeError: As :meth:`publish`.
-            BrokerUnavailable: Nobody numbers messages now, and this one was not published.
-            TimeoutError: No answer has come in time: it may be published. Try again with the same ``once``.
-        """
-        kept = self._kept(topic)
-        if once is not None:
-            _check_once(once)
-        if kept.is_shared:
-            shared: Any = kept
-            frame = self._frame(kept, message)
-            done: Published = await shared.client.questions.publish(shared, frame, once, timeout)
-            return done
-        if once is not None:
-            before = self._sequencer.published(kept.name, once)
-            if before is not None:
-                return Published(before, duplicate=True)
-        self._publish_kept(kept, message)
-        at = kept.position(kept.history.next - 1)
-        if once is not None:
-            self._sequencer.remember(kept.name, once, at)
-        return Published(at)
+    """The lower middle part of a :class:`fastws.Hub`."""
 
     async def position(self, topic: str) -> Position:
-        """Return the position behind the last message of a topic with a history.
+        """Return the position behind the last message of a topic with a history, or change of a keyed one.
 
         Raises:
-            ValueError: The topic keeps no history, or its name is a bad one.
+            ValueError: The topic is neither, or its name is a bad one.
             RuntimeError: Called in another thread than that of the hub's loop.
             BrokerUnavailable: Workers share the hub, and what is kept has not come here within 5 seconds.
         """
-        kept = self._kept(topic)
-        await _arrive(kept)
-        return kept.position(kept.history.next - 1)
+        found = self._with_positions(topic)
+        await arrive(found)
+        return found.last_position()
 
     async def history(
         self, topic: str, limit: int = 100, before: Position | str | None = None
@@ -109,7 +65,7 @@ class HubHistory(TopicRegistry):
         check_number("limit", limit, 0)
         end = None if before is None else position_of(before)
         kept = self._kept(topic)
-        await _arrive(kept)
+        await arrive(kept)
         kept.expire()
         history = kept.history
         stop = history.next
@@ -125,7 +81,7 @@ class HubHistory(TopicRegistry):
     def follow(
         self, *topics: str, since: Position | str | Mapping[str, Position | str] | None = None
     ) -> Follower:
-        """Follow topics with a history inside of this process: a :class:`fastws.Follower`.
+        """Follow topics with a history, or keyed ones, inside of this process: a :class:`fastws.Follower`.
 
         Args:
             topics: Their names.
@@ -133,32 +89,39 @@ class HubHistory(TopicRegistry):
                 several. Default: from the beginning of the follower's block on.
 
         Raises:
-            ValueError: No topic was given, or one twice; one keeps no history, or its name is a bad one;
+            ValueError: No topic was given, or one twice; one has no positions, or its name is a bad one;
                 ``since`` is no position, is one for several topics, or names another topic.
             TypeError: ``since`` is nothing of this.
             RuntimeError: Called in another thread than that of the hub's loop.
         """
         starts = _starts(topics, since)
         for name in topics:
-            self._kept(name)
+            self._with_positions(name)
 
         def begin(follower: Follower) -> None:
             for name, start in starts.items():
-                follower.add(self._kept(name), start)
+                follower.add(self._with_positions(name), start)
 
         return Follower(begin)
 
     # -- what a hub does with such a topic -------------------------------------------------------
 
-    def _kept(self, topic: str) -> SequencedTopic:
-        """Return a topic with a history, made where it is missing. Raises ``ValueError`` for another one."""
+    def _with_positions(self, topic: str) -> NumberedTopic:
+        """Return a numbered topic, made where it is missing. Raises ``ValueError`` for another one."""
         if self._sequencer is None:
             found = None
         else:
             self._enter()
-            found = self._sequenced(topic)
+            found = self._numbered(topic)
         if found is None:
             raise self._no_history(topic)
+        return found
+
+    def _kept(self, topic: str) -> SequencedTopic:
+        """Return a topic with a history, made where it is missing. Raises ``ValueError`` for another one."""
+        found = self._with_positions(topic)
+        if not isinstance(found, SequencedTopic):
+            raise ValueError(f"topic {topic!r} is keyed: it has a snapshot, and no history")
         return found
 
     def _no_history(self, topic: str) -> ValueError:
@@ -210,15 +173,11 @@ class HubHistory(TopicRegistry):
         assert fan_out is not None
         if subscriber in topic.subscribers or subscriber in topic.behind:
             if since is not None or recent:
-                raise ValueError(f"topic {topic.name!r} is subscribed already: unsubscribe first")
-            offset: int | None = topic.history.next
-            if subscriber in topic.behind:
-                offset = subscriber.cursors.offset_of(topic)
-            return None if offset is None else Synced(topic.name, topic.position(offset - 1))
+                raise self._subscribed_already(topic)
+            return self._going_on(subscriber, topic, topic.last_position())
         puller = puller_of(fan_out)
         if not topic.can_sync(since):
-            puller.wait(subscriber, topic)
-            topic.wait(subscriber, since, recent)
+            self._wait_for_copy(subscriber, topic, since, recent)
             return None
         synced = topic.sync(since, recent)
         if synced.at.offset + 1 < topic.history.next:
@@ -229,6 +188,24 @@ class HubHistory(TopicRegistry):
         topic.subscribers[subscriber] = None
         return synced
 
+    def _subscribed_already(self, topic: NumberedTopic) -> ValueError:
+        return ValueError(f"topic {topic.name!r} is subscribed already: unsubscribe first")
+
+    def _going_on(self, subscriber: Subscriber, topic: NumberedTopic, at: Position | None) -> Synced | None:
+        """Return where a subscription that exists goes on: at ``at``, unless it is behind."""
+        if subscriber in topic.behind:
+            at = subscriber.cursors.position_in(topic)
+        return None if at is None else Synced(topic.name, at)
+
+    def _wait_for_copy(
+        self, subscriber: Subscriber, topic: NumberedTopic, since: Position | None, recent: int
+    ) -> None:
+        """Let a client listen when what another process keeps has come here."""
+        fan_out = self._fan_out
+        assert fan_out is not None
+        puller_of(fan_out).wait(subscriber, topic)
+        topic.wait(subscriber, since, recent)
+
     def _frame(self, topic: SequencedTopic, message: str | bytes) -> bytes:
         """Return the plain frame of a message for a topic. Raises ``TypeError``."""
         if not isinstance(message, str):
@@ -237,6 +214,8 @@ class HubHistory(TopicRegistry):
 
     def _checked(self, found: Topic | None, topic: str, message: object) -> bytes:
         """Return a binary message, copied where it could change. Raises ``TypeError``."""
+        if message is UNSET:
+            raise TypeError("publish a message, or json=")
         if not isinstance(message, (bytes, bytearray, memoryview)):
             raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
         if found is not None and found.merge is not None:
@@ -276,20 +255,13 @@ def _starts(
     return starts
 
 
-def position_of(given: Any) -> Position:
-    """Return a position, or the one that a text says. Raises ``ValueError`` and ``TypeError``."""
-    return given if isinstance(given, Position) else Position.parse(given)
-
-
-async def _arrive(topic: SequencedTopic) -> None:
+async def arrive(topic: NumberedTopic) -> None:
     """Wait until all is here that a topic keeps. Raises :class:`BrokerUnavailable`."""
     if topic.is_shared:
         shared: Any = topic
         await shared.arrive(ARRIVE_SECONDS)
 
 
-def _check_once(once: object) -> None:
-    if not isinstance(once, str):
-        raise TypeError(f"once= is text, not {type(once).__name__}")
-    if not 1 <= len(once.encode("utf-8", "surrogatepass")) <= MAX_ONCE_BYTES:
-        raise ValueError(f"once= has 1 to {MAX_ONCE_BYTES} bytes")
+def position_of(given: Any) -> Position:
+    """Return a position, or the one that a text says. Raises ``ValueError`` and ``TypeError``."""
+    return given if isinstance(given, Position) else Position.parse(given)

@@ -2,7 +2,7 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut
-from fastws.pubsub.hub_history cimport HubHistory
+from fastws.pubsub.hub_keyed cimport HubKeyed
 
-cdef class HubShared(HubHistory):
+cdef class HubShared(HubKeyed):
     pass

@@ -2,7 +2,7 @@
 cimport cython
 from fastws.pubsub.bus.link cimport Link
 from fastws.pubsub.fanout cimport FanOut
-from fastws.pubsub.sequenced cimport SequencedTopic
+from fastws.pubsub.numbered cimport NumberedTopic
 from fastws.pubsub.topic cimport Topic
 
 # Open as a class of Python's: to subclasses, to attributes, to weak references.
@@ -14,6 +14,7 @@ cdef class TopicRegistry:
     cdef dict _topics
     cdef object _classes
     cdef object _sequencer
+    cdef object _tickers
     cdef FanOut _fan_out
     cdef object _loop
     cdef object _entered
@@ -22,4 +23,4 @@ cdef class TopicRegistry:
 
     cdef Topic _find(self, name)
     cdef Topic _make(self, name)
-    cdef SequencedTopic _sequenced(self, name)
+    cdef NumberedTopic _numbered(self, name)

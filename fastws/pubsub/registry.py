@@ -13,17 +13,24 @@ from fastws.config import (
     Compression,
     SlowConsumerPolicy,
     Unset,
-    check_number,
     checked_compression,
 )
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
-from fastws.pubsub.classes import TopicClass, TopicClasses
+from fastws.pubsub.classes import (
+    TopicClass,
+    TopicClasses,
+    TopicMode,
+    check_history,
+    check_keyed,
+    checked_every,
+)
 from fastws.pubsub.fanout import FanOut
 from fastws.pubsub.keeper.sequencer import SharedSequencer
+from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.patterns import Pattern
-from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.sequencer import Sequencer
+from fastws.pubsub.ticks import Tickers
 from fastws.pubsub.topic import Topic
 
 __all__ = ["TopicRegistry"]
@@ -42,10 +49,11 @@ class TopicRegistry:
         self._policy = SlowConsumerPolicy(policy)
         self._deflate = DeflatePool(checked_compression(compression) or Compression())
         self._topics: dict[str, Topic] = {}
-        #: What was declared for patterns, and for topics with a history; None while nothing was.
+        #: What was declared for patterns, and for numbered topics; None while nothing was.
         self._classes: TopicClasses | None = None
-        #: None while no class keeps messages.
+        #: None while no class has numbered topics, which keep messages or keys.
         self._sequencer: Any = None
+        self._tickers = Tickers()
         self._fan_out: FanOut | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         #: The loop that the sequencer holds on to.
@@ -60,9 +68,13 @@ class TopicRegistry:
         self,
         pattern: str,
         *,
+        mode: str = "stream",
         history: int = 0,
         ttl: float = 300.0,
         history_bytes: int = 2**20,
+        max_keys: int = 10_000,
+        key_ttl: float | None = None,
+        every: float | None = None,
         merge: str | None = None,
         policy: SlowConsumerPolicy | str | None = None,
         compression: Compression | Unset | None = UNSET,
@@ -75,14 +87,23 @@ class TopicRegistry:
         Args:
             pattern: A topic's name, as :meth:`subscribe` and :meth:`publish` have it. Between slashes ``*``
                 stands for any one segment, and ``**`` at the end for one or more: ``rooms/*``, ``quotes/**``.
+            mode: ``"keyed"``: a message is what a key holds now, until the next one with that key (``key=``
+                of :meth:`publish`). A client is sent all keys, then what changes, as JSON objects; a slow one
+                is sent only the last value of each key. Default ``"stream"``: messages, one after the other.
             history: How many messages a topic keeps, each at a :class:`fastws.Position`, for clients that
                 join or return. A client that is slow is sent them when its socket takes bytes, so nothing is
                 queued for it. Default 0: none are kept. The names of topics that keep messages have at most
                 255 bytes of UTF-8, no control characters, no ``*``, and no segment that is empty, ``.`` or
                 ``..``; any other is a ``ValueError`` where it is used.
-            ttl: Seconds for which each message is kept. Default 300.
+            ttl: Seconds for which each message is kept; of a keyed topic, for which it is known which keys
+                were removed, so that a client which comes back is sent only what has changed. Default 300.
             history_bytes: How many bytes all of them may have; the newest is kept, however large.
                 Default: 1 MiB.
+            max_keys: How many keys a keyed topic may have; one more is a ``ValueError`` where it is
+                published. So many removed keys are known, too. Default 10,000.
+            key_ttl: Seconds after which a value that was not published again is removed. Default: never.
+            every: Seconds for which what is published is collected, before it leaves together. Default None:
+                a keyed topic has 0.025, and of any other what a turn of the loop published leaves at its end.
             merge: The text between two messages. With it, text messages of one turn, and those that wait
                 for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
                 message stays its own.
@@ -97,27 +118,43 @@ class TopicRegistry:
             What was declared: it has ``merge`` and ``policy``. Nothing has to be done with it.
 
         Raises:
-            TypeError: ``history`` or ``history_bytes`` is no integer, ``ttl`` no number, ``merge`` no text,
-                ``compression`` no :class:`fastws.Compression`.
+            TypeError: ``history``, ``history_bytes`` or ``max_keys`` is no integer, ``ttl``, ``key_ttl`` or
+                ``every`` no number, ``merge`` no text, ``compression`` no :class:`fastws.Compression`.
             ValueError: The topic exists already; a topic could fit this pattern and another one, and neither
                 wins; ``pattern`` is none; ``policy`` is none, or is ``"drop_newest"`` with a history, which
-                drops the oldest; a number is out of range; or ``history`` is asked of a hub that shares
-                through a path, where nobody numbers messages.
+                drops the oldest; a number is out of range; ``mode`` is none; a keyed topic is given
+                ``history``, ``merge`` or ``policy``; or ``history`` or ``"keyed"`` is asked of a hub that
+                shares by a path, where nobody numbers messages.
         """
         if not (merge is None or isinstance(merge, str)):
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
-        _check_history(history, ttl, history_bytes)
+        kind = TopicMode(mode)
+        check_history(history, ttl, history_bytes)
+        if kind is TopicMode.KEYED:
+            check_keyed(history, merge, policy, max_keys, key_ttl)
         shape = Pattern(str.__str__(pattern))
         chosen = self._chosen_policy(policy, history)
         pool: DeflatePool | None = self._deflate
         if not isinstance(compression, Unset):
             checked = checked_compression(compression)
             pool = None if checked is None else DeflatePool(checked)
-        made = TopicClass(shape, history, float(ttl), history_bytes, merge, chosen, pool)
+        made = TopicClass(
+            shape,
+            kind,
+            history,
+            float(ttl),
+            history_bytes,
+            max_keys,
+            math.inf if key_ttl is None else float(key_ttl),
+            checked_every(every, kind),
+            merge,
+            chosen,
+            pool,
+        )
         self._check_new(shape)
-        if history:
-            self._begin_history(shape)
-        if not shape.is_exact or history:
+        if made.is_numbered:
+            self._begin_numbers(made)
+        if not shape.is_exact or made.is_numbered:
             self._declared().add(made)
             return made
         topic = Topic(shape.text, merge, chosen, pool)
@@ -150,18 +187,19 @@ class TopicRegistry:
                     )
         self._declared().check_new(pattern)
 
-    def _begin_history(self, pattern: Pattern) -> None:
+    def _begin_numbers(self, made: TopicClass) -> None:
         keeper = None if self._link is None else self._link.bus.keeper
         if keeper is not None and not keeper.is_possible:
+            asked = "history=" if made.history else "mode='keyed'"
             raise ValueError(
-                f"history= of {pattern.text!r}: nobody numbers the messages of hubs that share by a path; "
+                f"{asked} of {made.pattern.text!r}: nobody numbers messages of hubs that share by a path; "
                 "workers of `fastws serve --workers` may have it, or a hub of its own, Hub(broker='memory')"
             )
-        pattern.check_names()
+        made.pattern.check_names()
         if self._sequencer is None and keeper is None:
-            self._sequencer = Sequencer(self._topics)
+            self._sequencer = Sequencer(self._topics, self._tickers)
         elif self._sequencer is None:
-            self._sequencer = SharedSequencer(self._topics, keeper, self.name)
+            self._sequencer = SharedSequencer(self._topics, self._tickers, keeper, self.name)
 
     def _declared(self) -> TopicClasses:
         if self._classes is None:
@@ -180,21 +218,21 @@ class TopicRegistry:
         topic: Topic
         if made is None:
             topic = self._topics[name] = Topic(name, None, self._policy, self._deflate, self._topics)
-        elif made.history:
+        elif made.is_numbered:
             topic = self._sequencer.make(str.__str__(name), made)
         else:
             topic = self._topics[name] = Topic(name, made.merge, made.policy, made.deflate, self._topics)
         return topic
 
-    def _sequenced(self, name: str) -> SequencedTopic | None:
-        """Return the topic, made where it is missing, if it keeps messages; None if it does not."""
+    def _numbered(self, name: str) -> NumberedTopic | None:
+        """Return the topic, made where it is missing, if it keeps messages or keys; None if it does not."""
         topic = self._topics.get(name)
         if topic is None:
             made = None if self._classes is None else self._classes.find(name)
-            if made is None or not made.history:
+            if made is None or not made.is_numbered:
                 return None
             topic = self._make(name)
-        return topic if isinstance(topic, SequencedTopic) else None
+        return topic if isinstance(topic, NumberedTopic) else None
 
     # -- who listens ----------------------------------------------------------------------------
 
@@ -202,6 +240,21 @@ class TopicRegistry:
         """Return how many clients listen to ``topic`` in this process."""
         found = self._find(topic)
         return 0 if found is None else found.listeners()
+
+    async def total(self, topic: str, *, timeout: float = 5.0) -> int:
+        """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.
+
+        Any number of tasks may ask at the same time.
+
+        Raises:
+            TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).
+        """
+        here = self.count(topic)
+        link = self._link
+        if link is None:
+            return here
+        found: int = await link.total(topic, here, timeout)
+        return found
 
     def topics(self, ws: Any) -> Iterable[str]:
         """Return the names of this hub's topics that ``ws`` listens to."""
@@ -221,14 +274,5 @@ class TopicRegistry:
         found = self._find(topic)
         if found is None:
             return []
-        behind = found.behind if isinstance(found, SequencedTopic) else {}
+        behind = found.behind if isinstance(found, NumberedTopic) else {}
         return [subscriber.ws for subscriber in [*found.subscribers, *behind]]
-
-
-def _check_history(history: int, ttl: float, history_bytes: int) -> None:
-    check_number("history", history, 0)
-    check_number("history_bytes", history_bytes, 1)
-    if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
-        raise TypeError(f"ttl is a number of seconds, not {ttl!r}")
-    if not ttl > 0 or math.isnan(ttl):
-        raise ValueError(f"ttl is more than 0 seconds, not {ttl}")

@@ -6,68 +6,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastws.connection.publication import Publication
-from fastws.pubsub.events import Position, Synced
-from fastws.pubsub.history import History
-from fastws.pubsub.topic import Topic
+from fastws.pubsub.events import Gap, Message, Position, Synced
+from fastws.pubsub.history import NEVER_SECONDS, History
+from fastws.pubsub.numbered import NumberedTopic
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
+    from fastws.pubsub.events import Event
 
 __all__ = ["SequencedTopic"]
 
+#: What a reader is given at once.
+CHUNK_BYTES = 64 * 1024
+CHUNK_MESSAGES = 1024
 
-class SequencedTopic(Topic):
-    """Who keeps up is among its ``subscribers``, and is given what is published when the turn ends.
 
-    Everybody else is a position: a client that is ``behind``, or one of its ``followers``.
-    """
+class SequencedTopic(NumberedTopic):
+    """A place in it is the offset of the next message."""
 
-    __slots__ = (
-        "_sequencer",
-        "behind",
-        "epoch",
-        "followers",
-        "history",
-        "is_idle",
-        "is_live",
-        "is_shared",
-        "is_watched",
-    )
+    __slots__ = ("history",)
 
     def __init__(self, name: str, settings: TopicClass, sequencer: Any, epoch: str) -> None:
-        Topic.__init__(self, name, settings.merge, settings.policy, settings.deflate)
-        self.sequenced = True
+        NumberedTopic.__init__(self, name, settings, sequencer, epoch)
         self.history = History(settings.history, settings.history_bytes, settings.ttl)
-        #: Names this life of the topic.
-        self.epoch = epoch
-        #: Subscribers that have not been given everything (:mod:`fastws.pubsub.cursors`).
-        self.behind: dict[Any, None] = {}
-        self.followers: list[Any] = []
-        #: True when another process numbers its messages (:mod:`fastws.pubsub.keeper`); and while what is
-        #: kept here is all that is kept there.
-        self.is_shared = False
-        self.is_live = True
-        self._sequencer = sequencer
-        #: The sequencer's marks: nobody uses this topic and nothing is kept; it looks when messages expire.
-        self.is_idle = False
-        self.is_watched = False
 
     def keep(self, frame: bytes) -> None:
         """Give a message that is published its position."""
         self.history.append(frame, self._sequencer.time())
-        self.use()
-        if not self.is_watched:
-            self._sequencer.watch(self)
+        self.changed()
         for follower in self.followers:
             follower.wake()
 
+    def is_empty(self) -> bool:
+        return self.history.first == self.history.next
+
     def expire(self) -> None:
-        """Forget what is too old now."""
         self.history.expire(self._sequencer.time())
 
-    def position(self, offset: int) -> Position:
-        """Return the position behind the message at ``offset``."""
-        return Position(self.epoch, offset)
+    def next_expiry(self) -> float | None:
+        history = self.history
+        if history.first == history.next or history.ttl >= NEVER_SECONDS:
+            return None
+        return history.oldest() + history.ttl
+
+    def last_position(self) -> Position:
+        return self.position(self.history.next - 1)
+
+    def place_of(self, batch: list[Publication]) -> Any:
+        return self.offset_of(batch[0])
 
     def offset_of(self, publication: Publication) -> int:
         """Return the offset of a publication of this turn."""
@@ -77,13 +63,20 @@ class SequencedTopic(Topic):
             index += 1
         return self.history.next - (len(batch) - index)
 
-    def can_sync(self, since: Position | None) -> bool:
-        """True when it is known here where who asks for all messages since a position begins."""
-        return True
+    def position_at(self, place: Any) -> Position:
+        return self.position(place - 1)
 
-    def wait(self, who: Any, since: Position | None, recent: int) -> None:
-        """Let a client or a follower wait until it is known where it begins; see :meth:`can_sync`."""
-        raise NotImplementedError
+    def skip_forgotten(self, place: Any) -> tuple[Any, int]:
+        self.expire()
+        first = self.history.first
+        return (place, 0) if place >= first else (first, first - place)
+
+    def read(self, place: Any) -> tuple[list[bytes], Any]:
+        frames = self.history.frames(place, CHUNK_BYTES, CHUNK_MESSAGES)
+        return frames, place + len(frames)
+
+    def is_end(self, place: Any) -> bool:
+        return bool(place == self.history.next)
 
     def sync(self, since: Position | None, recent: int) -> Synced:
         """Return where who asks for all messages since a position, or for the last ``recent``, begins."""
@@ -103,28 +96,22 @@ class SequencedTopic(Topic):
             return Synced(self.name, at, resumed=False, missed=missed, reason=history.why_dropped())
         return Synced(self.name, since, resumed=True)
 
-    def listeners(self) -> int:
-        return len(self.subscribers) + len(self.behind)
+    def join_at(self, since: Position | None, recent: int) -> tuple[Synced, Any]:
+        synced = self.sync(since, recent)
+        return synced, synced.at.offset + 1
 
-    def remove(self, subscriber: object) -> None:
-        self.subscribers.pop(subscriber, None)
-        self.behind.pop(subscriber, None)
-        self.rest()
+    def start(self, since: Position | None) -> tuple[Event, Any]:
+        synced = self.sync(since, 0)
+        return synced, synced.at.offset + 1
 
-    def unfollow(self, follower: object) -> None:
-        """Bring ``follower`` nothing more."""
-        self.followers.remove(follower)
-        self.rest()
-
-    def use(self) -> None:
-        """Somebody uses it: it must not be forgotten."""
-        if self.is_idle:
-            self._sequencer.wake(self)
-
-    def rest(self) -> None:
-        """Let the sequencer forget this topic when it has too many that nobody uses."""
-        if (
-            not (self.subscribers or self.behind or self.followers)
-            and self.history.first == self.history.next
-        ):
-            self._sequencer.rest(self)
+    def step(self, place: Any) -> tuple[Event | None, Any]:
+        self.expire()
+        history = self.history
+        missed = history.first - place
+        if missed > 0:
+            return Gap(self.name, missed, "slow"), history.first
+        if place == history.next:
+            return None, place
+        (frame,) = history.frames(place, 1, 1)
+        message = Publication(self, 0, None, frame).message
+        return Message(self.name, message, self.position(place)), place + 1

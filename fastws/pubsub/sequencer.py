@@ -1,4 +1,4 @@
-"""What the topics of a hub that keep their messages share: their lives, their clock, their one timer."""
+"""What the numbered topics of a hub share: their lives, their clock, their timers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.loop.state import loop_state_of
 from fastws.loop.timers import Timed
+from fastws.pubsub.classes import TopicMode
+from fastws.pubsub.keyed import KeyedTopic
+from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.patterns import check_name
 from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.ticks import Tickers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +31,6 @@ __all__ = ["Sequencer"]
 IDLE_TOPICS = 10_000
 #: A topic whose messages expire one by one is looked at so often; who reads it sees to the exact time.
 SWEEP_SECONDS = 1.0
-#: Messages that are kept for so long, three years, need no timer.
-NEVER_SECONDS = 1e8
 #: So long an id of ``publish_confirmed(once=...)`` is known.
 ONCE_SECONDS = 300.0
 
@@ -43,6 +45,7 @@ class Sequencer(Timed):
         "_idle",
         "_lives",
         "_once",
+        "_tickers",
         "_topics",
         "_wheel",
         "loop",
@@ -51,15 +54,16 @@ class Sequencer(Timed):
 
     time: Callable[[], float]
 
-    def __init__(self, topics: dict[str, Topic]) -> None:
+    def __init__(self, topics: dict[str, Topic], tickers: Tickers) -> None:
         self.tick = 0
+        self._tickers = tickers
         self._topics = topics
         self.loop: asyncio.AbstractEventLoop | None = None
         self._wheel: Wheel
-        #: Those with messages: when to look, a counter for those at the same time, the topic.
-        self._due: list[tuple[float, int, SequencedTopic]] = []
+        #: Those that keep something: when to look, a counter for those at the same time, the topic.
+        self._due: list[tuple[float, int, NumberedTopic]] = []
         self._counter = 0
-        self._idle: OrderedDict[SequencedTopic, None] = OrderedDict()
+        self._idle: OrderedDict[NumberedTopic, None] = OrderedDict()
         self._once: OrderedDict[tuple[str, str], tuple[float, Position]] = OrderedDict()
         # Different in each process and for each hub; then a number for each life of a topic.
         self._epoch = secrets.token_urlsafe(6)
@@ -81,7 +85,8 @@ class Sequencer(Timed):
             raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
         if running is None:
             raise RuntimeError(
-                "a topic with a history belongs to a running event loop; from a thread use publish_threadsafe"
+                "a topic with a history or keys belongs to a running event loop; "
+                "from a thread use publish_threadsafe"
             )
         self.loop = running
         self._wheel = loop_state_of(running).wheel
@@ -89,23 +94,39 @@ class Sequencer(Timed):
         self.tick = 0
         self._arm()
 
-    def make(self, name: str, settings: TopicClass) -> SequencedTopic:
+    def make(self, name: str, settings: TopicClass) -> NumberedTopic:
         """Return a new topic, which begins a life. Raises ``ValueError`` for a bad name."""
         check_name(name)
         self.enter()
         self._lives += 1
-        topic = SequencedTopic(name, settings, self, f"{self._epoch}.{self._lives:x}")
+        epoch = f"{self._epoch}.{self._lives:x}"
+        topic: NumberedTopic
+        if settings.mode is TopicMode.KEYED:
+            topic = self.make_keyed(name, settings, epoch)
+        else:
+            topic = SequencedTopic(name, settings, self, epoch)
         self._topics[topic.name] = topic
         self.rest(topic)
         return topic
 
-    def watch(self, topic: SequencedTopic) -> None:
-        """Look at ``topic``, which has its first message, when that is too old."""
-        topic.is_watched = True
-        if topic.history.ttl < NEVER_SECONDS:
-            self._look_at(topic, topic.history.oldest() + topic.history.ttl)
+    def make_keyed(self, name: str, settings: TopicClass, epoch: str) -> KeyedTopic:
+        """Return a keyed topic of that epoch."""
+        return KeyedTopic(name, settings, self, epoch, self._tickers.of(settings.every or 0.0))
 
-    def rest(self, topic: SequencedTopic) -> None:
+    def watch(self, topic: NumberedTopic) -> None:
+        """Look at ``topic``, which keeps something, when that is too old."""
+        due = topic.next_expiry()
+        if due is not None and (not topic.look_at or due < topic.look_at):
+            self._look_at(topic, due)
+
+    def set_timer(self, timer: Any, when: float) -> None:
+        """Let the timer of a topic be due at ``when``, unless it is due before."""
+        if timer.wheel is not self._wheel:
+            timer.wheel, timer.tick = self._wheel, 0
+        if not timer.tick:
+            self._wheel.set(timer, when)
+
+    def rest(self, topic: NumberedTopic) -> None:
         """Nobody uses ``topic``, and it keeps nothing: forget it when too many others come to rest."""
         if topic.is_idle or self._topics.get(topic.name) is not topic:
             return
@@ -115,10 +136,10 @@ class Sequencer(Timed):
             forgotten, _ = self._idle.popitem(last=False)
             self._forget(forgotten)
 
-    def _forget(self, topic: SequencedTopic) -> None:
+    def _forget(self, topic: NumberedTopic) -> None:
         del self._topics[topic.name]
 
-    def wake(self, topic: SequencedTopic) -> None:
+    def wake(self, topic: NumberedTopic) -> None:
         """Somebody uses ``topic`` again."""
         topic.is_idle = False
         self._idle.pop(topic, None)
@@ -129,7 +150,7 @@ class Sequencer(Timed):
     def close(self) -> None:
         """End what follows, and hold on to the loop no more."""
         for topic in list(self._topics.values()):
-            if isinstance(topic, SequencedTopic):
+            if isinstance(topic, NumberedTopic):
                 for follower in topic.followers:
                     follower.end()
         if self.loop is not None:
@@ -155,7 +176,8 @@ class Sequencer(Timed):
 
     # -- the timer -------------------------------------------------------------------------------
 
-    def _look_at(self, topic: SequencedTopic, when: float) -> None:
+    def _look_at(self, topic: NumberedTopic, when: float) -> None:
+        topic.look_at = when
         self._counter += 1
         heapq.heappush(self._due, (when, self._counter, topic))
         if self._due[0][2] is topic:
@@ -174,12 +196,14 @@ class Sequencer(Timed):
     def on_timer(self, now: float) -> float | None:
         self._forget_ids(now)
         while self._due and self._due[0][0] <= now:
-            _, _, topic = heapq.heappop(self._due)
-            history = topic.history
-            history.expire(now)
-            if history.first < history.next:
-                self._look_at(topic, max(history.oldest() + history.ttl, now + SWEEP_SECONDS))
-            else:
-                topic.is_watched = False
+            when, _, topic = heapq.heappop(self._due)
+            if when != topic.look_at:
+                continue  # it was looked at sooner
+            topic.expire()
+            due = topic.next_expiry()
+            if due is None:
+                topic.look_at = 0.0
                 topic.rest()
+            else:
+                self._look_at(topic, max(due, now + SWEEP_SECONDS))
         return self._next_due()

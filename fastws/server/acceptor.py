@@ -32,8 +32,9 @@ __all__ = ["Acceptor", "SocketListener"]
 #: A worker with more connections than the one that has fewest, and this many or this part of them more...
 SPARE_CONNECTIONS = 8
 SPARE_PART = 16
-#: ...leaves the next ones to the others for so long.
-YIELD_SECONDS = 0.005
+#: ...leaves the next ones to the others for so long. Nobody waits for a worker that does: two that yielded to
+#: each other would accept nothing meanwhile (3,400 connections/s instead of 6,900).
+YIELD_SECONDS = 0.001
 #: When the process has no descriptor left it tries again after so long, as asyncio does.
 RETRY_SECONDS = 1.0
 #: Seconds between two warnings about one kind of failure.
@@ -100,9 +101,11 @@ class Acceptor:
             return ACCEPTS_PER_TURN
         now = time.monotonic_ns()
         self.row.beat(now)
+        self.row.yields = False
         fewest = self.page.fewest(now)
         most = fewest + max(SPARE_CONNECTIONS, fewest // SPARE_PART)
         ours = self.row.connections + self.row.starting
+        self.row.yields = ours > most
         return max(min(most + 1 - ours, ACCEPTS_PER_TURN), 0)
 
     def count(self, change: int) -> None:

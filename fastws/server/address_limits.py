@@ -5,27 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from fastws.protocol.http.addresses import parse_address
+from fastws.protocol.http.addresses import address_of
 from fastws.protocol.websocket.rate_limit import Window
 
-__all__ = ["AddressLimiter", "Holdings", "address_of"]
+__all__ = ["AddressLimiter", "Holdings"]
 
 #: Addresses whose handshakes are counted before those whose second is over are forgotten.
 SWEEP_SIZE = 1024
-
-
-def address_of(peer: Any) -> str | None:
-    """Return the text under which a peer is counted; None for one without an address, as at a Unix socket.
-
-    IPv6 is counted by its first 64 bits: whoever has one such address has all of them.
-    """
-    if not isinstance(peer, tuple) or not peer:
-        return None
-    try:
-        address = parse_address(str(peer[0]).partition("%")[0])
-    except ValueError:
-        return None
-    return str(address) if address.version == 4 else address.packed[:8].hex()
 
 
 class Holdings(Protocol):

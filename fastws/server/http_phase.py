@@ -19,7 +19,7 @@ from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.states import DRAINING, HTTP
 from fastws.server.pending import PendingAnswer
 from fastws.server.phase_state import PhaseState
-from fastws.server.requests import RequestBody, address_refusal, admit, plain_refusal, warn_of_tls
+from fastws.server.requests import RequestBody, admit, plain_refusal, warn_of_tls
 from fastws.server.responses import Responses
 from fastws.server.upgrade import accept, upgrade_refusal
 
@@ -68,6 +68,9 @@ class ServerPhase(Responses):
             if connection.machine.http.buffered:
                 # The first bytes of a head have come: the whole of it has the handshake's time.
                 self._expect_head()
+        elif self._state is STREAMING:
+            if self._is_pipeline_full():
+                connection.hold_input()
         elif self._state is BODY and len(data) > TURN_BODY_SIZE:
             # The rest of the body may come in chunks of a byte each: the others have their turn first.
             connection.hold_input()
@@ -98,8 +101,7 @@ class ServerPhase(Responses):
     def drained(self) -> None:
         """The socket has taken what it had refused."""
         if self._state is STREAMING:
-            assert self._stream is not None
-            self._stream.step()
+            self._stream_drained()
         elif self._state is not DECIDING:
             self._continue()
         elif not self._is_early_full():
@@ -108,6 +110,8 @@ class ServerPhase(Responses):
 
     def stop(self) -> bool:
         """The server stops: False when there is no answer to wait for."""
+        if self._stream is not None:
+            self._stream.server_stops()
         if self._state is BODY or self._is_busy():
             return True
         if self._connection.outbox.blocked:
@@ -117,11 +121,7 @@ class ServerPhase(Responses):
 
     def lost(self, exc: Exception | None) -> None:
         self._give_up()
-        self._close_stream()
-
-    def limit(self) -> None:
-        """Answer 429 before any request: this address has too many connections already."""
-        self._refuse(address_refusal(self._site))
+        self._cut_stream()
 
     # -- requests -------------------------------------------------------------------------------
 

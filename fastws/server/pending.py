@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastws.protocol.http.messages import Response, error_response
+from fastws.server.body_streams import close_stream
 
 __all__ = ["PendingAnswer"]
 
@@ -61,12 +62,13 @@ class PendingAnswer:
             if isinstance(exc, asyncio.CancelledError):
                 raise
         else:
-            self._answer(answer)
+            if self._then is not None:
+                self._answer(answer)
+            elif isinstance(answer, Response):
+                await close_stream(answer)
 
     def _answer(self, answer: object) -> None:
         then = self._then
         self._release()
         if then is not None:
             then(answer)
-        elif isinstance(answer, Response) and answer.stream is not None:
-            answer.stream.close()

@@ -4,26 +4,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastws import logs
 from fastws.connection.connection import Connection
-from fastws.loop.fatal import end_loop
-from fastws.protocol.http.messages import BodyStream, Request, Response, error_response
+from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.states import DECIDING, HTTP
 from fastws.server.access_log import log_response
+from fastws.server.body_streams import BodyPump, IteratorPump, close_stream, keep_task
 from fastws.server.phase_state import PhaseState
+from fastws.server.requests import address_refusal
 
 if TYPE_CHECKING:
     from fastws.server.site import Site
 
-__all__ = ["BodyPump", "Responses"]
+__all__ = ["Responses"]
 
 log = logging.getLogger("fastws.error")
 
-#: Bytes of a stream that are read and written in one step.
-STREAM_STEP_SIZE = 256 * 1024
+#: Bytes behind a request that are read while its response is a stream: the rest waits in the socket.
+MAX_PIPELINED_BYTES = 64 * 1024
 
 EXPECT_HEAD, IDLE = PhaseState.EXPECT_HEAD, PhaseState.IDLE
 STREAMING, ENDING = PhaseState.STREAMING, PhaseState.ENDING
@@ -55,7 +55,7 @@ class Responses:
         #: Of the response at hand, for the access log.
         self._status = 0
         self._size = 0
-        self._stream: BodyPump | None = None
+        self._stream: BodyPump | IteratorPump | None = None
         #: Responses since others last had their turn of the loop.
         self._turn_responses = 0
         self._expect_head()
@@ -127,40 +127,82 @@ class Responses:
         return error_response(500)
 
     def _start_stream(self, response: Response, *, close: bool = False) -> None:
-        connection = self._connection
-        assert response.stream is not None
+        http = self._connection.machine.http
         try:
-            close = close or self._site.is_leaving
-            head = connection.machine.http.start_response(response, close=close)
+            pump = self._pump(response)
+            head = http.start_response(response, close=close or self._site.is_leaving)
         except Exception:
-            response.stream.close()
+            self._discard_stream(response)
             self._refuse(self._instead_of(response))
             return
         self._state = STREAMING
         self._status = response.status
-        self._size = response.stream.length
-        self._stream = BodyPump(connection, response.stream, self._stream_ended)
-        connection.outbox.write_http(head)
-        if self._request is not None and self._request.method == "HEAD":
-            self._end_stream()
+        self._connection.outbox.write_http(head)
+        if self._is_bodiless(response):
+            self._size = 0 if response.has_iterator() else response.stream.length
+            self._discard_stream(response)
+            http.end_response()
+            self._response_done()
         else:
-            connection.hold_input()
-            connection.loop_state.call_soon(self._stream.step)
+            self._stream = pump
+            pump.begin()
+
+    def _pump(self, response: Response) -> BodyPump | IteratorPump:
+        """Return what sends the response's stream. It raises what an ``__aiter__`` does."""
+        if not response.has_iterator():
+            return BodyPump(self._connection, response.stream, self._file_ended)
+        return IteratorPump(
+            self._connection, aiter(response.stream), self._stream_ended, self._path(), self._site.tasks
+        )
+
+    def _is_bodiless(self, response: Response) -> bool:
+        """Whether the stream is not sent (RFC 9110, section 6.4.1)."""
+        is_head = self._request is not None and self._request.method == "HEAD"
+        return is_head or (response.has_iterator() and response.status in (204, 304))
+
+    def _discard_stream(self, response: Response) -> None:
+        """Close the stream of a response that nobody sends."""
+        if response.has_iterator():
+            keep_task(close_stream(response), self._site.tasks)
+        else:
+            response.stream.close()
+
+    def _file_ended(self) -> None:
+        self._connection.machine.http.end_response()
+        self._stream_ended()
 
     def _stream_ended(self) -> None:
-        self._end_stream()
+        """The whole body is written: the next request is due."""
+        assert self._stream is not None
+        self._size = self._stream.written
+        self._close_stream()
+        self._response_done()
         self._connection.outbox.flush()
         self._continue()
-
-    def _end_stream(self) -> None:
-        self._close_stream()
-        self._connection.machine.http.end_response()
-        self._response_done()
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
+
+    def _is_pipeline_full(self) -> bool:
+        """True when no more may come behind a request whose response is a stream."""
+        machine = self._connection.machine
+        return machine.http.buffered > MAX_PIPELINED_BYTES or machine.early_bytes > MAX_PIPELINED_BYTES
+
+    def _stream_drained(self) -> None:
+        """The socket has taken what it had refused of a stream."""
+        assert self._stream is not None
+        if self._stream.reads_on and not self._is_pipeline_full():
+            self._connection.release_input()
+        self._stream.drained()
+
+    def _cut_stream(self) -> None:
+        """The client is lost: note a response of which only a part was sent."""
+        if self._stream is not None:
+            self._size = self._stream.written
+            self._close_stream()
+            self._count_response()
 
     def _response_done(self) -> None:
         """Count the response; then the next request is due, or the connection ends."""
@@ -193,6 +235,10 @@ class Responses:
         self._end()
         if not connection.outbox.corked:
             connection.outbox.flush()
+
+    def limit(self) -> None:
+        """Answer 429 before any request: this address has too many connections already."""
+        self._refuse(address_refusal(self._site))
 
     def _count_response(self) -> None:
         site = self._site
@@ -234,45 +280,3 @@ class Responses:
             self._connection.clear_deadline()
         else:
             self._connection.set_deadline(self._connection.loop_state.wheel.time() + seconds)
-
-
-class BodyPump:
-    """Reads a stream and writes it to a connection, as its socket takes it; then calls ``done``."""
-
-    __slots__ = ("_connection", "_done", "_stream")
-
-    def __init__(self, connection: Connection, stream: BodyStream, done: Callable[[], None]) -> None:
-        self._connection = connection
-        self._stream: BodyStream | None = stream
-        self._done = done
-
-    def step(self) -> None:
-        """Write 256 KiB at most; the next step follows when the socket has taken them."""
-        connection = self._connection
-        if self._stream is None or connection.outbox.blocked or connection.transport.is_closing():
-            return
-        try:
-            chunk = self._stream.read(STREAM_STEP_SIZE)
-        except (KeyboardInterrupt, SystemExit) as exc:
-            end_loop(exc)
-            connection.abort()
-            return
-        except BaseException:
-            # Part of the response is out: only the end of the connection can tell (RFC 9112, section 8).
-            log.exception("reading a body failed")
-            connection.abort()
-            return
-        if not chunk:
-            self.close()
-            self._done()
-            return
-        connection.outbox.write_http(connection.machine.http.send_body(chunk))
-        connection.outbox.flush()
-        if not connection.outbox.blocked:
-            connection.loop_state.call_soon(self.step)
-
-    def close(self) -> None:
-        """Close the stream, wherever it is; twice does no harm."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()

@@ -254,7 +254,7 @@ class Server:
             for connection in list(self.connections):
                 connection.abort()
         await self.wait_closed()
-        tasks = {task for endpoint in self._endpoints for task in endpoint.tasks}
+        tasks = self._site.tasks.union(*(endpoint.tasks for endpoint in self._endpoints))
         await end_tasks(tasks, None if deadline is None else max(deadline - self._loop.time(), 0.0))
         await self._hooks.shutdown(deadline)
 

@@ -26,7 +26,7 @@ FRESH_SECONDS = 2.0
 
 # The integers of a row: what is so now, and from a line of the processor's cache on the counters. A row is
 # some lines, and no two workers share one.
-IS_SERVING, HEARTBEAT, CONNECTIONS, STARTING, EXCESS = range(5)
+IS_SERVING, HEARTBEAT, CONNECTIONS, STARTING, EXCESS, YIELDS = range(6)
 COUNTERS = 8
 ROW_INTEGERS = 32
 ROW_BYTES = ROW_INTEGERS * 8
@@ -69,6 +69,15 @@ class Row:
     @is_serving.setter
     def is_serving(self, serving: bool) -> None:
         self._integers[IS_SERVING] = serving
+
+    @property
+    def yields(self) -> bool:
+        """True while the worker leaves new connections to the others: they must not wait for it."""
+        return bool(self._integers[YIELDS])
+
+    @yields.setter
+    def yields(self, yields: bool) -> None:
+        self._integers[YIELDS] = yields
 
     @property
     def heartbeat(self) -> int:
@@ -161,9 +170,9 @@ class SharedPage:
         return {name: self._sum(COUNTERS + index) for index, name in enumerate(COUNTER_NAMES)}
 
     def fewest(self, now_ns: int) -> int:
-        """Return the connections of the worker that has fewest of those at work; 0 where none is."""
+        """Return the connections of the worker that has fewest of those that accept; 0 where none does."""
         oldest = now_ns - FRESH_SECONDS * 1e9
-        at_work = (row for row in self.rows if row.is_serving and row.heartbeat >= oldest)
+        at_work = (row for row in self.rows if row.is_serving and not row.yields and row.heartbeat >= oldest)
         return min((row.connections + row.starting for row in at_work), default=0)
 
     def close(self) -> None:

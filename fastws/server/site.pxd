@@ -10,6 +10,7 @@ cdef class Site:
     cdef readonly object router
     cdef readonly object send_buffer
     cdef readonly object settings
+    cdef readonly set tasks
     cdef readonly object trusted_proxies
     cdef readonly dict connections
     cdef readonly set excess

@@ -6,6 +6,7 @@ A :class:`Site` knows no listener, no signal and no phase of a connection, so th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ class Site:
         "send_buffer",
         "settings",
         "takes_everyone",
+        "tasks",
         "trusted_proxies",
     )
 
@@ -89,6 +91,8 @@ class Site:
         self.addresses = AddressLimiter(
             settings.limit_connections_per_address, settings.limit_handshakes_per_address
         )
+        #: The tasks of responses that are async iterators.
+        self.tasks: set[asyncio.Task[None]] = set()
         #: None where the kernel decides.
         self.send_buffer: SendBuffer | None = None
         if settings.socket_send_buffer is not None or settings.notsent_lowat is not None:

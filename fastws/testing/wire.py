@@ -150,6 +150,8 @@ def handshake(path: str = "/", *headers: str) -> bytes:
 def read_response(data: bytes, *, head_only: bool = False) -> tuple[HTTPAnswer, bytes]:
     """Return the response at the beginning of ``data``, and the bytes behind it.
 
+    The body may have a Content-Length, or come in chunks.
+
     Args:
         data: What a server wrote.
         head_only: The request was HEAD, so the response has no body. Default False.
@@ -163,7 +165,26 @@ def read_response(data: bytes, *, head_only: bool = False) -> tuple[HTTPAnswer, 
     status_line, *lines = head.decode("latin-1").split("\r\n")
     headers = dict((name.lower(), value) for name, value in (line.split(": ", 1) for line in lines))
     status = int(status_line.split()[1])
-    size = 0 if head_only or status in (101, 204, 304) else int(headers["content-length"])
+    if head_only or status in (101, 204, 304):
+        return HTTPAnswer(status, headers, b""), rest
+    if headers.get("transfer-encoding") == "chunked":
+        body, rest = _read_chunks(rest)
+        return HTTPAnswer(status, headers, body), rest
+    size = int(headers["content-length"])
     if len(rest) < size:
         raise ValueError(f"{len(rest)} of {size} bytes of the body")
     return HTTPAnswer(status, headers, rest[:size]), rest[size:]
+
+
+def _read_chunks(data: bytes) -> tuple[bytes, bytes]:
+    """Return a chunked body without trailers (RFC 9112, section 7.1), and the bytes behind it."""
+    body = b""
+    while True:
+        line, separator, rest = data.partition(b"\r\n")
+        size = int(line, 16) if separator else 0
+        if not separator or len(rest) < size + 2:
+            raise ValueError(f"no whole chunk behind {len(body)} bytes of the body")
+        body += rest[:size]
+        data = rest[size + 2 :]
+        if not size:
+            return body, data

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fastws.config import SlowConsumerPolicy
-from fastws.connection.outbox import Outbox, SendStatus
+from fastws.connection.flow import SendStatus
+from fastws.connection.outbox import Outbox
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
 from fastws.pubsub.hub import Hub

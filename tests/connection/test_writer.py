@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fastws.connection.counters import Counters
-from fastws.connection.outbox import SendStatus
+from fastws.connection.flow import SendStatus
 from fastws.connection.writer import TURN_MESSAGES
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode

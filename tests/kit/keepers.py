@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,8 +27,11 @@ class Client(Listener):
         super().__init__()
         self.syncs: list[Synced] = []
         self.got: list[str] = []
+        #: Called before what it is told is noted.
+        self.on_sync: Callable[[Synced], object] = bool
 
     def tell_sync(self, synced: Synced) -> bool:
+        self.on_sync(synced)
         self.syncs.append(synced)
         return True
 

@@ -51,6 +51,7 @@ class Peer:
         self.outbox = Outbox(self, self.transport, turn, fd, most)
         self.evicted: list[str] = []
         self.drains = 0
+        self.slowed = 0
         self._rest = b""
 
     # -- what the outbox asks of its owner ------------------------------------------------------
@@ -64,6 +65,9 @@ class Peer:
         self.evicted.append(reason)
         self.outbox.push_last(encode_close(1008, reason, None), discard=True)
         self.outbox.leave_topics()
+
+    def slow(self) -> None:
+        self.slowed += 1
 
     def drained(self) -> None:
         self.drains += 1

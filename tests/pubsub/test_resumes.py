@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import encode, encode_close
-from fastws.pubsub import cursors
+from fastws.pubsub import cursors, sequenced
 from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.hub import Hub
 from fastws.testing.wire import CONTINUATION, TEXT
@@ -289,7 +289,7 @@ def test_each_message_exactly_once_or_told(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, ManualLoop() as loop:  # type: ignore[abstract]
         for name, value in zip(("CHUNK_BYTES", "CHUNK_MESSAGES", "ROUND_BYTES"), chunks, strict=True):
-            patch.setattr(cursors, name, value)
+            patch.setattr(cursors if name == "ROUND_BYTES" else sequenced, name, value)
         kernel = Kernel()
         kernel.patch(patch)
         world = World(loop, kernel)

@@ -274,7 +274,7 @@ class TestLoops:
     def test_processes_that_meet_at_a_path_cannot_number(self) -> None:
         with installed(Bus(1)):
             hub = Hub()
-        with pytest.raises(ValueError, match="nobody numbers the messages of hubs"):
+        with pytest.raises(ValueError, match="nobody numbers messages of hubs"):
             hub.topic("t", history=5)
         hub.topic("t", policy="drop_oldest")
 

@@ -83,6 +83,13 @@ def test_how_many_it_may_have(fewest: int, spare: int) -> None:
     assert acceptor.room() == 1
     ours.connections += 1
     assert acceptor.room() == 0
+    assert ours.yields
+    for row in page.rows[1:]:  # both yield too, so that nobody would accept
+        row.yields = True
+    assert acceptor.room() > 0
+    assert not ours.yields
+    for row in page.rows[1:]:
+        row.yields = False
     for row in page.rows[1:]:  # both are stopped
         row.beat(0)
     assert acceptor.room() == (9 if spare == 8 else 16)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fastws import Route
-from fastws.server.address_limits import SWEEP_SIZE, AddressLimiter, address_of
+from fastws.protocol.http.addresses import address_of
+from fastws.server.address_limits import SWEEP_SIZE, AddressLimiter
 from fastws.server.server import Server
 from tests.kit import ManualLoop, RawClient, Recorder
 from tests.kit.served import served

@@ -9,7 +9,7 @@ import pytest
 
 import fastws
 from fastws import ASGI, Fragment, Handler, Response, Route, WebSocket
-from fastws.server.responses import STREAM_STEP_SIZE
+from fastws.server.body_streams import STREAM_STEP_SIZE
 from fastws.testing.wire import CONTINUATION, TEXT
 from tests.kit import ManualLoop, RawClient, Recorder, frame
 from tests.server.sites import Site

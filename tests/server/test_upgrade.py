@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fastws import Limits, Request, Response, Route, Static
-from fastws.server.responses import STREAM_STEP_SIZE
+from fastws.server.body_streams import STREAM_STEP_SIZE
 from fastws.testing.wire import TEXT
 from fastws.web.static_files import WHOLE_FILE_SIZE
 from tests.kit import ManualLoop, Recorder, frame, handshake

@@ -320,6 +320,16 @@ def test_a_response_that_is_not_whole() -> None:
         read_response(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx")
 
 
+def test_a_response_in_chunks() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    data = head + b"3\r\none\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n"
+    answer, rest = read_response(data + b"HTTP")
+    assert (answer.body, rest) == (b"one0123456789abcdef", b"HTTP")
+    for end in range(len(head), len(data)):
+        with pytest.raises(ValueError, match="no whole chunk"):
+            read_response(data[:end])
+
+
 def test_a_client_that_reads_slowly(loop: ManualLoop) -> None:
     client = RawClient.__new__(RawClient)
     client.loop = loop

@@ -173,9 +173,22 @@ async def servers() -> None:
     assert_type(fastws.Position.parse("a:1").after(3).offset, int)
     assert_type(await hub.history("rooms/1", limit=10, before=position), list[fastws.Message])
     assert_type(hub.count("rooms/1"), int)
+    hub.topic("quotes", mode="keyed", max_keys=100, key_ttl=60, every=0.1)
+    hub.publish("quotes", "1", key="ACME")
+    hub.publish_threadsafe("quotes", json={"price": 1}, key="ACME")
+    assert_type(hub.remove("quotes", "ACME"), bool)
+    assert_type(hub.clear("quotes"), bool)
+    assert_type(await hub.snapshot("quotes"), dict[str, str])
     async with hub.follow("rooms/1", since={"rooms/1": position}) as events:
         async for event in events:
-            assert_type(event, fastws.Synced | fastws.Message | fastws.Gap | fastws.Ended)
+            match event:
+                case fastws.Message():
+                    assert_type(event.message, str | bytes)
+                    assert_type(event.key, str | None)
+                case fastws.Removed():
+                    assert_type(event.key, str | None)
+                case _:
+                    assert_type(event, fastws.Synced | fastws.Live | fastws.Gap | fastws.Ended)
         assert_type(events.positions, dict[str, fastws.Position])
 
 

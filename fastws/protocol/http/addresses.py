@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-__all__ = ["parse_address", "unmapped", "wildcards"]
+__all__ = ["address_of", "parse_address", "unmapped", "wildcards"]
 
 #: Characters of the longest name of a host (RFC 1035, section 2.3.4).
 MAX_NAME_LENGTH = 253
@@ -30,6 +30,20 @@ def unmapped(name: Any) -> Any:
         except ValueError:
             return name
     return name
+
+
+def address_of(peer: Any) -> str | None:
+    """Return the text under which a peer is counted; None for one without an address, as at a Unix socket.
+
+    IPv6 is counted by its first 64 bits: whoever has one such address has all of them.
+    """
+    if not isinstance(peer, tuple) or not peer:
+        return None
+    try:
+        address = parse_address(str(peer[0]).partition("%")[0])
+    except ValueError:
+        return None
+    return str(address) if address.version == 4 else address.packed[:8].hex()
 
 
 def wildcards(name: str) -> Iterator[str]:

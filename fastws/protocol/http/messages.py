@@ -7,20 +7,20 @@ Nothing here parses a stream (see ``server.py`` and ``client.py``). A request is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs
 
 from fastws import json
 from fastws.protocol.http.addresses import unmapped
+from fastws.protocol.http.body_stream import BodyStream, check_stream
 from fastws.protocol.http.headers import HeaderPairs, Headers, is_token, is_value
 from fastws.protocol.http.shared_texts import SHARED, shared
 from fastws.protocol.http.targets import decode_path, split_target
 from fastws.protocol.http.tls import TLS
 
 __all__ = [
-    "BodyStream",
     "Headers",
     "Offer",
     "Request",
@@ -286,35 +286,33 @@ def vetted_upgrade(raw_head: bytes, target: str, path: str, offer: Offer) -> Req
     return request
 
 
-class BodyStream(Protocol):
-    """A response body that is too large for memory. It is read in pieces, and closed once in any case."""
-
-    #: Bytes of the whole body.
-    length: int
-
-    def read(self, n: int) -> bytes:
-        """Return at most ``n`` bytes, ``b""`` at the end. It may read a file, but must not wait long."""
-
-    def close(self) -> None:
-        """Free what the stream holds."""
-
-
 class Response:
     """A whole HTTP response.
 
     ``status`` is a number, ``body`` bytes, ``raw_headers`` the fields as bytes, and ``stream`` what is sent
     in place of the body, or None. They may be changed until the response is sent; then they must be valid.
 
+    An async iterator as ``stream`` is asked for its first piece when the head has been written, and for the
+    next one when the client's socket holds nothing back. Without a Content-Length among ``headers`` its body
+    is sent in chunks, to a client of HTTP/1.0 up to the end of the connection (RFC 9112, sections 6.3 and
+    7.1). It is cancelled and closed (``aclose``) when the client ends its side, takes nothing for
+    ``timeouts.write`` seconds, or when the time of :meth:`Server.shutdown` is over. What it raises is logged,
+    and the connection ends without the last chunk; so it does where the body is not as long as its
+    Content-Length. To HEAD it is closed unasked. If it has a method ``server_stops``, a ``def`` without
+    arguments, the server calls that when it begins to stop: a stream without an end of its own ends then.
+
     Args:
         status: a number from 100 to 999 (RFC 9110, section 15).
         body: bytes, or text, which is sent as UTF-8.
         headers: names and values. Content-Length and Connection are added when the response is sent.
         content_type: ``text/plain; charset=utf-8`` by default for a text, no field for bytes.
-        stream: sent in place of ``body``, and closed by the sender.
+        stream: sent in place of ``body``, and closed by the sender: an async iterable of ``bytes`` or ``str``
+            (UTF-8), or an object with ``length``, ``read(n)`` and ``close()``, which is read in the loop.
 
     Raises ``ValueError`` for another status, for a header name that is no token, and for a value with CR,
     LF, NUL, another control character or a character outside latin-1, so that no value can split the
-    response (RFC 9110, section 5.5); ``TypeError`` for a body that is neither text nor bytes.
+    response (RFC 9110, section 5.5); ``TypeError`` for a body that is neither text nor bytes, for a stream
+    that is neither of both, and for a body beside a stream.
     """
 
     __slots__ = ("body", "raw_headers", "status", "stream")
@@ -326,7 +324,7 @@ class Response:
         headers: HeaderPairs | Mapping[str, str] = (),
         content_type: str | None = None,
         *,
-        stream: BodyStream | None = None,
+        stream: BodyStream | AsyncIterable[bytes | str] | None = None,
     ) -> None:
         if not 100 <= status <= 999:
             raise ValueError(f"{status} is no HTTP status")
@@ -337,9 +335,11 @@ class Response:
             body = bytes(body)  # a copy: the caller may change its own before it is sent
         elif not isinstance(body, bytes):
             raise TypeError(f"the body of a response is str or bytes, not {type(body).__name__}")
+        if stream is not None:
+            check_stream(stream, body)
         self.status = int(status)
         self.body = body
-        self.stream = stream
+        self.stream: Any = stream
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         #: Names and values as they are sent; names keep their case.
         self.raw_headers = [checked_field(name, value) for name, value in pairs]
@@ -350,6 +350,10 @@ class Response:
     def headers(self) -> Headers:
         """The fields for look-ups; a new object at each use."""
         return Headers(self.raw_headers)
+
+    def has_iterator(self) -> bool:
+        """Whether ``stream`` is an async iterable, whose length nobody knows."""
+        return hasattr(self.stream, "__aiter__")
 
     @property
     def reason(self) -> bytes:

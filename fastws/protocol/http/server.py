@@ -222,8 +222,11 @@ class ServerHTTP:
 
         The connection ends after the response when ``close`` is true, when the client asked for that or
         speaks HTTP/1.0, when the request was not read to its end, and after a request to upgrade (RFC 9112,
-        sections 9.3 and 9.6). Raises ``ValueError`` for the status of no final response.
+        sections 9.3 and 9.6). The body of an async iterator is sent as in ``start_pieces``. Raises
+        ``ValueError`` for the status of no final response.
         """
+        if response.stream is not None and response.has_iterator():
+            return self.start_pieces(response.status, response.reason, response.raw_headers, close=close)
         check_final(response.status)
         self._output = b""
         connection = self._connection()

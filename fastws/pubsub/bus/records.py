@@ -67,19 +67,20 @@ class Kind(IntEnum):
     ACCEPTED = 10
     #: It does not; the body says why.
     REFUSED = 11
-    #: ``count`` frames to be numbered.
+    #: ``count`` frames, or changes of a keyed topic, to be numbered.
     PUBLISH = 12
-    #: One frame to be numbered; ``number`` is that of the question.
+    #: One of these; ``number`` is that of the question.
     CONFIRM = 13
     #: ``number`` records of PUBLISH, CONFIRM and GAP have been taken since the hello.
     TAKEN = 14
-    #: The position of the message of that question is the body; ``count`` is 1 for one that was there before.
+    #: The position of the message of that question is the body; ``count`` is 1 for one that was there before,
+    #: and 2 for a key that there is no room for.
     CONFIRMED = 15
     #: What is kept of a topic follows, from the offset ``number`` on.
     BEGIN = 16
-    #: ``count`` frames that were kept, the first at the offset ``number``.
+    #: ``count`` frames that were kept, the first at the offset ``number``; or changes after that number.
     KEPT = 17
-    #: ``count`` frames that are new, the first at the offset ``number``.
+    #: The same of what is new.
     NUMBERED = 18
 
 
@@ -124,8 +125,16 @@ FLAGS = {
 #: Whose key is no topic of a hub.
 WITHOUT_TOPIC = (Kind.ANSWER, Kind.HOLD, Kind.USE, Kind.TAKEN)
 #: Whose body is a number of frames, as that of RUN; and who else has one.
-OF_FRAMES = (Kind.PUBLISH, Kind.NUMBERED, Kind.KEPT)
-WITH_BODY = (Kind.DECLARE, Kind.REFUSED, Kind.CONFIRM, Kind.CONFIRMED, Kind.BEGIN)
+OF_FRAMES = (Kind.PUBLISH,)
+WITH_BODY = (
+    Kind.DECLARE,
+    Kind.REFUSED,
+    Kind.CONFIRM,
+    Kind.CONFIRMED,
+    Kind.BEGIN,
+    Kind.KEPT,
+    Kind.NUMBERED,
+)
 
 
 #: Compared for each record.

@@ -22,7 +22,7 @@ from fastws.pubsub.keeper.copies import Copies
 from fastws.pubsub.keeper.questions import Questions
 from fastws.pubsub.keeper.queue import Item, Queue
 from fastws.pubsub.keeper.records import KEEPER_IDENTITY, NoHubs, read_confirmed
-from fastws.pubsub.keeper.shared_topic import Copy, Seat, SharedTopic
+from fastws.pubsub.keeper.shared_topic import Copy, Seat, SharedPart
 
 __all__ = ["KeeperClient"]
 
@@ -47,7 +47,7 @@ class KeeperClient(Numbering):
         self._bus = bus
         self.want = want
         #: By key: those that the keeper knows or shall know.
-        self.topics: dict[bytes, SharedTopic] = {}
+        self.topics: dict[bytes, SharedPart] = {}
         self.queue = Queue(self._schedule)
         self.questions = Questions(self.queue)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -61,7 +61,7 @@ class KeeperClient(Numbering):
         #: What the log has said of settings that differ.
         self._said: set[tuple[str, int]] = set()
         self.copies = Copies(bus.hubs, self.queue)
-        self._receives: dict[int, Callable[[SharedTopic, Record], None]] = {
+        self._receives: dict[int, Callable[[SharedPart, Record], None]] = {
             Kind.ACCEPTED: self._accepted,
             Kind.REFUSED: self._refused,
             **self.copies.receives,
@@ -159,7 +159,7 @@ class KeeperClient(Numbering):
 
     # -- what leaves ----------------------------------------------------------------------------
 
-    def forget(self, topic: SharedTopic) -> None:
+    def forget(self, topic: SharedPart) -> None:
         """This process uses a topic no more."""
         if self.topics.get(topic.key) is not topic:
             return
@@ -188,7 +188,7 @@ class KeeperClient(Numbering):
                 self._declare(topic)
         self._write()
 
-    def _declare(self, topic: SharedTopic) -> None:
+    def _declare(self, topic: SharedPart) -> None:
         declaration = topic.declaration
         topic.seat = Seat.ASKED
         self._out.append(
@@ -233,14 +233,14 @@ class KeeperClient(Numbering):
         for _ in range(count):
             self.queue.size -= self._sent.popleft().size
 
-    def _accepted(self, topic: SharedTopic, record: Record) -> None:
+    def _accepted(self, topic: SharedPart, record: Record) -> None:
         topic.seat = Seat.ACCEPTED
         waiting, topic.waiting = topic.waiting, []
         for item in waiting:
             self._send(item)
         self._write()
 
-    def _refused(self, topic: SharedTopic, record: Record) -> None:
+    def _refused(self, topic: SharedPart, record: Record) -> None:
         topic.seat = Seat.REFUSED
         topic.refusal = f"topic {topic.name!r}: {record.body.decode('utf-8', 'replace')}"
         self.questions.refuse(topic)

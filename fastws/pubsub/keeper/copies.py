@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastws.pubsub.bus.records import BadRecord, Kind, Record, encode_record, split_frames
-from fastws.pubsub.events import Position, Synced
+from fastws.pubsub.bus.records import Kind, Record, encode_record
 from fastws.pubsub.keeper.queue import Item, Queue
-from fastws.pubsub.keeper.records import read_begin, read_kept
-from fastws.pubsub.keeper.shared_topic import Copy, SharedTopic
+from fastws.pubsub.keeper.records import read_begin
+from fastws.pubsub.keeper.shared_topic import Copy, SharedPart
 
 __all__ = ["Copies"]
 
@@ -29,7 +28,7 @@ class Copies:
         self._hubs = hubs
         self._queue = queue
         #: What takes records of the keeper, by kind.
-        self.receives: dict[int, Callable[[SharedTopic, Record], None]] = {
+        self.receives: dict[int, Callable[[SharedPart, Record], None]] = {
             Kind.NUMBERED: self._numbered,
             Kind.BEGIN: self._begin,
             Kind.KEPT: self._kept,
@@ -37,71 +36,62 @@ class Copies:
             Kind.GAP: self._gap,
         }
 
-    def follow(self, topic: SharedTopic) -> None:
+    def follow(self, topic: SharedPart) -> None:
         """Ask for a copy of what is kept of a topic, and for what comes."""
         if topic.copy is Copy.NONE:
             topic.copy = Copy.ASKED
             self._queue.add(Item.follow(topic))
 
-    def probe(self, topic: SharedTopic) -> None:
+    def probe(self, topic: SharedPart) -> None:
         """Ask whether the keeper has got further than this process."""
         if not topic.is_probed:
             topic.is_probed = True
             self._queue.add(Item(topic, encode_record(Kind.ASK, 0, topic.key, 0, 0)))
 
-    def _hub(self, topic: SharedTopic) -> Any:
+    def _hub(self, topic: SharedPart) -> Any:
         return self._hubs.get(topic.hub_name)
 
-    def _begin(self, topic: SharedTopic, record: Record) -> None:
+    def _begin(self, topic: SharedPart, record: Record) -> None:
         begin = read_begin(record)
         hub = self._hub(topic)
         if topic.copy is Copy.NONE or hub is None:
             return
-        at = Position(begin.epoch, begin.first - 1)
-        if begin.epoch != topic.epoch:
-            hub._restart(topic, Synced(topic.name, at, resumed=False, missed=None, reason="epoch"))
+        if topic.is_restart(begin):
+            hub._hold(topic)
         missed = topic.begin(begin)
         if missed:
             hub._receive_gap(topic.name, missed, "bus")
         self._complete(hub, topic)
 
-    def _kept(self, topic: SharedTopic, record: Record) -> None:
+    def _kept(self, topic: SharedPart, record: Record) -> None:
         hub = self._hub(topic)
         if topic.copy is not Copy.COMING or hub is None:
             return
-        frames, ages = read_kept(record)
-        now = topic.time()
-        self._check_offset(topic, record)
-        hub._receive_numbered(topic, frames, [now - age for age in ages])
+        topic.receive(hub, record, is_new=False)
         self._complete(hub, topic)
 
-    def _complete(self, hub: Any, topic: SharedTopic) -> None:
+    def _complete(self, hub: Any, topic: SharedPart) -> None:
         if topic.is_complete():
             topic.go_live()
-            hub._sync_waiting(topic)
+            hub._release(topic)
 
-    def _numbered(self, topic: SharedTopic, record: Record) -> None:
+    def _numbered(self, topic: SharedPart, record: Record) -> None:
         hub = self._hub(topic)
         if topic.copy is Copy.LIVE and hub is not None:
-            self._check_offset(topic, record)
-            hub._receive_numbered(topic, split_frames(record.body, record.amount), None)
+            topic.receive(hub, record, is_new=True)
 
-    def _check_offset(self, topic: SharedTopic, record: Record) -> None:
-        if record.number != topic.history.next:
-            raise BadRecord(f"offset {record.number} after {topic.history.next - 1}")
-
-    def _probed(self, topic: SharedTopic, record: Record) -> None:
+    def _probed(self, topic: SharedPart, record: Record) -> None:
         hub = self._hub(topic)
         topic.take_probe(record.number)
         if topic.copy is Copy.LIVE and hub is not None:
-            hub._sync_waiting(topic)
+            hub._release(topic)
 
-    def _gap(self, topic: SharedTopic, record: Record) -> None:
+    def _gap(self, topic: SharedPart, record: Record) -> None:
         hub = self._hub(topic)
         if topic.copy is not Copy.NONE and hub is not None:
             hub._receive_gap(topic.name, record.amount, "bus")
 
-    def rest(self, topic: SharedTopic) -> bool:
+    def rest(self, topic: SharedPart) -> bool:
         """Note that nobody has used a topic for one second more; return whether its copy was let go."""
         topic.idle_ticks += 1
         if topic.copy is Copy.NONE:

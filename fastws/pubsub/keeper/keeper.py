@@ -10,13 +10,17 @@ from collections.abc import Callable
 from fastws.pubsub.bus.lanes import names_of
 from fastws.pubsub.bus.peer import Peer
 from fastws.pubsub.bus.receiving import Receiver
-from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record, split_frames
-from fastws.pubsub.events import Position
-from fastws.pubsub.keeper.kept_topic import KeptTopic
+from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
+from fastws.pubsub.classes import TopicClass, TopicMode
+from fastws.pubsub.keeper.kept_keys import KeeperKeys, KeptKeys
+from fastws.pubsub.keeper.kept_topic import KeptStream, KeptTopic
 from fastws.pubsub.keeper.member import Member
-from fastws.pubsub.keeper.records import KEEPER_IDENTITY, Declaration, NoHubs, read_confirm
-from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.keeper.records import KEEPER_IDENTITY, Declaration, NoHubs, Verdict, read_confirm
+from fastws.pubsub.keyed import KeyedTopic
+from fastws.pubsub.keys import KeysFull
+from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.sequencer import Sequencer
+from fastws.pubsub.ticks import Tickers
 
 __all__ = ["Keeper"]
 
@@ -33,10 +37,13 @@ class HubTopics(Sequencer):
     __slots__ = ("kept",)
 
     def __init__(self) -> None:
-        Sequencer.__init__(self, {})
+        Sequencer.__init__(self, {}, Tickers())
         self.kept: dict[str, KeptTopic] = {}
 
-    def _forget(self, topic: SequencedTopic) -> None:
+    def make_keyed(self, name: str, settings: TopicClass, epoch: str) -> KeyedTopic:
+        return KeeperKeys(name, settings, self, epoch, self._tickers.of(0.0))
+
+    def _forget(self, topic: NumberedTopic) -> None:
         Sequencer._forget(self, topic)
         del self.kept[topic.name]
 
@@ -54,6 +61,8 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self._hubs: dict[str, HubTopics] = {}
         self._members: dict[Peer, Member] = {}
+        #: Keyed topics that have something to tell.
+        self._untold: dict[KeptTopic, None] = {}
         self._is_scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._receives: dict[int, Callable[[Member, KeptTopic, Record], None]] = {
@@ -117,35 +126,58 @@ class Keeper:
             return
         declaration = Declaration.read(record)
         if known is None:
-            try:
-                known = KeptTopic(record.key, declaration, hub)
-            except ValueError as error:
-                raise BadRecord(str(error)) from None
-            hub.kept[name] = known
+            known = hub.kept[name] = self._make(record.key, declaration, hub)
         elif known.declaration.digest != declaration.digest:
             known.leave(member)
             if known.users:
                 member.peer.write(_refused(known, declaration))
                 return
-            known.redeclare(declaration)
+            if known.declaration.settings["mode"] == declaration.settings["mode"]:
+                known.redeclare(declaration)
+            else:
+                known = hub.kept[name] = self._make(record.key, declaration, hub)
         known.join(member)
         member.peer.write(encode_record(Kind.ACCEPTED, 0, record.key, 0, 0))
 
+    def _make(self, key: bytes, declaration: Declaration, hub: HubTopics) -> KeptTopic:
+        try:
+            if declaration.settings["mode"] == TopicMode.KEYED:
+                return KeptKeys(key, declaration, hub, self._changed)
+            return KeptStream(key, declaration, hub)
+        except ValueError as error:
+            raise BadRecord(str(error)) from None
+
+    def _changed(self, topic: KeptTopic) -> None:
+        """A keyed topic has something to tell at the end of the turn."""
+        self._untold[topic] = None
+        self._schedule()
+
     def _publish(self, member: Member, topic: KeptTopic, record: Record) -> None:
-        topic.keep(split_frames(record.body, record.amount), record.body)
+        try:
+            topic.publish(record.body, record.amount)
+        except KeysFull:
+            self._say_full(topic)
         member.took()
 
+    def _say_full(self, topic: KeptTopic) -> None:
+        name, most = topic.topic.name, topic.declaration.settings["max_keys"]
+        log.error("topic %r holds %d keys, its max_keys: what is published to others is dropped", name, most)
+
     def _confirm(self, member: Member, topic: KeptTopic, record: Record) -> None:
-        once, frame = read_confirm(record)
-        at: Position | None = None
-        if once is not None:
-            at = topic.published(once)
-        is_known = at is not None
+        once, body = read_confirm(record)
+        verdict = Verdict.DUPLICATE
+        at = None if once is None else topic.published(once)
         if at is None:
-            at = topic.topic.position(topic.keep([frame], frame))
-            if once is not None:
+            verdict = Verdict.NUMBERED
+            try:
+                topic.publish(body, 1)
+            except KeysFull:
+                verdict = Verdict.FULL
+            at = topic.topic.last_position()
+            if once is not None and verdict is Verdict.NUMBERED:
                 topic.remember(once, at)
-        answer = encode_record(Kind.CONFIRMED, 0, record.key, int(is_known), record.number, str(at).encode())
+        body = str(at).encode()
+        answer = encode_record(Kind.CONFIRMED, 0, record.key, verdict, record.number, body)
         member.took(answer)
 
     def _follow(self, member: Member, topic: KeptTopic, record: Record) -> None:
@@ -155,7 +187,8 @@ class Keeper:
             member.unfollow(topic)
 
     def _ask(self, member: Member, topic: KeptTopic, record: Record) -> None:
-        offset = topic.topic.history.next
+        topic.tell()  # what comes before it
+        offset = topic.next_offset()
         member.add(topic, offset, encode_record(Kind.STATE, 0, record.key, 0, offset))
 
     def _gap(self, member: Member, topic: KeptTopic, record: Record) -> None:
@@ -183,6 +216,9 @@ class Keeper:
         members = list(self._members.values())
         for member in members:
             member.tell_taken()
+        untold, self._untold = self._untold, {}
+        for topic in untold:
+            topic.tell()
         for member in members:
             member.write()
         for member in members:
@@ -195,6 +231,8 @@ class Keeper:
                     self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
                 return
             topic, offset, asked_at = member.wanted.popleft()
+            topic.topic.expire()
+            topic.tell()  # to the others: this one has it
             if member in topic.users:
                 topic.followers.add(member)
                 member.peer.write(b"".join(topic.records(offset, asked_at)))

@@ -1,11 +1,11 @@
-"""A topic, as the keeper has it: its messages, and which workers use and follow it."""
+"""A topic, as the keeper has it: what it keeps, and which workers use and follow it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastws.pubsub.bus.lanes import names_of
-from fastws.pubsub.bus.records import Kind, encode_record
+from fastws.pubsub.bus.records import Kind, encode_record, split_frames
 from fastws.pubsub.history import History
 from fastws.pubsub.keeper.records import Begin, Declaration, begin_record, kept_record
 from fastws.pubsub.sequenced import SequencedTopic
@@ -13,9 +13,10 @@ from fastws.pubsub.sequenced import SequencedTopic
 if TYPE_CHECKING:
     from fastws.pubsub.events import Position
     from fastws.pubsub.keeper.member import Member
+    from fastws.pubsub.numbered import NumberedTopic
     from fastws.pubsub.sequencer import Sequencer
 
-__all__ = ["KeptTopic"]
+__all__ = ["KEPT_BYTES", "KEPT_MESSAGES", "KeptStream", "KeptTopic"]
 
 #: One record has so many bytes of messages that were kept, or one message more.
 KEPT_BYTES = 256 * 1024
@@ -32,20 +33,26 @@ class KeptTopic:
         sequencer: That of its hub.
 
     Raises:
-        ValueError: A topic with a history cannot have this name.
+        ValueError: A numbered topic cannot have this name.
     """
 
-    __slots__ = ("_sequencer", "declaration", "followers", "key", "topic", "users")
+    __slots__ = ("declaration", "followers", "key", "sequencer", "topic", "users")
+
+    topic: NumberedTopic
 
     def __init__(self, key: bytes, declaration: Declaration, sequencer: Sequencer) -> None:
-        _, name = names_of(key)
         self.key = key
-        self._sequencer = sequencer
+        self.sequencer = sequencer
         self.declaration = declaration
-        self.topic: SequencedTopic = sequencer.make(name, declaration.topic_class(name))
+        self.make()
         #: Who declares it as it is, and who is sent what is new.
         self.users: set[Member] = set()
         self.followers: set[Member] = set()
+
+    def make(self) -> None:
+        """Begin a life of the topic."""
+        _, name = names_of(self.key)
+        self.topic = self.sequencer.make(name, self.declaration.topic_class(name))
 
     # -- who uses it ----------------------------------------------------------------------------
 
@@ -67,54 +74,80 @@ class KeptTopic:
         if not self.users:
             self.topic.unfollow(self)
 
+    def wake(self) -> None:
+        """Do nothing: what is new is told at the end of the turn (a follower's part)."""
+
     def end(self) -> None:
         """Do nothing: the process ends (a follower's part)."""
 
+    # -- what it keeps --------------------------------------------------------------------------
+
+    def published(self, once: str) -> Position | None:
+        """Return where the message with this id is; None where there was none lately."""
+        return self.sequencer.published(self.topic.name, once)
+
+    def remember(self, once: str, at: Position) -> None:
+        """Note where the message with this id is."""
+        self.sequencer.remember(self.topic.name, once, at)
+
+    def next_offset(self) -> int:
+        """Return the number of the next message or change."""
+        return self.topic.last_position().offset + 1
+
+    def tell_gap(self, count: int) -> None:
+        """Tell all followers that a worker has dropped messages."""
+        record = encode_record(Kind.GAP, 0, self.key, count, 0)
+        for member in self.followers:
+            member.add(self, self.next_offset(), record)
+
     def redeclare(self, declaration: Declaration) -> None:
         """Take other settings, which nobody minds: what is kept stays, as far as they allow."""
+        raise NotImplementedError
+
+    def publish(self, body: bytes, count: int) -> None:
+        """Number what a worker publishes. Raises :class:`BadRecord`, and for one change :class:`KeysFull`."""
+        raise NotImplementedError
+
+    def tell(self) -> None:
+        """Tell followers at the end of a turn what was not told at once."""
+
+    def records(self, offset: int, asked_at: int) -> list[bytes]:
+        """Return what a worker is sent that has nothing from ``offset`` on, and asked at ``asked_at``."""
+        raise NotImplementedError
+
+
+class KeptStream(KeptTopic):
+    """One with a history."""
+
+    __slots__ = ()
+
+    topic: Any
+
+    def redeclare(self, declaration: Declaration) -> None:
         self.declaration = declaration
         topic, settings = self.topic, declaration.settings
+        assert isinstance(topic, SequencedTopic)
         before = topic.history
         topic.history = after = History(settings["history"], settings["history_bytes"], settings["ttl"])
         after.begin(before.first, before.expired_to)
         for offset in range(before.first, before.next):
             after.append(before.frames(offset, 1, 1)[0], before.time_of(offset))
 
-    def published(self, once: str) -> Position | None:
-        """Return where the message with this id is; None where there was none lately."""
-        return self._sequencer.published(self.topic.name, once)
-
-    def remember(self, once: str, at: Position) -> None:
-        """Note where the message with this id is."""
-        self._sequencer.remember(self.topic.name, once, at)
-
-    # -- its messages ---------------------------------------------------------------------------
-
-    def keep(self, frames: list[bytes], body: bytes) -> int:
-        """Number messages, which are ``body`` together, for all followers; return the first's offset."""
-        history, now = self.topic.history, self._sequencer.time()
+    def publish(self, body: bytes, count: int) -> None:
+        frames = split_frames(body, count)
+        history, now = self.topic.history, self.sequencer.time()
         first = history.next
         for frame in frames:
             history.append(frame, now)
-        if not self.topic.is_watched:
-            self._sequencer.watch(self.topic)
+        self.topic.changed()
         if self.followers:
-            record = encode_record(NUMBERED, 0, self.key, len(frames), first, body)
+            record = encode_record(NUMBERED, 0, self.key, count, first, body)
             for member in self.followers:
                 member.add(self, first, record)
-        return first
-
-    def tell_gap(self, count: int) -> None:
-        """Tell all followers that a worker has dropped messages."""
-        record = encode_record(Kind.GAP, 0, self.key, count, 0)
-        for member in self.followers:
-            member.add(self, self.topic.history.next, record)
 
     def records(self, offset: int, asked_at: int) -> list[bytes]:
-        """Return what a worker is sent that has nothing from ``offset`` on, and asked at ``asked_at``."""
         topic = self.topic
-        topic.expire()
-        history, now = topic.history, self._sequencer.time()
+        history, now = topic.history, self.sequencer.time()
         first = min(max(history.first, offset), history.next)
         expired_to = min(history.expired_to, history.next - 1)
         begin = Begin(topic.epoch, first, history.next, asked_at, expired_to)

@@ -50,7 +50,7 @@ class Member:
     def want(self, topic: Any, offset: int) -> None:
         """Send it what is kept of a topic from an offset on, when there is room."""
         self.unfollow(topic)
-        self.wanted.append((topic, offset, topic.topic.history.next))
+        self.wanted.append((topic, offset, topic.next_offset()))
 
     def unfollow(self, topic: Any) -> None:
         """Send it nothing more of a topic."""

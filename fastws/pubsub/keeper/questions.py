@@ -7,8 +7,9 @@ import asyncio
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.events import Position, Published
 from fastws.pubsub.keeper.queue import Item, Queue
-from fastws.pubsub.keeper.records import confirm_record
-from fastws.pubsub.keeper.shared_topic import Seat, SharedTopic
+from fastws.pubsub.keeper.records import Verdict, confirm_record
+from fastws.pubsub.keeper.shared_topic import Seat, SharedPart
+from fastws.pubsub.keys import KeysFull
 
 __all__ = ["Questions"]
 
@@ -21,12 +22,13 @@ class Questions:
         self._number = 0
         self._waiting: dict[int, tuple[Item, asyncio.Future[Published]]] = {}
 
-    async def publish(self, topic: SharedTopic, frame: bytes, once: str | None, timeout: float) -> Published:
+    async def publish(self, topic: SharedPart, frame: bytes, once: str | None, timeout: float) -> Published:
         """Publish, and wait for the position.
 
         Raises:
             BrokerUnavailable: The message was not published: too much waits, there is no keeper, or it takes
                 nothing of this topic from here.
+            KeysFull: It was a key that there is no room for.
             TimeoutError: It was sent, and no answer has come within ``timeout`` seconds: it may be published.
         """
         if topic.seat is Seat.REFUSED:
@@ -52,13 +54,17 @@ class Questions:
             del self._waiting[number]
             self._queue.withdraw(item)
 
-    def answered(self, number: int, at: Position, duplicate: bool) -> None:  # noqa: FBT001
+    def answered(self, number: int, at: Position, verdict: Verdict) -> None:
         """Take the answer to a question, perhaps too late."""
         _, answer = self._waiting.get(number, (None, None))
-        if answer is not None and not answer.done():
-            answer.set_result(Published(at, duplicate))
+        if answer is None or answer.done():
+            return
+        if verdict is Verdict.FULL:
+            answer.set_exception(KeysFull())
+        else:
+            answer.set_result(Published(at, duplicate=verdict is Verdict.DUPLICATE))
 
-    def refuse(self, topic: SharedTopic) -> None:
+    def refuse(self, topic: SharedPart) -> None:
         """The keeper takes nothing of a topic."""
         for item, answer in self._waiting.values():
             if item.topic is topic and not answer.done() and self._queue.withdraw(item):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fastws.pubsub.bus.records import Flag, Kind, encode_record
 
 if TYPE_CHECKING:
-    from fastws.pubsub.keeper.shared_topic import SharedTopic
+    from fastws.pubsub.keeper.shared_topic import SharedPart
 
 __all__ = ["MAX_QUEUED_BYTES", "Item", "Queue"]
 
@@ -34,14 +34,14 @@ class Item:
 
     __slots__ = ("is_taken", "record", "size", "topic")
 
-    def __init__(self, topic: SharedTopic, record: bytes, size: int = 0, *, is_taken: bool = False) -> None:
+    def __init__(self, topic: SharedPart, record: bytes, size: int = 0, *, is_taken: bool = False) -> None:
         self.topic = topic
         self.record = record
         self.size = size
         self.is_taken = is_taken
 
     @classmethod
-    def follow(cls, topic: SharedTopic) -> Item:
+    def follow(cls, topic: SharedPart) -> Item:
         """Return the question for a copy of what is kept."""
         return cls(topic, encode_record(Kind.FOLLOW, Flag.TOPIC, topic.key, 0, 0))
 
@@ -51,7 +51,7 @@ class Run:
 
     __slots__ = ("frames", "size", "topic")
 
-    def __init__(self, topic: SharedTopic) -> None:
+    def __init__(self, topic: SharedPart) -> None:
         self.topic = topic
         self.frames: list[bytes] = []
         self.size = 0
@@ -77,10 +77,10 @@ class Queue:
         #: Bytes of messages that the keeper has not taken.
         self.size = 0
         #: Messages that were dropped and that nobody was told of; and those that the log has not told of.
-        self._lost: dict[SharedTopic, int] = {}
+        self._lost: dict[SharedPart, int] = {}
         self._unsaid = 0
 
-    def publish(self, topic: SharedTopic, frame: bytes) -> bool:
+    def publish(self, topic: SharedPart, frame: bytes) -> bool:
         """Take one message; False where too much waits, and it is dropped."""
         size = len(frame)
         if self.size + size > MAX_QUEUED_BYTES and self.size:
@@ -96,7 +96,7 @@ class Queue:
         run.size += size
         return True
 
-    def _begin(self, topic: SharedTopic) -> Run:
+    def _begin(self, topic: SharedPart) -> Run:
         if self._lost:
             self._tell_lost(topic)
         if not self._collected:
@@ -150,7 +150,7 @@ class Queue:
             for topic in list(self._lost):
                 self._tell_lost(topic)
 
-    def _tell_lost(self, topic: SharedTopic) -> None:
+    def _tell_lost(self, topic: SharedPart) -> None:
         count = self._lost.pop(topic, 0)
         if count:
             record = encode_record(Kind.GAP, 0, topic.key, count, 0)

@@ -6,11 +6,12 @@ import json
 import math
 import struct
 from collections.abc import Sequence
+from enum import IntEnum
 from hashlib import blake2b
 from typing import Any
 
 from fastws.pubsub.bus.records import BadRecord, Kind, Record, encode_record, split_frames
-from fastws.pubsub.classes import TopicClass
+from fastws.pubsub.classes import TopicClass, TopicMode
 from fastws.pubsub.events import Position
 from fastws.pubsub.patterns import Pattern
 
@@ -19,6 +20,7 @@ __all__ = [
     "Begin",
     "Declaration",
     "NoHubs",
+    "Verdict",
     "begin_record",
     "confirm_record",
     "kept_record",
@@ -36,6 +38,9 @@ ONCE = struct.Struct("<H")
 #: too old; then the epoch.
 BEGIN = struct.Struct("<QQQ")
 SECONDS = struct.Struct("<d")
+#: What all workers have to declare alike.
+SETTINGS = {"history", "history_bytes", "key_ttl", "max_keys", "merge", "mode", "ttl"}
+MODES = [str(mode) for mode in TopicMode]
 
 
 class NoHubs(dict[str, Any]):
@@ -50,7 +55,7 @@ class Declaration:
     """What a worker declares for a topic, as far as all workers have to agree.
 
     Args:
-        settings: By name, as ``hub.topic`` takes them.
+        settings: By name, as a :class:`TopicClass` has them.
 
     Raises:
         BadRecord: They are none.
@@ -68,14 +73,7 @@ class Declaration:
     @classmethod
     def of(cls, made: TopicClass) -> Declaration:
         """Return that of a class of topics."""
-        return cls(
-            {
-                "history": made.history,
-                "history_bytes": made.history_bytes,
-                "merge": made.merge,
-                "ttl": made.ttl,
-            }
-        )
+        return cls({name: getattr(made, name) for name in SETTINGS})
 
     @classmethod
     def read(cls, record: Record) -> Declaration:
@@ -91,10 +89,8 @@ class Declaration:
 
     def topic_class(self, name: str) -> TopicClass:
         """Return the class of that one topic, for who keeps its messages and sends them to nobody."""
-        each = self.settings
-        return TopicClass(
-            Pattern(name), each["history"], each["ttl"], each["history_bytes"], each["merge"], None, None
-        )
+        each = {**self.settings, "mode": TopicMode(self.settings["mode"])}
+        return TopicClass(pattern=Pattern(name), every=None, policy=None, deflate=None, **each)
 
     def differing(self, other: Declaration) -> tuple[str, str]:
         """Return in words where these settings and ``other``'s are not the same."""
@@ -106,26 +102,29 @@ class Declaration:
 
 
 def _check_settings(settings: Any) -> None:
-    if not isinstance(settings, dict) or set(settings) != {"history", "history_bytes", "merge", "ttl"}:
+    if not isinstance(settings, dict) or set(settings) != SETTINGS or settings["mode"] not in MODES:
         raise BadRecord("settings of another version")
-    numbers = settings["history"], settings["history_bytes"]
-    ttl, merge = settings["ttl"], settings["merge"]
-    if not all(type(number) is int and number >= 1 for number in numbers):
+    numbers = [settings[name] for name in ("history", "history_bytes", "max_keys")]
+    if not all(type(number) is int and number >= 0 for number in numbers):
         raise BadRecord("settings with a number that is none")
-    if type(ttl) is not float or not ttl > 0 or math.isnan(ttl):
-        raise BadRecord("settings with a ttl that is none")
-    if not (merge is None or type(merge) is str):
+    if (settings["mode"] == TopicMode.STREAM) is not (settings["history"] > 0):
+        raise BadRecord("settings of a topic that keeps nothing")
+    for name in ("ttl", "key_ttl"):
+        seconds = settings[name]
+        if type(seconds) is not float or not seconds > 0 or math.isnan(seconds):
+            raise BadRecord(f"settings with a {name} that is none")
+    if not (settings["merge"] is None or type(settings["merge"]) is str):
         raise BadRecord("settings with a merge that is no text")
 
 
-def confirm_record(key: bytes, question: int, once: str | None, frame: bytes) -> bytes:
-    """Return the question for the position of a message that is to be published."""
+def confirm_record(key: bytes, question: int, once: str | None, body: bytes) -> bytes:
+    """Return the question for the position of a message, or change, that is to be published."""
     known = b"" if once is None else once.encode("utf-8", "surrogatepass")
-    return encode_record(Kind.CONFIRM, 0, key, 1, question, ONCE.pack(len(known)) + known + frame)
+    return encode_record(Kind.CONFIRM, 0, key, 1, question, ONCE.pack(len(known)) + known + body)
 
 
 def read_confirm(record: Record) -> tuple[str | None, bytes]:
-    """Return the id of a question, and the frame. Raises :class:`BadRecord`."""
+    """Return the id of a question, and what is to be published. Raises :class:`BadRecord`."""
     body = record.body
     if len(body) < ONCE.size:
         raise BadRecord("a question without a message")
@@ -135,14 +134,23 @@ def read_confirm(record: Record) -> tuple[str | None, bytes]:
         once = body[ONCE.size : start].decode("utf-8", "surrogatepass") if size else None
     except UnicodeDecodeError:
         raise BadRecord("an id that is no text") from None
-    (frame,) = split_frames(body[start:], 1)
-    return once, frame
+    return once, body[start:]
 
 
-def read_confirmed(record: Record) -> tuple[Position, bool]:
-    """Return the position that the keeper tells, and whether the message was there before."""
+class Verdict(IntEnum):
+    """What became of a message whose position was asked for."""
+
+    NUMBERED = 0
+    #: One with the same id has been there before.
+    DUPLICATE = 1
+    #: It was a key that there is no room for.
+    FULL = 2
+
+
+def read_confirmed(record: Record) -> tuple[Position, Verdict]:
+    """Return the position that the keeper tells, and what became of the message."""
     try:
-        return Position.parse(record.body.decode("ascii")), bool(record.amount)
+        return Position.parse(record.body.decode("ascii")), Verdict(record.amount)
     except ValueError:
         raise BadRecord("a position that is none") from None
 

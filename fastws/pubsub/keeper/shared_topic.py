@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.lanes import key_of
-from fastws.pubsub.bus.records import BadRecord
-from fastws.pubsub.events import Position, Synced
-from fastws.pubsub.keeper.records import Begin, Declaration
+from fastws.pubsub.bus.records import BadRecord, Record, split_frames
+from fastws.pubsub.events import Event, Position, Synced
+from fastws.pubsub.keeper.records import Begin, Declaration, read_kept
+from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.sequenced import SequencedTopic
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
 
-__all__ = ["Copy", "Seat", "SharedTopic"]
+__all__ = ["Copy", "Seat", "SharedPart", "SharedTopic"]
 
 
 class Copy(Enum):
@@ -37,33 +38,18 @@ class Seat(Enum):
     REFUSED = "other processes use it with other settings"
 
 
-#: A client or a follower, and from where on it asks for messages: ``since`` and ``recent``.
-Wish = tuple[Position | None, int]
+#: From where on somebody asks for messages: ``since`` and ``recent``; None for who was here in another epoch.
+Wish = tuple[Position | None, int] | None
 
 
-class SharedTopic(SequencedTopic):
-    """Who listens before the copy is here waits for it. It is made by a :class:`SharedSequencer`."""
+class SharedPart(NumberedTopic):
+    """What shared topics of both kinds have in common. Who listens before the copy is here waits for it.
 
-    __slots__ = (
-        "_arrivals",
-        "_asked_at",
-        "_goal",
-        "_shared",
-        "client",
-        "copy",
-        "declaration",
-        "hub_name",
-        "idle_ticks",
-        "is_probed",
-        "key",
-        "refusal",
-        "seat",
-        "waiting",
-        "wishes",
-    )
+    It is a base together with the class of one kind.
+    """
 
-    def __init__(self, name: str, settings: TopicClass, sequencer: Any, client: Any, hub_name: str) -> None:
-        SequencedTopic.__init__(self, name, settings, sequencer, "")
+    def share(self, settings: TopicClass, sequencer: Any, client: Any, hub_name: str) -> None:
+        """Be shared from the beginning on."""
         self.is_shared = True
         self.is_live = False
         self._shared = sequencer
@@ -83,10 +69,37 @@ class SharedTopic(SequencedTopic):
         self.is_probed = False
         #: For so many seconds nobody has used the copy.
         self.idle_ticks = 0
-        #: The offset of the message after the last one that was kept when the copy was asked for.
+        #: The offset of the message after the last one that was kept: when the keeper sent the copy, and
+        #: when it was asked for it.
         self._goal = self._asked_at = 1
         #: Coroutines that wait for the copy.
         self._arrivals: list[asyncio.Future[None]] = []
+
+    # -- what each kind does in its way ---------------------------------------------------------
+
+    def forget_all(self) -> None:
+        """Keep nothing, of no epoch."""
+        raise NotImplementedError
+
+    def take_begin(self, begin: Begin) -> int:
+        """Begin with a copy, or go on with it; return how many messages will not come."""
+        raise NotImplementedError
+
+    def is_restart(self, begin: Begin) -> bool:
+        """True where all who listen have to begin anew."""
+        raise NotImplementedError
+
+    def receive(self, hub: Any, record: Record, *, is_new: bool) -> None:
+        """Take messages or changes, those that were kept or new ones. Raises :class:`BadRecord`."""
+        raise NotImplementedError
+
+    def join_again(self) -> tuple[Synced, Any]:
+        """Return where who was here in another epoch goes on, and its place."""
+        raise NotImplementedError
+
+    def follow_waiting(self, wish: Wish) -> tuple[Event, Any]:
+        """Return what a follower that has waited is told, and its place."""
+        raise NotImplementedError
 
     # -- who uses it ----------------------------------------------------------------------------
 
@@ -100,16 +113,10 @@ class SharedTopic(SequencedTopic):
         What an earlier keeper kept is here until the next one has begun: who returns meanwhile goes on in it.
         """
         return self.is_live and (
-            since is None or (since.epoch == self.epoch and since.offset < self.history.next)
+            since is None or (since.epoch == self.epoch and since.offset <= self.last_position().offset)
         )
 
-    def sync_waiting(self, wish: Wish) -> Synced:
-        """Return where one that has waited begins: a newcomer where the topic was when it was asked for."""
-        since, recent = wish
-        return self.sync(since, recent + self.history.next - self._asked_at)
-
     def wait(self, who: Any, since: Position | None, recent: int) -> None:
-        """Let a client or a follower wait until it is known where it begins."""
         self.wishes[who] = (since, recent)
         self.idle_ticks = 0
         self.use()
@@ -118,13 +125,24 @@ class SharedTopic(SequencedTopic):
         else:
             self.client.copies.follow(self)
 
+    def join_waiting(self, wish: Wish) -> tuple[Synced, Any]:
+        """Return where a client that has waited begins, and its place."""
+        if wish is None:
+            return self.join_again()
+        since, recent = wish
+        return self.join_at(since, recent + self.came_since_asked())
+
+    def came_since_asked(self) -> int:
+        """Return how many messages have come since the copy was asked for: newcomers begin before them."""
+        return self.last_position().offset + 1 - self._asked_at
+
     def remove(self, subscriber: object) -> None:
         self.wishes.pop(subscriber, None)
-        SequencedTopic.remove(self, subscriber)
+        super().remove(subscriber)
 
-    def unfollow(self, follower: Any) -> None:
+    def unfollow(self, follower: object) -> None:
         self.wishes.pop(follower, None)
-        SequencedTopic.unfollow(self, follower)
+        super().unfollow(follower)
 
     async def arrive(self, timeout: float) -> None:
         """Wait until the copy is here.
@@ -173,13 +191,50 @@ class SharedTopic(SequencedTopic):
         self.copy = Copy.NONE
         self.is_live = False
         self.is_probed = False
-        self.history.begin(1, 0)
-        self.epoch = ""
+        self.forget_all()
         self.rest()
 
     def begin(self, begin: Begin) -> int:
-        """Take what the keeper says before it sends what it keeps; return how many messages of the same epoch
-        will not come."""
+        """Take what the keeper says before it sends what it keeps; return how many messages will not come."""
+        missed = self.take_begin(begin)
+        self.copy = Copy.COMING
+        self.is_live = self.is_probed = False
+        self._goal, self._asked_at = begin.next, begin.asked_at
+        return missed
+
+    def take_probe(self, offset: int) -> None:
+        """The keeper says which offset was the next one; what is before it is here."""
+        self.is_probed = False
+        self._asked_at = min(offset, self.last_position().offset + 1)
+
+    def is_complete(self) -> bool:
+        """True when all has come that was kept."""
+        return self.last_position().offset + 1 >= self._goal
+
+    def go_live(self) -> None:
+        """All is here that was kept."""
+        self.copy = Copy.LIVE
+        self.is_live = True
+        for arrival in self._arrivals:
+            if not arrival.done():
+                arrival.set_result(None)
+
+
+class SharedTopic(SharedPart, SequencedTopic):
+    """One with a history. It is made by a :class:`SharedSequencer`."""
+
+    def __init__(self, name: str, settings: TopicClass, sequencer: Any, client: Any, hub_name: str) -> None:
+        SequencedTopic.__init__(self, name, settings, sequencer, "")
+        self.share(settings, sequencer, client, hub_name)
+
+    def forget_all(self) -> None:
+        self.history.begin(1, 0)
+        self.epoch = ""
+
+    def is_restart(self, begin: Begin) -> bool:
+        return begin.epoch != self.epoch
+
+    def take_begin(self, begin: Begin) -> int:
         history = self.history
         missed = 0
         if begin.epoch == self.epoch:
@@ -189,32 +244,28 @@ class SharedTopic(SequencedTopic):
             self.epoch = begin.epoch
         elif begin.first < history.next:
             raise BadRecord("what is here already, or what was never asked for")
-        self.copy = Copy.COMING
-        self.is_live = self.is_probed = False
-        self._goal, self._asked_at = begin.next, begin.asked_at
         return missed
 
-    def take_probe(self, offset: int) -> None:
-        """The keeper says which offset was the next one; what is before it is here."""
-        self.is_probed = False
-        self._asked_at = min(offset, self.history.next)
+    def receive(self, hub: Any, record: Record, *, is_new: bool) -> None:
+        if record.number != self.history.next:
+            raise BadRecord(f"offset {record.number} after {self.history.next - 1}")
+        if is_new:
+            hub._receive_numbered(self, split_frames(record.body, record.amount), None)
+        else:
+            frames, ages = read_kept(record)
+            now = self.time()
+            hub._receive_numbered(self, frames, [now - age for age in ages])
 
     def restore(self, frame: bytes, time: float) -> None:
         """Keep a message that came at that time."""
         self.history.append(frame, time)
-        if not self.is_watched:
-            self._shared.watch(self)
-        for follower in self.followers:
-            follower.wake()
+        self.changed()
+        self.wake_followers()
 
-    def is_complete(self) -> bool:
-        """True when all has come that was kept."""
-        return self.history.next >= self._goal
+    def join_again(self) -> tuple[Synced, Any]:
+        first = self.history.first
+        synced = Synced(self.name, self.position(first - 1), resumed=False, missed=None, reason="epoch")
+        return synced, first
 
-    def go_live(self) -> None:
-        """All is here that was kept."""
-        self.copy = Copy.LIVE
-        self.is_live = True
-        for arrival in self._arrivals:
-            if not arrival.done():
-                arrival.set_result(None)
+    def follow_waiting(self, wish: Wish) -> tuple[Event, Any]:
+        return self.join_waiting(wish)

@@ -22,7 +22,15 @@ FRAME = encode(1, "a")
 
 
 def declare(key: bytes = KEY, **changes: Any) -> bytes:
-    settings = {"history": 5, "history_bytes": 100, "merge": None, "ttl": 3.0} | changes
+    settings = {
+        "history": 5,
+        "history_bytes": 100,
+        "key_ttl": float("inf"),
+        "max_keys": 3,
+        "merge": None,
+        "mode": "stream",
+        "ttl": 3.0,
+    } | changes
     body = json.dumps(settings, sort_keys=True).encode()
     digest = int.from_bytes(blake2b(body, digest_size=8).digest(), "little")
     return encode_record(Kind.DECLARE, 1, key, 0, digest, body)
@@ -39,12 +47,16 @@ def declare(key: bytes = KEY, **changes: Any) -> bytes:
         (hello(1) + encode_record(Kind.RUN, 0, KEY, 1, 1, FRAME), "a run of a bus"),
         (hello(1) + encode_record(Kind.DECLARE, 1, KEY, 0, 0, b"{"), "no JSON"),
         (hello(1) + encode_record(Kind.DECLARE, 1, KEY, 0, 0, b"[]"), "another version"),
-        (hello(1) + declare(history=0), "a number that is none"),
+        (hello(1) + declare(history=0), "keeps nothing"),
         (hello(1) + declare(history=True), "a number that is none"),
         (hello(1) + declare(ttl=-1.0), "a ttl that is none"),
         (hello(1) + declare(ttl=float("nan")), "a ttl that is none"),
         (hello(1) + declare(merge=1), "a merge that is no text"),
         (hello(1) + declare(more=1), "another version"),
+        (hello(1) + declare(mode="other"), "another version"),
+        (hello(1) + declare(mode="keyed"), "keeps nothing"),
+        (hello(1) + declare(max_keys=-1), "a number that is none"),
+        (hello(1) + declare(key_ttl=0.0), "a key_ttl that is none"),
         (hello(1) + declare()[:-1] + b"]", "no JSON"),
         (hello(1) + encode_record(Kind.DECLARE, 1, KEY, 0, 1, declare()[29:]), "digest of others"),
         (hello(1) + declare(b"default\0a//b"), "cannot be a topic"),

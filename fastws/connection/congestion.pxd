@@ -1,0 +1,14 @@
+# Types for the compiled build of congestion.py; the source itself stays plain Python.
+cimport cython
+from fastws.connection.backlog cimport Backlog
+from fastws.connection.writer cimport Writer
+
+cdef class Congestion(Writer):
+    cdef object _host
+    cdef Backlog _backlog
+    cdef public object limits
+    cdef public int flow
+
+    cpdef _wait(self, object item, Py_ssize_t size)
+    cpdef _become_slow(self)
+    cpdef bint is_full(self, Py_ssize_t size)

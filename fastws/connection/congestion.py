@@ -1,0 +1,83 @@
+# cython: annotation_typing=False
+"""What waits because a socket has refused bytes, and how well its peer takes what it is sent.
+
+This part of an outbox keeps the backlog and the state (:class:`fastws.connection.flow.FlowState`); what goes
+into the backlog, and what leaves it, is decided in :mod:`fastws.connection.outbox`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastws.config import Limits
+from fastws.connection.backlog import Backlog
+from fastws.connection.flow import FlowState, OutboxHost
+from fastws.connection.writer import Writer
+from fastws.loop.turn import Turn
+
+if TYPE_CHECKING:
+    from fastws.connection.publication import Publication
+
+__all__ = ["CLEAR", "CONGESTED", "SLOW", "Congestion"]
+
+CLEAR, CONGESTED, SLOW = map(int, FlowState)
+
+
+class Congestion(Writer):
+    """The part of an outbox that lets messages wait."""
+
+    __slots__ = ("_backlog", "_host", "flow", "limits")
+
+    def __init__(self, host: OutboxHost, transport: Any, turn: Turn, fd: int, limits: Limits) -> None:
+        Writer.__init__(self, transport, turn, fd)
+        self._host: Any = host
+        #: How much may wait: ``send_queue`` and ``send_queue_bytes``.
+        self.limits = limits
+        self._backlog: Backlog | None = None
+        #: How well the peer takes what it is sent, a ``FlowState``.
+        self.flow = CLEAR
+
+    def pause(self) -> None:
+        """The socket has refused bytes."""
+        self.blocked = True
+        if self.flow == CLEAR:
+            self.flow = CONGESTED
+            if self._backlog is not None and self._backlog.is_large(self.limits):
+                self._become_slow()
+
+    def _wait(self, item: bytes | Publication, size: int) -> None:
+        if self._backlog is None:
+            self._backlog = Backlog()
+        self._backlog.append(item, size)
+        if self.flow == CONGESTED and self._backlog.is_large(self.limits):
+            self._become_slow()
+
+    def _become_slow(self) -> None:
+        if self.flow != SLOW:
+            self.flow = SLOW
+            self._host.slow()
+
+    def is_full(self, size: int) -> bool:
+        """True when a message of ``size`` bytes is over the limits."""
+        return self._backlog is not None and self._backlog.is_full(self.limits, size)
+
+    @property
+    def queued(self) -> int:
+        """Messages that wait."""
+        return len(self._backlog) if self._backlog is not None else 0
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes of the messages that wait."""
+        return self._backlog.size if self._backlog is not None else 0
+
+    @property
+    def buffered_amount(self) -> int:
+        """Bytes accepted that the socket has not taken yet."""
+        held: int = self._transport.get_write_buffer_size() if self.blocked else 0
+        return self.unwritten() + self.queue_bytes + held
+
+    def discard(self) -> None:
+        """Forget everything: the connection is lost."""
+        Writer.discard(self)
+        self._backlog = None

@@ -1,0 +1,86 @@
+"""The one way in which the body of a response leaves in pieces while its sender waits for the client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastws.protocol.http.server import UNKNOWN
+
+if TYPE_CHECKING:
+    from fastws.connection.connection import Connection
+
+__all__ = ["BodyWriter"]
+
+#: Bytes of a piece that ends the turn, so that the write at its end tells whether the socket took it.
+LARGE_PIECE = 16 * 1024
+
+
+class BodyWriter:
+    """Writes pieces of a body to one connection. One coroutine writes; many may wait.
+
+    Args:
+        connection: where the head of the response was written.
+        high_water: bytes that may wait for a socket that refuses, before :meth:`writable` waits.
+    """
+
+    __slots__ = ("_connection", "_high_water", "_waiters", "written")
+
+    def __init__(self, connection: Connection, high_water: int) -> None:
+        self._connection = connection
+        self._high_water = high_water
+        self._waiters: list[asyncio.Future[None]] | None = []
+        #: Bytes of the body that were written.
+        self.written = 0
+
+    def write(self, piece: bytes, *, more: bool) -> None:
+        """Write a piece; without ``more`` the response is complete behind it.
+
+        Raises:
+            RuntimeError: the body is not as long as its Content-Length. Nothing of the piece is written.
+        """
+        http = self._connection.machine.http
+        _check_length(len(piece), http.length_left, more=more)
+        data = http.send_body(piece)
+        if not more:
+            data += http.end_response()
+        self.written += len(piece)
+        if data:
+            self._connection.outbox.write_http(data)
+
+    async def writable(self, size: int) -> None:
+        """Wait until the client has taken enough of what was written; ``size`` is that of the last piece."""
+        outbox = self._connection.outbox
+        if not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()):
+            await asyncio.sleep(0)
+        while self._waiters is not None and outbox.blocked and outbox.buffered_amount > self._high_water:
+            waiter = self._connection.loop_state.create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def drained(self) -> None:
+        """The socket has taken what it refused: those who wait look again."""
+        if self._waiters is not None:
+            waiters, self._waiters = self._waiters, []
+            _wake(waiters)
+
+    def end(self) -> None:
+        """Let nobody wait any more: the response is complete or given up. Twice does no harm."""
+        waiters, self._waiters = self._waiters, None
+        _wake(waiters or [])
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+
+
+def _check_length(size: int, left: int, *, more: bool) -> None:
+    """Raise ``RuntimeError`` for ``size`` bytes of a body that do not fit what its Content-Length leaves."""
+    if left == UNKNOWN:
+        return
+    if size > left:
+        raise RuntimeError("the body is longer than its Content-Length")
+    if size < left and not more:
+        raise RuntimeError("the body is shorter than its Content-Length")
