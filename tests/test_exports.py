@@ -18,7 +18,9 @@ PUBLIC = {
     "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",
     "HandshakeRefused", "Response", "Route", "SendStatus", "Server", "Settings", "SlowConsumerPolicy",
+    "Feed", "FeedClient", "FeedError", "Grant", "Publication", "User", "anyone",
     "Ended", "Follower", "Gap", "Live", "Message", "Position", "Published", "RateLimit", "Removed", "Synced",
+    "FeedFollower", "Member", "Presence", "follow",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
     "serve", "serve_until_signal", "streaming", "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip

@@ -25,7 +25,7 @@ def routes(
     if not any(folder.prefix == "/static/" for folder in folders):
         folders.append(Static("/static", pages))
     # The pages' style and scripts have a path of their own: "/static/" may hold other files.
-    folders.append(Static("/assets", pages / "assets"))
+    folders.append(Static.packaged("/assets"))
     echo = Echo()
     return [
         Route("/", http=_page(pages / "index.html")),

@@ -21,3 +21,5 @@ cdef class Publication:
     cdef object _frames
 
     cpdef bytes frame(self, int variant)
+
+cpdef bytes payload_of(bytes plain)

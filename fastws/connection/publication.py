@@ -12,7 +12,7 @@ from fastws.config import SlowConsumerPolicy
 from fastws.protocol.websocket.deflate import DeflateParams, DeflatePool
 from fastws.protocol.websocket.frames import FIN, RSV1, Opcode, encode
 
-__all__ = ["Channel", "Publication"]
+__all__ = ["Channel", "Publication", "payload_of"]
 
 #: A merged message ends at this many messages or bytes, and the next one begins.
 MERGE_MESSAGES = 256
@@ -122,8 +122,12 @@ class Publication:
         return encode(opcode, deflater(payload), None, FIN | RSV1)
 
 
-def _decoded(plain: bytes) -> str | bytes:
-    """Return the message of an unmasked frame (RFC 6455, section 5.2)."""
+def payload_of(plain: bytes) -> bytes:
+    """Return the payload of an unmasked frame (RFC 6455, section 5.2)."""
     size = plain[1]
-    payload = plain[2 if size < 126 else 4 if size == 126 else 10 :]
+    return plain[2 if size < 126 else 4 if size == 126 else 10 :]
+
+
+def _decoded(plain: bytes) -> str | bytes:
+    payload = payload_of(plain)
     return payload.decode("utf-8", "replace") if plain[0] == FIN | TEXT else payload

@@ -30,30 +30,10 @@ log = logging.getLogger("fastws.error")
 EVICT = SlowConsumerPolicy.EVICT
 DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 
-__all__ = ["Puller", "puller_of", "tell_gap", "tell_sync"]
+__all__ = ["Puller", "puller_of"]
 
 #: What all clients are sent in one round: a chunk more at most.
 ROUND_BYTES = 1024 * 1024
-
-
-def tell_gap(ws: Any, topic: str, missed: int | None, reason: str) -> bool:
-    """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
-    tell = getattr(ws, "tell_gap", None)
-    told: bool = tell is not None and tell(topic, missed, reason)
-    return told
-
-
-def tell_sync(ws: Any, synced: Synced) -> bool:
-    """Tell the handler of ``ws`` where its subscription goes on, or at least what it has missed.
-
-    False when there is none to tell, and something was missed.
-    """
-    tell = getattr(ws, "tell_sync", None)
-    if tell is not None and tell(synced):
-        return True
-    if synced.reason is None:
-        return True
-    return tell_gap(ws, synced.topic, synced.missed, synced.reason)
 
 
 class Chunk:
@@ -171,7 +151,7 @@ class Cursors:
         synced = self._syncs.pop(topic, None) if self._syncs else None
         if synced is None:
             return True
-        if not tell_sync(self._subscriber.ws, synced) and topic.policy is not DROP_OLDEST:
+        if not topic.tell_sync(self._subscriber, synced) and topic.policy is not DROP_OLDEST:
             self.evict()
         # What the handler did then decides: it may have unsubscribed, and even subscribed again.
         return self.is_ready() and topic in self._places and topic not in self._syncs
@@ -188,7 +168,7 @@ class Cursors:
             self.evict()
             return False
         self._places[topic] = place
-        if not tell_gap(subscriber.ws, topic.name, missed, "slow") and topic.policy is not DROP_OLDEST:
+        if not topic.tell_gap(subscriber, missed, "slow") and topic.policy is not DROP_OLDEST:
             self.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
         return self.is_ready() and topic in self._places and not topic.skip_forgotten(self._places[topic])[1]
@@ -216,6 +196,8 @@ class Cursors:
             self._places[topic] = chunk.end
         if chunk.batch:  # else all of it was forgotten
             outbox.deliver_joined(topic, chunk.batch, joined)
+        if subscriber in topic.subscribers:
+            topic.caught_up(subscriber)
         return chunk.size
 
 

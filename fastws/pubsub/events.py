@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Ended", "Event", "Gap", "Live", "Message", "Position", "Published", "Removed", "Synced"]
+__all__ = [
+    "Ended",
+    "Event",
+    "Gap",
+    "Live",
+    "Member",
+    "Message",
+    "Position",
+    "Presence",
+    "Published",
+    "Removed",
+    "Synced",
+]
 
 #: Characters of a position's text: what is longer is none.
 MAX_POSITION_CHARACTERS = 64
@@ -70,7 +83,8 @@ class Synced:
 
     #: The topic's name.
     topic: str
-    #: The message after this position is the first to come; with ``snapshot``, the change after it.
+    #: The message after this position is the first to come; with ``snapshot``, the change after it. From a
+    #: feed None where the topic keeps nothing.
     at: Position
     #: True: every message since the position that was asked for is still here, and comes. False: not so, see
     #: ``reason``. None: no position was asked for.
@@ -91,12 +105,16 @@ class Message:
 
     #: The topic's name.
     topic: str
-    #: Text, or bytes of a binary one. Of a keyed topic the source text of its JSON value.
-    message: str | bytes
-    #: The position behind it: who has this message goes on there.
-    at: Position
+    #: Text, or bytes of a binary one. Of a keyed topic the source text of its JSON value. From a feed the
+    #: value of JSON itself, or bytes.
+    message: Any
+    #: The position behind it: who has this message goes on there. A feed names none where the topic keeps
+    #: nothing, nor for a key: then it is None.
+    at: Position | None
     #: The key of a keyed topic whose value this is; None for a message of any other topic.
     key: str | None = None
+    #: From a feed: who has published it, as the server knows; None for the application.
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +125,8 @@ class Removed:
     topic: str
     #: None: the topic was cleared.
     key: str | None
-    #: The position behind this change.
-    at: Position
+    #: The position behind this change; None from a feed.
+    at: Position | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +138,8 @@ class Live:
 
     #: The topic's name.
     topic: str
-    #: Where the topic is.
-    at: Position
+    #: Where the topic is; None where it keeps nothing.
+    at: Position | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +148,10 @@ class Gap:
 
     #: The topic's name.
     topic: str
-    #: How many.
-    missed: int
-    #: ``"slow"``: they were taken more slowly than the history forgot them.
+    #: How many; None where nobody knows, which only a feed says.
+    missed: int | None
+    #: ``"slow"``: they were taken more slowly than the history forgot them. From a feed also ``"sampled"``:
+    #: the topic lets some through; ``"bus"`` and ``"broker"``: they were lost between processes.
     reason: str
 
 
@@ -142,19 +161,48 @@ class Ended:
 
     #: The topic's name.
     topic: str
-    #: ``"closed"``: the hub was closed.
+    #: ``"closed"``: the hub was closed. From a feed ``"revoked"`` or ``"expired"``: this client may follow
+    #: it no more.
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Who listens to a topic of a feed."""
+
+    #: The public id of a user.
+    id: str
+    #: How many connections of this user listen.
+    connections: int = 1
+    #: What the application shows of the user: a value of JSON.
+    info: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Who listens to a topic of a feed: first all of them, then who comes and who goes."""
+
+    #: The topic's name.
+    topic: str
+    #: How many listen.
+    count: int
+    #: All of them; None where only changes are told, or the number alone.
+    members: tuple[Member, ...] | None = None
+    #: Who has come since.
+    joined: tuple[Member, ...] = ()
+    #: The ids of who has gone since.
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """What became of a message that was published and confirmed."""
 
-    #: The position behind it.
+    #: The position behind it; from a feed None where the topic keeps nothing.
     at: Position
     #: True when a message with the same ``once`` had been published before, and this one was not.
     duplicate: bool = False
 
 
 #: What a :class:`fastws.Follower` brings.
-Event = Synced | Message | Removed | Live | Gap | Ended
+Event = Synced | Message | Removed | Live | Gap | Presence | Ended

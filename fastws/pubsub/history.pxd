@@ -18,6 +18,7 @@ cdef class History:
     cpdef begin(self, long long offset, long long expired_to)
     cpdef append(self, bytes frame, double now)
     cpdef expire(self, double now)
+    cpdef forget(self)
     cpdef double oldest(self)
     cpdef double time_of(self, long long offset)
     @cython.locals(index=Py_ssize_t, frame=bytes)

@@ -86,6 +86,11 @@ class History:
             self._drop_first()
         self.expired_to = self.first - 1
 
+    def forget(self) -> None:
+        """Drop everything."""
+        self.first = self.next
+        self.size = 0
+
     def oldest(self) -> float:
         """Return when the oldest message came; there must be one."""
         return self.time_of(self.first)

@@ -1,15 +1,16 @@
 # Types for the compiled build of hub.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection.publication cimport Publication
-from fastws.pubsub.fanout cimport FanOut, Subscriber, fan_out_of
+from fastws.pubsub.fanout cimport FanOut, Subscriber
 from fastws.pubsub.hub_shared cimport HubShared
-from fastws.pubsub.numbered cimport NumberedTopic
+from fastws.pubsub.notes cimport frame_of
 from fastws.pubsub.topic cimport Topic
 
-cdef object TEXT, BINARY, encode
+cdef object TEXT
 cdef object UNSET
 
 cdef class Hub(HubShared):
     cdef object _left
 
-    cdef _bind(self, FanOut fan_out)
+    @cython.locals(fan_out=FanOut, found=Topic, messages=list, frames=list, kept=bytes, plain=bytes)
+    cpdef _receive_run(self, str topic, bytes body, Py_ssize_t count)

@@ -7,31 +7,34 @@ is the fan-out's part (``fanout.py``).
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import UNSET, Compression, SlowConsumerPolicy, Unset, check_number
 from fastws.connection.publication import Publication
-from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.protocol.websocket.frames import FIN, Opcode
+from fastws.pubsub.bus.records import split_frames
 from fastws.pubsub.bus.registry import group_of
 from fastws.pubsub.events import Position, Synced
-from fastws.pubsub.fanout import Subscriber, fan_out_of
 from fastws.pubsub.hub_history import position_of
 from fastws.pubsub.hub_keyed import message_of
 from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.keyed import KeyedTopic
-from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.notes import JSON_NOTE, frame_of
+from fastws.pubsub.numbered import tell_gap
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
-    from fastws.pubsub.fanout import FanOut
 
 __all__ = ["Hub", "Topic"]
 
 TEXT = int(Opcode.TEXT)
-BINARY = int(Opcode.BINARY)
+#: The first byte of a frame with a whole text message (RFC 6455, section 5.2).
+TEXT_FRAME = FIN | TEXT
+
+log = logging.getLogger("fastws.error")
 
 
 class Hub(HubShared):
@@ -113,23 +116,12 @@ class Hub(HubShared):
             raise self._no_history(topic)
         if not outbox.is_open:
             return None
-        fan_out = fan_out_of(outbox.turn)
-        if self._fan_out is not fan_out:
-            self._bind(fan_out)
-        subscriber: Any = outbox.subscriptions
-        if subscriber is None:
-            outbox.subscriptions = subscriber = Subscriber(fan_out, outbox, ws)
-        found = self._find(topic)
-        if found is None:
-            found = self._make(topic)
-            if self._link is not None and not found.sequenced:
-                self._link.follow(topic)
-        elif found.batch:
+        subscriber = self._subscriber(outbox, ws)
+        found = self._listened(topic)
+        if found.batch:
             subscriber.take_published()
             if not outbox.is_open:  # what it took evicted it
                 return None  # type: ignore[unreachable]
-        elif self._link is not None and not found.subscribers and not found.sequenced:
-            self._link.follow(topic)
         if isinstance(found, SequencedTopic):
             return self._subscribe_kept(subscriber, found, start, recent)
         if isinstance(found, KeyedTopic):
@@ -145,15 +137,8 @@ class Hub(HubShared):
         """
         subscriber = ws.outbox.subscriptions
         found = self._find(topic)
-        if found is None:
-            return
-        if found.batch and subscriber in found.subscribers:
-            subscriber.take_published()
-        if subscriber in found.subscribers:
-            found.remove(subscriber)
-            subscriber.topics.pop(found, None)
-        elif isinstance(found, NumberedTopic) and subscriber in found.behind:
-            subscriber.cursors.drop(found)
+        if found is not None:
+            self._leave(subscriber, found)
 
     def publish(
         self,
@@ -193,40 +178,8 @@ class Hub(HubShared):
         """
         if json is not UNSET:
             message = message_of(message, json)
-        found = self._find(topic)
-        if self._sequencer is not None and (found is None or found.sequenced):
-            numbered = self._numbered(topic)
-            if numbered is not None:
-                return self._publish_numbered(numbered, message, key, exclude, json)
-        if key is not None:
-            raise self._not_keyed(topic)
-        if not isinstance(message, str):
-            message = self._checked(found, topic, message)
-        if found is None or not found.subscribers:
-            if self._link is not None:
-                self._link.forward(topic, encode(TEXT if isinstance(message, str) else BINARY, message))
-            return 0
-        fan_out = self._fan_out
-        assert fan_out is not None
-        plain = encode(TEXT if isinstance(message, str) else BINARY, message)
-        count = len(found.subscribers)
-        excluded: Any = None
-        if exclude is not None:
-            excluded = exclude.outbox.subscriptions
-            if excluded in found.subscribers:
-                excluded.take_published()
-                count -= 1
-            else:
-                excluded = None
-        if not found.batch:
-            self._check_thread()
-        if self._link is not None:
-            self._link.forward(topic, plain)
-        seq = fan_out.add(found)
-        found.batch.append(Publication(found, seq, message, plain))
-        if excluded is not None:
-            excluded.last_seq = seq
-        return count
+            return self._offer(topic, message, key, exclude, JSON_NOTE)
+        return self._offer(topic, message, key, exclude, b"")
 
     def publish_threadsafe(
         self,
@@ -247,6 +200,7 @@ class Hub(HubShared):
             RuntimeError: The hub's loop is closed; or there are topics with a history or keys, and the hub
                 does not know its loop yet: ``async with hub``.
         """
+        note = b"" if json is UNSET else JSON_NOTE
         message = message_of(message, json)
         if key is not None or self._is_keyed(topic):
             self._publish_keyed_threadsafe(topic, message, key)
@@ -254,9 +208,9 @@ class Hub(HubShared):
         if not isinstance(message, str):
             message = self._checked(None, topic, message)
         if self._link is not None and not self._link.bus.is_closed:
-            self._link.call_threadsafe(self.publish, topic, message)
+            self._link.call_threadsafe(self._publish_as, topic, message, note)
         elif self._loop is not None:
-            self._loop.call_soon_threadsafe(self.publish, topic, message)
+            self._loop.call_soon_threadsafe(self._publish_as, topic, message, note)
         elif self._sequencer is not None:
             raise self._no_loop()
 
@@ -304,10 +258,50 @@ class Hub(HubShared):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _bind(self, fan_out: FanOut) -> None:
-        if self._fan_out is not None and any(topic.subscribers for topic in self._topics.values()):
-            raise RuntimeError("a hub belongs to one event loop; use publish_threadsafe from another")
-        if self._link is not None:
-            self._link.bus.check_thread()
-        self._fan_out = fan_out
-        self._loop = asyncio.get_running_loop()
+    # -- for the bus ----------------------------------------------------------------------------
+
+    def _receive_run(self, topic: str, body: bytes, count: int) -> None:
+        """Publish here what another process has published; the clients of other processes have it already."""
+        found = self._find(topic)
+        if found is None or not (found.subscribers or found.view):
+            return
+        fan_out = self._fan_out
+        assert fan_out is not None
+        messages = split_frames(body, count)
+        if found.view is not None:
+            for kept in messages:
+                found.view.offer(kept, fan_out)
+        if not found.subscribers:
+            return
+        frames = [frame_of(kept) for kept in messages]
+        if found.merge is not None:
+            frames = _only_texts(topic, frames)
+            if len(frames) < count:
+                _tell_gap(found, count - len(frames), "binary")
+        for plain in frames:
+            seq = fan_out.add(found)
+            found.batch.append(Publication(found, seq, None, plain))
+
+    def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
+        """Tell who listens that messages of another process did not come."""
+        found = self._find(topic)
+        if found is not None:
+            _tell_gap(found, missed, reason)
+            if found.view is not None:
+                found.view.offer_gap(missed, reason, self._fan_out)
+
+    def _topics_heard(self) -> list[str]:
+        return [name for name, topic in self._topics.items() if topic.subscribers or topic.view]
+
+
+def _tell_gap(found: Topic, missed: int, reason: str) -> None:
+    for subscriber in list(found.subscribers):
+        tell_gap(subscriber.ws, found.name, missed, reason)
+
+
+def _only_texts(topic: str, frames: list[bytes]) -> list[bytes]:
+    """Return the frames of text messages: the other process has not declared a topic that merges as such."""
+    texts = [plain for plain in frames if plain[0] == TEXT_FRAME]
+    if len(texts) < len(frames):
+        log.error("topic %r merges text: left out binary messages of another process", topic)
+    return texts

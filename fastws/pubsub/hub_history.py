@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubHistory", "arrive", "position_of"]
+__all__ = ["HubHistory", "arrive", "position_of", "starts_of"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -72,7 +72,7 @@ class HubHistory(TopicRegistry):
         if end is not None:
             stop = 0 if end.epoch != kept.epoch else min(stop, end.offset)
         start = max(history.first, stop - limit)
-        frames = history.frames(start, history.size + 1, max(stop - start, 0))
+        frames = kept.frames(start, history.size + 1, max(stop - start, 0))
         return [
             Message(kept.name, Publication(kept, 0, None, frame).message, kept.position(start + index))
             for index, frame in enumerate(frames)
@@ -94,7 +94,7 @@ class HubHistory(TopicRegistry):
             TypeError: ``since`` is nothing of this.
             RuntimeError: Called in another thread than that of the hub's loop.
         """
-        starts = _starts(topics, since)
+        starts = starts_of(topics, since)
         for name in topics:
             self._with_positions(name)
 
@@ -142,7 +142,9 @@ class HubHistory(TopicRegistry):
         if self._loop is None or self._loop.is_closed():
             self._loop = self._entered
 
-    def _publish_kept(self, topic: SequencedTopic, message: str | bytes, exclude: Any = None) -> int:
+    def _publish_kept(
+        self, topic: SequencedTopic, message: str | bytes, exclude: Any = None, note: bytes = b""
+    ) -> int:
         """Give a message its position, and to who keeps up; return how many clients listen."""
         if exclude is not None:
             raise TypeError(
@@ -152,16 +154,19 @@ class HubHistory(TopicRegistry):
             message = self._checked(topic, topic.name, message)
         self._enter()
         plain = encode(TEXT if isinstance(message, str) else BINARY, message)
+        kept = note + plain if note else plain
         if topic.is_shared:
             shared: Any = topic
-            shared.client.queue.publish(topic, plain)
+            shared.client.queue.publish(topic, kept)
             return topic.listeners()
-        topic.keep(plain)
+        topic.keep(kept)
         if topic.subscribers:
             fan_out = self._fan_out
             assert fan_out is not None
             seq = fan_out.add(topic)
             topic.batch.append(Publication(topic, seq, message, plain))
+        if topic.view is not None:
+            topic.view.offer(kept, self._fan_out)
         return topic.listeners()
 
     def _subscribe_kept(
@@ -206,11 +211,11 @@ class HubHistory(TopicRegistry):
         puller_of(fan_out).wait(subscriber, topic)
         topic.wait(subscriber, since, recent)
 
-    def _frame(self, topic: SequencedTopic, message: str | bytes) -> bytes:
-        """Return the plain frame of a message for a topic. Raises ``TypeError``."""
+    def _frame(self, topic: SequencedTopic, message: str | bytes, note: bytes) -> bytes:
+        """Return the plain frame of a message for a topic, with its note. Raises ``TypeError``."""
         if not isinstance(message, str):
             message = self._checked(topic, topic.name, message)
-        return encode(TEXT if isinstance(message, str) else BINARY, message)
+        return note + encode(TEXT if isinstance(message, str) else BINARY, message)
 
     def _checked(self, found: Topic | None, topic: str, message: object) -> bytes:
         """Return a binary message, copied where it could change. Raises ``TypeError``."""
@@ -235,7 +240,7 @@ class HubHistory(TopicRegistry):
             raise RuntimeError("a hub belongs to the thread of its loop; here use publish_threadsafe")
 
 
-def _starts(
+def starts_of(
     topics: tuple[str, ...], since: Position | str | Mapping[str, Position | str] | None
 ) -> dict[str, Position | None]:
     """Return where each topic begins."""

@@ -7,7 +7,8 @@ from fastws.pubsub.numbered cimport NumberedTopic
 
 cdef class HubKeyed(HubHistory):
     cdef KeyedTopic _keyed(self, topic)
-    cdef Py_ssize_t _publish_numbered(self, NumberedTopic topic, message, key, exclude, json) except -1
+    cdef _confirm(self, NumberedTopic kept, message, key, once, bytes note)
+    cdef Py_ssize_t _publish_numbered(self, NumberedTopic topic, message, key, exclude, bytes note) except -1
     cdef _check_keyed(self, topic, key, exclude)
     cdef Py_ssize_t _put(self, KeyedTopic topic, key, bytes source) except -1
     @cython.locals(fan_out=FanOut)

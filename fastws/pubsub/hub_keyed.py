@@ -14,16 +14,19 @@ from fastws.pubsub.hub_history import HubHistory, arrive
 from fastws.pubsub.keeper.changes import Verb, encode_wanted
 from fastws.pubsub.keyed import KeyedTopic, checked_key
 from fastws.pubsub.keys import KeysFull
+from fastws.pubsub.notes import JSON_NOTE
 from fastws.pubsub.sequenced import SequencedTopic
 
 if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
     from fastws.pubsub.numbered import NumberedTopic
 
-__all__ = ["HubKeyed", "message_of"]
+__all__ = ["REMOVAL", "HubKeyed", "message_of"]
 
 #: Bytes of an id for ``publish_confirmed``.
 MAX_ONCE_BYTES = 255
+#: In place of a message: the key shall hold nothing.
+REMOVAL = object()
 
 
 class HubKeyed(HubHistory):
@@ -65,14 +68,51 @@ class HubKeyed(HubHistory):
         kept = self._with_positions(topic)
         if once is not None:
             _check_once(once)
+        message = message if json is UNSET else message_of(message, json)
+        note = b"" if json is UNSET else JSON_NOTE
         if kept.is_shared:
-            return await self._publish_confirmed_by_keeper(kept, message, key, json, once, timeout)
+            return await self._confirm_shared(kept, message, key, once, note, timeout)
+        return self._confirm(kept, message, key, once, note)
+
+    async def _confirm_shared(
+        self,
+        kept: NumberedTopic,
+        message: Any,
+        key: Any,
+        once: str | None,
+        note: bytes,
+        timeout: float = 5.0,
+    ) -> Published:
+        """Do the same for a topic that another process numbers."""
+        if isinstance(kept, SequencedTopic):
+            if key is not None or message is REMOVAL:
+                raise self._not_keyed(kept.name)
+            body = self._frame(kept, message, note)
+        else:
+            self._check_keyed(kept.name, key, None)
+            checked_key(key)
+            body = encode_wanted(Verb.REMOVE, key)
+            if message is not REMOVAL:
+                body = encode_wanted(Verb.PUT, key, self._source(kept.name, message, note))
+        shared: Any = kept
+        try:
+            done: Published = await shared.client.questions.publish(shared, body, once, timeout)
+        except KeysFull:
+            raise self._keys_full(shared, key) from None
+        return done
+
+    def _confirm(
+        self, kept: NumberedTopic, message: Any, key: Any, once: str | None, note: bytes
+    ) -> Published:
+        """Publish once, if that is asked for; see :meth:`publish_confirmed`. ``REMOVAL`` is one too."""
         if once is not None:
             before = self._sequencer.published(kept.name, once)
             if before is not None:
                 return Published(before, duplicate=True)
-        message = message if json is UNSET else message_of(message, json)
-        self._publish_numbered(kept, message, key, None, json)
+        if message is REMOVAL:
+            self._keyed(kept.name).drop(key)
+        else:
+            self._publish_numbered(kept, message, key, None, note)
         at = kept.last_position()
         if once is not None:
             self._sequencer.remember(kept.name, once, at)
@@ -133,37 +173,22 @@ class HubKeyed(HubHistory):
         return ValueError(f"topic {topic!r} has no keys: declare it with hub.topic({topic!r}, mode='keyed')")
 
     def _publish_numbered(
-        self, topic: NumberedTopic, message: Any, key: str | None, exclude: Any, json: Any
+        self, topic: NumberedTopic, message: Any, key: str | None, exclude: Any, note: bytes
     ) -> int:
-        """Publish to a topic with a history, or to a keyed one; ``message`` is ``json`` if that is given."""
+        """Publish to a topic with a history, or to a keyed one. With a note ``message`` is valid JSON."""
         if isinstance(topic, SequencedTopic):
             if key is not None:
                 raise self._not_keyed(topic.name)
-            return self._publish_kept(topic, message, exclude)
+            return self._publish_kept(topic, message, exclude, note)
         assert isinstance(topic, KeyedTopic)
         self._check_keyed(topic.name, key, exclude)
-        source = message.encode() if json is not UNSET else self._value_source(topic.name, message)
-        return self._put(topic, key, source)
+        return self._put(topic, key, self._source(topic.name, message, note))
 
-    async def _publish_confirmed_by_keeper(
-        self, topic: NumberedTopic, message: Any, key: str | None, json: Any, once: str | None, timeout: float
-    ) -> Published:
-        message = message if json is UNSET else message_of(message, json)
-        if isinstance(topic, SequencedTopic):
-            if key is not None:
-                raise self._not_keyed(topic.name)
-            body = self._frame(topic, message)
-        else:
-            self._check_keyed(topic.name, key, None)
-            checked_key(key)
-            source = message.encode() if json is not UNSET else self._value_source(topic.name, message)
-            body = encode_wanted(Verb.PUT, str(key), source)
-        shared: Any = topic
-        try:
-            done: Published = await shared.client.questions.publish(shared, body, once, timeout)
-        except KeysFull:
-            raise self._keys_full(shared, key) from None
-        return done
+    def _source(self, topic: str, message: Any, note: bytes) -> bytes:
+        """Return a value's source text. With a note the text is valid JSON."""
+        is_checked = note and isinstance(message, str)
+        source: bytes = message.encode() if is_checked else self._value_source(topic, message)
+        return source
 
     def _keys_full(self, topic: KeyedTopic, key: Any) -> ValueError:
         most = topic.keys.max_keys

@@ -2,7 +2,9 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut
-from fastws.pubsub.hub_keyed cimport HubKeyed
+from fastws.pubsub.hub_views cimport HubViews
+from fastws.pubsub.notes cimport frame_of
 
-cdef class HubShared(HubKeyed):
-    pass
+cdef class HubShared(HubViews):
+    @cython.locals(fan_out=FanOut, kept=bytes)
+    cpdef _receive_numbered(self, topic, list messages, times)

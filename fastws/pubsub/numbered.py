@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
     from fastws.pubsub.events import Event, Synced
 
-__all__ = ["NumberedTopic"]
+__all__ = ["NumberedTopic", "tell_gap"]
+
+
+def tell_gap(ws: Any, topic: str, missed: int | None, reason: str) -> bool:
+    """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
+    tell = getattr(ws, "tell_gap", None)
+    told: bool = tell is not None and tell(topic, missed, reason)
+    return told
 
 
 class NumberedTopic(Topic):
@@ -129,7 +136,25 @@ class NumberedTopic(Topic):
             follower.wake()
 
     def listeners(self) -> int:
-        return len(self.subscribers) + len(self.behind)
+        listeners = len(self.subscribers) + len(self.behind)
+        return listeners if self.view is None else listeners + self.view.listeners()
+
+    def tell_gap(self, subscriber: Any, missed: int | None, reason: str) -> bool:
+        """Tell a client, before its next message, what does not come; False when there is none to tell."""
+        return tell_gap(subscriber.ws, self.name, missed, reason)
+
+    def tell_sync(self, subscriber: Any, synced: Synced) -> bool:
+        """Tell a client where its subscription goes on, or at least what it has missed.
+
+        False when there is none to tell, and something was missed.
+        """
+        tell = getattr(subscriber.ws, "tell_sync", None)
+        if tell is not None and tell(synced):
+            return True
+        return synced.reason is None or self.tell_gap(subscriber, synced.missed, synced.reason)
+
+    def caught_up(self, subscriber: Any) -> None:
+        """A client that was behind has been given everything."""
 
     def remove(self, subscriber: object) -> None:
         self.subscribers.pop(subscriber, None)
@@ -148,5 +173,5 @@ class NumberedTopic(Topic):
 
     def rest(self) -> None:
         """Let the sequencer forget this topic when it has too many that nobody uses."""
-        if not (self.subscribers or self.behind or self.followers) and self.is_empty():
+        if not (self.subscribers or self.behind or self.followers or self.view) and self.is_empty():
             self._sequencer.rest(self)

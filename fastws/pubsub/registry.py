@@ -264,15 +264,22 @@ class TopicRegistry:
         listened: list[Topic] = [*subscriber.topics]
         if subscriber.cursors is not None:
             listened += subscriber.cursors.topics()
-        return [topic.name for topic in listened if self._topics.get(topic.name) is topic]
+        return [topic.name for topic in listened if self._is_here(topic)]
+
+    def _is_here(self, topic: Topic) -> bool:
+        """True for a topic of this hub, and for the view of one."""
+        found = self._topics.get(topic.name)
+        return found is not None and (found is topic or found.view is topic)
 
     def subscribers(self, topic: str) -> list[Any]:
         """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
 
-        Of a topic with a history, those that have not been sent everything yet come last.
+        Of a topic with a history, those that have not been sent everything yet come behind the others; then
+        come the clients of feeds.
         """
         found = self._find(topic)
         if found is None:
             return []
         behind = found.behind if isinstance(found, NumberedTopic) else {}
-        return [subscriber.ws for subscriber in [*found.subscribers, *behind]]
+        viewing = [] if found.view is None else [*found.view.subscribers, *found.view.behind]
+        return [subscriber.ws for subscriber in [*found.subscribers, *behind, *viewing]]

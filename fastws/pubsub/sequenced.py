@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastws.connection.publication import Publication
 from fastws.pubsub.events import Gap, Message, Position, Synced
 from fastws.pubsub.history import NEVER_SECONDS, History
+from fastws.pubsub.notes import frame_of
 from fastws.pubsub.numbered import NumberedTopic
 
 if TYPE_CHECKING:
@@ -72,8 +73,12 @@ class SequencedTopic(NumberedTopic):
         return (place, 0) if place >= first else (first, first - place)
 
     def read(self, place: Any) -> tuple[list[bytes], Any]:
-        frames = self.history.frames(place, CHUNK_BYTES, CHUNK_MESSAGES)
+        frames = self.frames(place, CHUNK_BYTES, CHUNK_MESSAGES)
         return frames, place + len(frames)
+
+    def frames(self, offset: int, max_bytes: int, max_messages: int) -> list[bytes]:
+        """Return what a client is sent from ``offset`` on; as :meth:`History.frames`."""
+        return [frame_of(kept) for kept in self.history.frames(offset, max_bytes, max_messages)]
 
     def is_end(self, place: Any) -> bool:
         return bool(place == self.history.next)
@@ -112,6 +117,6 @@ class SequencedTopic(NumberedTopic):
             return Gap(self.name, missed, "slow"), history.first
         if place == history.next:
             return None, place
-        (frame,) = history.frames(place, 1, 1)
+        (frame,) = self.frames(place, 1, 1)
         message = Publication(self, 0, None, frame).message
         return Message(self.name, message, self.position(place)), place + 1

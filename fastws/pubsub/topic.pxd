@@ -7,6 +7,7 @@ cdef class Topic(Channel):
     cdef public object registry
     cdef public dict subscribers
     cdef public list batch
+    cdef public object view
 
     cpdef Py_ssize_t listeners(self)
     cpdef remove(self, object subscriber)

@@ -17,7 +17,7 @@ __all__ = ["Topic"]
 class Topic(Channel):
     """Declare one with :meth:`Hub.topic` to give it settings."""
 
-    __slots__ = ("batch", "name", "registry", "subscribers")
+    __slots__ = ("batch", "name", "registry", "subscribers", "view")
 
     def __init__(
         self,
@@ -35,13 +35,15 @@ class Topic(Channel):
         self.subscribers: dict[Any, None] = {}
         #: What this turn has published, in order.
         self.batch: list[Publication] = []
+        #: What the clients of feeds listen to (:class:`fastws.pubsub.views.View`); None while there are none.
+        self.view: Any = None
 
     def listeners(self) -> int:
         """Return how many clients listen."""
-        return len(self.subscribers)
+        return len(self.subscribers) + (0 if self.view is None else self.view.listeners())
 
     def remove(self, subscriber: object) -> None:
         """Let ``subscriber`` listen no more."""
         self.subscribers.pop(subscriber, None)
-        if not self.subscribers and self.registry is not None:
+        if not self.subscribers and self.registry is not None and self.view is None:
             self.registry.pop(self.name, None)

@@ -61,7 +61,7 @@ class Route:
         compression: None switches permessage-deflate off here; left out, it is the server's.
         origins: in place of the server's.
         require_origin: in place of the server's.
-        subprotocols: what to agree on, the most preferred first (none).
+        subprotocols: what to agree on, the most preferred first (none, or that of a :class:`fastws.Feed`).
         headers: fields of the 101, as pairs or a mapping, before the server's.
         authorize: a ``def`` or ``async def`` that sees the request to upgrade before the 101. It returns None
             to let it in, or the :class:`fastws.Response` that refuses it. After ``timeouts.handshake`` it is
@@ -224,7 +224,7 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         compression=compression,
         origins=settings.origins if route.origins is None else route.origins,
         require_origin=settings.require_origin if route.require_origin is None else route.require_origin,
-        subprotocols=route.subprotocols,
+        subprotocols=route.subprotocols or getattr(route.handler, "subprotocols", ()),
         headers=headers,
         authorize=route.authorize,
         application=route.application,

@@ -132,6 +132,22 @@ class Static:
         if cache_control is not None:
             self._fixed_headers.append(checked_field("Cache-Control", cache_control))
 
+    @classmethod
+    def packaged(cls, prefix: str = "/fastws", *, cache_control: str | None = "no-cache") -> Static:
+        """Serve what fastws brings along for pages: ``feed.js``, its types ``feed.d.ts``, and its own assets.
+
+        A page then says ``import { Feed } from "/fastws/feed.js"``.
+
+        Args:
+            prefix: As for the class. Default ``"/fastws"``.
+            cache_control: As for the class.
+
+        Raises:
+            FileNotFoundError: fastws was installed without its pages.
+            ValueError: As for the class.
+        """
+        return cls(prefix, packaged_static() / "assets", cache_control=cache_control)
+
     def respond(self, request: Request, path: str) -> Response:
         """Answer a request for ``path``, which is percent-decoded and relative to the prefix.
 

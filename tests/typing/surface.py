@@ -183,13 +183,34 @@ async def servers() -> None:
         async for event in events:
             match event:
                 case fastws.Message():
-                    assert_type(event.message, str | bytes)
+                    assert_type(event.at, fastws.Position | None)
                     assert_type(event.key, str | None)
                 case fastws.Removed():
                     assert_type(event.key, str | None)
                 case _:
-                    assert_type(event, fastws.Synced | fastws.Live | fastws.Gap | fastws.Ended)
+                    assert_type(
+                        event, fastws.Synced | fastws.Live | fastws.Gap | fastws.Presence | fastws.Ended
+                    )
         assert_type(events.positions, dict[str, fastws.Position])
+
+
+async def token() -> str:
+    return "t"
+
+
+async def feeds() -> None:
+    async with fastws.follow("ws://127.0.0.1/feed", "rooms/1", "rooms/2", token=token, since=None) as feed:
+        assert_type(feed.positions, dict[str, fastws.Position])
+        published = await feed.publish("rooms/1", {"text": "hi"}, once="id")
+        assert_type(published, fastws.Published)
+        async for event in feed:
+            if isinstance(event, fastws.Message):
+                assert_type(event.user, str | None)
+                assert_type(event.at, fastws.Position | None)
+            elif isinstance(event, fastws.Gap):
+                assert_type(event.missed, int | None)
+    fastws.follow("ws://127.0.0.1/feed", "a", token=lambda: "t", recent=5, rate=2.5, buffer=10)
+    fastws.follow("ws://127.0.0.1/feed", "a", token=7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def failures(exc: Exception) -> None:

@@ -274,6 +274,18 @@ def test_the_pages_are_found_in_the_source_tree_and_in_a_wheel(
     assert packaged_static() == package / "static"
 
 
+def test_our_own_assets_are_served_in_anyones_program() -> None:
+    static = Static.packaged()
+    assert static.prefix == "/fastws/"
+    script = static.respond(Request(), "feed.js")
+    assert (script.status, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    assert b"export class Feed" in script.body
+    assert static.respond(Request(), "feed.d.ts").status == 200
+    assert static.respond(Request(), "index.html").status == 404
+    immutable = Static.packaged("/v1", cache_control="max-age=60").respond(Request(), "feed.js")
+    assert immutable.headers["cache-control"] == "max-age=60"
+
+
 def test_every_file_the_pages_name_is_served() -> None:
     static = Static("/", packaged_static())
     for page in ("index.html", "chat.html"):

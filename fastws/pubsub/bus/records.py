@@ -12,6 +12,8 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
+from fastws.pubsub.notes import NOTE
+
 __all__ = [
     "HEADER_BYTES",
     "MAX_KEY_BYTES",
@@ -28,7 +30,7 @@ __all__ = [
 ]
 
 #: Goes up with every change that an older member of the bus would misread.
-VERSION = 1
+VERSION = 2
 MAGIC = b"fastws-bus"
 HEADER = struct.Struct("<IBBHIQ")
 HEADER_BYTES = HEADER.size
@@ -258,10 +260,17 @@ def _check(record: Record) -> None:
 
 
 def split_frames(body: bytes, count: int) -> list[bytes]:
-    """Return the ``count`` frames of a run, each checked to be one whole message (RFC 6455, section 5.2)."""
+    """Return the ``count`` messages of a run, with their notes (:mod:`fastws.pubsub.notes`).
+
+    Each is checked to be one whole frame (RFC 6455, section 5.2).
+    """
     frames: list[bytes] = []
     at, end = 0, len(body)
+    begin = at
+    note = NOTE
     while at < end:
+        if body[at] == note and at + 2 < end:
+            at += 2 + body[at + 1]
         if end - at < 2 or body[at] not in (0x81, 0x82):
             raise BadRecord("a run with what is no message")
         size = body[at + 1]
@@ -278,8 +287,8 @@ def split_frames(body: bytes, count: int) -> list[bytes]:
         stop = start + size
         if stop > end:
             raise BadRecord("a run that ends within a message")
-        frames.append(body[at:stop])
-        at = stop
+        frames.append(body[begin:stop])
+        at = begin = stop
     if len(frames) != count:
         raise BadRecord(f"a run of {count} messages with {len(frames)}")
     return frames

@@ -92,6 +92,8 @@ class SharedKeyedTopic(SharedPart, KeyedTopic):
                 raise BadRecord("changes that are not in order")
             keys.take(change.key, dumps(change.key), change.value, change.number, now - change.age)
         keys.last = end
+        if not self.subscribers:
+            self.released = end  # nobody keeps up: who joins reads all of it
         self._collect()
 
     def join_again(self) -> tuple[Synced, Any]:

@@ -105,7 +105,9 @@ class SharedPart(NumberedTopic):
 
     def is_used(self) -> bool:
         """True when a copy is needed here."""
-        return bool(self.subscribers or self.behind or self.followers or self._arrivals)
+        return bool(
+            self.subscribers or self.behind or self.followers or self._arrivals or self.view is not None
+        )
 
     def can_sync(self, since: Position | None) -> bool:
         """True when it is known here; who was at another worker may be ahead of this one.
@@ -118,6 +120,10 @@ class SharedPart(NumberedTopic):
 
     def wait(self, who: Any, since: Position | None, recent: int) -> None:
         self.wishes[who] = (since, recent)
+        self.want_copy()
+
+    def want_copy(self) -> None:
+        """Somebody waits until more is known here."""
         self.idle_ticks = 0
         self.use()
         if self.copy is Copy.LIVE:
@@ -197,6 +203,8 @@ class SharedPart(NumberedTopic):
     def begin(self, begin: Begin) -> int:
         """Take what the keeper says before it sends what it keeps; return how many messages will not come."""
         missed = self.take_begin(begin)
+        if self.view is not None:
+            self.view.begin_epoch()
         self.copy = Copy.COMING
         self.is_live = self.is_probed = False
         self._goal, self._asked_at = begin.next, begin.asked_at

@@ -9,6 +9,7 @@ from fastws.pubsub.bus.records import (
     HEADER,
     MAGIC,
     MAX_RECORD_BYTES,
+    VERSION,
     BadRecord,
     Decoder,
     Kind,
@@ -37,8 +38,8 @@ def test_a_stream_cut_anywhere(step: int) -> None:
     [
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "no hello"),
         (RUN, "no hello"),
-        (encode_record(Kind.HELLO, 2, MAGIC, 0, 1), "version 2"),
-        (encode_record(Kind.HELLO, 1, b"fastws-bux", 0, 1), "no hello"),
+        (encode_record(Kind.HELLO, 1, MAGIC, 0, 1), "version 1"),
+        (encode_record(Kind.HELLO, VERSION, b"fastws-bux", 0, 1), "no hello"),
         (hello(1) + hello(1), "unknown kind 0"),
         (hello(1) + encode_record(99, 0, b"h\0t", 0, 0), "unknown kind 99"),
         (hello(1) + encode_record(Kind.RUN, 1, b"h\0t", 1, 1), "flags 1"),

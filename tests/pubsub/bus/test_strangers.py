@@ -149,7 +149,7 @@ def test_two_processes_of_one_user(tmp_path: Path) -> None:
 
 BAD = {
     "rubbish": (b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", "the first record is no hello"),
-    "version": (encode_record(Kind.HELLO, 2, MAGIC, 0, 1), "it speaks version 2 of the bus, this process"),
+    "version": (encode_record(Kind.HELLO, 1, MAGIC, 0, 1), "it speaks version 1 of the bus, this process"),
     "size": (
         hello(9) + (MAX_RECORD_BYTES + 1).to_bytes(4, "little") + bytes(20),
         "a record of 67108865 bytes",

@@ -1,0 +1,53 @@
+"""Calls an application's hook, which may be anything, and may do anything."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastws.feed.access import FeedError
+
+__all__ = ["HOOK_SECONDS", "ask", "nonsense"]
+
+log = logging.getLogger("fastws.error")
+
+#: So long a hook may take.
+HOOK_SECONDS = 10.0
+
+
+async def ask(hook: Callable[..., Any], *args: object) -> Any:
+    """Return what a hook says. A hook that is no coroutine makes no task.
+
+    Raises:
+        FeedError: The hook's own; or ``"internal"`` where it raised anything else, or took longer than 10 s.
+    """
+    name = getattr(hook, "__name__", type(hook).__name__)
+    try:
+        answer = hook(*args)
+        if inspect.isawaitable(answer):
+            return await asyncio.get_running_loop().create_task(_limited(answer))
+        return answer
+    except FeedError:
+        raise
+    except TimeoutError:
+        log.exception("the hook %s took longer than %d s", name, HOOK_SECONDS)
+    except asyncio.CancelledError:
+        log.error("the hook %s was cancelled", name)
+    except Exception:
+        log.exception("the hook %s failed", name)
+    raise FeedError("internal", "the application failed")
+
+
+def nonsense(hook: Callable[..., Any], answer: object, wanted: str) -> FeedError:
+    """Return the error for an answer that means nothing."""
+    name = getattr(hook, "__name__", type(hook).__name__)
+    log.error("the hook %s returned %r, which is not %s", name, answer, wanted)
+    return FeedError("internal", "the application failed")
+
+
+async def _limited(answer: Awaitable[Any]) -> Any:
+    async with asyncio.timeout(HOOK_SECONDS):
+        return await answer

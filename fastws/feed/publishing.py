@@ -1,0 +1,73 @@
+"""What a client publishes: asked for, then offered to the hub."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastws.errors import BrokerUnavailable
+from fastws.feed.access import FeedClient, FeedError, Publication
+from fastws.feed.commands import Pub
+from fastws.feed.hooks import ask, nonsense
+from fastws.feed.settings import FeedSettings
+from fastws.pubsub.hub_keyed import REMOVAL
+from fastws.pubsub.notes import note_of
+from fastws.pubsub.patterns import check_name
+
+__all__ = ["publish"]
+
+log = logging.getLogger("fastws.error")
+
+
+async def publish(settings: FeedSettings, client: FeedClient, command: Pub) -> tuple[str | None, bool]:
+    """Publish what a client wants; return its position, and whether it had been published before.
+
+    Raises :class:`FeedError` for what is not published.
+    """
+    try:
+        check_name(command.topic)
+    except ValueError as error:
+        raise FeedError("bad_request", str(error)) from None
+    given = Publication(
+        command.topic, command.source, command.data, command.key, command.remove, command.once
+    )
+    return await _offer(settings, client, await _allowed(settings, client, given))
+
+
+async def _allowed(settings: FeedSettings, client: FeedClient, given: Publication) -> Publication:
+    """Return what ``may_publish`` lets the client publish."""
+    hook = settings.may_publish
+    answer = False if hook is None else await ask(hook, client, given)
+    if answer is True:
+        return given
+    if answer is False or answer is None:
+        raise FeedError("forbidden", "this client may not publish here")
+    if not isinstance(answer, Publication):
+        assert hook is not None
+        raise nonsense(hook, answer, "a bool or a fastws.Publication")
+    return answer
+
+
+async def _offer(
+    settings: FeedSettings, client: FeedClient, publication: Publication
+) -> tuple[str | None, bool]:
+    if publication.key is None and settings.hub._is_keyed(publication.topic):
+        raise FeedError("bad_request", "this topic is keyed: say whose value it is, by a key k")
+    if publication.key is not None and not settings.hub._is_keyed(publication.topic):
+        raise FeedError("bad_request", "this topic has no keys")
+    user = client.user
+    note = note_of(None if user is None else user.public_id)
+    message: Any = publication.data if publication.source is None else publication.source
+    if publication.remove:
+        message = REMOVAL
+    once = publication.once
+    if once is not None and user is not None:
+        once = f"{user.id}\n{once}"  # nobody can take the id of somebody else
+    try:
+        published = await settings.hub._publish_noted(publication.topic, message, publication.key, note, once)
+    except (ValueError, TypeError) as error:
+        raise FeedError("bad_request", str(error)) from error
+    except (BrokerUnavailable, TimeoutError) as error:
+        log.error("a client's message has no position: %s", error)
+        raise FeedError("unavailable", "nobody numbers messages now", retry_after=1.0) from error
+    return (None, False) if published is None else (str(published.at), published.duplicate)

@@ -1,0 +1,62 @@
+"""The topics that the URL of a feed names."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from fastws.feed.commands import Sub
+
+__all__ = ["topics_of"]
+
+MAX_FIELDS = 1000
+
+
+def topics_of(query: str) -> list[Sub]:
+    """Return what ``?topic=a&since=AT&topic=b&since=&recent=10&rate=5`` asks for.
+
+    The n-th ``since`` is for the n-th ``topic``, and so are ``recent`` and ``rate`` where there are several:
+    one alone is for all topics.
+
+    Raises:
+        ValueError: A number is none, there are more positions than topics, or more than 1,000 fields.
+    """
+    fields = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    topics = fields.get("topic", [])
+    since = fields.get("since", [])
+    if len(since) > len(topics):
+        raise ValueError("more since= than topic= in the URL")
+    recent = _for_each("recent", fields.get("recent", []), len(topics))
+    rate = _for_each("rate", fields.get("rate", []), len(topics))
+    return [
+        Sub(
+            topic,
+            since[index] or None if index < len(since) else None,
+            _whole(recent[index]),
+            _more_than_nothing(rate[index]),
+        )
+        for index, topic in enumerate(topics)
+    ]
+
+
+def _for_each(name: str, given: list[str], topics: int) -> list[str]:
+    if len(given) > max(topics, 1):
+        raise ValueError(f"more {name}= than topic= in the URL")
+    return given * topics if len(given) == 1 else given + [""] * (topics - len(given))
+
+
+def _whole(text: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError("recent= in the URL is an integer from 0 on")
+    return int(text)
+
+
+def _more_than_nothing(text: str) -> float | None:
+    try:
+        number = float(text) if text else None
+    except ValueError:
+        number = 0.0
+    if number is not None and not 0 < number < float("inf"):
+        raise ValueError("rate= in the URL is a number of more than 0")
+    return number

@@ -1,0 +1,257 @@
+"""One client of a feed: its commands, one after the other, and its topics."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from fastws.feed.access import FeedClient, FeedError, Grant, User
+from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
+from fastws.feed.hooks import ask, nonsense
+from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
+from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
+from fastws.feed.publishing import publish
+from fastws.feed.query import topics_of
+from fastws.feed.session_core import Line, SessionCore, Stage
+from fastws.feed.settings import FeedSettings
+from fastws.pubsub.events import Position, Synced
+from fastws.pubsub.patterns import check_name
+
+__all__ = ["Session"]
+
+log = logging.getLogger("fastws.error")
+
+#: Close codes for what ``authenticate`` raises.
+CLOSE_CODES = {
+    "unauthorized": Close.UNAUTHORIZED,
+    "forbidden": Close.FORBIDDEN,
+    "too_fast": Close.TOO_FAST,
+    "bad_request": Close.BAD_REQUEST,
+}
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One topic of a session."""
+
+    view: Any
+    #: Whether ``may_subscribe`` is to be asked again when the user has another token.
+    is_asked: bool
+
+
+class Session(SessionCore):
+    """Everything here runs on the loop of its WebSocket.
+
+    Args:
+        settings: Those of the feed.
+        line: The WebSocket.
+        request: What hooks are given.
+    """
+
+    def __init__(self, settings: FeedSettings, line: Line, request: Any) -> None:
+        SessionCore.__init__(self, line, settings.ping)
+        self._settings = settings
+        self._topics: dict[str, Subscription] = {}
+        #: What the URL asked for, until it is known who asks.
+        self._asked: list[Sub] = []
+        self.client = FeedClient(secrets.token_urlsafe(9), request, self._topics)
+
+    def start(self, query: str, user: User | None = None) -> None:
+        """The WebSocket is open. ``user`` is known already, or ``authenticate`` says who it is."""
+        self._advance(self._open(query, user))
+        self.work()
+
+    # -- one command after the other ------------------------------------------------------------
+
+    async def _obey(self, message: str | bytes, *, too_fast: bool) -> None:
+        command: Any = None
+        try:
+            command = parse_command(message)
+            if too_fast:
+                raise FeedError("too_fast", f"at most {MAX_COMMANDS_PER_SECOND} commands a second", 1)
+            if isinstance(command, Auth):
+                await self._authenticate(command.token)
+            elif self._stage is Stage.UNKNOWN:
+                raise FeedError("unauthorized", "the token comes first")
+            else:
+                await self._do(command)
+        except BadCommand as bad:
+            self.say(Error(bad.code, bad.reason, bad.id, bad.topic))
+        except FeedError as error:
+            self.say_error(error, getattr(command, "id", None), getattr(command, "topic", None))
+
+    async def _do(self, command: Sub | Unsub | Pub) -> None:
+        match command:
+            case Sub():
+                await self._subscribe(command, is_asked=True)
+            case Unsub():
+                self.unsubscribe(command.topic, "unsub")
+            case Pub():
+                at, is_duplicate = await publish(self._settings, self.client, command)
+                if command.id is not None:
+                    self.say(Ack(command.id, at, is_duplicate))
+
+    # -- who it is ------------------------------------------------------------------------------
+
+    async def _open(self, query: str, user: User | None) -> None:
+        try:
+            self._asked = topics_of(query)
+        except ValueError as error:
+            self.close(Close.BAD_REQUEST, str(error)[:100])
+            return
+        if user is not None or self._settings.authenticate is None:
+            await self._welcome(user)
+            return
+        try:
+            found = await ask(self._settings.authenticate, self.client.request, None)
+            if found is None:
+                self._watch.wait_for_token()
+            else:
+                await self._accept(found)
+        except FeedError as error:
+            self._refuse(error)
+
+    async def _authenticate(self, token: str) -> None:
+        if self._settings.authenticate is None:
+            raise FeedError("bad_request", "this feed takes no token")
+        self._watch.token_came()
+        try:
+            user = await ask(self._settings.authenticate, self.client.request, token)
+            if user is None:
+                self.close(Close.UNAUTHORIZED, "the token is not valid")
+            else:
+                await self._accept(user)
+        except FeedError as error:
+            if error.code in CLOSE_CODES:
+                self._refuse(error)
+                return
+            if self._stage is Stage.UNKNOWN:
+                self._watch.wait_for_token()  # the client may try again
+            raise
+
+    def _refuse(self, error: FeedError) -> None:
+        self.close(CLOSE_CODES.get(error.code, Close.UNAVAILABLE), error.reason or error.code)
+
+    async def _accept(self, user: Any) -> None:
+        """Take what ``authenticate`` has returned."""
+        assert self._settings.authenticate is not None
+        if not isinstance(user, User):
+            raise nonsense(self._settings.authenticate, user, "a fastws.User or None")
+        before = self.client.user
+        if before is not None and before.id != user.id:
+            self.close(Close.FORBIDDEN, "the token of another user")
+        elif self._stage is Stage.UNKNOWN:
+            await self._welcome(user)
+        else:
+            self.client.user = user
+            if self._say_hello():
+                await self._ask_again()
+
+    def _say_hello(self) -> bool:
+        """Say who the client is; False where its token has expired."""
+        user = self.client.user
+        left = self._watch.expire_user(None if user is None else user.expires_at)
+        if left is not None and left <= 0:
+            self.close(Close.UNAUTHORIZED, "the token has expired")
+            return False
+        expires = None if left is None else round(left)
+        self.say(
+            Hello(self.client.id, None if user is None else user.public_id, self._settings.ping, expires)
+        )
+        return True
+
+    async def _welcome(self, user: User | None) -> None:
+        """The client may begin: its topics are those of the URL, and those of its user."""
+        self._stage = Stage.OPEN
+        self.client.user = user
+        if not self._say_hello():
+            return
+        granted = () if user is None else user.topics
+        asked = list(self._asked)
+        asked += [Sub(name) for name in granted if name not in [sub.topic for sub in asked]]
+        for sub in asked:
+            try:
+                await self._subscribe(sub, is_asked=sub.topic not in granted)
+            except FeedError as error:
+                self.say_error(error, None, sub.topic)
+
+    async def _ask_again(self) -> None:
+        """The user has another token: does it still allow each topic?"""
+        granted = () if self.client.user is None else self.client.user.topics
+        for name, subscription in list(self._topics.items()):
+            if not subscription.is_asked and name in granted:
+                continue
+            try:
+                await self._grant(name)
+            except FeedError:
+                self.unsubscribe(name, "revoked")
+
+    # -- topics ---------------------------------------------------------------------------------
+
+    async def _grant(self, topic: str) -> Grant:
+        """Return what ``may_subscribe`` allows. Raises :class:`FeedError` where it does not."""
+        hook = self._settings.may_subscribe
+        answer = await ask(hook, self.client, topic)
+        if answer is True:
+            return Grant()
+        if answer is False or answer is None:
+            raise FeedError("forbidden", "this topic is not for this client")
+        if not isinstance(answer, Grant):
+            raise nonsense(hook, answer, "a bool or a fastws.Grant")
+        return answer
+
+    async def _subscribe(self, sub: Sub, *, is_asked: bool) -> None:
+        topic = sub.topic
+        try:
+            check_name(topic)
+            since = None if sub.since is None else Position.parse(sub.since)
+        except ValueError as error:
+            raise FeedError("bad_request", str(error)) from None
+        if topic in self._topics:
+            raise FeedError("subscribed", "this topic is subscribed already")
+        if len(self._topics) >= self._settings.max_topics:
+            raise FeedError("limit", f"at most {self._settings.max_topics} topics")
+        grant = await self._grant(topic) if is_asked else Grant()
+        left = self._watch.seconds_until(grant.expires_at)
+        if left is not None and left <= 0:
+            raise FeedError("forbidden", "this topic is not for this client")
+        try:
+            joined = self._settings.hub._subscribe_view(self._line, topic, since, sub.recent)
+        except (ValueError, RuntimeError) as error:
+            log.exception("a feed cannot subscribe to %r", topic)
+            raise FeedError("internal", "the application failed") from error
+        if joined is None:
+            return
+        self._topics[topic] = Subscription(joined.topic, is_asked)
+        self._watch.expire_topic(topic, grant.expires_at)
+        synced = joined.synced
+        if synced is None and joined.tells_live:
+            return  # `sync` is called when it is known
+        if synced is None:
+            missed = None if since is not None else 0
+            resumed, reason = (None, None) if since is None else (False, "epoch")
+            self.say(Sync(topic, None, resumed, missed, reason, lossy=True))
+            self.say(Live(topic))
+            return
+        self.sync(synced)
+        if not joined.tells_live:
+            self.say(Live(topic, str(synced.at)))
+
+    def sync(self, synced: Synced) -> None:
+        """It is known where a subscription begins, or where it goes on in another epoch."""
+        at = str(synced.at)
+        self.say(Sync(synced.topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+
+    def unsubscribe(self, topic: str, reason: str) -> None:
+        """End a subscription, and say so."""
+        subscription = self._topics.pop(topic, None)
+        if subscription is not None:
+            self._watch.expire_topic(topic, None)
+            self._settings.hub._unsubscribe_view(self._line, subscription.view)
+        self.say(End(topic, reason))
+
+    def end_topic(self, topic: str) -> None:
+        """What was granted has expired."""
+        self.unsubscribe(topic, "expired")

@@ -1,0 +1,109 @@
+"""JSON objects read strictly: the members of one, each with the text it has in the source.
+
+What clients publish is relayed as its source text, so that no number changes on the way: JSON's integers have
+no limit (RFC 8259, section 6), but most parsers make a double of 2**64. So the text must be such that every
+receiver reads the same: valid, not too deep, with each name once (section 4), and Unicode (section 8.2).
+"""
+
+from __future__ import annotations
+
+import re
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, NamedTuple
+
+from fastws import json
+
+__all__ = ["MAX_DEPTH", "BadJSON", "Member", "loads", "members"]
+
+#: Arrays and objects within each other, the command's own object among them.
+MAX_DEPTH = 64
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_BRACKET = re.compile(r"[\[\]{}]")
+_SPACE = re.compile(r"[ \t\n\r]*")
+#: Digits that may be too many for a double, and for orjson, which makes one of them.
+_LONG_NUMBER = re.compile(r"\d{19}")
+
+
+class BadJSON(ValueError):
+    """The text is no JSON object that is relayed; the message says why."""
+
+
+class Member(NamedTuple):
+    """The value of one member, and its text."""
+
+    value: Any
+    source: str
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadJSON("a name stands twice in an object")
+    return found
+
+
+_DECODER = JSONDecoder(object_pairs_hook=_once)
+
+
+def members(text: str) -> dict[str, Member]:
+    """Return the members of the JSON object that ``text`` is. Raises :class:`BadJSON`."""
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise BadJSON(f"not JSON: {error}"[:100]) from None
+    if not isinstance(parsed, dict):
+        raise BadJSON("not a JSON object")
+    _check_depth(text)
+    try:
+        return _members(text)
+    except (JSONDecodeError, RecursionError):
+        raise BadJSON("not JSON") from None
+    except ValueError as error:
+        if isinstance(error, BadJSON):
+            raise
+        raise BadJSON("a number with too many digits") from None
+
+
+def _members(text: str) -> dict[str, Member]:
+    """Return the members of a text that is a JSON object."""
+    found: dict[str, Member] = {}
+    at = _after_space(text, text.index("{") + 1)
+    while text[at] != "}":
+        name, at = _DECODER.raw_decode(text, at)
+        at = _after_space(text, _after_space(text, at) + 1)  # the colon
+        value, end = _DECODER.raw_decode(text, at)
+        if name in found:
+            raise BadJSON(f"the name {name[:40]!r} stands twice")
+        found[name] = Member(value, text[at:end])
+        at = _after_space(text, end)
+        if text[at] == ",":
+            at = _after_space(text, at + 1)
+    return found
+
+
+def _after_space(text: str, at: int) -> int:
+    space: Any = _SPACE.match(text, at)
+    end: int = space.end()
+    return end
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise BadJSON(f"more than {MAX_DEPTH} arrays and objects within each other")
+
+
+def loads(text: str) -> Any:
+    """Return the value of JSON text, integers as they are. Raises ``ValueError``."""
+    if _LONG_NUMBER.search(text) is None:
+        return json.loads(text)
+    json.loads(text)  # checks what Python's own parser takes: NaN, lone surrogates
+    return _PLAIN_DECODER.decode(text)
+
+
+_PLAIN_DECODER = JSONDecoder()

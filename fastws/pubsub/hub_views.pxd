@@ -1,0 +1,19 @@
+# Types for the compiled build of hub_views.py; the source itself stays plain Python.
+cimport cython
+from fastws.connection.publication cimport Publication
+from fastws.pubsub.fanout cimport FanOut, Subscriber, fan_out_of
+from fastws.pubsub.hub_keyed cimport HubKeyed
+from fastws.pubsub.keyed cimport KeyedTopic
+from fastws.pubsub.numbered cimport NumberedTopic
+from fastws.pubsub.topic cimport Topic
+
+cdef object TEXT, BINARY, encode
+
+cdef class HubViews(HubKeyed):
+    @cython.locals(fan_out=FanOut)
+    cdef Py_ssize_t _offer(self, topic, message, key, exclude, bytes note) except -1
+    cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note) except -1
+    cdef Subscriber _subscriber(self, outbox, ws)
+    cdef Topic _listened(self, topic)
+    cdef _leave(self, subscriber, Topic found)
+    cdef _bind(self, FanOut fan_out)
