@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
     from fastws.config import Compression, Limits, Settings, SlowConsumerPolicy, Timeouts
+    from fastws.connection.compression_meter import CompressionUse
     from fastws.connection.flow import FlowState, SendStatus
     from fastws.connection.handlers import Handler
     from fastws.connection.stream_handlers import streaming
@@ -81,17 +82,18 @@ _MODULES = {
     "BrokerUnavailable": "errors",
     "CloseCode": "protocol.websocket.frames",
     "Compression": "config",
+    "CompressionUse": "connection.compression_meter",
     "ConcurrencyError": "errors",
     "ConnectionClosed": "errors",
     "ConnectionClosedError": "errors",
     "ConnectionClosedOK": "errors",
     "Ended": "pubsub.events",
     "FastWSError": "errors",
-    "FlowState": "connection.flow",
     "Feed": "feed.feed",
     "FeedClient": "feed.access",
     "FeedError": "feed.access",
     "FeedFollower": "feed.follow",
+    "FlowState": "connection.flow",
     "Follower": "pubsub.follower",
     "Fragment": "protocol.websocket.events",
     "Gap": "pubsub.events",
@@ -148,17 +150,18 @@ __all__ = [
     "BrokerUnavailable",
     "CloseCode",
     "Compression",
+    "CompressionUse",
     "ConcurrencyError",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "Ended",
     "FastWSError",
-    "FlowState",
     "Feed",
     "FeedClient",
     "FeedError",
     "FeedFollower",
+    "FlowState",
     "Follower",
     "Fragment",
     "Gap",

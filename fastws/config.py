@@ -266,14 +266,20 @@ class Settings:
     #: ``None``: the kernel decides, and lets it grow to some megabytes.
     socket_send_buffer: int | None = None
     #: ``TCP_NOTSENT_LOWAT`` of each TCP connection: bytes that wait in the kernel unsent, beyond which the
-    #: client counts as slow. ``None``: the kernel's default, which is no limit.
+    #: client is congested. ``None``: 16 KiB for who subscribes to a keyed topic, else the kernel's default,
+    #: which is no limit.
     notsent_lowat: int | None = None
+    #: Bytes that all clients may have waiting, together with what topics keep. Over it those with most are
+    #: evicted. ``None``: no limit.
+    memory_budget: int | None = None
 
     def __post_init__(self) -> None:
         checked_compression(self.compression)
         for name in ("limit_concurrency", "limit_connections_per_address", "limit_handshakes_per_address"):
             if (value := getattr(self, name)) is not None:
                 check_number(name, value, 1)
+        if self.memory_budget is not None:
+            check_number("memory_budget", self.memory_budget, 1)
         for name in ("socket_send_buffer", "notsent_lowat"):
             if (value := getattr(self, name)) is not None:
                 check_number(name, value, 1, MAX_SOCKET_BYTES)

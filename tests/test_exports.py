@@ -13,7 +13,7 @@ import fastws
 
 PUBLIC = {
     "ASGI", "Application", "Backoff", "BasicAuth", "BearerAuth", "BrokerUnavailable", "CloseCode",
-    "Compression", "ConcurrencyError",
+    "Compression", "CompressionUse", "ConcurrencyError",
     "ConnectionClosed", "ConnectionClosedError", "ConnectionClosedOK", "FastWSError", "FlowState", "Fragment",
     "Handler",
     "HandshakeError", "Headers", "Hub", "InvalidURL", "Limits", "ProxyError", "Request",

@@ -89,6 +89,9 @@ class NullHost:
     def slow(self) -> None:
         pass
 
+    def keep_fresh(self) -> None:
+        pass
+
     def drained(self) -> None:
         pass
 

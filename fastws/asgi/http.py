@@ -16,7 +16,7 @@ from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import check_final
 from fastws.protocol.websocket.states import DRAINING
-from fastws.server.body_writer import BodyWriter
+from fastws.server.body_writer import BodyWriter, check_length
 
 if TYPE_CHECKING:
     from fastws.asgi.mount import Mount
@@ -66,6 +66,14 @@ def is_bodiless(request: Request, head: Response | None) -> bool:
     """True where the application's body is not sent (RFC 9110, section 6.4.1)."""
     assert head is not None
     return request.method == "HEAD" or head.status in (204, 304)
+
+
+def check_declared(request: Request, head: Response | None, size: int, *, more: bool) -> None:
+    """As :func:`check_length`, by the application's field: nothing is written yet, and a 500 can be."""
+    assert head is not None
+    declared = head.headers.get("content-length") or ""
+    if declared.isascii() and declared.isdigit() and not is_bodiless(request, head):
+        check_length(size, int(declared), more=more)
 
 
 class Exchange:
@@ -232,6 +240,7 @@ class Exchange:
     def _write(self, body: bytes, *, more: bool) -> None:
         connection = self._connection
         if self._response is HEAD_HELD:
+            check_declared(self._request, self._head, len(body), more=more)
             self._start(None if more else len(body))
         self._writer.write(b"" if is_bodiless(self._request, self._head) else body, more=more)
         if not more:

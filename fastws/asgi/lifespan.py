@@ -95,7 +95,9 @@ class Lifespan:
             if answer is None:
                 log.error("the application failed in its shutdown: %s", self._failure())
             elif answer["type"] == "lifespan.shutdown.failed":
-                log.error("the application failed in its shutdown: %s", _said(answer))
+                log.error(
+                    "the application failed in its shutdown: %s", _last_line(answer) or "it says no more"
+                )
             else:
                 await asyncio.wait([task], timeout=timeout)
         except TimeoutError:
@@ -156,6 +158,6 @@ def _said(answer: Event) -> str:
 
 
 def _last_line(answer: Event) -> str:
-    """The last line of what the application says went wrong: often a whole traceback."""
-    lines = str(answer.get("message", "")).strip().splitlines()
-    return lines[-1] if lines else ""
+    """The last line of what the application says went wrong: often a whole traceback, or one of a group."""
+    lines = [line.strip("+-| \t") for line in str(answer.get("message", "")).splitlines()]
+    return next((line for line in reversed(lines) if line), "")

@@ -81,6 +81,11 @@ class Sink:
     def abort(self) -> None:
         self.end()
 
+    async def sent(self) -> None:
+        """Wait until everything that was written has been sent."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
     # -- the end --------------------------------------------------------------------------------
 
     def end(self) -> None:
@@ -154,6 +159,9 @@ class SinkHost:
 
     def slow(self) -> None:
         """The framework reads from its client as it likes."""
+
+    def keep_fresh(self) -> None:
+        """The socket is the framework's."""
 
     def drained(self) -> None:
         """No coroutine waits for a foreign outbox: the application's own ``send`` waits instead."""

@@ -17,12 +17,13 @@ from fastws.asgi.sink import CloseVerb, SendVerb, open_sink
 from fastws.config import Limits, check_arguments
 from fastws.connection.handlers import is_async
 from fastws.connection.websocket_core import WebSocketCore
+from fastws.loop.fatal import end_loop
 
 if TYPE_CHECKING:
     from fastws.asgi.sink import Sink
     from fastws.connection.outbox import Outbox
 
-__all__ = ["GapVerb", "Subscriber", "SyncVerb", "subscriber"]
+__all__ = ["GapVerb", "Subscriber", "SyncVerb", "close_verb", "subscriber", "websocket_of"]
 
 log = logging.getLogger("fastws.error")
 
@@ -87,9 +88,9 @@ def subscriber(
     if session is not None:
         if session.outbox is None:
             raise RuntimeError("accept the WebSocket before it becomes a subscriber")
-        return Subscriber(session.outbox, on_gap=on_gap, on_sync=on_sync)
+        return Subscriber(session.outbox, on_gap=on_gap, on_sync=on_sync, core=session.ws)
     if isinstance(websocket, WebSocketCore):
-        return Subscriber(websocket.outbox, on_gap=on_gap, on_sync=on_sync)
+        return Subscriber(websocket.outbox, on_gap=on_gap, on_sync=on_sync, core=websocket)
     sink = open_sink(*_verbs(websocket, send), limits or Limits())
     return Subscriber(sink.outbox, sink, on_gap=on_gap, on_sync=on_sync)
 
@@ -97,7 +98,7 @@ def subscriber(
 class Subscriber:
     """What a hub takes in place of a WebSocket; made by :func:`subscriber`."""
 
-    __slots__ = ("_on_gap", "_on_sync", "_sink", "outbox")
+    __slots__ = ("_core", "_on_gap", "_on_sync", "_sink", "outbox")
 
     def __init__(
         self,
@@ -106,11 +107,14 @@ class Subscriber:
         *,
         on_gap: GapVerb | None = None,
         on_sync: SyncVerb | None = None,
+        core: WebSocketCore | None = None,
     ) -> None:
         #: What the hub writes to.
         self.outbox = outbox
         #: What a foreign WebSocket's outbox writes to; None where the socket is ours.
         self._sink = sink
+        #: Our WebSocket behind it; None where the socket is not ours.
+        self._core = core
         self._on_gap = on_gap
         self._on_sync = on_sync
 
@@ -120,7 +124,9 @@ class Subscriber:
             return False
         try:
             self._on_gap(topic, missed, reason)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             log.exception("on_gap of a subscriber failed")
         return True
 
@@ -133,6 +139,13 @@ class Subscriber:
         except Exception:
             log.exception("on_sync of a subscriber failed")
         return True
+
+    async def sent(self) -> None:
+        """Wait until a foreign WebSocket has been sent what waits for it, or ours takes bytes again."""
+        if self._sink is not None:
+            await self._sink.sent()
+        elif self._core is not None:
+            await self._core.unblocked()
 
     @property
     def is_foreign(self) -> bool:
@@ -150,6 +163,19 @@ class Subscriber:
 
     def __exit__(self, *_: object) -> None:
         self.leave()
+
+
+def websocket_of(websocket: Any) -> Any:
+    """Return our own WebSocket behind an accepted one of another framework; None for a foreign one."""
+    if isinstance(websocket, WebSocketCore):
+        return websocket
+    session = _session(websocket)
+    return None if session is None else session.ws
+
+
+def close_verb(websocket: Any) -> CloseVerb:
+    """Return how to close a foreign WebSocket that can send itself."""
+    return _verbs(websocket, None)[1]
 
 
 def _session(websocket: Any) -> Any:

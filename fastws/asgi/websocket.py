@@ -67,8 +67,8 @@ class Session:
         "_request",
         "_state",
         "_waiters",
-        "_ws",
         "outbox",
+        "ws",
     )
 
     def __init__(
@@ -86,7 +86,8 @@ class Session:
         #: The coroutines that wait in ``receive``, but not in the inbox.
         self._waiters: list[asyncio.Future[None]] = []
         self._inbox: Any = None
-        self._ws: Any = None
+        #: Its WebSocket; None until the application has accepted.
+        self.ws: Any = None
         #: What a hub writes to; None until the application has accepted.
         self.outbox: Outbox | None = None
         seconds = endpoint.timeouts.handshake
@@ -221,7 +222,7 @@ class Session:
         elif not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"bytes are bytes, not {type(data).__name__}")
         try:
-            await self._ws.send(data)
+            await self.ws.send(data)
         except ConnectionClosed as closed:
             raise ClientDisconnected(str(closed)) from None
 
@@ -331,7 +332,7 @@ class Session:
     # -- the connection's callbacks, once it has accepted ---------------------------------------
 
     def on_open(self, ws: WebSocket) -> None:
-        self._ws = ws
+        self.ws = ws
         self.outbox = ws.outbox
         self._state = OPEN
         self._inbox = ws.open_inbox()

@@ -73,7 +73,9 @@ def import_module(name: str, app_dir: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise CannotStart(f"there is no module {error.name!r} in {folder} or on the path") from error
         raise CannotStart(f"cannot import {name}: {located(error)}") from error
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too: of a program that does not look at its __name__
         raise CannotStart(f"cannot import {name}: {located(error)}") from error
 
 

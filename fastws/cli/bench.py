@@ -13,6 +13,7 @@ from fastws.cli.options import HEADER, Command, option
 if TYPE_CHECKING:
     from fastws.loadgen import Plan
     from fastws.loadgen.ramp import Growth
+    from fastws.loadgen.storm import Storm
     from fastws.loadgen.thresholds import Threshold
 
     ParamType = click.ParamType[Any]
@@ -85,8 +86,16 @@ def parse_separator(text: str) -> str:
 
 TIME = Parsed("TIME", parse_seconds)
 THRESHOLD = Parsed("THRESHOLD", parse_threshold)
-#: The one scenario that an option is for.
-SCENARIO_OF_OPTION = {"depth": "echo", "publishers": "fanout", "window": "fanout", "speak_once": "idle"}
+#: The scenarios that an option is for.
+SCENARIO_OF_OPTION = {
+    "depth": ("echo",),
+    "publishers": ("fanout", "feed"),
+    "window": ("fanout",),
+    "speak_once": ("idle",),
+    "stayers": ("resume",),
+    "missed": ("resume",),
+    "spread": ("resume",),
+}
 COUNT = Parsed("N", parse_count)
 
 
@@ -96,7 +105,9 @@ COUNT = Parsed("N", parse_count)
     "3 cannot start.",
 )
 @click.argument("url")
-@click.argument("scenario", type=click.Choice(["echo", "fanout", "room", "connect", "idle"]))
+@click.argument(
+    "scenario", type=click.Choice(["echo", "fanout", "room", "connect", "idle", "feed", "resume"])
+)
 @option("--clients", section="Load", type=COUNT, default="100", show_default=True, help="Connections in all.")
 @option("--publishers", section="Load", type=COUNT, help="fanout: how many of the clients publish.  [1]")
 @option("--depth", section="Load", type=COUNT, help="echo: messages outstanding per client.  [1]")
@@ -174,6 +185,16 @@ COUNT = Parsed("N", parse_count)
     is_flag=True,
     help="idle: each client sends one message after it has opened.",
 )
+@option("--topic", section="Feeds", metavar="NAME", default="bench", show_default=True,
+        help="feed, resume: the topic.")  # fmt: skip
+@option("--stayers", section="Feeds", type=COUNT, help="resume: clients that stay and listen.  [100]")
+@option("--missed", section="Feeds", type=COUNT, help="resume: messages that were missed.  [20]")
+@option(
+    "--spread",
+    section="Feeds",
+    type=TIME,
+    help="resume: the time over which the clients begin to come back.  [0: all at once]",
+)
 @option("--header", section="Handshake", type=HEADER, multiple=True, help="Add a header. Repeatable.")
 @option("--origin", section="Handshake", metavar="ORIGIN", help="Send this Origin header.")
 @option("--subprotocol", section="Handshake", metavar="NAME", multiple=True, help="Offer it. Repeatable.")
@@ -238,6 +259,8 @@ def bench(url: str, scenario: str, **options: Any) -> int:
     room     round by round, all clients send one message and receive all
     connect  clients connect and close, --clients of them at the same time
     idle     clients connect and stay
+    feed     fanout through a topic of a feed of fastws
+    resume   clients of a feed come back at once, beside others that stay
     """
     try:
         from fastws.cli import measure
@@ -248,6 +271,8 @@ def bench(url: str, scenario: str, **options: Any) -> int:
     names = ("json_file", "html_file", "step", "require", "turns")
     of_the_report = {name: options.pop(name) for name in names}
     try:
+        if scenario == "resume":
+            return measure.measure_storm(make_storm(url, options), until=until, **of_the_report)
         plan = make_plan(url, scenario, options, duration=STEP_SECONDS if until else RUN_SECONDS)
         if until:
             return measure.measure_ramp(plan, until=until, **of_the_report)
@@ -273,17 +298,62 @@ def make_plan(url: str, scenario: str, options: dict[str, Any], *, duration: flo
     """
     from fastws.loadgen import Plan, Scenario
 
-    for name, needed in SCENARIO_OF_OPTION.items():
-        if options[name] and scenario != needed:
-            raise click.UsageError(f"--{name.replace('_', '-')} belongs to {needed}, not to {scenario}")
+    check_scenario(scenario, options)
     for name in ("depth", "window"):
         if options[name] and options["rate"]:
             raise click.UsageError(
                 f"--{name} is for a closed loop and --rate for an open one: give one of them"
             )
     values = {name: value for name, value in options.items() if value is not None}
+    topic = values.pop("topic")
+    if scenario == "feed":
+        url, scenario = through_feed(url, topic, values), "fanout"
     values["binary"] = not values.pop("text")
     values["headers"] = values.pop("header")
     values["subprotocols"] = values.pop("subprotocol")
     values.setdefault("duration", duration)
     return Plan(url=url, scenario=Scenario(scenario), **values)
+
+
+def check_scenario(scenario: str, options: dict[str, Any]) -> None:
+    """Raise click.UsageError for an option of another scenario."""
+    for name, needed in SCENARIO_OF_OPTION.items():
+        if options[name] and scenario not in needed:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} belongs to {' and '.join(needed)}, not to {scenario}"
+            )
+
+
+def through_feed(url: str, topic: str, values: dict[str, Any]) -> str:
+    """Make the values of a fan-out those of one through a feed; return the URL that subscribes."""
+    import json
+    from urllib.parse import quote
+
+    from fastws.loadgen.payload import filler
+    from fastws.loadgen.plan import STAMP_SIZE
+    from fastws.loadgen.storm import MAX_RATE
+
+    if "message" in values:
+        raise click.UsageError("--message is not for a feed, whose messages are JSON objects: give --size")
+    publishers = values.get("publishers", 1)
+    most = MAX_RATE * publishers
+    if values.setdefault("rate", most) > most:
+        raise click.UsageError(
+            f"a feed takes 50 commands a second from a client: {publishers} publishers send at most {most:g}"
+        )
+    text = filler(max(0, values["size"] - STAMP_SIZE), binary=False).decode()
+    command = json.dumps({"pub": topic, "d": "STAMP" + text}, separators=(",", ":"))
+    values["message"] = command.replace('"d":"STAMP', '"d":"{stamp}', 1)
+    return f"{url}{'&' if '?' in url else '?'}topic={quote(topic)}"
+
+
+def make_storm(url: str, options: dict[str, Any]) -> Storm:
+    """Return what a storm is to be. Raises click.UsageError for options of other scenarios, and PlanError."""
+    from fastws.loadgen.storm import Storm
+
+    check_scenario("resume", options)
+    for name in ("message", "deflate", "merged_by", "to_others", "header", "origin", "subprotocol"):
+        if options[name]:
+            raise click.UsageError(f"--{name.replace('_', '-')} is not for resume")
+    names = ("topic", "clients", "stayers", "missed", "rate", "size", "spread", "insecure", "pid")
+    return Storm(url=url, **{name: options[name] for name in names if options[name] is not None})

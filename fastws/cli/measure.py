@@ -17,9 +17,10 @@ from fastws.loadgen import Plan, Result, report, run
 from fastws.loadgen.html import ramp_page, result_page
 from fastws.loadgen.machine import made_by
 from fastws.loadgen.ramp import Growth, Ramp, Step, ramp_up
+from fastws.loadgen.storm import Storm, run_storm
 from fastws.loadgen.thresholds import Threshold, missed_thresholds
 
-__all__ = ["Failed", "measure_once", "measure_ramp"]
+__all__ = ["Failed", "measure_once", "measure_ramp", "measure_storm"]
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
@@ -58,6 +59,29 @@ def measure_once(
     write(json_file, lambda: dumps({**result.to_json(), "broken": missed}))
     write(html_file, lambda: result_page(result, missed).encode())
     return exit_code(result, missed)
+
+
+def measure_storm(
+    storm: Storm,
+    *,
+    until: Sequence[Threshold],
+    require: Sequence[Threshold],
+    step: Growth | None,
+    json_file: str | None,
+    html_file: str | None,
+    turns: bool,
+) -> int:
+    """Measure a storm and report it. Return the exit code: 1 where a client was not back as it was.
+
+    Raises click.UsageError for options of other scenarios, and what `run_storm` raises.
+    """
+    if until or require or step or html_file or turns:
+        raise click.UsageError("resume has no --until, --require, --step, --html and --turns")
+    check_writable(json_file)
+    result = run_storm(storm)
+    report.print_table(f"resume {storm.url}, topic {storm.topic}", result.rows(), console(json_file))
+    write(json_file, lambda: dumps(result.to_json()))
+    return 0 if result.ok else EXIT_FAILED
 
 
 def turns_of_input() -> Iterator[str]:

@@ -123,7 +123,7 @@ __all__ = ["serve"]
     section="Address",
     type=click.IntRange(1, MAX_SOCKET_BYTES),
     metavar="BYTES",
-    help="TCP_NOTSENT_LOWAT: unsent bytes in the kernel, beyond which a client counts as slow.",
+    help="TCP_NOTSENT_LOWAT: unsent bytes in the kernel, beyond which a client is congested.",
 )
 @option(
     "--ssl-certfile",
@@ -211,6 +211,14 @@ __all__ = ["serve"]
     metavar="N",
     show_default="as many in each process as its limit of open files allows",
     help="Most connections, of all workers; 503 beyond it.",
+)
+@option(
+    "--memory-budget",
+    section="Access",
+    type=click.IntRange(1),
+    metavar="BYTES",
+    help="Bytes, in each process, that may wait for clients or be kept by topics; over it the clients with "
+    "most are evicted.",
 )
 @option(
     "--limit-connections-per-address",

@@ -243,6 +243,7 @@ def make_settings(options: dict[str, Any]) -> Settings:
         forwarded_allow_ips=options["forwarded_allow_ips"],
         socket_send_buffer=options["socket_send_buffer"],
         notsent_lowat=options["notsent_lowat"],
+        memory_budget=options["memory_budget"],
     )
 
 

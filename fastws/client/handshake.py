@@ -193,6 +193,9 @@ class ClientHost:
     def pong_missed(self, connection: Connection) -> None:
         connection.cut_silent_peer()
 
+    def keep_fresh(self, connection: Connection) -> None:
+        """What a client sends is its own application's."""
+
     def websocket_closed(self, connection: Connection) -> None:
         """A client counts no connections."""
 

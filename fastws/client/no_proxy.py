@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address
+
+from fastws.protocol.http.addresses import parse_address, parse_network
 
 __all__ = ["bypasses"]
 
@@ -32,7 +34,7 @@ def _names(entry: str, host: str, address: IP | None, port: int) -> bool:
         if int(with_port[2]) != port:
             return False
         entry = with_port[1]
-    entry = _plain(entry.removeprefix("[").removesuffix("]"))
+    entry = _plain(entry.replace("[", "").replace("]", ""))
     if "*" in entry:
         return re.fullmatch(".*".join(map(re.escape, entry.split("*"))), host) is not None
     if "/" in entry:
@@ -56,14 +58,13 @@ def _plain(name: str) -> str:
 def _as_ip(text: str) -> IP | None:
     """Return the address, that of IPv4 where it is mapped into IPv6; None for a name. Without its zone."""
     try:
-        address = ip_address(text.partition("%")[0])
+        return parse_address(text.partition("%")[0])
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _holds(entry: str, address: IP) -> bool:
     try:
-        return address in ip_network(entry, strict=False)
+        return address in parse_network(entry)
     except ValueError:
         return False

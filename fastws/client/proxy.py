@@ -7,7 +7,6 @@ import os
 import ssl as ssl_module
 from dataclasses import dataclass
 from importlib import import_module
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,8 +14,9 @@ from fastws.client.credentials import BasicAuth
 from fastws.client.happy_eyeballs import create_connection
 from fastws.client.no_proxy import bypasses
 from fastws.client.refusal import RefusalTimer
-from fastws.client.url import Address, certificate_name, without_zone
+from fastws.client.url import Address, certificate_name, host_of, without_zone
 from fastws.errors import InvalidURL, ProxyError
+from fastws.protocol.http.addresses import parse_address
 from fastws.protocol.http.connect import Tunnel
 from fastws.protocol.http.messages import Response
 
@@ -61,7 +61,7 @@ def parse_proxy(url: str) -> Proxy:
     user, password = parts.username, parts.password
     return Proxy(
         parts.scheme,
-        parts.hostname,
+        host_of(parts.hostname, "the proxy's address"),
         port or SCHEMES[parts.scheme],
         None if user is None else unquote(user),
         None if password is None else unquote(password),
@@ -91,7 +91,7 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ip_address(host).is_loopback
+        return parse_address(without_zone(host)).is_loopback
     except ValueError:
         return False
 

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from fastws.errors import InvalidURL
 
-__all__ = ["Address", "certificate_name", "parse_url", "without_zone"]
+__all__ = ["Address", "certificate_name", "host_of", "parse_url", "without_zone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,15 @@ def parse_url(url: str) -> Address:
     if parts.fragment or url.endswith("#"):
         raise InvalidURL(f"{url!r} has a fragment, which a WebSocket URL must not")
     if parts.username is not None:
-        raise InvalidURL("credentials in a URL are not sent; give auth=fastws.BasicAuth(user, password)")
+        raise InvalidURL(
+            "credentials in a URL are not sent; give auth=fastws.BasicAuth(user, password), "
+            "on the command line --header 'Authorization: Basic ...'"
+        )
     if port == 0:
         raise InvalidURL(f"{url!r} has the port 0, to which nothing can connect")
     secure = parts.scheme == "wss"
     default = 443 if secure else 80
-    host = _host(parts.hostname, url)
+    host = host_of(parts.hostname, repr(url))
     shown = f"[{without_zone(host)}]" if ":" in host else host
     authority = shown if port in (None, default) else f"{shown}:{port}"
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
@@ -86,7 +89,11 @@ def parse_url(url: str) -> Address:
     return Address(secure, host, port or default, authority, target)
 
 
-def _host(name: str, url: str) -> str:
+def host_of(name: str, where: str) -> str:
+    """Return the host of a URL as :class:`Address` has it; ``where`` is what the URL is called in an error.
+
+    Raises :class:`fastws.InvalidURL`.
+    """
     if ":" in name:
         # urlsplit has seen to it that this is an address of IPv6.
         address, _, zone = name.partition("%")
@@ -95,13 +102,13 @@ def _host(name: str, url: str) -> str:
         if zone.startswith("25") and len(zone) > 2:
             zone = unquote(zone[2:])
         if not zone.isprintable() or _NOT_IN_A_HOST.search(zone):
-            raise InvalidURL(f"{url!r} has an address with a zone that is no name")
+            raise InvalidURL(f"{where} has an address with a zone that is no name")
         return f"{address}%{zone}"
     if _NOT_IN_A_HOST.search(name):
-        raise InvalidURL(f"{url!r} has a host that is no name")
+        raise InvalidURL(f"{where} has a host that is no name")
     try:
         # ASCII too: an empty label, or one of 64 letters, would fail in the resolver.
         encoded = name.encode("idna").decode()
     except UnicodeError:
-        raise InvalidURL(f"{url!r} has a host name that cannot be encoded") from None
+        raise InvalidURL(f"{where} has a host name that cannot be encoded") from None
     return name if name.isascii() else encoded

@@ -49,6 +49,10 @@ class Backlog:
         """True when half of what may wait does: its peer is slow from now on, and nothing was dropped yet."""
         return 2 * len(self._queue) >= limits.send_queue or 2 * self.size >= limits.send_queue_bytes
 
+    def publications(self) -> list[Publication]:
+        """Return those that wait: others may wait for the same ones."""
+        return [item for item in self._queue if not isinstance(item, bytes)]
+
     def drop_oldest(self, limits: Limits, size: int) -> int:
         """Make room for ``size`` bytes: drop publications, the oldest first. Return how many were dropped.
 

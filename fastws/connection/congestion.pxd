@@ -11,4 +11,5 @@ cdef class Congestion(Writer):
 
     cpdef _wait(self, object item, Py_ssize_t size)
     cpdef _become_slow(self)
+    cpdef keep_fresh(self)
     cpdef bint is_full(self, Py_ssize_t size)

@@ -72,6 +72,9 @@ class ConnectionHost(Protocol):
     def websocket_closed(self, connection: Connection) -> None: ...
     def connection_lost(self, connection: Connection) -> None: ...
 
+    #: Its peer is to have new values: have the kernel hold little that is old.
+    def keep_fresh(self, connection: Connection) -> None: ...
+
     #: No pong has come in that time either: end the connection by ``cut_silent_peer``, or in another way.
     def pong_missed(self, connection: Connection) -> None: ...
 
@@ -260,6 +263,10 @@ class Connection(Delivery):
         """
         if self.machine.state is OPEN and not (self.machine.is_client and self.ws.has_inbox()):
             self.pause(PAUSE_PEER)
+
+    def keep_fresh(self) -> None:
+        """Have the kernel hold little that was not sent yet."""
+        self.host.keep_fresh(self)
 
     def encode_publication(self, publication: Publication) -> bytes:
         """Return the frame of a published message that only this peer can read."""

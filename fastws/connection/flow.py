@@ -49,5 +49,8 @@ class OutboxHost(Protocol):
     def slow(self) -> None:
         """Read nothing more from a peer that is slow, until :meth:`drained`."""
 
+    def keep_fresh(self) -> None:
+        """Have the kernel hold little that was not sent yet: no newer value replaces what it holds."""
+
     def drained(self) -> None:
         """The socket has taken bytes again, or the end of a fragmented message has let others leave."""

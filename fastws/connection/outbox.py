@@ -22,6 +22,7 @@ from fastws.config import Limits, SlowConsumerPolicy
 from fastws.connection.congestion import CLEAR, CONGESTED, Congestion
 from fastws.connection.flow import OutboxHost, SendStatus
 from fastws.connection.publication import Channel, Publication
+from fastws.connection.writer import Writer
 from fastws.loop.turn import Turn
 from fastws.protocol.websocket.frames import Opcode
 
@@ -76,7 +77,11 @@ class Outbox(Congestion):
     )
 
     def __init__(self, host: OutboxHost, transport: Any, turn: Turn, fd: int, limits: Limits) -> None:
-        Congestion.__init__(self, host, transport, turn, fd, limits)
+        Writer.__init__(self, transport, turn, fd)
+        self._host = host
+        self.limits = limits
+        self._backlog = None
+        self.flow = CLEAR
         #: A fragmented message is under way: other messages wait until it is complete.
         self.fragmenting = False
         self._last: bytes | None = None

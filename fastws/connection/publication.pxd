@@ -5,6 +5,7 @@ cdef class Channel:
     cdef public object merge
     cdef public object policy
     cdef public object deflate
+    cdef public object meter
     cdef public bint sequenced
 
     @cython.locals(publication=Publication, frames=list)

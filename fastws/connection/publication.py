@@ -9,6 +9,7 @@ takeover).
 from __future__ import annotations
 
 from fastws.config import SlowConsumerPolicy
+from fastws.connection.compression_meter import CompressionMeter
 from fastws.protocol.websocket.deflate import DeflateParams, DeflatePool
 from fastws.protocol.websocket.frames import FIN, RSV1, Opcode, encode
 
@@ -25,7 +26,7 @@ BINARY = int(Opcode.BINARY)
 class Channel:
     """What publications belong to: how they are merged and compressed, and what becomes of slow clients."""
 
-    __slots__ = ("deflate", "merge", "policy", "sequenced")
+    __slots__ = ("deflate", "merge", "meter", "policy", "sequenced")
 
     def __init__(
         self, merge: str | None, policy: SlowConsumerPolicy | None, deflate: DeflatePool | None
@@ -36,6 +37,8 @@ class Channel:
         self.policy = policy
         #: None: its messages are not compressed.
         self.deflate = deflate
+        #: Whether that is worth it; None until a message was compressed.
+        self.meter: CompressionMeter | None = None
         #: True when it keeps its messages: none waits in the queue of a slow client, who reads them there.
         self.sequenced = False
 
@@ -114,12 +117,19 @@ class Publication:
         payload = message.encode() if isinstance(message, str) else message
         if len(payload) < pool.compression.threshold:
             return plain
+        meter = self.channel.meter
+        if meter is None:
+            self.channel.meter = meter = CompressionMeter()
+        if meter.skips():
+            return plain
         opcode = TEXT if isinstance(message, str) else BINARY
         params = DeflateParams(
             server_no_context_takeover=True, client_no_context_takeover=True, server_max_window_bits=variant
         )
         deflater = pool.deflater(params, client=False)
-        return encode(opcode, deflater(payload), None, FIN | RSV1)
+        frame = encode(opcode, deflater(payload), None, FIN | RSV1)
+        meter.measured(len(plain), len(frame))
+        return frame if len(frame) < len(plain) else plain
 
 
 def payload_of(plain: bytes) -> bytes:

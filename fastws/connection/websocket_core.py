@@ -151,6 +151,11 @@ class WebSocketCore:
         lock = self._fragment_lock
         return lock is None or lock.sender is not asyncio.current_task()
 
+    async def unblocked(self) -> None:
+        """Wait until the socket takes bytes, or the WebSocket ends."""
+        while self.outbox.blocked and self.outbox.is_open:
+            await self._next_drain()
+
     async def _next_drain(self) -> None:
         """Wait until the socket has taken bytes, or the WebSocket ends."""
         waiter = self._connection.loop_state.create_future()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -135,14 +136,14 @@ class FeedClient:
 
     __slots__ = ("_topics", "id", "request", "user")
 
-    def __init__(self, id: str, request: Any, topics: Mapping[str, Any]) -> None:
+    def __init__(self, request: Any) -> None:
         #: Names this connection.
-        self.id = id
+        self.id = secrets.token_urlsafe(9)
         #: The request that opened it: a :class:`fastws.Request`, or what another framework has.
         self.request = request
         #: None where nobody asked, or before the token.
         self.user: User | None = None
-        self._topics = topics
+        self._topics: dict[str, Any] = {}
 
     @property
     def topics(self) -> tuple[str, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastws.config import check_arguments, check_number
 from fastws.connection.handlers import Handler
 from fastws.connection.websocket import WebSocket
-from fastws.feed.access import Authenticate, MayPublish, MaySubscribe
+from fastws.feed.access import Authenticate, FeedClient, MayPublish, MaySubscribe, User
+from fastws.feed.guests import Guest, accepted
 from fastws.feed.protocol import MAX_TOPICS, PING_SECONDS, SUBPROTOCOL
+from fastws.feed.server_sent import events_for
 from fastws.feed.session import Session
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Synced
@@ -72,9 +76,63 @@ class Feed(Handler):
         self._settings = FeedSettings(hub, may_subscribe, may_publish, authenticate, max_topics, ping)
         self._sessions: dict[WebSocket, Session] = {}
 
+    async def run(self, websocket: Any, *, user: User | None = None, request: Any = None) -> None:
+        """Serve one client in a handler of another framework; return when it has gone.
+
+        Call it in FastAPI, Starlette (which need not have accepted the WebSocket), aiohttp and websockets, or
+        in an ``async def handler(ws)`` of fastws. The framework's own rules hold before it: it checks the
+        origin. Cancelled, the client leaves its topics, and the WebSocket stays as it is.
+
+        Args:
+            websocket: The WebSocket, which nobody else reads.
+            user: Who it is, where the application knows that already. Default None: ``authenticate`` says it.
+            request: What hooks are given, and whose query names topics. Default: that of the WebSocket, which
+                aiohttp's has not: give its request.
+
+        Raises:
+            TypeError: It is no WebSocket, or ``user`` no :class:`fastws.User`.
+            RuntimeError: It is not accepted, and cannot be.
+        """
+        if user is not None and not isinstance(user, User):
+            raise TypeError(f"user= is a fastws.User, not {user!r}")
+        await accepted(websocket)
+        guest = Guest(websocket, request)
+        guest.session = session = Session(self._settings, guest, FeedClient(guest.request))
+        session.start(guest.query, user)
+        try:
+            async for message in guest.messages():
+                session.receive(message)
+                while not session.is_ready():
+                    await guest.ready()
+                    session.work()
+        finally:
+            session.end()
+            await guest.leave()
+
+    async def sse(self, request: Any) -> Any:
+        """Answer a plain request with server-sent events: for ``http=`` of a :class:`fastws.Route`, and in
+        Starlette and FastAPI, which are given what they understand.
+
+        The events have the objects that a WebSocket would bring, and as their ids the positions of all topics
+        of the URL, so that an ``EventSource`` that connects again is sent what it has missed. A client that
+        is refused gets a status (RFC 9110, section 15.5). ``authenticate`` is given the token of an
+        ``Authorization: Bearer`` field where there is one. The topics are those of the URL, at most 32:
+        ``User.topics`` does not add to them.
+
+        A :class:`fastws.Route` lets those origins in that may open its WebSockets, and says so to browsers
+        (CORS). In other frameworks their own rules hold.
+
+        Args:
+            request: A :class:`fastws.Request`, or Starlette's.
+
+        Returns:
+            A :class:`fastws.Response`, or a response of Starlette.
+        """
+        return await events_for(self._settings, request)
+
     def on_open(self, ws: WebSocket) -> None:
         assert ws.request is not None
-        self._sessions[ws] = session = Session(self._settings, ws, ws.request)
+        self._sessions[ws] = session = Session(self._settings, ws, FeedClient(ws.request))
         session.start(ws.request.query)
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:

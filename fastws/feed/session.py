@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from dataclasses import dataclass
 from typing import Any
 
 from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
+from fastws.feed.granting import granted, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
@@ -17,7 +17,6 @@ from fastws.feed.query import topics_of
 from fastws.feed.session_core import Line, SessionCore, Stage
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position, Synced
-from fastws.pubsub.patterns import check_name
 
 __all__ = ["Session"]
 
@@ -47,16 +46,16 @@ class Session(SessionCore):
     Args:
         settings: Those of the feed.
         line: The WebSocket.
-        request: What hooks are given.
+        client: What hooks are given.
     """
 
-    def __init__(self, settings: FeedSettings, line: Line, request: Any) -> None:
+    def __init__(self, settings: FeedSettings, line: Line, client: FeedClient) -> None:
         SessionCore.__init__(self, line, settings.ping)
         self._settings = settings
-        self._topics: dict[str, Subscription] = {}
+        self._topics = client._topics
         #: What the URL asked for, until it is known who asks.
         self._asked: list[Sub] = []
-        self.client = FeedClient(secrets.token_urlsafe(9), request, self._topics)
+        self.client = client
 
     def start(self, query: str, user: User | None = None) -> None:
         """The WebSocket is open. ``user`` is known already, or ``authenticate`` says who it is."""
@@ -162,63 +161,55 @@ class Session(SessionCore):
         )
         return True
 
+    def begin(self, user: User | None, topics: list[tuple[Sub, Grant]]) -> None:
+        """The WebSocket, or what is like one, is open, and everything is granted."""
+        self._stage = Stage.OPEN
+        self.client.user = user
+        if self._say_hello():
+            for sub, grant in topics:
+                self._join(sub.topic, start_of(sub), sub.recent, grant, is_asked=True)
+
     async def _welcome(self, user: User | None) -> None:
         """The client may begin: its topics are those of the URL, and those of its user."""
         self._stage = Stage.OPEN
         self.client.user = user
         if not self._say_hello():
             return
-        granted = () if user is None else user.topics
+        given = () if user is None else user.topics
         asked = list(self._asked)
-        asked += [Sub(name) for name in granted if name not in [sub.topic for sub in asked]]
+        asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
         for sub in asked:
             try:
-                await self._subscribe(sub, is_asked=sub.topic not in granted)
+                await self._subscribe(sub, is_asked=sub.topic not in given)
             except FeedError as error:
                 self.say_error(error, None, sub.topic)
 
     async def _ask_again(self) -> None:
         """The user has another token: does it still allow each topic?"""
-        granted = () if self.client.user is None else self.client.user.topics
+        given = () if self.client.user is None else self.client.user.topics
         for name, subscription in list(self._topics.items()):
-            if not subscription.is_asked and name in granted:
+            if not subscription.is_asked and name in given:
                 continue
             try:
-                await self._grant(name)
+                await granted(self._settings, self.client, name)
             except FeedError:
                 self.unsubscribe(name, "revoked")
 
     # -- topics ---------------------------------------------------------------------------------
 
-    async def _grant(self, topic: str) -> Grant:
-        """Return what ``may_subscribe`` allows. Raises :class:`FeedError` where it does not."""
-        hook = self._settings.may_subscribe
-        answer = await ask(hook, self.client, topic)
-        if answer is True:
-            return Grant()
-        if answer is False or answer is None:
-            raise FeedError("forbidden", "this topic is not for this client")
-        if not isinstance(answer, Grant):
-            raise nonsense(hook, answer, "a bool or a fastws.Grant")
-        return answer
-
     async def _subscribe(self, sub: Sub, *, is_asked: bool) -> None:
         topic = sub.topic
-        try:
-            check_name(topic)
-            since = None if sub.since is None else Position.parse(sub.since)
-        except ValueError as error:
-            raise FeedError("bad_request", str(error)) from None
+        since = start_of(sub)
         if topic in self._topics:
             raise FeedError("subscribed", "this topic is subscribed already")
         if len(self._topics) >= self._settings.max_topics:
             raise FeedError("limit", f"at most {self._settings.max_topics} topics")
-        grant = await self._grant(topic) if is_asked else Grant()
-        left = self._watch.seconds_until(grant.expires_at)
-        if left is not None and left <= 0:
-            raise FeedError("forbidden", "this topic is not for this client")
+        grant = await granted(self._settings, self.client, topic) if is_asked else Grant()
+        self._join(topic, since, sub.recent, grant, is_asked=is_asked)
+
+    def _join(self, topic: str, since: Position | None, recent: int, grant: Grant, *, is_asked: bool) -> None:
         try:
-            joined = self._settings.hub._subscribe_view(self._line, topic, since, sub.recent)
+            joined = self._settings.hub._subscribe_view(self._line, topic, since, recent)
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)
             raise FeedError("internal", "the application failed") from error

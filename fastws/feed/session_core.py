@@ -103,6 +103,10 @@ class SessionCore:
             else:
                 self._line.pause_reading()
 
+    def is_ready(self) -> bool:
+        """True when it takes one more command now."""
+        return self._reads and not (self._commands and self._outbox.blocked)
+
     def end(self) -> None:
         """The WebSocket is closed, or will be."""
         if self._stage is not Stage.ENDED:

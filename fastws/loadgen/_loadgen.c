@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -12,16 +13,23 @@ static const char *const COUNT_NAMES[COUNTS] = {"scheduled", "sent", "received",
                                                 "opened", "failed", "lost", "stalls", "late_ns", "pings",
                                                 "foreign"};
 
+/* The host is a numeric address. One of IPv6 may have a zone, which is a number too: fe80::1%2. */
 static int set_address(generator *g, const char *host, int port) {
+    char address[INET6_ADDRSTRLEN];
+    size_t length = strcspn(host, "%");
+    if (length >= sizeof address) length = sizeof address - 1;
+    memcpy(address, host, length);
+    address[length] = 0;
     struct sockaddr_in *v4 = (struct sockaddr_in *)&g->address;
     struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&g->address;
-    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+    if (inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
         v4->sin_port = htons((uint16_t)port);
         g->address_len = sizeof *v4;
-    } else if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+    } else if (inet_pton(AF_INET6, address, &v6->sin6_addr) == 1) {
         v6->sin6_family = AF_INET6;
         v6->sin6_port = htons((uint16_t)port);
+        if (host[length]) v6->sin6_scope_id = (uint32_t)strtoul(host + length + 1, NULL, 10);
         g->address_len = sizeof *v6;
     } else {
         PyErr_SetString(PyExc_ValueError, "not a numeric address");

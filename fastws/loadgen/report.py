@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from fastws.loadgen.ramp import Ramp, Step
 from fastws.loadgen.result import UNITS, Result
 from fastws.loadgen.run import Phase, Progress
 
-__all__ = ["ramp_table", "live", "print_ramp", "print_result", "rows", "title"]
+__all__ = ["ramp_table", "live", "print_ramp", "print_result", "print_table", "rows", "title"]
 
 BAR_WIDTH = 20
 #: Between two lines of progress where there is no terminal.
@@ -94,14 +94,19 @@ def percent(value: float) -> str:
     return "100 %" if value == 1 else f"{value:.4%}".replace("%", " %")
 
 
-def print_result(result: Result, console: Console) -> None:
-    """Print the table of a run and its remarks."""
-    table = Table(title=Text(title(result.plan)), show_header=False, title_justify="left", min_width=60)
+def print_table(heading: str, rows: Iterable[tuple[str, str]], console: Console) -> None:
+    """Print labels and their figures."""
+    table = Table(title=Text(heading), show_header=False, title_justify="left", min_width=60)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for label, figure in rows(result):
+    for label, figure in rows:
         table.add_row(Text(label), Text(figure, style="red" if label == "error" else ""))
     console.print(table)
+
+
+def print_result(result: Result, console: Console) -> None:
+    """Print the table of a run and its remarks."""
+    print_table(title(result.plan), rows(result), console)
     for remark in result.remarks:
         console.print(Text(f"note: {remark}", style="yellow"))
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from typing import Any
 
 from wsproto.utilities import generate_accept_token
 
+from fastws.client.credentials import one_cookie_field
+from fastws.client.fields import USER_AGENT, request_fields
+from fastws.client.url import certificate_name, parse_url
+from fastws.errors import InvalidURL
 from fastws.loadgen.plan import LoadgenError, Plan, PlanError
 from fastws.protocol.websocket.handshake import new_key, request_head
 
@@ -37,16 +41,17 @@ class Target:
         return [(self._request(plan, key), generate_accept_token(key)) for key in keys]
 
     def _request(self, plan: Plan, key: bytes) -> bytes:
-        host = next((value for name, value in plan.headers if name.lower() == "host"), self.host)
-        headers = [(name, value) for name, value in plan.headers if name.lower() != "host"]
         try:
+            fields, origin = request_fields(
+                plan.headers, auth=None, origin=plan.origin, user_agent=USER_AGENT
+            )
             head = request_head(
-                host=host,
+                host=self.host,
                 target=self.path,
                 key=key,
-                origin=plan.origin,
+                origin=origin,
                 subprotocols=plan.subprotocols,
-                headers=headers,
+                headers=one_cookie_field(fields),
             )
         except ValueError as error:
             raise PlanError(str(error)) from None
@@ -57,39 +62,34 @@ def resolve(url: str) -> Target:
     """Resolve a ``ws://`` or ``wss://`` URL.
 
     A name may have several addresses. ``localhost`` is often ::1 and 127.0.0.1, and the server listens on one
-    of
-    them: the first that accepts a TCP connection is taken.
+    of them: the first that accepts a TCP connection is taken.
 
     Raises:
         PlanError: It is not such a URL.
         LoadgenError: The name has no address.
     """
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise PlanError(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in ("ws", "wss") or not parts.hostname or port == 0:
-        raise PlanError(f"{url!r} is not a WebSocket URL; write ws://HOST[:PORT]/PATH or wss://...")
-    tls = parts.scheme == "wss"
-    port = port or (443 if tls else 80)
-    host = parts.netloc.rpartition("@")[2]
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    if parts.query:
-        path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+        url_address = parse_url(url)
+    except InvalidURL as error:
+        raise PlanError(f"{url!r} is not a WebSocket URL: {error}") from None
     return Target(
-        address=reachable(parts.hostname, port), port=port, tls=tls, name=parts.hostname, host=host, path=path
+        address=reachable(url_address.host, url_address.port),
+        port=url_address.port,
+        tls=url_address.secure,
+        name=certificate_name(url_address.host),
+        host=url_address.authority,
+        path=url_address.target,
     )
 
 
 def reachable(name: str, port: int) -> str:
-    """The first address of ``name`` that accepts a TCP connection, or its last address."""
+    """The first address of ``name`` that accepts a TCP connection, or its last one, with its zone."""
     try:
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a host name"
         raise LoadgenError(f"{name} has no address: {reason}") from None
-    addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+    addresses = list(dict.fromkeys(numeric(info[4]) for info in found))
     for address in addresses[:-1]:
         try:
             socket.create_connection((address, port), PROBE_SECONDS).close()
@@ -97,3 +97,9 @@ def reachable(name: str, port: int) -> str:
             continue
         return address
     return addresses[-1]
+
+
+def numeric(address: tuple[Any, ...]) -> str:
+    """The address of ``getaddrinfo`` as one text. Its zone, a number, stands apart there."""
+    host = str(address[0]).partition("%")[0]
+    return f"{host}%{address[3]}" if len(address) > 3 and address[3] else host

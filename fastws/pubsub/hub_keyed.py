@@ -258,6 +258,7 @@ class HubKeyed(HubHistory):
             self._wait_for_copy(subscriber, topic, since, recent)
             return None
         synced, place = topic.sync(since)
+        subscriber.outbox.keep_fresh()
         fan_out = self._fan_out
         assert fan_out is not None
         puller_of(fan_out).join(subscriber, topic, place)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Position, Published, Synced
 from fastws.pubsub.fanout import Subscriber, fan_out_of
 from fastws.pubsub.hub_keyed import HubKeyed
@@ -58,6 +59,9 @@ class HubViews(HubKeyed):
         if view.batch:
             subscriber.take_published()
         if not view.has_history:
+            fan_out = self._fan_out
+            assert fan_out is not None
+            puller_of(fan_out)  # for when the client is slow
             subscriber.topics[view] = None
             view.subscribers[subscriber] = None
             return Joined(view, None)

@@ -327,6 +327,9 @@ class KeyedTopic(NumberedTopic):
 
     # -- for the sequencer ----------------------------------------------------------------------
 
+    def kept_bytes(self) -> int:
+        return self.keys.size
+
     def is_empty(self) -> bool:
         return self.keys.is_empty()
 

@@ -15,6 +15,7 @@ from fastws.config import (
     Unset,
     checked_compression,
 )
+from fastws.connection.compression_meter import CompressionUse
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
@@ -27,6 +28,7 @@ from fastws.pubsub.classes import (
 )
 from fastws.pubsub.fanout import FanOut
 from fastws.pubsub.keeper.sequencer import SharedSequencer
+from fastws.pubsub.kept import HUBS
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.patterns import Pattern
 from fastws.pubsub.sequencer import Sequencer
@@ -58,6 +60,7 @@ class TopicRegistry:
         self._loop: asyncio.AbstractEventLoop | None = None
         #: The loop that the sequencer holds on to.
         self._entered: asyncio.AbstractEventLoop | None = None
+        HUBS.add(self)
         #: What hubs of other processes are called that share with this one.
         self.name = name
         bus: Any = bus_of(broker)
@@ -205,6 +208,18 @@ class TopicRegistry:
         if self._classes is None:
             self._classes = TopicClasses()
         return self._classes
+
+    def compression(self, topic: str) -> CompressionUse | None:
+        """Return what compression has done for a topic's messages; None where none was compressed.
+
+        A topic whose messages become less than a tenth smaller sends them as they are, and tries again later.
+        """
+        found = self._topics.get(topic)
+        return None if found is None or found.meter is None else found.meter.use()
+
+    def kept_bytes(self) -> int:
+        """Return the bytes of all messages and values that topics keep."""
+        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced)
 
     # -- finding them ---------------------------------------------------------------------------
 

@@ -38,6 +38,9 @@ class SequencedTopic(NumberedTopic):
         for follower in self.followers:
             follower.wake()
 
+    def kept_bytes(self) -> int:
+        return self.history.size
+
     def is_empty(self) -> bool:
         return self.history.first == self.history.next
 

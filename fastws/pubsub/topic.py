@@ -42,6 +42,10 @@ class Topic(Channel):
         """Return how many clients listen."""
         return len(self.subscribers) + (0 if self.view is None else self.view.listeners())
 
+    def kept_bytes(self) -> int:
+        """Return the bytes of what is kept."""
+        return 0
+
     def remove(self, subscriber: object) -> None:
         """Let ``subscriber`` listen no more."""
         self.subscribers.pop(subscriber, None)

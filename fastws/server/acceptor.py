@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastws.logs import peer_text
+from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.http.proxy_header import MAX_ADDRESS_BYTES, ProxyHeader, ProxyHeaderError
 from fastws.server.descriptors import ACCEPTS_PER_TURN
 from fastws.server.forwarded import TrustedProxies
@@ -188,7 +189,7 @@ class SocketListener:
                 self._pause(RETRY_SECONDS)
                 return
             acceptor.count(1)
-            starting = self._loop.create_task(self._start(sock, peer))
+            starting = self._loop.create_task(self._start(sock, unmapped(peer)))
             self._starting.add(starting)
             starting.add_done_callback(self._starting.discard)
 

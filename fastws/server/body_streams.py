@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from fastws.loop.fatal import end_loop
+from fastws.loop.fatal import end_loop, is_cancelled
 from fastws.server.body_writer import BodyWriter
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ class IteratorPump:
             return
         try:
             stops()
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             log.exception("server_stops of %s failed", self._name)
 
     def close(self) -> None:
@@ -219,5 +221,9 @@ async def close_stream(response: Response) -> None:
             await close_iterator(stream)
         elif stream is not None:
             stream.close()
-    except Exception:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:
+        if is_cancelled(exc):
+            raise
         log.exception("closing a body failed")

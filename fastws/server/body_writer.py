@@ -10,7 +10,7 @@ from fastws.protocol.http.server import UNKNOWN
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
 
-__all__ = ["BodyWriter"]
+__all__ = ["BodyWriter", "check_length"]
 
 #: Bytes of a piece that ends the turn, so that the write at its end tells whether the socket took it.
 LARGE_PIECE = 16 * 1024
@@ -24,14 +24,15 @@ class BodyWriter:
         high_water: bytes that may wait for a socket that refuses, before :meth:`writable` waits.
     """
 
-    __slots__ = ("_connection", "_high_water", "_waiters", "written")
+    __slots__ = ("_connection", "_high_water", "_last_size", "_waiters", "written")
 
     def __init__(self, connection: Connection, high_water: int) -> None:
         self._connection = connection
         self._high_water = high_water
         self._waiters: list[asyncio.Future[None]] | None = []
-        #: Bytes of the body that were written.
+        #: Bytes of the body that were written; and those that the last piece took, with what frames it.
         self.written = 0
+        self._last_size = 0
 
     def write(self, piece: bytes, *, more: bool) -> None:
         """Write a piece; without ``more`` the response is complete behind it.
@@ -40,18 +41,22 @@ class BodyWriter:
             RuntimeError: the body is not as long as its Content-Length. Nothing of the piece is written.
         """
         http = self._connection.machine.http
-        _check_length(len(piece), http.length_left, more=more)
+        check_length(len(piece), http.length_left, more=more)
         data = http.send_body(piece)
         if not more:
             data += http.end_response()
         self.written += len(piece)
+        self._last_size = len(data)
         if data:
             self._connection.outbox.write_http(data)
 
     async def writable(self, size: int) -> None:
         """Wait until the client has taken enough of what was written; ``size`` is that of the last piece."""
         outbox = self._connection.outbox
-        if not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling()):
+        # Where nothing was written nothing else ends the turn: a write has found the client gone, which the
+        # loop has yet to tell, or there is no body, as for HEAD.
+        is_void = not outbox.is_open or not self._last_size
+        if is_void or (not outbox.blocked and (size >= LARGE_PIECE or outbox.is_filling())):
             await asyncio.sleep(0)
         while self._waiters is not None and outbox.blocked and outbox.buffered_amount > self._high_water:
             waiter = self._connection.loop_state.create_future()
@@ -76,7 +81,7 @@ def _wake(waiters: list[asyncio.Future[None]]) -> None:
             waiter.set_result(None)
 
 
-def _check_length(size: int, left: int, *, more: bool) -> None:
+def check_length(size: int, left: int, *, more: bool) -> None:
     """Raise ``RuntimeError`` for ``size`` bytes of a body that do not fit what its Content-Length leaves."""
     if left == UNKNOWN:
         return

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
-from fastws.protocol.http.addresses import parse_address
+from fastws.protocol.http.addresses import parse_address, parse_network
 from fastws.protocol.http.messages import Request
 
 __all__ = ["TrustedProxies", "forwarded"]
@@ -35,7 +34,7 @@ class TrustedProxies:
     def __init__(self, trusted: Iterable[str]) -> None:
         names = [name.strip() for name in trusted if name.strip()]
         self._all = "*" in names
-        self._networks: list[IPv4Network | IPv6Network] = [_network(name) for name in names if name != "*"]
+        self._networks = [parse_network(name) for name in names if name != "*"]
 
     def __contains__(self, host: object) -> bool:
         if self._all:
@@ -45,14 +44,6 @@ class TrustedProxies:
         except ValueError:
             return False
         return any(address in network for network in self._networks)
-
-
-def _network(name: str) -> IPv4Network | IPv6Network:
-    network = ip_network(name, strict=False)
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is None or network.prefixlen < 96:
-        return network
-    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 class Hop(NamedTuple):

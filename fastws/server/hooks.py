@@ -67,7 +67,11 @@ class Hooks:
             result = hook(self._server)
             if inspect.isawaitable(result):
                 await result
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = "".join(traceback.format_exception_only(error)[-1:]).strip()
             raise StartupFailed(
@@ -149,7 +153,11 @@ class Hooks:
                 result = hook(self._server)
                 if inspect.isawaitable(result):
                     await result
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            if is_cancelled(error):
+                raise
             if isinstance(error, TimeoutError) and limit.expired():
                 log.error("on_shutdown %s has not ended in %g s: cancelled", _name(hook), timeout)
             else:

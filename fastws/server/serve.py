@@ -57,7 +57,10 @@ class serve:
             X-Forwarded-Proto, or Forwarded (False).
         forwarded_allow_ips: those proxies: addresses and networks, or ``*`` (127.0.0.1 and ::1).
         socket_send_buffer: ``SO_SNDBUF`` of each connection, in bytes (None: the kernel decides).
-        notsent_lowat: ``TCP_NOTSENT_LOWAT`` of each connection, in bytes (None: no limit).
+        notsent_lowat: ``TCP_NOTSENT_LOWAT`` of each connection, in bytes (None: 16 KiB for who subscribes to
+            a keyed topic, no limit for others).
+        memory_budget: bytes that may wait for all clients, together with what topics keep; over it the
+            clients with most are evicted with 1008 (None: no limit).
 
     Raises:
         OSError: the address cannot be had.

@@ -21,6 +21,8 @@ from fastws.server.access_log import log_websocket
 from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
 from fastws.server.listeners import Listeners
+from fastws.server.memory_budget import MemoryBudget
+from fastws.server.send_buffer import FRESH
 from fastws.server.shared_page import Membership, SharedPage
 from fastws.server.site import App, Site
 
@@ -62,6 +64,9 @@ class Server:
         self._listeners = Listeners(self._loop, self._loop_state)
         self._addresses = site.addresses
         self._endpoints = site.router.endpoints
+        self._budget: MemoryBudget | None = None
+        if settings.memory_budget is not None:
+            self._budget = MemoryBudget(settings.memory_budget, self.connections)
         self._hooks = Hooks(self, app, self._endpoints, leads=leads)
         #: Done when a lifespan or a background task has failed that has to end the server.
         self.application_failed = self._hooks.failed
@@ -78,6 +83,10 @@ class Server:
 
     # -- listening ------------------------------------------------------------------------------
 
+    def endpoint_of(self, request: Any) -> Any:
+        """Return what answers a request, with its settings."""
+        return self._site.router.match(request)
+
     async def startup(self) -> None:
         """Run the ``on_startup`` hooks, the startup of ASGI applications, and begin the background tasks.
 
@@ -85,6 +94,8 @@ class Server:
             StartupFailed: one of them cannot start.
         """
         await self._hooks.startup()
+        if self._budget is not None:
+            self._budget.begin()
 
     @property
     def is_leader(self) -> bool:
@@ -242,6 +253,8 @@ class Server:
             timeout: seconds (10); None: wait until the last client has ended.
         """
         self.close()
+        if self._budget is not None:
+            self._budget.end()
         self._hooks.cancel()
         for connection in list(self.connections):
             self._stop(connection)
@@ -298,6 +311,11 @@ class Server:
         if self._callback_context is None:
             self._callback_context = copy_context()
         return self._callback_context
+
+    def keep_fresh(self, connection: Connection) -> None:
+        """Called for a connection whose peer is to have new values, not those that the kernel held."""
+        if self.settings.notsent_lowat is None:
+            FRESH.limit(connection.transport)
 
     def pong_missed(self, connection: Connection) -> None:
         """Called by a connection whose peer has not answered a ping."""

@@ -33,6 +33,7 @@ class SettingsOptions(TypedDict, total=False):
     forwarded_allow_ips: Iterable[str]
     socket_send_buffer: int | None
     notsent_lowat: int | None
+    memory_budget: int | None
 
 
 def settings_from(
@@ -52,6 +53,7 @@ def settings_from(
     forwarded_allow_ips: Iterable[str] = ("127.0.0.1", "::1"),
     socket_send_buffer: int | None = None,
     notsent_lowat: int | None = None,
+    memory_budget: int | None = None,
 ) -> Settings:
     """Return :class:`Settings` from the keyword arguments of :func:`serve`.
 
@@ -76,4 +78,5 @@ def settings_from(
         trusted_proxies=tuple(forwarded_allow_ips) if proxy_headers else (),
         socket_send_buffer=socket_send_buffer,
         notsent_lowat=notsent_lowat,
+        memory_budget=memory_budget,
     )

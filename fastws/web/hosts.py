@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 
-from fastws.protocol.http.addresses import parse_address, wildcards
+from fastws.protocol.http.addresses import wildcards
 
 __all__ = ["is_allowed_host", "parse_host", "parse_hosts"]
 
@@ -22,14 +22,26 @@ def parse_host(text: str) -> str:
     host = text.strip().lower()
     if host == "*":
         return host
-    if ":" in host and not host.startswith("["):
-        with contextlib.suppress(ValueError):  # a name with a port
-            host = f"[{parse_address(host)}]"
+    if host.count(":") > 1 and not host.startswith("["):
+        host = f"[{host}]"
     name = host.removeprefix("*.")
     match = HOST.fullmatch(name)
-    if match is None or ".." in name or name.startswith(".") or (name != host and match[2]):
+    plain = None if match is None else _plain(match[1])
+    port = "" if match is None else match[2] or ""
+    pattern = "*." if name != host else ""
+    if not plain or ".." in name or name.startswith(".") or (pattern and (port or plain[0] == "[")):
         raise ValueError(f"{text!r} is not a host; write its name, *.suffix for all below it, or * for all")
-    return host.removesuffix(".")
+    return pattern + plain + port
+
+
+def _plain(name: str) -> str | None:
+    """Return a name without its final dot, IPv6 in its shortest form; None for what is neither."""
+    if not name.startswith("["):
+        return name.removesuffix(".")
+    try:
+        return f"[{IPv6Address(name[1:-1])}]"
+    except ValueError:
+        return None
 
 
 def parse_hosts(given: Iterable[str]) -> frozenset[str]:
@@ -49,5 +61,7 @@ def is_allowed_host(host: str | None, allowed: frozenset[str]) -> bool:
     match = HOST.fullmatch((host or "").lower())
     if match is None:
         return False
-    name, port = match[1].removesuffix("."), match[2] or ""
+    name, port = _plain(match[1]), match[2] or ""
+    if name is None:
+        return False
     return name in allowed or name + port in allowed or any(each in allowed for each in wildcards(name))

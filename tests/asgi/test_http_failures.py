@@ -45,9 +45,11 @@ class TestBadApplications:
             sending(START, START),
             sending(START, {**BODY, "body": "text"}),
             sending({**START, "headers": [(b"content-length", b"5"), (b"content-length", b"6")]}, BODY),
+            sending({**START, "headers": [(b"content-length", b"9")]}, {**BODY, "more_body": False}),
+            sending({**START, "headers": [(b"content-length", b"0")]}, BODY),
         ],
         ids=["raises", "panics", "cancelled", "returns", "no-body", "no-start", "wrong-type"]
-        + ["interim", "invalid", "splits", "twice", "str", "lengths"],
+        + ["interim", "invalid", "splits", "twice", "str", "lengths", "short", "long"],
     )
     async def test_500_where_nothing_is_out(self, app: App, caplog: pytest.LogCaptureFixture) -> None:
         async with served(app, lifespan="off") as client:
@@ -126,6 +128,41 @@ class TestAClientThatLeaves:
         (record,) = caplog.records
         assert (record.name, record.levelno) == ("fastws.access", logging.INFO)
         assert '"GET /stream HTTP/1.1" 200' in record.getMessage()
+
+    async def test_one_that_sends_without_a_pause_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Where the write itself finds the client gone, the loop has had no turn to tell of it."""
+        gone = asyncio.Event()
+        pieces = 0
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal pieces
+            await send(START)
+            await send(BODY)
+            await gone.wait()
+            while pieces < 100_000:
+                pieces += 1
+                await send({**BODY, "body": b"x" * 1000})
+
+        async with served(app, lifespan="off") as client:
+            client.ask()
+            await client.head()
+            client.writer.transport.abort()
+            while client.writer.transport.get_extra_info("socket").fileno() >= 0:
+                await asyncio.sleep(0)
+            gone.set()
+        assert pieces < 1000
+        assert not caplog.records
+
+    async def test_an_endless_answer_to_head_leaves_the_loop_its_turns(self) -> None:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(START)
+            while True:
+                await send(BODY)
+
+        async with served(app, lifespan="off") as client:
+            client.ask(method="HEAD")
+            await client.head()
+            client.writer.transport.abort()
 
     async def test_a_fault_is_still_told(self, caplog: pytest.LogCaptureFixture) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:

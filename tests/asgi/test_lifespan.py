@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -63,6 +64,10 @@ async def test_started_before_and_ended_behind_the_server() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+#: What Starlette says of a task group that has lost a task.
+GROUP = traceback.format_exception(ExceptionGroup("tasks", [ValueError("no feed")]))
+
+
 async def test_an_application_serves_one_server_at_a_time() -> None:
     asgi = fastws.ASGI(App(COMPLETE, ENDED))
     async with fastws.serve(asgi, "127.0.0.1"):
@@ -74,6 +79,10 @@ async def test_an_application_serves_one_server_at_a_time() -> None:
     ("app", "said"),
     [
         (App({"type": "lifespan.startup.failed", "message": "Traceback:\n line\nno base\n"}), "no base"),
+        (
+            App({"type": "lifespan.startup.failed", "message": "".join(GROUP)}),
+            "to start: ValueError: no feed$",
+        ),
         (App({"type": "lifespan.startup.failed"}), "failed to start"),
     ],
 )
@@ -102,7 +111,8 @@ async def test_off() -> None:
     ("end", "said"),
     [
         (ValueError("meant to"), "ValueError: meant to"),
-        ({"type": "lifespan.shutdown.failed", "message": "still busy"}, "still busy"),
+        ({"type": "lifespan.shutdown.failed", "message": "still busy"}, "in its shutdown: still busy"),
+        ({"type": "lifespan.shutdown.failed"}, "in its shutdown: it says no more"),
         ({"type": "lifespan.startup.complete"}, "not due now"),
     ],
 )

@@ -134,6 +134,23 @@ async def test_a_slow_one_reads_the_history_of_the_topic(policy: str | None, hea
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+class Panic(BaseException):
+    """As that of pyo3, which is no ``Exception``."""
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), Panic("x"), asyncio.CancelledError()])
+async def test_an_on_gap_that_fails_stops_nobody(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(topic: str, missed: int, reason: str) -> None:
+        raise error
+
+    me = fastws.subscriber(Foreign(), on_gap=broken)
+    assert me.tell_gap("room", 1, "slow")
+    assert caplog.messages == ["on_gap of a subscriber failed"]
+    me.leave()
+
+
 @pytest.mark.parametrize("on_gap", [Foreign.send_text, lambda topic: None])
 async def test_an_on_gap_that_nobody_could_call(on_gap: Any) -> None:
     with pytest.raises(TypeError, match="on_gap="):

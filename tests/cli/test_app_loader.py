@@ -74,6 +74,8 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ("def f():\n    1 / 0\nf()\n", r"ZeroDivisionError: division by zero \(.*\.py, line 2\)"),
         ("x = (\n", r"SyntaxError: '\(' was never closed \(.*\.py, line 1\)"),
         ("import json\n\njson.loads('{')\n", r"JSONDecodeError: .* \(.*\.py, line 3\)"),
+        ("import sys\nsys.exit('used as a program')\n", r"SystemExit: used as a program \(.*\.py, line 2\)"),
+        ("class Panic(BaseException): pass\nraise Panic('no')\n", r"Panic: no \(.*\.py, line 2\)"),
         ("from json import nothing\n", r"ImportError: cannot import name 'nothing' .*\.py, line 1\)"),
     ],
 )

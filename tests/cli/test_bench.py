@@ -18,7 +18,7 @@ import orjson
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tests.cli.helpers import Result, assert_one_line, environment, fastws
+from tests.cli.helpers import Result, assert_one_line, environment, fastws, running
 from tests.loadgen.servers import Chat, accept, echo, raw_server, websockets_server
 
 pytestmark = pytest.mark.live
@@ -63,6 +63,13 @@ def nobody() -> str:
         (["echo", "--turns", "--json", "-"], "the JSON needs a file"),
         (["echo", "--turns", "--until", "p99=1s"], "--turns belongs to a single run"),
         (["fanout", "--turns", "--processes", "2"], "a fan-out in turns needs one process"),
+        (["feed", "--rate", "46"], "1 publishers send at most 45"),
+        (["feed", "--message", "{stamp}"], "--message is not for a feed"),
+        (["echo", "--missed", "3"], "--missed belongs to resume, not to echo"),
+        (["resume", "--window", "2"], "--window belongs to fanout, not to resume"),
+        (["resume", "--rate", "46"], "rate is at most 45"),
+        (["resume", "--deflate"], "--deflate is not for resume"),
+        (["resume", "--until", "p99=1s"], "resume has no --until"),
         (["swim"], "'swim' is not one of"),
         ([], "Missing argument"),
     ],
@@ -71,6 +78,29 @@ def test_a_wrong_command_line_is_usage(
     fastws_here: Callable[..., Result], args: list[str], text: str
 ) -> None:
     assert_one_line(fastws_here("bench", "ws://127.0.0.1:1/", *args), 2, text)
+
+
+FEED = """
+import fastws
+
+hub = fastws.Hub()
+hub.topic("bench", history=1000)
+feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone)
+routes = [fastws.Route("/feed", feed)]
+"""
+
+
+def test_a_feed_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(FEED)
+    with running(tmp_path, "serve", "app:routes", "--port", 0) as child:
+        url = child.address().replace("http", "ws", 1) + "/feed"
+        fanned = fastws("bench", url, "feed", *SHORT, "--json", "-")
+        assert fanned.returncode == 0, fanned.stderr
+        assert orjson.loads(fanned.stdout)["reach"] == 1
+        storm = fastws("bench", url, "resume", "--clients", 5, "--missed", 2, "--rate", 40, "--json", "-")
+        assert storm.returncode == 0, storm.stderr
+        assert orjson.loads(storm.stdout)["resumed"] == 5
+        assert "returned" in storm.stderr
 
 
 def test_another_url_is_usage(fastws_here: Callable[..., Result]) -> None:

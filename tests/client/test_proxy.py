@@ -145,6 +145,9 @@ class TestEnvironment:
             ("ws://[2001:db8::1]/", "plain.test"),
             ("ws://127.0.0.1/", None),
             ("ws://[::1]/", None),
+            ("ws://[::1%25lo]/", None),
+            ("ws://[::ffff:127.0.0.1]/", None),
+            ("ws://[::ffff:127.1.2.3]/", None),
             ("wss://localhost/", None),
             ("wss://app.localhost/", None),
         ],
@@ -178,10 +181,13 @@ class TestEnvironment:
 def test_addresses_of_proxies() -> None:
     assert parse_proxy("proxy.test:3128") == Proxy("http", "proxy.test", 3128)
     assert parse_proxy("socks5h://u:p%3A@[::1]") == Proxy("socks5h", "::1", 1080, "u", "p:")
+    assert parse_proxy("http://[fe80::1%25eth0]:3128") == Proxy("http", "fe80::1%eth0", 3128)
+    assert parse_proxy("http://b\xfccher.test") == Proxy("http", "xn--bcher-kva.test", 80)
     assert Proxy("http", "a", 1, "user").authorization == "Basic dXNlcjo="
-    for bad in ("ftp://a", "http://", "http://a:port", "http://[::1"):
-        with pytest.raises(fastws.InvalidURL):
+    for bad in ("ftp://a", "http://", "http://a:port", "http://[::1", "http://u:pw@a b", "http://u:pw@a..b"):
+        with pytest.raises(fastws.InvalidURL) as caught:
             parse_proxy(bad)
+        assert "pw" not in str(caught.value)
     with pytest.raises(fastws.InvalidURL):
         fastws.connect("ws://a/", proxy="gopher://a")
     with pytest.raises(ValueError, match="does not go with"):

@@ -32,6 +32,7 @@ FOREIGN = {
     "git",
     "certbot",
     "cd",
+    "cp",
     "mkdir",
     ".",
     "tox",

@@ -1,28 +1,27 @@
-"""The command lines of the pages that no other test runs, as they stand, after README's first command.
+"""The command lines of the pages as they stand, in an environment that README's first command has made.
 
-Each line of a block of the kind ``checked`` is in one of the tables here. What is run is run in a copy of
-the sources with its own ``.venv``, in a network and a ``/run`` of its own, so that the ports and the paths
-are those of the page.
+Each line of a block of the kind ``checked`` is in one of the tables here, and every page with ``shell``
+blocks is run once more as it is written. All that is run is run in a copy of the sources with its own
+``.venv``, in a network and a ``/run`` of its own, so that ports and paths are those of the page.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.cli.helpers import environment
-from tests.docs.pages import PAGES, ROOT, blocks_of
-
-FIRST = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/fastws serve"
+from tests.docs.clone import ALONE, FIRST, plain
+from tests.docs.pages import PAGES, ROOT, blocks_of, name_of
 
 #: Commands that serve until Ctrl-C.
 SERVERS = [
@@ -39,6 +38,9 @@ SERVERS = [
     "fastws serve chat.app:routes --limit-concurrency 20000 --limit-connections-per-address 50"
     " --limit-handshakes-per-address 10 --limit-messages-per-second 20 --limit-bytes-per-second 65536",
     "fastws serve chat.app:routes --workers auto",
+    "fastws serve --port 443 --host 0.0.0.0 --ssl-certfile chat.example.org.pem "
+    "--ssl-keyfile chat.example.org-key.pem --ssl-certfile wildcard.example.net.pem "
+    "--ssl-keyfile wildcard.example.net-key.pem",
 ]
 #: Commands that talk to the built-in application, and the exit codes that a slow machine may have.
 CLIENTS = {
@@ -57,15 +59,30 @@ PLAIN = [
     "fastws cert chat.test 192.168.1.20",
     'python -c "import fastws.protocol.websocket.frames as f; print(f.ENGINE)"',
 ]
-SUITE = "the suite itself, in this test or minutes long"
+ACTIVATE = ". .venv/bin/activate"
+INTERVAL = "fastws connect ws://127.0.0.1:8080/wsecho --interval 1"
+PYTEST = "pip install pytest pytest-asyncio"
+EXTRAS = ".venv/bin/pip install '.[socks,plots]'"
+SERVICE = ["python3 -m venv /opt/chat", "/opt/chat/bin/pip install .", "cp -r chat /opt/chat"]
+#: Commands that have a test of their own, or are run by the fixture: the first one, and its parts.
+OF_THEIR_OWN = {
+    FIRST,
+    "python3 -m venv .venv",
+    ".venv/bin/pip install .",
+    ACTIVATE,
+    INTERVAL,
+    PYTEST,
+    EXTRAS,
+    *SERVICE,
+}
+SUITE = "the suite itself, which .ci/run runs, or a part of it"
 BENCHMARKS = "minutes to hours, on an idle machine, with the extra packages of the suite"
 ELSEWHERE = "another machine, or one to be set up"
-DOCKER = "no engine of containers is there; test_containers.py runs what the image runs"
+DOCKER = "no engine of containers is there; test_containers.py runs the instructions of the Dockerfile"
 #: Commands that are only checked (commands.py: each option and file exists), and why.
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest": SUITE,
     "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'": SUITE,
-    ". .venv/bin/activate": "changes the shell only",
     "pytest": SUITE,
     "pytest -m system": SUITE,
     "pytest tests/cli": SUITE,
@@ -87,10 +104,6 @@ NOT_RUN = {
     "python -m bench micro --save": BENCHMARKS,
     "python -m bench instructions": BENCHMARKS,
     "python -m bench instructions --save": BENCHMARKS,
-    "fastws serve --port 443 --host 0.0.0.0 --ssl-certfile chat.example.org.pem "
-    "--ssl-keyfile chat.example.org-key.pem --ssl-certfile wildcard.example.net.pem "
-    "--ssl-keyfile wildcard.example.net-key.pem": "tests/workers/test_certificates.py does",
-    "python3 -m venv /opt/chat": ELSEWHERE,
     "sudo systemctl enable --now chat": ELSEWHERE,
     "journalctl -u chat -f": ELSEWHERE,
     "fastws bench wss://chat.example.org/ws idle --clients 5000 --until errors=0 --step clients+5000": (
@@ -105,36 +118,10 @@ NOT_RUN = {
     "fastws bench ws://127.0.0.1:8080/wsecho idle --clients 2000 --speak-once --pid 12345": (
         "the number stands for that of the reader's server"
     ),
-    "fastws connect ws://127.0.0.1:8080/wsecho --interval 1": "test_it_repeats_until_ctrl_c does",
-    "pip install pytest pytest-asyncio": "the environment of the tests has both",
     "docker build -t chat .": DOCKER,
     "docker run --init --rm -p 8080:8080 --ulimit nofile=65536:65536 chat": DOCKER,
     "docker stop -t 15 chat": DOCKER,
-    FIRST: "the fixture does",
-    "python3 -m venv .venv": "a part of the first command",
-    ".venv/bin/pip install .": "a part of the first command",
-    ".venv/bin/pip install '.[socks,plots]'": "downloads a hundred megabytes; the extras are checked",
 }
-
-FILES = {
-    "chat/__init__.py": "",
-    "chat/app.py": "import fastws\n\n\nasync def handler(ws):\n    async for message in ws:\n"
-    '        await ws.send(message)\n\n\nroutes = [fastws.Route("/", handler)]\n',
-    "main.py": 'async def app(scope, receive, send):\n    assert scope["type"] == "lifespan"\n'
-    "    while True:\n        message = await receive()\n"
-    '        await send({"type": message["type"] + ".complete"})\n'
-    '        if message["type"] == "lifespan.shutdown":\n            return\n',
-    "site/index.html": "hello\n",
-}
-#: Begins a command with a network and a /run of its own, as one who may use each port there.
-ALONE = [
-    "unshare",
-    "-rnm",
-    "sh",
-    "-ec",
-    'ip link set lo up; mount -t tmpfs run /run; mkdir /run/fastws; exec "$@"',
-    "sh",
-]
 
 
 def lines_of(script: str) -> list[str]:
@@ -154,7 +141,7 @@ CHECKED = {
 
 
 def test_each_command_is_run_or_says_why_not() -> None:
-    tables = [set(SERVERS), set(CLIENTS), set(PLAIN), set(NOT_RUN)]
+    tables = [set(SERVERS), set(CLIENTS), set(PLAIN), OF_THEIR_OWN, set(NOT_RUN)]
     assert sum(map(len, tables)) == len(set().union(*tables)), "a command is in two tables"
     assert set().union(*tables) == CHECKED
 
@@ -162,43 +149,13 @@ def test_each_command_is_run_or_says_why_not() -> None:
 # -- as they stand --------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources, without what was built from them, after README's first command up to the server."""
-    possible = subprocess.run([*ALONE, "true"], capture_output=True, text=True)
-    if possible.returncode != 0:
-        pytest.skip(f"no network of our own here: {possible.stderr.strip()}")
-    folder = tmp_path_factory.mktemp("clone")
-    named = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in filter(None, named.stdout.split("\0")):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, target)
-    install = FIRST.removesuffix(" && .venv/bin/fastws serve")
-    done = subprocess.run(["sh", "-c", install], cwd=folder, env=plain(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    for name, text in FILES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder
-
-
-def plain(folder: Path | None = None) -> dict[str, str]:
-    """A user's environment: with the folder's ``.venv`` activated, if there is a folder."""
-    variables = environment()
-    variables.pop("PYTHONPATH", None)
-    if folder is not None:
-        variables["PATH"] = os.pathsep.join([str(folder / ".venv" / "bin"), variables["PATH"]])
-    return variables
-
-
 @contextlib.contextmanager
-def started(folder: Path, command: str) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def started(folder: Path, command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     """A server that has printed where it serves. At the end it gets a Ctrl-C, and must print no traceback."""
     log = folder / "server.log"
     with log.open("w", encoding="utf-8") as out:
         server = subprocess.Popen(
-            [*ALONE, "sh", "-c", f"exec {command}"],
+            command,
             cwd=folder,
             env=plain(folder),
             stdin=subprocess.DEVNULL,
@@ -220,25 +177,57 @@ def started(folder: Path, command: str) -> Iterator[tuple[subprocess.Popen[str],
         server.wait()
 
 
+def alone(command: str) -> list[str]:
+    return [*ALONE, "sh", "-c", f"exec {command}"]
+
+
 def beside(server: subprocess.Popen[str], command: str) -> list[str]:
     """The command in the network of the server."""
     inside = ["nsenter", "-t", str(server.pid), "-U", "-n", "--preserve-credentials"]
     return [*inside, "sh", "-c", f"exec {command}"]
 
 
-def complete(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def complete(
+    command: Sequence[str], folder: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with the ``.venv`` of ``folder`` activated unless ``env`` says otherwise."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env=plain(folder),
+        env=plain(folder) if env is None else env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=200,
     )
     assert "Traceback" not in done.stdout, done.stdout
     return done
+
+
+def well(command: str, folder: Path, env: dict[str, str] | None = None) -> str:
+    """Run a command line that has to end with 0; return what it has printed."""
+    done = complete(["sh", "-ec", command], folder, env)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def make_certificates(folder: Path) -> None:
+    """The files of the commands with TLS: of ``fastws cert``, and two that an authority would have made."""
+    if (folder / "certs" / "server.pem").exists() and (folder / "chat.example.org.pem").exists():
+        return
+    for file, name in (("chat.example.org", "chat.example.org"), ("wildcard.example.net", "*.example.net")):
+        well(f"fastws cert '{name}'", folder)
+        shutil.copy(folder / "certs" / "server.pem", folder / f"{file}.pem")
+        shutil.copy(folder / "certs" / "server-key.pem", folder / f"{file}-key.pem")
+    well("fastws cert", folder)
+
+
+WITH_SHELL = [
+    page
+    for page in PAGES
+    if "```" in page.read_text(encoding="utf-8") and any(block.kind == "shell" for block in blocks_of(page))
+]
 
 
 @pytest.mark.system
@@ -248,28 +237,30 @@ def complete(command: list[str], folder: Path) -> subprocess.CompletedProcess[st
 class TestAsTheyStand:
     @pytest.mark.parametrize("command", PLAIN)
     def test_it_ends_well(self, clone: Path, command: str) -> None:
-        done = complete(["sh", "-c", command], clone)
-        assert done.returncode == 0, done.stdout
-        assert done.stdout.strip()
+        assert well(command, clone).strip()
+
+    def test_the_environment_can_be_activated(self, clone: Path) -> None:
+        said = well(f"{ACTIVATE}; command -v fastws; fastws --version", clone, plain())
+        assert said.startswith(f"{clone}/.venv/bin/fastws\nfastws "), said
+        assert "hot path compiled" in said
 
     @pytest.mark.parametrize("command", SERVERS)
     def test_it_serves_until_ctrl_c(self, clone: Path, command: str) -> None:
-        if "certs/" in command and not (clone / "certs" / "server.pem").exists():
-            assert complete([".venv/bin/fastws", "cert"], clone).returncode == 0
-        with started(clone, command):
+        if "--ssl-certfile" in command:
+            make_certificates(clone)
+        with started(clone, alone(command)):
             pass
 
     def test_it_talks_to_the_server_of_the_first_command(self, clone: Path) -> None:
-        with started(clone, FIRST.rpartition(" && ")[2]) as (server, _):
+        with started(clone, alone(FIRST.rpartition(" && ")[2])) as (server, _):
             for command, codes in CLIENTS.items():
                 done = complete(beside(server, command), clone)
                 assert done.returncode in codes, f"{command}: {done.stdout}"
 
     def test_it_repeats_until_ctrl_c(self, clone: Path) -> None:
-        command = "fastws connect ws://127.0.0.1:8080/wsecho --interval 1"
-        with started(clone, "fastws serve") as (server, _):
+        with started(clone, alone("fastws serve")) as (server, _):
             client = subprocess.Popen(
-                beside(server, command),
+                beside(server, INTERVAL),
                 cwd=clone,
                 env=plain(clone),
                 stdin=subprocess.DEVNULL,
@@ -283,3 +274,38 @@ class TestAsTheyStand:
             said += client.communicate(timeout=30)[0]
             assert client.returncode in (0, 130), said
             assert "Traceback" not in said
+
+    @pytest.mark.parametrize("page", WITH_SHELL, ids=name_of)
+    def test_the_page_as_it_is_written(self, clone: Path, page: Path, tmp_path: Path) -> None:
+        reader = [sys.executable, "-m", "tests.docs.as_written", str(page), str(tmp_path), str(clone)]
+        done = subprocess.run([*ALONE, *reader], cwd=ROOT, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_a_service_of_systemd_has_its_own_environment(self, clone: Path) -> None:
+        page = ROOT / "docs" / "deploy.md"
+        unit = next(block.code for block in blocks_of(page) if block.kind == "systemd")
+        (command,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+        script = "\n".join(
+            [
+                "mount -t tmpfs opt /opt",
+                *SERVICE,
+                f"exec unshare -n sh -ec 'ip link set lo up; exec {command}'",
+            ]
+        )
+        with started(clone, ["unshare", "-rm", "sh", "-ec", script]) as (_, log):
+            assert "Serving on http://127.0.0.1:8080" in log.read_text(encoding="utf-8")
+
+    def test_the_tests_of_the_page_about_testing(self, clone: Path, tmp_path: Path) -> None:
+        well(PYTEST, clone)
+        count = 0
+        for number, block in enumerate(blocks_of(ROOT / "docs" / "testing.md")):
+            if block.language == "ini":
+                (tmp_path / "pytest.ini").write_text(block.code, encoding="utf-8")
+            elif block.language == "python":
+                (tmp_path / f"test_{number}.py").write_text(block.code, encoding="utf-8")
+                count += len(re.findall(r"^(?:async )?def test_", block.code, re.MULTILINE))
+        assert f"{count} passed" in well("pytest", tmp_path, plain(clone))
+
+    def test_the_extras_can_be_added(self, clone: Path) -> None:
+        well(EXTRAS, clone)
+        assert "Usage" in well("python -m bench --help; python -c 'import python_socks'", clone)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from tests.cli.helpers import running
+from tests.docs.clone import plain
 from tests.docs.commands import check_commands
+from tests.docs.dockerfile import copy_context, image_command, inside, instructions_of, reason_not_to
 from tests.docs.pages import ROOT, Block, blocks_of
-from tests.docs.story import PORT
+from tests.docs.story import PORT, wait_for
 
 PAGES = [ROOT / "docs" / "containers.md", ROOT / "docs" / "metrics.md"]
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -23,14 +26,11 @@ DOCKERFILE = next(block.code for block in BLOCKS if block.language == "dockerfil
 DEPLOYMENT, SCRAPE = [block.code for block in BLOCKS if block.language == "yaml"]
 
 
-def instructions() -> list[tuple[str, str]]:
-    """The instructions of the Dockerfile, each with what follows it."""
-    pairs = [line.split(" ", 1) for line in DOCKERFILE.splitlines() if line]
-    return [(name, rest) for name, rest in pairs]
+INSTRUCTIONS = instructions_of(DOCKERFILE)
 
 
 def command_of(name: str) -> list[str]:
-    (text,) = [rest for instruction, rest in instructions() if instruction == name]
+    (text,) = [rest for instruction, rest in INSTRUCTIONS if instruction == name]
     found: list[str] = json.loads(text[text.index("[") :])
     return found
 
@@ -41,14 +41,46 @@ def block_named(name: str) -> Block:
 
 def test_the_image_is_made_of_what_is_there() -> None:
     known = {"FROM", "RUN", "COPY", "USER", "WORKDIR", "ENV", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "CMD"}
-    assert {name for name, _ in instructions()} == known
-    for name, rest in instructions():
+    assert {name for name, _ in INSTRUCTIONS} == known
+    for name, rest in INSTRUCTIONS:
         if name == "RUN":
             check_commands(rest.replace("/opt/app/bin/pip", "pip").replace("apt-get", "apt"))
     check_commands(shlex.join(["fastws", *command_of("CMD")[1:]]))
     # The environment is that of the shell block above it.
-    (environment,) = [rest for name, rest in instructions() if name == "ENV"]
+    (environment,) = [rest for name, rest in INSTRUCTIONS if name == "ENV"]
     assert any(block.kind == "shell" and environment in block.code for block in BLOCKS)
+
+
+@pytest.mark.system
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.timeout(300)
+def test_the_dockerfile_makes_what_serves(clone: Path, tmp_path: Path) -> None:
+    """Each instruction is run; only what the first command has compiled is not compiled once more."""
+    stages, context, log = tmp_path / "stages", tmp_path / "context", tmp_path / "log"
+    stages.mkdir()
+    if reason := reason_not_to(stages):
+        pytest.skip(reason)
+    copy_context(clone, context, keep="build")
+    (context / "app").mkdir()
+    (context / "app" / "app.py").write_text(block_named("app.py").code, encoding="utf-8")
+    with log.open("w", encoding="utf-8") as out:
+        command = image_command(INSTRUCTIONS, context, stages)
+        server = subprocess.Popen(command, env=plain(), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        wait_for(lambda: "Serving on" in log.read_text(encoding="utf-8") or server.poll() is not None, 250)
+        assert server.poll() is None, log.read_text(encoding="utf-8")
+        check = subprocess.run(inside(server.pid, command_of("HEALTHCHECK")), capture_output=True, text=True)
+        assert check.returncode == 0, check.stderr
+        (stop,) = [rest for name, rest in INSTRUCTIONS if name == "STOPSIGNAL"]
+        server.send_signal(signal.Signals[stop])
+        assert server.wait(20) == 0, log.read_text(encoding="utf-8")
+    finally:
+        server.kill()
+        server.wait()
+    said = log.read_text(encoding="utf-8")
+    assert "Serving on http://127.0.0.1:8080 (on every IPv4 address)" in said and "hot path compiled" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.live

@@ -66,6 +66,9 @@ class Peer:
         self.outbox.push_last(encode_close(1008, reason, None), discard=True)
         self.outbox.leave_topics()
 
+    def keep_fresh(self) -> None:
+        """Its socket is as a test says."""
+
     def slow(self) -> None:
         self.slowed += 1
 

@@ -341,6 +341,8 @@ SETTINGS: dict[str, Any] = {
         {"stamp_mask": b"short"},
         {"stamp_at": 1},
         {"host": "localhost"},
+        {"host": "1" * 100},
+        {"host": "%1"},
         {"handshakes": []},
         {"handshakes": [(b"x", b"short")]},
     ],
@@ -350,8 +352,9 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
         Generator(**{**SETTINGS, **wrong})
 
 
-def test_an_ipv6_address_and_one_initialisation_only() -> None:
-    one = Generator(**{**SETTINGS, "host": "::1"})
+@pytest.mark.parametrize("host", ["::1", "::1%1"])
+def test_an_ipv6_address_and_one_initialisation_only(host: str) -> None:
+    one = Generator(**{**SETTINGS, "host": host})
     assert one.open(1) == 0
     assert one.counters()["failed"] == 1
     with pytest.raises(RuntimeError, match="already"):

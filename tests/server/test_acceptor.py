@@ -247,6 +247,25 @@ def test_a_client_without_tls_on_a_port_with_tls(
     assert line.startswith("192.0.2.7:" if header else "127.0.0.1:")
 
 
+@pytest.mark.parametrize("proxies", [None, TrustedProxies(["192.0.2.1"])], ids=["direct", "proxied"])
+def test_the_log_says_ipv4_at_a_dual_stack_socket(
+    run: Callable[[Any], Any], caplog: pytest.LogCaptureFixture, proxies: TrustedProxies | None
+) -> None:
+    async def scenario(sock: socket.socket) -> None:
+        async with Server(peer_of, settings_from()) as server:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            await server.listen(sock=sock, ssl=tls, acceptor=Acceptor(proxies=proxies))
+            reader, writer = await asyncio.open_connection("127.0.0.1", sock.getsockname()[1])
+            writer.write(GET)
+            await reader.read()
+            writer.close()
+
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as sock:
+        run(scenario(sock.dup()))
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "fastws.error"]
+    assert line.startswith("127.0.0.1:")
+
+
 class Broken:
     """A socket that accepts nothing, for no descriptor is left."""
 

@@ -87,6 +87,51 @@ async def test_each_shutdown_hook_is_tried(caplog: pytest.LogCaptureFixture) -> 
     assert [record.exc_info is not None for record in caplog.records if "broken" in record.message] == [True]
 
 
+class Panic(BaseException):
+    """As that of pyo3, which is no ``Exception``."""
+
+
+def stopped(server: fastws.Server) -> None:
+    raise asyncio.CancelledError
+
+
+def panics(server: fastws.Server) -> None:
+    raise Panic("no memory")
+
+
+async def waits_for_another(server: fastws.Server) -> None:
+    other = asyncio.ensure_future(asyncio.sleep(0))
+    other.cancel()
+    await other
+
+
+@pytest.mark.parametrize("hook", [stopped, panics, waits_for_another])
+async def test_a_hook_may_raise_anything(hook: Any, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[str] = []
+    with pytest.raises(fastws.StartupFailed, match=f"^on_startup {hook.__name__} failed: "):
+        await serving(fastws.Application(echo, on_startup=[hook]))
+    last: list[Any] = [lambda server: told.append("ended"), hook]
+    async with serving(fastws.Application(echo, on_shutdown=last)):
+        pass
+    assert told == ["ended"]
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.message == f"on_shutdown {hook.__name__} failed" and record.exc_info is not None
+
+
+async def test_a_start_that_is_cancelled_is_no_failure() -> None:
+    async def waits(server: fastws.Server) -> None:
+        await asyncio.Event().wait()
+
+    async def start() -> None:
+        await serving(fastws.Application(echo, on_startup=[waits]))
+
+    task = asyncio.create_task(start())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def fails(server: fastws.Server) -> None:
     raise ValueError("no prices")
 

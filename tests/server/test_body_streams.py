@@ -13,6 +13,7 @@ import pytest
 
 import fastws
 from fastws import Response, Route
+from fastws.server.body_streams import close_stream
 from tests.kit import ManualLoop, RawClient, Recorder, handshake, until
 from tests.server.sites import Site, page
 
@@ -465,3 +466,44 @@ async def test_a_client_that_leaves_a_socket_is_seen_at_once() -> None:
         assert (await reader.readuntil(b"one\r\n")).startswith(b"HTTP/1.1 200 ")
         writer.close()
         await until(lambda: stream.said == ["cancelled", "closed"], "the iterator is closed")
+
+
+@pytest.mark.live
+async def test_an_iterator_that_never_pauses_is_told_that_its_client_has_gone() -> None:
+    """Where the write itself finds the client gone, the loop has had no turn to tell of it."""
+    gone = asyncio.Event()
+    pieces = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal pieces
+        yield b"one"
+        await gone.wait()
+        while pieces < 100_000:
+            pieces += 1
+            yield b"x" * 1000
+
+    route = Route("/", http=lambda request: Response(stream=endless()))
+    async with fastws.serve(route, "127.0.0.1", 0, access_log=False) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"one\r\n")
+        writer.transport.abort()
+        while writer.transport.get_extra_info("socket").fileno() >= 0:
+            await asyncio.sleep(0)
+        gone.set()
+        await until(lambda: not server.connections, "the connection has ended")
+    assert pieces < 1000
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), BaseException("as a panic of pyo3"), asyncio.CancelledError()]
+)
+async def test_a_stream_that_cannot_be_closed_is_logged(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Pieces):
+        async def aclose(self) -> None:
+            raise error
+
+    await close_stream(Response(stream=Broken()))
+    assert caplog.messages == ["closing a body failed"]

@@ -48,9 +48,17 @@ class Flood(fastws.Handler):
         self.taken.set_result(taken)
 
 
-async def flooded(settings: dict[str, Any], path: Path | None) -> tuple[int, int, int | None]:
+class FreshFlood(Flood):
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        ws.outbox.keep_fresh()
+        super().on_open(ws)
+
+
+async def flooded(
+    settings: dict[str, Any], path: Path | None, flood: type[Flood] = Flood
+) -> tuple[int, int, int | None]:
     """What a client's socket took, and its two options."""
-    handler = Flood()
+    handler = flood()
     async with fastws.serve(handler, "127.0.0.1", unix=path, compression=None, **settings) as server:
         family = socket.AF_INET if path is None else socket.AF_UNIX
         with socket.socket(family) as client:
@@ -100,6 +108,16 @@ class TestAcceptedSockets:
             _, size, unsent = runner.run(flooded({"socket_send_buffer": 32768}, None))
             assert (size, unsent) == (65536, usual[2])
 
+    def test_of_who_is_to_have_new_values(self, factory: Callable[[], Any], tmp_path: Path) -> None:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            more, _, usual = runner.run(flooded({}, None))
+            taken, _, unsent = runner.run(flooded({}, None, FreshFlood))
+            assert (unsent, taken < more) == (16384, True)
+            # What was set counts, and a Unix socket has none.
+            assert runner.run(flooded({"notsent_lowat": 32768}, None, FreshFlood))[2] == 32768
+            runner.run(flooded({}, tmp_path / "fresh", FreshFlood))
+            assert usual != unsent
+
 
 def test_a_transport_in_memory_has_no_options(loop: ManualLoop) -> None:
     server = served(loop, Recorder(), **SMALL)
@@ -121,3 +139,29 @@ def test_a_system_without_the_option_says_so(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match="this system has no TCP_NOTSENT_LOWAT"):
         settings_from(notsent_lowat=16384)
     assert settings_from(socket_send_buffer=16384).socket_send_buffer == 16384
+
+
+class Prices(fastws.Handler):
+    def __init__(self, hub: fastws.Hub, topic: str) -> None:
+        self.hub = hub
+        self.topic = topic
+
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        self.hub.subscribe(ws, self.topic)
+
+
+@linux
+@pytest.mark.live
+async def test_who_subscribes_to_a_keyed_topic_is_to_have_new_values() -> None:
+    hub = fastws.Hub()
+    hub.topic("quotes", mode="keyed")
+    unsent = {}
+    for topic in ("quotes", "chat"):
+        async with (
+            fastws.serve(Prices(hub, topic), "127.0.0.1", access_log=False) as server,
+            fastws.connect(f"ws://127.0.0.1:{server.port}"),
+        ):
+            (connection,) = server.connections
+            ours = connection.transport.get_extra_info("socket")
+            unsent[topic] = ours.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT)
+    assert unsent["quotes"] == 16384 != unsent["chat"]

@@ -35,6 +35,7 @@ class TestSettings:
             forwarded_allow_ips=["*"],
             socket_send_buffer=65536,
             notsent_lowat=16384,
+            memory_budget=2**30,
         )
         assert settings == Settings(
             limits=Limits(send_queue=3),
@@ -51,6 +52,7 @@ class TestSettings:
             trusted_proxies=("*",),
             socket_send_buffer=65536,
             notsent_lowat=16384,
+            memory_budget=2**30,
         )
         assert settings_from(forwarded_allow_ips=["*"]).trusted_proxies == ()
 

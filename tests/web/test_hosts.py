@@ -17,6 +17,9 @@ from fastws.web.hosts import is_allowed_host, parse_host, parse_hosts
         ("::1", "[::1]"),
         ("[::1]", "[::1]"),
         ("[::1]:80", "[::1]:80"),
+        ("0:0::1", "[::1]"),
+        ("[2001:DB8:0:0::1]:80", "[2001:db8::1]:80"),
+        ("example.org.:80", "example.org:80"),
         ("127.0.0.1", "127.0.0.1"),
         ("*", "*"),
     ],
@@ -43,6 +46,10 @@ def test_what_is_a_host(text: str, host: str) -> None:
         "b\xfccher.example",
         "*.a:80",
         "u@a",
+        "[abc]",
+        "[127.0.0.1]",
+        "1:2:3",
+        "*.[::1]",
     ],
 )
 def test_what_matches_no_host(text: str) -> None:
@@ -70,6 +77,10 @@ def test_one_text_is_no_list() -> None:
         ("one:81", False),
         ("one", False),
         ("[::1]:5", True),
+        ("[0:0::1]", True),
+        ("[::ffff:7f00:1]", True),
+        ("[::2]", False),
+        ("[1::2::3]", False),
         ("::1", False),
         ("", False),
         (None, False),
@@ -77,6 +88,6 @@ def test_one_text_is_no_list() -> None:
     ],
 )
 def test_is_allowed(host: str | None, allowed: bool) -> None:
-    hosts = parse_hosts(["localhost", "*.example.org", "one:80", "::1"])
+    hosts = parse_hosts(["localhost", "*.example.org", "one:80", "::1", "::ffff:127.0.0.1"])
     assert is_allowed_host(host, hosts) is allowed
     assert is_allowed_host(host, parse_hosts(["*"]))

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-__all__ = ["address_of", "parse_address", "unmapped", "wildcards"]
+__all__ = ["address_of", "parse_address", "parse_network", "unmapped", "wildcards"]
 
 #: Characters of the longest name of a host (RFC 1035, section 2.3.4).
 MAX_NAME_LENGTH = 253
 
 
-def parse_address(text: str) -> IPv4Address | IPv6Address:
-    """Return an IP address; the IPv4 address where IPv6 only carries one (RFC 4291, section 2.5.5.2).
+def parse_address(given: str | bytes) -> IPv4Address | IPv6Address:
+    """Return the IP address of a text or of packed bytes.
+
+    It is the IPv4 address where IPv6 only carries one (RFC 4291, section 2.5.5.2).
 
     Raises ``ValueError`` for what is none.
     """
-    address = ip_address(text)
+    address = ip_address(given)
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """Return a network, or that of one address; the IPv4 network where IPv6 only carries one.
+
+    Raises ``ValueError`` for what is none.
+    """
+    network = ip_network(text, strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 def unmapped(name: Any) -> Any:

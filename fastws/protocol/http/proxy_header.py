@@ -9,6 +9,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address
 from struct import unpack_from
 
+from fastws.protocol.http.addresses import parse_address
+
 __all__ = ["ProxyHeader", "ProxyHeaderError"]
 
 #: The longest line of version 1 with its CRLF (section 2.1).
@@ -74,14 +76,14 @@ class ProxyHeader:
         if match is not None:
             try:
                 made = IPv4Address if match[1] == b"TCP4" else IPv6Address
-                host = str(made(match[2].decode()))
+                source = made(match[2].decode())
                 made(match[3].decode())
             except ValueError as error:
                 raise ProxyHeaderError(str(error)) from None
             port = int(match[4])
             if port > 0xFFFF or int(match[5]) > 0xFFFF:
                 raise ProxyHeaderError("there is no port above 65535")
-            self.client = (host, port)
+            self.client = (str(parse_address(source.packed)), port)
         elif not _UNKNOWN.match(line):
             raise ProxyHeaderError("its line is not as version 1 has it")
         self.is_complete = True
@@ -106,10 +108,9 @@ class ProxyHeader:
             return len(data)
         if command == PROXY and family == INET << 4 | 1:  # TCP over IPv4
             address, port = unpack_from("!4s4xH", data, FIXED_BYTES)
-            self.client = (str(IPv4Address(address)), port)
+            self.client = (str(parse_address(address)), port)
         elif command == PROXY and family == INET6 << 4 | 1:
             address, port = unpack_from("!16s16xH", data, FIXED_BYTES)
-            host = IPv6Address(address)
-            self.client = (str(host.ipv4_mapped or host), port)
+            self.client = (str(parse_address(address)), port)
         self.is_complete = True
         return size

@@ -25,6 +25,7 @@ __all__ = [
     "check_extra_fields",
     "check_upgrade",
     "choose_subprotocol",
+    "is_origin_allowed",
     "negotiate_deflate",
     "new_key",
     "request_head",
@@ -85,7 +86,7 @@ def check_upgrade(
     offer = request.offer
     if offer.origin is None:
         return error_response(403) if require_origin else None
-    if not _origin_allowed(offer.origin, offer.host, origins):
+    if not is_origin_allowed(offer.origin, offer.host, origins):
         return error_response(403)
     return None
 
@@ -106,7 +107,8 @@ def _check_fields(request: Request) -> Response | None:
     return error_response(403) if len(headers.get_list("origin")) > 1 else None
 
 
-def _origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> bool:
+def is_origin_allowed(origin: str, host: str | None, origins: frozenset[str]) -> bool:
+    """True for an origin of the request's own host, and for one that ``origins`` allows."""
     if origin in origins or "*" in origins:
         return True
     # RFC 6455, section 10.2. The scheme is not compared: TLS may end at a proxy in front of this server.

@@ -28,6 +28,7 @@ def test_unmapped(name: Any, expected: Any) -> None:
 
 def test_parse_address() -> None:
     assert str(parse_address("::ffff:192.0.2.1")) == "192.0.2.1"
+    assert str(parse_address(bytes(10) + b"\xff\xff\xc0\0\2\1")) == "192.0.2.1"
     assert str(parse_address("2001:db8::1")) == "2001:db8::1"
     with pytest.raises(ValueError, match="not"):
         parse_address("not an address")

@@ -27,6 +27,7 @@ LONGEST = b":".join([b"ffff"] * 8)
 GOOD = {
     "v1-tcp4": (b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n", ("192.0.2.1", 56324)),
     "v1-tcp6": (b"PROXY TCP6 2001:db8::1 2001:DB8::2 5 6\r\n", ("2001:db8::1", 5)),
+    "v1-mapped": (b"PROXY TCP6 ::ffff:192.0.2.9 ::ffff:7f00:1 5 6\r\n", ("192.0.2.9", 5)),
     "v1-longest": (b"PROXY UNKNOWN " + LONGEST + b" " + LONGEST + b" 65535 65535\r\n", None),
     "v1-unknown": (b"PROXY UNKNOWN\r\n", None),
     "v2-tcp4": (binary(0x21, 0x11, V4), ("192.0.2.1", 56324)),

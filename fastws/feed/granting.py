@@ -1,0 +1,40 @@
+"""Who may listen to what, and from where on."""
+
+from __future__ import annotations
+
+import time
+
+from fastws.feed.access import FeedClient, FeedError, Grant
+from fastws.feed.commands import Sub
+from fastws.feed.hooks import ask, nonsense
+from fastws.feed.settings import FeedSettings
+from fastws.pubsub.events import Position
+from fastws.pubsub.patterns import check_name
+
+__all__ = ["granted", "start_of"]
+
+
+def start_of(sub: Sub) -> Position | None:
+    """Return the position from which a client goes on. Raises :class:`FeedError` for what is none."""
+    try:
+        check_name(sub.topic)
+        return None if sub.since is None else Position.parse(sub.since)
+    except ValueError as error:
+        raise FeedError("bad_request", str(error)) from None
+
+
+async def granted(settings: FeedSettings, client: FeedClient, topic: str) -> Grant:
+    """Return what ``may_subscribe`` allows. Raises :class:`FeedError` where it does not."""
+    hook = settings.may_subscribe
+    answer = await ask(hook, client, topic)
+    if answer is True:
+        return Grant()
+    if answer is False or answer is None or _is_over(answer):
+        raise FeedError("forbidden", "this topic is not for this client")
+    if not isinstance(answer, Grant):
+        raise nonsense(hook, answer, "a bool or a fastws.Grant")
+    return answer
+
+
+def _is_over(answer: object) -> bool:
+    return isinstance(answer, Grant) and answer.expires_at is not None and answer.expires_at <= time.time()

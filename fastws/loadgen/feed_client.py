@@ -1,0 +1,221 @@
+"""A light client of a feed, for crowds: it counts messages by their positions and reads nothing else.
+
+It is asyncio's protocol itself: a client of the library would cost the generator several times more than the
+server. It knows that positions of a fastws server end in a number without holes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import cast
+from urllib.parse import quote
+
+import orjson
+
+from fastws.loadgen.target import Target
+from fastws.protocol.websocket.handshake import new_key, request_head
+
+__all__ = ["Door", "FeedClient", "command", "failures", "percentiles", "stamped"]
+
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+#: A mask of zeros leaves the bytes as they are (RFC 6455, section 5.3): this is a measuring instrument.
+NO_MASK = bytes(4)
+STAMP = b'"d":"@'
+#: Percentiles that are told, with their names.
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+
+
+def command(**fields: object) -> bytes:
+    """Return the frame of a command."""
+    payload = orjson.dumps(fields)
+    size = len(payload)
+    head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
+    return head + NO_MASK + payload
+
+
+def stamped(at: float, size: int) -> str:
+    """Return a text of about ``size`` characters that says when it was due."""
+    return f"@{at:.6f}@".ljust(size, "x")
+
+
+class FeedClient(asyncio.Protocol):
+    """One connection. Its figures are attributes."""
+
+    def __init__(self, host: str, path: str) -> None:
+        self._head = request_head(host=host, target=path, key=new_key())
+        self._buffer = bytearray()
+        self._opened = False
+        self._transport: asyncio.Transport | None = None
+        #: Is called when it has caught up, or when it has failed before.
+        self.on_live: Callable[[FeedClient], None] = lambda client: None
+        #: Seconds that each message took from when it was due.
+        self.latencies: list[float] = []
+        #: Time of the monotonic clock at which it had caught up; None before.
+        self.live_at: float | None = None
+        #: The offset of its last message, and where it began.
+        self.offset: int | None = None
+        self.since = ""
+        self.messages = 0
+        #: Messages that came twice or were missing, and were not told.
+        self.wrong = 0
+        self.resumed: bool | None = None
+        #: Why it is no more; None while it is open.
+        self.failure: str | None = None
+
+    # -- asyncio.Protocol -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._head)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        if not self._opened and not self._read_head():
+            return
+        start = 0
+        while (frame := _frame(buffer, start)) is not None:
+            opcode, begin, start = frame
+            self._take(opcode, bytes(buffer[begin:start]))
+        del buffer[:start]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail("the connection was lost")
+
+    # -- what is said ---------------------------------------------------------------------------
+
+    def say(self, frame: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(frame)
+
+    def close(self) -> None:
+        """End without a word more."""
+        if self._transport is not None:
+            self.failure = self.failure or "closed"
+            self._transport.abort()
+
+    def fail(self, reason: str) -> None:
+        """It has ended before its time."""
+        if self.failure is None:
+            self.failure = reason
+            if self.live_at is None:
+                self.on_live(self)
+
+    # -- what is heard --------------------------------------------------------------------------
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        status = bytes(self._buffer[9:12])
+        if status != b"101":
+            self.fail(f"the server answered {status.decode('latin-1')}")
+            self.close()
+            return False
+        del self._buffer[: end + 4]
+        self._opened = True
+        return True
+
+    def _take(self, opcode: int, payload: bytes) -> None:
+        if opcode == PING:
+            self.say(bytes([0x80 | PONG, 0x80 | len(payload)]) + NO_MASK + payload)
+        elif opcode == CLOSE:
+            code = struct.unpack("!H", payload[:2])[0] if len(payload) > 1 else 1005
+            self.fail(f"closed with {code} {payload[2:].decode('utf-8', 'replace')}".rstrip())
+        elif b'"d":' in payload:
+            self._message(payload)
+        elif b'"live":' in payload:
+            if self.live_at is None:
+                self.live_at = time.monotonic()
+                self.on_live(self)
+        elif b'"sync":' in payload:
+            sync = orjson.loads(payload)["sync"]
+            self.since = sync["at"] or ""
+            self.offset = _offset(self.since)
+            self.resumed = sync["resumed"]
+        elif b'"error":' in payload:
+            error = orjson.loads(payload)["error"]
+            self.fail(f"refused: {error['code']} {error['reason']}".rstrip())
+
+    def _message(self, payload: bytes) -> None:
+        self.messages += 1
+        at = payload.find(b'"at":"')
+        if at >= 0:
+            offset = _offset(payload[at + 6 : payload.index(b'"', at + 6)].decode())
+            if offset is not None and self.offset is not None:
+                self.wrong += abs(offset - self.offset - 1)
+            self.offset = offset
+        stamp = payload.find(STAMP)
+        if stamp >= 0 and self.live_at is not None:
+            begin = stamp + len(STAMP)
+            due = float(payload[begin : payload.index(b"@", begin)])
+            self.latencies.append(time.monotonic() - due)
+
+
+class Door:
+    """Where clients go in: a topic of a feed."""
+
+    def __init__(self, target: Target, topic: str, *, insecure: bool) -> None:
+        self._target = target
+        self._query = ("&" if "?" in target.path else "?") + f"topic={quote(topic)}"
+        self._ssl: ssl.SSLContext | None = None
+        if target.tls:
+            self._ssl = ssl.create_default_context()
+            if insecure:
+                self._ssl.check_hostname, self._ssl.verify_mode = False, ssl.CERT_NONE
+
+    def client(self, since: str, on_live: Callable[[FeedClient], None]) -> FeedClient:
+        """Return a client that is not connected yet."""
+        path = self._target.path + self._query + (f"&since={quote(since)}" if since else "")
+        client = FeedClient(self._target.host, path)
+        client.on_live = on_live
+        return client
+
+    async def connect(self, client: FeedClient) -> None:
+        """Connect a client. Raises OSError."""
+        name = self._target.name if self._ssl is not None else None
+        await asyncio.get_running_loop().create_connection(
+            lambda: client, self._target.address, self._target.port, ssl=self._ssl, server_hostname=name
+        )
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """Return percentiles in milliseconds; nothing of nothing."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return {}
+    last = len(ordered) - 1
+    return {name: 1000 * ordered[round(part * last)] for name, part in PERCENTILES.items()}
+
+
+def failures(clients: Iterable[FeedClient]) -> dict[str, int]:
+    """Return how many clients have ended, by the reason."""
+    return dict(Counter(client.failure for client in clients if client.failure is not None))
+
+
+def _offset(position: str) -> int | None:
+    number = position.rpartition(":")[2]
+    return int(number) if number.isdigit() else None
+
+
+def _frame(buffer: bytearray, start: int) -> tuple[int, int, int] | None:
+    """Return (opcode, begin, end) of the frame at ``start``; None while a part of it is missing.
+
+    A server's frames are not masked (RFC 6455, section 5.1).
+    """
+    if len(buffer) - start < 2:
+        return None
+    opcode, length, begin = buffer[start] & 0x0F, buffer[start + 1] & 0x7F, start + 2
+    if length > 125:
+        size = 2 if length == 126 else 8
+        if len(buffer) - begin < size:
+            return None
+        length = int.from_bytes(buffer[begin : begin + size])
+        begin += size
+    end = begin + length
+    return (opcode, begin, end) if len(buffer) >= end else None
