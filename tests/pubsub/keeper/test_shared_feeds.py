@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+
+import pytest
 
 import fastws
 from tests.kit.keepers import Workers, workers
@@ -107,7 +110,7 @@ async def test_keys_in_a_feed() -> None:
                 assert (await client.until("sync"))["sync"]["reason"] == "epoch"
 
 
-async def test_a_feed_without_a_keeper_waits_and_tells_publishers(monkeypatch: Any) -> None:
+async def test_a_feed_without_a_keeper_waits() -> None:
     async with workers(keeper=False) as found, feeds(found) as (one, _), page(one) as ann:
         found.all[0].hub.publish("t", "early")
         found.start_keeper()
@@ -115,3 +118,46 @@ async def test_a_feed_without_a_keeper_waits_and_tells_publishers(monkeypatch: A
         found.all[0].hub.publish("t", "late")
         await ann.until("d")
         assert ann.data[-1] == "late"
+
+
+async def test_other_frameworks_and_events_are_told_when_it_is_known() -> None:
+    async with workers() as found:
+        hub = found.all[0].hub
+        feed = fastws.Feed(hub, may_subscribe=fastws.anyone)
+
+        async def handler(ws: fastws.WebSocket) -> None:
+            await feed.run(ws)
+
+        routes = [fastws.Route("/", handler), fastws.Route("/events", handler, http=feed.sse)]
+        async with fastws.serve(routes, "127.0.0.1", 0, access_log=False) as server:
+            async with page(f"ws://127.0.0.1:{server.port}/?topic=t") as ann:
+                await ann.until("live")
+                assert len(ann.syncs) == 1
+                found.all[1].hub.publish("t", "a")
+                await ann.until("d")
+                found.kill_keeper()
+                found.start_keeper()
+                assert (await ann.until("sync"))["sync"]["reason"] == "epoch"
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /events?topic=t HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b'"sync"')
+            await reader.readuntil(b'"live"')
+            await found.all[1].hub.publish_confirmed("t", "b")
+            assert b"id: " in await reader.readuntil(b'"d":"b"')
+            found.kill_keeper()
+            found.start_keeper()
+            await reader.readuntil(b'"reason":"epoch"')
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_a_message_that_nobody_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def publish(*args: object) -> None:
+        raise fastws.BrokerUnavailable("no keeper")
+
+    async with workers() as found, feeds(found) as (one, _), page(one) as ann:
+        monkeypatch.setattr(found.all[0].keeper.questions, "publish", publish)
+        await ann.until("live")
+        await ann.ws.send('{"pub":"t","d":1,"id":3}')
+        error = (await ann.until("error"))["error"]
+        assert (error["code"], error["retry_ms"]) == ("unavailable", 1000)
