@@ -175,3 +175,48 @@ def test_no_keeper_without_a_history_and_none_without_a_supervisor(tmp_path: Pat
             await until(lambda: all(gone(pid) for pid in [keeper, *workers]))
 
         limited(orphans)
+
+
+FEED = """
+import fastws
+
+hub = fastws.Hub()
+hub.topic("quotes/*", mode="keyed")
+hub.topic("rooms/*", history=100)
+feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone)
+routes = [fastws.Route("/feed", feed)]
+"""
+
+
+async def told(ws: fastws.WebSocket, verb: str) -> dict[str, Any]:
+    """The next object with that verb."""
+    while verb not in (said := json.loads(await ws.recv())):
+        pass
+    found: dict[str, Any] = said
+    return found
+
+
+def test_feeds_of_keys_and_rooms_on_all_workers(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(FEED)
+
+    async def siege(server: Child) -> None:
+        url = url_of(server, "/feed?topic=quotes/a&topic=rooms/b")
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(fastws.connect(url)) for _ in range(CLIENTS)]
+            for ws in clients:
+                await told(ws, "live")
+                await told(ws, "live")
+            for number, ws in enumerate(clients):
+                await ws.send(json.dumps({"pub": "quotes/a", "k": f"k{number}", "d": number}))
+            keys: list[dict[str, int]] = [{} for _ in clients]
+            for ws, held in zip(clients, keys, strict=True):
+                while len(held) < CLIENTS:
+                    held |= (await told(ws, "set"))["set"]
+                assert held == {f"k{number}": number for number in range(CLIENTS)}
+            await clients[0].send(json.dumps({"pub": "rooms/b", "d": "hello", "id": 1}))
+            ats = {(await told(ws, "d"))["at"] for ws in clients}
+            assert len(ats) == 1
+            late = await stack.enter_async_context(fastws.connect(url))
+            assert (await told(late, "snap"))["snap"] == keys[0]
+
+    besieged(tmp_path, siege, "app:routes", "--port", 0, "--workers", 2)
