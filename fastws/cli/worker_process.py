@@ -58,7 +58,11 @@ def serve(channel: Channel, hello: Message) -> int:
     logs.configure(options["log_level"], access_log=options["access_log"], worker=hello.values["worker"])
     loops = new_loops(options)
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
-    bus.keeper = keeper = KeeperClient(bus, lambda: channel.send("keeper"))
+    bus.keeper = keeper = KeeperClient(
+        bus,
+        lambda: channel.send("keeper"),
+        lambda number: channel.send("keeper_failed", number=number),
+    )
     certificates = make_certificates(options)
     silence_bad_server_names()
     settings = make_settings(options)

@@ -21,7 +21,7 @@ BEAT_SECONDS = 0.5
 
 async def run_keeper(channel: Channel) -> None:
     """Keep histories until the supervisor closes its end of the control pair."""
-    keeper = Keeper()
+    keeper = Keeper(dropped=lambda worker: channel.send("dropped", worker=worker))
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 

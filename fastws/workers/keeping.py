@@ -31,6 +31,7 @@ class Keeping:
         hang_timeout: seconds without a sign of life after which it is ended.
         workers: those that are there now.
         tell: sends a message with descriptors to a worker.
+        misbehaved: ends a worker, for a reason.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class Keeping:
         hang_timeout: float,
         *,
         workers: Callable[[], list[Worker]],
-        tell: Callable[[Worker, str, list[int]], None],
+        tell: Callable[..., None],
+        misbehaved: Callable[[Worker, str], None],
     ) -> None:
         self._module = module
         self._hello = hello
@@ -49,6 +51,9 @@ class Keeping:
         self._hang_timeout = hang_timeout
         self._workers = workers
         self._tell = tell
+        self._misbehaved = misbehaved
+        #: How many have been started.
+        self._number = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._crashes = CrashHistory()
@@ -68,7 +73,13 @@ class Keeping:
             return
         ours, theirs = socket.socketpair()
         self._channel.send("worker", [ours.detach()], worker=worker.id)
-        self._tell(worker, "keeper", [theirs.detach()])
+        self._tell(worker, "keeper", [theirs.detach()], number=self._number)
+
+    def failed(self, number: int, worker: str) -> None:
+        """Take that a worker makes no sense of what the keeper of that number says: end that keeper."""
+        if self._process is not None and number == self._number:
+            log.error("%s makes no sense of what the keeper of histories says: that is ended", worker)
+            self.kill()
 
     def tick(self, now: float) -> None:
         """Look whether it has ended or hangs, and start it when that is due."""
@@ -84,6 +95,7 @@ class Keeping:
             self._crashed(f"no process can be started: {error}", now)
             return
         self._start_at = None
+        self._number += 1
         self._last_beat = now
         self._selector.register(self._channel, selectors.EVENT_READ, self)
         self._channel.send("hello", **self._hello)
@@ -111,13 +123,15 @@ class Keeping:
             log.error("%s; its topics begin a new epoch", line)
 
     def read(self, now: float) -> None:
-        """Take what it says: signs of life."""
+        """Take what it says: signs of life, and of workers that it has let go."""
         if self._channel is None:
             return
         try:
-            if self._channel.receive():
+            for message in self._channel.receive():
                 self._last_beat = now
-        except ControlError as error:
+                if message.kind == "dropped":
+                    self._drop_worker(int(message.values["worker"]))
+        except (ControlError, ValueError, TypeError, KeyError) as error:
             log.error("the keeper of histories sends nonsense: %s", error)
             self.kill()
         if self._channel.ended:
@@ -125,6 +139,11 @@ class Keeping:
             self._selector.unregister(self._channel)
             self._channel.close()
             self._channel = None
+
+    def _drop_worker(self, identity: int) -> None:
+        for worker in self._workers():
+            if worker.id == identity:
+                self._misbehaved(worker, "what it says to the keeper of histories makes no sense")
 
     def kill(self) -> None:
         """End it at once: nobody needs it any more."""

@@ -76,6 +76,7 @@ class Supervisor:
             rules.hang_timeout,
             workers=lambda: list(self._channels),
             tell=self.tell,
+            misbehaved=self.pool.misbehaved,
         )
         #: Workers that could not even be launched.
         self._stillborn: list[Worker] = []
@@ -221,6 +222,8 @@ class Supervisor:
             self.pool.resigned(worker, now)
         elif message.kind == "keeper":
             self._keeping.want(now)
+        elif message.kind == "keeper_failed":
+            self._keeping.failed(int(message.values["number"]), str(worker))
 
     def _reap(self) -> None:
         for worker, process in list(self._processes.items()):

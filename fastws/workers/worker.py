@@ -166,7 +166,8 @@ class SupervisedServer:
         if message.kind == "peer":
             self._bus.add_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "keeper" and self._keeper is not None:
-            self._keeper.connect(socket.socket(fileno=message.fds.pop()))
+            sock = socket.socket(fileno=message.fds.pop())
+            self._keeper.connect(sock, int(message.values["number"]))
         elif message.kind == "lead":
             if self._server is not None and message.values["value"]:
                 self._server.lead(True)  # noqa: FBT003

@@ -47,7 +47,8 @@ class Worker:
         self.bus = Bus(number)
         self.wants = 0
         self._line = -1
-        self.bus.keeper = self.keeper = KeeperClient(self.bus, self._want)
+        self.failed: list[int] = []
+        self.bus.keeper = self.keeper = KeeperClient(self.bus, self._want, self.failed.append)
         with installed(self.bus):
             self.hub = Hub()
         self.hub.topic("t", **({"history": 100} | settings))
@@ -60,9 +61,9 @@ class Worker:
         """The topic as this worker has it."""
         return self.keeper.topics[b"default\0t"]
 
-    def connect(self, sock: socket.socket) -> None:
+    def connect(self, sock: socket.socket, number: int = 0) -> None:
         self._line = sock.fileno()
-        self.keeper.connect(sock)
+        self.keeper.connect(sock, number)
 
     def stop_reading(self) -> None:
         """Be as slow as a worker that is stopped, for what the keeper says."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.numbering import Numbering
-from fastws.pubsub.bus.peer import Peer
+from fastws.pubsub.bus.peer import TORN, Peer
 from fastws.pubsub.bus.receiving import Receiver
 from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
 from fastws.pubsub.keeper.copies import Copies
@@ -37,15 +37,21 @@ class KeeperClient(Numbering):
 
     Args:
         bus: This process's bus; its hubs are those whose topics are shared.
-        want: Called when the first topic with a history is declared: there shall be a keeper. It may be
-            called more than once.
+        want: Called when the first numbered topic is declared: there shall be a keeper. It may be called more
+            than once.
+        failed: Called with the number of a keeper that says what makes no sense, and is let go.
     """
 
     is_possible = True
 
-    def __init__(self, bus: Any, want: Callable[[], None]) -> None:
+    def __init__(
+        self, bus: Any, want: Callable[[], None], failed: Callable[[int], None] | None = None
+    ) -> None:
         self._bus = bus
         self.want = want
+        self._failed = failed
+        #: Which keeper it is, in the order of their starts.
+        self._number = 0
         #: By key: those that the keeper knows or shall know.
         self.topics: dict[bytes, SharedPart] = {}
         self.queue = Queue(self._schedule)
@@ -74,8 +80,9 @@ class KeeperClient(Numbering):
 
     # -- the line -------------------------------------------------------------------------------
 
-    def connect(self, sock: socket.socket) -> None:
+    def connect(self, sock: socket.socket, number: int = 0) -> None:
         """Take a keeper, which has just been started. What an earlier one has not taken is its part now."""
+        self._number = number
         if self._peer is not None:
             self._peer.close()
             self._lose()
@@ -140,6 +147,8 @@ class KeeperClient(Numbering):
         if peer is self._peer:
             if reason:
                 log.error("the keeper of histories is dropped: %s", reason)
+            if reason and reason != TORN and self._failed is not None:
+                self._failed(self._number)
             self._lose()
 
     def _lose(self) -> None:
@@ -208,9 +217,18 @@ class KeeperClient(Numbering):
     # -- what comes -----------------------------------------------------------------------------
 
     def _received(self, peer: Peer, record: Record) -> None:
+        try:
+            self._take(peer, record)
+        except BadRecord:
+            raise
+        except Exception:
+            log.exception("a record of the keeper of histories cannot be taken")
+            raise BadRecord("this worker failed at what it says") from None
+
+    def _take(self, peer: Peer, record: Record) -> None:
         kind = record.kind
         if kind == Kind.TAKEN:
-            self._take(record.number)
+            self._note_taken(record.number)
         elif kind == Kind.CONFIRMED:
             self.questions.answered(record.number, *read_confirmed(record))
         elif kind == Kind.HELLO:
@@ -225,7 +243,7 @@ class KeeperClient(Numbering):
             if topic is not None:  # else it was forgotten meanwhile
                 receive(topic, record)
 
-    def _take(self, number: int) -> None:
+    def _note_taken(self, number: int) -> None:
         count = number - self._taken
         if not 0 <= count <= len(self._sent):
             raise BadRecord("it has taken what was not sent")

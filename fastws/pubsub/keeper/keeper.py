@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 
 from fastws.pubsub.bus.lanes import names_of
-from fastws.pubsub.bus.peer import Peer
+from fastws.pubsub.bus.peer import TORN, Peer
 from fastws.pubsub.bus.receiving import Receiver
 from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
 from fastws.pubsub.classes import TopicClass, TopicMode
@@ -53,10 +53,14 @@ class Keeper:
     who have published that it was taken; to those who follow what is new; what is kept, to who asks for it.
 
     Args:
+        dropped: Called with the identity of a worker that says what makes no sense, and is let go.
         max_waiting: Bytes that may wait for one worker. Beyond them it is sent what is kept, when it reads.
     """
 
-    def __init__(self, *, max_waiting: int | None = None) -> None:
+    def __init__(
+        self, *, dropped: Callable[[int], None] | None = None, max_waiting: int | None = None
+    ) -> None:
+        self._dropped = dropped
         self._options = {} if max_waiting is None else {"max_waiting": max_waiting}
         self._loop = asyncio.get_running_loop()
         self._hubs: dict[str, HubTopics] = {}
@@ -99,7 +103,16 @@ class Keeper:
     # -- what comes -----------------------------------------------------------------------------
 
     def _received(self, peer: Peer, record: Record) -> None:
-        member, kind = self._members[peer], record.kind
+        try:
+            self._take(peer, self._members[peer], record)
+        except BadRecord:
+            raise
+        except Exception:
+            log.exception("the keeper of histories cannot take a record")
+            raise BadRecord("the keeper failed at what it says") from None
+
+    def _take(self, peer: Peer, member: Member, record: Record) -> None:
+        kind = record.kind
         if kind == Kind.HELLO:
             if record.number != peer.identity:
                 raise BadRecord(f"it says that it is {record.number}")
@@ -198,6 +211,8 @@ class Keeper:
     def _lost(self, peer: Peer, reason: str) -> None:
         if reason:
             log.error("worker %s is dropped: %s", peer.identity, reason)
+        if reason and reason != TORN and self._dropped is not None and peer.identity is not None:
+            self._dropped(peer.identity)
         member = self._members.pop(peer, None)
         if member is not None:
             for topic in list(member.topics.values()):

@@ -71,11 +71,13 @@ def declare(key: bytes = KEY, **changes: Any) -> bytes:
 async def test_a_worker_that_talks_nonsense_is_dropped(
     said: bytes, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keeper = Keeper()
+    dropped: list[int] = []
+    keeper = Keeper(dropped=dropped.append)
     ours, theirs = socket.socketpair()
     keeper.add_worker(theirs, 1)
     ours.send(said)
     await until(lambda: "is dropped" in caplog.text)
+    assert dropped == [1]
     assert words in caplog.text
     assert caplog.text.count("worker 1 is dropped") == 1
     # Another one is served all the same.
@@ -126,7 +128,7 @@ async def test_a_keeper_that_talks_nonsense_is_dropped(
     worker = Worker(1)
     await worker.bus.start()
     ours, theirs = socket.socketpair()
-    worker.connect(theirs)
+    worker.connect(theirs, 5)
     ann, _ = worker.client()
     decoder = Decoder()
     ours.settimeout(0)
@@ -135,7 +137,7 @@ async def test_a_keeper_that_talks_nonsense_is_dropped(
     assert [record.kind for record in decoder.feed(ours.recv(65536))] == [Kind.HELLO, Kind.DECLARE]
     ours.send(said)
     await until(lambda: "is dropped" in caplog.text)
-    assert words in caplog.text
+    assert words in caplog.text and worker.failed == [5]
     # The next one is taken.
     keeper = Keeper()
     one, two = socket.socketpair()
@@ -146,3 +148,30 @@ async def test_a_keeper_that_talks_nonsense_is_dropped(
     await worker.bus.close()
     keeper.close()
     ours.close()
+
+
+async def test_an_error_of_the_keeper_costs_that_worker_alone(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[int] = []
+    keeper = Keeper(dropped=dropped.append)
+    ours, theirs = socket.socketpair()
+    keeper.add_worker(theirs, 1)
+    monkeypatch.setattr(keeper, "_declare", None)
+    ours.send(hello(1) + declare())
+    await until(lambda: dropped)
+    assert "cannot take a record" in caplog.text and "the keeper failed" in caplog.text
+    keeper.close()
+    ours.close()
+
+
+async def test_a_worker_that_was_killed_while_it_wrote_is_no_stranger() -> None:
+    dropped: list[int] = []
+    keeper = Keeper(dropped=dropped.append)
+    ours, theirs = socket.socketpair()
+    keeper.add_worker(theirs, 1)
+    ours.send(hello(1) + declare()[:-5])
+    ours.close()
+    await until(lambda: not keeper._members)
+    assert dropped == []
+    keeper.close()
