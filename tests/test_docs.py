@@ -21,6 +21,12 @@ def test_the_states_of_the_architecture_page_are_those_of_the_code() -> None:
     assert page == script["rewritten"](page), "run: python docs/states.py"
 
 
+def test_the_protocol_of_feeds_is_that_of_the_code() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "feed_protocol.py"))
+    page = script["PAGE"].read_text(encoding="utf-8")
+    assert page == script["rewritten"](page), "run: python docs/feed_protocol.py"
+
+
 def test_the_layers_of_the_architecture_page_are_those_that_a_test_holds_imports_to() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ((?:`[\w.]+` ?)+)\|", page, re.MULTILINE)

@@ -148,8 +148,7 @@ class Exchange:
         if self._response is OVER:
             return
         if self._response is STARTED:
-            # Part of it is out: only the end of the connection can tell (RFC 9112, section 8).
-            self._connection.abort()
+            self._writer.cut()
         else:
             self._end()
             self._phase.respond(error_response(status))

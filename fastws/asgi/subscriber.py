@@ -136,7 +136,9 @@ class Subscriber:
             return False
         try:
             self._on_sync(synced)
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
             log.exception("on_sync of a subscriber failed")
         return True
 

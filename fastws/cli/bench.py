@@ -12,6 +12,7 @@ from fastws.cli.options import HEADER, Command, option
 
 if TYPE_CHECKING:
     from fastws.loadgen import Plan
+    from fastws.loadgen.keyed import Keyed
     from fastws.loadgen.ramp import Growth
     from fastws.loadgen.storm import Storm
     from fastws.loadgen.thresholds import Threshold
@@ -95,6 +96,9 @@ SCENARIO_OF_OPTION = {
     "stayers": ("resume",),
     "missed": ("resume",),
     "spread": ("resume",),
+    "keys": ("keyed",),
+    "stalled": ("keyed",),
+    "stall": ("keyed",),
 }
 COUNT = Parsed("N", parse_count)
 
@@ -106,7 +110,7 @@ COUNT = Parsed("N", parse_count)
 )
 @click.argument("url")
 @click.argument(
-    "scenario", type=click.Choice(["echo", "fanout", "room", "connect", "idle", "feed", "resume"])
+    "scenario", type=click.Choice(["echo", "fanout", "room", "connect", "idle", "feed", "keyed", "resume"])
 )
 @option("--clients", section="Load", type=COUNT, default="100", show_default=True, help="Connections in all.")
 @option("--publishers", section="Load", type=COUNT, help="fanout: how many of the clients publish.  [1]")
@@ -186,7 +190,10 @@ COUNT = Parsed("N", parse_count)
     help="idle: each client sends one message after it has opened.",
 )
 @option("--topic", section="Feeds", metavar="NAME", default="bench", show_default=True,
-        help="feed, resume: the topic.")  # fmt: skip
+        help="feed, keyed, resume: the topic.")  # fmt: skip
+@option("--keys", section="Feeds", type=COUNT, help="keyed: how many keys change in turn.  [500]")
+@option("--stalled", section="Feeds", type=COUNT, help="keyed: clients that stop reading.  [0]")
+@option("--stall", section="Feeds", type=TIME, metavar="TIME", help="keyed: for so long.  [2s]")
 @option("--stayers", section="Feeds", type=COUNT, help="resume: clients that stay and listen.  [100]")
 @option("--missed", section="Feeds", type=COUNT, help="resume: messages that were missed.  [20]")
 @option(
@@ -260,6 +267,7 @@ def bench(url: str, scenario: str, **options: Any) -> int:
     connect  clients connect and close, --clients of them at the same time
     idle     clients connect and stay
     feed     fanout through a topic of a feed of fastws
+    keyed    a keyed topic of a feed changes; some clients may stop reading meanwhile
     resume   clients of a feed come back at once, beside others that stay
     """
     try:
@@ -271,8 +279,9 @@ def bench(url: str, scenario: str, **options: Any) -> int:
     names = ("json_file", "html_file", "step", "require", "turns")
     of_the_report = {name: options.pop(name) for name in names}
     try:
-        if scenario == "resume":
-            return measure.measure_storm(make_storm(url, options), until=until, **of_the_report)
+        if scenario in ("keyed", "resume"):
+            make = make_keyed if scenario == "keyed" else make_storm
+            return measure.measure_feed(make(url, options), until=until, **of_the_report)
         plan = make_plan(url, scenario, options, duration=STEP_SECONDS if until else RUN_SECONDS)
         if until:
             return measure.measure_ramp(plan, until=until, **of_the_report)
@@ -351,9 +360,22 @@ def make_storm(url: str, options: dict[str, Any]) -> Storm:
     """Return what a storm is to be. Raises click.UsageError for options of other scenarios, and PlanError."""
     from fastws.loadgen.storm import Storm
 
-    check_scenario("resume", options)
+    names = ("topic", "clients", "stayers", "missed", "rate", "size", "spread", "insecure", "pid")
+    return Storm(url=url, **chosen("resume", options, names))
+
+
+def make_keyed(url: str, options: dict[str, Any]) -> Keyed:
+    """Return how a keyed topic is to be measured. Raises as :func:`make_storm`."""
+    from fastws.loadgen.keyed import Keyed
+
+    names = ("topic", "clients", "keys", "stalled", "stall", "rate", "duration", "insecure", "pid")
+    return Keyed(url=url, **chosen("keyed", options, names))
+
+
+def chosen(scenario: str, options: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return the options that were given. Raises click.UsageError for those that the scenario has not."""
+    check_scenario(scenario, options)
     for name in ("message", "deflate", "merged_by", "to_others", "header", "origin", "subprotocol"):
         if options[name]:
-            raise click.UsageError(f"--{name.replace('_', '-')} is not for resume")
-    names = ("topic", "clients", "stayers", "missed", "rate", "size", "spread", "insecure", "pid")
-    return Storm(url=url, **{name: options[name] for name in names if options[name] is not None})
+            raise click.UsageError(f"--{name.replace('_', '-')} is not for {scenario}")
+    return {name: options[name] for name in names if options[name] is not None}

@@ -15,12 +15,13 @@ from rich.console import Console
 from fastws.cli.errors import EXIT_FAILED, CannotStart
 from fastws.loadgen import Plan, Result, report, run
 from fastws.loadgen.html import ramp_page, result_page
+from fastws.loadgen.keyed import Keyed, run_keyed
 from fastws.loadgen.machine import made_by
 from fastws.loadgen.ramp import Growth, Ramp, Step, ramp_up
 from fastws.loadgen.storm import Storm, run_storm
 from fastws.loadgen.thresholds import Threshold, missed_thresholds
 
-__all__ = ["Failed", "measure_once", "measure_ramp", "measure_storm"]
+__all__ = ["Failed", "measure_once", "measure_feed", "measure_ramp"]
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 
@@ -61,8 +62,8 @@ def measure_once(
     return exit_code(result, missed)
 
 
-def measure_storm(
-    storm: Storm,
+def measure_feed(
+    plan: Storm | Keyed,
     *,
     until: Sequence[Threshold],
     require: Sequence[Threshold],
@@ -71,15 +72,16 @@ def measure_storm(
     html_file: str | None,
     turns: bool,
 ) -> int:
-    """Measure a storm and report it. Return the exit code: 1 where a client was not back as it was.
+    """Measure a feed and report it. Return the exit code: 1 where a client has not what it should have.
 
-    Raises click.UsageError for options of other scenarios, and what `run_storm` raises.
+    Raises click.UsageError for options of other scenarios, and what `run_storm` and `run_keyed` raise.
     """
+    scenario = "resume" if isinstance(plan, Storm) else "keyed"
     if until or require or step or html_file or turns:
-        raise click.UsageError("resume has no --until, --require, --step, --html and --turns")
+        raise click.UsageError(f"{scenario} has no --until, --require, --step, --html and --turns")
     check_writable(json_file)
-    result = run_storm(storm)
-    report.print_table(f"resume {storm.url}, topic {storm.topic}", result.rows(), console(json_file))
+    result = run_storm(plan) if isinstance(plan, Storm) else run_keyed(plan)
+    report.print_table(f"{scenario} {plan.url}, topic {plan.topic}", result.rows(), console(json_file))
     write(json_file, lambda: dumps(result.to_json()))
     return 0 if result.ok else EXIT_FAILED
 

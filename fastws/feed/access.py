@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import NoneType
 from typing import Any
 
 from fastws import json
@@ -43,11 +44,15 @@ class FeedError(FastWSError):
 
     Raises:
         ValueError: ``code`` is none.
+        TypeError: ``reason`` is no text, or ``retry_after`` no number.
     """
 
     def __init__(self, code: str, reason: str = "", retry_after: float | None = None) -> None:
         if _CODE.fullmatch(code) is None:
             raise ValueError(f"a code has small letters and underscores, at most 32, not {code!r}")
+        for value, kind in ((reason, str), (retry_after, (int, float, NoneType))):
+            if not isinstance(value, kind):
+                raise TypeError(f"a reason is text, and retry_after a number of seconds, not {value!r}")
         super().__init__(code, reason, retry_after)
         self.code = code
         self.reason = reason
@@ -86,6 +91,7 @@ class User:
             if not name or len(name.encode()) > MAX_AUTHOR_BYTES:
                 raise ValueError(f"the name of a user has 1 to {MAX_AUTHOR_BYTES} bytes")
         object.__setattr__(self, "topics", names("topics", self.topics))
+        _check_time(self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,14 @@ class Grant:
     max_rate: float | None = None
     #: Unix time at which the subscription ends. Default None: never.
     expires_at: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_time(self.expires_at)
+
+
+def _check_time(expires_at: object) -> None:
+    if not isinstance(expires_at, (int, float, NoneType)):
+        raise TypeError(f"expires_at is Unix time, a number of seconds, not {expires_at!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastws.feed.access import FeedError
+from fastws.loop.fatal import is_cancelled
 
 __all__ = ["HOOK_SECONDS", "ask", "nonsense"]
 
@@ -30,13 +31,14 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
         if inspect.isawaitable(answer):
             return await asyncio.get_running_loop().create_task(_limited(answer))
         return answer
-    except FeedError:
+    except (FeedError, KeyboardInterrupt, SystemExit):
         raise
     except TimeoutError:
         log.exception("the hook %s took longer than %d s", name, HOOK_SECONDS)
-    except asyncio.CancelledError:
-        log.error("the hook %s was cancelled", name)
-    except Exception:
+    except BaseException as exc:
+        # One outside ``Exception`` too, such as a panic of pyo3, and what a cancelled task raises.
+        if is_cancelled(exc):
+            raise
         log.exception("the hook %s failed", name)
     raise FeedError("internal", "the application failed")
 

@@ -20,7 +20,8 @@ from fastws.feed.access import FeedError
 from fastws.feed.commands import Auth, Unsub
 from fastws.feed.event_buffer import EventBuffer
 from fastws.feed.followed import FollowedTopic, published_by
-from fastws.feed.protocol import Close
+from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
+from fastws.loop.fatal import is_cancelled
 from fastws.protocol.websocket.frames import CloseCode
 from fastws.pubsub.events import Published
 
@@ -33,6 +34,8 @@ Token = str | Callable[[], str | Awaitable[str | None] | None]
 
 #: Seconds until the server has said hello, once the WebSocket is open.
 HELLO_TIMEOUT = 10.0
+#: Topics that are subscribed to in one second; a feed takes 50 commands, and publishing needs some.
+COMMANDS_AT_ONCE = MAX_COMMANDS_PER_SECOND * 4 // 5
 #: The part of a token's time after which a new one is sent.
 RENEW_AFTER = 0.9
 #: Close codes of the range for refusals after which another attempt may succeed.
@@ -85,6 +88,7 @@ class FeedLine:
             published: Published = await answer
             return published
         except ConnectionClosed:
+            self._forget(ws)
             raise _lost() from None
         finally:
             del self._answers[command]
@@ -132,9 +136,7 @@ class FeedLine:
         """Hold one connection, until an exception ends it."""
         if token is not None:
             ws.send_nowait(Auth(token).build())
-        for topic in self._topics.values():
-            topic.ends = 0
-            ws.send_nowait(topic.subscribe(next(self._commands)))
+        subscribing = asyncio.create_task(self._subscribe(ws))
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 hello = _parsed(await ws.recv())
@@ -144,11 +146,26 @@ class FeedLine:
             self._open.set_result(ws)
             await self._read(ws)
         finally:
+            subscribing.cancel()
             if self._renewal is not None:
                 self._renewal.cancel()
-            if self._open.done():
-                self._open = asyncio.get_running_loop().create_future()
+            self._forget(ws)
             self._lose_answers(_lost())
+
+    def _forget(self, ws: WebSocket) -> None:
+        """Wait for the next WebSocket: who asks again at once must not find this one, which is closed."""
+        if self._open.done() and self._open.exception() is None and self._open.result() is ws:
+            self._open = asyncio.get_running_loop().create_future()
+
+    async def _subscribe(self, ws: WebSocket) -> None:
+        """Subscribe to all topics, no faster than a feed takes commands."""
+        for number, topic in enumerate(list(self._topics.values()), 1):
+            if number % COMMANDS_AT_ONCE == 0:
+                await asyncio.sleep(1)
+            if ws.closed:
+                return
+            topic.ends = 0
+            ws.send_nowait(topic.subscribe(next(self._commands)))
 
     async def _read(self, ws: WebSocket) -> None:
         while True:
@@ -212,8 +229,15 @@ class FeedLine:
     # -- tokens ---------------------------------------------------------------------------------
 
     async def _new_token(self) -> str | None:
-        token = self._token() if callable(self._token) else self._token
-        return await token if inspect.isawaitable(token) else token
+        try:
+            token = self._token() if callable(self._token) else self._token
+            return await token if inspect.isawaitable(token) else token
+        except (Exception, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
+            raise RuntimeError(f"there is no token: {exc!r}") from exc
 
     def _greeted(self, ws: WebSocket, hello: messages.Hello) -> None:
         if self._renewal is not None:

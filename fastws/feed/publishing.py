@@ -10,6 +10,7 @@ from fastws.feed.access import FeedClient, FeedError, Publication
 from fastws.feed.commands import Pub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
+from fastws.feed.strict_json import members
 from fastws.pubsub.hub_keyed import REMOVAL
 from fastws.pubsub.notes import note_of
 from fastws.pubsub.patterns import check_name
@@ -19,8 +20,12 @@ __all__ = ["publish"]
 log = logging.getLogger("fastws.error")
 
 
-async def publish(settings: FeedSettings, client: FeedClient, command: Pub) -> tuple[str | None, bool]:
+async def publish(
+    settings: FeedSettings, line: Any, client: FeedClient, command: Pub
+) -> tuple[str | None, bool]:
     """Publish what a client wants; return its position, and whether it had been published before.
+
+    ``line`` is where the client gets its own message, where that is left out of a flood.
 
     Raises :class:`FeedError` for what is not published.
     """
@@ -31,7 +36,7 @@ async def publish(settings: FeedSettings, client: FeedClient, command: Pub) -> t
     given = Publication(
         command.topic, command.source, command.data, command.key, command.remove, command.once
     )
-    return await _offer(settings, client, await _allowed(settings, client, given))
+    return await _offer(settings, line, client, await _allowed(settings, client, given))
 
 
 async def _allowed(settings: FeedSettings, client: FeedClient, given: Publication) -> Publication:
@@ -42,14 +47,27 @@ async def _allowed(settings: FeedSettings, client: FeedClient, given: Publicatio
         return given
     if answer is False or answer is None:
         raise FeedError("forbidden", "this client may not publish here")
-    if not isinstance(answer, Publication):
+    if not (isinstance(answer, Publication) and _is_sound(answer)):
         assert hook is not None
-        raise nonsense(hook, answer, "a bool or a fastws.Publication")
+        raise nonsense(hook, answer, "a bool or a fastws.Publication that can be published")
     return answer
 
 
+def _is_sound(changed: Publication) -> bool:
+    """True for a publication of the application that clients can be sent."""
+    try:
+        check_name(changed.topic)
+        if changed.source is not None:
+            members(f'{{"d":{changed.source}}}')
+    except (ValueError, TypeError, AttributeError):
+        return False
+    is_binary = isinstance(changed.data, bytes)
+    is_removal = changed.remove and changed.key is not None
+    return is_binary + is_removal + (changed.source is not None) == 1
+
+
 async def _offer(
-    settings: FeedSettings, client: FeedClient, publication: Publication
+    settings: FeedSettings, line: Any, client: FeedClient, publication: Publication
 ) -> tuple[str | None, bool]:
     if publication.key is None and settings.hub._is_keyed(publication.topic):
         raise FeedError("bad_request", "this topic is keyed: say whose value it is, by a key k")
@@ -64,7 +82,9 @@ async def _offer(
     if once is not None and user is not None:
         once = f"{user.id}\n{once}"  # nobody can take the id of somebody else
     try:
-        published = await settings.hub._publish_noted(publication.topic, message, publication.key, note, once)
+        published = await settings.hub._publish_noted(
+            publication.topic, message, publication.key, note, once, line
+        )
     except (ValueError, TypeError) as error:
         raise FeedError("bad_request", str(error)) from error
     except (BrokerUnavailable, TimeoutError) as error:

@@ -17,6 +17,7 @@ from fastws.feed.query import topics_of
 from fastws.feed.session_core import Line, SessionCore, Stage
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position, Synced
+from fastws.pubsub.pace import least
 
 __all__ = ["Session"]
 
@@ -38,6 +39,8 @@ class Subscription:
     view: Any
     #: Whether ``may_subscribe`` is to be asked again when the user has another token.
     is_asked: bool
+    #: Whether messages may be left out though the client keeps up.
+    skips: bool
 
 
 class Session(SessionCore):
@@ -48,6 +51,8 @@ class Session(SessionCore):
         line: The WebSocket.
         client: What hooks are given.
     """
+
+    __slots__ = ("_asked", "_settings", "_topics", "client")
 
     def __init__(self, settings: FeedSettings, line: Line, client: FeedClient) -> None:
         SessionCore.__init__(self, line, settings.ping)
@@ -88,7 +93,7 @@ class Session(SessionCore):
             case Unsub():
                 self.unsubscribe(command.topic, "unsub")
             case Pub():
-                at, is_duplicate = await publish(self._settings, self.client, command)
+                at, is_duplicate = await publish(self._settings, self._line, self.client, command)
                 if command.id is not None:
                     self.say(Ack(command.id, at, is_duplicate))
 
@@ -167,7 +172,7 @@ class Session(SessionCore):
         self.client.user = user
         if self._say_hello():
             for sub, grant in topics:
-                self._join(sub.topic, start_of(sub), sub.recent, grant, is_asked=True)
+                self._join(sub, start_of(sub), grant, is_asked=True)
 
     async def _welcome(self, user: User | None) -> None:
         """The client may begin: its topics are those of the URL, and those of its user."""
@@ -176,7 +181,7 @@ class Session(SessionCore):
         if not self._say_hello():
             return
         given = () if user is None else user.topics
-        asked = list(self._asked)
+        asked, self._asked = self._asked, []
         asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
         for sub in asked:
             try:
@@ -205,17 +210,20 @@ class Session(SessionCore):
         if len(self._topics) >= self._settings.max_topics:
             raise FeedError("limit", f"at most {self._settings.max_topics} topics")
         grant = await granted(self._settings, self.client, topic) if is_asked else Grant()
-        self._join(topic, since, sub.recent, grant, is_asked=is_asked)
+        self._join(sub, since, grant, is_asked=is_asked)
 
-    def _join(self, topic: str, since: Position | None, recent: int, grant: Grant, *, is_asked: bool) -> None:
+    def _join(self, sub: Sub, since: Position | None, grant: Grant, *, is_asked: bool) -> None:
+        topic = sub.topic
         try:
-            joined = self._settings.hub._subscribe_view(self._line, topic, since, recent)
+            joined = self._settings.hub._subscribe_view(
+                self._line, topic, since, sub.recent, least(sub.rate, grant.max_rate)
+            )
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)
             raise FeedError("internal", "the application failed") from error
         if joined is None:
             return
-        self._topics[topic] = Subscription(joined.topic, is_asked)
+        self._topics[topic] = Subscription(joined.topic, is_asked, joined.skips)
         self._watch.expire_topic(topic, grant.expires_at)
         synced = joined.synced
         if synced is None and joined.tells_live:
@@ -232,8 +240,10 @@ class Session(SessionCore):
 
     def sync(self, synced: Synced) -> None:
         """It is known where a subscription begins, or where it goes on in another epoch."""
-        at = str(synced.at)
-        self.say(Sync(synced.topic, at, synced.resumed, synced.missed, synced.reason, synced.snapshot))
+        subscription = self._topics.get(synced.topic)
+        said = synced.resumed, synced.missed, synced.reason, synced.snapshot
+        lossy = subscription is not None and subscription.skips
+        self.say(Sync(synced.topic, str(synced.at), *said, lossy=lossy))
 
     def unsubscribe(self, topic: str, reason: str) -> None:
         """End a subscription, and say so."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +12,7 @@ from fastws.feed.access import FeedError
 from fastws.feed.messages import Error, ServerMessage
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
 from fastws.feed.watch import Watch
+from fastws.loop.fatal import end_loop, is_cancelled
 from fastws.pubsub.views import say
 
 if TYPE_CHECKING:
@@ -54,12 +54,24 @@ class SessionCore:
         ping: Seconds of silence that are ended.
     """
 
+    __slots__ = (
+        "_commands",
+        "_count",
+        "_line",
+        "_outbox",
+        "_reads",
+        "_second",
+        "_stage",
+        "_waits_for",
+        "_watch",
+    )
+
     def __init__(self, line: Line, ping: float) -> None:
         self._line = line
         self._outbox = line.outbox
         self._stage = Stage.UNKNOWN
         #: What came and is not obeyed yet; True for those that came too fast.
-        self._commands: deque[tuple[str | bytes, bool]] = deque()
+        self._commands: list[tuple[str | bytes, bool]] = []
         #: What the command that is obeyed now waits for.
         self._waits_for: asyncio.Future[Any] | None = None
         self._reads = True
@@ -91,7 +103,7 @@ class SessionCore:
     def work(self) -> None:
         """Obey what waits, while nothing has to be waited for and the socket takes the answers."""
         while self._commands and self._can_work():
-            message, too_fast = self._commands.popleft()
+            message, too_fast = self._commands.pop(0)
             self._advance(self._obey(message, too_fast=too_fast))
         reads = self._stage is Stage.ENDED or (
             len(self._commands) < MAX_WAITING_COMMANDS and not self._outbox.blocked
@@ -124,7 +136,8 @@ class SessionCore:
     def close(self, code: int, reason: str) -> None:
         """Refuse this client."""
         if self._stage is not Stage.ENDED:
-            self._line.close_nowait(code, reason)
+            # A reason has at most 123 bytes (RFC 6455, section 5.5).
+            self._line.close_nowait(code, reason.encode()[:123].decode(errors="ignore"))
             self.end()
 
     def _can_work(self) -> bool:
@@ -139,7 +152,12 @@ class SessionCore:
             future = coroutine.send(None)
         except StopIteration:
             return
-        except Exception:
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+            return
+        except BaseException as exc:
+            if is_cancelled(exc):
+                raise
             log.exception("a feed failed")
             self.close(1011, "internal error")
             return

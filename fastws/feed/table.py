@@ -21,8 +21,9 @@ from fastws.feed.messages import (
     Snapshot,
     Sync,
 )
+from fastws.feed.protocol import Close
 
-__all__ = ["COMMANDS", "ERRORS", "MESSAGES", "CommandRow", "MessageRow"]
+__all__ = ["CLOSES", "COMMANDS", "ERRORS", "MESSAGES", "CommandRow", "MessageRow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +167,19 @@ ERRORS = {
     "too_fast": "more than 50 commands in a second, or more than the application allows",
     "unavailable": "it cannot be done now; try again",
     "internal": "the application failed; the reason is in its log",
+}
+
+#: The close codes: when they come, and whether a client comes back.
+CLOSES = {
+    Close.BAD_REQUEST: ("the URL cannot be understood", "no"),
+    Close.UNAUTHORIZED: (
+        "no token within 10 s, one that is not valid, or one that has expired",
+        "with a new token",
+    ),
+    Close.FORBIDDEN: ("the client may not be here, or its new token is another user's", "no"),
+    Close.UNAVAILABLE: (
+        "the application cannot say now who the client is",
+        "after a pause that is random and grows",
+    ),
+    Close.TOO_FAST: ("more than 200 commands in a second", "after a pause that is random and grows"),
 }

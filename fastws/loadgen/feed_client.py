@@ -12,7 +12,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import TypeVar, cast
 from urllib.parse import quote
 
 import orjson
@@ -157,22 +157,26 @@ class FeedClient(asyncio.Protocol):
             self.latencies.append(time.monotonic() - due)
 
 
+ClientType = TypeVar("ClientType", bound=FeedClient)
+
+
 class Door:
-    """Where clients go in: a topic of a feed."""
+    """Where clients go in: a feed, and a topic of it; "" for none."""
 
     def __init__(self, target: Target, topic: str, *, insecure: bool) -> None:
         self._target = target
-        self._query = ("&" if "?" in target.path else "?") + f"topic={quote(topic)}"
+        joint = "&" if "?" in target.path else "?"
+        self._query = f"{joint}topic={quote(topic)}" if topic else ""
         self._ssl: ssl.SSLContext | None = None
         if target.tls:
             self._ssl = ssl.create_default_context()
             if insecure:
                 self._ssl.check_hostname, self._ssl.verify_mode = False, ssl.CERT_NONE
 
-    def client(self, since: str, on_live: Callable[[FeedClient], None]) -> FeedClient:
+    def client(self, kind: type[ClientType], since: str, on_live: Callable[[FeedClient], None]) -> ClientType:
         """Return a client that is not connected yet."""
         path = self._target.path + self._query + (f"&since={quote(since)}" if since else "")
-        client = FeedClient(self._target.host, path)
+        client = kind(self._target.host, path)
         client.on_live = on_live
         return client
 

@@ -30,6 +30,8 @@ UNITS = {
 }
 #: A generator that sent later than this gets a remark.
 LATE_SECONDS = 0.01
+#: No server holds a connection in less: one that grew by less has used memory that it had from before.
+LEAST_BYTES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class ServerUsage:
     cores: float
     #: Microseconds of CPU time for one of what `Result.rate` counts. None: it counted none.
     cpu_us: float | None
-    #: Resident memory that each connection added, in KiB. None for `connect`, and where it shrank.
+    #: Resident memory that each connection added, in KiB. None for `connect`, and where it was there before.
     rss_kb: float | None
     #: Resident memory at the end of the measured time, in MiB.
     rss_mb: float
@@ -247,7 +249,7 @@ def server_usage(pid: int, result: Result, before: Usage, first: Usage, last: Us
         pid=pid,
         cores=busy / result.seconds if result.seconds > 0 else 0.0,
         cpu_us=busy / operations * 1e6 if operations else None,
-        rss_kb=grown / 1024 / result.opened if holds and grown >= 0 else None,
+        rss_kb=grown / 1024 / result.opened if holds and grown >= result.opened * LEAST_BYTES else None,
         rss_mb=last.rss / 1024**2,
     )
 
@@ -272,8 +274,8 @@ def remarks(result: Result, totals: Counter[str]) -> list[str]:
         )
     if result.server is not None and result.server.rss_kb is None and plan.scenario is not Scenario.CONNECT:
         found.append(
-            "the server's memory shrank, because it gave back what it had from before: for the memory of a "
-            "connection take more clients, or a server that has just started"
+            "the server's memory did not grow, because it used or gave back what it had from before: for the "
+            "memory of a connection take more clients, or a server that has just started"
         )
     late = totals["late_ns"] / 1e9
     if plan.rate is not None and late > LATE_SECONDS and not result.saturated:

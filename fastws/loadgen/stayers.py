@@ -106,7 +106,9 @@ class _Crowd:
     async def begin(self) -> str:
         """Open all clients, and publish what others will have missed; return the position before it."""
         live: asyncio.Queue[FeedClient] = asyncio.Queue()
-        self._clients = [self._door.client("", live.put_nowait) for _ in range(self._crowd.clients)]
+        self._clients = [
+            self._door.client(FeedClient, "", live.put_nowait) for _ in range(self._crowd.clients)
+        ]
         try:
             async with asyncio.timeout(PATIENCE):
                 for client in self._clients:

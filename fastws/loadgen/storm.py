@@ -14,6 +14,7 @@ from fastws.loadgen.fleet import raise_descriptor_limit
 from fastws.loadgen.machine import made_by
 from fastws.loadgen.plan import Plan, PlanError, Scenario
 from fastws.loadgen.procstat import ServerProbe
+from fastws.loadgen.report import milliseconds
 from fastws.loadgen.stayers import PATIENCE, Crowd, Stayers, stayers
 from fastws.loadgen.target import Target, resolve
 
@@ -105,9 +106,9 @@ class StormResult:
         """Yield (label, figure) of each row of the table."""
         yield "returned", f"{self.returned:,} of {self.storm.clients:,} clients in {self.seconds:.2f} s"
         yield "resumed", f"{self.resumed:,}, {self.storm.missed:,} missed messages each"
-        yield "live after", _shown(self.live)
-        yield "who stayed, before", _shown(self.before)
-        yield "who stayed, meanwhile", _shown(self.meanwhile)
+        yield "live after", shown(self.live)
+        yield "who stayed, before", shown(self.before)
+        yield "who stayed, meanwhile", shown(self.meanwhile)
         yield "wrong messages", f"{self.wrong:,} were missing or came twice, and nobody said so"
         if self.cpu is not None:
             yield "server CPU", f"{self.cpu:.2f} s, {self.cpu / max(1, self.returned) * 1e6:.0f} µs each"
@@ -169,7 +170,7 @@ class _Storm:
                 client.fail(f"no connection: {error.strerror or error}")
 
         door = Door(self._target, storm.topic, insecure=storm.insecure)
-        clients = [door.client(stay.since, live.put_nowait) for _ in range(storm.clients)]
+        clients = [door.client(FeedClient, stay.since, live.put_nowait) for _ in range(storm.clients)]
         stay.clear()
         coming = [asyncio.create_task(come(client)) for client in clients]
         try:
@@ -198,5 +199,6 @@ class _Storm:
         return result
 
 
-def _shown(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3g} ms" for name, value in figures.items()) or "nothing"
+def shown(figures: dict[str, float]) -> str:
+    """Return percentiles as a person reads them."""
+    return "  ".join(f"{name} {milliseconds(value)}" for name, value in figures.items()) or "nothing"

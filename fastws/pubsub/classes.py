@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -40,6 +41,10 @@ class TopicClass:
     key_ttl: float
     #: None: what a turn has published leaves at its end.
     every: float | None
+    max_rate: float | None
+    #: None: everything is let through. With it, what ``keep`` is True for passes in any case.
+    sample: float | None
+    keep: Callable[[str | bytes], bool] | None
     merge: str | None
     policy: SlowConsumerPolicy | None
     #: None: messages are not compressed.
@@ -49,6 +54,12 @@ class TopicClass:
     def is_numbered(self) -> bool:
         """True where messages or changes have positions."""
         return self.history > 0 or self.mode is TopicMode.KEYED
+
+    @property
+    def has_gate(self) -> bool:
+        """True where messages are collected or left out, or subscriptions have a pace."""
+        collects = self.every is not None and self.mode is TopicMode.STREAM
+        return collects or self.max_rate is not None or self.sample is not None
 
 
 class TopicClasses:
@@ -102,12 +113,20 @@ def check_history(history: int, ttl: float, history_bytes: int) -> None:
     check_seconds("ttl", ttl)
 
 
-def check_keyed(history: int, merge: str | None, policy: Any, max_keys: int, key_ttl: float | None) -> None:
+def check_keyed(
+    history: int,
+    merge: str | None,
+    policy: Any,
+    sample: float | None,
+    max_keys: int,
+    key_ttl: float | None,
+) -> None:
     """The same for those of a keyed topic."""
     check_number("max_keys", max_keys, 1)
     if key_ttl is not None:
         check_seconds("key_ttl", key_ttl)
-    for name, given in (("history", history or None), ("merge", merge), ("policy", policy)):
+    not_for_it = {"history": history or None, "merge": merge, "policy": policy, "sample": sample}
+    for name, given in not_for_it.items():
         if given is not None:
             raise ValueError(
                 f"{name}= is not for a keyed topic, which keeps the last value of each key and sends a slow "

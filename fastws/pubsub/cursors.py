@@ -98,6 +98,12 @@ class Cursors:
         self._syncs[topic] = synced
         self.add(topic, place)
 
+    def stop_waiting(self, topic: NumberedTopic) -> None:
+        """Read ``topic``, for which this client waits, no more: it is a lane's now."""
+        self._waiting.pop(topic, None)
+        topic.behind.pop(self._subscriber, None)
+        self._end_if_empty()
+
     def position_in(self, topic: NumberedTopic) -> Position | None:
         """Return the position behind which this client reads on in ``topic``; None while it waits."""
         return None if topic in self._waiting else topic.position_at(self._places[topic])

@@ -26,6 +26,7 @@ cdef class FanOut(Published):
     cdef Turn _turn
     cdef list _topics
     cdef public object puller
+    cdef public object pacer
     cdef public long long seq
     cdef public long long turn_number
     cdef long long _seen

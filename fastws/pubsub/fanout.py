@@ -101,6 +101,7 @@ class FanOut(Published):
         "_seen",
         "_topics",
         "_turn",
+        "pacer",
         "puller",
         "seq",
         "turn_number",
@@ -112,6 +113,8 @@ class FanOut(Published):
         self._topics: list[Topic] = []
         #: Serves those who are behind (:mod:`fastws.pubsub.cursors`), once a topic keeps its messages.
         self.puller: Any = None
+        #: Serves those who listen at a pace of their own (:mod:`fastws.pubsub.lanes`), once there are some.
+        self.pacer: Any = None
         #: The number of the last publish, and that of the turn.
         self.seq = 0
         self.turn_number = 1

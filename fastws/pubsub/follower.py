@@ -11,6 +11,7 @@ from typing import Any
 from fastws.errors import ConcurrencyError
 from fastws.pubsub.events import Ended, Event, Position
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.wishes import Wish
 
 __all__ = ["Follower"]
 
@@ -134,7 +135,7 @@ class Follower:
         if topic.can_sync(since):
             self.begin_at(topic, *topic.start(since))
         else:
-            topic.wait(self, since, 0)
+            topic.wait(self, Wish(since))
 
     def wait(self, topic: NumberedTopic) -> None:
         """Take nothing of a topic until it is known from where on."""

@@ -88,8 +88,10 @@ class History:
 
     def forget(self) -> None:
         """Drop everything."""
-        self.first = self.next
+        self.first = self._base = self.next
         self.size = 0
+        self._frames.clear()
+        del self._times[:]
 
     def oldest(self) -> float:
         """Return when the oldest message came; there must be one."""

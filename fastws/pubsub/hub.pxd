@@ -12,5 +12,5 @@ cdef object UNSET
 cdef class Hub(HubShared):
     cdef object _left
 
-    @cython.locals(fan_out=FanOut, found=Topic, messages=list, frames=list, kept=bytes, plain=bytes)
+    @cython.locals(fan_out=FanOut, found=Topic, messages=list, texts=list, kept=bytes)
     cpdef _receive_run(self, str topic, bytes body, Py_ssize_t count)

@@ -22,6 +22,7 @@ from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.notes import JSON_NOTE, frame_of
 from fastws.pubsub.numbered import tell_gap
+from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
 
@@ -76,7 +77,13 @@ class Hub(HubShared):
         self._left: Any = None
 
     def subscribe(
-        self, ws: Any, topic: str, *, since: Position | str | None = None, recent: int = 0
+        self,
+        ws: Any,
+        topic: str,
+        *,
+        since: Position | str | None = None,
+        recent: int = 0,
+        max_rate: float | None = None,
     ) -> Synced | None:
         """Let ``ws`` receive what is published to ``topic`` from now on. Twice does no harm.
 
@@ -93,6 +100,10 @@ class Hub(HubShared):
                 snapshot of all its keys.
             recent: Of a topic with a history, begin with the last so many messages, as far as they are kept:
                 for who was not here before, and where ``since`` cannot be continued at all. Default 0.
+            max_rate: How many messages it is sent in any second at most, evenly spread: of a keyed topic all
+                that has changed since, of any other the newest one, and ``Handler.on_gap`` is told, once a
+                second, how many were left out (``"sampled"``). The last one comes at most ``1 / max_rate``
+                seconds late. A topic's own ``max_rate`` may be less. Default None: as many as there are.
 
         Returns:
             Where the subscription begins, and what it has missed. None for a topic without positions, for a
@@ -112,16 +123,21 @@ class Hub(HubShared):
             raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
         start = None if since is None else position_of(since)
         check_number("recent", recent, 0)
+        rate = checked_rate("max_rate", max_rate)
         if (start is not None or recent) and self._numbered(topic) is None:
             raise self._no_history(topic)
         if not outbox.is_open:
             return None
         subscriber = self._subscriber(outbox, ws)
         found = self._listened(topic)
+        if rate is not None or found.gate is not None:
+            rate = self._joins(subscriber, found, rate)
         if found.batch:
             subscriber.take_published()
             if not outbox.is_open:  # what it took evicted it
                 return None  # type: ignore[unreachable]
+        if rate is not None:
+            return self._subscribe_paced(subscriber, found, rate, start, recent)
         if isinstance(found, SequencedTopic):
             return self._subscribe_kept(subscriber, found, start, recent)
         if isinstance(found, KeyedTopic):
@@ -235,11 +251,13 @@ class Hub(HubShared):
             await self._link.bus.keeper.wait(timeout)
 
     async def close(self) -> None:
-        """Share no more, and end what follows. What topics keep in this process stays; where workers share
-        the hub, nobody numbers what is published now, and :meth:`publish` raises ``RuntimeError``.
+        """Share no more, and end what follows. What topics collect leaves now. What they keep in this process
+        stays; where workers share the hub, nobody numbers what is published now, and :meth:`publish` raises
+        ``RuntimeError``.
 
         The bus at a path ends with the last hub of this process that uses it.
         """
+        self._tickers.release()
         if self._sequencer is not None:
             self._sequencer.close()
             self._entered = None
@@ -263,24 +281,26 @@ class Hub(HubShared):
     def _receive_run(self, topic: str, body: bytes, count: int) -> None:
         """Publish here what another process has published; the clients of other processes have it already."""
         found = self._find(topic)
-        if found is None or not (found.subscribers or found.view):
+        if found is None or not (found.subscribers or found.view or found.paced()):
             return
         fan_out = self._fan_out
         assert fan_out is not None
         messages = split_frames(body, count)
+        if found.gate is not None:
+            messages = found.gate.received(messages)
         if found.view is not None:
             for kept in messages:
                 found.view.offer(kept, fan_out)
         if not found.subscribers:
             return
-        frames = [frame_of(kept) for kept in messages]
         if found.merge is not None:
-            frames = _only_texts(topic, frames)
-            if len(frames) < count:
-                _tell_gap(found, count - len(frames), "binary")
-        for plain in frames:
+            texts = _only_texts(topic, messages)
+            if len(texts) < len(messages):
+                _tell_gap(found, len(messages) - len(texts), "binary")
+            messages = texts
+        for kept in messages:
             seq = fan_out.add(found)
-            found.batch.append(Publication(found, seq, None, plain))
+            found.batch.append(Publication(found, seq, None, frame_of(kept)))
 
     def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
         """Tell who listens that messages of another process did not come."""
@@ -299,9 +319,9 @@ def _tell_gap(found: Topic, missed: int, reason: str) -> None:
         tell_gap(subscriber.ws, found.name, missed, reason)
 
 
-def _only_texts(topic: str, frames: list[bytes]) -> list[bytes]:
-    """Return the frames of text messages: the other process has not declared a topic that merges as such."""
-    texts = [plain for plain in frames if plain[0] == TEXT_FRAME]
-    if len(texts) < len(frames):
+def _only_texts(topic: str, messages: list[bytes]) -> list[bytes]:
+    """Return those that are text: the other process has not declared a topic that merges as such."""
+    texts = [kept for kept in messages if frame_of(kept)[0] == TEXT_FRAME]
+    if len(texts) < len(messages):
         log.error("topic %r merges text: left out binary messages of another process", topic)
     return texts

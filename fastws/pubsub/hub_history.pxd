@@ -17,7 +17,7 @@ cdef class HubHistory(TopicRegistry):
     cdef _subscribe_kept(self, Subscriber subscriber, SequencedTopic topic, since, Py_ssize_t recent)
     cdef _going_on(self, Subscriber subscriber, NumberedTopic topic, at)
     @cython.locals(fan_out=FanOut)
-    cdef _wait_for_copy(self, Subscriber subscriber, NumberedTopic topic, since, recent)
+    cdef _wait_for_copy(self, Subscriber subscriber, NumberedTopic topic, wish)
     cdef bytes _frame(self, SequencedTopic topic, message, bytes note)
     cdef bytes _checked(self, Topic found, topic, message)
     cdef _check_thread(self)

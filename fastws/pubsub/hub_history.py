@@ -16,6 +16,7 @@ from fastws.pubsub.follower import Follower
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
@@ -30,7 +31,7 @@ ARRIVE_SECONDS = 5.0
 
 
 class HubHistory(TopicRegistry):
-    """The lower middle part of a :class:`fastws.Hub`."""
+    """The second part of a :class:`fastws.Hub`."""
 
     async def position(self, topic: str) -> Position:
         """Return the position behind the last message of a topic with a history, or change of a keyed one.
@@ -182,7 +183,7 @@ class HubHistory(TopicRegistry):
             return self._going_on(subscriber, topic, topic.last_position())
         puller = puller_of(fan_out)
         if not topic.can_sync(since):
-            self._wait_for_copy(subscriber, topic, since, recent)
+            self._wait_for_copy(subscriber, topic, Wish(since, recent))
             return None
         synced = topic.sync(since, recent)
         if synced.at.offset + 1 < topic.history.next:
@@ -202,14 +203,12 @@ class HubHistory(TopicRegistry):
             at = subscriber.cursors.position_in(topic)
         return None if at is None else Synced(topic.name, at)
 
-    def _wait_for_copy(
-        self, subscriber: Subscriber, topic: NumberedTopic, since: Position | None, recent: int
-    ) -> None:
+    def _wait_for_copy(self, subscriber: Subscriber, topic: NumberedTopic, wish: Wish) -> None:
         """Let a client listen when what another process keeps has come here."""
         fan_out = self._fan_out
         assert fan_out is not None
         puller_of(fan_out).wait(subscriber, topic)
-        topic.wait(subscriber, since, recent)
+        topic.wait(subscriber, wish)
 
     def _frame(self, topic: SequencedTopic, message: str | bytes, note: bytes) -> bytes:
         """Return the plain frame of a message for a topic, with its note. Raises ``TypeError``."""

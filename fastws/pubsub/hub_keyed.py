@@ -16,6 +16,7 @@ from fastws.pubsub.keyed import KeyedTopic, checked_key
 from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import JSON_NOTE
 from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
@@ -30,7 +31,7 @@ REMOVAL = object()
 
 
 class HubKeyed(HubHistory):
-    """The upper middle part of a :class:`fastws.Hub`."""
+    """The third part of a :class:`fastws.Hub`."""
 
     async def publish_confirmed(
         self,
@@ -109,6 +110,8 @@ class HubKeyed(HubHistory):
             before = self._sequencer.published(kept.name, once)
             if before is not None:
                 return Published(before, duplicate=True)
+        if kept.gate is not None:
+            kept.gate.release()  # it is behind what was published before
         if message is REMOVAL:
             self._keyed(kept.name).drop(key)
         else:
@@ -255,7 +258,7 @@ class HubKeyed(HubHistory):
                 raise self._subscribed_already(topic)
             return self._going_on(subscriber, topic, topic.position(topic.released))
         if not topic.can_sync(since):
-            self._wait_for_copy(subscriber, topic, since, recent)
+            self._wait_for_copy(subscriber, topic, Wish(since))
             return None
         synced, place = topic.sync(since)
         subscriber.outbox.keep_fresh()

@@ -3,19 +3,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.follower import Follower
 from fastws.pubsub.hub_views import HubViews
 from fastws.pubsub.notes import frame_of
+from fastws.pubsub.views import View
+from fastws.pubsub.wishes import Wish
+
+if TYPE_CHECKING:
+    from fastws.pubsub.events import Synced
+    from fastws.pubsub.pace import Pace
 
 __all__ = ["HubShared"]
 
+DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
+AGAIN = Wish(is_again=True)
+
 
 class HubShared(HubViews):
-    """The fourth part of a :class:`fastws.Hub`."""
+    """The fifth part of a :class:`fastws.Hub`."""
 
     def _receive_numbered(self, topic: Any, messages: list[bytes], times: list[float] | None) -> None:
         """Take the next messages of a topic; ``times`` is when they came where that is not now."""
@@ -39,8 +49,9 @@ class HubShared(HubViews):
             self._hold_clients(topic.view)
             topic.view.joining.update(topic.view.behind)
         for follower in topic.followers:
-            follower.wait(topic)
-            topic.wishes.setdefault(follower, None)
+            if isinstance(follower, Follower):  # else it is a lane's, whose clients wait by themselves
+                follower.wait(topic)
+                topic.wishes.setdefault(follower, AGAIN)
 
     def _hold_clients(self, topic: Any) -> None:
         for subscriber in list(topic.subscribers):
@@ -50,7 +61,15 @@ class HubShared(HubViews):
         for subscriber in [*topic.subscribers, *topic.behind]:
             assert fan_out is not None
             puller_of(fan_out).wait(subscriber, topic)
-            topic.wishes.setdefault(subscriber, None)
+            topic.wishes.setdefault(subscriber, AGAIN)
+        if topic.paced():
+            lane = topic.gate.lane
+            for subscriber, cursor in list(lane.cursors.items()):
+                assert fan_out is not None
+                puller_of(fan_out).wait(subscriber, topic)
+                topic.wishes[subscriber] = AGAIN._replace(pace=cursor.pace)
+                lane.remove(subscriber)
+                subscriber.topics.pop(lane, None)
 
     def _release(self, topic: Any) -> None:
         """Let those that wait begin: what the topic keeps is here."""
@@ -65,6 +84,17 @@ class HubShared(HubViews):
         for who, wish in wishes.items():
             if isinstance(who, Follower):
                 who.begin_at(topic, *topic.follow_waiting(wish))
+            elif wish.pace is not None:
+                self._begin_paced(waiting, who, wish.pace, *topic.join_waiting(wish))
             else:
                 assert fan_out is not None
                 puller_of(fan_out).begin(who, waiting, *topic.join_waiting(wish))
+
+    def _begin_paced(self, channel: Any, subscriber: Any, pace: Pace, synced: Synced, place: Any) -> None:
+        """Let a client that has waited listen at a pace of its own."""
+        subscriber.cursors.stop_waiting(channel)
+        self._lane_of(channel).add(subscriber, place, pace)
+        if not channel.tell_sync(subscriber, synced) and channel.policy is not DROP_OLDEST:
+            subscriber.outbox.evict()
+        elif isinstance(channel, View):
+            channel.tell_live(subscriber)

@@ -10,7 +10,7 @@ from fastws.pubsub.topic cimport Topic
 cdef object TEXT, BINARY, encode
 
 cdef class HubViews(HubKeyed):
-    @cython.locals(fan_out=FanOut)
+    @cython.locals(fan_out=FanOut, found=Topic, plain=bytes, count=Py_ssize_t)
     cdef Py_ssize_t _offer(self, topic, message, key, exclude, bytes note) except -1
     cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note) except -1
     cdef Subscriber _subscriber(self, outbox, ws)

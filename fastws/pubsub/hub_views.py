@@ -11,10 +11,14 @@ from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Position, Published, Synced
 from fastws.pubsub.fanout import Subscriber, fan_out_of
+from fastws.pubsub.gate import Gate
 from fastws.pubsub.hub_keyed import HubKeyed
 from fastws.pubsub.keyed import KeyedTopic
+from fastws.pubsub.lanes import made_lane, pacer_of
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.pace import Pace, least
 from fastws.pubsub.views import view_of
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
@@ -35,12 +39,16 @@ class Joined(NamedTuple):
     synced: Synced | None
     #: True where the client is told when it has caught up; else it has.
     tells_live: bool = False
+    #: True where messages may be left out though the client keeps up.
+    skips: bool = False
 
 
 class HubViews(HubKeyed):
-    """The third part of a :class:`fastws.Hub`. It has nothing that is public: see :class:`fastws.Feed`."""
+    """The fourth part of a :class:`fastws.Hub`. It has nothing that is public: see :class:`fastws.Feed`."""
 
-    def _subscribe_view(self, ws: Any, topic: str, since: Position | None, recent: int) -> Joined | None:
+    def _subscribe_view(
+        self, ws: Any, topic: str, since: Position | None, recent: int, max_rate: float | None = None
+    ) -> Joined | None:
         """Let a client of a feed listen to a topic; None where the client is closing.
 
         Raises as :meth:`fastws.Hub.subscribe`.
@@ -50,26 +58,35 @@ class HubViews(HubKeyed):
             return None
         subscriber = self._subscriber(outbox, ws)
         found = self._listened(topic)
+        rate = self._joins(subscriber, found, max_rate)
         if isinstance(found, KeyedTopic):
             if found.batch:
                 subscriber.take_published()
             # It tells itself who has caught up.
+            if rate is not None:
+                return Joined(
+                    found, self._subscribe_paced(subscriber, found, rate, since, 0), tells_live=True
+                )
             return Joined(found, self._subscribe_keyed(subscriber, found, since, 0), tells_live=True)
         view = view_of(found)
         if view.batch:
             subscriber.take_published()
+        skips = rate is not None or (found.gate is not None and found.gate.samples())
+        if rate is not None:
+            paced = self._subscribe_paced(subscriber, view, rate, since, recent)
+            return Joined(view, paced, tells_live=view.has_history and paced is None, skips=skips)
         if not view.has_history:
             fan_out = self._fan_out
             assert fan_out is not None
             puller_of(fan_out)  # for when the client is slow
             subscriber.topics[view] = None
             view.subscribers[subscriber] = None
-            return Joined(view, None)
+            return Joined(view, None, skips=skips)
         synced = self._subscribe_kept(subscriber, view, since, recent)
         if subscriber not in view.behind:
-            return Joined(view, synced)
+            return Joined(view, synced, skips=skips)
         view.joining[subscriber] = None
-        return Joined(view, synced, tells_live=True)
+        return Joined(view, synced, tells_live=True, skips=skips)
 
     def _unsubscribe_view(self, ws: Any, view: Topic) -> None:
         """End what :meth:`_subscribe_view` began."""
@@ -78,11 +95,18 @@ class HubViews(HubKeyed):
             self._leave(subscriber, view)
 
     async def _publish_noted(
-        self, topic: str, message: Any, key: str | None, note: bytes, once: str | None
+        self,
+        topic: str,
+        message: Any,
+        key: str | None,
+        note: bytes,
+        once: str | None,
+        sender: Any = None,
     ) -> Published | None:
-        """Publish what a client has sent; return where it is, None where the topic has no positions.
+        """Publish what a client has sent; return where it is, None where it has no position.
 
-        ``message`` may be ``REMOVAL``. Raises as :meth:`fastws.Hub.publish_confirmed`.
+        ``message`` may be ``REMOVAL``. One that is left out is sent to its ``sender``, where that listens.
+        Raises as :meth:`fastws.Hub.publish_confirmed`.
         """
         numbered = None
         if self._sequencer is not None:
@@ -93,12 +117,25 @@ class HubViews(HubKeyed):
             answer: Published = await asyncio.get_running_loop().create_task(shared)
             return answer
         if numbered is not None:
+            if key is None and numbered.gate is not None and not numbered.gate.lets_through(message):
+                self._show_own(sender, numbered, message, note)
+                return None
             published: Published = self._confirm(numbered, message, key, once, note)
             return published
         if once is not None:
             raise ValueError(f"once is for a topic that keeps messages, which {topic!r} does not")
-        self._offer(topic, message, key, None, note)
+        if not self._offer(topic, message, key, None, note):
+            found = self._find(topic)
+            if found is not None and found.gate is not None:
+                self._show_own(sender, found, message, note)
         return None
+
+    def _show_own(self, sender: Any, found: Topic, message: str | bytes, note: bytes) -> None:
+        """Send a client of a feed its own message, which was left out of a flood."""
+        subscriber: Any = None if sender is None else sender.outbox.subscriptions
+        if found.view is not None and found.view.is_heard_by(subscriber):
+            found.gate.has_own(subscriber)
+            found.view.show(subscriber, note + encode(TEXT if isinstance(message, str) else BINARY, message))
 
     def _offer(self, topic: str, message: Any, key: str | None, exclude: Any, note: bytes) -> int:
         """Publish a message, with its note where it has one; see :meth:`fastws.Hub.publish`."""
@@ -106,11 +143,15 @@ class HubViews(HubKeyed):
         if self._sequencer is not None and (found is None or found.sequenced):
             numbered = self._numbered(topic)
             if numbered is not None:
+                if numbered.gate is not None and key is None and not numbered.gate.is_open:
+                    return self._gated(numbered, message, exclude, note)
                 return self._publish_numbered(numbered, message, key, exclude, note)
         if key is not None:
             raise self._not_keyed(topic)
         if not isinstance(message, str):
             message = self._checked(found, topic, message)
+        if found is not None and found.gate is not None and not found.gate.is_open:
+            return self._gated(found, message, exclude, note)
         if found is None or not found.subscribers:
             if self._link is not None or found is not None:
                 return self._publish_unheard(found, topic, message, note)
@@ -138,27 +179,106 @@ class HubViews(HubKeyed):
         if found.view is not None:
             found.view.offer(note + plain if note else plain, fan_out)
             count += found.view.listeners()
+        if found.gate is not None and found.gate.lane is not None:
+            found.gate.lane.offer(plain)
+            count += found.paced()
         return count
 
     def _publish_as(self, topic: str, message: str | bytes, note: bytes) -> None:
         """Publish what another thread has given."""
         self._offer(topic, message, None, None, note)
 
+    def _gated(self, found: Any, message: Any, exclude: Any, note: bytes) -> int:
+        """Publish to a topic that may collect messages, or leave some out."""
+        gate: Gate = found.gate
+        if isinstance(found, NumberedTopic):
+            self._enter()
+            if exclude is not None or isinstance(found, KeyedTopic):
+                return self._publish_numbered(found, message, None, exclude, note)
+            if not isinstance(message, str):
+                message = self._checked(found, found.name, message)
+        else:
+            self._check_thread()
+        if not gate.lets_through(message):
+            return 0
+        if gate.collects():
+            gate.collect(lambda: self._offer(found.name, message, None, exclude, note))
+            listeners: int = found.listeners()
+            return listeners - int(exclude is not None and exclude.outbox.subscriptions in found.subscribers)
+        gate.is_open = True
+        try:
+            return self._offer(found.name, message, None, exclude, note)
+        finally:
+            gate.is_open = False
+
     def _publish_unheard(self, found: Topic | None, topic: str, message: str | bytes, note: bytes) -> int:
         """Publish to a topic that only other processes and feeds listen to, if anybody."""
         view = None if found is None else found.view
-        if view is None and self._link is None:
+        paced = 0 if found is None else found.paced()
+        if view is None and self._link is None and not paced:
             return 0
         kept = note + encode(TEXT if isinstance(message, str) else BINARY, message)
         if self._link is not None:
             self._link.forward(topic, kept)
+        if paced:
+            self._check_thread()
+            lane: Any = found.gate.lane  # type: ignore[union-attr]
+            lane.offer(kept[len(note) :])
         if view is None:
-            return 0
+            return paced
         if not view.batch:
             self._check_thread()
         view.offer(kept, self._fan_out)
         listeners: int = view.listeners()
-        return listeners
+        return listeners + paced
+
+    def _joins(self, subscriber: Any, found: Topic, max_rate: float | None) -> float | None:
+        """One more client listens to a topic; return how many messages a second it may have at most."""
+        if found.gate is None:
+            return max_rate
+        gate: Gate = found.gate
+        if gate.collects():
+            gate.release()  # it is given what is published from now on
+        gate.joined(subscriber)
+        return least(max_rate, gate.max_rate)
+
+    def _subscribe_paced(
+        self, subscriber: Any, channel: Any, rate: float, since: Position | None, recent: int
+    ) -> Synced | None:
+        """Let a client listen to a topic or its view at a pace of its own."""
+        is_numbered = isinstance(channel, NumberedTopic) and getattr(channel, "has_history", True)
+        if is_numbered:
+            self._enter()
+        if is_numbered and not channel.can_sync(since):
+            self._wait_for_copy(subscriber, channel, Wish(since, recent, pace=Pace(rate)))
+            return None
+        if subscriber in channel.subscribers or (is_numbered and subscriber in channel.behind):
+            raise self._subscribed_already(channel)
+        lane = self._lane_of(channel)
+        if subscriber in lane.cursors:
+            if since is not None or recent:
+                raise self._subscribed_already(channel)
+            place = lane.cursors[subscriber].place
+            return Synced(channel.name, channel.position_at(place)) if is_numbered else None
+        synced: Synced | None = None
+        if isinstance(channel, KeyedTopic):
+            synced, place = channel.sync(since)
+        elif is_numbered:
+            synced = channel.sync(since, recent)
+            place = synced.at.offset + 1
+        else:
+            place = lane.head()
+        lane.add(subscriber, place, Pace(rate))
+        return synced
+
+    def _lane_of(self, channel: Any) -> Any:
+        """Return the lane of a topic or its view, made where it has none."""
+        if channel.gate is None:
+            channel.gate = Gate(channel, None, None)
+        if channel.gate.lane is None:
+            assert self._fan_out is not None
+            channel.gate.lane = made_lane(channel, pacer_of(self._fan_out))
+        return channel.gate.lane
 
     def _subscriber(self, outbox: Outbox, ws: Any) -> Subscriber:
         """Return what an outbox is to the topics of this loop."""
@@ -193,6 +313,10 @@ class HubViews(HubKeyed):
             subscriber.topics.pop(found, None)
         elif isinstance(found, NumberedTopic) and subscriber in found.behind:
             subscriber.cursors.drop(found)
+        elif found.paced() and subscriber in found.gate.lane.cursors:
+            lane = found.gate.lane
+            lane.remove(subscriber)
+            subscriber.topics.pop(lane, None)
 
     def _bind(self, fan_out: FanOut) -> None:
         if self._fan_out is not None and any(

@@ -148,7 +148,7 @@ class KeyedTopic(NumberedTopic):
         """Tell those who keep up that nothing waits, and those who follow."""
         if self.told < self.released:
             self.told = self.released
-            self._offer([self._live_frame(self.released)], self.released)
+            self._offer([self.live_frame(self.released)], self.released)
             self.wake_followers()
 
     def _offer(self, frames: list[bytes], start: int) -> None:
@@ -188,7 +188,8 @@ class KeyedTopic(NumberedTopic):
     def _clear_frame(self) -> bytes:
         return encode(TEXT, self._head + b',"clear":true}')
 
-    def _live_frame(self, at: int) -> bytes:
+    def live_frame(self, at: int) -> bytes:
+        """Return what says that all changes up to ``at`` were sent."""
         return encode(TEXT, b'%b,"live":"%b:%d"}' % (self._head, self.epoch.encode(), at))
 
     def _snapshot_piece(self, position: int, target: int) -> tuple[bytes, int]:
@@ -231,36 +232,50 @@ class KeyedTopic(NumberedTopic):
     def _begin_again(self, position: int, target: int) -> tuple[Place, bool]:
         """Return the place of who was there before the last clear, or before tombstones that are forgotten.
 
-        The second: True where it has to forget what it holds.
+        The second: True where it has to forget what it may hold. Who joined before the first tick holds
+        more than its place says.
         """
         holds = False
         if max(position, target) < self.keys.cleared:
-            holds = position > 0
+            holds = position >= 0
             position, target = self.keys.cleared, 0
         if max(position, target) < self.keys.floor:
-            holds = holds or position > 0
+            holds = holds or position >= 0
             position, target = -1, self._target()
         return (position, target), holds
 
     def read(self, place: Any) -> tuple[list[bytes], Any]:
-        """Return one frame or a few, and the place behind them. At the end there is a ``live`` frame."""
-        self.expire()
+        """Return a few frames, and the place behind them. At the end there is a ``live`` frame."""
         frames: list[bytes] = []
+        place = self._read(frames, place, self.released)
+        position, target = place
+        if target and position >= target:
+            place = self._read(frames, (position, 0), self.keys.last)
+        if self.is_end(place):
+            frames.append(self.live_frame(place[0]))
+        return frames, place
+
+    def read_one(self, place: Any) -> tuple[list[bytes], Any]:
+        """As :meth:`read`, but one frame at most, also of what is not released, and no ``live``."""
+        frames: list[bytes] = []
+        return frames, self._read(frames, place, self.keys.last)
+
+    def has_read_all(self, place: Any) -> bool:
+        """True where there is nothing to read."""
+        return bool(place[0] >= self.keys.last)
+
+    def _read(self, frames: list[bytes], place: Place, end: int) -> Place:
+        """Add one frame at most, and return the place behind it."""
+        self.expire()
         (position, target), holds = self._begin_again(*place)
         if holds:
             frames.append(self._clear_frame())
-        end = self.released
-        if position < target or position < 0:
+        elif position < target or position < 0:
             frame, position = self._snapshot_piece(position, target)
             frames.append(frame)
-            if position < target:
-                return frames, (position, target)
-            end = self.keys.last
-        if position < end:
-            position = self._add_changes(frames, position, end)
-        if position >= self.released:
-            frames.append(self._live_frame(position))
-        return frames, (position, 0)
+        elif position < end:
+            position, target = self._add_changes(frames, position, end), 0
+        return position, target
 
     def is_end(self, place: Any) -> bool:
         position, target = place
@@ -351,7 +366,8 @@ def checked_key(key: object) -> bytes:
         raise ValueError(f"key= is no Unicode text: {key[:80]!r}") from None
     if not 1 <= size <= MAX_KEY_BYTES:
         raise ValueError(f"key= has 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}")
-    return dumps(key)
+    # A copy: orjson leaves its bytes in a block of 4 KiB, and these are kept.
+    return bytes(memoryview(dumps(key)))
 
 
 #: Bytes of a key, as of a topic's name.

@@ -29,9 +29,10 @@ def note_of(author: str | None) -> bytes:
 
 def frame_of(kept: bytes) -> bytes:
     """Return the message's own frame."""
-    return kept if kept[0] != NOTE else kept[2 + kept[1] :]
+    # The number itself: compiled, a name would be looked up.
+    return kept if kept[0] != 0x83 else kept[2 + kept[1] :]
 
 
 def author_of(kept: bytes) -> bytes | None:
     """Return the author's name in UTF-8, which may be empty; None where the message has no note."""
-    return None if kept[0] != NOTE else kept[2 : 2 + kept[1]]
+    return None if kept[0] != 0x83 else kept[2 : 2 + kept[1]]

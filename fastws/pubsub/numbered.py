@@ -17,6 +17,7 @@ from fastws.pubsub.topic import Topic
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
     from fastws.pubsub.events import Event, Synced
+    from fastws.pubsub.wishes import Wish
 
 __all__ = ["NumberedTopic", "tell_gap"]
 
@@ -116,7 +117,7 @@ class NumberedTopic(Topic):
         """True when it is known here where who asks for all that came since a position begins."""
         return True
 
-    def wait(self, who: Any, since: Position | None, recent: int) -> None:
+    def wait(self, who: Any, wish: Wish) -> None:
         """Let a client or a follower wait until that is known."""
         raise NotImplementedError
 
@@ -136,7 +137,7 @@ class NumberedTopic(Topic):
             follower.wake()
 
     def listeners(self) -> int:
-        listeners = len(self.subscribers) + len(self.behind)
+        listeners = len(self.subscribers) + len(self.behind) + self.paced()
         return listeners if self.view is None else listeners + self.view.listeners()
 
     def tell_gap(self, subscriber: Any, missed: int | None, reason: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastws.config import (
@@ -27,9 +27,11 @@ from fastws.pubsub.classes import (
     checked_every,
 )
 from fastws.pubsub.fanout import FanOut
+from fastws.pubsub.gate import Gate
 from fastws.pubsub.keeper.sequencer import SharedSequencer
 from fastws.pubsub.kept import HUBS
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.patterns import Pattern
 from fastws.pubsub.sequencer import Sequencer
 from fastws.pubsub.ticks import Tickers
@@ -78,6 +80,9 @@ class TopicRegistry:
         max_keys: int = 10_000,
         key_ttl: float | None = None,
         every: float | None = None,
+        max_rate: float | None = None,
+        sample: float | None = None,
+        keep: Callable[[str | bytes], bool] | None = None,
         merge: str | None = None,
         policy: SlowConsumerPolicy | str | None = None,
         compression: Compression | Unset | None = UNSET,
@@ -107,6 +112,14 @@ class TopicRegistry:
             key_ttl: Seconds after which a value that was not published again is removed. Default: never.
             every: Seconds for which what is published is collected, before it leaves together. Default None:
                 a keyed topic has 0.025, and of any other what a turn of the loop published leaves at its end.
+            max_rate: How many messages a client is sent in any second at most; see :meth:`subscribe`.
+                Default None: as many as there are.
+            sample: Of a flood, how many messages a second are let through, evenly spread; a tenth more when
+                it begins. Those who listen are told the others as a gap with the reason ``"sampled"``, once a
+                second; no client is sent them, and no history keeps them. :meth:`publish` returns 0 for one
+                that is left out. Default None: all.
+            keep: A function of a message that is True for those that are let through in any case, and do not
+                count. Default: none.
             merge: The text between two messages. With it, text messages of one turn, and those that wait
                 for a slow client, become ONE message, of at most 256 messages or 64 KiB. Default None: each
                 message stays its own.
@@ -134,7 +147,9 @@ class TopicRegistry:
         kind = TopicMode(mode)
         check_history(history, ttl, history_bytes)
         if kind is TopicMode.KEYED:
-            check_keyed(history, merge, policy, max_keys, key_ttl)
+            check_keyed(history, merge, policy, sample, max_keys, key_ttl)
+        if keep is not None and (sample is None or not callable(keep)):
+            raise TypeError("keep= is a function of a message, for a topic with sample=")
         shape = Pattern(str.__str__(pattern))
         chosen = self._chosen_policy(policy, history)
         pool: DeflatePool | None = self._deflate
@@ -150,6 +165,9 @@ class TopicRegistry:
             max_keys,
             math.inf if key_ttl is None else float(key_ttl),
             checked_every(every, kind),
+            checked_rate("max_rate", max_rate),
+            checked_rate("sample", sample),
+            keep,
             merge,
             chosen,
             pool,
@@ -162,6 +180,7 @@ class TopicRegistry:
             return made
         topic = Topic(shape.text, merge, chosen, pool)
         self._topics[shape.text] = topic
+        self._add_gate(topic, made)
         return topic
 
     def _chosen_policy(
@@ -192,13 +211,7 @@ class TopicRegistry:
 
     def _begin_numbers(self, made: TopicClass) -> None:
         keeper = None if self._link is None else self._link.bus.keeper
-        if keeper is not None and not keeper.is_possible:
-            asked = "history=" if made.history else "mode='keyed'"
-            raise ValueError(
-                f"{asked} of {made.pattern.text!r}: nobody numbers messages of hubs that share by a path; "
-                "workers of `fastws serve --workers` may have it, or a hub of its own, Hub(broker='memory')"
-            )
-        made.pattern.check_names()
+        _check_numbers(made, keeper)
         if self._sequencer is None and keeper is None:
             self._sequencer = Sequencer(self._topics, self._tickers)
         elif self._sequencer is None:
@@ -219,7 +232,25 @@ class TopicRegistry:
 
     def kept_bytes(self) -> int:
         """Return the bytes of all messages and values that topics keep."""
-        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced)
+        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced or topic.view)
+
+    def share_over(self, bus: Any) -> None:
+        """Share with the hubs of this name on another bus, or on none any more; for hubs of one test.
+
+        Raises ``ValueError`` where the hub shares already, or numbers topics itself.
+        """
+        if bus is None:
+            link, self._link = self._link, None
+            if link is not None:
+                link.bus.leave(self.name)
+            return
+        if self._link is not None:
+            raise ValueError(f"the hub {self.name!r} shares what is published already")
+        if self._sequencer is not None:
+            raise ValueError(
+                f"the hub {self.name!r} has topics with a history or keys, which it numbers itself"
+            )
+        self._link = bus.join(self, self.name)
 
     # -- finding them ---------------------------------------------------------------------------
 
@@ -237,7 +268,14 @@ class TopicRegistry:
             topic = self._sequencer.make(str.__str__(name), made)
         else:
             topic = self._topics[name] = Topic(name, made.merge, made.policy, made.deflate, self._topics)
+        if made is not None:
+            self._add_gate(topic, made)
         return topic
+
+    def _add_gate(self, topic: Topic, made: TopicClass) -> None:
+        if made.has_gate:
+            collects = made.every is not None and made.mode is TopicMode.STREAM
+            topic.gate = Gate(topic, made, self._tickers.of(made.every or 0.0) if collects else None)
 
     def _numbered(self, name: str) -> NumberedTopic | None:
         """Return the topic, made where it is missing, if it keeps messages or keys; None if it does not."""
@@ -284,7 +322,9 @@ class TopicRegistry:
     def _is_here(self, topic: Topic) -> bool:
         """True for a topic of this hub, and for the view of one."""
         found = self._topics.get(topic.name)
-        return found is not None and (found is topic or found.view is topic)
+        if found is None:
+            return False
+        return found is topic or found.view is topic or (found.gate is not None and found.gate.lane is topic)
 
     def subscribers(self, topic: str) -> list[Any]:
         """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
@@ -297,4 +337,16 @@ class TopicRegistry:
             return []
         behind = found.behind if isinstance(found, NumberedTopic) else {}
         viewing = [] if found.view is None else [*found.view.subscribers, *found.view.behind]
-        return [subscriber.ws for subscriber in [*found.subscribers, *behind, *viewing]]
+        paced = [] if not found.paced() else found.gate.lane.cursors
+        return [subscriber.ws for subscriber in [*found.subscribers, *behind, *paced, *viewing]]
+
+
+def _check_numbers(made: TopicClass, keeper: Any) -> None:
+    """Raise ``ValueError`` where a class cannot have positions."""
+    if keeper is not None and not keeper.is_possible:
+        asked = "history=" if made.history else "mode='keyed'"
+        raise ValueError(
+            f"{asked} of {made.pattern.text!r}: nobody numbers messages of hubs that share by a path; "
+            "workers of `fastws serve --workers` may have it, or a hub of its own, Hub(broker='memory')"
+        )
+    made.pattern.check_names()

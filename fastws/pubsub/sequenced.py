@@ -56,6 +56,10 @@ class SequencedTopic(NumberedTopic):
     def last_position(self) -> Position:
         return self.position(self.history.next - 1)
 
+    def frames(self, offset: int, max_bytes: int, max_messages: int) -> list[bytes]:
+        """Return what a client is sent from ``offset`` on; as :meth:`History.frames`."""
+        return [frame_of(kept) for kept in self.history.frames(offset, max_bytes, max_messages)]
+
     def place_of(self, batch: list[Publication]) -> Any:
         return self.offset_of(batch[0])
 
@@ -78,10 +82,6 @@ class SequencedTopic(NumberedTopic):
     def read(self, place: Any) -> tuple[list[bytes], Any]:
         frames = self.frames(place, CHUNK_BYTES, CHUNK_MESSAGES)
         return frames, place + len(frames)
-
-    def frames(self, offset: int, max_bytes: int, max_messages: int) -> list[bytes]:
-        """Return what a client is sent from ``offset`` on; as :meth:`History.frames`."""
-        return [frame_of(kept) for kept in self.history.frames(offset, max_bytes, max_messages)]
 
     def is_end(self, place: Any) -> bool:
         return bool(place == self.history.next)

@@ -21,11 +21,12 @@ class Collecting(Protocol):
 class Ticker:
     """A tick comes ``every`` seconds after the first topic has something for it; none comes without."""
 
-    __slots__ = ("_loop", "_waiting", "every")
+    __slots__ = ("_loop", "_timer", "_waiting", "every")
 
     def __init__(self, every: float) -> None:
         self.every = every
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[Collecting, None] = {}
 
     def add(self, topic: Collecting) -> None:
@@ -33,10 +34,17 @@ class Ticker:
         loop = asyncio.get_running_loop()
         if not self._waiting or loop is not self._loop:
             self._loop = loop
-            loop.call_later(self.every, self._tick)
+            self._timer = loop.call_later(self.every, self._tick)
         self._waiting[topic] = None
 
+    def release(self) -> None:
+        """Let the tick that is due come now."""
+        if self._timer is not None and self._loop is asyncio.get_running_loop():
+            self._timer.cancel()
+            self._tick()
+
     def _tick(self) -> None:
+        self._timer = None
         waiting, self._waiting = self._waiting, {}
         for topic in waiting:
             try:
@@ -59,3 +67,8 @@ class Tickers:
             self._tickers[every] = Ticker(every)
         ticker: Ticker = self._tickers[every]
         return ticker
+
+    def release(self) -> None:
+        """Let all ticks that are due come now."""
+        for ticker in self._tickers.values():
+            ticker.release()

@@ -9,5 +9,8 @@ cdef class Topic(Channel):
     cdef public list batch
     cdef public object view
 
+    cdef public object gate
+
     cpdef Py_ssize_t listeners(self)
+    cpdef Py_ssize_t paced(self)
     cpdef remove(self, object subscriber)

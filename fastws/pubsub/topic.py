@@ -17,7 +17,7 @@ __all__ = ["Topic"]
 class Topic(Channel):
     """Declare one with :meth:`Hub.topic` to give it settings."""
 
-    __slots__ = ("batch", "name", "registry", "subscribers", "view")
+    __slots__ = ("batch", "gate", "name", "registry", "subscribers", "view")
 
     def __init__(
         self,
@@ -37,17 +37,24 @@ class Topic(Channel):
         self.batch: list[Publication] = []
         #: What the clients of feeds listen to (:class:`fastws.pubsub.views.View`); None while there are none.
         self.view: Any = None
+        #: What collects and leaves out messages, and who listens at a pace of its own
+        #: (:class:`fastws.pubsub.gate.Gate`); None where there is nothing of it.
+        self.gate: Any = None
 
     def listeners(self) -> int:
         """Return how many clients listen."""
-        return len(self.subscribers) + (0 if self.view is None else self.view.listeners())
+        return len(self.subscribers) + self.paced() + (0 if self.view is None else self.view.listeners())
+
+    def paced(self) -> int:
+        """Return how many clients listen at a pace of their own."""
+        return 0 if self.gate is None or self.gate.lane is None else len(self.gate.lane.cursors)
 
     def kept_bytes(self) -> int:
         """Return the bytes of what is kept."""
-        return 0
+        return 0 if self.view is None else self.view.kept_bytes()
 
     def remove(self, subscriber: object) -> None:
         """Let ``subscriber`` listen no more."""
         self.subscribers.pop(subscriber, None)
-        if not self.subscribers and self.registry is not None and self.view is None:
+        if not self.subscribers and self.registry is not None and self.view is None and not self.paced():
             self.registry.pop(self.name, None)

@@ -13,6 +13,8 @@ cdef class View(SequencedTopic):
     cdef public bint has_history
     cdef bytes _head
     cdef bytes _at
+    cdef tuple _asked
+    cdef list _replay
 
     cpdef begin_epoch(self)
     @cython.locals(history=History)

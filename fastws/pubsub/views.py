@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
     from fastws.pubsub.events import Position
     from fastws.pubsub.fanout import FanOut
+    from fastws.pubsub.wishes import Wish
 
 __all__ = ["View", "say", "view_of"]
 
@@ -50,7 +51,7 @@ def say(outbox: Outbox, text: bytes) -> None:
 class View(SequencedTopic):
     """What one topic publishes, for the clients of feeds. It lasts as long as it has subscribers."""
 
-    __slots__ = ("_at", "_head", "has_history", "joining", "source", "wishes")
+    __slots__ = ("_asked", "_at", "_head", "_replay", "has_history", "joining", "source", "wishes")
 
     def __init__(self, source: Topic) -> None:
         Topic.__init__(self, source.name, None, source.policy, source.deflate)
@@ -60,7 +61,7 @@ class View(SequencedTopic):
         self.is_shared = False
         self.is_live = True
         #: Those that wait until it is known where they begin (:mod:`fastws.pubsub.keeper.shared_topic`).
-        self.wishes: dict[Any, Any] = {}
+        self.wishes: dict[Any, Wish] = {}
         self.source: Any = source
         #: Those that have not been told yet that they have caught up.
         self.joining: dict[Any, None] = {}
@@ -68,6 +69,9 @@ class View(SequencedTopic):
         self.has_history = source.sequenced
         self._head = b'{"t":' + json.dumps(self.name)
         self._at = b""
+        #: The last replay, for the next client that comes back to the same place: its offset and messages.
+        self._asked: tuple[int, int] = (0, 0)
+        self._replay: list[bytes] = []
         if self.has_history:
             self.begin_epoch()
         else:
@@ -79,6 +83,8 @@ class View(SequencedTopic):
         self.history = self.source.history
         self.epoch = self.source.epoch
         self._at = b',"at":"' + self.epoch.encode() + b":"
+        self._asked = 0, 0
+        self._replay = []
 
     def offer(self, kept: bytes, fan_out: FanOut) -> None:
         """Give what the topic has published now to who keeps up."""
@@ -86,8 +92,11 @@ class View(SequencedTopic):
         if self.has_history:
             if self.subscribers:
                 self._add(self._wrapped(kept, history.next - 1), fan_out)
-        else:
-            self._keep(self._wrapped(kept, 0), fan_out)
+            return
+        frame = self._wrapped(kept, 0)
+        self._keep(frame, fan_out)
+        if self.gate is not None:
+            self.gate.lane.offer(frame)
 
     def offer_gap(self, missed: int | None, reason: str, fan_out: FanOut) -> None:
         """Tell everybody that messages do not come."""
@@ -110,12 +119,12 @@ class View(SequencedTopic):
     # -- the objects ----------------------------------------------------------------------------
 
     def _wrapped(self, kept: bytes, offset: int) -> bytes:
-        """Return the frame of a message; where the topic has a history, with the position behind it."""
+        """Return the frame of a message; where it is in the topic's history, with the position behind it."""
         author = author_of(kept)
         frame = frame_of(kept)
         payload = payload_of(frame)
         text = self._head
-        if self._at:
+        if self._at and offset:
             text += b'%s%d"' % (self._at, offset)
         if author:
             text += b',"u":' + json.dumps(author.decode("utf-8", "replace"))
@@ -134,7 +143,11 @@ class View(SequencedTopic):
         kept = self.history.frames(offset, max_bytes, max_messages)
         if not self.has_history:
             return kept
-        return [self._wrapped(each, offset + index) for index, each in enumerate(kept)]
+        asked = offset, len(kept)
+        if asked != self._asked:
+            self._replay = [self._wrapped(each, offset + index) for index, each in enumerate(kept)]
+            self._asked = asked
+        return self._replay
 
     def offset_of(self, publication: Publication) -> int:
         if not (self.has_history or self.behind):  # the first one: from now on this turn is kept
@@ -149,10 +162,25 @@ class View(SequencedTopic):
         say(subscriber.outbox, self._gap(missed, reason))
         return True
 
+    def kept_bytes(self) -> int:
+        return 0 if self.has_history else self.history.size
+
     def caught_up(self, subscriber: Any) -> None:
+        self._forget_unwanted()
         if subscriber in self.joining:
             del self.joining[subscriber]
             self.tell_live(subscriber)
+
+    def is_heard_by(self, subscriber: Any) -> bool:
+        """True when this client listens."""
+        is_paced = self.gate is not None and subscriber in self.gate.lane.cursors
+        return is_paced or subscriber in self.subscribers or subscriber in self.behind
+
+    def show(self, subscriber: Any, kept: bytes) -> None:
+        """Send one client a message that is not published, and has no position."""
+        outbox = subscriber.outbox
+        outbox.must_wait()  # takes what was published
+        outbox.deliver_batch(REPLIES, [Publication(REPLIES, 0, None, self._wrapped(kept, 0))])
 
     def tell_live(self, subscriber: Any) -> None:
         """Tell a client that it has all that was published."""
@@ -163,8 +191,8 @@ class View(SequencedTopic):
     def can_sync(self, since: Position | None) -> bool:
         return not self.has_history or bool(self.source.can_sync(since))
 
-    def wait(self, who: Any, since: Position | None, recent: int) -> None:
-        self.wishes[who] = (since, recent)
+    def wait(self, who: Any, wish: Wish) -> None:
+        self.wishes[who] = wish
         self.source.want_copy()
 
     # -- a part of its topic --------------------------------------------------------------------
@@ -182,7 +210,7 @@ class View(SequencedTopic):
 
     def rest(self) -> None:
         """Leave the topic when nobody listens any more."""
-        if not (self.subscribers or self.behind) and self.source.view is self:
+        if not (self.subscribers or self.behind or self.paced()) and self.source.view is self:
             self.source.view = None
             self.source.remove(None)
 
@@ -190,6 +218,12 @@ class View(SequencedTopic):
         self.joining.pop(subscriber, None)
         self.wishes.pop(subscriber, None)
         SequencedTopic.remove(self, subscriber)
+        self._forget_unwanted()
+
+    def _forget_unwanted(self) -> None:
+        """Keep nothing when nobody is behind."""
+        if not (self.has_history or self.behind):
+            self.history.forget()
 
 
 def view_of(topic: Topic) -> View:

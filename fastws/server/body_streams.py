@@ -96,7 +96,7 @@ class IteratorPump:
         tasks: holds the task while it runs.
     """
 
-    __slots__ = ("_connection", "_done", "_iterator", "_name", "_task", "_tasks", "_writer")
+    __slots__ = ("_connection", "_done", "_is_told", "_iterator", "_name", "_task", "_tasks", "_writer")
 
     reads_on = True
 
@@ -116,6 +116,7 @@ class IteratorPump:
         self._tasks = tasks
         self._task: asyncio.Task[None] | None = None
         self._writer = BodyWriter(connection, 0)
+        self._is_told = False
 
     @property
     def written(self) -> int:
@@ -132,10 +133,11 @@ class IteratorPump:
         self._writer.drained()
 
     def server_stops(self) -> None:
-        """Tell an iterator that wants to know: one that has no end of its own ends now."""
+        """Tell an iterator that wants to know, once: one that has no end of its own ends now."""
         stops = getattr(self._iterator, "server_stops", None)
-        if stops is None:
+        if stops is None or self._is_told:
             return
+        self._is_told = True
         try:
             stops()
         except (KeyboardInterrupt, SystemExit) as exc:
@@ -189,13 +191,10 @@ class IteratorPump:
             done()
 
     def _cut(self) -> None:
-        """End the connection: part of the response is out, and only that can tell (RFC 9112, section 8)."""
         if self._done is None:
             return
         self._task = None
-        # What the iterator gave before still leaves, where the socket takes it.
-        self._connection.outbox.flush()
-        self._connection.abort()
+        self._writer.cut()
 
 
 def keep_task(coroutine: Any, tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from typing import TYPE_CHECKING
 
 from fastws.protocol.http.server import UNKNOWN
@@ -14,6 +17,9 @@ __all__ = ["BodyWriter", "check_length"]
 
 #: Bytes of a piece that ends the turn, so that the write at its end tells whether the socket took it.
 LARGE_PIECE = 16 * 1024
+
+#: For SO_LINGER: it is on, and lasts 0 s.
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class BodyWriter:
@@ -62,6 +68,20 @@ class BodyWriter:
             waiter = self._connection.loop_state.create_future()
             self._waiters.append(waiter)
             await waiter
+
+    def cut(self) -> None:
+        """End the connection, so that the client sees that a part is missing (RFC 9112, section 8).
+
+        What was written before still leaves, where the socket takes it. A body that ends with the connection
+        would seem to be whole: that one ends with a reset.
+        """
+        connection = self._connection
+        connection.outbox.flush()
+        sock = connection.transport.get_extra_info("socket")
+        if connection.machine.http.ends_with_connection and hasattr(sock, "setsockopt"):
+            with contextlib.suppress(OSError):  # the client has gone already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+        connection.abort()
 
     def drained(self) -> None:
         """The socket has taken what it refused: those who wait look again."""

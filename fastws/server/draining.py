@@ -6,7 +6,10 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
+from fastws.server.responses import Responses
+
 if TYPE_CHECKING:
+    from fastws.connection.connection import Connection
     from fastws.server.server import Server
 
 __all__ = ["LINGER_SECONDS", "drain"]
@@ -24,6 +27,8 @@ async def drain(
 ) -> None:
     """Stop to listen, and close every WebSocket at a random moment of the next ``seconds``.
 
+    A response of an async iterator ends at such a moment too, where that wants to know (``server_stops``).
+
     Connections that were accepted are served on, and their upgrades are too; with ``linger`` it waits for
     those whose request is still to come, far clients with TLS. It returns when the close of every WebSocket
     has begun; :meth:`Server.shutdown` has to follow.
@@ -36,15 +41,24 @@ async def drain(
         await asyncio.sleep(linger)
     window = max(seconds * CLOSING_PART - linger, 0.0)
     begin = began + linger
-    clients = [connection for connection in server.connections if connection.ws is not None]
+    clients = [each for each in server.connections if each.ws is not None or _is_streaming(each)]
     random.shuffle(clients)
     for index, connection in enumerate(clients):
         due = begin + window * (index + random.random()) / len(clients)
         if connection in server.connections and (wait := due - loop.time()) > 0:
             await asyncio.sleep(wait)
-        connection.close(code, reason)
+        if connection.ws is not None:
+            connection.close(code, reason)
+        elif _is_streaming(connection):
+            connection.phase.end_stream()
     while linger and loop.time() < begin + window and server.is_opening():
         await asyncio.sleep(LOOK_SECONDS)
     for connection in list(server.connections):
         if connection.ws is not None:
             connection.close(code, reason)
+
+
+def _is_streaming(connection: Connection) -> bool:
+    """Whether its response is an async iterator, which may have no end of its own."""
+    phase = connection.phase
+    return isinstance(phase, Responses) and phase.is_streaming()

@@ -110,8 +110,7 @@ class ServerPhase(Responses):
 
     def stop(self) -> bool:
         """The server stops: False when there is no answer to wait for."""
-        if self._stream is not None:
-            self._stream.server_stops()
+        self.end_stream()
         if self._state is BODY or self._is_busy():
             return True
         if self._connection.outbox.blocked:

@@ -190,6 +190,15 @@ class Responses:
         machine = self._connection.machine
         return machine.http.buffered > MAX_PIPELINED_BYTES or machine.early_bytes > MAX_PIPELINED_BYTES
 
+    def is_streaming(self) -> bool:
+        """Whether the response at hand is an async iterator."""
+        return self._stream is not None and self._stream.reads_on
+
+    def end_stream(self) -> None:
+        """Tell the response at hand that the server stops."""
+        if self._stream is not None:
+            self._stream.server_stops()
+
     def _stream_drained(self) -> None:
         """The socket has taken what it had refused of a stream."""
         assert self._stream is not None

@@ -3,8 +3,8 @@
 ``pair`` joins a server and a client of it in memory, on any loop. A ``Clock`` moves the time of their
 timeouts and pings. The methods of an ``End`` make a client or server slow, stalled or gone. ``ManualLoop``
 is a whole loop whose turns and clock a test moves by hand, for tests that are plain functions. ``Network``
-gives any loop listeners and connections in memory. ``RawClient`` and ``RawServer`` speak bytes. Nothing here
-is for use outside of tests.
+gives any loop listeners and connections in memory. ``RawClient`` and ``RawServer`` speak bytes.
+``memory_broker`` lets hubs share as those of several workers do. Nothing here is for use outside of tests.
 
 Names are imported when they are first used: pytest loads this package for the plugin in every run.
 """
@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastws.testing.broker import MemoryBroker, memory_broker
     from fastws.testing.clock import Clock
     from fastws.testing.loop import ManualLoop
     from fastws.testing.network import Listener, Network
@@ -31,6 +32,7 @@ _MODULES = {
     "HTTPAnswer": "wire",
     "Listener": "network",
     "ManualLoop": "loop",
+    "MemoryBroker": "broker",
     "MemoryTransport": "transport",
     "Network": "network",
     "RawClient": "peers",
@@ -40,6 +42,7 @@ _MODULES = {
     "frame": "wire",
     "handshake": "wire",
     "live": "pairs",
+    "memory_broker": "broker",
     "pair": "pairs",
     "read_frames": "wire",
     "read_response": "wire",
@@ -53,6 +56,7 @@ __all__ = [
     "HTTPAnswer",
     "Listener",
     "ManualLoop",
+    "MemoryBroker",
     "MemoryTransport",
     "Network",
     "RawClient",
@@ -62,6 +66,7 @@ __all__ = [
     "frame",
     "handshake",
     "live",
+    "memory_broker",
     "pair",
     "read_frames",
     "read_response",

@@ -70,6 +70,8 @@ def nobody() -> str:
         (["resume", "--rate", "46"], "rate is at most 45"),
         (["resume", "--deflate"], "--deflate is not for resume"),
         (["resume", "--until", "p99=1s"], "resume has no --until"),
+        (["keyed", "--missed", "3"], "--missed belongs to resume, not to keyed"),
+        (["keyed", "--stalled", "200"], "as many clients can stall as there are"),
         (["swim"], "'swim' is not one of"),
         ([], "Missing argument"),
     ],

@@ -24,6 +24,8 @@ STAGE = """mkdir -p {stage}/upper {stage}/work {root}
 mount -t overlay overlay -o lowerdir=/,upperdir={stage}/upper,workdir={stage}/work {root}
 mount --rbind /dev {root}/dev
 mount -t proc proc {root}/proc"""
+#: That of an image: what a user has added to his own is not there.
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAMESPACE = ["unshare", "-m", "--propagation", "private", "sh", "-ec"]
 
 
@@ -45,8 +47,10 @@ def reason_not_to(folder: Path) -> str | None:
 def copy_context(source: Path, target: Path, *, keep: str) -> None:
     """Copy what Docker would send to its engine: all but what ``.dockerignore`` names; ``keep`` too."""
     lines = (source / ".dockerignore").read_text(encoding="utf-8").split()
-    left_out = [line.removeprefix("**/") for line in lines if line != keep]
+    left_out = [line.removeprefix("**/") for line in lines]
+    assert keep in left_out
     shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns(*left_out))
+    shutil.copytree(source / keep, target / keep)
 
 
 def image_command(instructions: list[Instruction], context: Path, folder: Path) -> list[str]:
@@ -74,7 +78,7 @@ def image_command(instructions: list[Instruction], context: Path, folder: Path) 
             settings = rest
         elif name in ("RUN", "CMD"):
             words = ["sh", "-c", rest] if name == "RUN" else json.loads(rest)
-            enter = f"chroot --userspec={user} {root} env -C {place} {settings} {shlex.join(words)}"
+            enter = f"chroot --userspec={user} {root} env -C {place} {PATH} {settings} {shlex.join(words)}"
             if name == "CMD":
                 enter = f"exec unshare -n sh -ec {shlex.quote(f'ip link set lo up; exec {enter}')}"
             lines.append(enter)

@@ -62,6 +62,8 @@ PLAIN = [
 ACTIVATE = ". .venv/bin/activate"
 INTERVAL = "fastws connect ws://127.0.0.1:8080/wsecho --interval 1"
 PYTEST = "pip install pytest pytest-asyncio"
+#: What a page needs besides the first command, installed before it is run.
+INSTALLED = {"pip install websockets"}
 EXTRAS = ".venv/bin/pip install '.[socks,plots]'"
 SERVICE = ["python3 -m venv /opt/chat", "/opt/chat/bin/pip install .", "cp -r chat /opt/chat"]
 #: Commands that have a test of their own, or are run by the fixture: the first one, and its parts.
@@ -74,6 +76,7 @@ OF_THEIR_OWN = {
     PYTEST,
     EXTRAS,
     *SERVICE,
+    *INSTALLED,
 }
 SUITE = "the suite itself, which .ci/run runs, or a part of it"
 BENCHMARKS = "minutes to hours, on an idle machine, with the extra packages of the suite"
@@ -115,6 +118,9 @@ NOT_RUN = {
     "fastws bench ws://127.0.0.1:8080/ws idle --clients 10000 --until errors=0 --step clients+5000": (
         "as many connections as the machine holds"
     ),
+    "fastws bench ws://127.0.0.1:8080/echo resume --clients 8000 --spread 2s": (
+        "as many connections as the machine holds"
+    ),
     "fastws bench ws://127.0.0.1:8080/wsecho idle --clients 2000 --speak-once --pid 12345": (
         "the number stands for that of the reader's server"
     ),
@@ -130,14 +136,14 @@ def lines_of(script: str) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 
-CHECKED = {
-    line
-    for page in PAGES
-    if "```" in page.read_text(encoding="utf-8")
-    for block in blocks_of(page)
-    if block.kind == "checked"
-    for line in lines_of(block.code)
-}
+def commands_of(page: Path) -> list[str]:
+    """The commands that are only checked where the page is run in each run of the tests."""
+    if "```" not in page.read_text(encoding="utf-8"):
+        return []
+    return [line for block in blocks_of(page) if block.kind == "checked" for line in lines_of(block.code)]
+
+
+CHECKED = {line for page in PAGES for line in commands_of(page)}
 
 
 def test_each_command_is_run_or_says_why_not() -> None:
@@ -233,7 +239,7 @@ WITH_SHELL = [
 @pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.live
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 class TestAsTheyStand:
     @pytest.mark.parametrize("command", PLAIN)
     def test_it_ends_well(self, clone: Path, command: str) -> None:
@@ -277,6 +283,8 @@ class TestAsTheyStand:
 
     @pytest.mark.parametrize("page", WITH_SHELL, ids=name_of)
     def test_the_page_as_it_is_written(self, clone: Path, page: Path, tmp_path: Path) -> None:
+        for line in [line for line in commands_of(page) if line in INSTALLED]:
+            well(line, clone)
         reader = [sys.executable, "-m", "tests.docs.as_written", str(page), str(tmp_path), str(clone)]
         done = subprocess.run([*ALONE, *reader], cwd=ROOT, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr

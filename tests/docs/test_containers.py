@@ -54,7 +54,7 @@ def test_the_image_is_made_of_what_is_there() -> None:
 @pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.live
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_dockerfile_makes_what_serves(clone: Path, tmp_path: Path) -> None:
     """Each instruction is run; only what the first command has compiled is not compiled once more."""
     stages, context, log = tmp_path / "stages", tmp_path / "context", tmp_path / "log"

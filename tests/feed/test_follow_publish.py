@@ -143,3 +143,17 @@ async def test_a_token_that_cannot_be_had(server: ScriptedFeed) -> None:
     async with fastws.follow(server.url, "a", token=broken) as feed:
         with pytest.raises(ValueError, match="a bug"):
             await anext(feed)
+
+
+class Panic(BaseException):
+    """As that of pyo3, which is no ``Exception``."""
+
+
+@pytest.mark.parametrize("error", [Panic("no memory"), asyncio.CancelledError()])
+async def test_a_token_function_may_raise_anything(server: ScriptedFeed, error: BaseException) -> None:
+    async def token() -> str:
+        raise error
+
+    async with fastws.follow(server.url, "a", token=token) as feed:
+        with pytest.raises(RuntimeError, match="there is no token: "):
+            await anext(feed)

@@ -146,9 +146,15 @@ class TestGrants:
         assert ann.code('{"pub":"plain","d":1,"once":"x"}') == "bad_request"
 
 
+class Panic(BaseException):
+    """As that of pyo3, which is no ``Exception``."""
+
+
 class TestMisbehaviour:
     @pytest.mark.parametrize("hook", ["may_subscribe", "may_publish", "authenticate"])
-    @pytest.mark.parametrize("kind", ["raises", "raises later", "hangs", "is cancelled", "nonsense"])
+    @pytest.mark.parametrize(
+        "kind", ["raises", "raises later", "panics", "panics later", "hangs", "is cancelled", "nonsense"]
+    )
     def test_the_client_stays(
         self, loop: ManualLoop, hub: fastws.Hub, hook: str, kind: str, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -157,6 +163,8 @@ class TestMisbehaviour:
         async def later() -> object:
             if kind == "raises later":
                 raise LookupError("later")
+            if kind == "panics later":
+                raise Panic("later")
             if kind == "is cancelled":
                 raise asyncio.CancelledError
             await asyncio.sleep(1000)
@@ -169,6 +177,8 @@ class TestMisbehaviour:
                 return None
             if kind == "raises":
                 raise LookupError("now")
+            if kind == "panics":
+                raise Panic("now")
             return 5 if kind == "nonsense" else later()
 
         client = Client(loop, feed_of(hub, **{hook: broken}))
@@ -262,6 +272,31 @@ class TestMisbehaviour:
         assert seen == ["cancelled"]
         assert hub.count("kept/a") == 0
 
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            fastws.Publication("a//b", "1"),
+            fastws.Publication("t", "no JSON"),
+            fastws.Publication("t", '1},{"d":2'),
+            fastws.Publication("t", '{"a":1,"a":2}'),
+            fastws.Publication("t"),
+            fastws.Publication("t", "1", b"1"),
+            fastws.Publication("t", remove=True),
+        ],
+    )
+    def test_a_publication_that_nobody_could_read(
+        self, loop: ManualLoop, hub: fastws.Hub, changed: fastws.Publication
+    ) -> None:
+        client = Client(loop, feed_of(hub, may_publish=lambda client, publication: changed), "?topic=t")
+        client.said()
+        assert client.code('{"pub":"t","d":1}') == "internal"
+
+    def test_a_long_reason(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        def refuse(request: object, token: str | None) -> fastws.User | None:
+            raise fastws.FeedError("forbidden", "é" * 100)
+
+        assert Client(loop, feed_of(hub, authenticate=refuse)).said() == [4403]
+
 
 class TestArguments:
     def test_what_cannot_be(self, hub: fastws.Hub) -> None:
@@ -293,3 +328,10 @@ class TestArguments:
             make("ann", topics="news")
         with pytest.raises(ValueError, match="small letters"):
             fastws.FeedError("Too Fast")
+        error: Any = fastws.FeedError
+        for bad in ({"reason": 5}, {"retry_after": "1"}):
+            with pytest.raises(TypeError, match="number of seconds"):
+                error("internal", **bad)
+        for kind in (fastws.User, fastws.Grant):
+            with pytest.raises(TypeError, match="Unix time"):
+                kind("ann", expires_at="soon")

@@ -52,8 +52,10 @@ class TestSlow:
             if number % 7 == 0:
                 loop.settle()
         loop.settle()
+        assert hub.kept_bytes() > 100 * len('{"t":"t","d":"0"}')
         slow.raw.read()
         assert [each.get("d") for each in slow.said()] == ["stalls", *map(str, range(100))]
+        assert hub.kept_bytes() == 0
 
     def test_a_policy_that_closes(self, loop: ManualLoop) -> None:
         hub = fastws.Hub()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from fastws._version import __version__
 from fastws.loadgen.html import ramp_page, result_page
@@ -50,11 +51,12 @@ def test_the_x_axis_of_a_ramp_is_what_is_stepped() -> None:
     assert Ramp([Step(plan, result(plan), []) for plan in rates]).quantity is Quantity.RATE
 
 
-def test_a_server_that_shrank_has_no_memory_for_each_connection() -> None:
+@pytest.mark.parametrize("grown", [-1 << 20, 0, 5000])
+def test_a_server_that_did_not_grow_has_no_memory_for_each_connection(grown: int) -> None:
     plan = Plan(url="ws://h/", scenario=Scenario.IDLE, clients=10, pid=1)
-    usage = [Usage(5.0, 9 << 20), Usage(5.0, 9 << 20), Usage(4.0, 8 << 20)]
+    usage = [Usage(5.0, 9 << 20), Usage(5.0, 9 << 20), Usage(4.0, (9 << 20) + grown)]
     made = build_result(plan, [share()], usage=usage)
     assert made.server is not None
     assert made.server.rss_kb is None and made.server.cores == 0.0
     assert "rss" not in metrics(made)
-    assert any("memory shrank" in remark for remark in made.remarks)
+    assert any("memory did not grow" in remark for remark in made.remarks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from fastws.loop.turn import Turn
@@ -10,6 +11,9 @@ from tests.kit import ManualLoop
 from tests.pubsub.histories import Client
 
 __all__ = ["Mirror"]
+
+#: Many clients are sent the same.
+parsed = lru_cache(256)(json.loads)
 
 
 class Mirror(Client):
@@ -26,7 +30,7 @@ class Mirror(Client):
 
     def read(self) -> list[dict[str, Any]]:
         """Take what the socket took, apply it and return it."""
-        taken = [json.loads(text) for text in self.texts() if text.startswith("{")]
+        taken = [parsed(text) for text in self.texts() if text.startswith("{")]
         for message in taken:
             self.apply(message)
         self.messages += taken

@@ -109,3 +109,43 @@ def test_an_upgrade_that_is_being_decided_on_is_waited_for(route: Any, loop: Man
     loop.advance(2)
     assert task.done()
     assert client.response().status == 101 and closed(client) == 1012
+
+
+def test_streams_without_an_end_are_told_within_the_time(loop: ManualLoop) -> None:
+    told: list[float] = []
+
+    class Endless:
+        def __init__(self) -> None:
+            self.over = loop.create_future()
+
+        def __aiter__(self) -> Endless:
+            return self
+
+        async def __anext__(self) -> bytes:
+            await self.over
+            raise StopAsyncIteration
+
+        def server_stops(self) -> None:
+            told.append(loop.time())
+            self.over.set_result(None)
+
+    site = Site(loop, Route("/", http=lambda request: Response(stream=Endless())), Route("/page", http=page))
+    clients = [site.client() for _ in range(10)]
+    for client in clients:
+        client.get("/")
+    site.client().get("/page")
+    loop.settle()
+    task = begin(loop, site)
+    began = loop.time()
+    loop.advance(SECONDS)
+    assert task.done()
+    assert len(told) == 10
+    assert all(0 < when - began < SECONDS for when in told)
+    assert len({round(when) for when in told}) > 3
+    for client in clients:
+        assert client.pending().endswith(b"\r\n\r\n0\r\n\r\n")
+        client.transport.feed_eof()
+    loop.settle()
+    # At the stop itself nobody is told a second time.
+    loop.run(site.server.shutdown(1))
+    assert len(told) == 10

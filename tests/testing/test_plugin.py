@@ -128,7 +128,7 @@ def test_the_options_are_listed(inner: pytest.Pytester) -> None:
 
 def test_every_block_of_the_page_about_testing_passes(inner: pytest.Pytester) -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 7 == PAGE.count("```") / 2 - 2  # a command, and the settings
+    assert len(blocks) == 8 == PAGE.count("```") / 2 - 2  # a command, and the settings
     inner.makepyfile(**{f"test_block_{number}": block for number, block in enumerate(blocks)})
     tests = sum(len(re.findall(r"def test_", block)) for block in blocks)
     inner.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=tests)

@@ -57,6 +57,29 @@ async def page(request: fastws.Request) -> fastws.Response:
     return fastws.Response(200, "hello", {"X-Name": "value"})
 
 
+async def numbers() -> AsyncIterator[bytes]:
+    yield b"1"
+
+
+limit = fastws.RateLimit("5/s", key=lambda subject: subject.peer)
+fastws.RateLimit(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def streaming_page(request: fastws.Request) -> fastws.Response:
+    assert_type(limit.allow(request), bool)
+    assert_type(limit.retry_after(request), float)
+    fastws.Response(stream=[b"1"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    return limit(request) or fastws.Response(stream=numbers())
+
+
+def states(ws: fastws.WebSocket, hub: fastws.Hub) -> None:
+    assert_type(ws.flow, fastws.FlowState)
+    assert_type(hub.compression("t"), fastws.CompressionUse | None)
+    assert_type(hub.kept_bytes(), int)
+    fastws.Route("/", handler, http=streaming_page, authorize=limit)
+    fastws.serve(handler, memory_budget=2**30)
+
+
 def one_route() -> fastws.serve:
     return fastws.serve([fastws.Route("/", handler), fastws.Static("/files/", Path("/srv"))])
 

@@ -9,6 +9,7 @@ import pytest
 
 import fastws
 from fastws import RateLimit, Request, Response, Route
+from tests.feed.clients import Client
 from tests.kit import ManualLoop, Recorder
 from tests.server.sites import Site
 
@@ -215,3 +216,26 @@ async def test_in_a_handler() -> None:
         answers = [await asyncio.wait_for(ws.recv(), 10) for _ in range(4)]
     assert answers[:3] == ["0", "1", "2"]
     assert str(answers[3]).startswith("wait 1")
+
+
+def test_in_a_hook_of_a_feed(loop: ManualLoop) -> None:
+    """The client is told when it may try again; each connection is a key of its own."""
+    limit = RateLimit("1/m", burst=2)
+
+    def may_publish(client: fastws.FeedClient, publication: fastws.Publication) -> bool:
+        if not limit.allow(client):
+            raise fastws.FeedError("too_fast", retry_after=limit.retry_after(client))
+        return True
+
+    feed = fastws.Feed(fastws.Hub(), may_subscribe=fastws.anyone, may_publish=may_publish)
+    client = Client(loop, feed)
+    other = Client(loop, client.server)
+    client.said()
+    other.said()
+    answers = [client.say(f'{{"pub":"t","d":1,"id":"{number}"}}')[-1] for number in range(3)]
+    assert ["error" in answer for answer in answers] == [False, False, True]
+    assert answers[2]["error"]["code"] == "too_fast"
+    assert answers[2]["error"]["retry_ms"] == 60_000
+    assert "error" not in other.say('{"pub":"t","d":1,"id":"1"}')[-1]
+    loop.advance(60)
+    assert "error" not in client.say('{"pub":"t","d":1,"id":"4"}')[-1]

@@ -276,6 +276,11 @@ class ServerHTTP:
         """Bytes that the body of the current response still lacks; UNKNOWN for one without a length."""
         return self._length_left
 
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether only the end of the connection ends the current response (RFC 9112, section 6.3)."""
+        return self._length_left == UNKNOWN and self._connection().their_http_version in (None, b"1.0")
+
     def _response_fields(self, response: Response, length: int, *, close: bool) -> list[tuple[bytes, bytes]]:
         fields = [field for field in response.raw_headers if field[0].lower() not in _FRAMING_FIELDS]
         given = {name.lower() for name, _ in fields}

@@ -27,5 +27,5 @@ cpdef bytes encode_record(int kind, int flags, bytes key, count, number, bytes b
 @cython.locals(kind=int, flags=int)
 cdef _check(Record record)
 
-@cython.locals(frames=list, at=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, begin=Py_ssize_t, note=int)
+@cython.locals(frames=list, at=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, begin=Py_ssize_t)
 cpdef list split_frames(bytes body, Py_ssize_t count)

@@ -267,11 +267,10 @@ def split_frames(body: bytes, count: int) -> list[bytes]:
     frames: list[bytes] = []
     at, end = 0, len(body)
     begin = at
-    note = NOTE
     while at < end:
-        if body[at] == note and at + 2 < end:
-            at += 2 + body[at + 1]
-        if end - at < 2 or body[at] not in (0x81, 0x82):
+        if body[at] not in (0x81, 0x82):
+            at = _behind_note(body, at)
+        if end - at < 2:
             raise BadRecord("a run with what is no message")
         size = body[at + 1]
         start = at + 2
@@ -292,3 +291,11 @@ def split_frames(body: bytes, count: int) -> list[bytes]:
     if len(frames) != count:
         raise BadRecord(f"a run of {count} messages with {len(frames)}")
     return frames
+
+
+def _behind_note(body: bytes, at: int) -> int:
+    """Return where the message behind a note begins. Raises :class:`BadRecord` where there is no note."""
+    behind = at + 2 + body[at + 1] if body[at] == NOTE and at + 2 < len(body) else len(body)
+    if behind >= len(body) or body[behind] not in (0x81, 0x82):
+        raise BadRecord("a run with what is no message")
+    return behind

@@ -90,7 +90,8 @@ class Declaration:
     def topic_class(self, name: str) -> TopicClass:
         """Return the class of that one topic, for who keeps its messages and sends them to nobody."""
         each = {**self.settings, "mode": TopicMode(self.settings["mode"])}
-        return TopicClass(pattern=Pattern(name), every=None, policy=None, deflate=None, **each)
+        local: dict[str, Any] = dict.fromkeys(("every", "max_rate", "sample", "keep", "policy", "deflate"))
+        return TopicClass(pattern=Pattern(name), **local, **each)
 
     def differing(self, other: Declaration) -> tuple[str, str]:
         """Return in words where these settings and ``other``'s are not the same."""

@@ -11,9 +11,10 @@ from fastws.pubsub.bus.records import BadRecord, Record
 from fastws.pubsub.events import Event, Position, Synced
 from fastws.pubsub.keeper.changes import Verb, encode_wanted, read_changes
 from fastws.pubsub.keeper.records import Begin
-from fastws.pubsub.keeper.shared_topic import SharedPart, Wish
+from fastws.pubsub.keeper.shared_topic import SharedPart
 from fastws.pubsub.keyed import KeyedTopic, checked_key
 from fastws.pubsub.keys import KeysFull
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
@@ -100,4 +101,4 @@ class SharedKeyedTopic(SharedPart, KeyedTopic):
         return self.sync(BEFORE)
 
     def follow_waiting(self, wish: Wish) -> tuple[Event, Any]:
-        return self.start(BEFORE if wish is None else wish[0])
+        return self.start(BEFORE if wish.is_again else wish.since)

@@ -13,6 +13,7 @@ from fastws.pubsub.events import Event, Position, Synced
 from fastws.pubsub.keeper.records import Begin, Declaration, read_kept
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
@@ -36,10 +37,6 @@ class Seat(Enum):
     ASKED = "it has been told the settings"
     ACCEPTED = "it does"
     REFUSED = "other processes use it with other settings"
-
-
-#: From where on somebody asks for messages: ``since`` and ``recent``; None for who was here in another epoch.
-Wish = tuple[Position | None, int] | None
 
 
 class SharedPart(NumberedTopic):
@@ -118,8 +115,8 @@ class SharedPart(NumberedTopic):
             since is None or (since.epoch == self.epoch and since.offset <= self.last_position().offset)
         )
 
-    def wait(self, who: Any, since: Position | None, recent: int) -> None:
-        self.wishes[who] = (since, recent)
+    def wait(self, who: Any, wish: Wish) -> None:
+        self.wishes[who] = wish
         self.want_copy()
 
     def want_copy(self) -> None:
@@ -133,10 +130,9 @@ class SharedPart(NumberedTopic):
 
     def join_waiting(self, wish: Wish) -> tuple[Synced, Any]:
         """Return where a client that has waited begins, and its place."""
-        if wish is None:
+        if wish.is_again:
             return self.join_again()
-        since, recent = wish
-        return self.join_at(since, recent + self.came_since_asked())
+        return self.join_at(wish.since, wish.recent + self.came_since_asked())
 
     def came_since_asked(self) -> int:
         """Return how many messages have come since the copy was asked for: newcomers begin before them."""

@@ -161,3 +161,17 @@ async def test_a_message_that_nobody_numbers_is_refused(monkeypatch: pytest.Monk
         await ann.ws.send('{"pub":"t","d":1,"id":3}')
         error = (await ann.until("error"))["error"]
         assert (error["code"], error["retry_ms"]) == ("unavailable", 1000)
+
+
+async def test_a_page_at_a_pace_of_its_own() -> None:
+    async with workers() as found, feeds(found) as (one, _), page(f"{one}&rate=1000") as ann:
+        await ann.until("live")
+        assert len(ann.syncs) == 1 and ann.syncs[0]["lossy"]
+        found.all[1].hub.publish("t", "a")
+        await ann.until("d")
+        found.kill_keeper()
+        found.start_keeper()
+        assert (await ann.until("sync"))["sync"]["reason"] == "epoch"
+        found.all[1].hub.publish("t", "b")
+        await ann.until("d")
+        assert ann.data == ["a", "b"]

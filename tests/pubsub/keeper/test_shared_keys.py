@@ -234,6 +234,21 @@ async def test_refused_without_a_keeper() -> None:
         assert await one.hub.position("t") == Position((await one.hub.position("t")).epoch, 1)
 
 
+async def test_a_pace_of_its_own() -> None:
+    async with workers(**KEYED) as found:
+        one, two = found.all
+        ann, synced = table(one, max_rate=1000.0)
+        assert synced is None
+        put(two, a=1)
+        await until(lambda: ann.read() == {"a": 1})
+        found.kill_keeper()
+        await until(lambda: one.topic.copy is Copy.ASKED)
+        put(two, b=2)
+        found.start_keeper()
+        await until(lambda: ann.read() == {"b": 2})
+        assert [synced.reason for synced in ann.client.syncs] == [None, "epoch"]
+
+
 # -- the bodies of records --------------------------------------------------------------------------
 
 CHANGES = [Change(3, 0.5, "a", b"1"), Change(5, 0.0, "\N{SNOWMAN}", None), Change(6, 1.0, "c", b"")]

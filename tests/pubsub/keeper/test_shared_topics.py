@@ -342,3 +342,26 @@ async def test_who_cannot_be_told_a_new_epoch_is_closed(policy: str | None) -> N
         assert clients[1].texts_so_far() == ["a"] and clients[1].gaps == [("t", None, "epoch")]
         assert bool(clients[2].evicted) == (policy != "drop_oldest")
         assert not clients[1].evicted and not clients[0].evicted
+
+
+async def test_a_pace_of_its_own() -> None:
+    async with workers() as found:
+        one, two = found.all
+        ann, synced = one.client(max_rate=1000.0)
+        assert synced is None and one.hub.count("t") == 1 and one.hub.subscribers("t") == [ann]
+        assert one.hub.subscribe(ann, "t", max_rate=1000.0) is None
+        await until(lambda: ann.syncs)
+        two.hub.publish("t", "a")
+        await until(lambda: ann.texts_so_far() == ["a"])
+        found.kill_keeper()
+        await until(lambda: one.topic.copy is Copy.ASKED)
+        two.hub.publish("t", "b")
+        found.start_keeper()
+        await until(lambda: ann.texts_so_far() == ["a", "b"])
+        assert [synced.reason for synced in ann.syncs] == [None, "epoch"]
+        bob, synced = one.client(max_rate=1000.0, recent=1)
+        assert synced is not None
+        await until(lambda: bob.texts_so_far() == ["b"])
+        one.hub.unsubscribe(ann, "t")
+        one.hub.unsubscribe(bob, "t")
+        assert one.hub.count("t") == 0

@@ -1,0 +1,166 @@
+"""What a topic does with a message before it is published: it may collect it, or leave it out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from fastws.connection.publication import Publication
+from fastws.pubsub.notes import frame_of
+from fastws.pubsub.numbered import NumberedTopic, tell_gap
+from fastws.pubsub.pace import Sampler
+
+if TYPE_CHECKING:
+    from fastws.pubsub.classes import TopicClass
+    from fastws.pubsub.ticks import Ticker
+    from fastws.pubsub.topic import Topic
+
+__all__ = ["Gate"]
+
+#: Those who listen are told once in so many seconds how many messages were left out.
+TELL_SECONDS = 1.0
+
+
+class Gate:
+    """That of one topic: made with it where its class has ``every``, ``sample`` or ``max_rate``.
+
+    A topic without one has one as long as somebody listens at a pace of its own.
+    """
+
+    __slots__ = (
+        "_collected",
+        "_keep",
+        "_left_out",
+        "_sampler",
+        "_tells",
+        "_ticker",
+        "_topic",
+        "_untold",
+        "is_open",
+        "lane",
+        "max_rate",
+    )
+
+    def __init__(self, topic: Topic, settings: TopicClass | None, ticker: Ticker | None) -> None:
+        self._topic: Any = topic
+        self._ticker = ticker
+        rate = None if settings is None else settings.sample
+        self._sampler = None if rate is None else Sampler(rate)
+        self._keep = None if settings is None else settings.keep
+        #: What every subscription may have at most.
+        self.max_rate = None if settings is None else settings.max_rate
+        #: True while what was held back goes through.
+        self.is_open = False
+        #: What publishes each message that was collected.
+        self._collected: list[Callable[[], object]] = []
+        #: Those that listen at a pace of their own.
+        self.lane: Any = None
+        #: Messages that were left out since everybody was told, and what is added for one client.
+        self._left_out = 0
+        self._untold: dict[Any, int] = {}
+        self._tells = False
+
+    def is_only_for_paced(self) -> bool:
+        """True when nothing was declared for this topic."""
+        return self._ticker is None and self._sampler is None and self.max_rate is None
+
+    def samples(self) -> bool:
+        """True when messages of a flood are left out."""
+        return self._sampler is not None
+
+    # -- collecting -----------------------------------------------------------------------------
+
+    def collects(self) -> bool:
+        """True when messages are collected, to leave together."""
+        return self._ticker is not None
+
+    def collect(self, publish: Callable[[], object]) -> None:
+        """Call ``publish`` with the next tick."""
+        assert self._ticker is not None
+        self._collected.append(publish)
+        self._ticker.add(self)
+
+    def release(self) -> None:
+        """Publish what was collected. The first exception is raised when all of it was tried."""
+        collected, self._collected = self._collected, []
+        failed: Exception | None = None
+        self.is_open = True
+        try:
+            for publish in collected:
+                try:
+                    publish()
+                except Exception as error:
+                    failed = failed or error
+        finally:
+            self.is_open = False
+        if failed is not None:
+            raise failed
+
+    # -- leaving out ----------------------------------------------------------------------------
+
+    def lets_through(self, message: str | bytes) -> bool:
+        """True for a message that is published. Of one that is not, everybody will be told."""
+        if self._sampler is None or (self._keep is not None and self._keep(message)):
+            return True
+        loop = asyncio.get_running_loop()
+        if self._sampler.lets_through(loop.time()):
+            return True
+        self._left_out += 1
+        if not self._tells:
+            self._tells = True
+            loop.call_later(TELL_SECONDS, self._tell)
+        return False
+
+    def received(self, kept: list[bytes]) -> list[bytes]:
+        """Return what is let through of messages that another process has published, with their notes."""
+        if self._sampler is not None:
+            topic = self._topic
+            kept = [
+                each
+                for each in kept
+                if self.lets_through(Publication(topic, 0, None, frame_of(each)).message)
+            ]
+        if self.lane is not None:
+            for each in kept:
+                self.lane.offer(frame_of(each))
+        return kept
+
+    def joined(self, subscriber: Any) -> None:
+        """One more client listens: it is not told of what was left out before."""
+        if self._left_out:
+            self._untold[subscriber] = self._untold.get(subscriber, 0) - self._left_out
+
+    def has_own(self, subscriber: Any) -> None:
+        """A client is sent its own message, though that was left out."""
+        self._untold[subscriber] = self._untold.get(subscriber, 0) - 1
+
+    def _tell(self) -> None:
+        """Tell everybody that keeps up; who does not is told when it does again."""
+        self._tells = False
+        left_out, self._left_out = self._left_out, 0
+        untold, self._untold = self._untold, {}
+        for channel, subscriber in self._listening():
+            missed = left_out + untold.get(subscriber, 0)
+            if missed <= 0:
+                continue
+            if not subscriber.outbox.takes_joined():
+                self._untold[subscriber] = missed
+            elif isinstance(channel, NumberedTopic):
+                channel.tell_gap(subscriber, missed, "sampled")
+            else:
+                tell_gap(subscriber.ws, channel.name, missed, "sampled")
+        if self._untold and not self._tells:
+            self._tells = True
+            asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
+
+    def _listening(self) -> list[tuple[Topic, Any]]:
+        topic = self._topic
+        found: list[tuple[Topic, Any]] = []
+        for channel in [topic] if topic.view is None else [topic, topic.view]:
+            found += [(channel, each) for each in channel.subscribers]
+            if isinstance(channel, NumberedTopic):
+                found += [(channel, each) for each in channel.behind]
+            if channel.gate is not None and channel.gate.lane is not None:
+                found += [(channel, each) for each in channel.gate.lane.cursors]
+        return found

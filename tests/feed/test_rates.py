@@ -1,0 +1,89 @@
+"""A rate that a client of a feed asks for, and one that it is granted; what is left out of a flood."""
+
+from __future__ import annotations
+
+import pytest
+
+import fastws
+from fastws.testing import ManualLoop
+from tests.feed.clients import Client
+
+
+@pytest.mark.parametrize("history", [0, 50])
+def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", history=history)
+    feed = fastws.Feed(hub, may_subscribe=lambda client, topic: fastws.Grant(max_rate=10))
+    slow = Client(loop, feed, "?topic=t&rate=2")
+    granted = Client(loop, slow.server, "?topic=t")
+    for client in (slow, granted):
+        assert client.said()[1]["sync"]["lossy"] is True
+    for number in range(100):
+        hub.publish("t", str(number))
+        loop.advance(0.01)
+    loop.advance(1.5)
+    for client, most in ((slow, 3), (granted, 11)):
+        said = client.said()
+        data = [each for each in said if "d" in each]
+        gaps = [each["gap"] for each in said if "gap" in each]
+        assert most - 1 <= len(data) <= most
+        assert data[-1]["d"] == "99"
+        assert ("at" in data[-1]) is (history > 0)
+        assert {gap["reason"] for gap in gaps} == {"sampled"}
+        assert sum(gap["missed"] for gap in gaps) + len(data) == 100
+
+
+def test_of_a_keyed_topic(loop: ManualLoop) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", mode="keyed")
+    feed = fastws.Feed(hub, may_subscribe=fastws.anyone)
+    client = Client(loop, feed, "?topic=t&rate=2")
+    loop.advance(0.6)
+    _, sync, *rest = client.said()
+    assert rest == [{"t": "t", "snap": {}}, {"t": "t", "live": sync["sync"]["at"]}]
+    for number in range(100):
+        hub.publish("t", str(number), key="a")
+        loop.advance(0.01)
+    loop.advance(2)
+    said = client.said()
+    assert 2 <= len([each for each in said if "set" in each]) <= 4
+    assert [each for each in said if "set" in each][-1]["set"] == {"a": 99}
+    assert said[-1] == {"t": "t", "live": str(loop.run(hub.position("t")))}
+
+
+def test_of_a_flood(loop: ManualLoop) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", sample=10)
+    client = Client(loop, fastws.Feed(hub, may_subscribe=fastws.anyone), "?topic=t")
+    assert client.said()[1]["sync"]["lossy"] is True
+    passed = 0
+    for number in range(500):
+        passed += hub.publish("t", str(number))
+        loop.advance(0.002)
+    loop.advance(1.5)
+    said = client.said()
+    assert len([each for each in said if "d" in each]) == passed
+    assert sum(each["gap"]["missed"] for each in said if "gap" in each) == 500 - passed
+    assert 10 <= passed <= 12
+
+
+@pytest.mark.parametrize("history", [0, 50])
+def test_ones_own_on_top(loop: ManualLoop, history: int) -> None:
+    hub = fastws.Hub()
+    hub.topic("t", sample=1, history=history)
+    feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone)
+    sender = Client(loop, feed, "?topic=t")
+    viewer, deaf = Client(loop, sender.server, "?topic=t"), Client(loop, sender.server)
+    for client in (sender, viewer, deaf):
+        client.said()
+    for number in range(5):
+        sender.raw.text(f'{{"pub":"t","d":{number}}}')
+        deaf.raw.text(f'{{"pub":"t","d":{10 + number}}}')
+        loop.settle()
+    loop.advance(1.5)
+    own, seen = sender.said(), viewer.said()
+    assert [each["d"] for each in own if "d" in each] == [0, 1, 2, 3, 4]
+    assert [each["d"] for each in seen if "d" in each] == [0]
+    assert [each["gap"]["missed"] for each in own if "gap" in each] == [5]
+    assert [each["gap"]["missed"] for each in seen if "gap" in each] == [9]
+    assert deaf.said() == []

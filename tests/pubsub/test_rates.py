@@ -1,0 +1,327 @@
+"""Subscriptions and topics with a rate: ``max_rate``, ``sample``, ``every``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fastws.loop.turn import Turn
+from fastws.pubsub.hub import Hub
+from tests.kit import ManualLoop
+from tests.pubsub.histories import Client
+from tests.pubsub.mirrors import Mirror
+
+#: What is published, each this many seconds.
+STEP = 0.004
+
+
+def times_of(loop: ManualLoop, client: Client, seen: list[tuple[float, str]]) -> None:
+    seen += [(loop.time(), text) for text in client.texts()]
+
+
+def never_more_than(most: int, seen: list[tuple[float, str]]) -> None:
+    times = [time for time, _ in seen]
+    for time in times:
+        assert sum(time <= each < time + 1 - 1e-6 for each in times) <= most
+
+
+class TestMaxRate:
+    @pytest.mark.parametrize("history", [0, 5, 1000])
+    def test_a_stream_is_the_newest(self, loop: ManualLoop, turn: Turn, history: int) -> None:
+        hub = Hub()
+        if history:
+            hub.topic("t", history=history)
+        paced, other = Client(loop, turn), Client(loop, turn)
+        hub.subscribe(paced, "t", max_rate=10)
+        hub.subscribe(other, "t")
+        assert (hub.count("t"), hub.topics(paced), hub.subscribers("t")) == (2, ["t"], [other, paced])
+        seen: list[tuple[float, str]] = []
+        for number in range(800):
+            assert hub.publish("t", str(number)) == 2
+            loop.settle()
+            times_of(loop, paced, seen)
+            loop.advance(STEP)
+            times_of(loop, paced, seen)
+        published = loop.time()
+        for _ in range(30):
+            loop.advance(STEP)
+            times_of(loop, paced, seen)
+        never_more_than(10, seen)
+        assert 30 <= len(seen) <= 33
+        assert seen[-1][1] == "799"
+        assert seen[-1][0] <= published + 0.1
+        loop.advance(2)
+        missed = sum(gap[1] for gap in paced.gaps)
+        assert {gap[2] for gap in paced.gaps} == {"sampled"}
+        assert missed + len(seen) == 800
+        assert len(paced.gaps) <= 5
+        assert len(other.texts()) == 800
+        assert other.gaps == []
+
+    def test_what_is_slower_comes_at_once_and_whole(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        client = Client(loop, turn)
+        hub.subscribe(client, "t", max_rate=10)
+        for number in range(20):
+            hub.publish("t", str(number))
+            loop.advance(0.11)
+            assert client.texts() == [str(number)]
+        assert client.gaps == []
+
+    def test_keyed_is_all_that_has_changed(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", mode="keyed")
+        for number in range(10):
+            hub.publish("t", "0", key=f"k{number}")
+        paced, other = Mirror(loop, turn), Mirror(loop, turn)
+        synced = hub.subscribe(paced, "t", max_rate=4)
+        assert synced is not None and synced.snapshot
+        hub.subscribe(other, "t")
+        seen: list[tuple[float, str]] = []
+        for number in range(1, 800):
+            hub.publish("t", str(number), key=f"k{number % 10}")
+            if number == 400:
+                hub.remove("t", "k3")
+            for step in (0, STEP):
+                loop.advance(step)
+                seen += [(loop.time(), json.dumps(message)) for message in paced.read()]
+        for _ in range(200):
+            loop.advance(0.01)
+            seen += [(loop.time(), json.dumps(message)) for message in paced.read()]
+        other.read()
+        assert "snap" in seen[0][1]
+        never_more_than(4, seen[1:])
+        assert paced.state == other.state
+        assert paced.at == other.at == str(loop.run(hub.position("t")))
+        assert paced.gaps == []
+        assert len(other.messages) > 100
+
+    def test_a_return(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", mode="keyed")
+        hub.topic("kept", history=50)
+        hub.publish("t", "1", key="a")
+        at, kept_at = loop.run(hub.position("t")), loop.run(hub.position("kept"))
+        hub.publish("t", "2", key="b")
+        for number in range(10):
+            hub.publish("kept", str(number))
+        client = Mirror(loop, turn)
+        synced = hub.subscribe(client, "t", since=at, max_rate=5)
+        assert synced is not None and synced.resumed
+        kept = hub.subscribe(client, "kept", since=kept_at, max_rate=5)
+        assert kept is not None and kept.resumed
+        loop.advance(0.01)
+        assert client.texts() == ['{"t":"t","set":{"b":2}}', "9"]
+        assert client.gaps == [("kept", 9, "sampled")]
+        again = hub.subscribe(client, "t", max_rate=5)
+        assert again is not None and again.at == at.after(1)
+        with pytest.raises(ValueError, match="subscribed already"):
+            hub.subscribe(client, "kept", since=kept_at, max_rate=5)
+        hub.unsubscribe(client, "t")
+        hub.unsubscribe(client, "kept")
+        assert (hub.count("t"), hub.count("kept"), hub.topics(client)) == (0, 0, [])
+        hub.publish("kept", "10")
+        hub.publish("t", "3", key="b")
+        loop.advance(1)
+        assert client.frames() == []
+
+    def test_who_stalls(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        client = Client(loop, turn)
+        hub.subscribe(client, "t", max_rate=10)
+        client.stall()
+        for number in range(500):
+            hub.publish("t", str(number))
+            loop.advance(STEP)
+            assert client.outbox.queued == 0
+        client.reads_on()
+        loop.advance(0.11)
+        assert client.texts() == ["stalls", "499"]
+        assert client.gaps == [("t", 499, "sampled")]
+        client.outbox.leave_topics()
+        assert hub.count("t") == 0
+        hub.publish("t", "x")
+        loop.advance(1)
+
+    @pytest.mark.parametrize("options", [{"mode": "keyed"}, {"history": 5}, {}])
+    def test_a_hub_that_is_closed(self, loop: ManualLoop, turn: Turn, options: dict[str, Any]) -> None:
+        hub = Hub()
+        hub.topic("t", **options)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t", max_rate=10)
+        loop.run(hub.close())
+        hub.publish("t", "1", key="a" if "mode" in options else None)
+        loop.advance(0.2)
+        assert client.frames()[-1 if "mode" not in options else -2].payload in (
+            b'{"t":"t","set":{"a":1}}',
+            b"1",
+        )
+
+    def test_the_least_of_both_counts(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("slow/*", max_rate=2)
+        counts = []
+        for rate in (None, 1, 10):
+            client = Client(loop, turn)
+            hub.subscribe(client, "slow/a", max_rate=rate)
+            for number in range(100):
+                hub.publish("slow/a", str(number))
+                loop.advance(0.05)
+            counts.append(len(client.texts()))
+            hub.unsubscribe(client, "slow/a")
+        assert counts == [10, 5, 10]
+
+    def test_not_twice_and_bad_rates(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        with pytest.raises(ValueError, match="subscribed already"):
+            hub.subscribe(client, "t", max_rate=5)
+        with pytest.raises(ValueError, match="max_rate is more than 0"):
+            hub.subscribe(client, "u", max_rate=0)
+        with pytest.raises(TypeError, match="max_rate is a number"):
+            hub.subscribe(client, "u", max_rate="5")  # type: ignore[arg-type]
+
+    def test_what_a_gap_makes_the_handler_do(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+
+        class Leaving(Client):
+            def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
+                hub.unsubscribe(self, topic)
+                return super().tell_gap(topic, missed, reason)
+
+        client = Leaving(loop, turn)
+        hub.subscribe(client, "t", max_rate=5)
+        for number in range(10):
+            hub.publish("t", str(number))
+        loop.advance(1)
+        assert (client.texts(), client.gaps, hub.count("t")) == ([], [("t", 9, "sampled")], 0)
+
+
+class TestSample:
+    @pytest.mark.parametrize("history", [0, 100])
+    def test_of_a_flood_so_many(self, loop: ManualLoop, turn: Turn, history: int) -> None:
+        hub = Hub()
+        hub.topic("t", history=history, sample=30, keep=lambda message: message == "!")
+        clients = [Client(loop, turn) for _ in range(2)]
+        for client in clients:
+            hub.subscribe(client, "t")
+        passed = 0
+        for number in range(2000):
+            passed += hub.publish("t", "!" if number % 500 == 0 else str(number)) > 0
+            loop.advance(0.001)
+        loop.advance(2)
+        texts = clients[0].texts()
+        assert clients[1].texts() == texts
+        assert len(texts) == passed
+        assert 60 <= len(texts) - 4 <= 66
+        assert texts.count("!") == 4
+        for client in clients:
+            assert {gap[2] for gap in client.gaps} == {"sampled"}
+            assert sum(gap[1] for gap in client.gaps) == 2000 - passed
+            assert len(client.gaps) == 2
+        if history:
+            assert [each.message for each in loop.run(hub.history("t"))] == texts
+
+    def test_who_joins_and_who_stalls(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", sample=1)
+        early, late, stalled = (Client(loop, turn) for _ in range(3))
+        hub.subscribe(early, "t")
+        hub.subscribe(stalled, "t")
+        stalled.stall()
+        for _ in range(5):
+            hub.publish("t", "x")
+        hub.subscribe(late, "t")
+        hub.publish("t", "x")
+        loop.advance(1.5)
+        assert (early.gaps, late.gaps, stalled.gaps) == ([("t", 5, "sampled")], [("t", 1, "sampled")], [])
+        stalled.reads_on()
+        loop.advance(1)
+        assert stalled.gaps == [("t", 5, "sampled")]
+
+    def test_bad_declarations(self) -> None:
+        hub = Hub()
+        for options in ({"keep": len}, {"sample": 5, "keep": 5}, {"sample": "x"}):
+            with pytest.raises(TypeError):
+                hub.topic("t", **options)  # type: ignore[arg-type]
+        for wrong in ({"sample": 0}, {"sample": 5, "mode": "keyed"}, {"max_rate": -1}):
+            with pytest.raises(ValueError):
+                hub.topic("t", **wrong)  # type: ignore[arg-type]
+
+
+class TestEvery:
+    @pytest.mark.parametrize("history", [0, 100])
+    def test_what_is_published_within_it_leaves_together(
+        self, loop: ManualLoop, turn: Turn, history: int
+    ) -> None:
+        hub = Hub()
+        hub.topic("t", history=history, every=0.1)
+        client, other = Client(loop, turn), Client(loop, turn)
+        hub.subscribe(client, "t")
+        hub.subscribe(other, "t")
+        excluded: dict[str, Any] = {} if history else {"exclude": other}
+        assert hub.publish("t", "1", **excluded) == (2 if history else 1)
+        loop.advance(0.05)
+        assert hub.publish("t", b"2") == 2
+        assert client.frames() == []
+        loop.advance(0.051)
+        assert len(client.transport.writes) == 1
+        assert [one.payload for one in client.frames()] == [b"1", b"2"]
+        assert len(other.frames()) == (2 if history else 1)
+        late = Client(loop, turn)
+        hub.publish("t", "3")
+        hub.subscribe(late, "t")
+        loop.settle()
+        assert (client.texts(), late.texts()) == (["3"], [])
+
+    def test_who_waits_for_a_position_goes_at_once(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", history=5, every=0.1)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        hub.publish("t", "1")
+        published = loop.run(hub.publish_confirmed("t", "2"))
+        assert published.at.offset == 2
+        loop.settle()
+        assert client.texts() == ["1", "2"]
+        with pytest.raises(TypeError, match="exclude="):
+            hub.publish("t", "3", exclude=client)
+        with pytest.raises(TypeError, match="str or bytes"):
+            hub.publish("t", 3)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("options", [{"mode": "keyed"}, {"history": 5}, {}])
+    def test_a_hub_that_is_closed(self, loop: ManualLoop, turn: Turn, options: dict[str, Any]) -> None:
+        hub = Hub()
+        hub.topic("t", every=3600, **options)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        loop.settle()
+        client.frames()
+        hub.publish("t", "1", key="a" if "mode" in options else None)
+        loop.run(hub.close())
+        loop.settle()
+        assert client.frames()[0].payload in (b'{"t":"t","set":{"a":1}}', b"1")
+        hub.publish("t", "2", key="a" if "mode" in options else None)
+        loop.advance(3600)
+        assert client.frames()[0].payload in (b'{"t":"t","set":{"a":2}}', b"2")
+
+    def test_one_that_fails_keeps_nothing_from_the_others(
+        self, loop: ManualLoop, turn: Turn, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hub = Hub()
+        hub.topic("t", every=0.1)
+        hub.topic("u", every=0.1, merge=",")
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        hub.subscribe(client, "u")
+        with pytest.raises(TypeError, match="merges text"):
+            hub.publish("u", b"binary")
+        hub.publish("u", "1")
+        hub.publish("t", "2")
+        hub.publish("u", "3")
+        loop.advance(0.1)
+        assert client.texts() == ["1,3", "2"]
+        assert caplog.text == ""
