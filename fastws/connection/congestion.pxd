@@ -7,7 +7,10 @@ cdef class Congestion(Writer):
     cdef object _host
     cdef Backlog _backlog
     cdef public object limits
-    cdef public int flow
+    # Small values side by side: an open connection is to be small.
+    cdef public short frame_variant
+    cdef public signed char flow
+    cdef public bint fragmenting
 
     cpdef _wait(self, object item, Py_ssize_t size)
     cpdef _become_slow(self)

@@ -25,13 +25,17 @@ CLEAR, CONGESTED, SLOW = map(int, FlowState)
 class Congestion(Writer):
     """The part of an outbox that lets messages wait. The outbox sets its fields, which saves a call."""
 
-    __slots__ = ("_backlog", "_host", "flow", "limits")
+    __slots__ = ("_backlog", "_host", "flow", "fragmenting", "frame_variant", "limits")
 
     #: An ``OutboxHost``.
     _host: Any
     _backlog: Backlog | None
     #: How much may wait: ``send_queue`` and ``send_queue_bytes``.
     limits: Limits
+    #: Which bytes of a publication fit; see :mod:`fastws.connection.publication`.
+    frame_variant: int
+    #: A fragmented message is under way: other messages wait until it is complete.
+    fragmenting: bool
     #: How well the peer takes what it is sent, a ``FlowState``.
     flow: int
 

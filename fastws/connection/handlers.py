@@ -95,8 +95,9 @@ class Handler:
             missed: How many messages, exactly; None where nobody can know.
             reason: ``"slow"``: the topic has a history, and forgot messages before this client took them.
                 ``"bus"``: this process read the bus of a hub too slowly. ``"binary"``: another process
-                published binary messages to a topic that merges text here. Those of a :class:`fastws.Synced`
-                that is told here, since the handler has no ``on_sync``.
+                published binary messages to a topic that merges text here. ``"sampled"``: the topic has a
+                ``sample``, or this client a ``max_rate``, and more was published; told once a second. Those
+                of a :class:`fastws.Synced`: it is told here, since the handler has no ``on_sync``.
         """
 
     def on_sync(self, ws: WebSocket, synced: Any) -> None:

@@ -16,8 +16,6 @@ cdef class Outbox(Congestion):
     cdef bytes _last
     cdef dict _urgent
     cdef public Subscriptions subscriptions
-    cdef public int frame_variant
-    cdef public bint fragmenting
     cdef public long long sent_messages
     cdef public long long dropped
 

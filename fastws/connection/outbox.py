@@ -70,8 +70,6 @@ class Outbox(Congestion):
         "_last",
         "_urgent",
         "dropped",
-        "fragmenting",
-        "frame_variant",
         "sent_messages",
         "subscriptions",
     )
@@ -82,11 +80,9 @@ class Outbox(Congestion):
         self.limits = limits
         self._backlog = None
         self.flow = CLEAR
-        #: A fragmented message is under way: other messages wait until it is complete.
         self.fragmenting = False
         self._last: bytes | None = None
         self._urgent: dict[int, bytes] | None = None
-        #: Which bytes of a publication fit; see :mod:`fastws.connection.publication`.
         self.frame_variant = 0
         self.subscriptions: Subscriptions | None = None
         self.sent_messages = 0

@@ -61,6 +61,8 @@ class FeedLine:
         self._commands = itertools.count(1)
         #: What was asked and not answered, by the id of the command.
         self._answers: dict[Any, asyncio.Future[Published]] = {}
+        #: How many wait for an answer, or for a connection to ask on.
+        self._asking = 0
         self._renewal: asyncio.Task[None] | None = None
         #: The WebSocket that is open, as soon as there is one; an exception, where there will be none.
         self._open: asyncio.Future[WebSocket] = asyncio.get_running_loop().create_future()
@@ -78,11 +80,17 @@ class FeedLine:
         Raises:
             FeedError: The server refuses it; ``"lost"``: the connection has ended before the answer.
         """
-        ws = await asyncio.shield(self._open)
+        self._asking += 1
+        # The answer, or the end of the connection, may stand behind what waits to be taken.
+        self._buffer.release()
+        try:
+            return await self._ask(await self._opened(), build)
+        finally:
+            self._asking -= 1
+
+    async def _ask(self, ws: WebSocket, build: Callable[[int], str]) -> Published:
         command = next(self._commands)
         answer = self._answers[command] = asyncio.get_running_loop().create_future()
-        # The answer may stand behind what waits to be taken.
-        self._buffer.release()
         try:
             await ws.send(build(command))
             published: Published = await answer
@@ -92,6 +100,17 @@ class FeedLine:
             raise _lost() from None
         finally:
             del self._answers[command]
+
+    async def _opened(self) -> WebSocket:
+        """Wait for a WebSocket that is open."""
+        while True:
+            opened = self._open
+            ws = await asyncio.shield(opened)
+            if not ws.closed:
+                return ws
+            # The reader has not seen its end yet: wait for the next one.
+            if self._open is opened:
+                self._open = asyncio.get_running_loop().create_future()
 
     # -- connections ----------------------------------------------------------------------------
 
@@ -178,7 +197,7 @@ class FeedLine:
                 self._greeted(ws, message)
             elif (topic := self._topics.get(getattr(message, "topic", ""))) is not None:
                 self._heard(ws, topic, message)
-            while self._buffer.is_full() and not self._answers:
+            while self._buffer.is_full() and not self._asking:
                 await self._buffer.room()
 
     def _heard(self, ws: WebSocket, topic: FollowedTopic, message: messages.ServerMessage | None) -> None:

@@ -281,7 +281,7 @@ class Hub(HubShared):
     def _receive_run(self, topic: str, body: bytes, count: int) -> None:
         """Publish here what another process has published; the clients of other processes have it already."""
         found = self._find(topic)
-        if found is None or not (found.subscribers or found.view or found.paced()):
+        if found is None or not found.is_heard():
             return
         fan_out = self._fan_out
         assert fan_out is not None
@@ -311,11 +311,12 @@ class Hub(HubShared):
                 found.view.offer_gap(missed, reason, self._fan_out)
 
     def _topics_heard(self) -> list[str]:
-        return [name for name, topic in self._topics.items() if topic.subscribers or topic.view]
+        return [name for name, topic in self._topics.items() if topic.is_heard()]
 
 
 def _tell_gap(found: Topic, missed: int, reason: str) -> None:
-    for subscriber in list(found.subscribers):
+    paced = found.gate.lane.cursors if found.paced() else ()
+    for subscriber in [*found.subscribers, *paced]:
         tell_gap(subscriber.ws, found.name, missed, reason)
 
 

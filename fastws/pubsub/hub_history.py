@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import UNSET, check_number
+from fastws.connection.compression_meter import CompressionUse
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.cursors import puller_of
@@ -169,6 +170,36 @@ class HubHistory(TopicRegistry):
         if topic.view is not None:
             topic.view.offer(kept, self._fan_out)
         return topic.listeners()
+
+    def compression(self, topic: str) -> CompressionUse | None:
+        """Return what compression has done for a topic's messages; None where none was compressed.
+
+        A topic whose messages become less than a tenth smaller sends them as they are, and tries again later.
+        """
+        found = self._topics.get(topic)
+        return None if found is None or found.meter is None else found.meter.use()
+
+    def kept_bytes(self) -> int:
+        """Return the bytes of all messages and values that topics keep."""
+        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced or topic.view)
+
+    def share_over(self, bus: Any) -> None:
+        """Share with the hubs of this name on another bus, or on none any more; for hubs of one test.
+
+        Raises ``ValueError`` where the hub shares already, or numbers topics itself.
+        """
+        if bus is None:
+            link, self._link = self._link, None
+            if link is not None:
+                link.bus.leave(self.name)
+            return
+        if self._link is not None:
+            raise ValueError(f"the hub {self.name!r} shares what is published already")
+        if self._sequencer is not None:
+            raise ValueError(
+                f"the hub {self.name!r} has topics with a history or keys, which it numbers itself"
+            )
+        self._link = bus.join(self, self.name)
 
     def _subscribe_kept(
         self, subscriber: Subscriber, topic: SequencedTopic, since: Position | None, recent: int

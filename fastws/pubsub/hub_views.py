@@ -298,9 +298,7 @@ class HubViews(HubKeyed):
             found = self._make(topic)
             if self._link is not None and not found.sequenced:
                 self._link.follow(topic)
-        elif self._link is not None and not (
-            found.sequenced or found.batch or found.subscribers or found.view
-        ):
+        elif self._link is not None and not (found.sequenced or found.batch or found.is_heard()):
             self._link.follow(topic)
         return found
 
@@ -319,9 +317,7 @@ class HubViews(HubKeyed):
             subscriber.topics.pop(lane, None)
 
     def _bind(self, fan_out: FanOut) -> None:
-        if self._fan_out is not None and any(
-            topic.subscribers or topic.view for topic in self._topics.values()
-        ):
+        if self._fan_out is not None and any(topic.is_heard() for topic in self._topics.values()):
             raise RuntimeError("a hub belongs to one event loop; use publish_threadsafe from another")
         if self._link is not None:
             self._link.bus.check_thread()

@@ -15,7 +15,6 @@ from fastws.config import (
     Unset,
     checked_compression,
 )
-from fastws.connection.compression_meter import CompressionUse
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
@@ -222,36 +221,6 @@ class TopicRegistry:
             self._classes = TopicClasses()
         return self._classes
 
-    def compression(self, topic: str) -> CompressionUse | None:
-        """Return what compression has done for a topic's messages; None where none was compressed.
-
-        A topic whose messages become less than a tenth smaller sends them as they are, and tries again later.
-        """
-        found = self._topics.get(topic)
-        return None if found is None or found.meter is None else found.meter.use()
-
-    def kept_bytes(self) -> int:
-        """Return the bytes of all messages and values that topics keep."""
-        return sum(topic.kept_bytes() for topic in self._topics.values() if topic.sequenced or topic.view)
-
-    def share_over(self, bus: Any) -> None:
-        """Share with the hubs of this name on another bus, or on none any more; for hubs of one test.
-
-        Raises ``ValueError`` where the hub shares already, or numbers topics itself.
-        """
-        if bus is None:
-            link, self._link = self._link, None
-            if link is not None:
-                link.bus.leave(self.name)
-            return
-        if self._link is not None:
-            raise ValueError(f"the hub {self.name!r} shares what is published already")
-        if self._sequencer is not None:
-            raise ValueError(
-                f"the hub {self.name!r} has topics with a history or keys, which it numbers itself"
-            )
-        self._link = bus.join(self, self.name)
-
     # -- finding them ---------------------------------------------------------------------------
 
     def _find(self, name: str) -> Topic | None:
@@ -317,14 +286,7 @@ class TopicRegistry:
         listened: list[Topic] = [*subscriber.topics]
         if subscriber.cursors is not None:
             listened += subscriber.cursors.topics()
-        return [topic.name for topic in listened if self._is_here(topic)]
-
-    def _is_here(self, topic: Topic) -> bool:
-        """True for a topic of this hub, and for the view of one."""
-        found = self._topics.get(topic.name)
-        if found is None:
-            return False
-        return found is topic or found.view is topic or (found.gate is not None and found.gate.lane is topic)
+        return [topic.name for topic in listened if _is_of(self._topics, topic)]
 
     def subscribers(self, topic: str) -> list[Any]:
         """Return who listens to ``topic`` now, as it was given to :meth:`subscribe`, in that order.
@@ -336,7 +298,7 @@ class TopicRegistry:
         if found is None:
             return []
         behind = found.behind if isinstance(found, NumberedTopic) else {}
-        viewing = [] if found.view is None else [*found.view.subscribers, *found.view.behind]
+        viewing = [] if found.view is None else found.view.clients()
         paced = [] if not found.paced() else found.gate.lane.cursors
         return [subscriber.ws for subscriber in [*found.subscribers, *behind, *paced, *viewing]]
 
@@ -350,3 +312,14 @@ def _check_numbers(made: TopicClass, keeper: Any) -> None:
             "workers of `fastws serve --workers` may have it, or a hub of its own, Hub(broker='memory')"
         )
     made.pattern.check_names()
+
+
+def _is_of(topics: dict[str, Topic], topic: Topic) -> bool:
+    """True for one of these topics, for its view, and for the lane of either."""
+    found = topics.get(topic.name)
+    channels: list[Any] = [] if found is None else [found, found.view]
+    return any(
+        channel is not None
+        and (channel is topic or (channel.gate is not None and channel.gate.lane is topic))
+        for channel in channels
+    )

@@ -13,4 +13,5 @@ cdef class Topic(Channel):
 
     cpdef Py_ssize_t listeners(self)
     cpdef Py_ssize_t paced(self)
+    cpdef bint is_heard(self) except -1
     cpdef remove(self, object subscriber)

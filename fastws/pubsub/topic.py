@@ -45,6 +45,10 @@ class Topic(Channel):
         """Return how many clients listen."""
         return len(self.subscribers) + self.paced() + (0 if self.view is None else self.view.listeners())
 
+    def is_heard(self) -> bool:
+        """True when anybody listens."""
+        return bool(self.subscribers or self.view) or self.paced() > 0
+
     def paced(self) -> int:
         """Return how many clients listen at a pace of their own."""
         return 0 if self.gate is None or self.gate.lane is None else len(self.gate.lane.cursors)

@@ -100,11 +100,13 @@ class View(SequencedTopic):
 
     def offer_gap(self, missed: int | None, reason: str, fan_out: FanOut) -> None:
         """Tell everybody that messages do not come."""
+        told = list(self.gate.lane.cursors) if self.paced() else []
         if self.has_history:
-            for subscriber in list(self.subscribers):
-                self.tell_gap(subscriber, missed, reason)
+            told += self.subscribers
         else:
             self._keep(encode(TEXT, self._gap(missed, reason)), fan_out)
+        for subscriber in told:
+            self.tell_gap(subscriber, missed, reason)
 
     def _keep(self, frame: bytes, fan_out: FanOut) -> None:
         if self.behind:
@@ -115,6 +117,11 @@ class View(SequencedTopic):
     def _add(self, frame: bytes, fan_out: FanOut) -> None:
         seq = fan_out.add(self)
         self.batch.append(Publication(self, seq, None, frame))
+
+    def clients(self) -> list[Any]:
+        """Return who listens."""
+        paced = self.gate.lane.cursors if self.paced() else ()
+        return [*self.subscribers, *self.behind, *paced]
 
     # -- the objects ----------------------------------------------------------------------------
 

@@ -93,9 +93,11 @@ class MemoryBudget:
 
     def _look_again(self) -> None:
         began = time.perf_counter()
-        self.look()
-        cost = time.perf_counter() - began
-        self._timer = self._loop.call_later(max(LOOK_SECONDS, LOOK_COST_FACTOR * cost), self._look_again)
+        try:
+            self.look()
+        finally:
+            seconds = max(LOOK_SECONDS, LOOK_COST_FACTOR * (time.perf_counter() - began))
+            self._timer = self._loop.call_later(seconds, self._look_again)
 
     def look(self) -> None:
         """Evict clients while there is too much, the one for which most waits first."""

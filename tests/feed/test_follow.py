@@ -173,6 +173,16 @@ async def test_codes_that_are_final(server: ScriptedFeed, code: int) -> None:
             await feed.publish("a", 1)
 
 
+async def test_a_message_that_is_too_big_is_final(server: ScriptedFeed) -> None:
+    """It would come again after each reconnect."""
+    async with fastws.follow(server.url, "a", limits={"max_message_size": 1000}) as feed:
+        peer = await server.greeted("sub")
+        peer.data("a", "e:1", "x" * 1000)
+        with pytest.raises(fastws.ConnectionClosedError) as closed:
+            await anext(feed)
+        assert closed.value.code == 1009
+
+
 async def test_what_came_before_the_end_is_brought_first(server: ScriptedFeed) -> None:
     async with fastws.follow(server.url, "a") as feed:
         peer = await server.greeted("sub")

@@ -102,6 +102,22 @@ async def test_what_was_not_answered_is_lost_but_for_once(server: ScriptedFeed) 
         assert (await once).duplicate
 
 
+async def test_a_connection_that_has_just_ended_is_not_asked(server: ScriptedFeed) -> None:
+    """Its end is behind events that nobody takes; and who publishes lets others run."""
+    async with fastws.follow(server.url, "a", buffer=1, backoff=QUICK) as feed:
+        peer = await server.greeted("sub")
+        for number in range(100):
+            peer.data("a", f"e:{number + 1}", number)
+        await anext(feed)
+        assert feed._line is not None
+        (await feed._line._open).close_nowait()
+        publishing = asyncio.create_task(feed.publish("a", 1, timeout=30))
+        peer = await server.greeted("sub")
+        await peer.heard("pub")
+        peer.ack("e:101")
+        assert (await publishing).at == Position("e", 101)
+
+
 async def test_a_function_brings_each_connection_its_token(server: ScriptedFeed) -> None:
     tokens = iter(["first", "second", "third"])
 
@@ -117,6 +133,27 @@ async def test_a_function_brings_each_connection_its_token(server: ScriptedFeed)
         # In time, and on the connection that there is.
         peer.hello(expires=0.01)
         assert await peer.heard("auth") == [{"auth": "third"}]
+
+
+async def test_each_renewal_begins_the_next(server: ScriptedFeed, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = iter(["first", "second", "third"])
+
+    async def token() -> str:
+        try:
+            return next(tokens)
+        except StopIteration:
+            raise OSError("no network") from None
+
+    async with fastws.follow(server.url, token=token, backoff=QUICK):
+        peer = await server.next()
+        await peer.heard("auth")
+        for wanted in ("second", "third"):
+            peer.hello(expires=0.01)
+            assert await peer.heard("auth") == [{"auth": wanted}]
+        # A token that cannot be had is told, and the server's close brings the next attempt.
+        peer.hello(expires=0.01)
+        while "no network" not in caplog.text:
+            await asyncio.sleep(0.001)
 
 
 async def test_without_a_token_nothing_is_said(server: ScriptedFeed) -> None:

@@ -18,6 +18,9 @@ def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
     granted = Client(loop, slow.server, "?topic=t")
     for client in (slow, granted):
         assert client.said()[1]["sync"]["lossy"] is True
+    listeners = hub.subscribers("t")
+    assert len(listeners) == hub.count("t") == 2
+    assert list(hub.topics(listeners[0])) == ["t"]
     for number in range(100):
         hub.publish("t", str(number))
         loop.advance(0.01)
@@ -31,6 +34,9 @@ def test_the_newest_and_a_gap(loop: ManualLoop, history: int) -> None:
         assert ("at" in data[-1]) is (history > 0)
         assert {gap["reason"] for gap in gaps} == {"sampled"}
         assert sum(gap["missed"] for gap in gaps) + len(data) == 100
+        client.raw.close()
+        client.said()
+    assert hub.count("t") == 0
 
 
 def test_of_a_keyed_topic(loop: ManualLoop) -> None:

@@ -18,6 +18,8 @@ from tests.pubsub.mirrors import Mirror
 
 CLIENTS = 3
 KEYS = "abcdefgh"
+#: How many messages a second each client may have.
+RATES = (None, None, 5)
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
@@ -45,8 +47,8 @@ def test_the_final_state(steps: list[tuple[str, int, str]], frame_bytes: int, ke
         hub = Hub()
         hub.topic("t", mode="keyed", max_keys=6, ttl=2.0, key_ttl=key_ttl)
         clients = [Mirror(loop, turn) for _ in range(CLIENTS)]
-        for client in clients:
-            hub.subscribe(client, "t")
+        for index, client in enumerate(clients):
+            hub.subscribe(client, "t", max_rate=RATES[index])
         value = 0
         for step, index, key in steps:
             client = clients[index]
@@ -78,7 +80,7 @@ def test_the_final_state(steps: list[tuple[str, int, str]], frame_bytes: int, ke
                     client.read()
                     clients[index] = back = Mirror(loop, turn)
                     since = client.at if key < "e" else None
-                    synced = hub.subscribe(back, "t", since=since)
+                    synced = hub.subscribe(back, "t", since=since, max_rate=RATES[index])
                     assert synced is not None
                     # It may hold more than that position says, and nothing that is newer than the topic.
                     if not synced.snapshot:
