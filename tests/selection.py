@@ -20,7 +20,7 @@ __all__ = ["SYSTEM_COMMAND", "SYSTEM_FOLDERS", "must_be_alone"]
 
 TESTS = Path(__file__).parent
 #: Real servers, browsers, other programs, loads and faults: minutes, and a machine of their own.
-SYSTEM_FOLDERS = ("autobahn", "bench", "browser", "faults", "hostile", "live", "loadgen", "siege")
+SYSTEM_FOLDERS = ("autobahn", "bench", "browser", "chaos", "faults", "hostile", "live", "loadgen", "siege")
 SYSTEM_COMMAND = "python -m pytest -m system"
 #: More processes than that only collect the same tests once more.
 MAX_PROCESSES = 4

@@ -23,16 +23,23 @@ if TYPE_CHECKING:
     from fastws.asgi.sink import Sink
     from fastws.connection.outbox import Outbox
 
-__all__ = ["GapVerb", "Subscriber", "close_verb", "subscriber", "websocket_of"]
+__all__ = ["GapVerb", "Subscriber", "SyncVerb", "close_verb", "subscriber", "websocket_of"]
 
 log = logging.getLogger("fastws.error")
 
-#: Is called with a topic, how many of its messages did not come, and why.
-GapVerb = Callable[[str, int, str], object]
+#: Is called with a topic, how many of its messages did not come (None: nobody knows), and why.
+GapVerb = Callable[[str, int | None, str], object]
+#: Is called with a :class:`fastws.Synced`.
+SyncVerb = Callable[[Any], object]
 
 
 def subscriber(
-    websocket: Any, send: Any = None, *, limits: Limits | None = None, on_gap: GapVerb | None = None
+    websocket: Any,
+    send: Any = None,
+    *,
+    limits: Limits | None = None,
+    on_gap: GapVerb | None = None,
+    on_sync: SyncVerb | None = None,
 ) -> Subscriber:
     """Return what a :class:`fastws.Hub` takes for a WebSocket of another framework.
 
@@ -47,7 +54,7 @@ def subscriber(
     Args:
         websocket: A WebSocket of Starlette or FastAPI, of aiohttp (``web.WebSocketResponse``) or of
             websockets, or the ``scope`` of a plain ASGI application. The application must have accepted it.
-            A :class:`fastws.WebSocket` needs this for ``on_gap`` only.
+            A :class:`fastws.WebSocket` needs this for ``on_gap`` and ``on_sync`` only.
         send: The ``send`` of the plain ASGI application. None (default) where ``websocket`` can send itself.
         limits: ``send_queue`` (256 messages) and ``send_queue_bytes`` (1 MiB) bound the queue of a foreign
             WebSocket. A WebSocket of ours keeps the limits of its route.
@@ -55,42 +62,51 @@ def subscriber(
             come, before the next one of that topic is sent: what :meth:`Handler.on_gap` is to a native
             handler. An exception in it is logged. Default None: the log alone tells, and a client that is too
             slow for a topic with a history is closed.
+        on_sync: A function that is called with a :class:`fastws.Synced`: what :meth:`Handler.on_sync` is to a
+            native handler. An exception in it is logged. Default None: ``on_gap`` tells what was missed.
 
     Returns:
         A context manager, whose ``leave()`` does what the end of the block does. To subscribe a foreign
         WebSocket again after it has left, call ``subscriber`` again.
 
     Raises:
-        TypeError: ``websocket`` is none of these, or ``on_gap`` no plain function of three arguments.
+        TypeError: ``websocket`` is none of these, ``on_gap`` no plain function of three arguments, or
+            ``on_sync`` none of one.
         RuntimeError: The application has not accepted it yet, or no event loop runs in this thread.
     """
     if on_gap is not None:
         if is_async(on_gap):
             raise TypeError("on_gap= is a plain function: nobody would await it")
         check_arguments(on_gap, "on_gap=", ("topic", "missed", "reason"))
+    if on_sync is not None:
+        if is_async(on_sync):
+            raise TypeError("on_sync= is a plain function: nobody would await it")
+        check_arguments(on_sync, "on_sync=", ("synced",))
     if isinstance(websocket, Subscriber):
         return websocket
     session = _session(websocket)
     if session is not None:
         if session.outbox is None:
             raise RuntimeError("accept the WebSocket before it becomes a subscriber")
-        return Subscriber(session.outbox, on_gap=on_gap, core=session.ws)
+        return Subscriber(session.outbox, on_gap=on_gap, on_sync=on_sync, core=session.ws)
     if isinstance(websocket, WebSocketCore):
-        return Subscriber(websocket.outbox, on_gap=on_gap, core=websocket)
+        return Subscriber(websocket.outbox, on_gap=on_gap, on_sync=on_sync, core=websocket)
     sink = open_sink(*_verbs(websocket, send), limits or Limits())
-    return Subscriber(sink.outbox, sink, on_gap)
+    return Subscriber(sink.outbox, sink, on_gap=on_gap, on_sync=on_sync)
 
 
 class Subscriber:
     """What a hub takes in place of a WebSocket; made by :func:`subscriber`."""
 
-    __slots__ = ("_core", "_on_gap", "_sink", "outbox")
+    __slots__ = ("_core", "_on_gap", "_on_sync", "_sink", "outbox")
 
     def __init__(
         self,
         outbox: Outbox,
         sink: Sink | None = None,
+        *,
         on_gap: GapVerb | None = None,
+        on_sync: SyncVerb | None = None,
         core: WebSocketCore | None = None,
     ) -> None:
         #: What the hub writes to.
@@ -100,8 +116,9 @@ class Subscriber:
         #: Our WebSocket behind it; None where the socket is not ours.
         self._core = core
         self._on_gap = on_gap
+        self._on_sync = on_sync
 
-    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
+    def tell_gap(self, topic: str, missed: int | None, reason: str) -> bool:
         """Tell the application that messages of a topic do not come; False when it does not want to know."""
         if self._on_gap is None:
             return False
@@ -111,6 +128,18 @@ class Subscriber:
             end_loop(exc)
         except BaseException:
             log.exception("on_gap of a subscriber failed")
+        return True
+
+    def tell_sync(self, synced: object) -> bool:
+        """Tell the application where a subscription goes on; False when it does not want to know."""
+        if self._on_sync is None:
+            return False
+        try:
+            self._on_sync(synced)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            end_loop(exc)
+        except BaseException:
+            log.exception("on_sync of a subscriber failed")
         return True
 
     async def sent(self) -> None:

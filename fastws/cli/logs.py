@@ -103,7 +103,7 @@ def wants_colour(stream: TextIO) -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def configure(level: str, *, access_log: bool, worker: int | None = None) -> None:
+def configure(level: str, *, access_log: bool, worker: int | str | None = None) -> None:
     """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` and nothing else.
 
     With ``worker`` each line says which worker has written it: ``[2]`` before its message.

@@ -40,7 +40,16 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
 
     try:
         supervisor = Supervisor(
-            "fastws.cli.worker_process", hello, sockets, options["workers"], rules_of(options), serving
+            "fastws.cli.worker_process",
+            (
+                "fastws.cli.keeper_process",
+                {"options": {"log_level": options["log_level"], "loop": options["loop"]}},
+            ),
+            hello,
+            sockets,
+            options["workers"],
+            rules_of(options),
+            serving,
         )
         if changes is not None:
             threading.Thread(target=changes, args=(supervisor,), name="fastws-reload", daemon=True).start()

@@ -24,10 +24,12 @@ from fastws.cli.start import (
 )
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
+from fastws.pubsub.keeper.client import KeeperClient
 from fastws.server.acceptor import Acceptor
 from fastws.server.shared_page import Membership, SharedPage
 from fastws.workers.control import Channel, Message
-from fastws.workers.worker import SupervisedServer, end_with_parent
+from fastws.workers.orphans import end_with_parent
+from fastws.workers.worker import SupervisedServer
 
 __all__ = ["main"]
 
@@ -56,6 +58,11 @@ def serve(channel: Channel, hello: Message) -> int:
     logs.configure(options["log_level"], access_log=options["access_log"], worker=hello.values["worker"])
     loops = new_loops(options)
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
+    bus.keeper = keeper = KeeperClient(
+        bus,
+        lambda: channel.send("keeper"),
+        lambda number: channel.send("keeper_failed", number=number),
+    )
     certificates = make_certificates(options)
     silence_bad_server_names()
     settings = make_settings(options)
@@ -74,6 +81,7 @@ def serve(channel: Channel, hello: Message) -> int:
         Membership(page, row, bus.holdings, is_limit_for_all=is_limit_for_all),
         grace=options["timeout_graceful_shutdown"],
         bus=bus,
+        keeper=keeper,
     )
     if certificates is not None:
         certificates.speaks = server.leads

@@ -84,7 +84,7 @@ class Handler:
         The socket was slow and has taken it, or a message in fragments is complete.
         """
 
-    def on_gap(self, ws: WebSocket, topic: str, missed: int, reason: str) -> None:
+    def on_gap(self, ws: WebSocket, topic: str, missed: int | None, reason: str) -> None:
         """Messages of a topic that this WebSocket listens to do not come.
 
         Called before the next message of that topic is sent.
@@ -92,11 +92,26 @@ class Handler:
         Args:
             ws: Which WebSocket.
             topic: The topic's name.
-            missed: How many messages, exactly.
+            missed: How many messages, exactly; None where nobody can know.
             reason: ``"slow"``: the topic has a history, and forgot messages before this client took them.
                 ``"bus"``: this process read the bus of a hub too slowly. ``"binary"``: another process
                 published binary messages to a topic that merges text here. ``"sampled"``: the topic has a
-                ``sample``, or this client a ``max_rate``, and more was published; told once a second.
+                ``sample``, or this client a ``max_rate``, and more was published; told once a second. Those
+                of a :class:`fastws.Synced`: it is told here, since the handler has no ``on_sync``.
+        """
+
+    def on_sync(self, ws: WebSocket, synced: Any) -> None:
+        """It is known now where a subscription to a topic with a history begins, or goes on.
+
+        For hubs that workers share. Called before the next message of that topic is sent, where
+        ``hub.subscribe`` returned None since what the topic keeps was not here yet; and again where the
+        process that numbers the messages has begun anew (``reason`` is ``"epoch"``). Without this function
+        ``on_gap`` is told what was missed; without that, a client that has missed something is closed with
+        1008 (RFC 6455, section 7.4.1), unless the topic's policy is ``"drop_oldest"``.
+
+        Args:
+            ws: Which WebSocket.
+            synced: A :class:`fastws.Synced`, as ``hub.subscribe`` returns it.
         """
 
 
@@ -166,7 +181,7 @@ class Callbacks:
     :func:`as_handler` does.
     """
 
-    __slots__ = ("on_close", "on_gap", "on_message", "on_open", "on_writable", "tasks")
+    __slots__ = ("on_close", "on_gap", "on_message", "on_open", "on_sync", "on_writable", "tasks")
 
     def __init__(self, given: Any) -> None:
         handler = as_handler(given)
@@ -177,6 +192,7 @@ class Callbacks:
         self.on_close = _own(handler, "on_close")
         self.on_writable = _own(handler, "on_writable")
         self.on_gap = _own(handler, "on_gap")
+        self.on_sync = _own(handler, "on_sync")
         if opens_async(handler):
             self.on_open = _begins_task(handler.on_open, copy(self))
         else:
@@ -210,6 +226,7 @@ CALLBACKS = {
     "on_close": ("ws", "code", "reason"),
     "on_writable": ("ws",),
     "on_gap": ("ws", "topic", "missed", "reason"),
+    "on_sync": ("ws", "synced"),
 }
 
 

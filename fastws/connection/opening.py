@@ -47,12 +47,12 @@ class Opening:
         "_callbacks",
         "_connection",
         "_end",
-        "_gaps",
         "_messages",
         "_on_open",
         "_outcome",
         "_size",
         "_task",
+        "_told",
         "_was_drained",
         "_ws",
     )
@@ -69,7 +69,8 @@ class Opening:
         #: Messages, or parts of them, in the order in which they came, and their bytes or characters.
         self._messages: list[Any] = []
         self._size = 0
-        self._gaps: list[tuple[str, int, str]] = []
+        #: Gaps and positions that the hub has told: the name of the verb, and its arguments.
+        self._told: list[tuple[str, tuple[Any, ...]]] = []
         self._was_drained = False
         #: Code and reason of the end that ``on_close`` is to be told of.
         self._end: tuple[int, str] | None = None
@@ -115,8 +116,11 @@ class Opening:
     def on_writable(self, ws: Any) -> None:
         self._was_drained = True
 
-    def on_gap(self, ws: Any, topic: str, missed: int, reason: str) -> None:
-        self._gaps.append((topic, missed, reason))
+    def on_gap(self, ws: Any, topic: str, missed: int | None, reason: str) -> None:
+        self._told.append(("tell_gap", (topic, missed, reason)))
+
+    def on_sync(self, ws: Any, synced: Any) -> None:
+        self._told.append(("tell_sync", (synced,)))
 
     def on_close(self, ws: Any, code: int, reason: str) -> None:
         """The WebSocket has ended: where no message waits for ``on_open``, it is cancelled.
@@ -150,8 +154,8 @@ class Opening:
             self._tell_end(*self._end)
         else:
             self._redirect(self._callbacks)
-            for gap in self._gaps:
-                self._ws.tell_gap(*gap)
+            for verb, arguments in self._told:
+                getattr(self._ws, verb)(*arguments)
             self._connection.redeliver(self._messages)
             if self._was_drained:
                 self._connection.drained()

@@ -42,6 +42,7 @@ class _StreamingHandler(TaskHandler):
         "on_close",
         "on_gap",
         "on_message",
+        "on_sync",
         "on_writable",
         "opens_async",
     )
@@ -56,6 +57,7 @@ class _StreamingHandler(TaskHandler):
         self.on_close = handler.on_close  # type: ignore[method-assign]
         self.on_writable = handler.on_writable  # type: ignore[method-assign]
         self.on_gap = handler.on_gap  # type: ignore[method-assign]
+        self.on_sync = handler.on_sync  # type: ignore[method-assign]
         self.opens_async = opens_async(handler)
         self.tasks = handler.tasks if isinstance(handler, TaskHandler) else set()
 

@@ -93,13 +93,22 @@ class WebSocketCore:
         self._pings: Pings | None = None
         self._fragment_lock: FragmentLock | None = None
 
-    def tell_gap(self, topic: str, missed: int, reason: str) -> bool:
+    def tell_gap(self, topic: str, missed: int | None, reason: str) -> bool:
         """Tell the handler that messages of a topic do not come; False when it does not want to know."""
         connection: Any = self._connection
         on_gap = getattr(connection.callbacks, "on_gap", None)
         if on_gap is None:
             return False
         connection._call(on_gap, self, topic, missed, reason)
+        return True
+
+    def tell_sync(self, synced: object) -> bool:
+        """Tell the handler where a subscription goes on; False when it does not want to know."""
+        connection: Any = self._connection
+        on_sync = getattr(connection.callbacks, "on_sync", None)
+        if on_sync is None:
+            return False
+        connection._call(on_sync, self, synced)
         return True
 
     # -- sending --------------------------------------------------------------------------------

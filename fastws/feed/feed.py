@@ -13,6 +13,7 @@ from fastws.feed.protocol import MAX_TOPICS, PING_SECONDS, SUBPROTOCOL
 from fastws.feed.server_sent import events_for
 from fastws.feed.session import Session
 from fastws.feed.settings import FeedSettings
+from fastws.pubsub.events import Synced
 from fastws.pubsub.hub import Hub
 
 __all__ = ["Feed"]
@@ -96,7 +97,7 @@ class Feed(Handler):
             raise TypeError(f"user= is a fastws.User, not {user!r}")
         await accepted(websocket)
         guest = Guest(websocket, request)
-        session = Session(self._settings, guest, FeedClient(guest.request))
+        guest.session = session = Session(self._settings, guest, FeedClient(guest.request))
         session.start(guest.query, user)
         try:
             async for message in guest.messages():
@@ -136,6 +137,9 @@ class Feed(Handler):
 
     def on_message(self, ws: WebSocket, message: str | bytes) -> None:
         self._sessions[ws].receive(message)
+
+    def on_sync(self, ws: WebSocket, synced: Synced) -> None:
+        self._sessions[ws].sync(synced)
 
     def on_writable(self, ws: WebSocket) -> None:
         self._sessions[ws].work()

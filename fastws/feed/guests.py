@@ -10,6 +10,8 @@ from typing import Any
 from fastws.asgi.subscriber import Subscriber, close_verb, subscriber, websocket_of
 from fastws.connection.websocket import WebSocket
 from fastws.feed.protocol import SUBPROTOCOL
+from fastws.feed.session import Session
+from fastws.pubsub.events import Synced
 
 __all__ = ["Guest", "accepted"]
 
@@ -44,6 +46,8 @@ class Guest:
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._closing: asyncio.Task[None] | None = None
+        #: Whose line this is.
+        self.session: Session | None = None
 
     @property
     def query(self) -> str:
@@ -60,6 +64,12 @@ class Guest:
         return str(path).partition("?")[2]
 
     # -- what a session needs (``Line``) --------------------------------------------------------
+
+    def tell_sync(self, synced: Synced) -> bool:
+        """Tell the session where a subscription begins; the hub does."""
+        assert self.session is not None
+        self.session.sync(synced)
+        return True
 
     def close_nowait(self, code: int, reason: str) -> None:
         if self._ours is not None:

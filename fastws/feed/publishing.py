@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
@@ -15,6 +16,8 @@ from fastws.pubsub.notes import note_of
 from fastws.pubsub.patterns import check_name
 
 __all__ = ["publish"]
+
+log = logging.getLogger("fastws.error")
 
 
 async def publish(
@@ -85,5 +88,6 @@ async def _offer(
     except (ValueError, TypeError) as error:
         raise FeedError("bad_request", str(error)) from error
     except (BrokerUnavailable, TimeoutError) as error:
+        log.error("a client's message has no position: %s", error)
         raise FeedError("unavailable", "it may not have been published", 1) from error
     return (None, False) if published is None else (str(published.at), published.duplicate)

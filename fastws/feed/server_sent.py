@@ -22,6 +22,7 @@ from fastws.feed.session import Session
 from fastws.feed.settings import FeedSettings
 from fastws.protocol.http.messages import Request, Response
 from fastws.protocol.websocket.handshake import is_origin_allowed
+from fastws.pubsub.events import Synced
 
 __all__ = ["events_for"]
 
@@ -268,6 +269,12 @@ class EventStream:
             self._positions[topic] = found[2] or found[3] or found[4] or NOWHERE
 
     # -- the line of a session ------------------------------------------------------------------
+
+    def tell_sync(self, synced: Synced) -> bool:
+        """Tell the session where a subscription begins; the hub does."""
+        assert self._session is not None
+        self._session.sync(synced)
+        return True
 
     def close_nowait(self, code: int, reason: str) -> None:
         """End when what was said has been sent: a browser comes back, and is told a status."""

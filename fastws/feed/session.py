@@ -16,7 +16,7 @@ from fastws.feed.publishing import publish
 from fastws.feed.query import topics_of
 from fastws.feed.session_core import Line, SessionCore, Stage
 from fastws.feed.settings import FeedSettings
-from fastws.pubsub.events import Position
+from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.pace import least
 
 __all__ = ["Session"]
@@ -39,6 +39,8 @@ class Subscription:
     view: Any
     #: Whether ``may_subscribe`` is to be asked again when the user has another token.
     is_asked: bool
+    #: Whether messages may be left out though the client keeps up.
+    skips: bool
 
 
 class Session(SessionCore):
@@ -225,20 +227,27 @@ class Session(SessionCore):
             raise FeedError("internal", "the application failed") from error
         if joined is None:
             return
-        self._topics[topic] = Subscription(joined.topic, is_asked)
+        self._topics[topic] = Subscription(joined.topic, is_asked, joined.skips)
         self._watch.expire_topic(topic, grant.expires_at)
         synced = joined.synced
+        if synced is None and joined.tells_live:
+            return  # `sync` is called when it is known
         if synced is None:
             missed = None if since is not None else 0
             resumed, reason = (None, None) if since is None else (False, "epoch")
             self.say(Sync(topic, None, resumed, missed, reason, lossy=True))
             self.say(Live(topic))
             return
-        at = str(synced.at)
-        said = synced.resumed, synced.missed, synced.reason, synced.snapshot
-        self.say(Sync(topic, at, *said, lossy=joined.skips))
+        self.sync(synced)
         if not joined.tells_live:
-            self.say(Live(topic, at))
+            self.say(Live(topic, str(synced.at)))
+
+    def sync(self, synced: Synced) -> None:
+        """It is known where a subscription begins, or where it goes on in another epoch."""
+        subscription = self._topics.get(synced.topic)
+        said = synced.resumed, synced.missed, synced.reason, synced.snapshot
+        lossy = subscription is not None and subscription.skips
+        self.say(Sync(synced.topic, str(synced.at), *said, lossy=lossy))
 
     def unsubscribe(self, topic: str, reason: str) -> None:
         """End a subscription, and say so."""

@@ -5,6 +5,9 @@ to a topic that keeps its messages or its keys. Nothing is queued for it. A *pul
 and, where that was the last one, puts the client among those who are given what is published: both in one
 call, so that nothing comes in between and nothing comes twice.
 
+Where another process numbers the messages, a client may join before what is kept has come here. It is a
+cursor too, which *waits*, and is told where it begins (:class:`fastws.Synced`) before its first message.
+
 Pulls run in *rounds*, in turns of the loop of their own. A round is bounded in bytes, and clients take turns:
 others have theirs meanwhile. Clients of one round that read the same get the same bytes.
 """
@@ -18,7 +21,7 @@ from typing import Any
 
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
-from fastws.pubsub.events import Position
+from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.fanout import FanOut, Subscriber
 from fastws.pubsub.numbered import NumberedTopic
 
@@ -62,11 +65,14 @@ Chunks = dict[tuple[NumberedTopic, Any], Chunk]
 class Cursors:
     """Where one client reads the topics that it is behind on. It has one while there are any."""
 
-    __slots__ = ("_places", "_subscriber", "is_queued", "is_slow")
+    __slots__ = ("_places", "_subscriber", "_syncs", "_waiting", "is_queued", "is_slow")
 
     def __init__(self, subscriber: Subscriber) -> None:
         self._subscriber = subscriber
         self._places: dict[NumberedTopic, Any] = {}
+        #: Topics of which it is not known where this client begins; and what it is to be told of others.
+        self._waiting: dict[NumberedTopic, None] = {}
+        self._syncs: dict[NumberedTopic, Synced] = {}
         #: Waits for a round.
         self.is_queued = False
         #: Its socket has refused bytes since it fell behind; else it has only just joined.
@@ -78,29 +84,52 @@ class Cursors:
         topic.behind[self._subscriber] = None
         topic.use()
 
-    def position_in(self, topic: NumberedTopic) -> Position:
-        """Return the position behind which this client reads on in ``topic``."""
-        return topic.position_at(self._places[topic])
+    def wait(self, topic: NumberedTopic) -> None:
+        """Read ``topic`` when it is known from where on."""
+        self._places.pop(topic, None)
+        self._syncs.pop(topic, None)
+        self._waiting[topic] = None
+        topic.behind[self._subscriber] = None
+        topic.use()
+
+    def begin(self, topic: NumberedTopic, synced: Synced, place: Any) -> None:
+        """Read ``topic``, for which this client waits, from there on; tell the handler first."""
+        self._waiting.pop(topic, None)
+        self._syncs[topic] = synced
+        self.add(topic, place)
+
+    def stop_waiting(self, topic: NumberedTopic) -> None:
+        """Read ``topic``, for which this client waits, no more: it is a lane's now."""
+        self._waiting.pop(topic, None)
+        topic.behind.pop(self._subscriber, None)
+        self._end_if_empty()
+
+    def position_in(self, topic: NumberedTopic) -> Position | None:
+        """Return the position behind which this client reads on in ``topic``; None while it waits."""
+        return None if topic in self._waiting else topic.position_at(self._places[topic])
 
     def topics(self) -> list[NumberedTopic]:
         """Return those that are read."""
-        return list(self._places)
+        return [*self._places, *self._waiting]
 
     def drop(self, topic: NumberedTopic) -> None:
         """Read ``topic`` no more."""
-        del self._places[topic]
+        self._places.pop(topic, None)
+        self._waiting.pop(topic, None)
+        self._syncs.pop(topic, None)
         topic.remove(self._subscriber)
         self._end_if_empty()
 
     def leave(self) -> None:
         """Read nothing more."""
-        places, self._places = self._places, {}
-        for topic in places:
+        topics = self.topics()
+        self._places, self._waiting = {}, {}
+        for topic in topics:
             topic.remove(self._subscriber)
         self._subscriber.cursors = None
 
     def _end_if_empty(self) -> None:
-        if not self._places:
+        if not self._places and not self._waiting:
             self._subscriber.cursors = None
 
     def evict(self) -> None:
@@ -117,11 +146,21 @@ class Cursors:
         for topic in list(self._places):
             if not self.is_ready():
                 break
-            if topic in self._places and self._skip_forgotten(topic):
+            if topic in self._places and self._tell_sync(topic) and self._skip_forgotten(topic):
                 sent += self._pull_topic(topic, chunks)
         if self._places and self._subscriber.outbox.blocked:
             self.is_slow = True
         return sent
+
+    def _tell_sync(self, topic: NumberedTopic) -> bool:
+        """Tell where this client begins, if it was not told; False when it is not the time for others."""
+        synced = self._syncs.pop(topic, None) if self._syncs else None
+        if synced is None:
+            return True
+        if not topic.tell_sync(self._subscriber, synced) and topic.policy is not DROP_OLDEST:
+            self.evict()
+        # What the handler did then decides: it may have unsubscribed, and even subscribed again.
+        return self.is_ready() and topic in self._places and topic not in self._syncs
 
     def _skip_forgotten(self, topic: NumberedTopic) -> bool:
         """Tell a gap where the next message is kept no more; False when it is not the time for others."""
@@ -181,6 +220,18 @@ class Puller:
     def join(self, subscriber: Subscriber, topic: NumberedTopic, place: Any) -> None:
         """Let a new subscriber read ``topic`` from ``place`` on."""
         self._cursors(subscriber).add(topic, place)
+        self.add(subscriber.cursors)
+
+    def wait(self, subscriber: Subscriber, topic: NumberedTopic) -> None:
+        """Let a subscriber read ``topic`` when it is known from where on, whatever it was given before."""
+        if subscriber in topic.subscribers:
+            del topic.subscribers[subscriber]
+            del subscriber.topics[topic]
+        self._cursors(subscriber).wait(topic)
+
+    def begin(self, subscriber: Subscriber, topic: NumberedTopic, synced: Synced, place: Any) -> None:
+        """Let a subscriber that waits read ``topic`` from there on."""
+        self._cursors(subscriber).begin(topic, synced, place)
         self.add(subscriber.cursors)
 
     def fall_behind(self, subscriber: Subscriber, topic: NumberedTopic, batch: list[Publication]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fastws.errors import ConcurrencyError
 from fastws.pubsub.events import Ended, Event, Position
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.wishes import Wish
 
 __all__ = ["Follower"]
 
@@ -22,7 +23,8 @@ class Follower:
     """Brings what topics with a history or keys publish, and what was before: made by ``hub.follow``.
 
     Use it as ``async with hub.follow(...) as events: async for event in events: ...``. It begins with one
-    :class:`fastws.Synced` for each topic. Then comes a :class:`fastws.Message` for each message, and a
+    :class:`fastws.Synced` for each topic. (Where workers share the hub, another one follows when the process
+    that numbers the messages has begun anew.) Then comes a :class:`fastws.Message` for each message, and a
     :class:`fastws.Gap` where the history forgot messages before they were taken. Of a keyed topic come a
     :class:`fastws.Message` for each key that holds something, a :class:`fastws.Live`, and then what changes:
     a :class:`fastws.Message`, or a :class:`fastws.Removed`. Of a key that changed several times before it
@@ -53,7 +55,8 @@ class Follower:
     @property
     def positions(self) -> dict[str, Position]:
         """For each topic the position behind what was taken: where to follow on, as ``since=``."""
-        return {topic.name: topic.position_at(place) for topic, place in (self._places or {}).items()}
+        places = (self._places or {}).items()
+        return {topic.name: topic.position_at(place) for topic, place in places if place is not None}
 
     async def __aenter__(self) -> Follower:
         if self._places is not None:
@@ -67,8 +70,7 @@ class Follower:
     ) -> None:
         topics, self._places = self._places or {}, None
         for topic in topics:
-            topic.followers.remove(self)
-            topic.rest()
+            topic.unfollow(self)
         self._order.clear()
         self._said.clear()
         self.wake()
@@ -116,19 +118,36 @@ class Follower:
 
     def _next_of(self, topic: NumberedTopic) -> Event | None:
         assert self._places is not None
-        event, self._places[topic] = topic.step(self._places[topic])
+        place = self._places[topic]
+        if place is None:
+            return None
+        event, self._places[topic] = topic.step(place)
         return event
 
     # -- for the hub ----------------------------------------------------------------------------
 
     def add(self, topic: NumberedTopic, since: Position | None) -> None:
         """Follow a topic, from a position or from now on."""
-        assert self._places is not None
-        first, self._places[topic] = topic.start(since)
-        self._said.append(first)
+        self.wait(topic)
         self._order.append(topic)
         topic.followers.append(self)
         topic.use()
+        if topic.can_sync(since):
+            self.begin_at(topic, *topic.start(since))
+        else:
+            topic.wait(self, Wish(since))
+
+    def wait(self, topic: NumberedTopic) -> None:
+        """Take nothing of a topic until it is known from where on."""
+        assert self._places is not None
+        self._places[topic] = None
+
+    def begin_at(self, topic: NumberedTopic, first: Event, place: Any) -> None:
+        """Take what comes of a topic from a place on, behind a first event."""
+        assert self._places is not None
+        self._said.append(first)
+        self._places[topic] = place
+        self.wake()
 
     def wake(self) -> None:
         """There is something to take."""

@@ -20,9 +20,9 @@ class History:
 
     __slots__ = (
         "_base",
-        "_expired_to",
         "_frames",
         "_times",
+        "expired_to",
         "first",
         "max_bytes",
         "messages",
@@ -41,12 +41,20 @@ class History:
         #: Bytes of all frames.
         self.size = 0
         #: The offset up to which messages were too old.
-        self._expired_to = 0
+        self.expired_to = 0
         #: The frame of an offset is at ``(offset - _base) % messages``; when it came is at the same place.
         self._base = 1
         self._frames: list[bytes | None] = []
         # Not a list: a float of its own for each message would cost 32 bytes.
         self._times = array("d")
+
+    def begin(self, offset: int, expired_to: int) -> None:
+        """Keep nothing. The next message has that offset; up to ``expired_to`` they were too old."""
+        self.first = self.next = self._base = offset
+        self.expired_to = expired_to
+        self.size = 0
+        self._frames.clear()
+        del self._times[:]
 
     def append(self, frame: bytes, now: float) -> None:
         """Keep one message more, published at ``now``."""
@@ -76,7 +84,7 @@ class History:
             return
         while self.first < self.next and now - self.oldest() >= self.ttl:
             self._drop_first()
-        self._expired_to = self.first - 1
+        self.expired_to = self.first - 1
 
     def forget(self) -> None:
         """Drop everything."""
@@ -87,7 +95,11 @@ class History:
 
     def oldest(self) -> float:
         """Return when the oldest message came; there must be one."""
-        time: float = self._times[(self.first - self._base) % self.messages]
+        return self.time_of(self.first)
+
+    def time_of(self, offset: int) -> float:
+        """Return when the message at ``offset`` came, which must be kept."""
+        time: float = self._times[(offset - self._base) % self.messages]
         return time
 
     def _drop_first(self) -> None:
@@ -112,4 +124,4 @@ class History:
 
     def why_dropped(self) -> str:
         """Return why the last message before ``first`` is gone."""
-        return "expired" if self.first - 1 <= self._expired_to else "limit"
+        return "expired" if self.first - 1 <= self.expired_to else "limit"

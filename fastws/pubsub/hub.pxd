@@ -2,14 +2,14 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber
-from fastws.pubsub.hub_views cimport HubViews
+from fastws.pubsub.hub_shared cimport HubShared
 from fastws.pubsub.notes cimport frame_of
 from fastws.pubsub.topic cimport Topic
 
 cdef object TEXT
 cdef object UNSET
 
-cdef class Hub(HubViews):
+cdef class Hub(HubShared):
     cdef object _left
 
     @cython.locals(fan_out=FanOut, found=Topic, messages=list, texts=list, kept=bytes)

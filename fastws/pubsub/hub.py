@@ -18,7 +18,7 @@ from fastws.pubsub.bus.registry import group_of
 from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.hub_history import position_of
 from fastws.pubsub.hub_keyed import message_of
-from fastws.pubsub.hub_views import HubViews
+from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.notes import JSON_NOTE, frame_of
 from fastws.pubsub.numbered import tell_gap
@@ -38,7 +38,7 @@ TEXT_FRAME = FIN | TEXT
 log = logging.getLogger("fastws.error")
 
 
-class Hub(HubViews):
+class Hub(HubShared):
     """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
 
     Every method belongs on that loop, except :meth:`publish_threadsafe`. Only :meth:`start`, :meth:`close`
@@ -72,7 +72,7 @@ class Hub(HubViews):
         policy: SlowConsumerPolicy | str = SlowConsumerPolicy.EVICT,
         compression: Compression | None = None,
     ) -> None:
-        HubViews.__init__(self, name, broker, policy, compression)
+        HubShared.__init__(self, name, broker, policy, compression)
         #: The bus that :meth:`close` has left.
         self._left: Any = None
 
@@ -106,8 +106,9 @@ class Hub(HubViews):
                 seconds late. A topic's own ``max_rate`` may be less. Default None: as many as there are.
 
         Returns:
-            Where the subscription begins, and what it has missed. None for a topic without positions, and
-            for a ``ws`` that is closing.
+            Where the subscription begins, and what it has missed. None for a topic without positions, for a
+            ``ws`` that is closing, and where workers share the hub and what the topic keeps is not here yet.
+            Then ``Handler.on_sync`` is told, before the first message.
 
         Raises:
             TypeError: ``ws`` is neither, ``since`` no position or text, or ``recent`` no integer.
@@ -238,22 +239,28 @@ class Hub(HubViews):
         Raises:
             BrokerUnavailable: It cannot be done, or not within ``timeout`` seconds (default: 10).
         """
-        if self._sequencer is not None:
-            self._enter()
         if self._left is not None:
             self._link, self._left = self._left.join(self, self.name), None
+        if self._sequencer is not None:
+            self._sequencer.open()
+            self._enter()
         group = None if self._link is None else group_of(self._link.bus)
         if group is not None:
             await group.start(timeout)
+        elif self._link is not None and self._sequencer is not None:
+            await self._link.bus.keeper.wait(timeout)
 
     async def close(self) -> None:
-        """Share no more, and end what follows. What topics keep stays; what they collect leaves now.
+        """Share no more, and end what follows. What topics collect leaves now. What they keep in this process
+        stays; where workers share the hub, nobody numbers what is published now, and :meth:`publish` raises
+        ``RuntimeError``.
 
         The bus at a path ends with the last hub of this process that uses it.
         """
         self._tickers.release()
         if self._sequencer is not None:
             self._sequencer.close()
+            self._entered = None
         link, self._link = self._link, None
         if link is not None:
             self._left = link.bus

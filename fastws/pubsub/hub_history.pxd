@@ -15,5 +15,9 @@ cdef class HubHistory(Audience):
     cdef Py_ssize_t _publish_kept(self, SequencedTopic topic, message, exclude=*, bytes note=*) except -1
     @cython.locals(fan_out=FanOut)
     cdef _subscribe_kept(self, Subscriber subscriber, SequencedTopic topic, since, Py_ssize_t recent)
+    cdef _going_on(self, Subscriber subscriber, NumberedTopic topic, at)
+    @cython.locals(fan_out=FanOut)
+    cdef _wait_for_copy(self, Subscriber subscriber, NumberedTopic topic, wish)
+    cdef bytes _frame(self, SequencedTopic topic, message, bytes note)
     cdef bytes _checked(self, Topic found, topic, message)
     cdef _check_thread(self)

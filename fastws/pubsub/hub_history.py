@@ -17,15 +17,18 @@ from fastws.pubsub.events import Message, Position, Synced
 from fastws.pubsub.follower import Follower
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubHistory", "position_of", "starts_of"]
+__all__ = ["HubHistory", "arrive", "position_of", "starts_of"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
+#: What is kept by another process has so long to come here.
+ARRIVE_SECONDS = 5.0
 
 
 class HubHistory(Audience):
@@ -37,8 +40,11 @@ class HubHistory(Audience):
         Raises:
             ValueError: The topic is neither, or its name is a bad one.
             RuntimeError: Called in another thread than that of the hub's loop.
+            BrokerUnavailable: Workers share the hub, and what is kept has not come here within 5 seconds.
         """
-        return self._with_positions(topic).last_position()
+        found = self._with_positions(topic)
+        await arrive(found)
+        return found.last_position()
 
     async def history(
         self, topic: str, limit: int = 100, before: Position | str | None = None
@@ -56,10 +62,12 @@ class HubHistory(Audience):
                 ``limit`` is negative.
             TypeError: ``limit`` is no integer, or ``before`` no position or text.
             RuntimeError: Called in another thread than that of the hub's loop.
+            BrokerUnavailable: As :meth:`position`.
         """
         check_number("limit", limit, 0)
         end = None if before is None else position_of(before)
         kept = self._kept(topic)
+        await arrive(kept)
         kept.expire()
         history = kept.history
         stop = history.next
@@ -149,6 +157,10 @@ class HubHistory(Audience):
         self._enter()
         plain = encode(TEXT if isinstance(message, str) else BINARY, message)
         kept = note + plain if note else plain
+        if topic.is_shared:
+            shared: Any = topic
+            shared.client.queue.publish(topic, kept)
+            return topic.listeners()
         topic.keep(kept)
         if topic.subscribers:
             fan_out = self._fan_out
@@ -196,12 +208,15 @@ class HubHistory(Audience):
         self._enter()
         fan_out = self._fan_out
         assert fan_out is not None
-        synced = topic.sync(since, recent)
         if subscriber in topic.subscribers or subscriber in topic.behind:
             if since is not None or recent:
                 raise self._subscribed_already(topic)
-            return self._going_on(subscriber, topic, synced.at)
+            return self._going_on(subscriber, topic, topic.last_position())
         puller = puller_of(fan_out)
+        if not topic.can_sync(since):
+            self._wait_for_copy(subscriber, topic, Wish(since, recent))
+            return None
+        synced = topic.sync(since, recent)
         if synced.at.offset + 1 < topic.history.next:
             puller.join(subscriber, topic, synced.at.offset + 1)
             return synced
@@ -213,11 +228,24 @@ class HubHistory(Audience):
     def _subscribed_already(self, topic: NumberedTopic) -> ValueError:
         return ValueError(f"topic {topic.name!r} is subscribed already: unsubscribe first")
 
-    def _going_on(self, subscriber: Subscriber, topic: NumberedTopic, at: Position) -> Synced:
+    def _going_on(self, subscriber: Subscriber, topic: NumberedTopic, at: Position | None) -> Synced | None:
         """Return where a subscription that exists goes on: at ``at``, unless it is behind."""
         if subscriber in topic.behind:
             at = subscriber.cursors.position_in(topic)
-        return Synced(topic.name, at)
+        return None if at is None else Synced(topic.name, at)
+
+    def _wait_for_copy(self, subscriber: Subscriber, topic: NumberedTopic, wish: Wish) -> None:
+        """Let a client listen when what another process keeps has come here."""
+        fan_out = self._fan_out
+        assert fan_out is not None
+        puller_of(fan_out).wait(subscriber, topic)
+        topic.wait(subscriber, wish)
+
+    def _frame(self, topic: SequencedTopic, message: str | bytes, note: bytes) -> bytes:
+        """Return the plain frame of a message for a topic, with its note. Raises ``TypeError``."""
+        if not isinstance(message, str):
+            message = self._checked(topic, topic.name, message)
+        return note + encode(TEXT if isinstance(message, str) else BINARY, message)
 
     def _checked(self, found: Topic | None, topic: str, message: object) -> bytes:
         """Return a binary message, copied where it could change. Raises ``TypeError``."""
@@ -260,6 +288,13 @@ def starts_of(
             raise ValueError(f"since= names topic {name!r}, which is not followed")
         starts[name] = position_of(given)
     return starts
+
+
+async def arrive(topic: NumberedTopic) -> None:
+    """Wait until all is here that a topic keeps. Raises :class:`BrokerUnavailable`."""
+    if topic.is_shared:
+        shared: Any = topic
+        await shared.arrive(ARRIVE_SECONDS)
 
 
 def position_of(given: Any) -> Position:

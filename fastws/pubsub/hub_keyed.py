@@ -10,11 +10,13 @@ from fastws.json import checked_source, dumps
 from fastws.pubsub.classes import TopicMode
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Position, Published, Synced
-from fastws.pubsub.hub_history import HubHistory
+from fastws.pubsub.hub_history import HubHistory, arrive
+from fastws.pubsub.keeper.changes import Verb, encode_wanted
 from fastws.pubsub.keyed import KeyedTopic, checked_key
 from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import JSON_NOTE
 from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
@@ -50,7 +52,8 @@ class HubKeyed(HubHistory):
             topic: The topic's name.
             message: As for :meth:`publish`, and so are ``json`` and ``key``.
             once: The id, at most 255 bytes of UTF-8, one for each message of this topic. Default: none.
-            timeout: How long to wait, in seconds. In one process there is nothing to wait for.
+            timeout: How long to wait, in seconds. In one process there is nothing to wait for; where workers
+                share the hub, another process numbers the message.
 
         Returns:
             Where the message is, or where the one with the same id is.
@@ -60,13 +63,44 @@ class HubKeyed(HubHistory):
                 and as :meth:`publish`.
             TypeError: As :meth:`publish`, or ``once`` is no text.
             RuntimeError: As :meth:`publish`.
+            BrokerUnavailable: Nobody numbers messages now, and this one was not published.
+            TimeoutError: No answer has come in time: it may be published. Try again with the same ``once``.
         """
         kept = self._with_positions(topic)
         if once is not None:
             _check_once(once)
         message = message if json is UNSET else message_of(message, json)
         note = b"" if json is UNSET else JSON_NOTE
+        if kept.is_shared:
+            return await self._confirm_shared(kept, message, key, once, note, timeout)
         return self._confirm(kept, message, key, once, note)
+
+    async def _confirm_shared(
+        self,
+        kept: NumberedTopic,
+        message: Any,
+        key: Any,
+        once: str | None,
+        note: bytes,
+        timeout: float = 5.0,
+    ) -> Published:
+        """Do the same for a topic that another process numbers."""
+        if isinstance(kept, SequencedTopic):
+            if key is not None or message is REMOVAL:
+                raise self._not_keyed(kept.name)
+            body = self._frame(kept, message, note)
+        else:
+            self._check_keyed(kept.name, key, None)
+            checked_key(key)
+            body = encode_wanted(Verb.REMOVE, key)
+            if message is not REMOVAL:
+                body = encode_wanted(Verb.PUT, key, self._source(kept.name, message, note))
+        shared: Any = kept
+        try:
+            done: Published = await shared.client.questions.publish(shared, body, once, timeout)
+        except KeysFull:
+            raise self._keys_full(shared, key) from None
+        return done
 
     def _confirm(
         self, kept: NumberedTopic, message: Any, key: Any, once: str | None, note: bytes
@@ -119,8 +153,10 @@ class HubKeyed(HubHistory):
         Raises:
             ValueError: The topic is not keyed, or its name is a bad one.
             RuntimeError: Called in another thread than that of the hub's loop.
+            BrokerUnavailable: As :meth:`position`.
         """
         found = self._keyed(topic)
+        await arrive(found)
         found.expire()
         return {entry.key: entry.value for entry in found.keys.items()}
 
@@ -149,9 +185,17 @@ class HubKeyed(HubHistory):
             return self._publish_kept(topic, message, exclude, note)
         assert isinstance(topic, KeyedTopic)
         self._check_keyed(topic.name, key, exclude)
+        return self._put(topic, key, self._source(topic.name, message, note))
+
+    def _source(self, topic: str, message: Any, note: bytes) -> bytes:
+        """Return a value's source text. With a note the text is valid JSON."""
         is_checked = note and isinstance(message, str)
-        source = message.encode() if is_checked else self._value_source(topic.name, message)
-        return self._put(topic, key, source)
+        source: bytes = message.encode() if is_checked else self._value_source(topic, message)
+        return source
+
+    def _keys_full(self, topic: KeyedTopic, key: Any) -> ValueError:
+        most = topic.keys.max_keys
+        return ValueError(f"topic {topic.name!r} holds {most} keys, its max_keys, and not {key!r}")
 
     def _value_source(self, topic: str, message: Any) -> bytes:
         """Return a value's source text. Raises ``TypeError`` and ``ValueError`` for what is no JSON."""
@@ -176,10 +220,7 @@ class HubKeyed(HubHistory):
         try:
             topic.put(key, source)
         except KeysFull:
-            most = topic.keys.max_keys
-            raise ValueError(
-                f"topic {topic.name!r} holds {most} keys, its max_keys, and not {key!r}"
-            ) from None
+            raise self._keys_full(topic, key) from None
         return topic.listeners()
 
     def _is_keyed(self, topic: str) -> bool:
@@ -205,7 +246,7 @@ class HubKeyed(HubHistory):
 
     def _subscribe_keyed(
         self, subscriber: Subscriber, topic: KeyedTopic, since: Position | None, recent: int
-    ) -> Synced:
+    ) -> Synced | None:
         """Let a client listen, from a snapshot or from a position in the past on."""
         self._enter()
         if recent:
@@ -216,6 +257,9 @@ class HubKeyed(HubHistory):
             if since is not None:
                 raise self._subscribed_already(topic)
             return self._going_on(subscriber, topic, topic.position(topic.released))
+        if not topic.can_sync(since):
+            self._wait_for_copy(subscriber, topic, Wish(since))
+            return None
         synced, place = topic.sync(since)
         subscriber.outbox.keep_fresh()
         fan_out = self._fan_out

@@ -18,6 +18,7 @@ from fastws.pubsub.lanes import made_lane, pacer_of
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.pace import Pace, least
 from fastws.pubsub.views import View, view_of
+from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
@@ -34,7 +35,7 @@ class Joined(NamedTuple):
     """A subscription of a client of a feed."""
 
     topic: Topic
-    #: None where the topic has no positions.
+    #: None where the topic has no positions, and where it is told later (``tells_live`` is True then).
     synced: Synced | None
     #: True where the client is told when it has caught up; else it has.
     tells_live: bool = False
@@ -73,7 +74,7 @@ class HubViews(HubKeyed):
         skips = rate is not None or (found.gate is not None and found.gate.samples())
         if rate is not None:
             paced = self._subscribe_paced(subscriber, view, rate, since, recent)
-            return Joined(view, paced, skips=skips)
+            return Joined(view, paced, tells_live=view.has_history and paced is None, skips=skips)
         if not view.has_history:
             fan_out = self._fan_out
             assert fan_out is not None
@@ -111,6 +112,10 @@ class HubViews(HubKeyed):
         if self._sequencer is not None:
             self._enter()
             numbered = self._numbered(topic)
+        if numbered is not None and numbered.is_shared:
+            shared = self._confirm_shared(numbered, message, key, once, note)
+            answer: Published = await asyncio.get_running_loop().create_task(shared)
+            return answer
         if numbered is not None:
             if key is None and numbered.gate is not None and not numbered.gate.lets_through(message):
                 self._show_own(sender, numbered, message, note)
@@ -245,14 +250,12 @@ class HubViews(HubKeyed):
         is_numbered = isinstance(channel, NumberedTopic) and getattr(channel, "has_history", True)
         if is_numbered:
             self._enter()
+        if is_numbered and not channel.can_sync(since):
+            self._wait_for_copy(subscriber, channel, Wish(since, recent, pace=Pace(rate)))
+            return None
         if subscriber in channel.subscribers or (is_numbered and subscriber in channel.behind):
             raise self._subscribed_already(channel)
-        if channel.gate is None:
-            channel.gate = Gate(channel, None, None)
-        if channel.gate.lane is None:
-            assert self._fan_out is not None
-            channel.gate.lane = made_lane(channel, pacer_of(self._fan_out))
-        lane = channel.gate.lane
+        lane = self._lane_of(channel)
         if subscriber in lane.cursors:
             if since is not None or recent:
                 raise self._subscribed_already(channel)
@@ -268,6 +271,15 @@ class HubViews(HubKeyed):
             place = lane.head()
         lane.add(subscriber, place, Pace(rate))
         return synced
+
+    def _lane_of(self, channel: Any) -> Any:
+        """Return the lane of a topic or its view, made where it has none."""
+        if channel.gate is None:
+            channel.gate = Gate(channel, None, None)
+        if channel.gate.lane is None:
+            assert self._fan_out is not None
+            channel.gate.lane = made_lane(channel, pacer_of(self._fan_out))
+        return channel.gate.lane
 
     def _subscriber(self, outbox: Outbox, ws: Any) -> Subscriber:
         """Return what an outbox is to the topics of this loop."""
@@ -285,9 +297,9 @@ class HubViews(HubKeyed):
         found = self._find(topic)
         if found is None:
             found = self._make(topic)
-            if self._link is not None:
+            if self._link is not None and not found.sequenced:
                 self._link.follow(topic)
-        elif self._link is not None and not (found.batch or found.is_heard()):
+        elif self._link is not None and not (found.sequenced or found.batch or found.is_heard()):
             self._link.follow(topic)
         return found
 

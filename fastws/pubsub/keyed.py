@@ -91,6 +91,15 @@ class KeyedTopic(NumberedTopic):
         self._snapshot: dict[int, tuple[bytes, int]] = {}
         self._snapshot_target = -1
 
+    def begin_life(self, epoch: str) -> None:
+        """Hold no keys, in another life."""
+        keys = self.keys
+        self.keys = Keys(keys.max_keys, keys.key_ttl, keys.ttl)
+        self.epoch = epoch
+        self.released = self.told = self._batch_start = 0
+        self._snapshot = {}
+        self._snapshot_target = -1
+
     # -- changes --------------------------------------------------------------------------------
 
     def put(self, key: Any, source: bytes) -> None:
@@ -290,6 +299,9 @@ class KeyedTopic(NumberedTopic):
         at = self.position(target)
         synced = Synced(self.name, at, resumed=False, missed=None, reason=reason, snapshot=True)
         return synced, (-1, target)
+
+    def join_at(self, since: Position | None, recent: int) -> tuple[Synced, Any]:
+        return self.sync(since)
 
     # -- for who follows ------------------------------------------------------------------------
 

@@ -33,6 +33,10 @@ cdef class Keys:
     cpdef bint remove(self, str key, double now) except -1
     @cython.locals(entry=Entry)
     cpdef bint clear(self) except -1
+    @cython.locals(entry=Entry)
+    cpdef clear_at(self, long long number)
+    @cython.locals(entry=Entry)
+    cpdef take(self, str key, bytes name, source, long long number, double time)
     @cython.locals(entry=Entry, oldest=Entry, number=cython.longlong, removed=bint)
     cpdef bint expire(self, double now) except -1
     @cython.locals(oldest=Entry)

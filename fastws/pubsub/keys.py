@@ -117,15 +117,39 @@ class Keys:
         """Let no key hold anything; False where none did."""
         if not self.count:
             return False
+        self.clear_at(self.last + 1)
+        return True
+
+    def clear_at(self, number: int) -> None:
+        """Let no key hold anything, by the change of that number."""
         for entry in self._entries.values():
             entry.number = 0
         self._entries.clear()
         self._tombstones.clear()
         self._compact()
         self.count = self.size = 0
-        self.last += 1
-        self.cleared = self.last
-        return True
+        self.last = self.cleared = number
+
+    def take(self, key: str, name: bytes, source: bytes | None, number: int, time: float) -> None:
+        """Take a change that has its number, behind all before, and its time; no ``source``: a removal."""
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry(key, name)
+        if entry.pair:
+            self.count -= 1
+            self.size -= len(entry.pair)
+        self.last = number - 1
+        if source is None:
+            entry.pair = b""
+            self._move(entry, time)
+            self._tombstones.append((number, entry))
+            while len(self._tombstones) > self.max_keys:
+                self._forget_tombstone("limit")
+        else:
+            entry.pair = name + b":" + source
+            self.count += 1
+            self.size += len(entry.pair)
+            self._move(entry, time)
 
     def expire(self, now: float) -> bool:
         """Remove what is too old at ``now``, and forget old tombstones; True where a key was removed."""

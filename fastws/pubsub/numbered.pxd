@@ -9,6 +9,8 @@ cdef class NumberedTopic(Topic):
     cdef public list followers
     cdef object _sequencer
     cdef public bint is_idle
+    cdef public bint is_shared
+    cdef public bint is_live
     cdef public double look_at
 
     cpdef bint is_empty(self) except -1

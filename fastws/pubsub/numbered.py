@@ -16,12 +16,13 @@ from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
-    from fastws.pubsub.events import Event
+    from fastws.pubsub.events import Event, Synced
+    from fastws.pubsub.wishes import Wish
 
 __all__ = ["NumberedTopic", "tell_gap"]
 
 
-def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
+def tell_gap(ws: Any, topic: str, missed: int | None, reason: str) -> bool:
     """Tell the handler of ``ws`` that messages of a topic do not come; False when there is none to tell."""
     tell = getattr(ws, "tell_gap", None)
     told: bool = tell is not None and tell(topic, missed, reason)
@@ -31,7 +32,16 @@ def tell_gap(ws: Any, topic: str, missed: int, reason: str) -> bool:
 class NumberedTopic(Topic):
     """The lower part of both."""
 
-    __slots__ = ("_sequencer", "behind", "epoch", "followers", "is_idle", "look_at")
+    __slots__ = (
+        "_sequencer",
+        "behind",
+        "epoch",
+        "followers",
+        "is_idle",
+        "is_live",
+        "is_shared",
+        "look_at",
+    )
 
     def __init__(self, name: str, settings: TopicClass, sequencer: Any, epoch: str) -> None:
         Topic.__init__(self, name, settings.merge, settings.policy, settings.deflate)
@@ -41,6 +51,10 @@ class NumberedTopic(Topic):
         #: Subscribers that have not been given everything (:mod:`fastws.pubsub.cursors`).
         self.behind: dict[Any, None] = {}
         self.followers: list[Any] = []
+        #: True when another process numbers its messages (:mod:`fastws.pubsub.keeper`); and while what is
+        #: kept here is all that is kept there.
+        self.is_shared = False
+        self.is_live = True
         self._sequencer = sequencer
         #: The sequencer's mark: nobody uses this topic, and it keeps nothing.
         self.is_idle = False
@@ -85,6 +99,10 @@ class NumberedTopic(Topic):
         """True where who reads on there may be given what is published next."""
         raise NotImplementedError
 
+    def join_at(self, since: Position | None, recent: int) -> tuple[Synced, Any]:
+        """Return where a client that joins begins, and its place."""
+        raise NotImplementedError
+
     def start(self, since: Position | None) -> tuple[Event, Any]:
         """Return what a follower is told first, and its place."""
         raise NotImplementedError
@@ -94,6 +112,14 @@ class NumberedTopic(Topic):
         raise NotImplementedError
 
     # -- who uses it ----------------------------------------------------------------------------
+
+    def can_sync(self, since: Position | None) -> bool:
+        """True when it is known here where who asks for all that came since a position begins."""
+        return True
+
+    def wait(self, who: Any, wish: Wish) -> None:
+        """Let a client or a follower wait until that is known."""
+        raise NotImplementedError
 
     def position(self, offset: int) -> Position:
         """Return the position behind the message or change at ``offset``."""
@@ -114,9 +140,19 @@ class NumberedTopic(Topic):
         listeners = len(self.subscribers) + len(self.behind) + self.paced()
         return listeners if self.view is None else listeners + self.view.listeners()
 
-    def tell_gap(self, subscriber: Any, missed: int, reason: str) -> bool:
+    def tell_gap(self, subscriber: Any, missed: int | None, reason: str) -> bool:
         """Tell a client, before its next message, what does not come; False when there is none to tell."""
         return tell_gap(subscriber.ws, self.name, missed, reason)
+
+    def tell_sync(self, subscriber: Any, synced: Synced) -> bool:
+        """Tell a client where its subscription goes on, or at least what it has missed.
+
+        False when there is none to tell, and something was missed.
+        """
+        tell = getattr(subscriber.ws, "tell_sync", None)
+        if tell is not None and tell(synced):
+            return True
+        return synced.reason is None or self.tell_gap(subscriber, synced.missed, synced.reason)
 
     def caught_up(self, subscriber: Any) -> None:
         """A client that was behind has been given everything."""
@@ -124,6 +160,11 @@ class NumberedTopic(Topic):
     def remove(self, subscriber: object) -> None:
         self.subscribers.pop(subscriber, None)
         self.behind.pop(subscriber, None)
+        self.rest()
+
+    def unfollow(self, follower: object) -> None:
+        """Bring ``follower`` nothing more."""
+        self.followers.remove(follower)
         self.rest()
 
     def use(self) -> None:

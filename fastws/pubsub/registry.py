@@ -27,6 +27,7 @@ from fastws.pubsub.classes import (
 )
 from fastws.pubsub.fanout import FanOut
 from fastws.pubsub.gate import Gate
+from fastws.pubsub.keeper.sequencer import SharedSequencer
 from fastws.pubsub.kept import HUBS
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.pace import checked_rate
@@ -138,7 +139,7 @@ class TopicRegistry:
                 wins; ``pattern`` is none; ``policy`` is none, or is ``"drop_newest"`` with a history, which
                 drops the oldest; a number is out of range; ``mode`` is none; a keyed topic is given
                 ``history``, ``merge`` or ``policy``; or ``history`` or ``"keyed"`` is asked of a hub that
-                shares with other processes, which cannot number messages yet.
+                shares by a path, where nobody numbers messages.
         """
         if not (merge is None or isinstance(merge, str)):
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
@@ -208,15 +209,12 @@ class TopicRegistry:
         self._declared().check_new(pattern)
 
     def _begin_numbers(self, made: TopicClass) -> None:
-        if self._link is not None:
-            asked = "history=" if made.history else "mode='keyed'"
-            raise ValueError(
-                f"{asked} of {made.pattern.text!r}: hubs of several processes cannot number messages yet; "
-                "such a topic needs a hub of its own, Hub(broker='memory')"
-            )
-        made.pattern.check_names()
-        if self._sequencer is None:
+        keeper = None if self._link is None else self._link.bus.keeper
+        _check_numbers(made, keeper)
+        if self._sequencer is None and keeper is None:
             self._sequencer = Sequencer(self._topics, self._tickers)
+        elif self._sequencer is None:
+            self._sequencer = SharedSequencer(self._topics, self._tickers, keeper, self.name)
 
     def _declared(self) -> TopicClasses:
         if self._classes is None:
@@ -257,3 +255,14 @@ class TopicRegistry:
                 return None
             topic = self._make(name)
         return topic if isinstance(topic, NumberedTopic) else None
+
+
+def _check_numbers(made: TopicClass, keeper: Any) -> None:
+    """Raise ``ValueError`` where a class cannot have positions."""
+    if keeper is not None and not keeper.is_possible:
+        asked = "history=" if made.history else "mode='keyed'"
+        raise ValueError(
+            f"{asked} of {made.pattern.text!r}: nobody numbers messages of hubs that share by a path; "
+            "workers of `fastws serve --workers` may have it, or a hub of its own, Hub(broker='memory')"
+        )
+    made.pattern.check_names()

@@ -104,6 +104,10 @@ class SequencedTopic(NumberedTopic):
             return Synced(self.name, at, resumed=False, missed=missed, reason=history.why_dropped())
         return Synced(self.name, since, resumed=True)
 
+    def join_at(self, since: Position | None, recent: int) -> tuple[Synced, Any]:
+        synced = self.sync(since, recent)
+        return synced, synced.at.offset + 1
+
     def start(self, since: Position | None) -> tuple[Event, Any]:
         synced = self.sync(since, 0)
         return synced, synced.at.offset + 1

@@ -102,12 +102,16 @@ class Sequencer(Timed):
         epoch = f"{self._epoch}.{self._lives:x}"
         topic: NumberedTopic
         if settings.mode is TopicMode.KEYED:
-            topic = KeyedTopic(name, settings, self, epoch, self._tickers.of(settings.every or 0.0))
+            topic = self.make_keyed(name, settings, epoch)
         else:
             topic = SequencedTopic(name, settings, self, epoch)
         self._topics[topic.name] = topic
         self.rest(topic)
         return topic
+
+    def make_keyed(self, name: str, settings: TopicClass, epoch: str) -> KeyedTopic:
+        """Return a keyed topic of that epoch."""
+        return KeyedTopic(name, settings, self, epoch, self._tickers.of(settings.every or 0.0))
 
     def watch(self, topic: NumberedTopic) -> None:
         """Look at ``topic``, which keeps something, when that is too old."""
@@ -130,12 +134,18 @@ class Sequencer(Timed):
         self._idle[topic] = None
         if len(self._idle) > IDLE_TOPICS:
             forgotten, _ = self._idle.popitem(last=False)
-            del self._topics[forgotten.name]
+            self._forget(forgotten)
+
+    def _forget(self, topic: NumberedTopic) -> None:
+        del self._topics[topic.name]
 
     def wake(self, topic: NumberedTopic) -> None:
         """Somebody uses ``topic`` again."""
         topic.is_idle = False
         self._idle.pop(topic, None)
+
+    def open(self) -> None:
+        """Undo :meth:`close`."""
 
     def close(self) -> None:
         """End what follows, and hold on to the loop no more."""

@@ -12,12 +12,14 @@ cdef object TEXT, TEXT_FRAME, dumps, encode
 cdef class View(SequencedTopic):
     cdef public object source
     cdef public dict joining
+    cdef public dict wishes
     cdef public bint has_history
     cdef bytes _head
     cdef bytes _at
     cdef tuple _asked
     cdef list _replay
 
+    cpdef begin_epoch(self)
     @cython.locals(history=History)
     cpdef offer(self, bytes kept, FanOut fan_out)
     cdef _keep(self, bytes frame, FanOut fan_out)

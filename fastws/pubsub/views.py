@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
     from fastws.pubsub.events import Position
     from fastws.pubsub.fanout import FanOut
+    from fastws.pubsub.wishes import Wish
 
 __all__ = ["View", "say", "view_of"]
 
@@ -50,13 +51,17 @@ def say(outbox: Outbox, text: bytes) -> None:
 class View(SequencedTopic):
     """What one topic publishes, for the clients of feeds. It lasts as long as it has subscribers."""
 
-    __slots__ = ("_asked", "_at", "_head", "_replay", "has_history", "joining", "source")
+    __slots__ = ("_asked", "_at", "_head", "_replay", "has_history", "joining", "source", "wishes")
 
     def __init__(self, source: Topic) -> None:
         Topic.__init__(self, source.name, None, source.policy, source.deflate)
         self.sequenced = True
         self.behind = {}
         self.followers = []
+        self.is_shared = False
+        self.is_live = True
+        #: Those that wait until it is known where they begin (:mod:`fastws.pubsub.keeper.shared_topic`).
+        self.wishes: dict[Any, Wish] = {}
         self.source: Any = source
         #: Those that have not been told yet that they have caught up.
         self.joining: dict[Any, None] = {}
@@ -65,16 +70,21 @@ class View(SequencedTopic):
         self._head = b'{"t":' + dumps(self.name)
         self._at = b""
         #: The last replay, for the next client that comes back to the same place: its offset and messages.
-        self._asked = 0, 0
+        self._asked: tuple[int, int] = (0, 0)
         self._replay: list[bytes] = []
         if self.has_history:
-            kept: Any = source
-            self.history = kept.history
-            self.epoch = kept.epoch
-            self._at = b',"at":"' + self.epoch.encode() + b":"
+            self.begin_epoch()
         else:
             self.history = History(BEHIND_MESSAGES, BEHIND_BYTES, math.inf)
             self.epoch = ""
+
+    def begin_epoch(self) -> None:
+        """Its topic begins another life."""
+        self.history = self.source.history
+        self.epoch = self.source.epoch
+        self._at = b',"at":"' + self.epoch.encode() + b":"
+        self._asked = 0, 0
+        self._replay = []
 
     def offer(self, kept: bytes, fan_out: FanOut) -> None:
         """Give what the topic has published now to who keeps up."""
@@ -185,6 +195,13 @@ class View(SequencedTopic):
         live = dumps(None if at is None else str(at))
         say(subscriber.outbox, self._head + b',"live":' + live + b"}")
 
+    def can_sync(self, since: Position | None) -> bool:
+        return not self.has_history or bool(self.source.can_sync(since))
+
+    def wait(self, who: Any, wish: Wish) -> None:
+        self.wishes[who] = wish
+        self.source.want_copy()
+
     # -- a part of its topic --------------------------------------------------------------------
 
     def keep(self, frame: bytes) -> None:
@@ -206,6 +223,7 @@ class View(SequencedTopic):
 
     def remove(self, subscriber: object) -> None:
         self.joining.pop(subscriber, None)
+        self.wishes.pop(subscriber, None)
         SequencedTopic.remove(self, subscriber)
         self._forget_unwanted()
 

@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fastws._version import child_command
 from fastws.server.shared_page import SharedPage
+from fastws.workers.child import start_child
 from fastws.workers.control import Channel, ControlError, Message
+from fastws.workers.keeping import Keeping
 from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.pool import Pool
 from fastws.workers.states import MAX_WORKERS, Failure, Phase, Rules, Worker
@@ -38,6 +39,8 @@ class Supervisor:
 
     Args:
         module: the module that a worker runs; it gets the descriptor of its control pair as an argument.
+        keeper: the module that the keeper of histories runs, which is started when a worker wants it, and the
+            values of the first message to it.
         hello: the values of the first message to a worker.
         sockets: the listening sockets, which every worker gets a copy of. The caller closes them.
         workers: how many.
@@ -48,6 +51,7 @@ class Supervisor:
     def __init__(
         self,
         module: str,
+        keeper: tuple[str, dict[str, Any]],
         hello: dict[str, Any],
         sockets: list[socket.socket],
         workers: int,
@@ -66,6 +70,14 @@ class Supervisor:
         self._terminal = Terminal()
         #: A row for each worker, and for the successor of each in a reload.
         self._page = SharedPage.create(2 * MAX_WORKERS + 1)
+        self._keeping = Keeping(
+            *keeper,
+            self._selector,
+            rules.hang_timeout,
+            workers=lambda: list(self._channels),
+            tell=self.tell,
+            misbehaved=self.pool.misbehaved,
+        )
         #: Workers that could not even be launched.
         self._stillborn: list[Worker] = []
         self._stopped_by = 0
@@ -122,6 +134,8 @@ class Supervisor:
             try:
                 if key.data is None:
                     self._take_signals()
+                elif key.data is self._keeping:
+                    self._keeping.read(time.monotonic())
                 else:
                     self._take_messages(key.data)
             except Exception:
@@ -131,6 +145,7 @@ class Supervisor:
             self._reap()
             self._read_rows()
             self._read_memory()
+            self._keeping.tick(time.monotonic())
             self.pool.tick(time.monotonic())
         except Exception:
             log.exception("the supervisor goes on after a failure")
@@ -159,6 +174,7 @@ class Supervisor:
     def _stop(self, number: int, now: float) -> None:
         if self._stopped_by:
             self.pool.kill()
+            self._keeping.kill()
             for process in self._processes.values():
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(1.0)
@@ -204,6 +220,10 @@ class Supervisor:
             self.pool.leaving(worker, now)
         elif message.kind == "resigned":
             self.pool.resigned(worker, now)
+        elif message.kind == "keeper":
+            self._keeping.want(now)
+        elif message.kind == "keeper_failed":
+            self._keeping.failed(int(message.values["number"]), str(worker))
 
     def _reap(self) -> None:
         for worker, process in list(self._processes.items()):
@@ -247,6 +267,7 @@ class Supervisor:
         self.pool.kill()
         for process in self._processes.values():
             process.wait()
+        self._keeping.close()
         for worker in list(self._channels):
             self._drop_channel(worker)
         self._selector.close()
@@ -258,27 +279,16 @@ class Supervisor:
 
     def launch(self, worker: Worker) -> None:
         """Start a process; send it options, listeners, and a socket pair with each other worker."""
-        ours, theirs = socket.socketpair()
         try:
-            process = subprocess.Popen(
-                child_command(self._module, str(theirs.fileno())),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                # Ctrl-C is for the supervisor, which tells the workers.
-                process_group=0,
-                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
-            )
+            process, channel = start_child(self._module)
         except OSError as error:
-            ours.close()
             worker.failure = Failure(f"no process can be started: {error}")
             self._stillborn.append(worker)
             return
-        finally:
-            theirs.close()
         worker.pid = process.pid
         worker.messages_before = self._page.row(worker.row).messages_received
         self._processes[worker] = process
-        self._channels[worker] = channel = Channel(ours)
+        self._channels[worker] = channel
         self._selector.register(channel, selectors.EVENT_READ, worker)
         descriptors = [os.dup(fd) for fd in (self._page.fd, *(sock.fileno() for sock in self._sockets))]
         self.tell(worker, "hello", descriptors, **self._hello, worker=worker.id, row=worker.row)
@@ -287,6 +297,7 @@ class Supervisor:
                 one, two = socket.socketpair()
                 self.tell(worker, "peer", [one.detach()], worker=other.id)
                 self.tell(other, "peer", [two.detach()], worker=worker.id)
+        self._keeping.join(worker)
 
     def tell(self, worker: Worker, kind: str, fds: list[int] | None = None, /, **values: Any) -> None:
         """Send a message; to a worker that has gone, nothing."""

@@ -6,16 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import select
 import signal
 import socket
-import threading
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastws.config import Settings
 from fastws.pubsub.bus import Bus
+from fastws.pubsub.keeper.client import KeeperClient
 from fastws.server.draining import drain
 from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
@@ -24,36 +22,17 @@ from fastws.server.shared_page import Membership
 from fastws.server.site import App
 from fastws.workers.control import Channel, ControlError, Message
 
-__all__ = ["SupervisedServer", "end_with_parent"]
+__all__ = ["SupervisedServer"]
 
 log = logging.getLogger("fastws.error")
 
 #: A worker writes to its row so often that its loop turns.
 BEAT_SECONDS = 0.5
-#: What a worker without a supervisor has to close its connections, and then to end: within a second, also on
-#: a machine that has much to do.
+#: What a worker without a supervisor has to close its connections, before it ends.
 ORPHAN_GRACE_SECONDS = 0.3
-ORPHAN_EXIT_SECONDS = 0.6
 #: A new worker waits so long for what the others hold: one of them may be stopped.
 HEAR_SECONDS = 0.5
 GOING_AWAY = 1001
-
-
-def end_with_parent(channel: Channel) -> None:
-    """Watch the control pair in a thread: when the supervisor is gone, this process ends within a second.
-
-    Also while it imports an application, or its loop is blocked.
-    """
-    descriptor = os.dup(channel.fileno())
-
-    def watch() -> None:
-        poll = select.poll()
-        poll.register(descriptor, 0)  # POLLHUP comes in any case
-        poll.poll()
-        time.sleep(ORPHAN_EXIT_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="fastws-supervisor-watch", daemon=True).start()
 
 
 class SupervisedServer:
@@ -64,6 +43,7 @@ class SupervisedServer:
         membership: what all workers share, with this worker's part of it.
         grace: seconds of a stop after which the process has ended.
         bus: joins this worker with the others. It runs already.
+        keeper: the way to who numbers the messages of topics with a history.
     """
 
     def __init__(
@@ -73,12 +53,14 @@ class SupervisedServer:
         *,
         grace: float,
         bus: Bus,
+        keeper: KeeperClient | None = None,
     ) -> None:
         self._channel = channel
         self._membership = membership
         self._row = membership.row
         self._grace = grace
         self._bus = bus
+        self._keeper = keeper
         self._server: Server | None = None
         self._resigning: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -183,6 +165,9 @@ class SupervisedServer:
     def _take(self, message: Message) -> None:
         if message.kind == "peer":
             self._bus.add_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
+        elif message.kind == "keeper" and self._keeper is not None:
+            sock = socket.socket(fileno=message.fds.pop())
+            self._keeper.connect(sock, int(message.values["number"]))
         elif message.kind == "lead":
             if self._server is not None and message.values["value"]:
                 self._server.lead(True)  # noqa: FBT003

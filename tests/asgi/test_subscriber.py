@@ -313,3 +313,24 @@ async def test_one_that_has_left_joins_nothing() -> None:
         async with asyncio.timeout(5):
             await told.wait()
     assert hub.count("room") == 0
+
+
+async def test_where_a_topic_begins_is_told() -> None:
+    synced: list[object] = []
+    me = fastws.subscriber(Foreign(), on_sync=synced.append)
+    assert me.tell_sync("here") and synced == ["here"]
+    assert not fastws.subscriber(Foreign()).tell_sync("here")
+
+
+async def test_an_on_sync_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(synced: object) -> None:
+        raise ValueError("x")
+
+    assert fastws.subscriber(Foreign(), on_sync=broken).tell_sync("here")
+    assert caplog.messages == ["on_sync of a subscriber failed"]
+
+
+@pytest.mark.parametrize("on_sync", [Foreign.send_text, lambda: None])
+async def test_an_on_sync_that_nobody_could_call(on_sync: Any) -> None:
+    with pytest.raises(TypeError, match="on_sync="):
+        fastws.subscriber(Foreign(), on_sync=on_sync)

@@ -61,7 +61,7 @@ class TestAsHandler:
         monkeypatch.setattr("inspect.signature", signature)
         assert isinstance(as_handler(coroutine), CoroutineHandler)
 
-    @pytest.mark.parametrize("name", ["on_message", "on_close", "on_writable", "on_gap"])
+    @pytest.mark.parametrize("name", ["on_message", "on_close", "on_writable", "on_gap", "on_sync"])
     def test_callbacks_but_on_open_are_not_async(self, name: str) -> None:
         async def asynchronous(*args: Any) -> None: ...
 
@@ -73,7 +73,9 @@ class TestAsHandler:
                 as_handler(type("Wrong", (Handler,), {name: given}))
             as_handler(type("Right", (Handler,), {"on_open": given}))
 
-    @pytest.mark.parametrize("name", ["on_open", "on_message", "on_close", "on_writable", "on_gap"])
+    @pytest.mark.parametrize(
+        "name", ["on_open", "on_message", "on_close", "on_writable", "on_gap", "on_sync"]
+    )
     def test_a_callback_of_which_nothing_would_run(self, name: str) -> None:
         def generator(*args: Any) -> Any:
             yield
@@ -230,4 +232,4 @@ class TestCoroutines:
 
 def test_the_signature_of_a_handler_is_that_of_its_callbacks() -> None:
     names = {name for name, _ in inspect.getmembers(Handler, inspect.isfunction)}
-    assert names == {"on_open", "on_message", "on_close", "on_writable", "on_gap"}
+    assert names == {"on_open", "on_message", "on_close", "on_writable", "on_gap", "on_sync"}

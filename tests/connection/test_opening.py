@@ -168,6 +168,22 @@ class TestWhatWaits:
         finish(loop, handler)
         assert handler.events[1:] == [("opened",), ("gap", "prices", 3, "bus"), ("message", "a")]
 
+    def test_where_a_topic_begins_is_told_behind_it_in_order(self, loop: ManualLoop) -> None:
+        class Listens(Opens):
+            def on_gap(self, ws: WebSocket, topic: str, missed: int | None, reason: str) -> None:
+                self.events.append(("gap", missed))
+
+            def on_sync(self, ws: WebSocket, synced: object) -> None:
+                self.events.append(("sync", synced))
+
+        handler = Listens()
+        opened(loop, handler)
+        assert handler.ws.tell_sync("one")
+        handler.ws.tell_gap("prices", 3, "bus")
+        handler.ws.tell_sync("two")
+        finish(loop, handler)
+        assert handler.events[1:] == [("opened",), ("sync", "one"), ("gap", 3), ("sync", "two")]
+
     def test_it_may_subscribe(self, loop: ManualLoop) -> None:
         hub = fastws.Hub()
 

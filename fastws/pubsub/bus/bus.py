@@ -18,6 +18,7 @@ from fastws.pubsub.bus.following import Following
 from fastws.pubsub.bus.holdings import Holdings
 from fastws.pubsub.bus.lanes import Lane, names_of
 from fastws.pubsub.bus.link import Link
+from fastws.pubsub.bus.numbering import Numbering
 from fastws.pubsub.bus.outgoing import Outgoing
 from fastws.pubsub.bus.peer import MAX_WAITING_BYTES, Peer
 from fastws.pubsub.bus.receiving import Incoming, Receiver
@@ -78,6 +79,8 @@ class Bus:
         self._parted: dict[int, dict[bytes, Incoming]] = {}
         #: What the members have of what all share.
         self.holdings = Holdings(self)
+        #: Who starts workers gives a bus another one (:mod:`fastws.pubsub.keeper`).
+        self.keeper = Numbering()
         #: What :meth:`_wake` calls where the bus has not started: a first use may start it.
         self.on_first_use: Callable[[], None] | None = None
         #: What is called where the loop has been closed under the bus.
@@ -158,6 +161,7 @@ class Bus:
         for peer in self.peers:
             self._start_peer(peer)
         self.outgoing.start(loop)
+        self.keeper.start(loop)
         for lane, count in self.outgoing.lost.items():
             log.error("bus: %d messages published before the start are lost", count)
             lane.number += count
@@ -184,6 +188,7 @@ class Bus:
                 await asyncio.sleep(CLOSE_LOOK)
         if self._timer is not None:
             self._timer.cancel()
+        await self.keeper.close()
         for peer in self.peers:
             if peer.waiting or peer.dropped:
                 text = (
@@ -202,6 +207,7 @@ class Bus:
             self.holdings.lost(peer)
         self._peers.clear()
         self.outgoing.reset()
+        self.keeper.reset(forked=forked)
         self._early.clear()
         self._following = Following(self, self._flooded_peers)
         self._totals = Totals(self)
@@ -285,6 +291,7 @@ class Bus:
                 link.forget(lane)
         self._following.tick()
         self.holdings.tick()
+        self.keeper.tick()
         self._receiver.log_missed()
 
     # -- what comes -----------------------------------------------------------------------------
@@ -311,8 +318,10 @@ class Bus:
             peer.write(encode_record(Kind.ANSWER, 0, b"", count, record.number))
         elif kind == Kind.ANSWER:
             self._totals.answered(peer, record.number, record.amount)
-        else:
+        elif kind in (Kind.HOLD, Kind.USE):
             self.holdings.told(peer, record)
+        else:
+            raise BadRecord(f"a record of kind {kind}, which is for a keeper")
 
     def _hello(self, peer: Peer, identity: int) -> None:
         if peer.identity not in (None, identity):

@@ -12,7 +12,10 @@ from fastws.pubsub.bus.lanes import Lane
 from fastws.pubsub.bus.receiving import Incoming, Receiver
 from fastws.pubsub.bus.records import MAX_RECORD_BYTES, BadRecord, Decoder, Kind, Record, encode_record, hello
 
-__all__ = ["MAX_WAITING_BYTES", "Peer"]
+__all__ = ["MAX_WAITING_BYTES", "TORN", "Peer"]
+
+#: Why a peer is let go whose process was killed while it wrote.
+TORN = "it ended within a record"
 
 #: What may wait for a peer that does not read. Beyond it messages are dropped, and counted.
 MAX_WAITING_BYTES = MAX_RECORD_BYTES
@@ -211,7 +214,7 @@ class Peer:
             data = b""
         self._read_bytes = READ_BYTES if len(data) < READ_BYTES else LARGE_READ_BYTES
         if not data:
-            self._end("it ended within a record" if self._decoder.is_torn else "")
+            self._end(TORN if self._decoder.is_torn else "")
             return True
         try:
             self._take(self._decoder.feed(data))

@@ -62,14 +62,36 @@ class Kind(IntEnum):
     HOLD = 7
     #: It has used ``count`` of an allowance that ends at ``number``, in nanoseconds of the monotonic clock.
     USE = 8
+    # Between a worker and the keeper (:mod:`fastws.pubsub.keeper`):
+    #: The worker uses a topic, whose settings are the body, or no more; see :class:`Flag`.
+    DECLARE = 9
+    #: The keeper takes what the worker publishes to a topic.
+    ACCEPTED = 10
+    #: It does not; the body says why.
+    REFUSED = 11
+    #: ``count`` frames, or changes of a keyed topic, to be numbered.
+    PUBLISH = 12
+    #: One of these; ``number`` is that of the question.
+    CONFIRM = 13
+    #: ``number`` records of PUBLISH, CONFIRM and GAP have been taken since the hello.
+    TAKEN = 14
+    #: The position of the message of that question is the body; ``count`` is 1 for one that was there before,
+    #: and 2 for a key that there is no room for.
+    CONFIRMED = 15
+    #: What is kept of a topic follows, from the offset ``number`` on.
+    BEGIN = 16
+    #: ``count`` frames that were kept, the first at the offset ``number``; or changes after that number.
+    KEPT = 17
+    #: The same of what is new.
+    NUMBERED = 18
 
 
 class Flag(IntEnum):
-    """The flags of FOLLOW, STATE and HOLD."""
+    """The flags of FOLLOW, STATE, HOLD and DECLARE."""
 
-    #: FOLLOW: send this topic no more. STATE and HOLD: nothing but the number.
+    #: FOLLOW: send this topic no more. STATE and HOLD: nothing but the number. DECLARE: used no more.
     NONE = 0
-    #: FOLLOW: send this topic.
+    #: FOLLOW: send this topic. DECLARE: it is used.
     TOPIC = 1
     #: FOLLOW: send from now on only what this peer follows.
     FILTER = 2
@@ -91,9 +113,30 @@ FLAGS = {
     Kind.ANSWER: {0},
     Kind.HOLD: {Flag.NONE, Flag.BEGIN, Flag.END},
     Kind.USE: {0},
+    Kind.DECLARE: {Flag.NONE, Flag.TOPIC},
+    Kind.ACCEPTED: {0},
+    Kind.REFUSED: {0},
+    Kind.PUBLISH: {0},
+    Kind.CONFIRM: {0},
+    Kind.TAKEN: {0},
+    Kind.CONFIRMED: {0},
+    Kind.BEGIN: {0},
+    Kind.KEPT: {0},
+    Kind.NUMBERED: {0},
 }
 #: Whose key is no topic of a hub.
-WITHOUT_TOPIC = (Kind.ANSWER, Kind.HOLD, Kind.USE)
+WITHOUT_TOPIC = (Kind.ANSWER, Kind.HOLD, Kind.USE, Kind.TAKEN)
+#: Whose body is a number of frames, as that of RUN; and who else has one.
+OF_FRAMES = (Kind.PUBLISH,)
+WITH_BODY = (
+    Kind.DECLARE,
+    Kind.REFUSED,
+    Kind.CONFIRM,
+    Kind.CONFIRMED,
+    Kind.BEGIN,
+    Kind.KEPT,
+    Kind.NUMBERED,
+)
 
 
 #: Compared for each record.
@@ -207,10 +250,10 @@ def _check(record: Record) -> None:
         raise BadRecord(f"a record of the unknown kind {kind}")
     if flags not in allowed:
         raise BadRecord(f"a record of kind {kind} with the flags {flags}")
-    if kind == RUN:
+    if kind == RUN or kind in OF_FRAMES:
         if not record.amount:
             raise BadRecord("a run without messages")
-    elif record.body:
+    elif record.body and kind not in WITH_BODY:
         raise BadRecord(f"a record of kind {kind} with a body")
     if b"\0" not in record.key and not (kind == FOLLOW and flags == FILTER) and kind not in WITHOUT_TOPIC:
         raise BadRecord("a record without a topic")

@@ -1,0 +1,100 @@
+# cython: annotation_typing=False
+"""The part of a hub that is for who numbers messages of several processes: :mod:`fastws.pubsub.keeper`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastws.config import SlowConsumerPolicy
+from fastws.connection.publication import Publication
+from fastws.pubsub.cursors import puller_of
+from fastws.pubsub.follower import Follower
+from fastws.pubsub.hub_views import HubViews
+from fastws.pubsub.notes import frame_of
+from fastws.pubsub.views import View
+from fastws.pubsub.wishes import Wish
+
+if TYPE_CHECKING:
+    from fastws.pubsub.events import Synced
+    from fastws.pubsub.pace import Pace
+
+__all__ = ["HubShared"]
+
+DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
+AGAIN = Wish(is_again=True)
+
+
+class HubShared(HubViews):
+    """The fifth part of a :class:`fastws.Hub`."""
+
+    def _receive_numbered(self, topic: Any, messages: list[bytes], times: list[float] | None) -> None:
+        """Take the next messages of a topic; ``times`` is when they came where that is not now."""
+        fan_out = self._fan_out
+        for index, kept in enumerate(messages):
+            if times is None:
+                topic.keep(kept)
+            else:
+                topic.restore(kept, times[index])
+            if topic.subscribers:
+                assert fan_out is not None
+                seq = fan_out.add(topic)
+                topic.batch.append(Publication(topic, seq, None, frame_of(kept)))
+            if topic.view is not None:
+                topic.view.offer(kept, fan_out)
+
+    def _hold(self, topic: Any) -> None:
+        """Let all that listen wait: the topic begins another life."""
+        self._hold_clients(topic)
+        if topic.view is not None:
+            self._hold_clients(topic.view)
+            topic.view.joining.update(topic.view.behind)
+        for follower in topic.followers:
+            if isinstance(follower, Follower):  # else it is a lane's, whose clients wait by themselves
+                follower.wait(topic)
+                topic.wishes.setdefault(follower, AGAIN)
+
+    def _hold_clients(self, topic: Any) -> None:
+        for subscriber in list(topic.subscribers):
+            if topic.batch and subscriber in topic.subscribers:
+                subscriber.take_published()
+        fan_out = self._fan_out
+        for subscriber in [*topic.subscribers, *topic.behind]:
+            assert fan_out is not None
+            puller_of(fan_out).wait(subscriber, topic)
+            topic.wishes.setdefault(subscriber, AGAIN)
+        if topic.paced():
+            lane = topic.gate.lane
+            for subscriber, cursor in list(lane.cursors.items()):
+                assert fan_out is not None
+                puller_of(fan_out).wait(subscriber, topic)
+                topic.wishes[subscriber] = AGAIN._replace(pace=cursor.pace)
+                lane.remove(subscriber)
+                subscriber.topics.pop(lane, None)
+
+    def _release(self, topic: Any) -> None:
+        """Let those that wait begin: what the topic keeps is here."""
+        self._release_from(topic, topic)
+        if topic.view is not None:
+            self._release_from(topic, topic.view)
+
+    def _release_from(self, topic: Any, waiting: Any) -> None:
+        """The same for those of the topic, or of its view."""
+        wishes, waiting.wishes = waiting.wishes, {}
+        fan_out = self._fan_out
+        for who, wish in wishes.items():
+            if isinstance(who, Follower):
+                who.begin_at(topic, *topic.follow_waiting(wish))
+            elif wish.pace is not None:
+                self._begin_paced(waiting, who, wish.pace, *topic.join_waiting(wish))
+            else:
+                assert fan_out is not None
+                puller_of(fan_out).begin(who, waiting, *topic.join_waiting(wish))
+
+    def _begin_paced(self, channel: Any, subscriber: Any, pace: Pace, synced: Synced, place: Any) -> None:
+        """Let a client that has waited listen at a pace of its own."""
+        subscriber.cursors.stop_waiting(channel)
+        self._lane_of(channel).add(subscriber, place, pace)
+        if not channel.tell_sync(subscriber, synced) and channel.policy is not DROP_OLDEST:
+            subscriber.outbox.evict()
+        elif isinstance(channel, View):
+            channel.tell_live(subscriber)

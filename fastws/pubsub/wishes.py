@@ -1,0 +1,23 @@
+"""What is wanted of a topic whose messages another process numbers, until it is known where that begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fastws.pubsub.events import Position
+    from fastws.pubsub.pace import Pace
+
+__all__ = ["Wish"]
+
+
+class Wish(NamedTuple):
+    """That of a client, or of a follower."""
+
+    #: As ``hub.subscribe`` has them.
+    since: Position | None = None
+    recent: int = 0
+    #: It has listened in another life of the topic, and goes on with all that there is in this one.
+    is_again: bool = False
+    #: How often it may be sent something; None: as often as there is something.
+    pace: Pace | None = None
