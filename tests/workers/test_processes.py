@@ -53,7 +53,7 @@ def test_no_worker_outlives_its_supervisor(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "line"),
-    [("import nothing_of_that_name", "cannot import app"), ("raise SystemExit(7)", "status 7")],
+    [("import nothing_of_that_name", "cannot import app"), ("raise SystemExit(7)", "SystemExit: 7")],
 )
 def test_an_application_that_cannot_start_is_one_line(code: str, line: str, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(code + "\n")

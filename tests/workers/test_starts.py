@@ -303,7 +303,7 @@ def test_a_reload_of_what_does_not_start_keeps_the_old_workers(tmp_path: Path) -
         reload(server, "def (:\n", f"{stay}cannot import app")
         reload(server, "import nothing_of_that_name\n", "nothing_of_that_name")
         reload(server, "routes = 5\n", f"{stay}app:routes ")
-        reload(server, "raise SystemExit(7)\n", "status 7")
+        reload(server, "raise SystemExit(7)\n", "SystemExit: 7")
         # One that hangs is given up by the next reload.
         hang = "import os, time\nopen(f'pid{os.getpid()}', 'w').close()\ntime.sleep(600)\n"
         write(tmp_path, hang)
