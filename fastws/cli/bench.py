@@ -282,9 +282,7 @@ def bench(url: str, scenario: str, **options: Any) -> int:
     try:
         if scenario in ("keyed", "resume"):
             make = make_keyed if scenario == "keyed" else make_storm
-            of_feed = make(url, options)
-            check_feed(url, options["topic"], insecure=options["insecure"])
-            return measure.measure_feed(of_feed, until=until, **of_the_report)
+            return measure.measure_feed(make(url, options), until=until, **of_the_report)
         plan = make_plan(url, scenario, options, duration=STEP_SECONDS if until else RUN_SECONDS)
         if scenario == "feed" and not (plan.headers or plan.origin or plan.subprotocols):
             check_feed(url, options["topic"], insecure=plan.insecure)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from fastws.cli.errors import EXIT_FAILED, CannotStart
 from fastws.loadgen import Plan, Result, report, run
+from fastws.loadgen.feed_client import check_feed
 from fastws.loadgen.html import ramp_page, result_page
 from fastws.loadgen.keyed import Keyed, run_keyed
 from fastws.loadgen.machine import made_by
@@ -80,6 +81,7 @@ def measure_feed(
     if until or require or step or html_file or turns:
         raise click.UsageError(f"{scenario} has no --until, --require, --step, --html and --turns")
     check_writable(json_file)
+    check_feed(plan.url, plan.topic, insecure=plan.insecure)
     result = run_storm(plan) if isinstance(plan, Storm) else run_keyed(plan)
     report.print_table(f"{scenario} {plan.url}, topic {plan.topic}", result.rows(), console(json_file))
     write(json_file, lambda: dumps(result.to_json()))
