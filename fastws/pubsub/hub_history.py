@@ -15,8 +15,10 @@ from fastws.pubsub.audience import Audience
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Message, Position, Synced
 from fastws.pubsub.follower import Follower
+from fastws.pubsub.keeper.sequencer import SharedSequencer
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.sequenced import SequencedTopic
+from fastws.pubsub.sequencer import Sequencer
 from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
@@ -192,14 +194,21 @@ class HubHistory(Audience):
             link, self._link = self._link, None
             if link is not None:
                 link.bus.leave(self.name)
+            if self._sequencer is not None:
+                self._sequencer.close()
+                for name in [name for name, topic in self._topics.items() if topic.sequenced]:
+                    del self._topics[name]
+                self._sequencer = Sequencer(self._topics, self._tickers)
+                self._entered = None
             return
         if self._link is not None:
             raise ValueError(f"the hub {self.name!r} shares what is published already")
-        if self._sequencer is not None:
-            raise ValueError(
-                f"the hub {self.name!r} has topics with a history or keys, which it numbers itself"
-            )
+        if any(topic.sequenced for topic in self._topics.values()):
+            raise ValueError(f"the hub {self.name!r} has numbered messages itself: nobody else can go on")
         self._link = bus.join(self, self.name)
+        if self._sequencer is not None:
+            self._sequencer = SharedSequencer(self._topics, self._tickers, bus.keeper, self.name)
+            self._entered = None
 
     def _subscribe_kept(
         self, subscriber: Subscriber, topic: SequencedTopic, since: Position | None, recent: int

@@ -9,6 +9,8 @@ from typing import Any, Self
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.records import Decoder, Kind, Record, encode_record, hello, split_frames
 from fastws.pubsub.hub import Hub
+from fastws.pubsub.keeper.client import KeeperClient
+from fastws.pubsub.keeper.keeper import Keeper
 from fastws.testing.loop import ManualLoop
 from fastws.testing.watch import until
 
@@ -31,6 +33,11 @@ class Way:
         #: Messages that are still to be lost.
         self.lost = 0
 
+    @classmethod
+    def pair(cls, first: socket.socket, second: socket.socket) -> tuple[Way, Way]:
+        """Return the ways between two sockets, one for each direction."""
+        return cls(first, second), cls(second, first)
+
     def open(self) -> None:
         """Read from now on."""
         self._loop.add_reader(self._source.fileno(), self._readable)
@@ -40,9 +47,10 @@ class Way:
         self._loop.remove_reader(self._source.fileno())
 
     def close(self) -> None:
-        """End the way."""
+        """End the way, and its source."""
         self.hold()
-        self._loop.remove_writer(self._target.fileno())
+        self._loop.remove_writer(self._source.fileno())
+        self._source.close()
 
     def _readable(self) -> None:
         try:
@@ -98,28 +106,43 @@ class MemoryBroker:
         self._hubs = hubs
         self._buses: list[Bus] = []
         self._ways: list[Way] = []
-        self._sockets: list[socket.socket] = []
+        #: Who numbers the messages of topics with a history or keys, and the ways to it.
+        self._keeper: Keeper | None = None
+        self._keeper_ways: list[Way] = []
+        self._is_stopped = False
 
     def stop(self) -> None:
         """Let nothing through. What is published reaches the clients of its own hub, and waits for others.
 
-        Beyond 64 MiB for each other hub it is dropped, and told as a gap. Twice does no harm.
+        Beyond 64 MiB for each other hub it is dropped, and told as a gap. What is published to a topic with a
+        history or keys reaches nobody before :meth:`start`: it has no position yet. Twice does no harm.
         """
-        for way in self._ways:
+        self._is_stopped = True
+        for way in [*self._ways, *self._keeper_ways]:
             way.hold()
 
     def start(self) -> None:
         """Let everything through again, what has waited first. Twice does no harm."""
-        for way in self._ways:
+        self._is_stopped = False
+        for way in [*self._ways, *self._keeper_ways]:
             way.open()
 
     def lose(self, messages: int) -> None:
         """Lose the next so many messages on their way to each other hub.
 
-        Who listens there is told a gap before the next message of the topic, or within a second.
+        Who listens there is told a gap before the next message of the topic, or within a second. Messages of
+        topics with a history or keys are not lost: they come in the order of their positions.
         """
         for way in self._ways:
             way.lost += messages
+
+    def forget(self) -> None:
+        """Lose what topics with a history or keys keep, as when the process that numbers them has died.
+
+        They begin anew, in another epoch: clients are told so (``Handler.on_sync``).
+        """
+        self._end_keeper()
+        self._start_keeper()
 
     async def __aenter__(self) -> Self:
         if isinstance(asyncio.get_running_loop(), ManualLoop):
@@ -127,10 +150,12 @@ class MemoryBroker:
         try:
             for number, hub in enumerate(self._hubs):
                 bus = Bus(number + 1)
+                bus.keeper = KeeperClient(bus, _nothing)
                 hub.share_over(bus)
                 for other in self._buses:
                     self._connect(other, bus)
                 self._buses.append(bus)
+            self._start_keeper()
             for bus in self._buses:
                 await bus.start()
             self.start()
@@ -150,38 +175,67 @@ class MemoryBroker:
             await bus.close()
             hub.share_over(None)
         self._buses.clear()
+        self._end_keeper()
         for way in self._ways:
             way.close()
         self._ways.clear()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
 
     def _connect(self, one: Bus, two: Bus) -> None:
         first, first_end = socket.socketpair()
         second, second_end = socket.socketpair()
         one.add_peer(first, two.identity)
         two.add_peer(second, one.identity)
-        self._sockets += [first_end, second_end]
-        self._ways += [Way(first_end, second_end), Way(second_end, first_end)]
+        self._ways += Way.pair(first_end, second_end)
+
+    def _start_keeper(self) -> None:
+        self._keeper = Keeper()
+        for bus in self._buses:
+            ours, ours_end = socket.socketpair()
+            theirs, theirs_end = socket.socketpair()
+            self._keeper.add_worker(ours, bus.identity)
+            _client_of(bus).connect(theirs)
+            self._keeper_ways += Way.pair(ours_end, theirs_end)
+        if not self._is_stopped:
+            self.start()
+
+    def _end_keeper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+        for way in self._keeper_ways:
+            way.close()
+        self._keeper_ways.clear()
 
     def _has_met(self) -> bool:
         peers: list[Any] = [peer for bus in self._buses for peer in bus.peers]
-        return all(peer.has_said_hello for peer in peers)
+        return all(peer.has_said_hello for peer in peers) and all(
+            _client_of(bus).is_connected for bus in self._buses
+        )
+
+
+def _client_of(bus: Bus) -> KeeperClient:
+    client = bus.keeper
+    assert isinstance(client, KeeperClient)
+    return client
+
+
+def _nothing() -> None:
+    """A topic is to be numbered: the keeper is there already."""
 
 
 def memory_broker(*hubs: Hub) -> MemoryBroker:
     """Return what lets hubs of this process share, as those of several workers do: an async context manager.
 
-    Their records are the real ones of the bus, over socket pairs of this process. It needs a loop of asyncio
-    or uvloop; a :class:`ManualLoop` has no sockets.
+    Their records are the real ones of the bus, over socket pairs of this process, and so is the keeper that
+    numbers topics with a history or keys. It needs a loop of asyncio or uvloop; a :class:`ManualLoop` has no
+    sockets. Behind the block such topics begin anew, and nobody listens to them.
 
     Args:
         hubs: Two or more of the same name, which share nothing yet: each stands for a worker's.
 
     Raises:
-        ValueError: They are fewer, or have different names. On entering: one of them shares already, or has
-            topics with a history or keys, which only real workers have in common.
+        ValueError: They are fewer, or have different names. On entering: one of them shares already, or a
+            topic with a history or keys was used before.
         RuntimeError: On entering: the loop has no sockets.
         WaitTimeout: On entering: they have not met within 5 s.
     """

@@ -11,12 +11,21 @@ import fastws
 from fastws import Hub
 from fastws.testing import ManualLoop, memory_broker, pair, until
 from tests.kit.buses import Listener
+from tests.kit.keepers import Client
 
 
 def listening(hub: Hub, *topics: str) -> Listener:
     one = Listener()
     for topic in topics or ("t",):
         hub.subscribe(one, topic)
+    return one
+
+
+async def told(hub: Hub, topic: str = "t") -> Client:
+    """A client that was told where it begins."""
+    one = Client()
+    synced = hub.subscribe(one, topic)
+    await until(lambda: synced or one.syncs, "the keeper has answered")
     return one
 
 
@@ -125,6 +134,82 @@ class TestLose:
             await until(lambda: client.gaps == [("t", 1, "bus")])
 
 
+class TestNumbered:
+    """Topics with a history or keys: a keeper numbers them, as that of several workers does."""
+
+    def hubs(self) -> list[Hub]:
+        found = [Hub() for _ in range(3)]
+        for hub in found:
+            hub.topic("t", history=100)
+            hub.topic("k", mode="keyed")
+        return found
+
+    async def test_each_hub_has_the_same_at_the_same_positions(self) -> None:
+        hubs = self.hubs()
+        async with memory_broker(*hubs) as broker:
+            clients = [await told(hub) for hub in hubs]
+            broker.lose(5)  # of these nothing is lost
+            for number in range(30):
+                hubs[number % 3].publish("t", str(number))
+            for client in clients:
+                await until(lambda client=client: len(client.texts_so_far()) == 30)
+            assert clients[0].texts_so_far() == clients[1].texts_so_far() == clients[2].texts_so_far()
+            assert len({await hub.position("t") for hub in hubs}) == 1
+            late = await told(hubs[1])
+            hubs[0].publish("t", "last")
+            await until(lambda: late.texts_so_far() == ["last"])
+
+    async def test_keys(self) -> None:
+        one, two, _ = hubs = self.hubs()
+        async with memory_broker(*hubs):
+            client = await told(two, "k")
+            for number in range(10):
+                one.publish("k", str(number), key="price")
+            await until(lambda: any('"price":9' in text for text in client.texts_so_far()))
+
+    async def test_while_it_is_stopped_nobody_hears_them(self) -> None:
+        one, two, _ = hubs = self.hubs()
+        async with memory_broker(*hubs) as broker:
+            here, there = await told(one), await told(two)
+            one.publish("t", "before")
+            for client in (here, there):
+                await until(lambda client=client: client.texts_so_far() == ["before"])
+            broker.stop()
+            one.publish("t", "waits")
+            one.publish("plain", "does not")
+            for _ in range(50):
+                await asyncio.sleep(0)
+            assert here.texts_so_far() == there.texts_so_far() == ["before"]
+            broker.start()
+            for client in (here, there):
+                await until(lambda client=client: client.texts_so_far() == ["before", "waits"])
+
+    async def test_what_is_forgotten_begins_in_another_epoch(self) -> None:
+        one, two, _ = hubs = self.hubs()
+        async with memory_broker(*hubs) as broker:
+            client = await told(two)
+            one.publish("t", "before")
+            await until(lambda: client.texts_so_far() == ["before"])
+            before = await two.position("t")
+            for _ in range(3):
+                broker.forget()
+            one.publish("t", "after")
+            await until(lambda: client.texts_so_far() == ["before", "after"])
+            after = await two.position("t")
+            assert before.epoch != after.epoch
+            assert client.syncs[-1].reason == "epoch"
+
+    async def test_afterwards_each_hub_numbers_for_itself(self) -> None:
+        one, two, _ = hubs = self.hubs()
+        async with memory_broker(*hubs):
+            one.publish("t", "shared")
+            await until(lambda: one.count("t") == 0)
+        client = listening(one)
+        one.publish("t", "own")
+        two.publish("t", "other")
+        await until(lambda: heard(client) == ["own"])
+
+
 async def test_before_and_after_it_they_share_nothing() -> None:
     one, two = Hub(), Hub()
     client = listening(two)
@@ -177,10 +262,11 @@ class TestRefusals:
             one.publish("t", "still")
             await until(lambda: heard(client) == ["still"])
 
-    async def test_one_that_numbers_its_topics(self) -> None:
+    async def test_one_that_has_numbered_messages_itself(self) -> None:
         one, two = Hub(), Hub()
         two.topic("t", history=3)
-        with pytest.raises(ValueError, match="with a history or keys"):
+        two.publish("t", "own")
+        with pytest.raises(ValueError, match="has numbered messages itself"):
             async with memory_broker(one, two):
                 raise AssertionError
         async with memory_broker(one, Hub()):
