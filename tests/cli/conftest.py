@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from fastws.cli.main import main
 from tests.cli.helpers import Result, environment
+from tests.kit.logging_kept import logging_kept
 
 
 @pytest.fixture
-def fastws_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def fastws_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Result]]:
     """Run ``fastws ARGS`` in this process."""
     for name in os.environ.keys() - environment().keys():
         monkeypatch.delenv(name)
@@ -23,4 +26,5 @@ def fastws_here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
         code = main(line)
         return Result(line, code, *capsys.readouterr())
 
-    return run
+    with logging_kept():
+        yield run

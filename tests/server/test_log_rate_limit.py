@@ -7,6 +7,7 @@ import logging
 
 from fastws.cli import logs
 from fastws.server.log_rate_limit import LogRateLimit
+from tests.kit.logging_kept import logging_kept
 
 LINES_PER_PERIOD = 10
 
@@ -69,17 +70,8 @@ def test_what_was_asked_for_is_not_dropped() -> None:
 
 
 def test_the_command_limits_its_errors() -> None:
-    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in _loggers()]
-    try:
+    with logging_kept():
         logs.configure("info", access_log=True)
         errors = logging.getLogger("fastws").handlers[0]
         assert [type(one) for one in errors.filters] == [LogRateLimit]
         assert logging.getLogger("fastws.access").handlers[0].filters == []
-    finally:
-        for logger, handlers, level, propagate in before:
-            logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, False
-            logger.setLevel(level)
-
-
-def _loggers() -> list[logging.Logger]:
-    return [logging.getLogger(name) for name in ("fastws", "asyncio", "fastws.access")]
