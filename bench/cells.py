@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from bench.model import Cell, Metric
 
-__all__ = ["CELLS", "ECHO_PATH", "PATIENCE", "QUICK_CELLS", "WARMUP"]
+__all__ = ["CELLS", "ECHO_PATH", "FEED_PATH", "PATIENCE", "QUICK_CELLS", "WARMUP"]
 
 #: Seconds beyond those of a turn: connecting thousands of clients to a slow server takes its time.
 PATIENCE = 90.0
 #: Seconds before each measurement.
 WARMUP = 0.4
 ECHO_PATH = "/wsecho"
+FEED_PATH = "/feed"
 
 MESSAGES = Metric("rate", "messages", "/s", more_is_better=True)
 DELIVERIES = Metric("rate", "deliveries", "/s", more_is_better=True)
 HANDSHAKES = Metric("rate", "handshakes", "/s", more_is_better=True)
 CPU = Metric("cpu_us", "server CPU each", "µs", more_is_better=False)
 CLIENT_CPU = Metric("cpu_us", "client CPU each", "µs", more_is_better=False)
+STALENESS = Metric("p99_ms", "staleness, p99", "ms", more_is_better=False)
+LIVE = Metric("p99_ms", "live again, p99", "ms", more_is_better=False)
+STAYED = Metric("stayed_p99_ms", "latency of who stayed, p99", "ms", more_is_better=False)
 RSS = Metric("rss_kb", "RSS per connection", "KB", more_is_better=False)
 IMPORT = Metric("import_ms", "import", "ms", more_is_better=False)
 
@@ -50,6 +54,10 @@ def _idle(name: str, clients: int, kind: str, *also: str) -> Cell:
     needs = frozenset({"echo", "idle", *also})
     options = ("--clients", str(clients), "--speak-once")
     return Cell(name, title, "idle", needs, (RSS,), options, seconds=1.0, turns=1)
+
+
+def _feed(name: str, title: str, scenario: str, options: str, *metrics: Metric, turns: int = 1) -> Cell:
+    return Cell(name, title, scenario, frozenset({"feed"}), metrics, tuple(options.split()), turns=turns)
 
 
 def _client(name: str, title: str, options: str) -> Cell:
@@ -101,6 +109,41 @@ _ALL = (
         "broadcast of 1 KiB of JSON with deflate to 1,000, 16 outstanding",
         "--clients 1000 --size 1024 --window 16 --deflate",
         "deflate",
+    ),
+    _feed(
+        "feed",
+        "feed: 64 B to 1,000, 45 a second",
+        "feed",
+        "--clients 1000 --size 64 --rate 45",
+        CPU,
+        DELIVERIES,
+        turns=10,
+    ),
+    # As many bytes as a message of the feed has.
+    Cell(
+        "feed-plain",
+        "the same without a feed: 116 B to 1,000, 45 a second",
+        "fanout",
+        frozenset({"feed", "plain"}),
+        (CPU, DELIVERIES),
+        ("--clients", "1000", "--size", "116", "--rate", "45"),
+    ),
+    _feed(
+        "keyed",
+        "2,000 changes a second of 500 keys to 100, of whom 20 stall for 2 s",
+        "keyed",
+        "--topic table --clients 100 --stalled 20 --rate 2000",
+        CPU,
+        STALENESS,
+    ),
+    _feed(
+        "resume",
+        "8,000 clients of a feed come back at once, with 20 missed messages each",
+        "resume",
+        "--clients 8000 --stayers 100 --missed 20",
+        CPU,
+        LIVE,
+        STAYED,
     ),
     _client("echo", "echo 20 B, 16 connections", "--connections 16 --depth 1 --size 20"),
     _client("16", "echo 20 B, 16 connections × 16 outstanding", "--connections 16 --depth 16 --size 20"),

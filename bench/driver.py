@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from bench.cells import ECHO_PATH, PATIENCE, WARMUP
+from bench.cells import ECHO_PATH, FEED_PATH, PATIENCE, WARMUP
 from bench.launch import ROOT, Running, environment, on_core
 from bench.model import Cell
 from bench.rivals import CLIENTS, Server
@@ -29,6 +29,8 @@ from bench.schedule import Outcome
 
 __all__ = ["Clients", "LoadDriver", "read_report"]
 
+#: Scenarios that are one run: they know no turns.
+IN_ONE_RUN = ("keyed", "resume")
 GENERATOR = (sys.executable, "-m", "fastws", "bench")
 
 
@@ -54,7 +56,8 @@ class LoadDriver:
             )  # fmt: skip
             try:
                 patience = PATIENCE + _seconds(cell)
-                yield Clients(process, patience, lambda: read_report(orjson.loads(report.read_bytes()), cell))
+                read = lambda: read_report(orjson.loads(report.read_bytes()), cell)  # noqa: E731
+                yield Clients(process, patience, read, in_turns=cell.scenario not in IN_ONE_RUN)
             finally:
                 process.kill()
                 process.communicate()
@@ -64,14 +67,19 @@ class Clients:
     """One such process."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], patience: float, read: Callable[[], Outcome]
+        self,
+        process: subprocess.Popen[bytes],
+        patience: float,
+        read: Callable[[], Outcome],
+        *,
+        in_turns: bool = True,
     ) -> None:
         self.process = process
         #: Seconds until it has to be ready, again too, or to have ended.
         self._patience = patience
         self._read = read
         self._late = False
-        self._ready = self._await_ready()
+        self._ready = in_turns and self._await_ready()
 
     def turn(self) -> None:
         """Returns when the turn is over; at once where the process has ended or was too late once."""
@@ -118,9 +126,14 @@ def client_arguments(cell: Cell, running: Running) -> list[str]:
 
 def arguments(cell: Cell, server: Server, running: Running) -> list[str]:
     """URL, scenario and options of one cell against one server."""
-    scheme, path = "wss" if cell.tls else "ws", ECHO_PATH if "echo" in cell.needs else server.broadcast
-    words = [f"{scheme}://127.0.0.1:{running.port}{path}", cell.scenario, *cell.options]
-    words += ["--turns", "--pid", str(running.process.pid)]
+    path = ECHO_PATH if "echo" in cell.needs else server.broadcast
+    if cell.needs == {"feed"}:
+        path = FEED_PATH
+    url = f"{'wss' if cell.tls else 'ws'}://127.0.0.1:{running.port}{path}"
+    words = [url, cell.scenario, *cell.options]
+    if cell.scenario not in IN_ONE_RUN:
+        words.append("--turns")
+    words += ["--pid", str(running.process.pid)]
     if cell.tls:
         words.append("--insecure")
     if server.merged_by is not None and "broadcast" in cell.needs:
@@ -130,6 +143,8 @@ def arguments(cell: Cell, server: Server, running: Running) -> list[str]:
 
 def times(cell: Cell) -> list[str]:
     """Of the warm-up, and of one turn."""
+    if cell.scenario in IN_ONE_RUN:
+        return []
     return ["--warmup", str(WARMUP), "--duration", f"{_seconds(cell):g}"]
 
 
@@ -145,6 +160,8 @@ def read_report(report: dict[str, Any], cell: Cell) -> Outcome:
     """
     if cell.scenario == "client":
         return Outcome(report)
+    if cell.scenario in IN_ONE_RUN:
+        return _read_one_run(report)
     server, latency = report.get("server") or {}, report.get("latency") or {}
     found = {"rate": report["rate"], "cpu_us": server.get("cpu_us"), "rss_kb": server.get("rss_kb")}
     found |= {f"{name}_ms": latency.get(name) for name in ("p50", "p99")}
@@ -152,6 +169,19 @@ def read_report(report: dict[str, Any], cell: Cell) -> Outcome:
     if report["ok"] and report["reach"] == 1 and cell.metric.name in metrics:
         return Outcome(metrics, None, _remarks(report))
     return Outcome({}, "; ".join(_reasons(report)) or "no figures")
+
+
+def _read_one_run(report: dict[str, Any]) -> Outcome:
+    """The figures of a keyed topic, or of clients that came back."""
+    if not report["ok"]:
+        return Outcome({}, "; ".join(report["errors"]) or "not every client has what it should have")
+    if report["scenario"] == "keyed":
+        arrived = report["messages"] * report["plan"]["duration"]
+        metrics = {"cpu_us": 1e6 * report["cpu"] / arrived, "p99_ms": report["staleness"]["p99"]}
+    else:
+        metrics = {"cpu_us": 1e6 * report["cpu"] / report["returned"], "p99_ms": report["live"]["p99"]}
+        metrics["stayed_p99_ms"] = report["meanwhile"]["p99"]
+    return Outcome(metrics)
 
 
 def _remarks(report: dict[str, Any]) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ class Cell:
 
     name: str
     title: str
-    #: One of ``fastws bench``: ``echo``, ``fanout``, ``room``, ``connect`` or ``idle``; or ``client``, or
-    #: ``import``.
+    #: One of ``fastws bench``: ``echo``, ``fanout``, ``room``, ``connect``, ``idle``, ``feed``,
+    #: ``keyed`` or ``resume``; or ``client``, or ``import``.
     scenario: str
     #: What a server must be able to do to take part; see ``rivals.py``.
     needs: frozenset[str]

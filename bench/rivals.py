@@ -39,6 +39,7 @@ _PYTHON = _ALL | {"import"}
 _WORKERS = frozenset({"echo", "broadcast", "connect"})
 #: The application of the rows of uvicorn under us.
 ASGI = ("asgi_app:app", "--app-dir", str(builds.SERVERS))
+FEEDS = ("feeds:routes", "--app-dir", str(builds.SERVERS))
 #: Who has a file NAME_client.py in here takes part in the cells of clients.
 CLIENTS = builds.SERVERS.parent / "clients"
 
@@ -158,6 +159,7 @@ def catalogue() -> dict[str, Server]:
         _ours("fastws-asgi", "fastws, ASGI", _ALL, *ASGI),
         _ours("fastws-asgi-hub", "fastws, ASGI, Hub", frozenset({"broadcast"}), *ASGI, broadcast="/hub"),
         _workers(2),
+        _ours("fastws-feed", "fastws, a feed", frozenset({"feed", "plain"}), *FEEDS),
         _script("picows", "picows", "picows", first_line="from picows import ws_create_server"),
         _script(
             "websockets", "websockets", "websockets", first_line="from websockets.asyncio.server import serve"

@@ -52,6 +52,51 @@ def test_the_command_line_of_a_room_that_merges(pretended: Running) -> None:
     assert words[:2] == ["ws://127.0.0.1:5/ws", "room"] and words[-2:] == ["--merged-by", "\n"]
 
 
+def test_the_command_lines_of_a_feed(pretended: Running) -> None:
+    server = SERVERS["fastws-feed"]
+    words = arguments(CELLS["feed"], server, pretended)
+    assert words[:2] == ["ws://127.0.0.1:5/feed", "feed"] and "--turns" in words
+    assert arguments(CELLS["feed-plain"], server, pretended)[:2] == ["ws://127.0.0.1:5/broadcast", "fanout"]
+    words = arguments(CELLS["keyed"], server, pretended)
+    assert words[:2] == ["ws://127.0.0.1:5/feed", "keyed"] and "--turns" not in words
+    assert times(CELLS["keyed"]) == times(CELLS["resume"]) == []
+
+
+STORM: dict[str, Any] = {
+    "scenario": "resume",
+    "ok": True,
+    "errors": {},
+    "returned": 1000,
+    "cpu": 0.5,
+    "live": {"p99": 40.0},
+    "meanwhile": {"p99": 20.0},
+}
+KEYED: dict[str, Any] = {
+    "scenario": "keyed",
+    "ok": True,
+    "errors": {},
+    "messages": 100.0,
+    "plan": {"duration": 5.0},
+    "cpu": 0.25,
+    "staleness": {"p99": 30.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("report", "metrics"),
+    [
+        (STORM, {"cpu_us": 500.0, "p99_ms": 40.0, "stayed_p99_ms": 20.0}),
+        (KEYED, {"cpu_us": 500.0, "p99_ms": 30.0}),
+    ],
+)
+def test_figures_of_one_run(report: dict[str, Any], metrics: dict[str, float]) -> None:
+    cell = CELLS[report["scenario"]]
+    assert read_report(report, cell) == Outcome(metrics)
+    assert read_report({**report, "ok": False, "errors": {"closed with 1006": 3}}, cell) == Outcome(
+        {}, "closed with 1006"
+    )
+
+
 def test_the_command_line_over_tls(pretended: Running) -> None:
     words = arguments(CELLS["tls-fanout"], SERVERS["fastws"], pretended)
     assert words[0] == "wss://127.0.0.1:5/broadcast" and "--insecure" in words
@@ -175,14 +220,45 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, Runnin
     find_spec("fastws.loadgen._loadgen") is None, reason="the generator's C module is not built"
 )
 @pytest.mark.parametrize(
-    "name", [name for name, cell in CELLS.items() if cell.scenario not in ("import", "client")]
+    "name",
+    [
+        name
+        for name, cell in CELLS.items()
+        if cell.scenario not in ("import", "client") and "feed" not in cell.needs
+    ],
 )
 def test_every_cell_is_understood_by_the_real_generator(name: str, ours: dict[bool, Running]) -> None:
     cell, server = CELLS[name], ours[CELLS[name].tls]
-    options = tuple(word.replace("1048576", "65536") for word in (*cell.options, "--clients", "3"))
+    # The memory of a few connections is in pages that the server had before.
+    clients_option = ("--clients", "300" if cell.scenario == "idle" else "3")
+    options = tuple(word.replace("1048576", "65536") for word in (*cell.options, *clients_option))
     short = replace(cell, options=options, seconds=0.2, turns=2)
     with LoadDriver(None)(short, SERVERS["fastws"], server) as clients:
         clients.turn()
         clients.turn()
         got = clients.outcome()
     assert got.failure is None and {metric.name for metric in cell.metrics} <= set(got.metrics)
+
+
+@pytest.mark.live
+@pytest.mark.skipif(
+    find_spec("fastws.loadgen._loadgen") is None, reason="the generator's C module is not built"
+)
+def test_the_cells_of_feeds_are_understood_too() -> None:
+    few = {
+        "feed": "--clients 3",
+        "feed-plain": "--clients 3",
+        "keyed": "--clients 3 --stalled 1 --rate 100 --duration 1 --stall 0.3",
+        "resume": "--clients 10 --stayers 2",
+    }
+    assert list(few) == [name for name, cell in CELLS.items() if "feed" in cell.needs]
+    server = SERVERS["fastws-feed"]
+    with running(server, None) as served:
+        for name, options in few.items():
+            cell = CELLS[name]
+            short = replace(cell, options=(*cell.options, *options.split()), seconds=0.4, turns=1)
+            with LoadDriver(None)(short, server, served) as clients:
+                clients.turn()
+                got = clients.outcome()
+            assert got.failure is None, (name, got)
+            assert {metric.name for metric in cell.metrics} <= set(got.metrics)
