@@ -11,7 +11,7 @@ import h11
 from fastws import logs
 from fastws.asgi.request_body import ARRIVING, COMPLETE, TAKEN, RequestBody
 from fastws.asgi.scope import ClientDisconnected, Event, is_disconnect, scope_of, tls_extension
-from fastws.loop.fatal import is_cancelled
+from fastws.loop.fatal import is_cancelled, is_collected
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import check_final
@@ -125,6 +125,8 @@ class Exchange:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
+            if is_collected(exc):
+                raise
             if is_cancelled(exc):
                 # RFC 9110, section 15.6.4: the server stops.
                 self._fail(503)

@@ -22,7 +22,7 @@ from fastws.asgi.scope import (
 )
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConcurrencyError, ConnectionClosed
-from fastws.loop.fatal import is_cancelled
+from fastws.loop.fatal import is_cancelled, is_collected
 from fastws.protocol.http.headers import is_token
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.http.server import check_final
@@ -132,6 +132,8 @@ class Session:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as exc:
+            if is_collected(exc):
+                raise
             if is_cancelled(exc):
                 self._finish(1001, "going away", 503)
                 raise

@@ -12,7 +12,7 @@ from typing import Any
 from fastws.config import check_arguments
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConnectionClosed
-from fastws.loop.fatal import is_cancelled
+from fastws.loop.fatal import is_cancelled, is_collected
 from fastws.loop.inline_task import create_task
 
 __all__ = [
@@ -166,7 +166,9 @@ class CoroutineHandler(TaskHandler):
             raise
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException:
+        except BaseException as exc:
+            if is_collected(exc):
+                raise
             log.exception("handler of %r failed", ws)
             ws.close_nowait(1011, "internal error")
             return

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from fastws.errors import ConnectionClosed
-from fastws.loop.fatal import end_loop, is_cancelled
+from fastws.loop.fatal import end_loop, is_cancelled, is_collected
 
 __all__ = ["Opening"]
 
@@ -93,6 +93,8 @@ class Opening:
             self._outcome = RETURNED
         except BaseException as exc:
             self._outcome = FAILED
+            if is_collected(exc):
+                raise
             if is_cancelled(exc):
                 # While the WebSocket is open, it is the application that cancels this task.
                 self._outcome = LEFT if ws.closed else FAILED

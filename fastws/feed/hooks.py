@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastws.feed.access import FeedError
-from fastws.loop.fatal import is_cancelled
+from fastws.loop.fatal import is_cancelled, is_collected
 
 __all__ = ["HOOK", "HOOK_SECONDS", "ask", "nonsense"]
 
@@ -39,7 +39,7 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
         log.exception("the hook %s took longer than %d s", name, HOOK_SECONDS)
     except BaseException as exc:
         # One outside ``Exception`` too, such as a panic of pyo3, and what a cancelled task raises.
-        if is_cancelled(exc):
+        if is_cancelled(exc) or is_collected(exc):
             raise
         log.exception("the hook %s failed", name)
     raise FeedError("internal", "the application failed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["end_loop", "is_cancelled"]
+__all__ = ["end_loop", "is_cancelled", "is_collected"]
 
 
 def is_cancelled(exc: BaseException) -> bool:
@@ -19,6 +19,20 @@ def is_cancelled(exc: BaseException) -> bool:
     except RuntimeError:  # no loop runs
         return False
     return task is not None and task.cancelling() > 0
+
+
+def is_collected(exc: BaseException) -> bool:
+    """Return whether ``exc`` came because nobody runs the coroutine any more, as where its loop was closed.
+
+    Python closes such a coroutine when it is collected. An application that raises ``GeneratorExit`` does so
+    in its task.
+    """
+    if not isinstance(exc, GeneratorExit):
+        return False
+    try:
+        return asyncio.current_task() is None
+    except RuntimeError:  # no loop runs
+        return True
 
 
 def end_loop(exc: BaseException) -> None:

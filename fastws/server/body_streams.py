@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from fastws.loop.fatal import end_loop, is_cancelled
+from fastws.loop.fatal import end_loop, is_cancelled, is_collected
 from fastws.server.body_writer import BodyWriter
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ class IteratorPump:
             self._cut()
             end_loop(exc)
         except BaseException as exc:
+            if is_collected(exc):
+                raise
             is_cancelled = isinstance(exc, asyncio.CancelledError)
             if self._done is not None or not is_cancelled:
                 log.exception("the body of %s failed", self._name)

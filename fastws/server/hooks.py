@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastws.errors import StartupFailed
-from fastws.loop.fatal import end_loop, is_cancelled
+from fastws.loop.fatal import end_loop, is_cancelled, is_collected
 from fastws.server.application import Application, Background
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Hooks:
         except (KeyboardInterrupt, SystemExit) as exc:
             end_loop(exc)
         except BaseException as exc:
-            if is_cancelled(exc):
+            if is_cancelled(exc) or is_collected(exc):
                 raise
             log.exception("background task %s failed", _name(each.task))
             if self._app.lifespan_failure == "stop":

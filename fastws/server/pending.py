@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastws.loop.fatal import is_collected
 from fastws.protocol.http.messages import Response, error_response
 from fastws.server.body_streams import close_stream
 
@@ -56,6 +57,8 @@ class PendingAnswer:
         except BaseException as exc:
             # One outside ``Exception`` too, such as a panic of pyo3, and the CancelledError of a task that
             # the coroutine awaited: the client has to be answered all the same.
+            if is_collected(exc):
+                raise
             if self._then is not None:
                 log.exception("%s failed", name)
                 self._answer(error_response(500))

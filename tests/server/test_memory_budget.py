@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import pytest
 
 from fastws import Hub
+from fastws.pubsub.kept import HUBS
 from fastws.server.memory_budget import LOG_INTERVAL
 from fastws.testing.wire import BINARY
 from tests.kit import ManualLoop, RawClient, Recorder
@@ -15,6 +17,15 @@ from tests.kit.served import served, stall
 BUDGET = 1_000_000
 #: So long after something has changed it has been looked at.
 SECONDS = 2.0
+
+
+@pytest.fixture(autouse=True)
+def _no_hub_of_another_test() -> Iterator[None]:
+    """Hubs of other tests count until they are collected."""
+    others = list(HUBS)
+    HUBS.clear()
+    yield
+    HUBS.update(others)
 
 
 class Room:
