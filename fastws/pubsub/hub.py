@@ -276,6 +276,18 @@ class Hub(HubShared):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def lifespan(self, app: object) -> HubLifespan:
+        """Start with an ASGI application and close with it: ``FastAPI(lifespan=hub.lifespan)``.
+
+        Args:
+            app: The application, which is not looked at.
+
+        Returns:
+            What Starlette and FastAPI take: an asynchronous context manager, which gives nothing to the
+            application's state. Entering it raises as :meth:`start`.
+        """
+        return HubLifespan(self)
+
     # -- for the bus ----------------------------------------------------------------------------
 
     def _receive_run(self, topic: str, body: bytes, count: int) -> None:
@@ -312,6 +324,21 @@ class Hub(HubShared):
 
     def _topics_heard(self) -> list[str]:
         return [name for name, topic in self._topics.items() if topic.is_heard()]
+
+
+class HubLifespan:
+    """The time from the start of a hub to its close, as the lifespan of an application."""
+
+    __slots__ = ("_hub",)
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def __aenter__(self) -> None:
+        await self._hub.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._hub.close()
 
 
 def _tell_gap(found: Topic, missed: int, reason: str) -> None:
