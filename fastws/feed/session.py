@@ -153,9 +153,27 @@ class Session(SessionCore):
         elif self._stage is Stage.UNKNOWN:
             await self._welcome(user)
         else:
-            self.client.user = user
+            self._know(user)
             if self._say_hello():
                 await self._ask_again()
+
+    def _know(self, user: User | None) -> None:
+        self.client.user = user
+        if user is not None:
+            self._settings.hub._know(user.id, self)
+
+    def end(self) -> None:
+        user = self.client.user
+        if user is not None:
+            self._settings.hub._forget(user.id, self)
+        SessionCore.end(self)
+
+    def kick(self, topic: str | None, reason: str) -> None:
+        """The application sends this user away, or takes a topic from it."""
+        if topic is None:
+            self.close(Close.FORBIDDEN, reason)
+        elif topic in self._topics:
+            self.unsubscribe(topic, "revoked")
 
     def _say_hello(self) -> bool:
         """Say who the client is; False where its token has expired."""
@@ -173,7 +191,7 @@ class Session(SessionCore):
     def begin(self, user: User | None, topics: list[tuple[Sub, Grant]]) -> None:
         """The WebSocket, or what is like one, is open, and everything is granted."""
         self._stage = Stage.OPEN
-        self.client.user = user
+        self._know(user)
         if self._say_hello():
             for sub, grant in topics:
                 self._join(sub, start_of(sub), grant, is_asked=True)
@@ -181,7 +199,7 @@ class Session(SessionCore):
     async def _welcome(self, user: User | None) -> None:
         """The client may begin: its topics are those of the URL, and those of its user."""
         self._stage = Stage.OPEN
-        self.client.user = user
+        self._know(user)
         if not self._say_hello():
             return
         given = () if user is None else user.topics

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fastws.pubsub.kicks import KICKS, KnownClient, KnownClients, kick_frame
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.topic import Topic
@@ -68,3 +69,40 @@ class Audience(TopicRegistry):
         viewing = [] if found.view is None else found.view.clients()
         paced = [] if not found.paced() else found.gate.lane.cursors
         return [subscriber.ws for subscriber in [*found.subscribers, *behind, *paced, *viewing]]
+
+    async def kick(self, user: str, *, topic: str | None = None, reason: str = "") -> None:
+        """Send all clients of a user away: those of the feeds of this hub, in all processes that share it.
+
+        Their WebSockets are closed with 4403, after which ``feed.js`` and :func:`fastws.follow` do not come
+        back. Who connects again all the same is asked for anew: let ``authenticate`` refuse him. Other
+        processes are told at the end of this turn of the loop, and there is no answer to wait for.
+
+        Args:
+            user: The ``id`` of a :class:`fastws.User`.
+            topic: Take only this topic from the user's clients: they are told ``"revoked"``, and stay.
+                Default None: close them.
+            reason: The reason of the close, which the client is told; its first 123 bytes.
+
+        Raises:
+            TypeError: ``user``, ``topic`` or ``reason`` is no text.
+        """
+        for name, value in (("user", user), ("topic", topic or ""), ("reason", reason)):
+            if not isinstance(value, str):
+                raise TypeError(f"{name} is text, not {type(value).__name__}")
+        if self._link is not None:
+            self._link.forward(KICKS, kick_frame(user, topic, reason))
+        if self._known is not None:
+            self._known.kick(user, topic, reason)
+
+    def _know(self, user: str, client: KnownClient) -> None:
+        """A client of a feed has said who it is."""
+        if self._known is None:
+            self._known = KnownClients()
+        if self._link is not None and not self._known:
+            self._link.follow(KICKS)
+        self._known.add(user, client)
+
+    def _forget(self, user: str, client: KnownClient) -> None:
+        """It has gone."""
+        if self._known is not None:
+            self._known.discard(user, client)

@@ -20,6 +20,7 @@ from fastws.pubsub.hub_history import position_of
 from fastws.pubsub.hub_keyed import message_of
 from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.keyed import KeyedTopic
+from fastws.pubsub.kicks import KICKS
 from fastws.pubsub.notes import JSON_NOTE, frame_of
 from fastws.pubsub.numbered import tell_gap
 from fastws.pubsub.pace import checked_rate
@@ -294,6 +295,9 @@ class Hub(HubShared):
         """Publish here what another process has published; the clients of other processes have it already."""
         found = self._find(topic)
         if found is None or not found.is_heard():
+            if topic == KICKS and self._known is not None:
+                for frame in split_frames(body, count):
+                    self._known.receive(frame)
             return
         fan_out = self._fan_out
         assert fan_out is not None
@@ -323,7 +327,8 @@ class Hub(HubShared):
                 found.view.offer_gap(missed, reason, self._fan_out)
 
     def _topics_heard(self) -> list[str]:
-        return [name for name, topic in self._topics.items() if topic.is_heard()]
+        heard = [name for name, topic in self._topics.items() if topic.is_heard()]
+        return [*heard, KICKS] if self._known else heard
 
 
 class HubLifespan:

@@ -29,6 +29,7 @@ from fastws.pubsub.fanout import FanOut
 from fastws.pubsub.gate import Gate
 from fastws.pubsub.keeper.sequencer import SharedSequencer
 from fastws.pubsub.kept import HUBS
+from fastws.pubsub.kicks import KnownClients
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.patterns import Pattern
@@ -62,6 +63,8 @@ class TopicRegistry:
         #: The loop that the sequencer holds on to.
         self._entered: asyncio.AbstractEventLoop | None = None
         HUBS.add(self)
+        #: Clients whose user is known; None while there was none.
+        self._known: KnownClients | None = None
         #: What hubs of other processes are called that share with this one.
         self.name = name
         bus: Any = bus_of(broker)
