@@ -32,16 +32,22 @@ log = logging.getLogger("fastws.error")
 TELL_SECONDS = 1.0
 #: What all clients are sent in one turn of the loop: a chunk more at most.
 TURN_BYTES = 1024 * 1024
+#: A client whose socket is blocked is asked again after so many seconds at least, however high its rate.
+BLOCKED_SECONDS = 0.01
+#: So many may wait for their time before those that have gone are looked for.
+FEW_WAITING = 64
 
 
 class Pacer:
     """Calls those that wait for their time: one timer for all of one loop."""
 
-    __slots__ = ("_counter", "_loop", "_timer", "_waiting", "_when")
+    __slots__ = ("_counter", "_loop", "_most", "_timer", "_waiting", "_when")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: list[tuple[float, int, PacedCursor]] = []
+        #: With more of them those are forgotten that have gone.
+        self._most = FEW_WAITING
         self._counter = 0
         self._timer: asyncio.TimerHandle | None = None
         self._when = 0.0
@@ -57,8 +63,16 @@ class Pacer:
         cursor.when = when
         self._counter += 1
         heapq.heappush(self._waiting, (when, self._counter, cursor))
+        if len(self._waiting) > self._most:
+            self._forget_gone()
         if self._timer is None or when < self._when:
             self._set(when)
+
+    def _forget_gone(self) -> None:
+        """Hold on to no client that has left, or waits for another time now: theirs may be days away."""
+        self._waiting = [each for each in self._waiting if each[0] == each[2].when and each[2].is_here()]
+        heapq.heapify(self._waiting)
+        self._most = max(2 * len(self._waiting), FEW_WAITING)
 
     def _set(self, when: float) -> None:
         if self._timer is not None:
@@ -96,7 +110,6 @@ class PacedCursor:
 
     __slots__ = (
         "_lane",
-        "is_idle",
         "left_out",
         "pace",
         "place",
@@ -111,8 +124,6 @@ class PacedCursor:
         self.subscriber = subscriber
         self.place = place
         self.pace = pace
-        #: The lane wakes it.
-        self.is_idle = False
         #: When the pacer calls it; infinite where it does not.
         self.when = math.inf
         #: Messages of which it was not told yet that they do not come; and when it was told last.
@@ -132,7 +143,7 @@ class PacedCursor:
             return None
         pacer = self._lane.pacer
         if not outbox.takes_joined():
-            pacer.add(self, now + self.pace.interval)  # it is slow: ask again
+            pacer.add(self, now + max(self.pace.interval, BLOCKED_SECONDS))
             return None
         due = self.pace.due()
         if due > now:
@@ -158,7 +169,7 @@ class Lane(Topic):
         self.pacer = pacer
         self.cursors: dict[Any, PacedCursor] = {}
         #: Those that have been sent everything.
-        self.idle: list[PacedCursor] = []
+        self.idle: dict[PacedCursor, None] = {}
 
     def add(self, subscriber: Subscriber, place: Any, pace: Pace) -> None:
         """Let a client read from ``place`` on."""
@@ -169,7 +180,9 @@ class Lane(Topic):
         self.wait(cursor, self.pacer.time())
 
     def remove(self, subscriber: object) -> None:
-        self.cursors.pop(subscriber, None)
+        cursor = self.cursors.pop(subscriber, None)
+        if cursor is not None:
+            self.idle.pop(cursor, None)
         if not self.cursors:
             self.finish()
 
@@ -189,10 +202,9 @@ class Lane(Topic):
 
     def wake(self) -> None:
         """There is something to read."""
-        idle, self.idle = self.idle, []
+        idle, self.idle = self.idle, {}
         now = self.pacer.time()
         for cursor in idle:
-            cursor.is_idle = False
             self.pacer.add(cursor, max(cursor.pace.due(), now))
 
     def end(self) -> None:
@@ -203,9 +215,7 @@ class Lane(Topic):
         when: float | None = now
         if not self.has_more(cursor):
             when = self.tell_time(cursor)
-            if not cursor.is_idle:
-                cursor.is_idle = True
-                self.idle.append(cursor)
+            self.idle[cursor] = None
         if when is not None:
             self.pacer.add(cursor, max(when, cursor.pace.due(), now))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -200,6 +202,35 @@ class TestMaxRate:
         loop.advance(1)
         assert (client.texts(), client.gaps, hub.count("t")) == ([], [("t", 9, "sampled")], 0)
 
+    def test_who_stalls_is_not_asked_again_at_once(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        client = Client(loop, turn)
+        hub.subscribe(client, "t", max_rate=1e9)
+        client.stall()
+        hub.publish("t", "1")
+        loop.settle()
+        [when] = loop.timers
+        assert when - loop.time() == pytest.approx(0.01)
+
+    @pytest.mark.parametrize("step", [0, 1])
+    def test_nothing_is_kept_of_who_has_left(self, loop: ManualLoop, turn: Turn, step: int) -> None:
+        """However long it would have waited for its time, and where nothing is published meanwhile."""
+        hub = Hub()
+        staying = Client(loop, turn)
+        hub.subscribe(staying, "t", max_rate=0.0001)
+        gone = []
+        for _ in range(300):
+            client = Client(loop, turn)
+            gone.append(ref(client))
+            hub.subscribe(client, "t", max_rate=0.0001)
+            for _ in range(2 * step):
+                hub.publish("t", "x")
+                loop.advance(0.01)
+            client.outbox.leave_topics()
+        del client
+        gc.collect()
+        assert sum(each() is not None for each in gone) <= 130
+
 
 class TestSample:
     @pytest.mark.parametrize("history", [0, 100])
@@ -242,6 +273,25 @@ class TestSample:
         stalled.reads_on()
         loop.advance(1)
         assert stalled.gaps == [("t", 5, "sampled")]
+
+    def test_who_subscribes_again(self, loop: ManualLoop, turn: Turn) -> None:
+        """Twice changes nothing; and one that left is told what was left out since it is here again."""
+        hub = Hub()
+        hub.topic("t", sample=1)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        for _ in range(4):
+            hub.publish("t", "x")
+        hub.subscribe(client, "t")
+        loop.advance(1.5)
+        assert client.gaps == [("t", 3, "sampled")]
+        for _ in range(3):
+            hub.publish("t", "x")
+            hub.unsubscribe(client, "t")
+            hub.subscribe(client, "t")
+            hub.publish("t", "x")
+        loop.advance(1.5)
+        assert client.gaps == [("t", 3, "sampled"), ("t", 1, "sampled")]
 
     def test_bad_declarations(self) -> None:
         hub = Hub()
