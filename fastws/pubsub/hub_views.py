@@ -59,18 +59,19 @@ class HubViews(HubKeyed):
         subscriber = self._subscriber(outbox, ws)
         found = self._listened(topic)
         rate = self._joins(subscriber, found, max_rate)
+        view: Any = found if isinstance(found, KeyedTopic) else view_of(found)
+        if view.batch:
+            subscriber.take_published()
+            if not outbox.is_open:  # what it took evicted it
+                view.remove(subscriber)  # type: ignore[unreachable]
+                return None
         if isinstance(found, KeyedTopic):
-            if found.batch:
-                subscriber.take_published()
             # It tells itself who has caught up.
             if rate is not None:
                 return Joined(
                     found, self._subscribe_paced(subscriber, found, rate, since, 0), tells_live=True
                 )
             return Joined(found, self._subscribe_keyed(subscriber, found, since, 0), tells_live=True)
-        view = view_of(found)
-        if view.batch:
-            subscriber.take_published()
         skips = rate is not None or (found.gate is not None and found.gate.samples())
         if rate is not None:
             paced = self._subscribe_paced(subscriber, view, rate, since, recent)
