@@ -274,13 +274,20 @@ async def test_what_is_more_than_may_wait_is_dropped_and_told_everywhere(
         with pytest.raises(BrokerUnavailable, match="too much waits"):
             await one.hub.publish_confirmed("t", "x" * 1_000_000)
         await until(lambda: len(ann.texts_so_far()) == len(bob.texts_so_far()) == 8)
-        one.keeper.tick()
-        await until(lambda: ann.gaps and bob.gaps)
-        assert ann.gaps == bob.gaps == [("t", 2, "bus")]
+        eve, _ = two.client()
+        eve.stall()
+        two.hub.publish("t", "eve is behind")
+        await until(lambda: two.topic.behind)
+        async with two.hub.follow("t") as events:
+            assert isinstance(await anext(events), Synced)
+            one.keeper.tick()
+            await until(lambda: ann.gaps and bob.gaps and eve.gaps)
+            assert ann.gaps == bob.gaps == eve.gaps == [("t", 2, "bus")]
+            assert await anext(events) == Gap("t", 2, "bus")
         assert caplog.text.count("2 messages were dropped: 8 MiB wait") == 1
         one.hub.publish("t", "last")
         await until(lambda: ann.texts_so_far()[-1] == bob.texts_so_far()[-1] == "last")
-        assert (await two.hub.position("t")).offset == 9
+        assert (await two.hub.position("t")).offset == 10
 
 
 async def test_a_copy_that_nobody_uses_is_let_go_and_asked_for_again() -> None:
