@@ -155,7 +155,7 @@ class HubViews(HubKeyed):
             return self._gated(found, message, exclude, note)
         if found is None or not found.subscribers:
             if self._link is not None or found is not None:
-                return self._publish_unheard(found, topic, message, note)
+                return self._publish_unheard(found, topic, message, note, exclude)
             return 0
         fan_out = self._fan_out
         assert fan_out is not None
@@ -182,8 +182,7 @@ class HubViews(HubKeyed):
             view.offer(note + plain if note else plain, fan_out)
             count += view.listeners()
         if found.gate is not None and found.gate.lane is not None:
-            found.gate.lane.offer(plain)
-            count += found.paced()
+            count += found.gate.lane.offer(plain, _subscriber_of(exclude))
         return count
 
     def _publish_as(self, topic: str, message: str | bytes, note: bytes) -> None:
@@ -206,14 +205,18 @@ class HubViews(HubKeyed):
         if gate.collects():
             gate.collect(lambda: self._offer(found.name, message, None, exclude, note))
             listeners: int = found.listeners()
-            return listeners - int(exclude is not None and exclude.outbox.subscriptions in found.subscribers)
+            excluded = _subscriber_of(exclude)
+            is_paced = found.paced() and excluded in gate.lane.cursors
+            return listeners - int(is_paced or excluded in found.subscribers)
         gate.is_open = True
         try:
             return self._offer(found.name, message, None, exclude, note)
         finally:
             gate.is_open = False
 
-    def _publish_unheard(self, found: Topic | None, topic: str, message: str | bytes, note: bytes) -> int:
+    def _publish_unheard(
+        self, found: Topic | None, topic: str, message: str | bytes, note: bytes, exclude: Any
+    ) -> int:
         """Publish to a topic that only other processes and feeds listen to, if anybody."""
         view = None if found is None else found.view
         paced = 0 if found is None else found.paced()
@@ -225,7 +228,7 @@ class HubViews(HubKeyed):
         if paced:
             self._check_thread()
             lane: Any = found.gate.lane  # type: ignore[union-attr]
-            lane.offer(kept[len(note) :])
+            paced = lane.offer(kept[len(note) :], _subscriber_of(exclude))
         if view is None:
             return paced
         if not view.batch:
@@ -325,3 +328,7 @@ class HubViews(HubKeyed):
             self._link.bus.check_thread()
         self._fan_out = fan_out
         self._loop = asyncio.get_running_loop()
+
+
+def _subscriber_of(ws: Any) -> Any:
+    return None if ws is None else ws.outbox.subscriptions

@@ -111,6 +111,7 @@ class PacedCursor:
     __slots__ = (
         "_lane",
         "left_out",
+        "owed",
         "pace",
         "place",
         "subscriber",
@@ -128,6 +129,8 @@ class PacedCursor:
         self.when = math.inf
         #: Messages of which it was not told yet that they do not come; and when it was told last.
         self.left_out = 0
+        #: The message before one that it is not offered; None where it has been sent that.
+        self.owed: bytes | None = None
         self.told_at = 0.0
         #: Of a keyed topic, the position that it was told last.
         self.told = -1
@@ -251,11 +254,18 @@ class StreamLane(Lane):
         self.next = 0
         self.newest = b""
 
-    def offer(self, frame: bytes) -> None:
-        """Keep what is published now."""
+    def offer(self, frame: bytes, excluded: Any = None) -> int:
+        """Keep what is published now; return to how many it is offered: not to who is ``excluded``."""
+        cursor = self.cursors.get(excluded)
+        if cursor is not None:
+            if cursor.place < self.next:
+                cursor.left_out += self.next - 1 - cursor.place + (cursor.owed is not None)
+                cursor.owed = self.newest
+            cursor.place = self.next + 1
         self.newest = frame
         self.next += 1
         self.wake()
+        return len(self.cursors) - (cursor is not None)
 
     def head(self) -> int:
         """Return the place behind the newest message."""
@@ -267,13 +277,16 @@ class StreamLane(Lane):
 
     def has_more(self, cursor: PacedCursor) -> bool:
         following: int = cursor.place
-        return following < self.head()
+        return following < self.head() or cursor.owed is not None
 
     def tell_time(self, cursor: PacedCursor) -> float | None:
         return cursor.told_at + TELL_SECONDS if cursor.left_out else None
 
     def send(self, cursor: PacedCursor, now: float) -> int:
         newest = self.head() - 1
+        if cursor.owed is not None and cursor.place <= newest:
+            cursor.left_out += 1
+            cursor.owed = None
         if cursor.place < newest:
             cursor.left_out += newest - cursor.place
             cursor.place = newest
@@ -283,8 +296,10 @@ class StreamLane(Lane):
                 return 0
         if not self.has_more(cursor):
             return 0
-        frame = self.read(cursor.place)
-        cursor.place += 1
+        frame, cursor.owed = cursor.owed, None
+        if frame is None:
+            frame = self.read(cursor.place)
+            cursor.place += 1
         cursor.pace.sent(now, 1)
         return self.deliver(cursor, [frame])
 

@@ -187,6 +187,35 @@ class TestMaxRate:
         with pytest.raises(TypeError, match="max_rate is a number"):
             hub.subscribe(client, "u", max_rate="5")  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_who_is_not_to_hear_itself(self, loop: ManualLoop, turn: Turn, others: int) -> None:
+        hub = Hub()
+        author, reader = Client(loop, turn), Client(loop, turn)
+        for client in (author, reader):
+            hub.subscribe(client, "t", max_rate=10)
+        for _ in range(others):
+            hub.subscribe(Client(loop, turn), "t")
+        assert hub.publish("t", "own", exclude=author) == 1 + others
+        loop.advance(1)
+        assert (author.texts(), reader.texts()) == ([], ["own"])
+        for text_, given in (("1", {}), ("2", {}), ("3", {}), ("own", {"exclude": author})):
+            hub.publish("t", text_, **given)
+        hub.publish("t", "own", exclude=author)
+        loop.advance(2)
+        assert (author.texts(), reader.texts()) == (["3"], ["own"])
+        assert (author.gaps, reader.gaps) == ([("t", 2, "sampled")], [("t", 4, "sampled")])
+        hub.publish("t", "4")
+        hub.publish("t", "own", exclude=author)
+        hub.publish("t", "5")
+        loop.advance(2)
+        assert author.texts() == reader.texts() == ["5"]
+        assert (author.gaps[1:], reader.gaps[1:]) == ([("t", 1, "sampled")], [("t", 2, "sampled")])
+        for number in range(6, 8):
+            hub.publish("t", str(number))
+            hub.publish("t", "own", exclude=author)
+        loop.advance(2)
+        assert (author.texts(), author.gaps[2:]) == (["7"], [("t", 1, "sampled")])
+
     def test_what_a_gap_makes_the_handler_do(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
 
