@@ -254,6 +254,9 @@ class HubViews(HubKeyed):
         is_numbered = isinstance(channel, NumberedTopic) and getattr(channel, "has_history", True)
         if is_numbered:
             self._enter()
+        if isinstance(channel, KeyedTopic):
+            self._check_recent(channel, recent)
+            subscriber.outbox.keep_fresh()
         if is_numbered and not channel.can_sync(since):
             self._wait_for_copy(subscriber, channel, Wish(since, recent, pace=Pace(rate)))
             return None
@@ -309,6 +312,9 @@ class HubViews(HubKeyed):
 
     def _leave(self, subscriber: Any, found: Topic) -> None:
         """Let a client listen to a topic no more."""
+        gate = found.source.gate if isinstance(found, View) else found.gate
+        if gate is not None and gate.collects():
+            gate.release()  # what was published before still arrives
         if found.batch and subscriber in found.subscribers:
             subscriber.take_published()
         if subscriber in found.subscribers:

@@ -101,6 +101,21 @@ class TestMaxRate:
         assert paced.gaps == []
         assert len(other.messages) > 100
 
+    def test_the_kernel_holds_little_of_what_is_replaced(self, loop: ManualLoop, turn: Turn) -> None:
+        class Fresh(Client):
+            fresh = 0
+
+            def keep_fresh(self) -> None:
+                self.fresh += 1
+
+        hub = Hub()
+        hub.topic("keyed", mode="keyed")
+        client = Fresh(loop, turn)
+        hub.subscribe(client, "t", max_rate=5)
+        assert client.fresh == 0
+        hub.subscribe(client, "keyed", max_rate=5)
+        assert client.fresh == 1
+
     def test_a_return(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
         hub.topic("t", mode="keyed")
@@ -184,6 +199,9 @@ class TestMaxRate:
             hub.subscribe(client, "t", max_rate=5)
         with pytest.raises(ValueError, match="max_rate is more than 0"):
             hub.subscribe(client, "u", max_rate=0)
+        hub.topic("keyed", mode="keyed")
+        with pytest.raises(ValueError, match="recent= is not for it"):
+            hub.subscribe(client, "keyed", recent=1, max_rate=5)
         with pytest.raises(TypeError, match="max_rate is a number"):
             hub.subscribe(client, "u", max_rate="5")  # type: ignore[arg-type]
 
@@ -356,6 +374,12 @@ class TestEvery:
         hub.subscribe(late, "t")
         loop.settle()
         assert (client.texts(), late.texts()) == (["3"], [])
+        if not history:
+            hub.publish("t", "4")
+            hub.unsubscribe(client, "t")
+            hub.publish("t", "5")
+            loop.advance(1)
+            assert (client.texts(), late.texts()) == (["4"], ["4", "5"])
 
     def test_who_waits_for_a_position_goes_at_once(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
