@@ -8,6 +8,7 @@ import pytest
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.events import Gap, Message, Position, Synced
+from fastws.pubsub.keeper import queue
 from fastws.pubsub.keeper.shared_topic import Copy
 from tests.kit import until
 from tests.kit.keepers import Client, Worker, workers
@@ -260,6 +261,23 @@ async def test_who_subscribes_twice_or_leaves_while_it_waits() -> None:
         two.hub.publish("t", "b")
         await until(lambda: ann.texts_so_far()[-1:] == ["b"])
         assert not bob.syncs and not cat.syncs and bob.texts_so_far() == cat.texts_so_far() == []
+
+
+async def test_what_is_too_large_is_dropped_and_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "MAX_MESSAGE_BYTES", 1000)
+    async with workers() as found:
+        one, two = found.all
+        bob, _ = two.client()
+        await until(lambda: bob.syncs)
+        one.hub.publish("t", "x" * 1000)
+        with pytest.raises(BrokerUnavailable):
+            await one.hub.publish_confirmed("t", "x" * 1000)
+        one.hub.publish("t", "last")
+        await heard(bob, ["last"])
+        assert bob.gaps == [("t", 1, "bus")]
+        assert "a message of 1004 bytes to topic 't' was dropped: it is too large" in caplog.text
 
 
 async def test_what_is_more_than_may_wait_is_dropped_and_told_everywhere(
