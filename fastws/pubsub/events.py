@@ -150,8 +150,8 @@ class Gap:
     topic: str
     #: How many; None where nobody knows, which only a feed says.
     missed: int | None
-    #: ``"slow"``: they were taken more slowly than the history forgot them. From a feed also ``"sampled"``:
-    #: the topic lets some through; ``"bus"`` and ``"broker"``: they were lost between processes.
+    #: ``"slow"``: they were taken more slowly than the history forgot them. ``"bus"``: they were lost between
+    #: processes. From a feed also ``"sampled"``: the topic lets some through; and ``"broker"``.
     reason: str
 
 

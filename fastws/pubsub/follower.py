@@ -145,8 +145,12 @@ class Follower:
     def begin_at(self, topic: NumberedTopic, first: Event, place: Any) -> None:
         """Take what comes of a topic from a place on, behind a first event."""
         assert self._places is not None
-        self._said.append(first)
         self._places[topic] = place
+        self.say(first)
+
+    def say(self, event: Event) -> None:
+        """Bring ``event`` before what comes next of any topic."""
+        self._said.append(event)
         self.wake()
 
     def wake(self) -> None:

@@ -137,9 +137,12 @@ class Gate:
         return kept
 
     def joined(self, subscriber: Any) -> None:
-        """One more client listens: it is not told of what was left out before."""
+        """A client listens from now on: it is not told of what was left out before."""
+        if self._sampler is None or self._has(subscriber):
+            return
+        self._untold.pop(subscriber, None)  # of an earlier subscription
         if self._left_out:
-            self._untold[subscriber] = self._untold.get(subscriber, 0) - self._left_out
+            self._untold[subscriber] = -self._left_out
 
     def has_own(self, subscriber: Any) -> None:
         """A client is sent its own message, though that was left out."""
@@ -164,13 +167,25 @@ class Gate:
             self._tells = True
             asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
 
-    def _listening(self) -> list[tuple[Topic, Any]]:
+    def _has(self, subscriber: Any) -> bool:
+        """True when this client listens already."""
+        return any(
+            subscriber in channel.subscribers
+            or (isinstance(channel, NumberedTopic) and subscriber in channel.behind)
+            or (channel.paced() and subscriber in channel.gate.lane.cursors)
+            for channel in self._channels()
+        )
+
+    def _channels(self) -> list[Topic]:
         topic = self._topic
+        return [topic] if topic.view is None else [topic, topic.view]
+
+    def _listening(self) -> list[tuple[Topic, Any]]:
         found: list[tuple[Topic, Any]] = []
-        for channel in [topic] if topic.view is None else [topic, topic.view]:
+        for channel in self._channels():
             found += [(channel, each) for each in channel.subscribers]
             if isinstance(channel, NumberedTopic):
                 found += [(channel, each) for each in channel.behind]
-            if channel.gate is not None and channel.gate.lane is not None:
+            if channel.paced():
                 found += [(channel, each) for each in channel.gate.lane.cursors]
         return found

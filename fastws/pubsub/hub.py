@@ -15,14 +15,15 @@ from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import FIN, Opcode
 from fastws.pubsub.bus.records import split_frames
 from fastws.pubsub.bus.registry import group_of
-from fastws.pubsub.events import Position, Synced
+from fastws.pubsub.events import Gap, Position, Synced
+from fastws.pubsub.follower import Follower
 from fastws.pubsub.hub_history import position_of
 from fastws.pubsub.hub_keyed import message_of
 from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.kicks import KICKS
 from fastws.pubsub.notes import JSON_NOTE, frame_of
-from fastws.pubsub.numbered import tell_gap
+from fastws.pubsub.numbered import NumberedTopic, tell_gap
 from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
@@ -348,8 +349,13 @@ class HubLifespan:
 
 def _tell_gap(found: Topic, missed: int, reason: str) -> None:
     paced = found.gate.lane.cursors if found.paced() else ()
-    for subscriber in [*found.subscribers, *paced]:
+    behind = found.behind if isinstance(found, NumberedTopic) else ()
+    for subscriber in [*found.subscribers, *behind, *paced]:
         tell_gap(subscriber.ws, found.name, missed, reason)
+    if isinstance(found, NumberedTopic):
+        for follower in found.followers:
+            if isinstance(follower, Follower):
+                follower.say(Gap(found.name, missed, reason))
 
 
 def _only_texts(topic: str, messages: list[bytes]) -> list[bytes]:

@@ -215,6 +215,12 @@ class HubKeyed(HubHistory):
         if exclude is not None:
             raise TypeError(f"exclude= cannot be with topic {topic!r}: its keys are the same for all")
 
+    def _check_recent(self, topic: KeyedTopic, recent: int) -> None:
+        if recent:
+            raise ValueError(
+                f"topic {topic.name!r} is keyed: recent= is not for it, its keys come in any case"
+            )
+
     def _put(self, topic: KeyedTopic, key: Any, source: bytes) -> int:
         self._enter()
         try:
@@ -249,10 +255,7 @@ class HubKeyed(HubHistory):
     ) -> Synced | None:
         """Let a client listen, from a snapshot or from a position in the past on."""
         self._enter()
-        if recent:
-            raise ValueError(
-                f"topic {topic.name!r} is keyed: recent= is not for it, its keys come in any case"
-            )
+        self._check_recent(topic, recent)
         if subscriber in topic.subscribers or subscriber in topic.behind:
             if since is not None:
                 raise self._subscribed_already(topic)

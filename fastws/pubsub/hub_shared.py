@@ -25,7 +25,7 @@ AGAIN = Wish(is_again=True)
 
 
 class HubShared(HubViews):
-    """The fifth part of a :class:`fastws.Hub`."""
+    """The sixth part of a :class:`fastws.Hub`."""
 
     def _receive_numbered(self, topic: Any, messages: list[bytes], times: list[float] | None) -> None:
         """Take the next messages of a topic; ``times`` is when they came where that is not now."""
@@ -41,6 +41,12 @@ class HubShared(HubViews):
                 topic.batch.append(Publication(topic, seq, None, frame_of(kept)))
             if topic.view is not None:
                 topic.view.offer(kept, fan_out)
+
+    def _tell_skipped(self, topic: Any, missed: int) -> None:
+        """Tell those who keep up that the next messages do not come; all others find it out by themselves."""
+        for channel in [topic] if topic.view is None else [topic, topic.view]:
+            for subscriber in list(channel.subscribers):
+                channel.tell_gap(subscriber, missed, "bus")
 
     def _hold(self, topic: Any) -> None:
         """Let all that listen wait: the topic begins another life."""

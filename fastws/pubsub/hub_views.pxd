@@ -14,7 +14,7 @@ cdef class HubViews(HubKeyed):
     @cython.locals(fan_out=FanOut, found=Topic, plain=bytes, count=Py_ssize_t, view=View)
     cdef Py_ssize_t _offer(self, topic, message, key, exclude, bytes note) except -1
     @cython.locals(view=View, kept=bytes)
-    cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note) except -1
+    cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note, exclude) except -1
     cdef Subscriber _subscriber(self, outbox, ws)
     cdef Topic _listened(self, topic)
     cdef _leave(self, subscriber, Topic found)

@@ -59,18 +59,19 @@ class HubViews(HubKeyed):
         subscriber = self._subscriber(outbox, ws)
         found = self._listened(topic)
         rate = self._joins(subscriber, found, max_rate)
+        view: Any = found if isinstance(found, KeyedTopic) else view_of(found)
+        if view.batch:
+            subscriber.take_published()
+            if not outbox.is_open:  # what it took evicted it
+                view.remove(subscriber)  # type: ignore[unreachable]
+                return None
         if isinstance(found, KeyedTopic):
-            if found.batch:
-                subscriber.take_published()
             # It tells itself who has caught up.
             if rate is not None:
                 return Joined(
                     found, self._subscribe_paced(subscriber, found, rate, since, 0), tells_live=True
                 )
             return Joined(found, self._subscribe_keyed(subscriber, found, since, 0), tells_live=True)
-        view = view_of(found)
-        if view.batch:
-            subscriber.take_published()
         skips = rate is not None or (found.gate is not None and found.gate.samples())
         if rate is not None:
             paced = self._subscribe_paced(subscriber, view, rate, since, recent)
@@ -154,7 +155,7 @@ class HubViews(HubKeyed):
             return self._gated(found, message, exclude, note)
         if found is None or not found.subscribers:
             if self._link is not None or found is not None:
-                return self._publish_unheard(found, topic, message, note)
+                return self._publish_unheard(found, topic, message, note, exclude)
             return 0
         fan_out = self._fan_out
         assert fan_out is not None
@@ -181,8 +182,7 @@ class HubViews(HubKeyed):
             view.offer(note + plain if note else plain, fan_out)
             count += view.listeners()
         if found.gate is not None and found.gate.lane is not None:
-            found.gate.lane.offer(plain)
-            count += found.paced()
+            count += found.gate.lane.offer(plain, _subscriber_of(exclude))
         return count
 
     def _publish_as(self, topic: str, message: str | bytes, note: bytes) -> None:
@@ -205,14 +205,18 @@ class HubViews(HubKeyed):
         if gate.collects():
             gate.collect(lambda: self._offer(found.name, message, None, exclude, note))
             listeners: int = found.listeners()
-            return listeners - int(exclude is not None and exclude.outbox.subscriptions in found.subscribers)
+            excluded = _subscriber_of(exclude)
+            is_paced = found.paced() and excluded in gate.lane.cursors
+            return listeners - int(is_paced or excluded in found.subscribers)
         gate.is_open = True
         try:
             return self._offer(found.name, message, None, exclude, note)
         finally:
             gate.is_open = False
 
-    def _publish_unheard(self, found: Topic | None, topic: str, message: str | bytes, note: bytes) -> int:
+    def _publish_unheard(
+        self, found: Topic | None, topic: str, message: str | bytes, note: bytes, exclude: Any
+    ) -> int:
         """Publish to a topic that only other processes and feeds listen to, if anybody."""
         view = None if found is None else found.view
         paced = 0 if found is None else found.paced()
@@ -224,7 +228,7 @@ class HubViews(HubKeyed):
         if paced:
             self._check_thread()
             lane: Any = found.gate.lane  # type: ignore[union-attr]
-            lane.offer(kept[len(note) :])
+            paced = lane.offer(kept[len(note) :], _subscriber_of(exclude))
         if view is None:
             return paced
         if not view.batch:
@@ -250,6 +254,9 @@ class HubViews(HubKeyed):
         is_numbered = isinstance(channel, NumberedTopic) and getattr(channel, "has_history", True)
         if is_numbered:
             self._enter()
+        if isinstance(channel, KeyedTopic):
+            self._check_recent(channel, recent)
+            subscriber.outbox.keep_fresh()
         if is_numbered and not channel.can_sync(since):
             self._wait_for_copy(subscriber, channel, Wish(since, recent, pace=Pace(rate)))
             return None
@@ -305,6 +312,9 @@ class HubViews(HubKeyed):
 
     def _leave(self, subscriber: Any, found: Topic) -> None:
         """Let a client listen to a topic no more."""
+        gate = found.source.gate if isinstance(found, View) else found.gate
+        if gate is not None and gate.collects():
+            gate.release()  # what was published before still arrives
         if found.batch and subscriber in found.subscribers:
             subscriber.take_published()
         if subscriber in found.subscribers:
@@ -324,3 +334,7 @@ class HubViews(HubKeyed):
             self._link.bus.check_thread()
         self._fan_out = fan_out
         self._loop = asyncio.get_running_loop()
+
+
+def _subscriber_of(ws: Any) -> Any:
+    return None if ws is None else ws.outbox.subscriptions

@@ -141,19 +141,23 @@ class KeyedTopic(NumberedTopic):
         """Give all changes since the last time to those who keep up."""
         start, self.released = self.released, self.keys.last
         if start < self.released:
-            self._offer(self._changes(start, self.released), start)
-            self._sequencer.set_timer(self._live, self._live.last + LIVE_SECONDS)
+            if self.subscribers:
+                self._offer(self._changes(start, self.released), start)
+            self.tell_live_soon()
+
+    def tell_live_soon(self) -> None:
+        """Call :meth:`tell_live` a second after the last time, or now."""
+        self._sequencer.set_timer(self._live, self._live.last + LIVE_SECONDS)
 
     def tell_live(self) -> None:
         """Tell those who keep up that nothing waits, and those who follow."""
         if self.told < self.released:
             self.told = self.released
-            self._offer([self.live_frame(self.released)], self.released)
+            if self.subscribers:
+                self._offer([self.live_frame(self.released)], self.released)
             self.wake_followers()
 
     def _offer(self, frames: list[bytes], start: int) -> None:
-        if not self.subscribers:
-            return
         if not self.batch:
             self._batch_start = start
         first: Any = next(iter(self.subscribers))

@@ -32,16 +32,22 @@ log = logging.getLogger("fastws.error")
 TELL_SECONDS = 1.0
 #: What all clients are sent in one turn of the loop: a chunk more at most.
 TURN_BYTES = 1024 * 1024
+#: A client whose socket is blocked is asked again after so many seconds at least, however high its rate.
+BLOCKED_SECONDS = 0.01
+#: So many may wait for their time before those that have gone are looked for.
+FEW_WAITING = 64
 
 
 class Pacer:
     """Calls those that wait for their time: one timer for all of one loop."""
 
-    __slots__ = ("_counter", "_loop", "_timer", "_waiting", "_when")
+    __slots__ = ("_counter", "_loop", "_most", "_timer", "_waiting", "_when")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: list[tuple[float, int, PacedCursor]] = []
+        #: With more of them those are forgotten that have gone.
+        self._most = FEW_WAITING
         self._counter = 0
         self._timer: asyncio.TimerHandle | None = None
         self._when = 0.0
@@ -57,8 +63,16 @@ class Pacer:
         cursor.when = when
         self._counter += 1
         heapq.heappush(self._waiting, (when, self._counter, cursor))
+        if len(self._waiting) > self._most:
+            self._forget_gone()
         if self._timer is None or when < self._when:
             self._set(when)
+
+    def _forget_gone(self) -> None:
+        """Hold on to no client that has left, or waits for another time now: theirs may be days away."""
+        self._waiting = [each for each in self._waiting if each[0] == each[2].when and each[2].is_here()]
+        heapq.heapify(self._waiting)
+        self._most = max(2 * len(self._waiting), FEW_WAITING)
 
     def _set(self, when: float) -> None:
         if self._timer is not None:
@@ -96,8 +110,8 @@ class PacedCursor:
 
     __slots__ = (
         "_lane",
-        "is_idle",
         "left_out",
+        "owed",
         "pace",
         "place",
         "subscriber",
@@ -111,12 +125,12 @@ class PacedCursor:
         self.subscriber = subscriber
         self.place = place
         self.pace = pace
-        #: The lane wakes it.
-        self.is_idle = False
         #: When the pacer calls it; infinite where it does not.
         self.when = math.inf
         #: Messages of which it was not told yet that they do not come; and when it was told last.
         self.left_out = 0
+        #: The message before one that it is not offered; None where it has been sent that.
+        self.owed: bytes | None = None
         self.told_at = 0.0
         #: Of a keyed topic, the position that it was told last.
         self.told = -1
@@ -132,7 +146,7 @@ class PacedCursor:
             return None
         pacer = self._lane.pacer
         if not outbox.takes_joined():
-            pacer.add(self, now + self.pace.interval)  # it is slow: ask again
+            pacer.add(self, now + max(self.pace.interval, BLOCKED_SECONDS))
             return None
         due = self.pace.due()
         if due > now:
@@ -158,7 +172,7 @@ class Lane(Topic):
         self.pacer = pacer
         self.cursors: dict[Any, PacedCursor] = {}
         #: Those that have been sent everything.
-        self.idle: list[PacedCursor] = []
+        self.idle: dict[PacedCursor, None] = {}
 
     def add(self, subscriber: Subscriber, place: Any, pace: Pace) -> None:
         """Let a client read from ``place`` on."""
@@ -169,7 +183,9 @@ class Lane(Topic):
         self.wait(cursor, self.pacer.time())
 
     def remove(self, subscriber: object) -> None:
-        self.cursors.pop(subscriber, None)
+        cursor = self.cursors.pop(subscriber, None)
+        if cursor is not None:
+            self.idle.pop(cursor, None)
         if not self.cursors:
             self.finish()
 
@@ -189,10 +205,9 @@ class Lane(Topic):
 
     def wake(self) -> None:
         """There is something to read."""
-        idle, self.idle = self.idle, []
+        idle, self.idle = self.idle, {}
         now = self.pacer.time()
         for cursor in idle:
-            cursor.is_idle = False
             self.pacer.add(cursor, max(cursor.pace.due(), now))
 
     def end(self) -> None:
@@ -203,9 +218,7 @@ class Lane(Topic):
         when: float | None = now
         if not self.has_more(cursor):
             when = self.tell_time(cursor)
-            if not cursor.is_idle:
-                cursor.is_idle = True
-                self.idle.append(cursor)
+            self.idle[cursor] = None
         if when is not None:
             self.pacer.add(cursor, max(when, cursor.pace.due(), now))
 
@@ -241,11 +254,18 @@ class StreamLane(Lane):
         self.next = 0
         self.newest = b""
 
-    def offer(self, frame: bytes) -> None:
-        """Keep what is published now."""
+    def offer(self, frame: bytes, excluded: Any = None) -> int:
+        """Keep what is published now; return to how many it is offered: not to who is ``excluded``."""
+        cursor = self.cursors.get(excluded)
+        if cursor is not None:
+            if cursor.place < self.next:
+                cursor.left_out += self.next - 1 - cursor.place + (cursor.owed is not None)
+                cursor.owed = self.newest
+            cursor.place = self.next + 1
         self.newest = frame
         self.next += 1
         self.wake()
+        return len(self.cursors) - (cursor is not None)
 
     def head(self) -> int:
         """Return the place behind the newest message."""
@@ -257,13 +277,16 @@ class StreamLane(Lane):
 
     def has_more(self, cursor: PacedCursor) -> bool:
         following: int = cursor.place
-        return following < self.head()
+        return following < self.head() or cursor.owed is not None
 
     def tell_time(self, cursor: PacedCursor) -> float | None:
         return cursor.told_at + TELL_SECONDS if cursor.left_out else None
 
     def send(self, cursor: PacedCursor, now: float) -> int:
         newest = self.head() - 1
+        if cursor.owed is not None and cursor.place <= newest:
+            cursor.left_out += 1
+            cursor.owed = None
         if cursor.place < newest:
             cursor.left_out += newest - cursor.place
             cursor.place = newest
@@ -273,8 +296,10 @@ class StreamLane(Lane):
                 return 0
         if not self.has_more(cursor):
             return 0
-        frame = self.read(cursor.place)
-        cursor.place += 1
+        frame, cursor.owed = cursor.owed, None
+        if frame is None:
+            frame = self.read(cursor.place)
+            cursor.place += 1
         cursor.pace.sent(now, 1)
         return self.deliver(cursor, [frame])
 

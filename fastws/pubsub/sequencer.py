@@ -88,10 +88,12 @@ class Sequencer(Timed):
                 "a topic with a history or keys belongs to a running event loop; "
                 "from a thread use publish_threadsafe"
             )
+        wheel = loop_state_of(running).wheel
+        if self.tick and self._wheel is not wheel:
+            self.tick = 0
         self.loop = running
-        self._wheel = loop_state_of(running).wheel
-        self.time = self._wheel.time
-        self.tick = 0
+        self._wheel = wheel
+        self.time = wheel.time
         self._arm()
 
     def make(self, name: str, settings: TopicClass) -> NumberedTopic:
@@ -134,7 +136,8 @@ class Sequencer(Timed):
         self._idle[topic] = None
         if len(self._idle) > IDLE_TOPICS:
             forgotten, _ = self._idle.popitem(last=False)
-            self._forget(forgotten)
+            if self._topics.get(forgotten.name) is forgotten:  # else another one has taken its place
+                self._forget(forgotten)
 
     def _forget(self, topic: NumberedTopic) -> None:
         del self._topics[topic.name]
@@ -155,6 +158,7 @@ class Sequencer(Timed):
                     follower.end()
         if self.loop is not None:
             self._wheel.cancel(self)
+            self.loop = None
 
     # -- messages that shall be published once ---------------------------------------------------
 

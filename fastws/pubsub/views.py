@@ -102,7 +102,7 @@ class View(SequencedTopic):
         """Tell everybody that messages do not come."""
         told = list(self.gate.lane.cursors) if self.paced() else []
         if self.has_history:
-            told += self.subscribers
+            told += [*self.subscribers, *self.behind]
         else:
             self._keep(encode(TEXT, self._gap(missed, reason)), fan_out)
         for subscriber in told:

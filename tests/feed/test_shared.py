@@ -69,6 +69,24 @@ async def test_a_gap_of_the_bus_is_told_before_what_follows() -> None:
         ]
 
 
+async def test_a_gap_of_the_bus_is_told_to_who_is_behind() -> None:
+    hub = fastws.Hub()
+    hub.topic("t", history=5)
+    member = Member(None)
+    member.hub = hub
+    late = feed_listener(member, "t")
+    late.stall()
+    hub.publish("t", "1")
+    subscriptions: Any = late.outbox.subscriptions
+    await until(lambda: subscriptions.cursors is not None)
+    hub._receive_gap("t", 7, "bus")
+    late.transport.take()
+    await until(lambda: subscriptions.cursors is None)
+    gap = {"t": "t", "gap": {"missed": 7, "reason": "bus"}}
+    said = [frame.payload for frame in late.frames()]
+    assert gap in [json.loads(each) for each in said if each.startswith(b"{")]
+
+
 async def test_who_leaves_last_takes_the_topic_along() -> None:
     hub = fastws.Hub()
     member = Member(None)

@@ -100,3 +100,16 @@ def test_notes() -> None:
     assert note_of("é") == b"\x83\x02\xc3\xa9"
     with pytest.raises(ValueError, match="125 bytes"):
         note_of("x" * 126)
+
+
+def test_who_is_evicted_while_it_subscribes_stays_out(loop: ManualLoop, turn: Turn) -> None:
+    hub = fastws.Hub()
+    peer, other = Peer(loop, turn, limits=(1, 1000)), Peer(loop, turn)
+    hub.subscribe(peer, "plain")
+    hub._subscribe_view(other, "feed", None, 0)
+    peer.stall()
+    for topic in ("plain", "plain", "feed"):
+        hub.publish(topic, "x")
+    assert hub._subscribe_view(peer, "feed", None, 0) is None
+    assert (peer.evicted, hub.count("feed")) == (["too slow"], 1)
+    loop.settle()

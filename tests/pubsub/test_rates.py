@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -99,6 +101,21 @@ class TestMaxRate:
         assert paced.gaps == []
         assert len(other.messages) > 100
 
+    def test_the_kernel_holds_little_of_what_is_replaced(self, loop: ManualLoop, turn: Turn) -> None:
+        class Fresh(Client):
+            fresh = 0
+
+            def keep_fresh(self) -> None:
+                self.fresh += 1
+
+        hub = Hub()
+        hub.topic("keyed", mode="keyed")
+        client = Fresh(loop, turn)
+        hub.subscribe(client, "t", max_rate=5)
+        assert client.fresh == 0
+        hub.subscribe(client, "keyed", max_rate=5)
+        assert client.fresh == 1
+
     def test_a_return(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
         hub.topic("t", mode="keyed")
@@ -182,8 +199,40 @@ class TestMaxRate:
             hub.subscribe(client, "t", max_rate=5)
         with pytest.raises(ValueError, match="max_rate is more than 0"):
             hub.subscribe(client, "u", max_rate=0)
+        hub.topic("keyed", mode="keyed")
+        with pytest.raises(ValueError, match="recent= is not for it"):
+            hub.subscribe(client, "keyed", recent=1, max_rate=5)
         with pytest.raises(TypeError, match="max_rate is a number"):
             hub.subscribe(client, "u", max_rate="5")  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_who_is_not_to_hear_itself(self, loop: ManualLoop, turn: Turn, others: int) -> None:
+        hub = Hub()
+        author, reader = Client(loop, turn), Client(loop, turn)
+        for client in (author, reader):
+            hub.subscribe(client, "t", max_rate=10)
+        for _ in range(others):
+            hub.subscribe(Client(loop, turn), "t")
+        assert hub.publish("t", "own", exclude=author) == 1 + others
+        loop.advance(1)
+        assert (author.texts(), reader.texts()) == ([], ["own"])
+        for text_, given in (("1", {}), ("2", {}), ("3", {}), ("own", {"exclude": author})):
+            hub.publish("t", text_, **given)
+        hub.publish("t", "own", exclude=author)
+        loop.advance(2)
+        assert (author.texts(), reader.texts()) == (["3"], ["own"])
+        assert (author.gaps, reader.gaps) == ([("t", 2, "sampled")], [("t", 4, "sampled")])
+        hub.publish("t", "4")
+        hub.publish("t", "own", exclude=author)
+        hub.publish("t", "5")
+        loop.advance(2)
+        assert author.texts() == reader.texts() == ["5"]
+        assert (author.gaps[1:], reader.gaps[1:]) == ([("t", 1, "sampled")], [("t", 2, "sampled")])
+        for number in range(6, 8):
+            hub.publish("t", str(number))
+            hub.publish("t", "own", exclude=author)
+        loop.advance(2)
+        assert (author.texts(), author.gaps[2:]) == (["7"], [("t", 1, "sampled")])
 
     def test_what_a_gap_makes_the_handler_do(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()
@@ -199,6 +248,35 @@ class TestMaxRate:
             hub.publish("t", str(number))
         loop.advance(1)
         assert (client.texts(), client.gaps, hub.count("t")) == ([], [("t", 9, "sampled")], 0)
+
+    def test_who_stalls_is_not_asked_again_at_once(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        client = Client(loop, turn)
+        hub.subscribe(client, "t", max_rate=1e9)
+        client.stall()
+        hub.publish("t", "1")
+        loop.settle()
+        [when] = loop.timers
+        assert when - loop.time() == pytest.approx(0.01)
+
+    @pytest.mark.parametrize("step", [0, 1])
+    def test_nothing_is_kept_of_who_has_left(self, loop: ManualLoop, turn: Turn, step: int) -> None:
+        """However long it would have waited for its time, and where nothing is published meanwhile."""
+        hub = Hub()
+        staying = Client(loop, turn)
+        hub.subscribe(staying, "t", max_rate=0.0001)
+        gone = []
+        for _ in range(300):
+            client = Client(loop, turn)
+            gone.append(ref(client))
+            hub.subscribe(client, "t", max_rate=0.0001)
+            for _ in range(2 * step):
+                hub.publish("t", "x")
+                loop.advance(0.01)
+            client.outbox.leave_topics()
+        del client
+        gc.collect()
+        assert sum(each() is not None for each in gone) <= 130
 
 
 class TestSample:
@@ -243,6 +321,25 @@ class TestSample:
         loop.advance(1)
         assert stalled.gaps == [("t", 5, "sampled")]
 
+    def test_who_subscribes_again(self, loop: ManualLoop, turn: Turn) -> None:
+        """Twice changes nothing; and one that left is told what was left out since it is here again."""
+        hub = Hub()
+        hub.topic("t", sample=1)
+        client = Client(loop, turn)
+        hub.subscribe(client, "t")
+        for _ in range(4):
+            hub.publish("t", "x")
+        hub.subscribe(client, "t")
+        loop.advance(1.5)
+        assert client.gaps == [("t", 3, "sampled")]
+        for _ in range(3):
+            hub.publish("t", "x")
+            hub.unsubscribe(client, "t")
+            hub.subscribe(client, "t")
+            hub.publish("t", "x")
+        loop.advance(1.5)
+        assert client.gaps == [("t", 3, "sampled"), ("t", 1, "sampled")]
+
     def test_bad_declarations(self) -> None:
         hub = Hub()
         for options in ({"keep": len}, {"sample": 5, "keep": 5}, {"sample": "x"}):
@@ -277,6 +374,12 @@ class TestEvery:
         hub.subscribe(late, "t")
         loop.settle()
         assert (client.texts(), late.texts()) == (["3"], [])
+        if not history:
+            hub.publish("t", "4")
+            hub.unsubscribe(client, "t")
+            hub.publish("t", "5")
+            loop.advance(1)
+            assert (client.texts(), late.texts()) == (["4"], ["4", "5"])
 
     def test_who_waits_for_a_position_goes_at_once(self, loop: ManualLoop, turn: Turn) -> None:
         hub = Hub()

@@ -15,8 +15,10 @@ from fastws.loop.turn import Turn
 from fastws.protocol.websocket.deflate import Inflater
 from fastws.pubsub import sequencer
 from fastws.pubsub.bus.registry import installed
+from fastws.pubsub.classes import TopicClass
 from fastws.pubsub.events import Message, Position, Published, Synced
 from fastws.pubsub.hub import Hub
+from fastws.pubsub.ticks import Tickers
 from tests.conftest import Run
 from tests.kit import ManualLoop
 from tests.kit.buses import Bus
@@ -203,6 +205,16 @@ class TestTime:
         loop.advance(10**6)
         assert len(loop.run(hub.history("for ever"))) == 3
 
+    def test_a_hub_that_was_closed_goes_on_to_forget(self, loop: ManualLoop) -> None:
+        hub = Hub()
+        hub.topic("t", history=5, ttl=10)
+        publish(hub, "t", 1, 3)
+        loop.run(hub.close())
+        assert loop.timers == []
+        loop.run(hub.start())
+        loop.advance(12)
+        assert hub.kept_bytes() == 0
+
     def test_the_position_of_many_idle_topics_is_remembered(
         self, loop: ManualLoop, turn: Turn, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -225,6 +237,22 @@ class TestTime:
             loop.run(hub.position(f"t/{number}"))
         assert loop.run(hub.position("t/0")).epoch != at.epoch
         assert (hub.count("t/used"), hub.publish("t/used", "x")) == (1, 1)
+
+    def test_one_in_the_place_of_an_idle_topic_stays(
+        self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the keeper makes one, where workers declare another mode."""
+        monkeypatch.setattr(sequencer, "IDLE_TOPICS", 2)
+        hub, topics = Hub(), dict[str, Any]()
+        stream, keyed = hub.topic("s/*", history=5), hub.topic("k/*", mode="keyed")
+        assert isinstance(stream, TopicClass) and isinstance(keyed, TopicClass)
+        maker = sequencer.Sequencer(topics, Tickers())
+        maker.make("t", stream)
+        later = maker.make("t", keyed)
+        later.use()
+        for number in range(3):
+            maker.make(str(number), stream)
+        assert topics["t"] is later
 
 
 class TestLoops:

@@ -60,7 +60,7 @@ class Copies:
             hub._hold(topic)
         missed = topic.begin(begin)
         if missed:
-            hub._receive_gap(topic.name, missed, "bus")
+            hub._tell_skipped(topic, missed)
         self._complete(hub, topic)
 
     def _kept(self, topic: SharedPart, record: Record) -> None:

@@ -34,7 +34,9 @@ class Questions:
         if topic.seat is Seat.REFUSED:
             raise BrokerUnavailable(topic.refusal)
         if not self._queue.has_room(len(frame)):
-            raise BrokerUnavailable(f"topic {topic.name!r}: too much waits for the keeper of histories")
+            raise BrokerUnavailable(
+                f"topic {topic.name!r}: too much waits, or {len(frame)} bytes are too many"
+            )
         self._number += 1
         number = self._number
         record = confirm_record(topic.key, number, once, frame)

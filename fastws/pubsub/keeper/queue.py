@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastws.pubsub.bus.records import Flag, Kind, encode_record
+from fastws.pubsub.bus.records import MAX_RECORD_BYTES, Flag, Kind, encode_record
 
 if TYPE_CHECKING:
     from fastws.pubsub.keeper.shared_topic import SharedPart
@@ -17,6 +17,8 @@ log = logging.getLogger("fastws.error")
 
 #: What the keeper has not taken, at most. Beyond it messages are dropped, and told.
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
+#: A message that is larger cannot travel, with what stands around it: it is dropped, and told.
+MAX_MESSAGE_BYTES = MAX_RECORD_BYTES - 64 * 1024
 #: A run ends at so many bytes, and the next record begins: the receiver need not wait for all of it.
 RUN_BYTES = 256 * 1024
 PUBLISH = int(Kind.PUBLISH)
@@ -81,11 +83,14 @@ class Queue:
         self._unsaid = 0
 
     def publish(self, topic: SharedPart, frame: bytes) -> bool:
-        """Take one message; False where too much waits, and it is dropped."""
+        """Take one message; False where too much waits, or it is too large, and it is dropped."""
         size = len(frame)
-        if self.size + size > MAX_QUEUED_BYTES and self.size:
+        if not self.has_room(size):
             self._lost[topic] = self._lost.get(topic, 0) + 1
-            self._unsaid += 1
+            if size > MAX_MESSAGE_BYTES:
+                log.error("a message of %d bytes to topic %r was dropped: it is too large", size, topic.name)
+            else:
+                self._unsaid += 1
             self._run = None
             return False
         self.size += size
@@ -108,7 +113,7 @@ class Queue:
 
     def has_room(self, size: int) -> bool:
         """True when a message of that size may wait."""
-        return self.size + size <= MAX_QUEUED_BYTES or not self.size
+        return size <= MAX_MESSAGE_BYTES and (self.size + size <= MAX_QUEUED_BYTES or not self.size)
 
     def add(self, item: Item) -> None:
         """Take another record, behind what was published."""

@@ -95,6 +95,8 @@ class SharedKeyedTopic(SharedPart, KeyedTopic):
         keys.last = end
         if not self.subscribers:
             self.released = end  # nobody keeps up: who joins reads all of it
+            if self.followers:
+                self.tell_live_soon()
         self._collect()
 
     def join_again(self) -> tuple[Synced, Any]:

@@ -184,6 +184,7 @@ async def test_a_follower_of_keys() -> None:
             assert isinstance(await anext(events), Live)
             one.hub.remove("t", "a")
             assert isinstance(await anext(events), Removed)
+            assert isinstance(await asyncio.wait_for(anext(events), 30), Live)
 
 
 async def test_a_worker_that_does_not_read_has_the_last_values_then() -> None:

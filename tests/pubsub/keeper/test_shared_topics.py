@@ -8,6 +8,7 @@ import pytest
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.events import Gap, Message, Position, Synced
+from fastws.pubsub.keeper import queue
 from fastws.pubsub.keeper.shared_topic import Copy
 from tests.kit import until
 from tests.kit.keepers import Client, Worker, workers
@@ -262,6 +263,23 @@ async def test_who_subscribes_twice_or_leaves_while_it_waits() -> None:
         assert not bob.syncs and not cat.syncs and bob.texts_so_far() == cat.texts_so_far() == []
 
 
+async def test_what_is_too_large_is_dropped_and_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "MAX_MESSAGE_BYTES", 1000)
+    async with workers() as found:
+        one, two = found.all
+        bob, _ = two.client()
+        await until(lambda: bob.syncs)
+        one.hub.publish("t", "x" * 1000)
+        with pytest.raises(BrokerUnavailable):
+            await one.hub.publish_confirmed("t", "x" * 1000)
+        one.hub.publish("t", "last")
+        await heard(bob, ["last"])
+        assert bob.gaps == [("t", 1, "bus")]
+        assert "a message of 1004 bytes to topic 't' was dropped: it is too large" in caplog.text
+
+
 async def test_what_is_more_than_may_wait_is_dropped_and_told_everywhere(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -274,13 +292,20 @@ async def test_what_is_more_than_may_wait_is_dropped_and_told_everywhere(
         with pytest.raises(BrokerUnavailable, match="too much waits"):
             await one.hub.publish_confirmed("t", "x" * 1_000_000)
         await until(lambda: len(ann.texts_so_far()) == len(bob.texts_so_far()) == 8)
-        one.keeper.tick()
-        await until(lambda: ann.gaps and bob.gaps)
-        assert ann.gaps == bob.gaps == [("t", 2, "bus")]
+        eve, _ = two.client()
+        eve.stall()
+        two.hub.publish("t", "eve is behind")
+        await until(lambda: two.topic.behind)
+        async with two.hub.follow("t") as events:
+            assert isinstance(await anext(events), Synced)
+            one.keeper.tick()
+            await until(lambda: ann.gaps and bob.gaps and eve.gaps)
+            assert ann.gaps == bob.gaps == eve.gaps == [("t", 2, "bus")]
+            assert await anext(events) == Gap("t", 2, "bus")
         assert caplog.text.count("2 messages were dropped: 8 MiB wait") == 1
         one.hub.publish("t", "last")
         await until(lambda: ann.texts_so_far()[-1] == bob.texts_so_far()[-1] == "last")
-        assert (await two.hub.position("t")).offset == 9
+        assert (await two.hub.position("t")).offset == 10
 
 
 async def test_a_copy_that_nobody_uses_is_let_go_and_asked_for_again() -> None:
