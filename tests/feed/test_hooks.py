@@ -62,9 +62,12 @@ class TestTokens:
             return None if name is None else fastws.User(name, topics=("kept/mine",))
 
         feed = feed_of(hub, authenticate=by_cookie, may_subscribe=lambda client, topic: False)
-        hello, sync, live = Client(loop, feed, "", "Cookie: user=ann").said()
+        client = Client(loop, feed, "", "Cookie: user=ann")
+        hello, sync, live = client.said()
         assert hello["hello"]["user"] == "ann"
         assert sync["t"] == live["t"] == "kept/mine"
+        client.say('{"unsub":"kept/mine"}')
+        assert client.say(f'{{"sub":"kept/mine","since":"{live["live"]}"}}')[0]["sync"]["resumed"] is True
 
     def test_authors_are_stamped(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         bob = Client(loop, feed_of(hub, authenticate=by_token), "?topic=kept/a")
@@ -103,6 +106,34 @@ class TestTokens:
         loop.advance(11)
         assert client.said()[-1] == 4401
         assert Client(loop, feed_of(hub, authenticate=lasting)).say('{"auth":"-1"}') == [4401]
+
+    def test_a_renewed_token_renews_what_was_granted(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        grants = {name: fastws.Grant(expires_at=time.time() + 20) for name in ("kept/a", "kept/b")}
+        feed = feed_of(hub, authenticate=by_token, may_subscribe=lambda client, topic: grants[topic])
+        client = Client(loop, feed, "?topic=kept/a&topic=kept/b")
+        client.say('{"auth":"a"}')
+        grants["kept/a"] = fastws.Grant(expires_at=time.time() + 60)
+        client.say('{"auth":"a"}')
+        loop.advance(30)
+        assert [each for each in client.said() if each] == [{"t": "kept/b", "end": "expired"}]
+
+    def test_a_topic_that_ends_while_it_is_asked_for_again_ends_once(
+        self, loop: ManualLoop, hub: fastws.Hub
+    ) -> None:
+        asked: list[str] = []
+
+        async def slowly(client: fastws.FeedClient, topic: str) -> bool | fastws.Grant:
+            asked.append(topic)
+            if len(asked) == 1:
+                return fastws.Grant(expires_at=time.time() + 2)
+            await asyncio.sleep(5)
+            return False
+
+        client = Client(loop, feed_of(hub, authenticate=by_token, may_subscribe=slowly), "?topic=kept/a")
+        client.say('{"auth":"a"}')
+        client.say('{"auth":"a"}')
+        loop.advance(6)
+        assert client.said() == [{"t": "kept/a", "end": "expired"}]
 
 
 class TestGrants:
