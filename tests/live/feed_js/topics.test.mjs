@@ -244,6 +244,29 @@ test("a refusal that passes is tried again", async () => {
   assert.deepEqual(world.socket.sent.slice(1).map(({ id: _, ...command }) => command), [{ unsub: "a" }]);
 });
 
+test("many topics are asked for no faster than a feed takes commands", async () => {
+  for (let topic = 0; topic < 300; topic += 1) feed.subscribe(`${topic}`);
+  for (let connection = 0; connection < 2; connection += 1) {
+    for (let second = 1; second <= 12; second += 1) {
+      assert.ok(world.socket.sent.length <= 20 + 25 * second, `${world.socket.sent.length} in ${second} s`);
+      await world.pass(1000);
+      world.socket.says({});
+    }
+    assert.deepEqual(world.socket.sent.map(({ sub }) => sub), [...Array(300).keys()].map(String));
+    await world.returns();
+  }
+});
+
+test("a topic that is left before it was asked for is not asked for", async () => {
+  const subs = [...Array(40).keys()].map((topic) => feed.subscribe(`${topic}`));
+  subs[30].unsubscribe();
+  feed.subscribe("30");
+  await world.pass(2000);
+  const asked = world.socket.sent.map((command) => command.sub).filter((topic) => topic);
+  assert.deepEqual(asked.filter((topic) => topic === "30"), ["30"]);
+  assert.equal(asked.length, 40);
+});
+
 test("what is left says nothing more, and can be joined again at once", () => {
   const old = feed.subscribe("a", noting());
   synced("a");
