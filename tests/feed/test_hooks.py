@@ -176,6 +176,17 @@ class TestGrants:
         assert first["ack"]["at"] == second["ack"]["at"] != other["ack"]["at"]
         assert ann.code('{"pub":"plain","d":1,"once":"x"}') == "bad_request"
 
+    def test_once_of_nobody_in_particular(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        ann = Client(loop, feed_of(hub, authenticate=by_token))
+        ann.say('{"auth":"a"}')
+        assert ann.say('{"pub":"kept/a","d":1,"once":"x","id":1}')[0]["ack"]["dup"] is False
+        nobody = Client(loop, feed_of(hub))
+        nobody.said()
+        for once in ("x", "ann\\nx", "annx"):
+            (answer,) = nobody.say(f'{{"pub":"kept/a","d":1,"once":"{once}","id":1}}')
+            assert answer["ack"]["dup"] is False
+        assert nobody.say('{"pub":"kept/a","d":1,"once":"x","id":1}')[0]["ack"]["dup"] is True
+
 
 class Panic(BaseException):
     """As that of pyo3, which is no ``Exception``."""
