@@ -4,6 +4,7 @@ can."""
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -377,6 +378,11 @@ class TestArguments:
         for kind in (fastws.User, fastws.Grant):
             with pytest.raises(TypeError, match="Unix time"):
                 kind("ann", expires_at="soon")
+        for never in (math.inf, -math.inf, math.nan):
+            with pytest.raises(ValueError, match="None for never"):
+                fastws.Grant(expires_at=never)
+            with pytest.raises(ValueError, match="from 0 on"):
+                error("internal", retry_after=never)
 
 
 class Elsewhere(fastws.Hub):
