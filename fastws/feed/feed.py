@@ -102,9 +102,6 @@ class Feed(Handler):
         try:
             async for message in guest.messages():
                 session.receive(message)
-                while not session.is_ready():
-                    await guest.ready()
-                    session.work()
         finally:
             session.end()
             await guest.leave()
