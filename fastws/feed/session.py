@@ -130,12 +130,9 @@ class Session(SessionCore):
             else:
                 await self._accept(user)
         except FeedError as error:
-            if error.code in CLOSE_CODES:
-                self._refuse(error)
-                return
-            if self._stage is Stage.UNKNOWN:
-                self._watch.wait_for_token()  # the client may try again
-            raise
+            if error.code not in CLOSE_CODES and self._stage is not Stage.UNKNOWN:
+                raise  # the client is still the one that it was
+            self._refuse(error)
 
     def _refuse(self, error: FeedError) -> None:
         self.close(CLOSE_CODES.get(error.code, Close.UNAVAILABLE), error.reason or error.code)

@@ -198,7 +198,7 @@ class TestMisbehaviour:
     @pytest.mark.parametrize(
         "kind", ["raises", "raises later", "panics", "panics later", "hangs", "is cancelled", "nonsense"]
     )
-    def test_the_client_stays(
+    def test_the_client_stays_or_comes_back(
         self, loop: ManualLoop, hub: fastws.Hub, hook: str, kind: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         is_broken = True
@@ -240,12 +240,28 @@ class TestMisbehaviour:
                 loop.advance(2.1)
                 said += client.said()
         said = [each for each in said if each]
-        assert said[0]["error"]["code"] == "internal"
-        assert "now" not in str(said) and "later" not in str(said)
-        assert len(said) == 2
         is_broken = False
+        if hook == "authenticate":
+            assert said == [4408]  # a client could not go on, and comes back after this code
+            client = Client(loop, client.server)
+        else:
+            assert said[0]["error"]["code"] == "internal"
+            assert "now" not in str(said) and "later" not in str(said)
+            assert len(said) == 2
         assert "error" not in str(client.say(text[hook]))
         assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+    def test_a_token_that_cannot_be_renewed_now(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        def broken(request: object, token: str | None) -> fastws.User | None:
+            if token == "x":
+                raise LookupError("now")
+            return USERS.get(token or "")
+
+        client = Client(loop, feed_of(hub, authenticate=broken), "?topic=kept/a")
+        client.say('{"auth":"a"}')
+        assert client.code('{"auth":"x"}') == "internal"
+        hub.publish("kept/a", "x")
+        assert client.said()[-1]["d"] == "x"
 
     def test_a_hook_that_says_why(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         def slow_mode(client: object, publication: object) -> bool:
