@@ -41,7 +41,7 @@ export class Feed {
     const on = (target, type, call) => target?.addEventListener?.(type, call, this.#listening);
     // The socket may be one of a network that is gone.
     on(globalThis, "online", () => this.reconnect());
-    // Some servers are on this machine: try, but seldom.
+    // The server may be on this machine.
     on(globalThis, "offline", () => this.state === "open" || this.#lost({}, 4));
     on(globalThis.document, "visibilitychange", () => {
       // Timers of a hidden page are late.
@@ -152,6 +152,12 @@ export class Feed {
     else join();
   }
 
+  /** The server has begun by itself. */
+  #again(sub) {
+    this.#unsub(sub.topic);
+    this.#join(sub);
+  }
+
   #unsub(topic) {
     const id = ++this.#id;
     if (this.#send({ unsub: topic, id })) this.#leaving.set(id, topic);
@@ -183,8 +189,7 @@ export class Feed {
       sub.onchange?.({ set, rm, clear });
     };
     if (sync) {
-      // The server has begun by itself, and elsewhere.
-      if (sync.resumed === null && sub.at) return this.#unsub(topic), this.#join(sub);
+      if (sync.resumed === null && sub.at) return this.#again(sub);
       // Who has a part of a snapshot has no position yet.
       if (!sync.resumed) sub.at = sync.snapshot ? undefined : sync.at;
       if (sync.snapshot) change({}, [], true);
@@ -222,8 +227,9 @@ export class Feed {
     this.#calls.get(id)?.done(error, ack);
     this.#leaving.delete(id);
     this.#topics.forEach((sub) => {
-      if (sub.id !== id || error.code === "subscribed") return;
-      if (error.retry_ms) this.#join(sub, error.retry_ms);
+      if (sub.id !== id) return;
+      if (error.code === "subscribed") sub.state === "live" || this.#again(sub);
+      else if (error.retry_ms) this.#join(sub, error.retry_ms);
       else this.#end(sub, error.code, new FeedError(error));
     });
   }
