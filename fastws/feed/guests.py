@@ -128,9 +128,11 @@ class Guest:
         """Leave every topic; let a close that has begun end."""
         if self._pause is not None:
             self._pause.cancel()
-        if self._closing is not None:
-            await self._closing
-        self._member.leave()
+        try:
+            if self._closing is not None:
+                await self._closing
+        finally:
+            self._member.leave()
 
 
 def _message(event: Any) -> str | bytes | None:

@@ -9,7 +9,7 @@ const PATIENCE = 15_000;
 export class FeedError extends Error {
   constructor({ code, reason, retry_ms }) {
     super(reason || `${code}`);
-    Object.assign(this, { name: "FeedError", code, retry: retry_ms });
+    Object.assign(this, { name: "FeedError", code, reason, retry: retry_ms });
   }
 }
 
