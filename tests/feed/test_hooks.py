@@ -251,6 +251,17 @@ class TestMisbehaviour:
         assert "error" not in str(client.say(text[hook]))
         assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
 
+    def test_a_timeout_of_its_own(
+        self, loop: ManualLoop, hub: fastws.Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def asks(client: object, topic: str) -> bool:
+            raise TimeoutError("the database")
+
+        client = Client(loop, feed_of(hub, may_subscribe=asks))
+        client.said()
+        assert client.code('{"sub":"t"}') == "internal"
+        assert caplog.messages == ["the hook asks failed"]
+
     def test_a_token_that_cannot_be_renewed_now(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         def broken(request: object, token: str | None) -> fastws.User | None:
             if token == "x":
