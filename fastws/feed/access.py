@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -43,7 +44,7 @@ class FeedError(FastWSError):
         retry_after: Seconds after which it may be tried again. Default None: not said.
 
     Raises:
-        ValueError: ``code`` is none.
+        ValueError: ``code`` is none, or ``retry_after`` is below 0 or not finite.
         TypeError: ``reason`` is no text, or ``retry_after`` no number.
     """
 
@@ -53,6 +54,8 @@ class FeedError(FastWSError):
         for value, kind in ((reason, str), (retry_after, (int, float, NoneType))):
             if not isinstance(value, kind):
                 raise TypeError(f"a reason is text, and retry_after a number of seconds, not {value!r}")
+        if retry_after is not None and not 0 <= retry_after < math.inf:
+            raise ValueError(f"retry_after is a number of seconds from 0 on, not {retry_after!r}")
         super().__init__(code, reason, retry_after)
         self.code = code
         self.reason = reason
@@ -114,6 +117,8 @@ class Grant:
 def _check_time(expires_at: object) -> None:
     if not isinstance(expires_at, (int, float, NoneType)):
         raise TypeError(f"expires_at is Unix time, a number of seconds, not {expires_at!r}")
+    if expires_at is not None and not math.isfinite(expires_at):
+        raise ValueError(f"expires_at is Unix time, or None for never, not {expires_at!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,12 @@ def start_of(sub: Sub) -> Position | None:
 
 
 async def granted(settings: FeedSettings, client: FeedClient, topic: str) -> Grant:
-    """Return what ``may_subscribe`` allows. Raises :class:`FeedError` where it does not."""
+    """Return what ``may_subscribe`` allows, which is not asked for topics of the user.
+
+    Raises :class:`FeedError` where it does not.
+    """
+    if client.user is not None and topic in client.user.topics:
+        return Grant()
     hook = settings.may_subscribe
     answer = await ask(hook, client, topic)
     if answer is True:

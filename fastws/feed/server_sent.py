@@ -126,8 +126,7 @@ async def _admit(
         raise FeedError("subscribed", "a topic stands twice in the URL")
     for sub in subs:
         start_of(sub)
-    given = () if client.user is None else client.user.topics
-    grants = [Grant() if sub.topic in given else await granted(settings, client, sub.topic) for sub in subs]
+    grants = [await granted(settings, client, sub.topic) for sub in subs]
     return client, client.user, list(zip(subs, grants, strict=True))
 
 
