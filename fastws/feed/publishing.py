@@ -57,8 +57,8 @@ def _is_sound(changed: Publication) -> bool:
     """True for a publication of the application that clients can be sent."""
     try:
         check_name(changed.topic)
-        if changed.source is not None:
-            members(f'{{"d":{changed.source}}}')
+        if changed.source is not None and len(members(f'{{"d":{changed.source}}}')) != 1:
+            return False  # '1,"user":"bob"' would be members of the message
     except (ValueError, TypeError, AttributeError):
         return False
     is_binary = isinstance(changed.data, bytes)

@@ -4,7 +4,6 @@ can."""
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import Any
 
@@ -348,6 +347,7 @@ class TestMisbehaviour:
             fastws.Publication("a//b", "1"),
             fastws.Publication("t", "no JSON"),
             fastws.Publication("t", '1},{"d":2'),
+            fastws.Publication("t", '1,"u":"somebody else"'),
             fastws.Publication("t", '{"a":1,"a":2}'),
             fastws.Publication("t"),
             fastws.Publication("t", "1", b"1"),
@@ -398,18 +398,38 @@ class TestArguments:
             make("ann", topics="news")
         with pytest.raises(ValueError, match="small letters"):
             fastws.FeedError("Too Fast")
+        with pytest.raises(TypeError, match="5 is none"):
+            make("ann", topics=("news", 5))
+        with pytest.raises(ValueError, match="has a \\*"):
+            make("ann", topics=("news", "rooms/*"))
+
+    def test_refusals(self) -> None:
         error: Any = fastws.FeedError
-        for bad in ({"reason": 5}, {"retry_after": "1"}):
-            with pytest.raises(TypeError, match="number of seconds"):
+        for bad in ({"reason": 5}, {"retry_after": "1"}, {"retry_after": True}):
+            with pytest.raises(TypeError, match="not (5|'1'|True)"):
                 error("internal", **bad)
-        for kind in (fastws.User, fastws.Grant):
-            with pytest.raises(TypeError, match="Unix time"):
-                kind("ann", expires_at="soon")
-        for never in (math.inf, -math.inf, math.nan):
-            with pytest.raises(ValueError, match="None for never"):
-                fastws.Grant(expires_at=never)
-            with pytest.raises(ValueError, match="from 0 on"):
-                error("internal", retry_after=never)
+        for seconds in (float("nan"), float("inf"), -1, 1e300, 10**400):
+            with pytest.raises(ValueError, match="retry_after is"):
+                error("internal", retry_after=seconds)
+        with pytest.raises(ValueError, match="surrogates"):
+            error("internal", "\ud800")
+
+    def test_numbers_that_cannot_be(self) -> None:
+        """A grant until NaN would never end, and one of -1 a second would be of any number."""
+        user: Any = fastws.User
+        grant: Any = fastws.Grant
+        for make in (lambda **options: user("ann", **options), grant):
+            for when in ("soon", True):
+                with pytest.raises(TypeError, match="expires_at is a number"):
+                    make(expires_at=when)
+            for when in (float("nan"), float("inf"), 10**400):
+                with pytest.raises(ValueError, match="expires_at is a finite number"):
+                    make(expires_at=when)
+        for rate in (0, -1, float("nan"), float("inf"), 10**400):
+            with pytest.raises(ValueError, match="max_rate is"):
+                grant(max_rate=rate)
+        with pytest.raises(TypeError, match="max_rate is a number"):
+            grant(max_rate="5")
 
 
 class Elsewhere(fastws.Hub):
