@@ -165,6 +165,8 @@ class EventStream:
         topics: list[tuple[Sub, Grant]],
     ) -> None:
         self._begin = settings, client, user, topics
+        #: Read by the server: little is to wait in the kernel.
+        self.is_of_latest_values = any(settings.hub._is_keyed(sub.topic) for sub, _ in topics)
         #: Each topic's position, and the topics that have not said one yet. While there are some, an event
         #: has no id, and a browser keeps the last one that it has seen.
         self._unknown = {sub.topic for sub, _ in topics}

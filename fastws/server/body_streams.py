@@ -126,6 +126,9 @@ class IteratorPump:
     def begin(self) -> None:
         """Begin in the next turn."""
         self._connection.release_input()
+        if getattr(self._iterator, "is_of_latest_values", False):
+            # What the kernel took for a client that does not read would be old when it reads again.
+            self._connection.keep_fresh()
         self._task = keep_task(self._run(), self._tasks)
 
     def drained(self) -> None:

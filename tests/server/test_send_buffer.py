@@ -165,3 +165,27 @@ async def test_who_subscribes_to_a_keyed_topic_is_to_have_new_values() -> None:
             ours = connection.transport.get_extra_info("socket")
             unsent[topic] = ours.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT)
     assert unsent["quotes"] == 16384 != unsent["chat"]
+
+
+@linux
+@pytest.mark.live
+@pytest.mark.parametrize(("topic", "is_little"), [("quotes", True), ("news", False)])
+def test_server_sent_events_of_a_keyed_topic(topic: str, *, is_little: bool) -> None:
+    """As for a WebSocket, the kernel holds little that newer values replace."""
+
+    async def main() -> int:
+        hub = fastws.Hub()
+        hub.topic("quotes", mode="keyed")
+        hub.topic("news", history=10)
+        feed = fastws.Feed(hub, may_subscribe=fastws.anyone)
+        async with fastws.serve(fastws.Route("/feed", feed, http=feed.sse), "127.0.0.1") as server:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /feed?topic=%b HTTP/1.1\r\nHost: a\r\n\r\n" % topic.encode())
+            await reader.readuntil(b'"live"')
+            (connection,) = server.connections
+            ours = connection.transport.get_extra_info("socket")
+            unsent: int = ours.getsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT)
+            writer.close()
+            return unsent
+
+    assert (asyncio.run(main()) == 16384) is is_little
