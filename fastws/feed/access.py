@@ -6,13 +6,14 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import NoneType
+from math import isfinite
 from typing import Any
 
 from fastws import json
 from fastws.errors import FastWSError
 from fastws.feed.strict_json import loads
 from fastws.pubsub.notes import MAX_AUTHOR_BYTES
+from fastws.pubsub.patterns import check_name
 from fastws.web.routes import names
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 _CODE = re.compile(r"[a-z][a-z_]{0,31}")
+#: A year: more seconds than anybody waits.
+MAX_RETRY_SECONDS = 365 * 24 * 3600
 
 
 class FeedError(FastWSError):
@@ -40,19 +43,22 @@ class FeedError(FastWSError):
         code: What programs read: ``"forbidden"``, ``"too_fast"`` and so on, or one of your own in small
             letters and underscores.
         reason: What people read. Default: nothing.
-        retry_after: Seconds after which it may be tried again. Default None: not said.
+        retry_after: Seconds after which it may be tried again, at most a year. Default None: not said.
 
     Raises:
-        ValueError: ``code`` is none.
+        ValueError: ``code`` is none, ``reason`` no Unicode text, or ``retry_after`` out of range.
         TypeError: ``reason`` is no text, or ``retry_after`` no number.
     """
 
     def __init__(self, code: str, reason: str = "", retry_after: float | None = None) -> None:
         if _CODE.fullmatch(code) is None:
             raise ValueError(f"a code has small letters and underscores, at most 32, not {code!r}")
-        for value, kind in ((reason, str), (retry_after, (int, float, NoneType))):
-            if not isinstance(value, kind):
-                raise TypeError(f"a reason is text, and retry_after a number of seconds, not {value!r}")
+        if not isinstance(reason, str):
+            raise TypeError(f"a reason is text, not {reason!r}")
+        reason.encode()
+        _check_seconds("retry_after", retry_after)
+        if retry_after is not None and not 0 <= retry_after <= MAX_RETRY_SECONDS:
+            raise ValueError(f"retry_after is from 0 to {MAX_RETRY_SECONDS} seconds, not {retry_after}")
         super().__init__(code, reason, retry_after)
         self.code = code
         self.reason = reason
@@ -66,7 +72,7 @@ class FeedError(FastWSError):
 class User:
     """Somebody whom ``authenticate`` of a :class:`fastws.Feed` knows.
 
-    Raises ``TypeError`` and ``ValueError`` for names that cannot be.
+    Raises ``TypeError`` and ``ValueError`` for names and times that cannot be.
     """
 
     #: The name in your application. A token that is renewed must be of the same.
@@ -91,12 +97,19 @@ class User:
             if not name or len(name.encode()) > MAX_AUTHOR_BYTES:
                 raise ValueError(f"the name of a user has 1 to {MAX_AUTHOR_BYTES} bytes")
         object.__setattr__(self, "topics", names("topics", self.topics))
-        _check_time(self.expires_at)
+        for topic in self.topics:
+            if not isinstance(topic, str):
+                raise TypeError(f"topics= is a list of names, and {topic!r} is none")
+            check_name(topic)
+        _check_seconds("expires_at", self.expires_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A yes of ``may_subscribe``, with conditions."""
+    """A yes of ``may_subscribe``, with conditions.
+
+    Raises ``TypeError`` and ``ValueError`` for numbers that cannot be.
+    """
 
     #: Whether others see this client among those who listen.
     visible: bool = True
@@ -108,12 +121,24 @@ class Grant:
     expires_at: float | None = None
 
     def __post_init__(self) -> None:
-        _check_time(self.expires_at)
+        _check_seconds("expires_at", self.expires_at)
+        _check_seconds("max_rate", self.max_rate)
+        if self.max_rate is not None and self.max_rate <= 0:
+            raise ValueError(f"max_rate is more than 0, not {self.max_rate}")
 
 
-def _check_time(expires_at: object) -> None:
-    if not isinstance(expires_at, (int, float, NoneType)):
-        raise TypeError(f"expires_at is Unix time, a number of seconds, not {expires_at!r}")
+def _check_seconds(name: str, value: object) -> None:
+    """Raise for what is neither None nor a number that can be counted with."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number, not {value!r}")
+    try:
+        finite = isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise ValueError(f"{name} is a finite number, not {value!r:.40}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ class Feed(Handler):
     The hooks are called on the event loop, one at a time for each client, and may be ``async def``; after 10
     s one is cancelled. A hook may raise :class:`fastws.FeedError`, of which the client is told. After any
     other exception, a hook that takes too long and an answer that means nothing the client is told
-    ``internal``, and the log has the reason. The connection stays.
+    ``internal``, and the log has the reason. The connection stays; but a client of which ``authenticate`` has
+    not said who it is, is closed with 4408, and comes back.
 
     Args:
         hub: Whose topics they are.
@@ -102,9 +103,6 @@ class Feed(Handler):
         try:
             async for message in guest.messages():
                 session.receive(message)
-                while not session.is_ready():
-                    await guest.ready()
-                    session.work()
         finally:
             session.end()
             await guest.leave()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from fastws.feed.access import FeedClient, FeedError, Grant
+from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Sub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position
 from fastws.pubsub.patterns import check_name
 
-__all__ = ["granted", "start_of"]
+__all__ = ["granted", "is_over", "start_of"]
 
 
 def start_of(sub: Sub) -> Position | None:
@@ -24,17 +24,23 @@ def start_of(sub: Sub) -> Position | None:
 
 
 async def granted(settings: FeedSettings, client: FeedClient, topic: str) -> Grant:
-    """Return what ``may_subscribe`` allows. Raises :class:`FeedError` where it does not."""
+    """Return what ``may_subscribe`` allows, which is not asked for topics of the user.
+
+    Raises :class:`FeedError` where it does not.
+    """
+    if client.user is not None and topic in client.user.topics:
+        return Grant()
     hook = settings.may_subscribe
     answer = await ask(hook, client, topic)
     if answer is True:
         return Grant()
-    if answer is False or answer is None or _is_over(answer):
+    if answer is False or answer is None or (isinstance(answer, Grant) and is_over(answer)):
         raise FeedError("forbidden", "this topic is not for this client")
     if not isinstance(answer, Grant):
         raise nonsense(hook, answer, "a bool or a fastws.Grant")
     return answer
 
 
-def _is_over(answer: object) -> bool:
-    return isinstance(answer, Grant) and answer.expires_at is not None and answer.expires_at <= time.time()
+def is_over(given: Grant | User) -> bool:
+    """True when what was given has expired."""
+    return given.expires_at is not None and given.expires_at <= time.time()

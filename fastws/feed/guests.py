@@ -46,6 +46,8 @@ class Guest:
         self._may_read = asyncio.Event()
         self._may_read.set()
         self._closing: asyncio.Task[None] | None = None
+        #: Waits until the socket takes answers, while it does not.
+        self._pause: asyncio.Task[None] | None = None
         #: Whose line this is.
         self.session: Session | None = None
 
@@ -75,13 +77,24 @@ class Guest:
         if self._ours is not None:
             self._ours.close_nowait(code, reason)
         else:
+            self.outbox.leave_topics()
             self._closing = asyncio.get_running_loop().create_task(self._close(code, reason))
 
     def pause_reading(self) -> None:
         self._may_read.clear()
+        if self._pause is None and self.outbox.blocked:
+            self._pause = asyncio.get_running_loop().create_task(self._work_on())
 
     def resume_reading(self) -> None:
         self._may_read.set()
+
+    async def _work_on(self) -> None:
+        """Let the session work when the socket takes answers again."""
+        assert self.session is not None
+        while self.outbox.blocked and self.outbox.is_open:
+            await self._member.sent()
+        self._pause = None
+        self.session.work()
 
     async def _close(self, code: int, reason: str) -> None:
         """Close when what was said before has been sent."""
@@ -97,17 +110,11 @@ class Guest:
     async def messages(self) -> AsyncIterator[str | bytes]:
         """What the client says, until it is gone. Nothing is read while a session does not want it."""
         while True:
+            await self._may_read.wait()
             message = await self._receive()
             if message is None:
                 return
             yield message
-
-    async def ready(self) -> None:
-        """Wait until the socket takes answers again, or the session reads on."""
-        if self.outbox.blocked and self.outbox.is_open:
-            await self._member.sent()
-        else:
-            await self._may_read.wait()
 
     async def _receive(self) -> str | bytes | None:
         websocket = self._websocket
@@ -119,9 +126,13 @@ class Guest:
 
     async def leave(self) -> None:
         """Leave every topic; let a close that has begun end."""
-        if self._closing is not None:
-            await self._closing
-        self._member.leave()
+        if self._pause is not None:
+            self._pause.cancel()
+        try:
+            if self._closing is not None:
+                await self._closing
+        finally:
+            self._member.leave()
 
 
 def _message(event: Any) -> str | bytes | None:

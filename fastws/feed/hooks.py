@@ -31,12 +31,10 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
     try:
         answer = hook(*args)
         if inspect.isawaitable(answer):
-            return await asyncio.get_running_loop().create_task(_limited(answer), name=HOOK)
+            return await asyncio.get_running_loop().create_task(_limited(answer, name), name=HOOK)
         return answer
     except (FeedError, KeyboardInterrupt, SystemExit):
         raise
-    except TimeoutError:
-        log.exception("the hook %s took longer than %d s", name, HOOK_SECONDS)
     except BaseException as exc:
         # One outside ``Exception`` too, such as a panic of pyo3, and what a cancelled task raises.
         if is_cancelled(exc) or is_collected(exc):
@@ -52,6 +50,13 @@ def nonsense(hook: Callable[..., Any], answer: object, wanted: str) -> FeedError
     return FeedError("internal", "the application failed")
 
 
-async def _limited(answer: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(HOOK_SECONDS):
-        return await answer
+async def _limited(answer: Awaitable[Any], name: str) -> Any:
+    limit = asyncio.timeout(HOOK_SECONDS)
+    try:
+        async with limit:
+            return await answer
+    except TimeoutError:
+        if not limit.expired():
+            raise  # the application's own
+        log.exception("the hook %s took longer than %d s", name, HOOK_SECONDS)
+        raise FeedError("internal", "the application failed") from None

@@ -159,6 +159,8 @@ class FeedLine:
         try:
             async with asyncio.timeout(HELLO_TIMEOUT):
                 hello = _parsed(await ws.recv())
+            if isinstance(hello, messages.Error):  # such as a command before a token that we have not
+                raise FeedError(hello.code, hello.reason)
             if not isinstance(hello, messages.Hello):
                 raise FeedError("protocol", "the server is no feed: it has not said hello")
             self._greeted(ws, hello)

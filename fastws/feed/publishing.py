@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
-from fastws.feed.access import FeedClient, FeedError, Publication
+from fastws.feed.access import FeedClient, FeedError, Publication, User
 from fastws.feed.commands import Pub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
@@ -57,8 +57,8 @@ def _is_sound(changed: Publication) -> bool:
     """True for a publication of the application that clients can be sent."""
     try:
         check_name(changed.topic)
-        if changed.source is not None:
-            members(f'{{"d":{changed.source}}}')
+        if changed.source is not None and len(members(f'{{"d":{changed.source}}}')) != 1:
+            return False  # '1,"user":"bob"' would be members of the message
     except (ValueError, TypeError, AttributeError):
         return False
     is_binary = isinstance(changed.data, bytes)
@@ -78,9 +78,7 @@ async def _offer(
     message: Any = publication.data if publication.source is None else publication.source
     if publication.remove:
         message = REMOVAL
-    once = publication.once
-    if once is not None and user is not None:
-        once = f"{user.id}\n{once}"  # nobody can take the id of somebody else
+    once = None if publication.once is None else _once_of(user, publication.once)
     try:
         published = await settings.hub._publish_noted(
             publication.topic, message, publication.key, note, once, line
@@ -91,3 +89,9 @@ async def _offer(
         log.error("a client's message has no position: %s", error)
         raise FeedError("unavailable", "it may not have been published", 1) from error
     return (None, False) if published is None else (str(published.at), published.duplicate)
+
+
+def _once_of(user: User | None, once: str) -> str:
+    """Return an id that nobody else can take: no other user, and not the application."""
+    name = "" if user is None else user.id
+    return f"{chr(len(name.encode()))}{name}{once}"

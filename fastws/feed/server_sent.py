@@ -15,7 +15,7 @@ from fastws.asgi.sink import open_sink
 from fastws.config import Limits
 from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Sub
-from fastws.feed.granting import granted, start_of
+from fastws.feed.granting import granted, is_over, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.query import topics_of
 from fastws.feed.session import Session
@@ -118,6 +118,8 @@ async def _admit(
             raise FeedError("unauthorized", "who are you?")
         if not isinstance(user, User):
             raise nonsense(settings.authenticate, user, "a fastws.User or None")
+        if is_over(user):
+            raise FeedError("unauthorized", "the token has expired")
         client.user = user
     subs = _asked(request)
     if not 1 <= len(subs) <= min(MAX_TOPICS, settings.max_topics):
@@ -126,8 +128,7 @@ async def _admit(
         raise FeedError("subscribed", "a topic stands twice in the URL")
     for sub in subs:
         start_of(sub)
-    given = () if client.user is None else client.user.topics
-    grants = [Grant() if sub.topic in given else await granted(settings, client, sub.topic) for sub in subs]
+    grants = [await granted(settings, client, sub.topic) for sub in subs]
     return client, client.user, list(zip(subs, grants, strict=True))
 
 

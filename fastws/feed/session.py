@@ -37,8 +37,6 @@ class Subscription:
     """One topic of a session."""
 
     view: Any
-    #: Whether ``may_subscribe`` is to be asked again when the user has another token.
-    is_asked: bool
     #: Whether messages may be left out though the client keeps up.
     skips: bool
 
@@ -93,7 +91,7 @@ class Session(SessionCore):
     async def _do(self, command: Sub | Unsub | Pub) -> None:
         match command:
             case Sub():
-                await self._subscribe(command, is_asked=True)
+                await self._subscribe(command)
             case Unsub():
                 self.unsubscribe(command.topic, "unsub")
             case Pub():
@@ -132,12 +130,9 @@ class Session(SessionCore):
             else:
                 await self._accept(user)
         except FeedError as error:
-            if error.code in CLOSE_CODES:
-                self._refuse(error)
-                return
-            if self._stage is Stage.UNKNOWN:
-                self._watch.wait_for_token()  # the client may try again
-            raise
+            if error.code not in CLOSE_CODES and self._stage is not Stage.UNKNOWN:
+                raise  # the client is still the one that it was
+            self._refuse(error)
 
     def _refuse(self, error: FeedError) -> None:
         self.close(CLOSE_CODES.get(error.code, Close.UNAVAILABLE), error.reason or error.code)
@@ -194,7 +189,7 @@ class Session(SessionCore):
         self._know(user)
         if self._say_hello():
             for sub, grant in topics:
-                self._join(sub, start_of(sub), grant, is_asked=True)
+                self._join(sub, start_of(sub), grant)
 
     async def _welcome(self, user: User | None) -> None:
         """The client may begin: its topics are those of the URL, and those of its user."""
@@ -207,34 +202,35 @@ class Session(SessionCore):
         asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
         for sub in asked:
             try:
-                await self._subscribe(sub, is_asked=sub.topic not in given)
+                await self._subscribe(sub)
             except FeedError as error:
                 self.say_error(error, None, sub.topic)
 
     async def _ask_again(self) -> None:
-        """The user has another token: does it still allow each topic?"""
-        given = () if self.client.user is None else self.client.user.topics
+        """The user has another token: does it still allow each topic, and until when?"""
         for name, subscription in list(self._topics.items()):
-            if not subscription.is_asked and name in given:
-                continue
             try:
-                await granted(self._settings, self.client, name)
+                grant = await granted(self._settings, self.client, name)
             except FeedError:
-                self.unsubscribe(name, "revoked")
+                if self._topics.get(name) is subscription:
+                    self.unsubscribe(name, "revoked")
+            else:
+                if self._topics.get(name) is subscription:  # it has not ended meanwhile
+                    self._watch.expire_topic(name, grant.expires_at)
 
     # -- topics ---------------------------------------------------------------------------------
 
-    async def _subscribe(self, sub: Sub, *, is_asked: bool) -> None:
+    async def _subscribe(self, sub: Sub) -> None:
         topic = sub.topic
         since = start_of(sub)
         if topic in self._topics:
             raise FeedError("subscribed", "this topic is subscribed already")
         if len(self._topics) >= self._settings.max_topics:
             raise FeedError("limit", f"at most {self._settings.max_topics} topics")
-        grant = await granted(self._settings, self.client, topic) if is_asked else Grant()
-        self._join(sub, since, grant, is_asked=is_asked)
+        grant = await granted(self._settings, self.client, topic)
+        self._join(sub, since, grant)
 
-    def _join(self, sub: Sub, since: Position | None, grant: Grant, *, is_asked: bool) -> None:
+    def _join(self, sub: Sub, since: Position | None, grant: Grant) -> None:
         topic = sub.topic
         try:
             joined = self._settings.hub._subscribe_view(
@@ -245,7 +241,7 @@ class Session(SessionCore):
             raise FeedError("internal", "the application failed") from error
         if joined is None:
             return
-        self._topics[topic] = Subscription(joined.topic, is_asked, joined.skips)
+        self._topics[topic] = Subscription(joined.topic, joined.skips)
         self._watch.expire_topic(topic, grant.expires_at)
         synced = joined.synced
         if synced is None and joined.tells_live:

@@ -35,7 +35,10 @@ class Line(Protocol):
     outbox: Outbox
 
     def close_nowait(self, code: int, reason: str) -> None: ...
-    def pause_reading(self) -> None: ...
+
+    def pause_reading(self) -> None:
+        """Read nothing more; call ``work`` when a socket that refuses bytes takes them again."""
+
     def resume_reading(self) -> None: ...
 
 
@@ -109,16 +112,11 @@ class SessionCore:
         reads = self._stage is Stage.ENDED or (
             len(self._commands) < MAX_WAITING_COMMANDS and not self._outbox.blocked
         )
-        if reads is not self._reads:
-            self._reads = reads
-            if reads:
-                self._line.resume_reading()
-            else:
-                self._line.pause_reading()
-
-    def is_ready(self) -> bool:
-        """True when it takes one more command now."""
-        return self._reads and not (self._commands and self._outbox.blocked)
+        was_reading, self._reads = self._reads, reads
+        if not reads:
+            self._line.pause_reading()
+        elif not was_reading:
+            self._line.resume_reading()
 
     def end(self) -> None:
         """The WebSocket is closed, or will be."""

@@ -24,15 +24,14 @@ def is_cancelled(exc: BaseException) -> bool:
 def is_collected(exc: BaseException) -> bool:
     """Return whether ``exc`` came because nobody runs the coroutine any more, as where its loop was closed.
 
-    Python closes such a coroutine when it is collected. An application that raises ``GeneratorExit`` does so
-    in its task.
+    Python closes such a coroutine when it is collected, at whatever time that is: what the coroutine awaits
+    first, and then itself. So the traceback has its frame alone. Where the application raises
+    ``GeneratorExit`` a frame of the application is below.
     """
     if not isinstance(exc, GeneratorExit):
         return False
-    try:
-        return asyncio.current_task() is None
-    except RuntimeError:  # no loop runs
-        return True
+    trace = exc.__traceback__
+    return trace is None or trace.tb_next is None
 
 
 def end_loop(exc: BaseException) -> None:

@@ -51,6 +51,7 @@ export class Feed {
 
   /**
    * Listens to a topic until it is unsubscribed; each topic once, and 128 at most by default.
+   * Of many topics 20 are asked for at once, and then 25 a second.
    *
    * @throws FeedError `subscribed` for a topic that this feed listens to; what `error` is for a closed feed.
    */
@@ -180,6 +181,8 @@ export class FeedError extends Error {
   name: "FeedError";
   /** A word of the protocol, or the close code (4400 to 4499) of a refusal. */
   code: string | number;
+  /** What the server says about it, which is the message too; may be empty. */
+  reason?: string;
   /** Milliseconds after which to try again, where the server says so. */
   retry?: number;
 }

@@ -1,6 +1,6 @@
-// Topics of a feed over a WebSocket that comes back by itself: see feed.d.ts.
+// See feed.d.ts.
 
-/** Milliseconds. Pauses are random: a crowd does not come back at once. */
+/** Milliseconds. Pauses are random, for crowds. */
 const FIRST_PAUSE = 2000;
 const LAST_PAUSE = 30_000;
 /** For hello, and for acks. */
@@ -9,7 +9,7 @@ const PATIENCE = 15_000;
 export class FeedError extends Error {
   constructor({ code, reason, retry_ms }) {
     super(reason || `${code}`);
-    Object.assign(this, { name: "FeedError", code, retry: retry_ms });
+    Object.assign(this, { name: "FeedError", code, reason, retry: retry_ms });
   }
 }
 
@@ -25,9 +25,10 @@ export class Feed {
   #timer;
   #renewal;
   #id = 0;
+  #turn = 0;
   #topics = new Map();
   #calls = new Map();
-  /** Topics whose end is still to come, by the id of the command. */
+  /** Topics whose end is to come, by the command's id. */
   #leaving = new Map();
   #listening = new AbortController();
 
@@ -38,9 +39,9 @@ export class Feed {
     this.#token = this.#renews ? token : () => token;
     this.onstate = onstate;
     const on = (target, type, call) => target?.addEventListener?.(type, call, this.#listening);
-    // The socket may be one of another network, and dead.
+    // The socket may be one of a network that is gone.
     on(globalThis, "online", () => this.reconnect());
-    // Some servers are on this machine: try, but seldom.
+    // The server may be on this machine.
     on(globalThis, "offline", () => this.state === "open" || this.#lost({}, 4));
     on(globalThis.document, "visibilitychange", () => {
       // Timers of a hidden page are late.
@@ -54,7 +55,11 @@ export class Feed {
   subscribe(topic, { since, ...options } = {}) {
     this.#check();
     if (this.#topics.has(topic)) throw new FeedError({ code: "subscribed", reason: topic });
-    const unsubscribe = () => this.#leave(sub);
+    const unsubscribe = () => {
+      if (this.#topics.get(topic) !== sub) return;
+      this.#unsub(topic);
+      this.#end(sub, "unsub");
+    };
     const sub = { ...options, topic, at: since, state: "joining", values: new Map(), unsubscribe };
     this.#topics.set(topic, sub);
     this.#join(sub);
@@ -113,6 +118,7 @@ export class Feed {
       if (attempt !== this.#socket) return;
       const socket = (this.#socket = new WebSocket(this.#url));
       socket.onopen = () => {
+        this.#turn = 0;
         if (token) this.#send({ auth: token });
         this.#topics.forEach((sub) => this.#join(sub));
         this.#calls.forEach((call) => (call.sent = this.#send(call.command)));
@@ -134,21 +140,27 @@ export class Feed {
     return true;
   }
 
-  #join(sub) {
+  /** 20 at once, then 25 a second: a feed takes 50 commands. */
+  #join(sub, pause = 0) {
     const { topic, at, recent, rate } = sub;
-    const id = ++this.#id;
-    sub.id = this.#send({ sub: topic, since: at, recent, rate, id }) && id;
+    const id = (sub.id = ++this.#id);
+    const join = () => sub.id === id && this.#send({ sub: topic, since: at, recent, rate, id });
+    const now = performance.now();
+    this.#turn = Math.max(this.#turn + 40, now - 800);
+    pause = Math.max(pause, this.#turn - now);
+    if (pause > 0) setTimeout(join, pause);
+    else join();
   }
 
-  #unsub({ topic, id: joined }) {
-    const id = ++this.#id;
-    if (joined && this.#send({ unsub: topic, id })) this.#leaving.set(id, topic);
+  /** The server has begun by itself. */
+  #again(sub) {
+    this.#unsub(sub.topic);
+    this.#join(sub);
   }
 
-  #leave(sub) {
-    if (this.#topics.get(sub.topic) !== sub) return;
-    this.#unsub(sub);
-    this.#end(sub, "unsub");
+  #unsub(topic) {
+    const id = ++this.#id;
+    if (this.#send({ unsub: topic, id })) this.#leaving.set(id, topic);
   }
 
   #end(sub, reason, error) {
@@ -177,8 +189,7 @@ export class Feed {
       sub.onchange?.({ set, rm, clear });
     };
     if (sync) {
-      // The server has begun by itself, and elsewhere.
-      if (sync.resumed === null && sub.at) return this.#unsub(sub), this.#join(sub);
+      if (sync.resumed === null && sub.at) return this.#again(sub);
       // Who has a part of a snapshot has no position yet.
       if (!sync.resumed) sub.at = sync.snapshot ? undefined : sync.at;
       if (sync.snapshot) change({}, [], true);
@@ -205,7 +216,7 @@ export class Feed {
     clearTimeout(this.#renewal);
     if (expires && this.#renews) {
       const renew = async () => this.#send({ auth: await this.#token() });
-      this.#renewal = setTimeout(() => renew().catch(console.error), Math.min(expires * 900, 2 ** 31 - 1));
+      this.#renewal = setTimeout(() => renew().catch(console.error), Math.min(expires * 900, 2e9));
     }
     if (this.state === "open") return;
     this.#watch();
@@ -217,13 +228,13 @@ export class Feed {
     this.#leaving.delete(id);
     this.#topics.forEach((sub) => {
       if (sub.id !== id) return;
-      if (error.code === "subscribed") return;
-      if (error.retry_ms) setTimeout(() => sub.id === id && this.#join(sub), error.retry_ms);
+      if (error.code === "subscribed") sub.state === "live" || this.#again(sub);
+      else if (error.retry_ms) this.#join(sub, error.retry_ms);
       else this.#end(sub, error.code, new FeedError(error));
     });
   }
 
-  /** Comes back when the server has been silent for two pings. */
+  /** Comes back after two silent pings. */
   #watch() {
     clearTimeout(this.#timer);
     const left = this.#heard + this.#silence - performance.now();
@@ -235,7 +246,7 @@ export class Feed {
     }, left);
   }
 
-  /** Does not wait: on a dead line a browser's close takes a minute. */
+  /** The close of a dead line takes a minute. */
   #letGo() {
     clearTimeout(this.#timer);
     clearTimeout(this.#renewal);

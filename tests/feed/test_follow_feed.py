@@ -54,6 +54,15 @@ async def test_what_is_published_comes_with_its_author_and_position(hub: fastws.
         assert feed.positions == {"kept/a": published.at.after(1)}
 
 
+async def test_a_feed_that_wants_a_token(hub: fastws.Hub) -> None:
+    async with (
+        serving(hub, authenticate=lambda request, token: None) as url,
+        fastws.follow(url, "kept/a") as feed,
+    ):
+        with pytest.raises(fastws.FeedError, match="unauthorized: the token comes first"):
+            await anext(feed)
+
+
 async def test_refusals(hub: fastws.Hub) -> None:
     def only(client: object, topic: str) -> bool:
         return topic == "kept/a"

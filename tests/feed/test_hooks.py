@@ -62,9 +62,12 @@ class TestTokens:
             return None if name is None else fastws.User(name, topics=("kept/mine",))
 
         feed = feed_of(hub, authenticate=by_cookie, may_subscribe=lambda client, topic: False)
-        hello, sync, live = Client(loop, feed, "", "Cookie: user=ann").said()
+        client = Client(loop, feed, "", "Cookie: user=ann")
+        hello, sync, live = client.said()
         assert hello["hello"]["user"] == "ann"
         assert sync["t"] == live["t"] == "kept/mine"
+        client.say('{"unsub":"kept/mine"}')
+        assert client.say(f'{{"sub":"kept/mine","since":"{live["live"]}"}}')[0]["sync"]["resumed"] is True
 
     def test_authors_are_stamped(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         bob = Client(loop, feed_of(hub, authenticate=by_token), "?topic=kept/a")
@@ -103,6 +106,34 @@ class TestTokens:
         loop.advance(11)
         assert client.said()[-1] == 4401
         assert Client(loop, feed_of(hub, authenticate=lasting)).say('{"auth":"-1"}') == [4401]
+
+    def test_a_renewed_token_renews_what_was_granted(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        grants = {name: fastws.Grant(expires_at=time.time() + 20) for name in ("kept/a", "kept/b")}
+        feed = feed_of(hub, authenticate=by_token, may_subscribe=lambda client, topic: grants[topic])
+        client = Client(loop, feed, "?topic=kept/a&topic=kept/b")
+        client.say('{"auth":"a"}')
+        grants["kept/a"] = fastws.Grant(expires_at=time.time() + 60)
+        client.say('{"auth":"a"}')
+        loop.advance(30)
+        assert [each for each in client.said() if each] == [{"t": "kept/b", "end": "expired"}]
+
+    def test_a_topic_that_ends_while_it_is_asked_for_again_ends_once(
+        self, loop: ManualLoop, hub: fastws.Hub
+    ) -> None:
+        asked: list[str] = []
+
+        async def slowly(client: fastws.FeedClient, topic: str) -> bool | fastws.Grant:
+            asked.append(topic)
+            if len(asked) == 1:
+                return fastws.Grant(expires_at=time.time() + 2)
+            await asyncio.sleep(5)
+            return False
+
+        client = Client(loop, feed_of(hub, authenticate=by_token, may_subscribe=slowly), "?topic=kept/a")
+        client.say('{"auth":"a"}')
+        client.say('{"auth":"a"}')
+        loop.advance(6)
+        assert client.said() == [{"t": "kept/a", "end": "expired"}]
 
 
 class TestGrants:
@@ -145,6 +176,17 @@ class TestGrants:
         assert first["ack"]["at"] == second["ack"]["at"] != other["ack"]["at"]
         assert ann.code('{"pub":"plain","d":1,"once":"x"}') == "bad_request"
 
+    def test_once_of_nobody_in_particular(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        ann = Client(loop, feed_of(hub, authenticate=by_token))
+        ann.say('{"auth":"a"}')
+        assert ann.say('{"pub":"kept/a","d":1,"once":"x","id":1}')[0]["ack"]["dup"] is False
+        nobody = Client(loop, feed_of(hub))
+        nobody.said()
+        for once in ("x", "ann\\nx", "annx"):
+            (answer,) = nobody.say(f'{{"pub":"kept/a","d":1,"once":"{once}","id":1}}')
+            assert answer["ack"]["dup"] is False
+        assert nobody.say('{"pub":"kept/a","d":1,"once":"x","id":1}')[0]["ack"]["dup"] is True
+
 
 class Panic(BaseException):
     """As that of pyo3, which is no ``Exception``."""
@@ -155,7 +197,7 @@ class TestMisbehaviour:
     @pytest.mark.parametrize(
         "kind", ["raises", "raises later", "panics", "panics later", "hangs", "is cancelled", "nonsense"]
     )
-    def test_the_client_stays(
+    def test_the_client_stays_or_comes_back(
         self, loop: ManualLoop, hub: fastws.Hub, hook: str, kind: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         is_broken = True
@@ -197,12 +239,39 @@ class TestMisbehaviour:
                 loop.advance(2.1)
                 said += client.said()
         said = [each for each in said if each]
-        assert said[0]["error"]["code"] == "internal"
-        assert "now" not in str(said) and "later" not in str(said)
-        assert len(said) == 2
         is_broken = False
+        if hook == "authenticate":
+            assert said == [4408]  # a client could not go on, and comes back after this code
+            client = Client(loop, client.server)
+        else:
+            assert said[0]["error"]["code"] == "internal"
+            assert "now" not in str(said) and "later" not in str(said)
+            assert len(said) == 2
         assert "error" not in str(client.say(text[hook]))
         assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+    def test_a_timeout_of_its_own(
+        self, loop: ManualLoop, hub: fastws.Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def asks(client: object, topic: str) -> bool:
+            raise TimeoutError("the database")
+
+        client = Client(loop, feed_of(hub, may_subscribe=asks))
+        client.said()
+        assert client.code('{"sub":"t"}') == "internal"
+        assert caplog.messages == ["the hook asks failed"]
+
+    def test_a_token_that_cannot_be_renewed_now(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        def broken(request: object, token: str | None) -> fastws.User | None:
+            if token == "x":
+                raise LookupError("now")
+            return USERS.get(token or "")
+
+        client = Client(loop, feed_of(hub, authenticate=broken), "?topic=kept/a")
+        client.say('{"auth":"a"}')
+        assert client.code('{"auth":"x"}') == "internal"
+        hub.publish("kept/a", "x")
+        assert client.said()[-1]["d"] == "x"
 
     def test_a_hook_that_says_why(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         def slow_mode(client: object, publication: object) -> bool:
@@ -278,6 +347,7 @@ class TestMisbehaviour:
             fastws.Publication("a//b", "1"),
             fastws.Publication("t", "no JSON"),
             fastws.Publication("t", '1},{"d":2'),
+            fastws.Publication("t", '1,"u":"somebody else"'),
             fastws.Publication("t", '{"a":1,"a":2}'),
             fastws.Publication("t"),
             fastws.Publication("t", "1", b"1"),
@@ -328,13 +398,38 @@ class TestArguments:
             make("ann", topics="news")
         with pytest.raises(ValueError, match="small letters"):
             fastws.FeedError("Too Fast")
+        with pytest.raises(TypeError, match="5 is none"):
+            make("ann", topics=("news", 5))
+        with pytest.raises(ValueError, match="has a \\*"):
+            make("ann", topics=("news", "rooms/*"))
+
+    def test_refusals(self) -> None:
         error: Any = fastws.FeedError
-        for bad in ({"reason": 5}, {"retry_after": "1"}):
-            with pytest.raises(TypeError, match="number of seconds"):
+        for bad in ({"reason": 5}, {"retry_after": "1"}, {"retry_after": True}):
+            with pytest.raises(TypeError, match="not (5|'1'|True)"):
                 error("internal", **bad)
-        for kind in (fastws.User, fastws.Grant):
-            with pytest.raises(TypeError, match="Unix time"):
-                kind("ann", expires_at="soon")
+        for seconds in (float("nan"), float("inf"), -1, 1e300, 10**400):
+            with pytest.raises(ValueError, match="retry_after is"):
+                error("internal", retry_after=seconds)
+        with pytest.raises(ValueError, match="surrogates"):
+            error("internal", "\ud800")
+
+    def test_numbers_that_cannot_be(self) -> None:
+        """A grant until NaN would never end, and one of -1 a second would be of any number."""
+        user: Any = fastws.User
+        grant: Any = fastws.Grant
+        for make in (lambda **options: user("ann", **options), grant):
+            for when in ("soon", True):
+                with pytest.raises(TypeError, match="expires_at is a number"):
+                    make(expires_at=when)
+            for when in (float("nan"), float("inf"), 10**400):
+                with pytest.raises(ValueError, match="expires_at is a finite number"):
+                    make(expires_at=when)
+        for rate in (0, -1, float("nan"), float("inf"), 10**400):
+            with pytest.raises(ValueError, match="max_rate is"):
+                grant(max_rate=rate)
+        with pytest.raises(TypeError, match="max_rate is a number"):
+            grant(max_rate="5")
 
 
 class Elsewhere(fastws.Hub):

@@ -159,6 +159,89 @@ async def test_a_client_that_does_not_read(site: Site) -> None:
         assert [each["id"] for each in said if "ack" in each] == list(range(5))
 
 
+class Framework:
+    """A WebSocket of another framework; ``send`` waits until the test lets it go on."""
+
+    def __init__(self, query: str) -> None:
+        self.scope = {"query_string": query.encode()}
+        self.said: list[Any] = []
+        self.commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.takes = asyncio.Event()
+        self.takes.set()
+
+    def says(self, text: str) -> None:
+        self.commands.put_nowait({"type": "websocket.receive", "text": text})
+
+    async def receive(self) -> dict[str, Any]:
+        return await self.commands.get()
+
+    async def send_text(self, text: str) -> None:
+        await self.takes.wait()
+        self.said.append(json.loads(text))
+
+    async def send_bytes(self, data: bytes) -> None:
+        raise AssertionError("a feed says text")
+
+    async def close(self, code: int, reason: str) -> None:
+        await self.takes.wait()
+        self.said.append(code)
+        self.commands.put_nowait({"type": "websocket.disconnect"})
+
+
+async def turns(count: int = 50) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_commands_that_waited_for_a_hook_and_then_for_the_socket() -> None:
+    allowed = asyncio.Event()
+
+    async def may_subscribe(client: fastws.FeedClient, topic: str) -> bool:
+        if topic == "slow":
+            await allowed.wait()
+        return True
+
+    hub = fastws.Hub()
+    feed = fastws.Feed(hub, may_subscribe=may_subscribe)
+    websocket = Framework("topic=t")
+    task = asyncio.create_task(feed.run(websocket))
+    await turns()
+    websocket.says('{"sub":"slow"}')
+    websocket.says('{"sub":"quick"}')
+    await turns()
+    websocket.takes.clear()
+    hub.publish("t", "x")
+    await turns()
+    allowed.set()
+    await turns()
+    assert hub.count("quick") == 0
+    websocket.takes.set()  # and the client says nothing more
+    await turns()
+    assert websocket.said[-1] == {"t": "quick", "live": None}
+    websocket.commands.put_nowait({"type": "websocket.disconnect"})
+    await task
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_who_is_sent_away_gets_nothing_more() -> None:
+    hub = fastws.Hub()
+    feed = fastws.Feed(hub, may_subscribe=fastws.anyone)
+    websocket = Framework("topic=t")
+    task = asyncio.create_task(feed.run(websocket, user=fastws.User("ann")))
+    await turns()
+    websocket.takes.clear()
+    hub.publish("t", "before")
+    await turns()
+    await hub.kick("ann")
+    hub.publish("t", "after")
+    await turns()
+    assert hub.count("t") == 0
+    websocket.takes.set()
+    await task
+    assert [each["d"] for each in websocket.said[3:-1]] == ["before"]
+    assert websocket.said[-1] == 4403
+
+
 async def test_a_user_that_the_application_knows() -> None:
     seen: list[Any] = []
 

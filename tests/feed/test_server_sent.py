@@ -157,6 +157,8 @@ def test_refusals(loop: ManualLoop, hub: fastws.Hub) -> None:
             raise fastws.FeedError("too_fast", "later", 1.4)
         if token == "down":
             raise ZeroDivisionError
+        if token == "old":
+            return fastws.User(token, expires_at=time.time() - 1)
         return None if token is None else fastws.User(token, topics=("kept/mine",))
 
     feed = feed_of(hub, authenticate=by_token, may_subscribe=lambda client, topic: topic.startswith("kept/a"))
@@ -165,6 +167,7 @@ def test_refusals(loop: ManualLoop, hub: fastws.Hub) -> None:
     assert Source(loop, feed, "?topic=kept/mine", token).read()[1]["t"] == "kept/mine"
     rows = [
         (401, "?topic=kept/a", ()),
+        (401, "?topic=kept/a", ("Authorization: Bearer old",)),
         (429, "?topic=kept/a", ("Authorization: Bearer slow",)),
         (503, "?topic=kept/a", ("Authorization: Bearer down",)),
         (403, "?topic=kept/b", (token,)),

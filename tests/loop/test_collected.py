@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from fastws.connection.handlers import as_handler
-from fastws.loop.fatal import is_collected
 from fastws.server.pending import PendingAnswer
 
 
@@ -40,10 +39,21 @@ def test_what_is_collected_is_not_logged(make: Any, caplog: pytest.LogCaptureFix
         coroutine.send(None)
 
     asyncio.run(begin())
-    coroutine.close()  # as the collector does
+
+    async def collect() -> None:  # in the middle of another task
+        coroutine.close()
+
+    asyncio.run(collect())
     assert not caplog.records
 
 
-async def test_an_application_that_raises_it_has_failed() -> None:
-    assert not is_collected(GeneratorExit())
-    assert not is_collected(ValueError())
+async def test_an_application_that_raises_it_has_failed(caplog: pytest.LogCaptureFixture) -> None:
+    closed: list[int] = []
+
+    async def application(ws: object) -> None:
+        await asyncio.sleep(0)
+        raise GeneratorExit
+
+    handler: Any = as_handler(application)
+    await handler._run(SimpleNamespace(close_nowait=lambda code, reason: closed.append(code)))
+    assert closed == [1011] and len(caplog.records) == 1

@@ -80,7 +80,7 @@ test("what was sent and not answered is lost, but for once", async () => {
 
 test("what waits for a feed that is refused hears why", async () => {
   const other = new Feed("/feed");
-  const rejected = assert.rejects(other.publish("a", 1), { code: 4403 });
+  const rejected = assert.rejects(other.publish("a", 1), { code: 4403, message: "not you" });
   await settle();
   world.socket.ends(4403, "not you");
   await rejected;

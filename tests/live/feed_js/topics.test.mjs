@@ -143,9 +143,10 @@ test("a topic that the server begins by itself goes on where it was", async () =
   const sub = feed.subscribe("a", noting());
   const { id } = world.socket.sent[0];
   synced("a", { at: "e:7" });
+  world.socket.says({ t: "a", live: "e:7" });
   world.socket.says({ id, t: "a", error: { code: "subscribed", reason: "" } });
   world.socket.says({ t: "a", at: "e:8", d: 8 });
-  assert.equal(sub.state, "joining");
+  assert.equal(world.socket.sent.length, 1);
   await world.returns();
   heard.length = 0;
   // Nobody asked for this beginning, which lacks 9.
@@ -159,6 +160,21 @@ test("a topic that the server begins by itself goes on where it was", async () =
   synced("a", { at: "e:8", resumed: true });
   world.socket.says({ t: "a", at: "e:9", d: 9 });
   assert.equal(sub.at, "e:9");
+});
+
+test("a topic that the server has begun before the page wants it begins again", () => {
+  synced("q", { at: "e:1", snapshot: true });
+  world.socket.says({ t: "q", snap: { x: 1 } });
+  world.socket.says({ t: "q", live: "e:1" });
+  const sub = feed.subscribe("q");
+  world.socket.says({ id: world.socket.sent[0].id, t: "q", error: { code: "subscribed", reason: "" } });
+  const commands = world.socket.sent.map(({ id: _, ...command }) => command);
+  assert.deepEqual(commands, [{ sub: "q" }, { unsub: "q" }, { sub: "q" }]);
+  world.socket.says({ t: "q", end: "unsub" });
+  synced("q", { at: "e:1", snapshot: true });
+  world.socket.says({ t: "q", snap: { x: 1 } });
+  world.socket.says({ t: "q", live: "e:1" });
+  assert.deepEqual([...sub.values, sub.state], [["x", 1], "live"]);
 });
 
 test("what does not come is told, at a return and in between", () => {
@@ -242,6 +258,29 @@ test("a refusal that passes is tried again", async () => {
   sub.unsubscribe();
   await world.pass(5000);
   assert.deepEqual(world.socket.sent.slice(1).map(({ id: _, ...command }) => command), [{ unsub: "a" }]);
+});
+
+test("many topics are asked for no faster than a feed takes commands", async () => {
+  for (let topic = 0; topic < 300; topic += 1) feed.subscribe(`${topic}`);
+  for (let connection = 0; connection < 2; connection += 1) {
+    for (let second = 1; second <= 12; second += 1) {
+      assert.ok(world.socket.sent.length <= 20 + 25 * second, `${world.socket.sent.length} in ${second} s`);
+      await world.pass(1000);
+      world.socket.says({});
+    }
+    assert.deepEqual(world.socket.sent.map(({ sub }) => sub), [...Array(300).keys()].map(String));
+    await world.returns();
+  }
+});
+
+test("a topic that is left before it was asked for is not asked for", async () => {
+  const subs = [...Array(40).keys()].map((topic) => feed.subscribe(`${topic}`));
+  subs[30].unsubscribe();
+  feed.subscribe("30");
+  await world.pass(2000);
+  const asked = world.socket.sent.map((command) => command.sub).filter((topic) => topic);
+  assert.deepEqual(asked.filter((topic) => topic === "30"), ["30"]);
+  assert.equal(asked.length, 40);
 });
 
 test("what is left says nothing more, and can be joined again at once", () => {
