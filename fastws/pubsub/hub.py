@@ -113,9 +113,12 @@ class Hub(HubShared):
             Then ``Handler.on_sync`` is told, before the first message.
 
         Raises:
-            TypeError: ``ws`` is neither, ``since`` no position or text, or ``recent`` no integer.
+            TypeError: ``ws`` is neither, ``since`` no position or text, ``recent`` no integer, or
+                ``max_rate`` no number.
             ValueError: ``since`` is no position, or it or ``recent`` was given for a topic without positions,
-                or for one that ``ws`` listens to already; the topic has positions and a bad name.
+                or for one that ``ws`` listens to already; ``recent`` was given for a keyed topic;
+                ``max_rate`` is 0 or less, or ``ws`` listens already without one; the topic has positions and
+                a bad name.
             RuntimeError: ``ws`` belongs to another event loop than the hub's earlier subscribers.
         """
         try:

@@ -32,6 +32,8 @@ __all__ = ["KeyedTopic"]
 TEXT = int(Opcode.TEXT)
 #: Bytes of one frame with several keys.
 FRAME_BYTES = 64 * 1024
+#: Bytes of a key, as of a topic's name.
+MAX_KEY_BYTES = 255
 #: Between two frames that say that nothing waits.
 LIVE_SECONDS = 1.0
 #: A snapshot serves others who join, until so large a part of the keys has changed since.
@@ -372,7 +374,3 @@ def checked_key(key: object) -> bytes:
         raise ValueError(f"key= has 1 to {MAX_KEY_BYTES} bytes of UTF-8, not {size}")
     # A copy: orjson leaves its bytes in a block of 4 KiB, and these are kept.
     return bytes(memoryview(dumps(key)))
-
-
-#: Bytes of a key, as of a topic's name.
-MAX_KEY_BYTES = 255

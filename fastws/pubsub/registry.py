@@ -136,13 +136,14 @@ class TopicRegistry:
             What was declared: it has ``merge`` and ``policy``. Nothing has to be done with it.
 
         Raises:
-            TypeError: ``history``, ``history_bytes`` or ``max_keys`` is no integer, ``ttl``, ``key_ttl`` or
-                ``every`` no number, ``merge`` no text, ``compression`` no :class:`fastws.Compression`.
+            TypeError: ``history``, ``history_bytes`` or ``max_keys`` is no integer, ``ttl``, ``key_ttl``,
+                ``every``, ``max_rate`` or ``sample`` no number, ``keep`` no function or without ``sample``,
+                ``merge`` no text, ``compression`` no :class:`fastws.Compression`.
             ValueError: The topic exists already; a topic could fit this pattern and another one, and neither
                 wins; ``pattern`` is none; ``policy`` is none, or is ``"drop_newest"`` with a history, which
                 drops the oldest; a number is out of range; ``mode`` is none; a keyed topic is given
-                ``history``, ``merge`` or ``policy``; or ``history`` or ``"keyed"`` is asked of a hub that
-                shares by a path, where nobody numbers messages.
+                ``history``, ``merge``, ``policy`` or ``sample``; or ``history`` or ``"keyed"`` is asked of a
+                hub that shares by a path, where nobody numbers messages.
         """
         if not (merge is None or isinstance(merge, str)):
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")

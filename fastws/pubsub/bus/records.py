@@ -89,7 +89,8 @@ class Kind(IntEnum):
 class Flag(IntEnum):
     """The flags of FOLLOW, STATE, HOLD and DECLARE."""
 
-    #: FOLLOW: send this topic no more. STATE and HOLD: nothing but the number. DECLARE: used no more.
+    #: FOLLOW: send this topic no more; from a keeper: nothing more of that copy comes. STATE and HOLD:
+    #: nothing but the number. DECLARE: used no more.
     NONE = 0
     #: FOLLOW: send this topic. DECLARE: it is used.
     TOPIC = 1

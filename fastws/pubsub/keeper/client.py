@@ -173,6 +173,7 @@ class KeeperClient(Numbering):
         if self.topics.get(topic.key) is not topic:
             return
         del self.topics[topic.key]
+        topic.partings = 0
         if topic.seat in (Seat.ACCEPTED, Seat.REFUSED, Seat.ASKED):
             self._out.append(encode_record(Kind.DECLARE, Flag.NONE, topic.key, 0, 0))
             topic.seat = Seat.NONE
@@ -277,6 +278,7 @@ class KeeperClient(Numbering):
             elif topic.is_used():
                 topic.idle_ticks = 0
             elif self.copies.rest(topic) and topic.seat is Seat.ACCEPTED:
+                topic.partings += 1
                 self._out.append(encode_record(Kind.FOLLOW, Flag.NONE, topic.key, 0, 0))
             if topic.seat is Seat.REFUSED:
                 self._declare(topic)

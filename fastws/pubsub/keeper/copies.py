@@ -34,6 +34,7 @@ class Copies:
             Kind.KEPT: self._kept,
             Kind.STATE: self._probed,
             Kind.GAP: self._gap,
+            Kind.FOLLOW: self._parted,
         }
 
     def follow(self, topic: SharedPart) -> None:
@@ -49,7 +50,12 @@ class Copies:
             self._queue.add(Item(topic, encode_record(Kind.ASK, 0, topic.key, 0, 0)))
 
     def _hub(self, topic: SharedPart) -> Any:
-        return self._hubs.get(topic.hub_name)
+        """Return whose topic it is; None where that has gone, or what comes is of a copy that was let go."""
+        return None if topic.partings else self._hubs.get(topic.hub_name)
+
+    def _parted(self, topic: SharedPart, record: Record) -> None:
+        """Take that the keeper has sent the last of a copy that was let go."""
+        topic.partings = max(topic.partings - 1, 0)
 
     def _begin(self, topic: SharedPart, record: Record) -> None:
         begin = read_begin(record)

@@ -198,6 +198,7 @@ class Keeper:
             member.want(topic, 1)
         else:
             member.unfollow(topic)
+            member.peer.write(encode_record(Kind.FOLLOW, Flag.NONE, record.key, 0, 0))
 
     def _ask(self, member: Member, topic: KeptTopic, record: Record) -> None:
         topic.tell()  # what comes before it

@@ -64,6 +64,8 @@ class SharedPart(NumberedTopic):
         self.wishes: dict[Any, Wish] = {}
         #: The keeper has been asked whether more has come there than here.
         self.is_probed = False
+        #: So many copies were let go of which the keeper may still send something.
+        self.partings = 0
         #: For so many seconds nobody has used the copy.
         self.idle_ticks = 0
         #: The offset of the message after the last one that was kept: when the keeper sent the copy, and
@@ -184,6 +186,7 @@ class SharedPart(NumberedTopic):
         if self.copy is not Copy.NONE:
             self.copy = Copy.ASKED
         self.seat = Seat.NONE
+        self.partings = 0
         self.is_probed = False
         if not self.is_complete():
             self.is_live = False

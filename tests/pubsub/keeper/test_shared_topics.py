@@ -9,6 +9,7 @@ import pytest
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.events import Gap, Message, Position, Synced
 from fastws.pubsub.keeper import queue
+from fastws.pubsub.keeper.copies import LINGER_TICKS
 from fastws.pubsub.keeper.shared_topic import Copy
 from tests.kit import until
 from tests.kit.keepers import Client, Worker, workers
@@ -390,3 +391,33 @@ async def test_a_pace_of_its_own() -> None:
         one.hub.unsubscribe(ann, "t")
         one.hub.unsubscribe(bob, "t")
         assert one.hub.count("t") == 0
+
+
+@pytest.mark.parametrize("mode", ["stream", "keyed"])
+async def test_a_copy_that_is_let_go_before_it_comes_and_wanted_again(mode: str) -> None:
+    """What the keeper has sent for the first question is not taken for the answer to the second."""
+    keyed = mode == "keyed"
+    async with workers(mode=mode, history=0 if keyed else 100) as found:
+        one, two = found.all
+        for number in range(3):
+            await one.hub.publish_confirmed("t", str(number), key="k" if keyed else None)
+        await two.hub.position("t")
+        for _ in range(LINGER_TICKS):
+            two.keeper.tick()
+        assert two.topic.copy is Copy.NONE
+        await asyncio.sleep(0.05)
+        two.stop_reading()
+        for _ in range(2):
+            client, _ = two.client()
+            await asyncio.sleep(0.05)
+            two.hub.unsubscribe(client, "t")
+            for _ in range(LINGER_TICKS):
+                two.keeper.tick()
+            await asyncio.sleep(0.05)
+        client, _ = two.client()
+        two.read_on()
+        await until(lambda: client.syncs)
+        at = (await one.hub.publish_confirmed("t", "3", key="k" if keyed else None)).at
+        await until(lambda: any("3" in text for text in client.texts_so_far()))
+        assert await two.hub.position("t") == at
+        assert len(client.syncs) == 1 and two.failed == []
