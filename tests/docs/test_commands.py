@@ -70,7 +70,7 @@ ACTIVATE = ". .venv/bin/activate"
 INTERVAL = "fastws connect ws://127.0.0.1:8080/wsecho --interval 1"
 PYTEST = "pip install pytest pytest-asyncio"
 #: What a page needs besides the first command, installed before it is run.
-INSTALLED = {"pip install websockets"}
+INSTALLED = {"pip install websockets", "pip install fastapi"}
 EXTRAS = ".venv/bin/pip install '.[socks,plots]'"
 SERVICE = ["python3 -m venv /opt/chat", "/opt/chat/bin/pip install .", "cp -r chat /opt/chat"]
 #: Commands that have a test of their own, or are run by the fixture: the first one, and its parts.

@@ -79,7 +79,7 @@ def test_the_title_says_what_was_asked(values: dict[str, object], text: str) -> 
 
 
 def test_the_table_has_every_figure() -> None:
-    usage = (Usage(0.0, 2**20), Usage(0.0, 2**20), Usage(0.5, 2**20))
+    usage = (Usage(0.0, 2**20), Usage(0.0, 2**21), Usage(0.5, 2**21))
     made = build_result(
         replace(PLAN, pid=7), [share(slots=slots_of(0.5, 2, 3000), errors=[(5, 1001, 2)])], usage=usage
     )
@@ -93,7 +93,7 @@ def test_the_table_has_every_figure() -> None:
         "50% of a core",
     ):
         assert part in text, part
-    assert "5000.00 µs each, 0.50 cores" in text and "0.00 KB a connection, 1.0 MB in all" in text
+    assert "5000.00 µs each, 0.50 cores" in text and "102.40 KB a connection, 2.0 MB in all" in text
 
 
 def test_each_scenario_has_rows_of_its_own() -> None:
