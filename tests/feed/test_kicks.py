@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import fastws
+from fastws.pubsub.bus.following import LINGER_TICKS
 from fastws.pubsub.kicks import KICKS
 from fastws.testing import ManualLoop
 from tests.feed.clients import Client
@@ -86,3 +87,27 @@ async def test_the_clients_of_other_processes() -> None:
         await one.hub.kick("ann", reason="rude")
         await until(lambda: len(kicked) == 2)
         assert kicked == [("a", ""), (None, "rude")]
+
+
+async def test_with_many_processes_it_is_heard_as_long_as_somebody_is_known() -> None:
+    class Known:
+        def kick(self, topic: str | None, reason: str) -> None:
+            kicked.append(reason)
+
+    kicked: list[str] = []
+    client = Known()
+    async with members(3, bus_options={"flooded_peers": 1}) as found:
+        one, two = found[0], found[1]
+        two.hub._know("ann", client)
+        followed: Any = two.bus._following._followed
+        assert len(followed) == 1
+        for _ in range(LINGER_TICKS):
+            two.bus._following.tick()
+        assert len(followed) == 1
+        await until(lambda: any(peer.follows for peer in one.bus.peers))
+        await one.hub.kick("ann", reason="rude")
+        await until(lambda: kicked == ["rude"])
+        two.hub._forget("ann", client)
+        for _ in range(LINGER_TICKS):
+            two.bus._following.tick()
+        assert not followed

@@ -71,7 +71,7 @@ class Following:
         for key in list(self._followed):
             hub_name, topic = names_of(key)
             hub = self._bus.hubs.get(hub_name)
-            if hub is not None and hub.count(topic):
+            if hub is not None and hub._is_heard(topic):
                 self._followed[key] = 0
                 continue
             self._followed[key] += 1
