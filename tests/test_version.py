@@ -8,9 +8,11 @@ import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fastws import _version
 from fastws._version import child_command
 
 ROOT = Path(__file__).parents[1]
@@ -79,3 +81,52 @@ def test_a_child_imports_the_fastws_of_its_parent(parent: str, tmp_path: Path) -
 
 def test_the_command_names_this_interpreter() -> None:
     assert child_command("fastws.loadgen")[:2] == [sys.executable, "-P"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A compiled source tree, taken for that of this process."""
+    folder = checkout(tmp_path / "tree", compiled=True)
+    monkeypatch.setattr(_version, "_ROOT", str(folder))
+    monkeypatch.setattr(_version, "_PACKAGE", str(folder / "fastws"))
+    monkeypatch.delenv("FASTWS_COMPILED", raising=False)
+    return folder
+
+
+def test_a_source_that_was_edited_after_it_was_compiled(tree: Path) -> None:
+    _version.warn_about_build()
+    assert (_version.hot_path(), _version.hot_path_state()) == (["fastws.hot"], "compiled")
+    os.utime(tree / "fastws" / "hot.pxd", (2**33, 2**33))
+    with pytest.warns(RuntimeWarning, match="edited after they were compiled.*: fastws.hot. Build again"):
+        _version.warn_about_build()
+
+
+def test_a_tree_that_is_not_compiled(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = checkout(tree.parent / "other", compiled=True)
+    (tree / "fastws" / f"hot{EXTENSION_SUFFIXES[0]}").unlink()
+    assert _version.hot_path_state() == "interpreted"
+    monkeypatch.setattr(sys, "path", [str(tree), str(other)])
+    with pytest.warns(RuntimeWarning, match=SHADOWED):
+        _version.warn_about_build()
+    with pytest.raises(ImportError, match="not compiled: fastws.hot"):
+        _version.choose_build("1")
+    (tree / "setup.py").unlink()  # an installation
+    _version.warn_about_build()
+
+
+def test_a_tree_that_is_compiled_in_part(tree: Path) -> None:
+    for name in ("cold.pxd", "cold.py"):
+        (tree / "fastws" / name).touch()
+    assert _version.hot_path_state() == "partly compiled (1 of 2 modules)"
+
+
+def test_which_build_is_taken(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    _version.choose_build("1")
+    _version.choose_build("0")
+    finder: Any = sys.meta_path[0]
+    found = finder.find_spec("fastws.hot", [str(tree / "fastws")])
+    assert found.origin == str(tree / "fastws" / "hot.py")
+    assert finder.find_spec("fastws.other", [str(tree / "fastws")]) is None
+    with pytest.raises(ImportError, match="must be 0 or 1, not 'yes'"):
+        _version.choose_build("yes")
