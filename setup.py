@@ -24,18 +24,21 @@ HEADERS = [str(path) for path in Path("fastws").rglob("*.h")]
 # hidden: the parts of a module call each other directly, and no other library sees their functions.
 FLAGS = [] if os.name == "nt" else ["-g0", "-fvisibility=hidden"]
 JOBS = os.cpu_count() or 1
-#: What runs once a connection or seldom: the compiler takes half as long with -O1, and a handshake 1 % more
-#: instructions. What runs for each message has -O2: -O3 takes a sixth longer, for 0.5 % of an echo. Modules
-#: in C have the level that Python itself is compiled with.
+#: What runs once a connection or seldom, or gains nothing by more: the compiler takes half as long with -O1, and
+#: a handshake 1 % more instructions. What runs for each message has -O2: with -O1 a publish takes 5 % more, and
+#: -O3 takes the compiler a sixth longer, for 0.5 % of an echo. Modules in C have the level that Python itself is
+#: compiled with.
 COLD = {
     Path("fastws", name)
     for name in (
         "connection/backlog.py",
         "connection/closing.py",
+        "connection/congestion.py",
         "connection/fragments.py",
         "connection/lifetime.py",
         "connection/pausing.py",
         "connection/pings.py",
+        "connection/websocket.py",
         "loop/state.py",
         "loop/timers.py",
         "protocol/http/chunked.py",
@@ -45,14 +48,20 @@ COLD = {
         "protocol/websocket/handshake.py",
         "pubsub/audience.py",
         "pubsub/bus/link.py",
+        "pubsub/bus/peer.py",
+        "pubsub/bus/records.py",
         "pubsub/history.py",
         "pubsub/hub_history.py",
         "pubsub/hub_keyed.py",
+        "pubsub/hub_shared.py",
         "pubsub/keyed.py",
+        "pubsub/keys.py",
+        "pubsub/notes.py",
         "pubsub/numbered.py",
         "pubsub/registry.py",
         "pubsub/sequenced.py",
         "pubsub/topic.py",
+        "pubsub/views.py",
         "server/http_phase.py",
         "server/requests.py",
         "server/responses.py",
