@@ -24,10 +24,10 @@ HEADERS = [str(path) for path in Path("fastws").rglob("*.h")]
 # hidden: the parts of a module call each other directly, and no other library sees their functions.
 FLAGS = [] if os.name == "nt" else ["-g0", "-fvisibility=hidden"]
 JOBS = os.cpu_count() or 1
-#: What runs once a connection or seldom, or gains nothing by more: the compiler takes half as long with -O1, and
-#: a handshake 1 % more instructions. What runs for each message has -O2: with -O1 a publish takes 5 % more, and
-#: -O3 takes the compiler a sixth longer, for 0.5 % of an echo. Modules in C have the level that Python itself is
-#: compiled with.
+#: What runs once a connection or seldom, or gains nothing by more: the compiler takes half as long with
+#: -O1, and a handshake 1 % more instructions. What runs for each message has -O2: with -O1 a
+#: publish takes 5 % more, and -O3 takes the compiler a sixth longer for 0.5 % of an echo. Modules in C
+#: have the level that Python itself is compiled with.
 COLD = {
     Path("fastws", name)
     for name in (
