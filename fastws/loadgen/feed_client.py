@@ -23,7 +23,7 @@ from fastws.loadgen.plan import LoadgenError
 from fastws.loadgen.target import Target, resolve
 from fastws.protocol.websocket.handshake import new_key, request_head
 
-__all__ = ["Door", "FeedClient", "check_feed", "command", "failures", "percentiles", "stamped"]
+__all__ = ["PATIENCE", "Door", "FeedClient", "check_feed", "command", "failures", "percentiles", "stamped"]
 
 #: Seconds in which a feed without a load says how its topic stands.
 HELLO_SECONDS = 5.0
@@ -32,6 +32,8 @@ TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 NO_MASK = bytes(4)
 STAMP = b'"d":"@'
 #: Percentiles that are told, with their names.
+#: Seconds in which clients must have caught up.
+PATIENCE = 30.0
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
@@ -191,6 +193,25 @@ class Door:
         await asyncio.get_running_loop().create_connection(
             lambda: client, self._target.address, self._target.port, ssl=self._ssl, server_hostname=name
         )
+
+    async def open(
+        self, clients: Iterable[FeedClient], live: asyncio.Queue[FeedClient], listeners: int
+    ) -> None:
+        """Connect clients, and wait until so many have caught up: they put themselves into ``live``.
+
+        Raises LoadgenError where one cannot, or not all have within 30 s.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for client in clients:
+                    await self.connect(client)
+                for _ in range(listeners):
+                    if (failed := await live.get()).failure is not None:
+                        raise LoadgenError(f"no client could listen: {failed.failure}")
+        except TimeoutError:
+            raise LoadgenError(f"this is no feed: no client had caught up in {PATIENCE:g} s") from None
+        except OSError as error:
+            raise LoadgenError(f"no client could open: {error.strerror or error}") from None
 
 
 def check_feed(url: str, topic: str, *, insecure: bool) -> None:

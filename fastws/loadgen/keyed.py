@@ -17,11 +17,11 @@ import orjson
 from fastws.loadgen.feed_client import Door, FeedClient, command, failures, percentiles
 from fastws.loadgen.fleet import raise_descriptor_limit
 from fastws.loadgen.machine import made_by
-from fastws.loadgen.plan import LoadgenError, Plan, PlanError, Scenario
+from fastws.loadgen.plan import Plan, PlanError, Scenario
 from fastws.loadgen.procstat import ServerProbe
-from fastws.loadgen.stayers import PATIENCE
 from fastws.loadgen.storm import MAX_RATE, shown
 from fastws.loadgen.target import Target, resolve
+from fastws.loop.event_loops import loop_factory
 
 __all__ = ["Keyed", "KeyedResult", "run_keyed"]
 
@@ -162,11 +162,7 @@ def run_keyed(plan: Keyed) -> KeyedResult:
     """
     raise_descriptor_limit(Plan(url=plan.url, scenario=Scenario.IDLE, clients=plan.clients + plan.publishers))
     run = _Keyed(plan, resolve(plan.url))
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(run.result())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(run.result())
 
 
@@ -216,17 +212,7 @@ class _Keyed:
         self._publishers = [
             self._silent_door.client(FeedClient, "", live.put_nowait) for _ in range(plan.publishers)
         ]
-        try:
-            async with asyncio.timeout(PATIENCE):
-                for client in [*self._clients, *self._publishers]:
-                    await self._door.connect(client)
-                for _ in self._clients:
-                    if (failed := await live.get()).failure is not None:
-                        raise LoadgenError(f"no client could listen: {failed.failure}")
-        except TimeoutError:
-            raise LoadgenError(f"this is no feed: no client had caught up in {PATIENCE:g} s") from None
-        except OSError as error:
-            raise LoadgenError(f"no client could open: {error.strerror or error}") from None
+        await self._door.open([*self._clients, *self._publishers], live, len(self._clients))
         for client in self._clients:
             # What an earlier run has left says nothing of this one.
             client.held.clear()

@@ -21,10 +21,7 @@ from fastws.loadgen.feed_client import Door, FeedClient, command, failures, perc
 from fastws.loadgen.plan import LoadgenError
 from fastws.loadgen.target import Target
 
-__all__ = ["PATIENCE", "Crowd", "Stayers", "stayers"]
-
-#: Seconds in which clients must have caught up.
-PATIENCE = 30.0
+__all__ = ["Crowd", "Stayers", "stayers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +106,7 @@ class _Crowd:
         self._clients = [
             self._door.client(FeedClient, "", live.put_nowait) for _ in range(self._crowd.clients)
         ]
-        try:
-            async with asyncio.timeout(PATIENCE):
-                for client in self._clients:
-                    await self._door.connect(client)
-                for _ in self._clients:
-                    if (failed := await live.get()).failure is not None:
-                        raise LoadgenError(f"no client could listen: {failed.failure}")
-        except TimeoutError:
-            raise LoadgenError(f"this is no feed: no client had caught up in {PATIENCE:g} s") from None
-        except OSError as error:
-            raise LoadgenError(f"no client could open: {error.strerror or error}") from None
+        await self._door.open(self._clients, live, len(self._clients))
         since = self._clients[0].since
         if not since:
             raise LoadgenError(f"topic {self._crowd.topic!r} keeps no messages: declare it with history=")

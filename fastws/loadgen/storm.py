@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from fastws.loadgen.feed_client import Door, FeedClient, failures, percentiles
+from fastws.loadgen.feed_client import PATIENCE, Door, FeedClient, failures, percentiles
 from fastws.loadgen.fleet import raise_descriptor_limit
 from fastws.loadgen.machine import made_by
 from fastws.loadgen.plan import Plan, PlanError, Scenario
 from fastws.loadgen.procstat import ServerProbe
 from fastws.loadgen.report import milliseconds
-from fastws.loadgen.stayers import PATIENCE, Crowd, Stayers, stayers
+from fastws.loadgen.stayers import Crowd, Stayers, stayers
 from fastws.loadgen.target import Target, resolve
+from fastws.loop.event_loops import loop_factory
 
 __all__ = ["Storm", "StormResult", "run_storm"]
 
@@ -127,11 +128,7 @@ def run_storm(storm: Storm) -> StormResult:
         Plan(url=storm.url, scenario=Scenario.IDLE, clients=storm.clients + storm.stayers + 1)
     )
     run = _Storm(storm, resolve(storm.url))
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(run.result())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(run.result())
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from fastws.errors import ConcurrencyError
 from fastws.pubsub.events import Ended, Event, Position
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.taker import Taker
 from fastws.pubsub.wishes import Wish
 
 __all__ = ["Follower"]
-
-#: Events after which a coroutine that takes them without ever waiting lets others run.
-EVENTS_AT_ONCE = 64
 
 
 class Follower:
@@ -37,7 +33,7 @@ class Follower:
     :class:`fastws.ConcurrencyError`. Outside of its block it raises ``RuntimeError``.
     """
 
-    __slots__ = ("_begin", "_closing", "_order", "_places", "_said", "_taken", "_waiter")
+    __slots__ = ("_begin", "_closing", "_order", "_places", "_said", "_taker")
 
     def __init__(self, begin: Callable[[Follower], None]) -> None:
         #: Starts it: sees to the positions when the block begins.
@@ -49,8 +45,7 @@ class Follower:
         #: What comes before messages.
         self._said: deque[Event] = deque()
         self._closing = False
-        self._taken = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._taker = Taker()
 
     @property
     def positions(self) -> dict[str, Position]:
@@ -80,27 +75,15 @@ class Follower:
         return self
 
     async def __anext__(self) -> Event:
-        if self._waiter is not None:
-            raise ConcurrencyError("another coroutine waits for the next event of this follower")
-        self._taken += 1
-        if self._taken % EVENTS_AT_ONCE == 0:
-            await asyncio.sleep(0)
+        await self._taker.begin()
         while self._places is not None:
             event = self._next()
             if event is not None:
                 return event
             if self._closing:
                 raise StopAsyncIteration
-            await self._wait()
+            await self._taker.wait()
         raise RuntimeError("a follower is used in its block: async with hub.follow(...) as events")
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self._taken = 0
 
     def _next(self) -> Event | None:
         """Return the next event; None when there is none yet, or never."""
@@ -155,8 +138,7 @@ class Follower:
 
     def wake(self) -> None:
         """There is something to take."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._taker.wake()
 
     def end(self) -> None:
         """The hub is closed: what was published before still comes."""

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fastws.errors import ConcurrencyError
 from fastws.pubsub.events import Ended, Gap, Message, Position, Synced
-from fastws.pubsub.follower import EVENTS_AT_ONCE, Follower
+from fastws.pubsub.follower import Follower
 from fastws.pubsub.hub import Hub
+from fastws.pubsub.taker import EVENTS_AT_ONCE
 from tests.conftest import Run
 from tests.kit import ManualLoop
 

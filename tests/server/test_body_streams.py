@@ -6,51 +6,17 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvloop
 
 import fastws
 from fastws import Response, Route
 from fastws.server.body_streams import close_stream
-from tests.kit import ManualLoop, RawClient, Recorder, handshake, until
+from tests.kit import ManualLoop, RawClient, Recorder, handshake
+from tests.kit.body_pieces import FOREVER, Pieces
 from tests.server.sites import Site, page
-
-
-class Pieces:
-    """An async iterator that notes what happens to it; an exception among the pieces is raised."""
-
-    def __init__(self, *pieces: Any) -> None:
-        self.pieces = list(pieces)
-        self.asked = 0
-        self.said: list[str] = []
-
-    def __aiter__(self) -> Pieces:
-        return self
-
-    async def __anext__(self) -> Any:
-        self.asked += 1
-        if not self.pieces:
-            raise StopAsyncIteration
-        piece = self.pieces.pop(0)
-        if isinstance(piece, BaseException):
-            raise piece
-        if piece is FOREVER:
-            try:
-                await asyncio.sleep(3600)
-            except asyncio.CancelledError:
-                self.said.append("cancelled")
-                raise
-        return piece
-
-    async def aclose(self) -> None:
-        self.said.append("closed")
-
-
-#: In place of a piece: the iterator waits.
-FOREVER = object()
 
 
 def streaming(loop: ManualLoop, stream: Any, *headers: str, method: str = "GET", **options: Any) -> RawClient:
@@ -455,77 +421,6 @@ class TestArguments:
         client.transport.lose()
         loop.settle()
         assert (stream.asked, stream.said) == (0, ["closed"])
-
-
-@pytest.mark.live
-async def test_a_client_that_leaves_a_socket_is_seen_at_once() -> None:
-    stream = Pieces(b"one", FOREVER)
-    route = Route("/", http=lambda request: Response(stream=stream))
-    async with fastws.serve(route, "127.0.0.1", 0, access_log=False) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await reader.readuntil(b"one\r\n")).startswith(b"HTTP/1.1 200 ")
-        writer.close()
-        await until(lambda: stream.said == ["cancelled", "closed"], "the iterator is closed")
-
-
-@pytest.mark.live
-@pytest.mark.parametrize(
-    "factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-)
-@pytest.mark.parametrize("application", ["page", "asgi"])
-def test_a_body_without_a_length_that_breaks_off_is_no_whole_one(
-    application: str, factory: Callable[[], Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    """To HTTP/1.0 the end of the connection is that of the body: a reset is none."""
-
-    async def asgi(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": b"half", "more_body": True})
-        await asyncio.sleep(0.01)
-        raise ValueError("broken")
-
-    async def scenario() -> None:
-        stream = Pieces(b"half", ValueError("broken"))
-        page = Route("/", http=lambda request: Response(stream=stream))
-        route = page if application == "page" else fastws.ASGI(asgi, lifespan="off")
-        async with fastws.serve(route, "127.0.0.1", 0, access_log=False) as server:
-            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            writer.write(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
-            with pytest.raises(ConnectionResetError):
-                await reader.read()
-            writer.close()
-
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(scenario())
-    assert len(caplog.records) == 1
-
-
-@pytest.mark.live
-async def test_an_iterator_that_never_pauses_is_told_that_its_client_has_gone() -> None:
-    """Where the write itself finds the client gone, the loop has had no turn to tell of it."""
-    gone = asyncio.Event()
-    pieces = 0
-
-    async def endless() -> AsyncIterator[bytes]:
-        nonlocal pieces
-        yield b"one"
-        await gone.wait()
-        while pieces < 100_000:
-            pieces += 1
-            yield b"x" * 1000
-
-    route = Route("/", http=lambda request: Response(stream=endless()))
-    async with fastws.serve(route, "127.0.0.1", 0, access_log=False) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        await reader.readuntil(b"one\r\n")
-        writer.transport.abort()
-        while writer.transport.get_extra_info("socket").fileno() >= 0:
-            await asyncio.sleep(0)
-        gone.set()
-        await until(lambda: not server.connections, "the connection has ended")
-    assert pieces < 1000
 
 
 @pytest.mark.parametrize(
