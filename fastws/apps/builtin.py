@@ -9,6 +9,7 @@ from typing import Any
 from fastws.apps.broadcast import Broadcast
 from fastws.apps.chat import LIMITS, TIMEOUTS, Chat
 from fastws.apps.echo import Echo
+from fastws.apps.editor import editor
 from fastws.protocol.http.messages import Request, Response
 from fastws.web.routes import Route
 from fastws.web.static_files import Static, packaged_static
@@ -35,6 +36,7 @@ def routes(
         Route("/ws", Chat(), limits=LIMITS, timeouts=chat_timeouts),
         Route("/broadcast", Broadcast()),
         Route("/healthz", http=_healthy),
+        *editor(pages),
         *folders,
     ]
 
