@@ -1,17 +1,41 @@
-import { address, describeClose } from "./session.js";
 import { carets } from "./carets.js";
+import { byId, element, memory } from "./gallery.js";
+import { address, describeClose } from "./session.js";
 
 /** Milliseconds of the longest pause before connecting again; a random one, so that not all come at once. */
 const LAST_PAUSE = 10_000 * (0.5 + Math.random());
+/** So many people have a mark of their own; the others are a number. */
+const MOST_SHOWN = 30;
 
-const byId = (id) => document.getElementById(id);
 const status = byId("status");
 const reconnect = byId("reconnect");
-const me = byId("me");
-const people = byId("people");
 
 /** As it stands in the address, percent-encoded. */
 const name = location.pathname.split("/").pop();
+
+start();
+
+async function start() {
+  byId("name").textContent = decodeURIComponent(name);
+  document.title = `fastws: ${decodeURIComponent(name)}`;
+  let vendor;
+  try {
+    vendor = await import("/vendor/editor.js");
+  } catch {
+    show("closed", "Not built");
+    byId("missing").hidden = false;
+    byId("text").hidden = true;
+    return;
+  }
+  const doc = new vendor.Doc();
+  const provider = new vendor.WebsocketProvider(address("/editor"), name, doc, {
+    disableBc: true,
+    maxBackoffTime: LAST_PAUSE,
+  });
+  follow(provider);
+  introduce(provider.awareness);
+  open(vendor, doc.getText("text"), provider.awareness);
+}
 
 function show(state, text) {
   status.dataset.state = state;
@@ -19,28 +43,9 @@ function show(state, text) {
 }
 
 /** What others say is shown as text, and not all of it. */
-export function nameOf(state) {
+function nameOf(state) {
   const said = state?.user?.name;
-  return (typeof said === "string" && said.trim().slice(0, 40)) || "Guest";
-}
-
-async function start() {
-  byId("name").textContent = document.title = decodeURIComponent(name);
-  if (byId("missing")) {
-    show("closed", "Not built");
-    byId("text").hidden = true;
-    return;
-  }
-  const vendor = await import("/vendor/editor.js");
-  const { Doc, WebsocketProvider } = vendor;
-  const doc = new Doc();
-  const provider = new WebsocketProvider(address("/editor"), name, doc, {
-    disableBc: true,
-    maxBackoffTime: LAST_PAUSE,
-  });
-  follow(provider);
-  introduce(provider.awareness);
-  open(vendor, doc.getText("text"), provider.awareness);
+  return (typeof said === "string" && said.trim().slice(0, 24)) || "Guest";
 }
 
 /** The state of the connection, in the header. */
@@ -51,42 +56,42 @@ function follow(provider) {
     wasThere ||= isSynced;
   });
   provider.on("status", ({ status }) => {
-    if (status === "disconnected" || (status === "connecting" && wasThere)) show("connecting", "Reconnecting");
+    if (status !== "connected") show(wasThere ? "waiting" : "connecting", wasThere ? "Reconnecting" : "Connecting");
   });
-  // The server says that there is no use in coming back: what was typed since stays on this page only.
+  // The server says that there is no use in coming back: what was typed since stays on this page.
   provider.on("closed", (event) => {
-    show("closed", `Closed: ${describeClose(event)}`);
+    show("closed", "Closed");
+    byId("hint").textContent = `The server has closed this document: ${describeClose(event)}.`;
     reconnect.hidden = false;
   });
   reconnect.addEventListener("click", () => {
     reconnect.hidden = true;
-    show("connecting", "Connecting");
+    byId("hint").textContent = "";
     provider.connect();
   });
 }
 
 /** Who one is, and who else is here. */
 function introduce(awareness) {
-  me.value = localStorage.getItem("name") || `Guest ${awareness.clientID % 1000}`;
+  const me = byId("me");
+  me.value = memory.get("fastws.name") || `Guest ${awareness.clientID % 1000}`;
   const say = () => awareness.setLocalStateField("user", { name: me.value });
   me.addEventListener("input", () => {
-    localStorage.setItem("name", me.value);
+    memory.set("fastws.name", me.value);
     say();
   });
+  awareness.on("change", () => list(awareness));
   say();
-  const list = () => {
-    const states = [...awareness.getStates()].sort(([one], [other]) => one - other);
-    people.replaceChildren(
-      ...states.map(([client, state]) => {
-        const item = document.createElement("li");
-        item.className = `who-${client % 8}`;
-        item.textContent = nameOf(state) + (client === awareness.clientID ? " (you)" : "");
-        return item;
-      }),
-    );
-  };
-  awareness.on("change", list);
-  list();
+}
+
+function list(awareness) {
+  const states = [...awareness.getStates()].sort(([one], [other]) => one - other);
+  const items = states.slice(0, MOST_SHOWN).map(([client, state]) => {
+    const you = client === awareness.clientID ? " (you)" : "";
+    return element("li", `who-${client % 8}`, nameOf(state) + you);
+  });
+  if (states.length > MOST_SHOWN) items.push(element("li", "who-4", `and ${states.length - MOST_SHOWN} more`));
+  byId("people").replaceChildren(...items);
 }
 
 function open(vendor, text, awareness) {
@@ -128,5 +133,3 @@ function theme(EditorView) {
     },
   });
 }
-
-start().catch((error) => show("closed", String(error.message)));
