@@ -1,7 +1,7 @@
 """Documents that many people edit at once, for the stock editors of Yjs.
 
-They need ``pip install 'fastws-server[yjs]'``. ``Documents`` is the handler of a route. It speaks the protocol of ``y-websocket``, and keeps documents in a
-store: ``MemoryStore``, ``FileStore``, or one of your own (``Store``).
+They need ``pip install 'fastws-server[yjs]'``. ``Documents`` is the handler of a route. It speaks the
+protocol of ``y-websocket``, and keeps documents in a store: ``MemoryStore``, ``FileStore``, or your own.
 """
 
 from fastws.yjs.documents import Documents

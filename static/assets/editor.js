@@ -87,8 +87,8 @@ function introduce(awareness) {
 function list(awareness) {
   const states = [...awareness.getStates()].sort(([one], [other]) => one - other);
   const items = states.slice(0, MOST_SHOWN).map(([client, state]) => {
-    const you = client === awareness.clientID ? " (you)" : "";
-    return element("li", `who-${client % 8}`, nameOf(state) + you);
+    const name = client === awareness.clientID ? "You" : nameOf(state);
+    return element("li", `who-${client % 8}`, name);
   });
   if (states.length > MOST_SHOWN) items.push(element("li", "who-4", `and ${states.length - MOST_SHOWN} more`));
   byId("people").replaceChildren(...items);
