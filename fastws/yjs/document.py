@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fastws.errors import FastWSError
+from fastws.yjs.updates import integrated_part
 
-__all__ = ["EMPTY_UPDATE", "BadUpdate", "Document", "import_pycrdt"]
+__all__ = ["EMPTY_UPDATE", "BadUpdate", "BrokenDocument", "Document", "import_pycrdt"]
 
 #: An update that changes nothing.
 EMPTY_UPDATE = b"\x00\x00"
@@ -29,6 +30,10 @@ def import_pycrdt() -> Any:
             f"documents of Yjs need pycrdt: pip install 'fastws-server[yjs]' ({error})"
         ) from None
     return pycrdt
+
+
+class BrokenDocument(Exception):
+    """What was in memory of a document is lost; what is stored is not."""
 
 
 class Document:
@@ -61,7 +66,8 @@ class Document:
             What it has changed, as updates: nothing where all of it was known, or waits for another one.
 
         Raises:
-            BadUpdate: It is no update. The document is as it was, as far as it was not that already.
+            BadUpdate: It is no update, or cannot be applied. The document is as it was.
+            BrokenDocument: It cannot be applied, and what was there before cannot be had any more.
         """
         if update == EMPTY_UPDATE:
             return []
@@ -69,12 +75,13 @@ class Document:
             self._doc.apply_update(update)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except ValueError as error:
             raise BadUpdate(f"not an update: {error}") from None
-        except BaseException as panic:
-            # A panic of Rust (pyo3), which leaves the document as nobody knows.
+        except BaseException as error:
+            # What cannot be applied waits in the document, and makes the next update fail. After a panic of
+            # Rust, which is no ``Exception``, nobody knows what is in it.
             self._begin_again()
-            raise BadUpdate(f"an update that pycrdt cannot apply: {panic}") from None
+            raise BadUpdate(f"an update that cannot be applied: {error}") from None
         finally:
             changes = self._changes[:]
             self._changes.clear()
@@ -95,11 +102,10 @@ class Document:
             return bytes(self._doc.get_update(state))
         except (KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, ValueError):
+                self._begin_again()
             raise BadUpdate(f"not a state vector: {error}") from None
-        except BaseException as panic:
-            self._begin_again()
-            raise BadUpdate(f"a state vector that pycrdt cannot read: {panic}") from None
 
     def news_of(self, update: bytes) -> bytes:
         """Return what of an update the document has not.
@@ -126,8 +132,13 @@ class Document:
         self._doc = self._subscription = None
 
     def _begin_again(self) -> None:
-        """Take a new document with what the old one can still tell."""
-        update = bytes(self._doc.get_update())
+        """Take a new document with what the old one had before."""
+        old = self._doc
         self._begin()
-        self._doc.apply_update(update)
+        try:
+            self._doc.apply_update(integrated_part(old.get_update(), old.get_state()))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise BrokenDocument(f"pycrdt has broken a document: {error}") from None
         self._changes.clear()

@@ -16,12 +16,13 @@ from fastws.feed.access import FeedError
 from fastws.feed.hooks import ask
 from fastws.pubsub.hub import Hub
 from fastws.yjs.client import Budget, Client
-from fastws.yjs.document import BadUpdate
+from fastws.yjs.content import TooLarge
+from fastws.yjs.document import BrokenDocument
 from fastws.yjs.limits import DocumentLimits
 from fastws.yjs.line import ANSWER, ASK, Line
-from fastws.yjs.protocol import BadMessage, read_bytes, write_number
+from fastws.yjs.protocol import read_bytes, write_number
 from fastws.yjs.records import MAX_NAME_BYTES
-from fastws.yjs.room import Room, TooLarge
+from fastws.yjs.room import Room
 from fastws.yjs.stores import Store
 
 __all__ = ["Authorize", "Documents"]
@@ -134,16 +135,26 @@ class Documents:
             await self._leave(opened)
 
     async def _talk(self, ws: WebSocket, room: Room, client: Client) -> None:
+        """Take what a client says. Between two steps others work, and who takes too much time waits."""
         budget = Budget(self._limits.cpu_percent, self._clock())
         async for message in ws:
-            began = self._clock()
-            answer = _receive(room, client, message)
-            now = self._clock()
-            pause = budget.spend(now - began, now)
-            if answer is not None:
-                await ws.send(answer)
-            if pause:
-                await asyncio.sleep(pause)
+            steps = room.receive(client, message)
+            is_done = False
+            while not is_done:
+                began = self._clock()
+                answer = None
+                try:
+                    answer = next(steps)
+                except StopIteration:
+                    is_done = True
+                except (ValueError, PermissionError, BrokenDocument) as error:
+                    raise _refusal(room, error) from None
+                now = self._clock()
+                pause = budget.spend(now - began, now)
+                if answer is not None:
+                    await ws.send(answer)
+                if pause or not is_done:
+                    await asyncio.sleep(pause)
 
     async def _access(self, request: Any, name: str) -> bool:
         """Return whether a client may write. Raises ``Refused``."""
@@ -190,14 +201,14 @@ class Documents:
             await asyncio.shield(opened.closing)
 
     def _new_room(self, name: str) -> Room:
-        return Room(name, self._store, self._limits, self._here, self._shared, f"\0document/{name}")
+        return Room(name, self._limits, self._here, self._shared, f"\0document/{name}")
 
     async def _begin(self, opened: _Open) -> None:
         room = opened.room
         try:
             self._listen()
             assert self._line is not None
-            await room.open()
+            await room.open(self._store)
             if self._store.is_private:
                 name = room.name.encode()
                 asked = write_number(len(name)) + name
@@ -205,7 +216,6 @@ class Documents:
                 await room.gather(lambda state: self._ask_all(asked + state), others)
             else:
                 await room.gather(lambda state: room.line.say(ASK, state), 0 if room.is_written_here else 1)
-            room.start()
         except BaseException:
             del self._open[room.name]
             raise
@@ -274,15 +284,15 @@ class _Open:
         self.closing: asyncio.Task[None] | None = None
 
 
-def _receive(room: Room, client: Client, message: str | bytes) -> bytes | None:
-    try:
-        return room.receive(client, message)
-    except TooLarge as error:
-        raise Refused(TOO_LARGE, str(error)) from None
-    except PermissionError as error:
-        raise Refused(FORBIDDEN, str(error)) from None
-    except (BadMessage, BadUpdate) as error:
-        raise Refused(BAD_MESSAGE, str(error)) from None
+def _refusal(room: Room, error: Exception) -> Refused:
+    """Return how a client is closed that has sent what cannot be."""
+    if isinstance(error, BrokenDocument):
+        log.error("document %r: %s", room.name, error)
+        room.fail()
+        return Refused(NO_STORE, "the document is read anew")
+    if isinstance(error, PermissionError):
+        return Refused(FORBIDDEN, str(error))
+    return Refused(TOO_LARGE if isinstance(error, TooLarge) else BAD_MESSAGE, str(error))
 
 
 def _checked_name(name: str | None) -> str:

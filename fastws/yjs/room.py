@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from typing import Any
 
 from fastws.pubsub.hub import Hub
-from fastws.yjs.awareness import Awareness
+from fastws.yjs.awareness import MAX_ENTRIES, Awareness
 from fastws.yjs.client import Client
-from fastws.yjs.document import EMPTY_UPDATE, Document
+from fastws.yjs.content import SMALL_UPDATE, Content
+from fastws.yjs.document import EMPTY_UPDATE, BrokenDocument
 from fastws.yjs.limits import DocumentLimits
 from fastws.yjs.line import ANSWER, ASK, AWARE, CHANGE, Line
 from fastws.yjs.protocol import (
@@ -31,9 +33,8 @@ from fastws.yjs.protocol import (
     write_number,
 )
 from fastws.yjs.stores import Store
-from fastws.yjs.writer import Writer
 
-__all__ = ["Room", "TooLarge"]
+__all__ = ["AWARENESS_SECONDS", "KEEP_ALIVE_SECONDS", "Room"]
 
 log = logging.getLogger("fastws.error")
 
@@ -43,12 +44,6 @@ AWARENESS_SECONDS = 0.1
 KEEP_ALIVE_SECONDS = 20.0
 #: Seconds that other processes have to say what they have of a document that opens.
 ANSWER_SECONDS = 2.0
-#: Entries of one awareness message of another process.
-MAX_TOLD = 10_000
-
-
-class TooLarge(ValueError):
-    """The document would become larger than it may be."""
 
 
 class Room:
@@ -56,37 +51,32 @@ class Room:
 
     Args:
         name: The document's name.
-        store: Where it is kept.
         limits: How large it may be.
         hub: Where this process's clients listen: it shares nothing.
         shared: The hub by which processes tell each other.
         topic: The topic of the document there.
     """
 
-    def __init__(
-        self, name: str, store: Store, limits: DocumentLimits, hub: Hub, shared: Hub, topic: str
-    ) -> None:
+    def __init__(self, name: str, limits: DocumentLimits, hub: Hub, shared: Hub, topic: str) -> None:
         self.name = name
-        self._store = store
-        self._limits = limits
         self._hub = hub
         self.line = Line(shared, topic, self)
         self._loop = asyncio.get_running_loop()
-        self._document = Document()
-        self._writer: Writer | None = None
+        self._content = Content(limits.max_document, self._tell)
         self._awareness = Awareness(limits.max_awareness)
         #: Clients that are here.
         self.clients: dict[Client, None] = {}
         self._awareness_timer: asyncio.TimerHandle | None = None
-        self._awareness_sent = -AWARENESS_SECONDS
+        self._awareness_sent = self._loop.time() - AWARENESS_SECONDS
         self._keep_alive: asyncio.TimerHandle | None = None
         #: How many answers of other processes are awaited, and who waits for them.
         self._expected = 0
-        self._answered: asyncio.Future[None] | None = None
+        self._answered: asyncio.Future[None] = self._loop.create_future()
         #: Done when what is kept has been read.
         self.loaded: asyncio.Future[None] = self._loop.create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self) -> None:
+    async def open(self, store: Store) -> None:
         """Read the document.
 
         Raises:
@@ -94,58 +84,37 @@ class Room:
         """
         self.line.open()
         try:
-            await self._load()
+            await self._content.load(store, self.name)
         except BaseException:
             self.line.close()
             self.loaded.cancel()
             raise
         self.loaded.set_result(None)
-
-    async def _load(self) -> None:
-        stored = await self._store.open(self.name)
-        self._writer = Writer(stored, self._document.snapshot)
-        try:
-            for update in await self._writer.open():
-                self._document.apply(update)
-        except BaseException:
-            await stored.close()
-            raise
-        self._document.snapshot()
+        self._keep_alive = self._loop.call_later(KEEP_ALIVE_SECONDS, self._say_nothing)
 
     async def gather(self, ask: Callable[[bytes], None], answers: int) -> None:
         """Ask other processes for what is not kept yet, and wait for so many of them."""
         self._expected = answers
-        ask(self._document.state())
+        ask(self._content.state())
         if answers:
-            self._answered = self._loop.create_future()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._answered, ANSWER_SECONDS)
-            self._answered = None
-
-    def start(self) -> None:
-        """Clients may come."""
-        assert self._writer is not None
-        self._writer.want_lock()
-        self._keep_alive = self._loop.call_later(KEEP_ALIVE_SECONDS, self._say_nothing)
 
     @property
     def is_written_here(self) -> bool:
         """True where this process has the document's lock."""
-        return self._writer is not None and self._writer.has_lock
+        return self._content.is_written_here
 
     async def close(self) -> None:
         """Store what is not stored yet, and let go of the document."""
         for timer in (self._awareness_timer, self._keep_alive):
             if timer is not None:
                 timer.cancel()
-        self._awareness_timer = self._keep_alive = None
         self._tell_awareness()
         self.line.close()
-        try:
-            if self._writer is not None:
-                await self._writer.close()
-        finally:
-            self._document.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._content.close()
 
     # -- clients --------------------------------------------------------------------------------
 
@@ -154,7 +123,7 @@ class Room:
         self.clients[client] = None
         self._hub.subscribe(client.subscriber, self.name)
         if client.may_write:
-            client.say(sync_message(STEP_1, self._document.state()))
+            client.say(sync_message(STEP_1, self._content.state()))
         if present := self._awareness.present():
             client.say(awareness_message(present))
 
@@ -164,65 +133,55 @@ class Room:
         self._awareness.leave(client, self._loop.time())
         self._tell_awareness_soon()
 
-    def receive(self, client: Client, message: str | bytes) -> bytes | None:
-        """Take a message of a client; return the answer.
+    def receive(self, client: Client, message: str | bytes) -> Iterator[bytes | None]:
+        """Take a message of a client in steps, each of which is short; yield between them, and the answer.
 
         Raises:
             BadMessage: It is none.
             BadUpdate: It has an update that is none.
             TooLarge: The document would become too large.
             PermissionError: The client may not write.
+            BrokenDocument: The document is lost in memory.
         """
         if isinstance(message, str):
             raise BadMessage("a message is binary")
         kind, at = read_number(message, 0)
+        step = None
+        content = b""
         if kind == SYNC:
             step, at = read_number(message, at)
+        if kind in (SYNC, AWARENESS):
             content, at = read_bytes(message, at)
-            answer = self._sync(client, step, content)
-        elif kind == AWARENESS:
-            content, at = read_bytes(message, at)
-            told = self._awareness.receive(client, content, self._loop.time())
-            self._tell_awareness_soon()
-            answer = awareness_message(told) if told else None
-        elif kind == QUERY_AWARENESS:
-            answer = awareness_message(self._awareness.present())
-        else:
-            raise BadMessage(f"a message of kind {kind}")
         if at != len(message):
             raise BadMessage("a message has bytes behind its end")
-        return answer
+        if kind == SYNC:
+            yield from self._sync(client, step, content)
+        elif kind == AWARENESS:
+            told = self._awareness.receive(client, content, self._loop.time())
+            self._tell_awareness_soon()
+            if told:
+                yield awareness_message(told)
+        elif kind == QUERY_AWARENESS:
+            yield awareness_message(self._awareness.present())
+        else:
+            raise BadMessage(f"a message of kind {kind}")
 
-    def _sync(self, client: Client, step: int, content: bytes) -> bytes | None:
+    def _sync(self, client: Client, step: int | None, content: bytes) -> Iterator[bytes | None]:
         if step == STEP_1:
-            return sync_message(STEP_2, self._document.update_since(content))
-        if step not in (STEP_2, UPDATE):
+            yield sync_message(STEP_2, self._content.update_since(content))
+        elif step not in (STEP_2, UPDATE):
             raise BadMessage(f"a sync message of kind {step}")
-        if client.may_write:
-            self._check_size(content)
-            for change in self._apply(content, client):
-                self.line.say(CHANGE, change)
+        elif client.may_write:
+            yield from self._content.steps(content, client)
         elif step == UPDATE:
             raise PermissionError("this client may only read")
-        return None
 
-    def _check_size(self, update: bytes) -> None:
-        document, most = self._document, self._limits.max_document
-        if document.size + len(update) <= most:
-            return
-        document.snapshot()
-        if document.size + len(document.news_of(update)) > most:
-            raise TooLarge(f"the document would have more than {most} bytes")
-
-    def _apply(self, update: bytes, sender: Client | None) -> list[bytes]:
-        """Apply an update, and tell the clients here what it has changed; return that."""
-        assert self._writer is not None
-        changes = self._document.apply(update)
-        for change in changes:
-            exclude = None if sender is None else sender.subscriber
-            self._hub.publish(self.name, sync_message(UPDATE, change), exclude=exclude)
-        self._writer.add(changes)
-        return changes
+    def _tell(self, change: bytes, sender: Client | None) -> None:
+        """Tell the others here of a change, and other processes where it was made here."""
+        exclude = None if sender is None else sender.subscriber
+        self._hub.publish(self.name, sync_message(UPDATE, change), exclude=exclude)
+        if sender is not None:
+            self.line.say(CHANGE, change)
 
     # -- awareness ------------------------------------------------------------------------------
 
@@ -253,37 +212,58 @@ class Room:
     def heard(self, kind: bytes, content: bytes) -> None:
         """Take what another process says."""
         try:
-            if kind == CHANGE:
-                self._apply(content, None)
+            if kind == CHANGE and len(content) <= SMALL_UPDATE:
+                self._content.apply(content, None)
+            elif kind == CHANGE:
+                self._work(self._content.apply_slowly(content))
             elif kind == AWARE:
-                self._awareness.merge(read_awareness(content, MAX_TOLD), self._loop.time())
+                self._awareness.merge(read_awareness(content, MAX_ENTRIES), self._loop.time())
                 self._tell_awareness_soon()
             elif kind == ASK:
                 self.answer(content)
             elif kind == ANSWER:
-                self._take_answer(content)
-        except ValueError as error:
-            log.error("document %r: another process says nonsense: %s", self.name, error)
+                self._work(self._take_answer(content))
+        except (ValueError, BrokenDocument) as error:
+            self._complain(error)
 
     def missed(self) -> None:
         """Messages of other processes did not come: ask for all that is missing."""
-        self.line.say(ASK, self._document.state())
+        self.line.say(ASK, self._content.state())
 
     def answer(self, state: bytes) -> None:
-        """Tell another process what it lacks, and who is here."""
-        mine = self._document.state()
-        update = self._document.update_since(state)
-        self.line.say(ANSWER, write_number(len(mine)) + mine + update)
+        """Tell another process what it lacks, and who is here. Raises ``BadUpdate``."""
+        mine = self._content.state()
+        self.line.say(ANSWER, write_number(len(mine)) + mine + self._content.update_since(state))
         if said_here := self._awareness.said_here():
             self.line.say(AWARE, awareness_content(said_here))
 
-    def _take_answer(self, content: bytes) -> None:
+    async def _take_answer(self, content: bytes) -> None:
         if content:
             state, at = read_bytes(content, 0)
-            self._apply(content[at:], None)
-            missing = self._document.update_since(state)
+            await self._content.apply_slowly(content[at:])
+            missing = self._content.update_since(state)
             if missing != EMPTY_UPDATE:
                 self.line.say(CHANGE, missing)
         self._expected -= 1
-        if self._answered is not None and not self._answered.done() and self._expected <= 0:
+        if self._expected <= 0 and not self._answered.done():
             self._answered.set_result(None)
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._complain(error)
+
+    def _complain(self, error: BaseException) -> None:
+        if isinstance(error, BrokenDocument):
+            self.fail()
+        log.error("document %r: another process says what is none: %s", self.name, error)
+
+    def fail(self) -> None:
+        """The document is lost in memory: all clients come back, and it is read anew."""
+        for client in list(self.clients):
+            client.subscriber.close_nowait(4500, "the document is read anew")
