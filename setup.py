@@ -5,8 +5,8 @@ to build/, never beside the sources. Every extension is optional: without a comp
 on the same sources interpreted.
 
 A build should take less than a minute on two cores. Most of it is the C compiler's time, and much of that the
-same few thousand lines which Cython writes into each module. What of these can be shared stands in a module of
-its own, ``fastws._cyutility``, which Cython writes: without it the compiler takes a third longer.
+same few thousand lines which Cython writes into each module. What of these can be shared is a module of its
+own that Cython writes, ``fastws._cyutility``: without it the compiler takes a third longer.
 
 A module in C has one file or several. ``_name.c`` is the module and holds its ``PyInit__name``. The files
 beside it that are called ``_name_PART.c`` are compiled and linked into the same extension. What the parts
