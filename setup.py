@@ -40,6 +40,7 @@ COLD = {
         "connection/pausing.py",
         "connection/pings.py",
         "connection/websocket.py",
+        "loop/admissions.py",
         "loop/state.py",
         "loop/timers.py",
         "protocol/http/chunked.py",
