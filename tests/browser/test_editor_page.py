@@ -147,9 +147,7 @@ def test_a_document_that_is_full_says_so(page: Page, site: Site) -> None:
     expect(page.get_by_role("button", name="Reconnect")).to_be_visible()
 
 
-def test_it_says_how_it_is_made(
-    page: Page, start: Callable[..., Site], troubles: Troubles, tmp_path: Path
-) -> None:
+def test_it_says_how_it_is_made(page: Page, site: Site, troubles: Troubles) -> None:
     """Without its script, or without pycrdt, the server has nothing there."""
     page.route("**/vendor/*", lambda route: route.fulfill(status=404))
     troubles.provoked = "404|Failed to fetch"
