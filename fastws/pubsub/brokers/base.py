@@ -1,32 +1,35 @@
 """The seam between a node and its broker: what a broker does, and what it is told.
 
-A *node* is one server: a process, or the workers of one supervisor. Its *gateway* (:mod:`fastws.pubsub.gateway`)
-holds the one :class:`Broker`, which has the node's connections. Everything here runs on one event loop.
+A *node* is one server: a process, or the workers of one supervisor. Its *gateway*
+(:mod:`fastws.pubsub.gateway`) holds the one :class:`Broker`, which has the node's connections. Everything
+here runs on one event loop.
 
-**Plain topics.** :meth:`Broker.publish` takes a *blob*, which stands for one run of messages of one topic; all
-nodes that :meth:`Broker.follow` the topic are given it by :meth:`Sink.deliver`, the one that published it
-too or not, as the broker likes. A broker keeps the order of the blobs of one node and topic. It may bring a blob
-twice, and may lose it: each says which node and number it has, so the gateways drop doubles and tell gaps. What it
-has not handed over for sure when its connection breaks it sends again (:class:`fastws.pubsub.brokers.outbox.Outbox`
-is for that); while it is away it keeps 8 MiB, drops the oldest beyond that, and says so (:meth:`Sink.dropped`).
+**Plain topics.** :meth:`Broker.publish` takes a *blob*, which stands for one run of messages of one topic;
+all nodes that :meth:`Broker.follow` the topic are given it by :meth:`Sink.deliver`, the one that published it
+too or not, as the broker likes. A broker keeps the order of the blobs of one node and topic. It may bring a
+blob twice, and may lose it: each says which node and number it has, so the gateways drop doubles and tell
+gaps. What it has not handed over for sure when its connection breaks it sends again
+(:class:`fastws.pubsub.brokers.outbox.Outbox` is for that); while it is away it keeps 8 MiB, drops the oldest
+beyond that, and says so (:meth:`Sink.dropped`).
 
 **Topics with a history or keys.** The broker is the sequencer. :meth:`Broker.append` gives the items of a run
 their offsets; all nodes that :meth:`Broker.watch` the topic are given them by :meth:`Sink.appended`, in the
-order of their offsets. A broker may lose such a notice, or bring it twice: a gateway that sees a hole reads again
-(:meth:`Broker.read`). Offsets count within an *epoch*, one life of the topic's data. With a history they are
-dense: the item after ``n`` is ``n + 1``. Of a keyed topic they only grow. Whenever the broker cannot know
-that it still has all that it ever confirmed (its data was deleted, another server took over without the last
-writes), it begins a new epoch, so that clients are told; it never gives old offsets to new items under an old
-epoch. An append that is retried, by this connection or by the next gateway of the node, has the same sender and
-number and is no double.
+order of their offsets. A broker may lose such a notice, or bring it twice: a gateway that sees a hole reads
+again (:meth:`Broker.read`). Offsets count within an *epoch*, one life of the topic's data. With a history
+they are dense: the item after ``n`` is ``n + 1``. Of a keyed topic they only grow. Whenever the broker cannot
+know that it still has all that it ever confirmed (its data was deleted, another server took over without the
+last writes, a gateway reads on from a position that is ahead of it), it begins a new epoch, so that clients
+are told; it never gives old offsets to new items under an old epoch. An append that is retried, by this
+connection or by the next gateway of the node, has the same sender and number and is no double.
 
-**Names.** A topic is known by a *name*: that of its hub and its own, both percent-encoded, with a slash between
-(:func:`name_of`): letters, digits, ``_``, ``-``, ``%`` and one ``/``. What a blob or an item says is not the
-broker's concern (:mod:`fastws.pubsub.brokers.envelope`); both are payloads, never ready frames.
+**Names.** A topic is known by a *name*: that of its hub and its own, both percent-encoded, with a slash
+between (:func:`name_of`): letters, digits, ``_``, ``-``, ``%`` and one ``/``. What a blob or an item says is
+not the broker's concern (:mod:`fastws.pubsub.brokers.envelope`); both are payloads, never ready frames.
 
-**Being away.** :meth:`Broker.start` raises where a first connection cannot be. After that the broker connects again
-by itself, with growing pauses of at most a second, and follows and watches what it did before. Then it says
-``State.READY``, also where only its subscriptions were interrupted: the gateway reads what it may have missed.
+**Being away.** :meth:`Broker.start` raises where a first connection cannot be. After that the broker connects
+again by itself, with growing pauses of at most a second, and follows and watches what it did before. Then it
+says ``State.READY``, also where only its subscriptions were interrupted: the gateway reads what it may have
+missed.
 """
 
 from __future__ import annotations
@@ -147,7 +150,9 @@ class Item(NamedTuple):
 
 
 class Append(NamedTuple):
-    """A run of items. One sender's numbers grow from run to run of a topic; a hole between them means nothing."""
+    """A run of items. One sender's numbers grow from run to run of a topic; a hole between them means
+    nothing.
+    """
 
     #: ASCII: letters, digits, ``-``, ``.``.
     sender: str
@@ -214,7 +219,9 @@ class Sink(Protocol):
         """Take what is new in a topic that is watched."""
 
     def state(self, state: State, reason: str = "") -> None:
-        """Take how it is with the broker, and why, in words without a secret. READY may come twice in a row."""
+        """Take how it is with the broker, and why, in words without a secret. READY may come twice in a
+        row.
+        """
 
 
 class Broker(Protocol):
@@ -228,8 +235,9 @@ class Broker(Protocol):
         """Connect, and say ``State.READY``.
 
         Raises:
-            BrokerUnavailable: Nobody is there, or does not answer within ``timeout`` seconds, or what is there
-                lets us not in or is no broker of a version that will do. The text says which, without a secret.
+            BrokerUnavailable: Nobody is there, or does not answer within ``timeout`` seconds, or what is
+                there lets us not in or is no broker of a version that will do. The text says which, without a
+                secret.
         """
 
     async def close(self) -> None:
@@ -261,8 +269,8 @@ class Broker(Protocol):
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets, behind those of earlier calls, now or when the broker is back.
 
-        The future fails with :class:`BrokerRefused` where the broker has refused it, and nothing was appended,
-        and is cancelled when the broker is closed.
+        The future fails with :class:`BrokerRefused` where the broker has refused it, and nothing was
+        appended, and is cancelled when the broker is closed.
         """
 
     async def watch(self, topic: BrokerTopic) -> None:
@@ -277,7 +285,8 @@ class Broker(Protocol):
     async def read(self, topic: BrokerTopic, since: Position | None) -> Kept:
         """Return what is kept behind a position; all of it where that is None or of another epoch.
 
-        A topic that has never been used begins its first epoch.
+        A topic that has never been used begins its first epoch. Where the position is ahead of all that the
+        broker has, that has lost something, and a new epoch begins.
 
         Raises:
             BrokerUnavailable: The broker is away, or has refused it.

@@ -1,14 +1,14 @@
 """How messages travel through a broker: payloads with what stands beside them, never ready frames. No I/O.
 
-A *body* is one message: a letter, then the payload. ``t`` is a text, ``b`` a binary message, ``j`` a JSON text. A
-capital letter, ``J`` or ``B``, says that a client has published it: the length of the author's name follows (one
-byte, 0 to 125), and the name in UTF-8, which is empty where the client has none. What a key holds is the source
-text of its JSON value and nothing else.
+A *body* is one message: a letter, then the payload. ``t`` is a text, ``b`` a binary message, ``j`` a JSON
+text. A capital letter, ``J`` or ``B``, says that a client has published it: the length of the author's name
+follows (one byte, 0 to 125), and the name in UTF-8, which is empty where the client has none. What a key
+holds is the source text of its JSON value and nothing else.
 
-A *blob* is a run of messages of one plain topic, little-endian: ``fws1``; the node (8 bytes) and which life of it
-this is (u32); the number of the first message (u64) and how many there are (u32); then each one's size (u32)
-and body. A node's numbers of a topic have no holes, so who misses some knows how many. Without messages it says
-which number is the next.
+A *blob* is a run of messages of one plain topic, little-endian: ``fws1``; the node (8 bytes) and which life
+of it this is (u32); the number of the first message (u64) and how many there are (u32); then each one's size
+(u32) and body. A node's numbers of a topic have no holes, so who misses some knows how many. Without messages
+it says which number is the next.
 """
 
 from __future__ import annotations
