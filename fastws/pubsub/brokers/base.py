@@ -37,6 +37,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
 from hashlib import blake2b
@@ -282,8 +283,11 @@ class Broker(Protocol):
     def unwatch(self, name: str) -> None:
         """Hear nothing more of it."""
 
-    async def read(self, topic: BrokerTopic, since: Position | None) -> Kept:
+    def read(self, topic: BrokerTopic, since: Position | None) -> Awaitable[Kept]:
         """Return what is kept behind a position; all of it where that is None or of another epoch.
+
+        What is kept is asked for at the call: behind what was appended by calls before, and before what is
+        appended by later ones. The answer may be awaited later.
 
         A topic that has never been used begins its first epoch. Where the position is ahead of all that the
         broker has, that has lost something, and a new epoch begins.
