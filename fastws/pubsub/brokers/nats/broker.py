@@ -296,10 +296,18 @@ class NatsBroker:
         if known.is_idle:
             del self._topics[name]
 
-    async def read(self, topic: BrokerTopic, since: Position | None) -> Kept:
-        """Return what is kept behind a position. Raises :class:`BrokerUnavailable`."""
-        self._check_ready()
-        return await self._of(topic).kept(since)
+    def read(self, topic: BrokerTopic, since: Position | None) -> Awaitable[Kept]:
+        """Return what is kept behind a position, and behind what was appended by calls before.
+
+        Raises:
+            BrokerUnavailable: When it is awaited: the broker is away, or has refused it.
+        """
+        if not self._is_ready.is_set():
+            return self._away()
+        return self._of(topic).read(since)
+
+    async def _away(self) -> Kept:
+        raise BrokerUnavailable(f"{self.label} is away")
 
     def _check_ready(self) -> None:
         if not self._is_ready.is_set():

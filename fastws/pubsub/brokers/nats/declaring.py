@@ -15,6 +15,8 @@ __all__ = ["Declarations"]
 
 #: Seconds that a declaration holds.
 HOLD_SECONDS = 15.0
+#: Who has said so within so many seconds need not say it again.
+AGAIN_SECONDS = 9.0
 ATTEMPTS = 8
 
 
@@ -31,6 +33,8 @@ class Declarations:
         self._node = secrets.token_hex(4)
         self._count = 0
         #: By topic and node: how often that has said so, and since when it is known here.
+        #: When this node has said so, by topic; and with which settings.
+        self._said: dict[str, tuple[str, float]] = {}
         self._seen: dict[tuple[str, str], tuple[int, float]] = {}
 
     async def declare(self, topic: BrokerTopic) -> None:
@@ -40,6 +44,10 @@ class Declarations:
             BrokerRefused: Another node uses it with other settings.
             BrokerUnavailable: The broker is away, or nobody answers.
         """
+        now = asyncio.get_running_loop().time()
+        digest, at = self._said.get(topic.name, ("", now))
+        if digest == topic.digest and now - at < AGAIN_SECONDS and self._stream.made:
+            return
         await self._stream.ensure(topic)
         subject = f"{topic.name}.d"
         self._count += 1
@@ -56,6 +64,7 @@ class Declarations:
                 await self._stream.taken(await self._stream.put(subject, data, expected=expected))
             except WrongSequence:
                 continue
+            self._said[topic.name] = (topic.digest, now)
             return
         raise NoAnswer(f"topic {topic.name}: others declare it all the time")
 

@@ -1,10 +1,9 @@
 """Topics with a history in NATS: the messages of a topic are a chain in the stream of histories.
 
 A message of the stream holds runs of items, their epoch and the offset of the first one. It is taken only
-behind the message that its sender believes to be the last one of the topic
-(``Nats-Expected-Last-Subject-Sequence``): so two nodes never give one offset twice, and offsets have no
-holes, although the numbers of the stream have. Who was wrong reads what has come meanwhile, and tries again; there it also finds what it had sent
-itself, over a line that broke.
+behind the message that its sender believes to be the last one of the topic: so two nodes never give one
+offset twice, and offsets have no holes, although the numbers of the stream have. Who was wrong reads what
+has come meanwhile, and tries again; there it also finds what it had sent itself, over a line that broke.
 
 An epoch ends when what the stream says does not go with what it has said: its last message of the topic is
 older than one that was taken, or another stands in its place. Who notices that puts the beginning of a new
@@ -40,7 +39,7 @@ from fastws.pubsub.brokers.nats.records import (
     read,
 )
 from fastws.pubsub.brokers.nats.streams import OTHER_BYTES, Raw, Stream, WrongSequence, once_id
-from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending
+from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending, Reading
 from fastws.pubsub.bus.records import BadRecord
 from fastws.pubsub.events import Position
 
@@ -212,7 +211,7 @@ class HistoryTopic(NatsTopic):
         if not self._is_checked:
             await self._refresh()
         self._leave_out_doubles()
-        if not self._waiting:
+        if not self._waiting or isinstance(self._waiting[0], Reading):
             return
         pendings, parts, once = self._next_parts()
         stored = Stored(self._epoch, self._offset + 1, parts)
@@ -236,6 +235,8 @@ class HistoryTopic(NatsTopic):
         pendings: list[Pending] = []
         parts: list[Part] = []
         for pending in self._waiting:
+            if isinstance(pending, Reading):
+                break
             run = pending.run
             if run.once is not None and parts:
                 break
@@ -259,6 +260,8 @@ class HistoryTopic(NatsTopic):
         """Take the runs from the front that have all their offsets."""
         while self._waiting:
             pending = self._waiting[0]
+            if isinstance(pending, Reading):
+                return
             run = pending.run
             last = self._senders.get(run.sender)
             if last is None or last.number < run.number:
@@ -271,7 +274,7 @@ class HistoryTopic(NatsTopic):
 
     async def _resolve_duplicate(self, sequence: int) -> None:
         """A message with the id of the first run was there before."""
-        pending = self._waiting[0]
+        pending = self._next()
         at, verdict = Position(self._epoch, self._offset), Verdict.DUPLICATE
         raw = await self._stream.at(sequence)
         if raw is not None:
@@ -280,15 +283,18 @@ class HistoryTopic(NatsTopic):
             run = pending.run
             if [(part.sender, part.number) for part in stored.parts] == [(run.sender, run.number)]:
                 verdict = Verdict.DONE
-        self._next().resolve(at, verdict)
+        pending.resolve(at, verdict)
 
     # -- what is kept ---------------------------------------------------------------------------
 
-    async def kept(self, since: Position | None) -> Kept:
-        """Return what is kept behind a position. Raises :class:`BrokerUnavailable`."""
-        async with self._lock:
-            await self._refresh()
-            raws = await self._stream.read(self.topic.name)
+    async def _kept(self, since: Position | None) -> Kept:
+        await self._refresh()
+        if since is not None and since.epoch == self._epoch:
+            if since.offset > self._offset:
+                await self._begin_epoch(self._sequence)
+            elif since.offset == self._offset:
+                return Kept(self._epoch, self._offset, self._offset, [])
+        raws = await self._stream.read(self.topic.name)
         entries: list[Entry] = []
         first = 0
         stored = None

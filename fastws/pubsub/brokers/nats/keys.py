@@ -1,9 +1,10 @@
 """Keyed topics in NATS: each key is a subject of the stream of keys, which keeps the last message of each.
 
 The offset of a change is its number in that stream. Behind the name of the topic stand ``v`` and the key for
-a value, or for its removal; ``c`` for the last CLEAR; ``e`` for the epoch; and ``d`` for the settings, which
-nodes of topics with a history say there too. A message has an id that is made of sender, number and place,
-so that the stream takes it once within five minutes.
+a value, or for its removal; ``c`` for the last CLEAR; ``e`` for the epoch; ``f`` for the number up to which
+removals are not known any more; and ``d`` for the settings, which nodes of topics with a history say there
+too. A message has an id that is made of sender, number and place, so that the stream takes it once within
+five minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from fastws.pubsub.brokers.base import (
 )
 from fastws.pubsub.brokers.nats.line import NoAnswer
 from fastws.pubsub.brokers.nats.streams import Ack, Raw, Stream, WrongSequence, once_id
-from fastws.pubsub.brokers.nats.topic import NatsTopic
+from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending
 from fastws.pubsub.bus.records import BadRecord
 from fastws.pubsub.events import Position
 
@@ -69,6 +70,8 @@ class KeyedTopic(NatsTopic):
         #: The numbers of the last change, and of the last CLEAR; by key, those of the values that there are.
         self._last = 0
         self._cleared = 0
+        #: What was removed up to this number is not known any more.
+        self._floor = 0
         self._values: dict[str, int] = {}
         #: Removals of this node: until when they are kept, the key and their numbers.
         self._removals: deque[tuple[float, str, int]] = deque(maxlen=REMOVALS)
@@ -93,7 +96,7 @@ class KeyedTopic(NatsTopic):
                     if self.is_watched:
                         self._sink.appended(self.topic.name, message.data.decode(), [])
                 return
-            if place == "d":
+            if place in ("d", "f"):
                 return
             entry = self._know(raw)
         except (BadRecord, ValueError, KeyError) as error:
@@ -139,13 +142,17 @@ class KeyedTopic(NatsTopic):
         if not epoch or (rolled_back and epoch == self._epoch):
             epoch = await self._begin_epoch(0 if raw is None else raw.sequence)
         if epoch != self._epoch:
-            self._epoch, self._last, self._cleared = epoch, 0, 0
+            self._epoch, self._last, self._cleared, self._floor = epoch, 0, 0, 0
         self._values.clear()
         entries = []
         for each in await self._stream.read(f"{self.topic.name}.>"):
-            if self._place(each) in ("d", "e"):
+            place = self._place(each)
+            if place in ("d", "e"):
                 continue
             try:
+                if place == "f":
+                    self._floor = int(each.data)
+                    continue
                 entries.append(self._know(each))
             except (BadRecord, ValueError) as error:
                 self._say_strange(error)
@@ -180,6 +187,7 @@ class KeyedTopic(NatsTopic):
         if not self._is_checked:
             await self._refresh()
         pending = self._waiting[0]
+        assert isinstance(pending, Pending)
         run, was_sent, pending.is_sent = pending.run, pending.is_sent, True
         verdict, last, doubles = Verdict.DONE, 0, 0
         for start in range(0, len(run.items), CHANGES_AT_ONCE):
@@ -225,9 +233,10 @@ class KeyedTopic(NatsTopic):
             # It counts from now on; its number comes.
             self._values.setdefault(item.key, 0)
             return await self._stream.put(subject, PUT + item.body, once=once)
-        expected = item.offset if item.verb is Verb.EXPIRE else None
         self._values.pop(item.key, None)
-        return await self._stream.put(subject, REMOVE, expected=expected, once=once)
+        if item.verb is Verb.EXPIRE:
+            return await self._stream.put(subject, REMOVE, expected=item.offset)
+        return await self._stream.put(subject, REMOVE, once=once)
 
     async def _taken(self, item: Item, *, await_answer: asyncio.Future[Msg]) -> Ack | None:
         """Take what the stream says to a change; None: it has not expired, there is a newer value."""
@@ -255,22 +264,46 @@ class KeyedTopic(NatsTopic):
         return ack
 
     async def forget_removals(self) -> None:
-        """Delete removals that are too old. The last change stays, so that the last offset is known."""
+        """Delete removals that are too old, behind a word that they are not known any more.
+
+        The last change stays, so that the last offset is known.
+        """
         now = asyncio.get_running_loop().time()
-        while self._removals and self._removals[0][0] <= now:
-            _, key, sequence = self._removals.popleft()
-            if sequence < self._last:
-                await self._stream.purge(f"{self.topic.name}.v.{_encoded(key)}", sequence + 1)
+        old = []
+        while self._removals and self._removals[0][0] <= now and self._removals[0][2] < self._last:
+            old.append(self._removals.popleft())
+        if not old:
+            return
+        subject = f"{self.topic.name}.f"
+        raw = await self._stream.last(subject)
+        floor = max(old[-1][2], 0 if raw is None else int(raw.data))
+        answer = await self._stream.put(
+            subject, str(floor).encode(), expected=0 if raw is None else raw.sequence
+        )
+        try:
+            await self._stream.taken(answer)
+        except WrongSequence:
+            self._removals.extendleft(reversed(old))
+            return
+        self._floor = max(self._floor, floor)
+        for _, key, sequence in old:
+            await self._stream.purge(f"{self.topic.name}.v.{_encoded(key)}", sequence + 1)
 
     # -- what is kept ---------------------------------------------------------------------------
 
-    async def kept(self, since: Position | None) -> Kept:
-        """Return all values, and the removals that are known. Raises :class:`BrokerUnavailable`."""
-        async with self._lock:
-            entries = await self._refresh()
-            cleared, last = self._cleared, self._last
-        entries = [entry for entry in entries if entry.offset > cleared and entry.item.verb is not Verb.CLEAR]
-        return Kept(self._epoch, last, 0, entries, cleared)
+    async def _kept(self, since: Position | None) -> Kept:
+        entries = await self._refresh()
+        if since is not None and since.epoch == self._epoch:
+            if since.offset > self._last:
+                raw = await self._stream.last(f"{self.topic.name}.e")
+                self._epoch = await self._begin_epoch(0 if raw is None else raw.sequence)
+            elif since.offset >= max(self._floor, 1):
+                found = [entry for entry in entries if entry.offset > since.offset]
+                return Kept(self._epoch, self._last, since.offset, found, self._cleared)
+        found = [
+            entry for entry in entries if entry.offset > self._cleared and entry.item.verb is not Verb.CLEAR
+        ]
+        return Kept(self._epoch, self._last, 0, found, self._cleared)
 
 
 def _encoded(key: str) -> str:

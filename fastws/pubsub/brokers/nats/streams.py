@@ -78,10 +78,16 @@ class Stream:
         #: When it was made, as the server says: a stream that was deleted and made again has another time.
         self.made = ""
         self._line: Line | None = None
+        self._max_bytes = 1024 * 1024 - OTHER_BYTES
         #: How many messages of a subject it keeps, and nanoseconds; 0: for ever, None: not known.
         self._most = 0
         self._age: int | None = None
         self._making = asyncio.Lock()
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of the largest item, by what the server of the last line has said."""
+        return self._max_bytes
 
     @property
     def line(self) -> Line:
@@ -94,6 +100,8 @@ class Stream:
         """Take another line; None: there is none."""
         self._line = line
         self.made = ""
+        if line is not None:
+            self._max_bytes = line.max_payload - OTHER_BYTES
 
     # -- its settings ---------------------------------------------------------------------------
 

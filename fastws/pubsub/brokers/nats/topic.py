@@ -15,7 +15,7 @@ from fastws.pubsub.brokers.nats.line import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.streams import Stream
 from fastws.pubsub.events import Position
 
-__all__ = ["NatsTopic", "Pending"]
+__all__ = ["NatsTopic", "Pending", "Reading"]
 
 log = logging.getLogger("fastws.error")
 
@@ -49,6 +49,22 @@ class Pending:
             self.answer.exception()  # it may be that nobody waits
 
 
+class Reading:
+    """Somebody asks what is kept, behind the runs before and before those behind it."""
+
+    __slots__ = ("answer", "since")
+
+    def __init__(self, since: Position | None) -> None:
+        self.since = since
+        self.answer: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: BrokerUnavailable) -> None:
+        """Say that it is not known."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()
+
+
 class NatsTopic:
     """One topic, as this node knows it.
 
@@ -69,11 +85,10 @@ class NatsTopic:
         self._ready = ready
         #: Whether what is known has been compared with the stream since this line began.
         self._is_checked = False
-        #: Runs in the order of the calls; and by sender and number.
-        self._waiting: deque[Pending] = deque()
+        #: Runs and questions in the order of the calls; and the runs by sender and number.
+        self._waiting: deque[Pending | Reading] = deque()
         self._by_run: dict[tuple[str, int], Pending] = {}
         self._writer: asyncio.Task[None] | None = None
-        self._lock = asyncio.Lock()
 
     # -- what each kind does in its way ---------------------------------------------------------
 
@@ -86,8 +101,8 @@ class NatsTopic:
         """Take what the stream has taken."""
         raise NotImplementedError
 
-    async def kept(self, since: Position | None) -> Kept:
-        """Return what is kept behind a position. Raises :class:`BrokerUnavailable`."""
+    async def _kept(self, since: Position | None) -> Kept:
+        """Return what is kept behind a position. Raises as :meth:`_write_some` does."""
         raise NotImplementedError
 
     async def _write_some(self) -> None:
@@ -105,6 +120,10 @@ class NatsTopic:
     def interrupt(self) -> None:
         """The line has ended: what is known may not be all."""
         self._is_checked = False
+        readings = [each for each in self._waiting if isinstance(each, Reading)]
+        for reading in readings:
+            self._waiting.remove(reading)
+            reading.fail(LineLost("the broker is away"))
 
     @property
     def is_idle(self) -> bool:
@@ -116,42 +135,74 @@ class NatsTopic:
         if self._writer is not None:
             self._writer.cancel()
         while self._waiting:
-            self._next().answer.cancel()
+            self._waiting.popleft().answer.cancel()
+        self._by_run.clear()
 
     # -- what is appended -----------------------------------------------------------------------
 
     def append(self, run: Append) -> asyncio.Future[Appended]:
         """Give the items of a run their offsets, behind those of earlier calls."""
         pending = Pending(run)
-        self._waiting.append(pending)
+        most = self._stream.max_bytes
+        if any(len(item.body) + len(item.key) * 3 > most for item in run.items):
+            pending.refuse(BrokerRefused(f"a message may have {most} bytes there"))
+            return pending.answer
         self._by_run[run.sender, run.number] = pending
+        self._add(pending)
+        return pending.answer
+
+    def read(self, since: Position | None) -> asyncio.Future[Kept]:
+        """Return what is kept behind a position, and behind what was appended by calls before."""
+        reading = Reading(since)
+        self._add(reading)
+        return reading.answer
+
+    def _add(self, one: Pending | Reading) -> None:
+        self._waiting.append(one)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write())
-        return pending.answer
 
     async def _write(self) -> None:
         while self._waiting:
             await self._ready()
+            if not self._waiting:
+                return
+            first = self._waiting[0]
             try:
-                async with self._lock:
+                if isinstance(first, Reading):
+                    kept = await self._kept(first.since)
+                    if not first.answer.done():
+                        first.answer.set_result(kept)
+                    if self._waiting and self._waiting[0] is first:
+                        self._waiting.popleft()
+                else:
                     await self._write_some()
             except BrokerRefused as error:
                 self._refuse(error)
-            except (LineLost, NoAnswer):
+            except (LineLost, NoAnswer) as error:
                 self._is_checked = False
                 await asyncio.sleep(PAUSE)
+                if isinstance(first, Reading) and self._waiting and self._waiting[0] is first:
+                    self._refuse(error)
             except Exception:
-                log.exception("broker: what is appended to topic %s cannot be written", self.topic.name)
+                log.exception("broker: topic %s cannot be read or written", self.topic.name)
                 self._refuse(BrokerRefused("the broker says what makes no sense"))
 
-    def _refuse(self, error: BrokerRefused) -> None:
+    def _refuse(self, error: BrokerUnavailable) -> None:
+        """The first one that waits has failed."""
         self._is_checked = False
-        if self._waiting:
+        if not self._waiting:
+            return
+        if isinstance(first := self._waiting[0], Reading):
+            self._waiting.popleft()
+            first.fail(error)
+        else:
             self._next().refuse(error)
 
     def _next(self) -> Pending:
         """Take the first run that waits."""
         pending = self._waiting.popleft()
+        assert isinstance(pending, Pending)
         self._by_run.pop((pending.run.sender, pending.run.number), None)
         return pending
 
