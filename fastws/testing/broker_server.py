@@ -1,4 +1,4 @@
-"""A broker in memory: what Redis and NATS are for nodes of several machines, within one test, with its failures.
+"""A broker in memory: what joins the nodes of several machines, within one test, with its failures.
 
 It is also the shortest broker that keeps all promises of :mod:`fastws.pubsub.brokers.base`.
 """

@@ -242,7 +242,7 @@ class Broker(Protocol):
         """
 
     async def close(self) -> None:
-        """Hand over what waits, for a second at most, and disconnect. May be called at any time, and twice."""
+        """Hand over what waits, for a second at most, and disconnect. At any time; twice does no harm."""
 
     # -- plain topics ---------------------------------------------------------------------------
 
