@@ -75,6 +75,7 @@ class Line:
         self._numbers = itertools.count()
         self._answers: dict[str, asyncio.Future[Msg]] = {}
         self._error = ""
+        self._subscriptions: set[Any] = set()
 
     # -- the connection -------------------------------------------------------------------------
 
@@ -135,6 +136,10 @@ class Line:
     def _end(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
+        # nats-py leaves their tasks behind where it fails at its own goodbye.
+        for subscription in self._subscriptions:
+            subscription._stop_processing()
+        self._subscriptions.clear()
         answers, self._answers = self._answers, {}
         for answer in answers.values():
             if not answer.done():
@@ -168,10 +173,13 @@ class Line:
 
     async def subscribe(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> Any:
         """Have ``heard`` called with each message, one after the other; return what :meth:`leave` takes."""
-        return await self._guarded(self._client.subscribe(subject, cb=heard))
+        subscription = await self._guarded(self._client.subscribe(subject, cb=heard))
+        self._subscriptions.add(subscription)
+        return subscription
 
     async def leave(self, subscription: Any) -> None:
         """Hear it no more."""
+        self._subscriptions.discard(subscription)
         with suppress(nats.errors.Error, OSError):
             await subscription.unsubscribe()
 
