@@ -3,8 +3,8 @@ import { Log, row } from "./log.js";
 
 /** Messages of one person within so many seconds share one head. */
 const TOGETHER = 300;
+/** Milliseconds; the server forgets who was typing after 4 s. */
 const TYPING_AGAIN = 3000;
-/** The server forgets who was typing after 4 s. */
 const HUES = 12;
 
 const room = decodeURIComponent(location.pathname.split("/").pop());
@@ -63,7 +63,7 @@ byId("elsewhere").addEventListener("submit", (event) => {
 function talk(can) {
   byId("form").hidden = !can;
   byId("join").hidden = can;
-  byId("rename").textContent = name;
+  byId("rename").replaceChildren(element("span", "initial", [...name][0]?.toUpperCase()), element("span", "wide", name));
   byId("rename").setAttribute("aria-label", `Change your name, ${name}`);
 }
 
@@ -240,6 +240,7 @@ function showRules() {
   const moderates = isModerator();
   byId("slow").disabled = !moderates;
   byId("slow").value = String(rules.values.get("slow") ?? 0);
+  byId("slow-label").hidden = !moderates && !rules.values.get("slow");
   byId("owner").textContent = moderates ? "You moderate this room." : "";
   byId("log").classList.toggle("moderated", moderates);
   showMembers();
