@@ -1,8 +1,8 @@
 import { byId, element, memory, openFeed } from "./gallery.js";
 import { startPicture } from "./picture.js";
 
-/** Seconds that a comment takes to cross the picture. */
-const CROSSING = 7;
+/** Seconds that a comment takes to cross the picture: less where that is narrow. */
+const [LEAST, MOST, PIXELS_PER_SECOND] = [4, 7.5, 130];
 const LANE_HEIGHT = 31;
 const GAP = 20;
 const COLOURS = ["white", "yellow", "green", "blue", "pink", "orange"];
@@ -49,7 +49,8 @@ function fly(words, colour, own) {
   const width = comment.offsetWidth;
   const across = lanes.clientWidth;
   const now = performance.now() / 1000;
-  const speed = (across + width) / CROSSING;
+  const crossing = Math.min(Math.max(across / PIXELS_PER_SECOND, LEAST), MOST);
+  const speed = (across + width) / crossing;
   const count = Math.max(Math.floor(lanes.clientHeight / LANE_HEIGHT), 1);
   free.length = count;
   // Of each lane, how long until the one before has come in as a whole, and leaves before this one is there.
@@ -63,11 +64,11 @@ function fly(words, colour, own) {
     comment.remove();
     return false;
   }
-  free[lane] = { tail: now + delay + (width + GAP) / speed, end: now + delay + CROSSING };
+  free[lane] = { tail: now + delay + (width + GAP) / speed, end: now + delay + crossing };
   comment.style.top = `${lane * LANE_HEIGHT}px`;
   const flight = comment.animate(
     [{ transform: `translateX(${across}px)` }, { transform: `translateX(${-width}px)` }],
-    { delay: 1000 * delay, duration: 1000 * CROSSING, fill: "backwards" },
+    { delay: 1000 * delay, duration: 1000 * crossing, fill: "backwards" },
   );
   flight.onfinish = () => comment.remove();
   return true;

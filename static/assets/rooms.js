@@ -25,7 +25,7 @@ let typing;
 const rows = new Map();
 const members = new Map();
 let last = null;
-let saidTyping = 0;
+let saidTyping = -Infinity;
 
 byId("room").textContent = room;
 document.title = `fastws: ${room}`;
@@ -216,10 +216,10 @@ byId("form").addEventListener("submit", async (event) => {
   const words = text.value.trim();
   if (!words) return;
   text.value = "";
-  if (saidTyping && feed.state === "open") {
+  if (saidTyping > 0 && feed.state === "open") {
     feed.publish(`${topic}/typing`, undefined, { key: "me", remove: true }).catch(() => {});
   }
-  saidTyping = 0;
+  saidTyping = -Infinity;
   if (!(await say({ text: words })) && !text.value) text.value = words;
 });
 
