@@ -8,7 +8,7 @@ from typing import Any
 
 from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
-from fastws.feed.granting import granted, start_of
+from fastws.feed.granting import granted, seen_as, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
@@ -217,6 +217,7 @@ class Session(SessionCore):
             else:
                 if self._topics.get(name) is subscription:  # it has not ended meanwhile
                     self._watch.expire_topic(name, grant.expires_at)
+                    self._show(name, grant)
 
     # -- topics ---------------------------------------------------------------------------------
 
@@ -243,6 +244,7 @@ class Session(SessionCore):
             return
         self._topics[topic] = Subscription(joined.topic, joined.skips)
         self._watch.expire_topic(topic, grant.expires_at)
+        self._show(topic, grant)
         synced = joined.synced
         if synced is None and joined.tells_live:
             return  # `sync` is called when it is known
@@ -255,6 +257,12 @@ class Session(SessionCore):
         self.sync(synced)
         if not joined.tells_live:
             self.say(Live(topic, str(synced.at)))
+
+    def _show(self, topic: str, grant: Grant) -> None:
+        """Let others see the client, and tell it who is here, where the topic has a presence."""
+        hub = self._settings.hub
+        if hub._presences is not None:
+            hub._attend(self._line, topic, seen_as(self.client, grant))
 
     def sync(self, synced: Synced) -> None:
         """It is known where a subscription begins, or where it goes on in another epoch."""

@@ -6,8 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fastws.pubsub.events import Presence, Synced
 from fastws.pubsub.kicks import KICKS, KnownClient, KnownClients, kick_frame
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.presence.board import Board
+from fastws.pubsub.presence.shown import Shown, shown_as
 from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.topic import Topic
 
@@ -36,6 +39,57 @@ class Audience(TopicRegistry):
             return here
         found: int = await link.total(topic, here, timeout)
         return found
+
+    async def presence(self, topic: str) -> Presence:
+        """Return who is here: who listens to a topic with a ``presence``, by user.
+
+        Who was subscribed by :meth:`subscribe` counts where that was given ``present``, and a client of a
+        :class:`fastws.Feed` where its :class:`fastws.Grant` is visible.
+
+        Returns:
+            The number of members; and each of them, however many they are, where the topic's ``presence`` is
+            ``"list"``.
+
+        Raises:
+            ValueError: The topic was declared without ``presence``.
+        """
+        return self._board(topic).presence()
+
+    def _board(self, topic: str) -> Board:
+        """Return what says who is in a topic. Raises ``ValueError`` for one that shows nobody."""
+        found = self._find(topic)
+        board: Any = None if found is None else found.presence
+        if found is None and self._classes is not None:
+            made = self._classes.find(topic)
+            if made is not None and made.presence is not None:
+                assert self._presences is not None
+                board = self._presences.board(topic, made.presence)
+        if board is None:
+            raise ValueError(
+                f"topic {topic!r} shows nobody: declare it with hub.topic({topic!r}, presence='list')"
+            )
+        shown: Board = board
+        return shown
+
+    def _subscribe_shown(
+        self, ws: Any, topic: str, present: Any, since: Any, recent: int, max_rate: float | None
+    ) -> Synced | None:
+        """Let ``ws`` listen, and clients of feeds see it."""
+        shown = shown_as(present)
+        self._board(topic)  # raises before anything is done
+        hub: Any = self
+        synced: Synced | None = hub.subscribe(ws, topic, since=since, recent=recent, max_rate=max_rate)
+        if ws.outbox.is_open:
+            self._board(topic).show(ws.outbox.subscriptions, shown)
+        return synced
+
+    def _attend(self, ws: Any, topic: str, shown: Shown | None) -> None:
+        """Tell a client of a feed, which listens to a topic, who is here; others see it as ``shown``."""
+        found = self._find(topic)
+        if found is not None and found.presence is not None:
+            subscriber = ws.outbox.subscriptions
+            found.presence.show(subscriber, shown)
+            found.presence.tell_all(subscriber)
 
     def topics(self, ws: Any) -> Iterable[str]:
         """Return the names of this hub's topics that ``ws`` listens to."""

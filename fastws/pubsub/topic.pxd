@@ -10,6 +10,7 @@ cdef class Topic(Channel):
     cdef public object view
 
     cdef public object gate
+    cdef public object presence
 
     cpdef Py_ssize_t listeners(self)
     cpdef Py_ssize_t paced(self)
