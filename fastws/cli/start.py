@@ -259,7 +259,8 @@ def make_routes(app: str | None, options: dict[str, Any], settings: Settings) ->
     if app is None:
         if options["factory"]:
             raise click.UsageError("--factory needs MODULE:ATTR")
-        return with_authorize(builtin.routes(folders), options)
+        own = builtin.application(folders)
+        return with_hooks_of(own, with_authorize(as_routes(own), options), options)
     given = load_app(app, factory=options["factory"], app_dir=options["app_dir"])
     if isinstance(given, AsyncFactory):
         given.finish = lambda value: routes_of(value, app, folders, options, settings)
