@@ -50,6 +50,10 @@ if TYPE_CHECKING:
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
+    from fastws.publish.async_publisher import AsyncPublisher
+    from fastws.publish.errors import PublishError
+    from fastws.publish.page import PublishPage, publish_page
+    from fastws.publish.publisher import Publisher
     from fastws.pubsub.events import (
         Ended,
         Gap,
@@ -76,6 +80,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ASGI": "asgi.application",
     "Application": "server.application",
+    "AsyncPublisher": "publish.async_publisher",
     "Backoff": "client.reconnect",
     "BasicAuth": "client.credentials",
     "BearerAuth": "client.credentials",
@@ -112,7 +117,10 @@ _MODULES = {
     "Presence": "pubsub.events",
     "ProxyError": "errors",
     "Publication": "feed.access",
+    "PublishError": "publish.errors",
+    "PublishPage": "publish.page",
     "Published": "pubsub.events",
+    "Publisher": "publish.publisher",
     "RateLimit": "web.rate_limit",
     "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
@@ -133,6 +141,7 @@ _MODULES = {
     "connect": "client.connect",
     "follow": "feed.follow",
     "is_retryable": "client.reconnect",
+    "publish_page": "publish.page",
     "run": "server.run",
     "serve": "server.serve",
     "serve_until_signal": "server.run",
@@ -144,6 +153,7 @@ _MODULES = {
 __all__ = [
     "ASGI",
     "Application",
+    "AsyncPublisher",
     "Backoff",
     "BasicAuth",
     "BearerAuth",
@@ -180,7 +190,10 @@ __all__ = [
     "Presence",
     "ProxyError",
     "Publication",
+    "PublishError",
+    "PublishPage",
     "Published",
+    "Publisher",
     "RateLimit",
     "Removed",
     "Request",
@@ -202,6 +215,7 @@ __all__ = [
     "connect",
     "follow",
     "is_retryable",
+    "publish_page",
     "run",
     "serve",
     "serve_until_signal",

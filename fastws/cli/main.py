@@ -28,6 +28,7 @@ COMMANDS = {
         "fastws.cli.serve", "serve", "Run the built-in application, or a handler of your own."
     ),
     "connect": LazyCommand("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
+    "publish": LazyCommand("fastws.cli.publish", "publish", "Publish messages to a running server."),
     "bench": LazyCommand("fastws.cli.bench", "bench", "Measure what a WebSocket server can hold."),
     "cert": LazyCommand(
         "fastws.cli.cert", "cert", "Make a local certificate authority and a server certificate."

@@ -14,6 +14,7 @@ import click
 from fastws.cli.brokers import check_reachable, gateway_hello
 from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
+from fastws.cli.publish_listener import Publishing, publish_sockets, say
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import Failure, Rules
 from fastws.workers.supervisor import Supervisor
@@ -26,6 +27,21 @@ log = logging.getLogger("fastws.error")
 def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], scheme: str) -> int:
     """Run workers until a signal. The options are checked already.
 
+    Raises as :func:`run_workers`.
+    """
+    with publish_sockets(options, scheme) as publishing:
+        return run_workers(app, options, addresses, scheme, publishing)
+
+
+def run_workers(
+    app: str | None,
+    options: dict[str, Any],
+    addresses: list[ListenAddress],
+    scheme: str,
+    publishing: Publishing,
+) -> int:
+    """Run workers until a signal, with what listens for publishers already.
+
     Raises:
         CannotStart: a listener cannot be opened, or the first workers cannot start.
         click.UsageError: the workers find the command line wrong.
@@ -35,10 +51,11 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
-    hello = {"app": app, "options": plain_options(options)}
+    hello = {"app": app, "options": plain_options(options), "publish_sockets": len(publishing[0])}
 
     def serving() -> None:
         announce(listeners, scheme, options["loop"])
+        say(publishing[1])
 
     try:
         supervisor = Supervisor(
@@ -51,7 +68,7 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
                 },
             ),
             hello,
-            sockets,
+            [*sockets, *publishing[0]],
             options["workers"],
             rules_of(options),
             serving,

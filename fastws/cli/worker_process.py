@@ -15,6 +15,7 @@ from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
 from fastws.cli.brokers import use_in_worker
 from fastws.cli.certificates import Certificates, silence_bad_server_names
+from fastws.cli.publish_listener import publish_beside
 from fastws.cli.start import (
     make_certificates,
     make_routes,
@@ -75,7 +76,10 @@ def serve(channel: Channel, hello: Message) -> int:
         "ssl": certificates and certificates.context,
         "acceptor": Acceptor(page, row, proxies=proxies_of(options)),
     }
-    addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
+    sockets = [socket.socket(fileno=fd) for fd in hello.fds]
+    mine = len(sockets) - int(hello.values["publish_sockets"])
+    addresses = [{**address, "sock": sock} for sock in sockets[:mine]]
+    beside = publish_beside(options, sockets[mine:], address["ssl"])
     # Without an option the limit is that of open files, which each process has for itself.
     is_limit_for_all = options["limit_concurrency"] is not None
     server = SupervisedServer(
@@ -89,7 +93,9 @@ def serve(channel: Channel, hello: Message) -> int:
         certificates.speaks = server.leads
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
-            serving = server.run(routes, addresses, settings, factory=isinstance(routes, AsyncFactory))
+            serving = server.run(
+                routes, addresses, settings, factory=isinstance(routes, AsyncFactory), beside=beside
+            )
             return runner.run(_serve(serving, bus, certificates))
     except StartupFailed as error:
         raise startup_error(app, error) from error

@@ -14,6 +14,7 @@ from typing import Any
 from fastws.config import Settings
 from fastws.pubsub.bus import Bus
 from fastws.pubsub.keeper.client import KeeperClient
+from fastws.server.beside import Beside
 from fastws.server.draining import drain
 from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
@@ -78,6 +79,7 @@ class SupervisedServer:
         settings: Settings,
         *,
         factory: bool = False,
+        beside: Iterable[Beside] = (),
     ) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
 
@@ -93,7 +95,13 @@ class SupervisedServer:
         beating: asyncio.Task[None] | None = None
         try:
             async with serving(
-                app, addresses, settings, factory=factory, leads=False, membership=self._membership
+                app,
+                addresses,
+                settings,
+                factory=factory,
+                leads=False,
+                membership=self._membership,
+                beside=beside,
             ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):
