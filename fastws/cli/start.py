@@ -30,6 +30,7 @@ from fastws.cli.listeners import (
     parse_address,
     unix_files,
 )
+from fastws.cli.observing import Observing
 from fastws.cli.server_names import NamedContext
 from fastws.cli.tls import names_in, pairs_of, server_context
 from fastws.cli.worker_options import without_effect
@@ -70,19 +71,23 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     for line in [] if certificates is None else certificates.conflicts():
         log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)
+    observing = Observing(options)
     if options["workers"] > 1 or options["reload"]:
         from fastws.cli.supervise import supervise
 
         make_authorize(options)
-        return supervise(app, options, addresses, "http" if certificates is None else "https")
+        with observing.opened():
+            return supervise(app, options, addresses, "http" if certificates is None else "https", observing)
     if ignored := without_effect(options):
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
         )
     silence_bad_server_names()
+    observing.begin_measuring()
     routes = make_routes(app, options, settings)
     try:
-        return serve_here(app, routes, addresses, settings, certificates, loops, options)
+        with observing.opened():
+            return serve_here(app, routes, addresses, settings, certificates, loops, options, observing)
     finally:
         if isinstance(routes, AsyncFactory):
             routes.close()
@@ -96,6 +101,7 @@ def serve_here(
     certificates: Certificates | None,
     loops: Callable[[], asyncio.AbstractEventLoop],
     options: dict[str, Any],
+    observing: Observing,
 ) -> int:
     """Serve in this process until a signal. Raises `CannotStart`."""
     tls = None if certificates is None else certificates.context
@@ -111,6 +117,7 @@ def serve_here(
 
     def started(server: Server) -> None:
         announce(listeners, "http" if tls is None else "https", options["loop"])
+        observing.serving(server)
         hang_up.take_signal()
         notify_ready()
 
@@ -128,7 +135,8 @@ def serve_here(
                 stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
             )
-            return runner.run(serving if certificates is None else certificates.watched(serving))
+            serving = serving if certificates is None else certificates.watched(serving)
+            return runner.run(observing.around(serving))
     except StartupFailed as error:
         raise startup_error(app, error) from error
     finally:

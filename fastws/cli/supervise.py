@@ -13,16 +13,24 @@ import click
 
 from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
+from fastws.cli.observing import Observing
+from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import Failure, Rules
-from fastws.workers.supervisor import Supervisor
+from fastws.workers.supervisor import ROWS, Supervisor
 
 __all__ = ["supervise"]
 
 log = logging.getLogger("fastws.error")
 
 
-def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], scheme: str) -> int:
+def supervise(
+    app: str | None,
+    options: dict[str, Any],
+    addresses: list[ListenAddress],
+    scheme: str,
+    observing: Observing,
+) -> int:
     """Run workers until a signal. The options are checked already.
 
     Raises:
@@ -37,6 +45,7 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
 
     def serving() -> None:
         announce(listeners, scheme, options["loop"])
+        observing.announce()
 
     try:
         supervisor = Supervisor(
@@ -50,10 +59,12 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
             options["workers"],
             rules_of(options),
             serving,
+            Board.create(ROWS) if observing.measures else None,
         )
         if changes is not None:
             threading.Thread(target=changes, args=(supervisor,), name="fastws-reload", daemon=True).start()
-        code, failure = supervisor.run()
+        with observing.beside(supervisor):
+            code, failure = supervisor.run()
     finally:
         for sock in sockets:
             sock.close()

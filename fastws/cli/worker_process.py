@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -23,6 +24,9 @@ from fastws.cli.start import (
     startup_error,
 )
 from fastws.errors import StartupFailed
+from fastws.meters.board import Board
+from fastws.meters.meters import begin_measuring, measuring
+from fastws.observe.sampling import sampling
 from fastws.pubsub.bus import Bus, install
 from fastws.pubsub.keeper.client import KeeperClient
 from fastws.server.acceptor import Acceptor
@@ -63,22 +67,25 @@ def serve(channel: Channel, hello: Message) -> int:
         lambda: channel.send("keeper"),
         lambda number: channel.send("keeper_failed", number=number),
     )
+    page = SharedPage.attach(hello.fds.pop(0))
+    row = int(hello.values["row"])
+    if hello.values["measures"]:
+        page.board = Board.attach(hello.fds.pop())
+        begin_measuring(page.board, row)  # before the application makes topics
     certificates = make_certificates(options)
     silence_bad_server_names()
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
-    page = SharedPage.attach(hello.fds.pop(0))
-    row = page.row(int(hello.values["row"]))
     address = {
         "ssl": certificates and certificates.context,
-        "acceptor": Acceptor(page, row, proxies=proxies_of(options)),
+        "acceptor": Acceptor(page, page.row(row), proxies=proxies_of(options)),
     }
     addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
     # Without an option the limit is that of open files, which each process has for itself.
     is_limit_for_all = options["limit_concurrency"] is not None
     server = SupervisedServer(
         channel,
-        Membership(page, row, bus.holdings, is_limit_for_all=is_limit_for_all),
+        Membership(page, page.row(row), bus.holdings, is_limit_for_all=is_limit_for_all),
         grace=options["timeout_graceful_shutdown"],
         bus=bus,
         keeper=keeper,
@@ -96,8 +103,10 @@ def serve(channel: Channel, hello: Message) -> int:
 async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:
     """Serve, and let the hubs talk to those of the other workers from before the application starts."""
     await bus.start()
+    meters = measuring()
     try:
-        return await (serving if certificates is None else certificates.watched(serving))
+        async with contextlib.nullcontext() if meters is None else sampling(meters, bus):
+            return await (serving if certificates is None else certificates.watched(serving))
     finally:
         await bus.close()
 

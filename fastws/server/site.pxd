@@ -15,6 +15,8 @@ cdef class Site:
     cdef readonly dict connections
     cdef readonly set excess
     cdef readonly dict proxied
+    cdef readonly object meters
+    cdef public object traces
     cdef object _page
     cdef object _row
     cdef readonly bint takes_everyone

@@ -61,6 +61,12 @@ class Keeping:
         #: When it is to be started; None: nobody wants it, or it runs.
         self._start_at: float | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Its process; None where it does not run."""
+        process = self._process
+        return None if process is None else process.pid
+
     def want(self, now: float) -> None:
         """Take that a worker has topics with a history."""
         if self._process is None and self._start_at is None:
