@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastws.cli.errors import CannotStart
+from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.listeners import FDAddress, ListenAddress, Listener, open_listeners, parse_address, unix_files
 from fastws.cli.options import option
-from fastws.server.descriptors import remove_own
+from fastws.server.descriptors import inode, remove_own, take_over
+from fastws.workers.notify import beat_watchdog, watchdog_seconds
 
 if TYPE_CHECKING:
     from fastws.observe.collector import Metrics
@@ -34,6 +38,12 @@ OPTIONS = [
         section="Operation",
         metavar="[HOST:]PORT",
         help="Serve /metrics for Prometheus, /livez and /readyz there, in plain HTTP; HOST is 127.0.0.1.",
+    ),
+    option(
+        "--control",
+        section="Operation",
+        metavar="PATH",
+        help="Answer `fastws top` and `fastws ctl` at this Unix socket, in a folder of your own.",
     ),
     option(
         "--pid",
@@ -62,6 +72,19 @@ def metrics_address(text: str) -> ListenAddress:
     return address
 
 
+def opened_control(path: str) -> socket.socket:
+    """Listen at ``--control``. Raises `CannotStart`."""
+    from fastws.observe.control import ControlRefused, open_control
+
+    try:
+        take_over(path)
+        return open_control(path)
+    except ControlRefused as error:
+        raise CannotStart(f"--control {path}: {error}") from None
+    except OSError as error:
+        raise CannotStart(f"--control {path}: {os_error_text(error)}") from None
+
+
 class Observing:
     """The listeners and files for who operates the server, from the options to the end.
 
@@ -75,6 +98,8 @@ class Observing:
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._pid: str | None = options["pid"]
+        self._control: str | None = options["control"]
+        self._control_socket: socket.socket | None = None
         self._addresses = [metrics_address(options["metrics"])] if options["metrics"] else []
         self._listeners: list[Listener] = []
         self._server: Server | None = None
@@ -89,7 +114,7 @@ class Observing:
     @property
     def measures(self) -> bool:
         """Whether anything is to be measured."""
-        return bool(self._addresses)
+        return bool(self._addresses) or self._control is not None
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -98,9 +123,14 @@ class Observing:
         try:
             self._listeners = open_listeners(self._addresses, BACKLOG)
             files = unix_files(self._addresses)
+            if self._control is not None:
+                self._control_socket = opened_control(self._control)
+                files.append((self._control, inode(self._control)))
             with self._pid_written():
                 yield
         finally:
+            if self._control_socket is not None:
+                self._control_socket.close()
             for listener in self._listeners:
                 for sock in listener.sockets:
                     sock.close()
@@ -148,19 +178,33 @@ class Observing:
 
     async def around(self, serving: Coroutine[Any, Any, int]) -> int:
         """Serve the metrics beside ``serving``, on its loop."""
-        if not self._listeners:
+        async with contextlib.AsyncExitStack() as stack:
+            if watchdog_seconds() is not None:
+                stack.callback(asyncio.create_task(beat_watchdog()).cancel)
+            if self.measures:
+                await self._observe_here(stack)
             return await serving
+
+    async def _observe_here(self, stack: contextlib.AsyncExitStack) -> None:
         from fastws.meters.meters import begin_measuring
-        from fastws.observe.collector import metrics_of
-        from fastws.observe.listener import listening
         from fastws.observe.sampling import sampling
-        from fastws.observe.sources import OwnSource
 
         meters = begin_measuring()
-        metrics = metrics_of(OwnSource(lambda: self._server, meters.board))
-        routes = self._routes(metrics, lives=[], ready=[self._why_not_ready])
-        async with listening(routes, self._sockets()), sampling(meters):
-            return await serving
+        await stack.enter_async_context(sampling(meters))
+        if self._listeners:
+            from fastws.observe.collector import metrics_of
+            from fastws.observe.listener import listening
+            from fastws.observe.sources import OwnSource
+
+            metrics = metrics_of(OwnSource(lambda: self._server, meters.board))
+            routes = self._routes(metrics, lives=[], ready=[self._why_not_ready])
+            await stack.enter_async_context(listening(routes, self._sockets()))
+        if self._control_socket is not None:
+            from fastws.observe.control import controlling
+            from fastws.observe.desk import LoneDesk
+
+            desk = LoneDesk(meters.board, lambda: self._server)
+            await stack.enter_async_context(controlling(self._control_socket.dup(), desk.answer))
 
     def _why_not_ready(self) -> str | None:
         if self._server is None:
@@ -172,28 +216,41 @@ class Observing:
     @contextlib.contextmanager
     def beside(self, supervisor: Supervisor) -> Iterator[None]:
         """Serve the metrics of a supervisor's workers in a thread."""
-        if not self._listeners:
+        if not self.measures:
             yield
             return
-        from fastws.observe.collector import metrics_of
-        from fastws.observe.listener import ListenerThread
-        from fastws.observe.sources import PageSource
+        from fastws.observe.thread import ObservingThread
 
-        watch = supervisor.watch
-        metrics = metrics_of(PageSource(watch.page, watch.states, watch.pids))
-
-        def hangs() -> str | None:
-            return "the supervisor hangs" if time.monotonic() - watch.turned > HANG_SECONDS else None
-
-        routes = self._routes(metrics, lives=[hangs], ready=[watch.why_not_ready])
-        thread = ListenerThread(routes, self._sockets())
+        thread = ObservingThread(partial(self._observe_workers, supervisor))
         thread.start()
         try:
             yield
         finally:
             thread.stop()
 
-    def _sockets(self) -> list[Any]:
+    async def _observe_workers(self, supervisor: Supervisor, stack: contextlib.AsyncExitStack) -> None:
+        """Serve the metrics and answer, on the loop of a thread."""
+        watch = supervisor.watch
+
+        def hangs() -> str | None:
+            return "the supervisor hangs" if time.monotonic() - watch.turned > HANG_SECONDS else None
+
+        if self._listeners:
+            from fastws.observe.collector import metrics_of
+            from fastws.observe.listener import listening
+            from fastws.observe.sources import PageSource
+
+            metrics = metrics_of(PageSource(watch.page, watch.states, watch.pids))
+            routes = self._routes(metrics, lives=[hangs], ready=[watch.why_not_ready])
+            await stack.enter_async_context(listening(routes, self._sockets()))
+        if self._control_socket is not None:
+            from fastws.observe.control import controlling
+            from fastws.observe.desk import WorkersDesk
+
+            desk = WorkersDesk(watch, supervisor.inquiry, supervisor.wake)
+            await stack.enter_async_context(controlling(self._control_socket.dup(), desk.answer))
+
+    def _sockets(self) -> list[socket.socket]:
         return [sock.dup() for listener in self._listeners for sock in listener.sockets]
 
     def _routes(self, metrics: Metrics, *, lives: list[Any], ready: list[Any]) -> list[Route]:

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import click
@@ -30,6 +31,7 @@ from fastws.observe.sampling import sampling
 from fastws.pubsub.bus import Bus, install
 from fastws.pubsub.keeper.client import KeeperClient
 from fastws.server.acceptor import Acceptor
+from fastws.server.server import Server
 from fastws.server.shared_page import Membership, SharedPage
 from fastws.workers.control import Channel, Message
 from fastws.workers.orphans import end_with_parent
@@ -88,6 +90,7 @@ def serve(channel: Channel, hello: Message) -> int:
         Membership(page, page.row(row), bus.holdings, is_limit_for_all=is_limit_for_all),
         grace=options["timeout_graceful_shutdown"],
         bus=bus,
+        answer=partial(answer_of, int(hello.values["worker"])),
         keeper=keeper,
     )
     if certificates is not None:
@@ -98,6 +101,13 @@ def serve(channel: Channel, hello: Message) -> int:
             return runner.run(_serve(serving, bus, certificates))
     except StartupFailed as error:
         raise startup_error(app, error) from error
+
+
+def answer_of(worker: int, server: Server | None, ask: str, values: dict[str, Any]) -> Any:
+    """Answer an operator's question about this worker."""
+    from fastws.observe.inspect import answer  # when somebody asks
+
+    return answer(server, worker, ask, values)
 
 
 async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:

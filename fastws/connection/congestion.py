@@ -107,5 +107,6 @@ class Congestion(Writer):
 
     def end_count(self) -> None:
         """The WebSocket has ended: what still waits is no message of its client's any more."""
-        self.counters.row.queue_bytes -= self.queue_bytes
+        if self._backlog is not None:
+            self.counters.row.queue_bytes -= self._backlog.size
         self.counters = UNCOUNTED

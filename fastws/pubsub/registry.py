@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastws.config import (
@@ -255,6 +255,11 @@ class TopicRegistry:
             topic.tally = meters.topic_counters(of_class)
             if topic.view is not None:
                 topic.view.tally = topic.tally
+
+    def audience(self) -> Iterator[tuple[str, int]]:
+        """Iterate over the topics: their names, and how many clients listen."""
+        for name, topic in list(self._topics.items()):
+            yield name, topic.listeners()
 
     def measure(self) -> None:
         """Count from now on; for who begins to measure when there are topics already."""

@@ -181,7 +181,8 @@ class Site:
 
     def websocket_closed(self, connection: Connection) -> None:
         """Count a WebSocket that has ended."""
-        counters = connection.outbox.counters
+        outbox = connection.outbox
+        counters = outbox.counters
         counters.row.websockets_closed += 1
         if connection.evicted:
             counters.row.evicted += 1

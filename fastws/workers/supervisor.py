@@ -20,6 +20,7 @@ from fastws.meters.board import Board
 from fastws.server.shared_page import SharedPage
 from fastws.workers.child import start_child
 from fastws.workers.control import Channel, ControlError, Message
+from fastws.workers.inquiry import Inquiry
 from fastws.workers.keeping import Keeping
 from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.pool import Pool
@@ -84,8 +85,11 @@ class Supervisor:
             tell=self.tell,
             misbehaved=self.pool.misbehaved,
         )
+        #: Carries questions of another thread to the workers.
         #: For who looks at the workers from another thread.
         self.watch = Watch(self.pool, self._page, self._keeping)
+        #: Carries questions of another thread to the workers.
+        self.inquiry = Inquiry(lambda: self.wake(0), self.watch.answering, self.tell)
         #: Workers that could not even be launched.
         self._stillborn: list[Worker] = []
         self._stopped_by = 0
@@ -107,7 +111,7 @@ class Supervisor:
         return self.pool.exit_code, self.pool.failure
 
     def wake(self, number: int) -> None:
-        """Act as if the signal had come; may be called by any thread."""
+        """Act as if the signal had come, or carry questions (0); may be called by any thread."""
         with contextlib.suppress(OSError):
             self._waker.send(bytes([number]))
 
@@ -125,7 +129,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait for what happens next, and take it. Nothing that goes wrong here ends the supervisor."""
-        self.watch.turned = time.monotonic()
+        self.watch.turn()
         for key, _ in self._selector.select(TICK_SECONDS):
             try:
                 if key.data is None:
@@ -151,7 +155,10 @@ class Supervisor:
 
     def _take_signals(self) -> None:
         for number in self._wakeup.recv(4096):
-            self._signal(number)
+            if number:
+                self._signal(number)
+            else:
+                self.inquiry.carry()
 
     def _signal(self, number: int) -> None:
         now = time.monotonic()
@@ -218,6 +225,8 @@ class Supervisor:
             self.pool.resigned(worker, now)
         elif message.kind == "keeper":
             self._keeping.want(now)
+        elif message.kind == "answer":
+            self.inquiry.answered(worker, message)
         elif message.kind == "keeper_failed":
             self._keeping.failed(int(message.values["number"]), str(worker))
 
@@ -258,6 +267,7 @@ class Supervisor:
         if channel is not None:
             self._selector.unregister(channel)
             channel.close()
+            self.inquiry.lost(worker)
 
     def _close(self) -> None:
         """Leave nothing behind: whoever still runs is ended."""

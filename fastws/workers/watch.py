@@ -9,8 +9,9 @@ from collections import Counter
 
 from fastws.server.shared_page import SharedPage
 from fastws.workers.keeping import Keeping
+from fastws.workers.notify import Watchdog
 from fastws.workers.pool import Pool
-from fastws.workers.states import Phase, State
+from fastws.workers.states import Phase, State, Worker
 
 __all__ = ["Watch"]
 
@@ -32,11 +33,22 @@ class Watch:
         self._keeping = keeping
         #: When the supervisor last looked at everything, on the monotonic clock.
         self.turned = time.monotonic()
+        self._watchdog = Watchdog()
+
+    def turn(self) -> None:
+        """The supervisor looks at everything."""
+        self.turned = time.monotonic()
+        if self._pool.phase is not Phase.STARTING:
+            self._watchdog.beat(self.turned)
 
     def states(self) -> dict[str, int]:
         """Return how many workers there are in each state."""
         found = Counter(each.state.name.lower() for each in list(self._pool.workers))
         return {state.name.lower(): found[state.name.lower()] for state in State}
+
+    def answering(self) -> list[Worker]:
+        """Return the workers that run a loop and can be asked."""
+        return [each for each in self._pool.workers if each.state is not State.STARTING]
 
     def pids(self) -> list[int]:
         """Return the processes that run."""
