@@ -31,6 +31,7 @@ from fastws.cli.listeners import (
     parse_address,
     unix_files,
 )
+from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, check_publish, publish_beside, publish_sockets, say
 from fastws.cli.server_names import NamedContext
 from fastws.cli.tls import names_in, pairs_of, server_context
@@ -74,22 +75,25 @@ def start(app: str | None, options: dict[str, Any]) -> int:
         log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)
     scheme = "http" if certificates is None else "https"
+    observing = Observing(options)
     if options["workers"] > 1 or options["reload"]:
         from fastws.cli.supervise import supervise
 
         make_authorize(options)
-        return supervise(app, options, addresses, scheme)
+        with observing.opened():
+            return supervise(app, options, addresses, scheme, observing)
     if ignored := without_effect(options):
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
         )
     silence_bad_server_names()
+    observing.begin_measuring()
     join = joined(options["broker"])
     routes = make_routes(app, options, settings)
     try:
-        with publish_sockets(options, scheme) as publishing:
+        with observing.opened(), publish_sockets(options, scheme) as publishing:
             return serve_here(
-                app, routes, addresses, settings, certificates, loops, options, publishing, join
+                app, routes, addresses, settings, certificates, loops, options, observing, publishing, join
             )
     finally:
         if isinstance(routes, AsyncFactory):
@@ -104,6 +108,7 @@ def serve_here(
     certificates: Certificates | None,
     loops: Callable[[], asyncio.AbstractEventLoop],
     options: dict[str, Any],
+    observing: Observing,
     publishing: Publishing,
     join: Callable[[Coroutine[Any, Any, int]], Coroutine[Any, Any, int]],
 ) -> int:
@@ -121,6 +126,7 @@ def serve_here(
 
     def started(server: Server) -> None:
         announce(listeners, "http" if tls is None else "https", options["loop"])
+        observing.serving(server)
         say(publishing[1])
         hang_up.take_signal()
         notify_ready()
@@ -140,7 +146,8 @@ def serve_here(
                 grace=options["timeout_graceful_shutdown"],
                 beside=publish_beside(options, publishing[0], tls),
             )
-            return runner.run(join(serving if certificates is None else certificates.watched(serving)))
+            serving = serving if certificates is None else certificates.watched(serving)
+            return runner.run(observing.around(join(serving)))
     except StartupFailed as error:
         raise startup_error(app, error) from error
     finally:

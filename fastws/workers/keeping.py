@@ -73,6 +73,11 @@ class Keeping:
         """The server starts: a gateway is needed in any case."""
         if self._is_gateway:
             self.want(now)
+    @property
+    def pid(self) -> int | None:
+        """Its process; None where it does not run."""
+        process = self._process
+        return None if process is None else process.pid
 
     def want(self, now: float) -> None:
         """Take that a worker has topics with a history."""

@@ -1,0 +1,10 @@
+"""For who runs a server: metrics, health, and a look inside.
+
+``from fastws.observe import metrics`` needs ``pip install 'fastws-server[metrics]'``.
+"""
+
+from __future__ import annotations
+
+from fastws.observe.collector import Metrics, metrics
+
+__all__ = ["Metrics", "metrics"]
