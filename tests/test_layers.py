@@ -23,7 +23,7 @@ LAYERS = [
     "_version", "errors", "json", "config", "logs",
     "protocol.http", "protocol.websocket",
     "loop", "connection", "meters", "pubsub", "web", "client", "server", "asgi", "feed", "publish",
-    "apps", "workers", "observe",
+    "yjs", "apps", "workers", "observe",
     "testing", "loadgen", "cli",
 ]  # fmt: skip
 

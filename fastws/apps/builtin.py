@@ -8,6 +8,7 @@ from fastws.apps.broadcast import Broadcast
 from fastws.apps.bullets import Bullets
 from fastws.apps.chat import LIMITS, TIMEOUTS, Chat
 from fastws.apps.echo import Echo
+from fastws.apps.editor import Editor
 from fastws.apps.quotes import Quotes
 from fastws.apps.rooms import Rooms
 from fastws.protocol.http.messages import Request, Response
@@ -25,8 +26,9 @@ def application(static: Iterable[Static] = ()) -> Application:
     """Return the built-in application: :func:`routes`, and those of the gallery."""
     pages = Static("/", packaged_static())
     rooms, quotes, bullets = Rooms(pages), Quotes(pages), Bullets(pages, CROWD)
+    editor = Editor(pages)
     return Application(
-        [*routes(static), *rooms.routes, *quotes.routes, *bullets.routes],
+        [*routes(static), *rooms.routes, *quotes.routes, *bullets.routes, *editor.routes],
         background=[quotes.produce, bullets.perform],
     )
 
