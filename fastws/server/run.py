@@ -16,8 +16,8 @@ from typing import Any, Unpack, cast
 
 from fastws.config import Settings, check_options
 from fastws.loop.event_loops import loop_factory
-from fastws.server.beside import Beside, listening_beside
 from fastws.meters.meters import measuring
+from fastws.server.beside import Beside, listening_beside
 from fastws.server.descriptors import accepts_in_bulk
 from fastws.server.factory import Factory, called_early, check_factory, made
 from fastws.server.memory import keep_blocks, trim_when_calm

@@ -73,6 +73,7 @@ class Keeping:
         """The server starts: a gateway is needed in any case."""
         if self._is_gateway:
             self.want(now)
+
     @property
     def pid(self) -> int | None:
         """Its process; None where it does not run."""
