@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from fastws.cli import logs
+from fastws.cli.brokers import broker_options
 from fastws.cli.limits import limit_options
 from fastws.cli.options import ALLOWED_HOST, FILES, HEADER, ORIGIN, TRUSTED, Command, option
 from fastws.cli.worker_options import worker_options
@@ -284,6 +285,7 @@ __all__ = ["serve"]
     help="Time after a signal in which clients may read the rest.",
 )
 @worker_options
+@broker_options
 def serve(app: str | None, **options: Any) -> int:
     """Run a server until SIGINT or SIGTERM; a second signal ends it at once.
 

@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory, as_app, load_app
+from fastws.cli.brokers import choose_broker, joined
 from fastws.cli.certificates import Certificate, Certificates, silence_bad_server_names
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
@@ -63,7 +64,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     All options are checked before the first socket opens. Raises `click.UsageError` and `CannotStart`.
     """
     addresses = choose_addresses(options)
-    options = {**options, "asgi_body_size": asgi_body_size(options)}
+    options = {**options, "asgi_body_size": asgi_body_size(options), "broker": choose_broker(options)}
     loops = new_loops(options)
     certificates = make_certificates(options)
     logs.configure(options["log_level"], access_log=options["access_log"])
@@ -80,9 +81,10 @@ def start(app: str | None, options: dict[str, Any]) -> int:
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
         )
     silence_bad_server_names()
+    join = joined(options["broker"])
     routes = make_routes(app, options, settings)
     try:
-        return serve_here(app, routes, addresses, settings, certificates, loops, options)
+        return serve_here(app, routes, addresses, settings, certificates, loops, options, join)
     finally:
         if isinstance(routes, AsyncFactory):
             routes.close()
@@ -96,6 +98,7 @@ def serve_here(
     certificates: Certificates | None,
     loops: Callable[[], asyncio.AbstractEventLoop],
     options: dict[str, Any],
+    join: Callable[[Coroutine[Any, Any, int]], Coroutine[Any, Any, int]],
 ) -> int:
     """Serve in this process until a signal. Raises `CannotStart`."""
     tls = None if certificates is None else certificates.context
@@ -128,7 +131,7 @@ def serve_here(
                 stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
             )
-            return runner.run(serving if certificates is None else certificates.watched(serving))
+            return runner.run(join(serving if certificates is None else certificates.watched(serving)))
     except StartupFailed as error:
         raise startup_error(app, error) from error
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fastws.cli.brokers import check_reachable, gateway_hello
 from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
 from fastws.server.descriptors import remove_own
@@ -30,6 +31,7 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
         click.UsageError: the workers find the command line wrong.
     """
     changes = watcher(options) if options["reload"] else None
+    check_reachable(options["broker"])
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
@@ -43,7 +45,10 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
             "fastws.cli.worker_process",
             (
                 "fastws.cli.keeper_process",
-                {"options": {"log_level": options["log_level"], "loop": options["loop"]}},
+                {
+                    "options": {"log_level": options["log_level"], "loop": options["loop"]},
+                    **gateway_hello(options["broker"]),
+                },
             ),
             hello,
             sockets,

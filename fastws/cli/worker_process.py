@@ -13,6 +13,7 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
+from fastws.cli.brokers import use_in_worker
 from fastws.cli.certificates import Certificates, silence_bad_server_names
 from fastws.cli.start import (
     make_certificates,
@@ -63,6 +64,7 @@ def serve(channel: Channel, hello: Message) -> int:
         lambda: channel.send("keeper"),
         lambda number: channel.send("keeper_failed", number=number),
     )
+    use_in_worker(options["broker"])
     certificates = make_certificates(options)
     silence_bad_server_names()
     settings = make_settings(options)

@@ -166,8 +166,10 @@ class SupervisedServer:
         if message.kind == "peer":
             self._bus.add_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "keeper" and self._keeper is not None:
-            sock = socket.socket(fileno=message.fds.pop())
-            self._keeper.connect(sock, int(message.values["number"]))
+            lines = [socket.socket(fileno=message.fds.pop(0)) for _ in list(message.fds)]
+            self._keeper.connect(lines[0], int(message.values["number"]))
+            if len(lines) > 1:  # to a gateway, for what has no numbers
+                self._bus.add_peer(lines[1], int(message.values["gateway"]))
         elif message.kind == "lead":
             if self._server is not None and message.values["value"]:
                 self._server.lead(True)  # noqa: FBT003

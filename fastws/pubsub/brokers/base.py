@@ -112,6 +112,8 @@ class BrokerTopic:
     kind: TopicKind
     #: How many messages are kept; 0 of a keyed topic.
     history: int
+    #: Their bytes: more need not be kept.
+    history_bytes: int
     #: Seconds: for messages, and for what is known of keys that were removed.
     ttl: float
     #: How many keys there may be, and seconds after which a value is removed (infinite: never).

@@ -11,7 +11,7 @@ from fastws.pubsub.brokers.urls import broker_at, broker_in_environment, check_b
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.group import Group
 
-__all__ = ["Membership", "bus_of", "group_of", "install", "installed", "use_broker"]
+__all__ = ["Membership", "bus_of", "group_of", "install", "install_broker", "installed", "use_broker"]
 
 
 class Membership(Protocol):
@@ -46,6 +46,17 @@ def install(worker_id: int) -> Bus:
         raise RuntimeError("this process has a bus already")
     _installed = Bus(worker_id)
     return _installed
+
+
+def install_broker(url: str) -> Membership:
+    """Let every hub made from now on be joined with others by a broker; return what starts that.
+
+    Raises as :func:`bus_of`.
+    """
+    global _installed
+    node = _node(url, lambda: broker_at(url))
+    _installed = node.bus
+    return node
 
 
 @contextmanager

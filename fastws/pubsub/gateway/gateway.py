@@ -30,14 +30,20 @@ class Gateway:
     Args:
         broker: What joins the nodes. It is started and closed here.
         node: The node's name, the same for each gateway that it has. Default: one of this gateway's own.
+        identity: What it is called on the bus, another number for each gateway. Default: a new one.
         dropped: Called with the identity of a worker that says what makes no sense, and is let go.
     """
 
     def __init__(
-        self, broker: Broker, *, node: str | None = None, dropped: Callable[[int], None] | None = None
+        self,
+        broker: Broker,
+        *,
+        node: str | None = None,
+        identity: int | None = None,
+        dropped: Callable[[int], None] | None = None,
     ) -> None:
         self._broker = broker
-        self.identity = FIRST_GATEWAY + secrets.randbits(62)
+        self.identity = identity or FIRST_GATEWAY + secrets.randbits(62)
         self.keeper = RelayingKeeper(broker, node or secrets.token_hex(8), dropped=dropped)
         self.bus = NodeBus(
             self.identity,

@@ -60,6 +60,7 @@ def spec_of(key: bytes, declaration: Declaration) -> BrokerTopic:
         name_of(*names_of(key)),
         TopicKind.HISTORY if settings["history"] else TopicKind.KEYED,
         settings["history"],
+        settings["history_bytes"],
         settings["ttl"],
         settings["max_keys"],
         settings["key_ttl"],
