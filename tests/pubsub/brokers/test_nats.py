@@ -6,8 +6,9 @@ import asyncio
 import json
 import math
 import shutil
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import fastws
 from fastws.pubsub.brokers.base import BrokerRefused, Item, Verb, Verdict
 from fastws.pubsub.events import Position
 from tests.kit import until
-from tests.kit.broker_servers import NatsServer
+from tests.kit.nats import Nats, need_nats
 from tests.live.servers import make_certificates
 
 pytest.importorskip("nats")
@@ -28,23 +29,17 @@ pytestmark = [pytest.mark.live, pytest.mark.system]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
-    NatsServer.require()
-    found = NatsServer(tmp_path / "nats")
-    found.start()
-    yield found
-    found.stop()
-
-
-@asynccontextmanager
-async def other_server(folder: Path, *options: str, **more: Any) -> AsyncIterator[NatsServer]:
-    NatsServer.require()
-    found = NatsServer(folder / "other", *options, **more)
-    found.start()
-    try:
+def server(tmp_path: Path) -> Iterator[Nats]:
+    need_nats()
+    with Nats(tmp_path / "nats") as found:
         yield found
-    finally:
-        found.stop()
+
+
+@contextmanager
+def other_server(folder: Path, *options: str, **more: Any) -> Iterator[Nats]:
+    need_nats()
+    with Nats(folder / "other", *options, **more) as found:
+        yield found
 
 
 async def api(node: Node, subject: str, question: dict[str, object] | None = None) -> dict[str, Any]:
@@ -57,7 +52,7 @@ async def api(node: Node, subject: str, question: dict[str, object] | None = Non
 
 
 async def test_user_password_and_token_let_us_in(tmp_path: Path) -> None:
-    async with other_server(tmp_path / "1", "--user", "me", "--pass", "secret") as one:
+    with other_server(tmp_path, "--user", "me", "--pass", "secret") as one:
         port = one.port
         async with nodes(f"nats://me:secret@127.0.0.1:{port}"):
             pass
@@ -65,15 +60,15 @@ async def test_user_password_and_token_let_us_in(tmp_path: Path) -> None:
             async with nodes(f"nats://me:wrong-one@127.0.0.1:{port}"):
                 pass
         assert "wrong-one" not in str(failed.value)
-    async with other_server(tmp_path / "2", "--auth", "token") as one:
+    with other_server(tmp_path, "--auth", "token") as one:
         async with nodes(f"nats://token@127.0.0.1:{one.port}"):
             pass
 
 
-async def test_tls_is_never_left_out(tmp_path: Path, server: NatsServer) -> None:
+async def test_tls_is_never_left_out(tmp_path: Path, server: Nats) -> None:
     make_certificates(tmp_path)
     files = ("--tls", f"--tlscert={tmp_path}/server.pem", f"--tlskey={tmp_path}/server-key.pem")
-    async with other_server(tmp_path, *files) as one:
+    with other_server(tmp_path, *files) as one:
         async with nodes(f"tls://localhost:{one.port}?ca={tmp_path}/ca.pem"):
             pass
         with pytest.raises(fastws.BrokerUnavailable, match="TLS: unable to get local issuer certificate"):
@@ -84,7 +79,7 @@ async def test_tls_is_never_left_out(tmp_path: Path, server: NatsServer) -> None
             pass
 
 
-async def test_the_next_server_is_taken_where_one_is_not_there(server: NatsServer) -> None:
+async def test_the_next_server_is_taken_where_one_is_not_there(server: Nats) -> None:
     async with nodes(f"nats://127.0.0.1:1,{server.url}") as (node,):
         assert node.broker.label == f"nats://127.0.0.1:1,{server.url}"
     with pytest.raises(fastws.BrokerUnavailable, match=r"^nats://127.0.0.1:1: [^\n]*refused|failed"):
@@ -123,24 +118,25 @@ async def test_what_is_no_server_for_us_is_refused(greeting: bytes, text: str) -
 
 
 async def test_without_jetstream_only_plain_topics_pass(tmp_path: Path) -> None:
-    async with other_server(tmp_path, streams=False) as one, nodes(one.url, 2) as (a, b):
-        with pytest.raises(BrokerRefused, match="no JetStream"):
-            await a.broker.declare(history())
-        with pytest.raises(BrokerRefused, match="no JetStream"):
-            await a.broker.append(history(), run(1, b"x"))
-        await b.follow("hub/p")
-        a.broker.publish("hub/p", b"blob")
-        await until(lambda: b.blobs == [("hub/p", b"blob")])
+    with other_server(tmp_path, streams=False) as one:
+        async with nodes(one.url, 2) as (a, b):
+            with pytest.raises(BrokerRefused, match="no JetStream"):
+                await a.broker.declare(history())
+            with pytest.raises(BrokerRefused, match="no JetStream"):
+                await a.broker.append(history(), run(1, b"x"))
+            await b.follow("hub/p")
+            a.broker.publish("hub/p", b"blob")
+            await until(lambda: b.blobs == [("hub/p", b"blob")])
 
 
-async def test_a_stream_of_others_is_not_touched(server: NatsServer) -> None:
+async def test_a_stream_of_others_is_not_touched(server: Nats) -> None:
     async with nodes(server.url) as (node,):
         await api(node, "STREAM.CREATE.fastws-history", {"name": "fastws-history", "subjects": ["x"]})
         with pytest.raises(BrokerRefused, match="was not made by fastws"):
             await node.broker.read(history(), None)
 
 
-async def test_two_prefixes_do_not_meet(server: NatsServer) -> None:
+async def test_two_prefixes_do_not_meet(server: Nats) -> None:
     async with nodes(f"{server.url}?prefix=one") as (a,), nodes(f"{server.url}?prefix=two") as (b,):
         await a.broker.append(history(), run(1, b"x"))
         assert (await b.broker.read(history(), None)).entries == []
@@ -149,7 +145,7 @@ async def test_two_prefixes_do_not_meet(server: NatsServer) -> None:
 # -- histories ----------------------------------------------------------------------------------
 
 
-async def test_two_nodes_append_to_one_topic_without_holes(server: NatsServer) -> None:
+async def test_two_nodes_append_to_one_topic_without_holes(server: Nats) -> None:
     async with nodes(server.url, 2) as (a, b):
         topic = history(history=1000)
         for node in (a, b):
@@ -168,7 +164,7 @@ async def test_two_nodes_append_to_one_topic_without_holes(server: NatsServer) -
         assert [entry.item.body for entry in kept.entries if entry.item.body in b"aA"] == [b"a", b"A"] * 100
 
 
-async def test_a_run_that_is_larger_than_a_message_is_parted(server: NatsServer) -> None:
+async def test_a_run_that_is_larger_than_a_message_is_parted(server: Nats) -> None:
     async with nodes(server.url) as (node,):
         topic, bodies = history(), [bytes((number,)) * 400_000 for number in range(7)]
         assert (await node.broker.append(topic, run(1, *bodies))).at.offset == 7
@@ -182,7 +178,7 @@ async def test_a_run_that_is_larger_than_a_message_is_parted(server: NatsServer)
         assert (await node.broker.append(topic, run(4, b"y"))).at.offset == 9
 
 
-async def test_the_next_gateway_appends_nothing_twice(server: NatsServer) -> None:
+async def test_the_next_gateway_appends_nothing_twice(server: Nats) -> None:
     topic = history()
     async with nodes(server.url) as (node,):
         await node.broker.append(topic, run(1, b"a"))
@@ -194,7 +190,7 @@ async def test_the_next_gateway_appends_nothing_twice(server: NatsServer) -> Non
         assert found[2].at.offset == 3
 
 
-async def test_a_larger_history_makes_room_in_the_stream(server: NatsServer) -> None:
+async def test_a_larger_history_makes_room_in_the_stream(server: Nats) -> None:
     async with nodes(server.url) as (node,):
         await node.broker.read(history(history=2, ttl=1.0), None)
         config = (await api(node, "STREAM.INFO.fastws-history"))["config"]
@@ -204,7 +200,7 @@ async def test_a_larger_history_makes_room_in_the_stream(server: NatsServer) -> 
         assert config["max_msgs_per_subject"] == 5 and config["max_age"] == 0
 
 
-async def test_what_is_too_old_or_too_much_is_not_told_as_kept(server: NatsServer) -> None:
+async def test_what_is_too_old_or_too_much_is_not_told_as_kept(server: Nats) -> None:
     async with nodes(server.url) as (node,):
         topic = history(history=3, ttl=300.0)
         for number in range(1, 7):
@@ -216,7 +212,7 @@ async def test_what_is_too_old_or_too_much_is_not_told_as_kept(server: NatsServe
 
 
 @pytest.mark.parametrize("how", ["deleted", "deleted while it is away", "purged", "rolled back"])
-async def test_data_that_is_gone_begins_a_new_epoch(server: NatsServer, how: str) -> None:
+async def test_data_that_is_gone_begins_a_new_epoch(server: Nats, how: str) -> None:
     topic = history()
     async with nodes(server.url, 2) as (a, b):
         await b.broker.watch(topic)
@@ -224,7 +220,7 @@ async def test_data_that_is_gone_begins_a_new_epoch(server: NatsServer, how: str
         before = await b.broker.read(topic, None)
         if how == "rolled back":
             server.stop()
-            shutil.copytree(server.folder / "store", server.folder / "copy")
+            shutil.copytree(server.store, server.folder / "copy")
             server.start()
             await a.back()
             await b.back()
@@ -235,7 +231,7 @@ async def test_data_that_is_gone_begins_a_new_epoch(server: NatsServer, how: str
             server.stop()
             server.lose()
             if how == "rolled back":
-                shutil.copytree(server.folder / "copy", server.folder / "store")
+                shutil.copytree(server.folder / "copy", server.store)
             server.start()
             await a.away()
             await a.back()
@@ -249,7 +245,7 @@ async def test_data_that_is_gone_begins_a_new_epoch(server: NatsServer, how: str
         assert kept.epoch == after.epoch and [entry.item.body for entry in kept.entries] == [b"c"]
 
 
-async def test_who_is_ahead_of_the_stream_begins_a_new_epoch(server: NatsServer) -> None:
+async def test_who_is_ahead_of_the_stream_begins_a_new_epoch(server: Nats) -> None:
     topic = history()
     async with nodes(server.url) as (node,):
         at = (await node.broker.append(topic, run(1, b"a"))).at
@@ -257,7 +253,7 @@ async def test_who_is_ahead_of_the_stream_begins_a_new_epoch(server: NatsServer)
         assert kept.epoch != at.epoch and kept.last == 0
 
 
-async def test_an_id_is_published_once_by_all_nodes(server: NatsServer) -> None:
+async def test_an_id_is_published_once_by_all_nodes(server: Nats) -> None:
     topic = history()
     async with nodes(server.url, 2) as (a, b):
         one = await a.broker.append(topic, run(1, b"x", sender="a", once="=id"))
@@ -268,7 +264,7 @@ async def test_an_id_is_published_once_by_all_nodes(server: NatsServer) -> None:
 # -- keys ---------------------------------------------------------------------------------------
 
 
-async def test_keys_of_any_text_are_kept_and_removed(server: NatsServer) -> None:
+async def test_keys_of_any_text_are_kept_and_removed(server: Nats) -> None:
     topic = keyed()
     async with nodes(server.url, 2) as (a, b):
         await b.broker.watch(topic)
@@ -290,7 +286,7 @@ async def test_keys_of_any_text_are_kept_and_removed(server: NatsServer) -> None
         assert b.offsets == sorted(b.offsets)
 
 
-async def test_a_value_expires_unless_there_is_a_newer_one(server: NatsServer) -> None:
+async def test_a_value_expires_unless_there_is_a_newer_one(server: Nats) -> None:
     topic = keyed()
     async with nodes(server.url, 2) as (a, b):
         old = (await a.broker.append(topic, put(1, Item(b"1", "k")))).at.offset
@@ -302,7 +298,7 @@ async def test_a_value_expires_unless_there_is_a_newer_one(server: NatsServer) -
         assert [entry.item.verb for entry in (await b.broker.read(topic, None)).entries] == [Verb.REMOVE]
 
 
-async def test_old_removals_are_deleted_and_that_is_known(server: NatsServer) -> None:
+async def test_old_removals_are_deleted_and_that_is_known(server: Nats) -> None:
     topic = keyed(ttl=1e-3)
     async with nodes(server.url, 2) as (a, b):
         await b.broker.watch(topic)
@@ -316,7 +312,7 @@ async def test_old_removals_are_deleted_and_that_is_known(server: NatsServer) ->
         assert kept.last == before.last + 2
 
 
-async def test_a_clear_and_a_new_stream_are_told_to_who_watches(server: NatsServer) -> None:
+async def test_a_clear_and_a_new_stream_are_told_to_who_watches(server: Nats) -> None:
     topic = keyed()
     async with nodes(server.url, 2) as (a, b):
         await b.broker.watch(topic)
@@ -334,7 +330,7 @@ async def test_a_clear_and_a_new_stream_are_told_to_who_watches(server: NatsServ
 
 
 async def test_another_node_with_other_settings_is_refused(
-    server: NatsServer, monkeypatch: pytest.MonkeyPatch
+    server: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fastws.pubsub.brokers.nats.declaring.AGAIN_SECONDS", 0.0)
     async with nodes(server.url, 2) as (a, b):
@@ -354,7 +350,7 @@ async def test_another_node_with_other_settings_is_refused(
 # -- away ---------------------------------------------------------------------------------------
 
 
-async def test_while_it_is_away_much_waits_and_the_oldest_is_dropped(server: NatsServer) -> None:
+async def test_while_it_is_away_much_waits_and_the_oldest_is_dropped(server: Nats) -> None:
     async with nodes(server.url, 2) as (a, b):
         await b.follow("hub/p")
         server.stop()
@@ -373,15 +369,15 @@ async def test_while_it_is_away_much_waits_and_the_oldest_is_dropped(server: Nat
         assert (await waiting).at.offset == 1
 
 
-async def test_a_server_that_stands_still_is_left_and_found_again(server: NatsServer) -> None:
+async def test_a_server_that_stands_still_is_left_and_found_again(server: Nats) -> None:
     topic = history()
     async with nodes(server.url, 2) as (a, b):
         await b.broker.watch(topic)
-        server.pause()
+        server.kick(signal.SIGSTOP)
         answers = [a.broker.append(topic, run(number, b"%d" % number)) for number in range(1, 51)]
         await a.away()
         assert a.reasons[-1] == f"{server.url}: no answer within 2 s"
-        server.resume()
+        server.kick(signal.SIGCONT)
         found = await asyncio.gather(*answers)
         assert [answer.at.offset for answer in found] == list(range(1, 51))
         assert {answer.verdict for answer in found} == {Verdict.DONE}
@@ -390,7 +386,7 @@ async def test_a_server_that_stands_still_is_left_and_found_again(server: NatsSe
         assert [int(entry.item.body) for entry in kept.entries] == list(range(1, 51))
 
 
-async def test_what_waits_at_the_end_is_handed_over_or_cancelled(server: NatsServer) -> None:
+async def test_what_waits_at_the_end_is_handed_over_or_cancelled(server: Nats) -> None:
     topic = history()
     async with nodes(server.url) as (node,):
         answer = node.broker.append(topic, run(1, b"x"))
@@ -409,7 +405,7 @@ async def test_what_waits_at_the_end_is_handed_over_or_cancelled(server: NatsSer
 
 
 async def test_what_strangers_say_is_logged_and_harms_nobody(
-    server: NatsServer, caplog: pytest.LogCaptureFixture
+    server: Nats, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with nodes(server.url) as (node,):
         topic, keys = history(), keyed()
