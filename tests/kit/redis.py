@@ -31,9 +31,13 @@ class Redis:
         folder: Where its data goes.
         options: As on its command line.
         port: Default: a free one.
+        config: The configuration of a sentinel, which this shall be.
     """
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *options: str, port: int | None = None, config: Path | None = None
+    ) -> None:
+        self.config = config
         self.folder = folder
         self.options = options
         self.port = port or free_port()
@@ -47,9 +51,11 @@ class Redis:
         """Start it, and wait until it answers."""
         self.folder.mkdir(exist_ok=True)
         settings = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": ""}
-        command = ["redis-server", "--appendonly", "yes"]
+        command = ["redis-server", "--appendonly", "yes", "--repl-diskless-sync-delay", "0"]
         for name, value in settings.items():
             command += [f"--{name}", value]
+        if self.config is not None:
+            command = ["redis-server", str(self.config), "--sentinel", "--port", str(self.port)]
         log = (self.folder / "log").open("ab")
         self.process = subprocess.Popen([*command, *self.options], stdout=log, stderr=log)
         log.close()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 import pytest
 
 from fastws import Hub
-from fastws.pubsub.brokers.base import TopicKind
 from fastws.testing import BrokerServer, BrokerSite, broker_conformance, memory_broker
 from fastws.testing.conformance import Case
 
