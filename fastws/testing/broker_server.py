@@ -127,8 +127,6 @@ class ServerTopic:
         found = [entry._replace(age=now - time) for entry, time in every if entry.offset > start]
         if self.topic.kind is TopicKind.KEYED:
             found.sort()
-            if not start:
-                found = [entry for entry in found if entry.item.verb is Verb.PUT]
         return Kept(self.epoch, self.last, max(self.since, start), found, self.cleared, expired)
 
 

@@ -199,12 +199,14 @@ class Kept(NamedTuple):
     #: The offset of the last item that was ever appended in this epoch; 0 where none was.
     last: int
     #: History: the offset behind which everything is here; who has less has missed something. Keyed: the
-    #: same for changes; 0 where the entries are all values that there are.
+    #: same for changes; 0 where all values that there are come.
     since: int
-    #: In the order of their offsets. Of a keyed topic the last change of each key, without what is older.
+    #: In the order of their offsets. Of a keyed topic the last change of each key, without what is older;
+    #: removals as far as they are known.
     entries: list[Entry]
-    #: Keyed: the offset of the last CLEAR, or 0.
+    #: Keyed: the offset of the last CLEAR, or 0; and that up to which removals may be known no more.
     cleared: int = 0
+    floor: int = 0
     #: History: up to this offset items were too old; up to ``since`` the others were too many.
     expired_to: int = 0
 

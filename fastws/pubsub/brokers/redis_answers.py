@@ -50,29 +50,26 @@ def kept_of_answer(answer: list[Any], topic: BrokerTopic) -> Kept:
             for index, (at, body) in enumerate(found)
         ]
         return Kept(epoch, last, since, entries, expired_to=min(expired, since))
-    entries = _changes(answer[5], now) if since else _values(answer[5], now)
-    return Kept(epoch, last, since, entries, cleared=int(answer[4]))
-
-
-def _values(flat: list[bytes], now: int) -> list[Entry]:
-    """Return all values that there are, in the order of their offsets."""
-    found = []
-    for key, held in zip(flat[::2], flat[1::2], strict=True):
-        offset, at, value = held.split(b":", 2)
-        found.append(Entry(int(offset), Item(value, key.decode()), max(now - int(at), 0) / MS))
-    found.sort(key=_offset)
-    return found
-
-
-def _changes(rows: list[Any], now: int) -> list[Entry]:
-    """Return the last change of each key, and clears."""
-    found: dict[str, Entry] = {}
-    for number, verb, at, key, value in rows:
+    found_keys: dict[str, Entry] = {}
+    values, changes = answer[6], answer[7]
+    for key, held in zip(values[::2], values[1::2], strict=True):
+        found_keys[key.decode()] = _value(key, held, now)
+    for number, verb, at, key, held in changes:
         offset, name = int(number.partition(b"-")[0]), key.decode()
-        found.pop(name, None)
-        item = Item(value, name, Verb(int(verb)))
-        found[name] = Entry(offset, item, max(now - int(at), 0) / MS)
-    return sorted(found.values(), key=_offset)
+        entry = Entry(offset, Item(b"", name, Verb.REMOVE), max(now - int(at), 0) / MS)
+        if Verb(int(verb)) is Verb.PUT:
+            entry = _value(key, held, now)
+        before = found_keys.get(name)
+        if before is None or before.offset < entry.offset:
+            found_keys[name] = entry
+    entries = sorted(found_keys.values(), key=_offset)
+    return Kept(epoch, last, since, entries, cleared=int(answer[4]), floor=int(answer[5]))
+
+
+def _value(key: bytes, held: bytes, now: int) -> Entry:
+    """Return what a key holds."""
+    offset, at, value = held.split(b":", 2)
+    return Entry(int(offset), Item(value, key.decode()), max(now - int(at), 0) / MS)
 
 
 def _offset(entry: Entry) -> int:

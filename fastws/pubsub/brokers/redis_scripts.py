@@ -193,18 +193,22 @@ end
 local t = now()
 if ARGV[6] == 'keyed' then
   local cleared = tonumber(redis.call('HGET', KEYS[1], 'c') or 0)
-  if start > 0 and start >= cleared then
-    local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
-    if start == last or (first and tonumber(string.match(first[1], '^%d+')) <= start + 1) then
-      local entries, found = redis.call('XRANGE', KEYS[2], string.format('%.0f-0', start + 1), '+'), {}
-      for _, entry in ipairs(entries) do
-        local value = entry[2][2] == '1' and redis.call('HGET', KEYS[3], entry[2][6])
-        found[#found + 1] = {entry[1], entry[2][2], entry[2][4], entry[2][6], value or ''}
-      end
-      return {epoch, last, t, start, cleared, found}
+  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  local floor = first and tonumber(string.match(first[1], '^%d+')) - 1 or last
+  local changes, values = {}, {}
+  if start == 0 or start < cleared or start < floor then
+    start, values = 0, redis.call('HGETALL', KEYS[3])
+  end
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], string.format('%.0f-0', start + 1), '+')) do
+    local verb, key = entry[2][2], entry[2][6]
+    if verb == '2' then
+      changes[#changes + 1] = {entry[1], verb, entry[2][4], key, ''}
+    elseif verb == '1' and start > 0 then
+      local held = redis.call('HGET', KEYS[3], key)
+      if held then changes[#changes + 1] = {entry[1], verb, entry[2][4], key, held} end
     end
   end
-  return {epoch, last, t, 0, cleared, redis.call('HGETALL', KEYS[3])}
+  return {epoch, last, t, start, cleared, floor, values, changes}
 end
 local found, size, since, expired = {}, 0, last, 0
 local to = '+'

@@ -281,8 +281,8 @@ class RelayedKeys(Relayed, KeptKeys):
         if kept.cleared:
             keys.clear_at(kept.cleared)
         self._take(kept.entries)
-        keys.last = keys.floor = kept.last
-        self._told = kept.last
+        keys.last = self._told = kept.last
+        keys.floor = max(kept.floor, kept.cleared)
 
     def go_on(self, entries: list[Entry]) -> None:
         self._take(entries)

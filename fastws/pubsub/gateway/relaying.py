@@ -102,8 +102,9 @@ class RelayingKeeper(Keeper):
     def _confirm(self, member: Member, topic: Any, record: Record) -> None:
         once, body = read_confirm(record)
         if self._state is State.AWAY:
-            answer = _unavailable(record, f"{self._broker.label} is away: {self._reason}")
-            self._tickets.done(member, self._tickets.take(member), answer)
+            # At once: what was published before it waits, and is taken only then.
+            member.peer.write(_unavailable(record, f"{self._broker.label} is away: {self._reason}"))
+            self._tickets.done(member, self._tickets.take(member))
             return
         sender = self._sender(member)
         # An id of its own, so that a retry has the position of this very message.

@@ -56,9 +56,10 @@ class Questions:
 
     def answered(self, number: int, at: Position | None, verdict: Verdict, reason: str = "") -> None:
         """Take the answer to a question, perhaps too late."""
-        _, answer = self._waiting.get(number, (None, None))
-        if answer is None or answer.done():
+        item, answer = self._waiting.get(number, (None, None))
+        if item is None or answer is None or answer.done():
             return
+        item.is_refused = verdict is Verdict.UNAVAILABLE
         if verdict is Verdict.FULL:
             answer.set_exception(KeysFull())
         elif at is None:

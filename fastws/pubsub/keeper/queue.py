@@ -34,13 +34,15 @@ class Item:
         is_taken: Whether the keeper says that it has taken it. If it ends before, the next one is sent it.
     """
 
-    __slots__ = ("is_taken", "record", "size", "topic")
+    __slots__ = ("is_refused", "is_taken", "record", "size", "topic")
 
     def __init__(self, topic: SharedPart, record: bytes, size: int = 0, *, is_taken: bool = False) -> None:
         self.topic = topic
         self.record = record
         self.size = size
         self.is_taken = is_taken
+        #: The keeper has said that it will never be published: no other one is sent it.
+        self.is_refused = False
 
     @classmethod
     def follow(cls, topic: SharedPart) -> Item:

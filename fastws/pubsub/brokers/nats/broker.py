@@ -90,6 +90,12 @@ class NatsBroker:
             raise BrokerUnavailable(f"{self.label} does not answer within {timeout:g} s") from None
         self.capabilities = Capabilities(KINDS, line.max_payload - OTHER_BYTES, survives_restart=True)
         self._run = asyncio.get_running_loop().create_task(self._keep_connected(line))
+        ready = asyncio.ensure_future(self._is_ready.wait())
+        await asyncio.wait((ready, line.lost), return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not self._is_ready.is_set():
+            await self.close()
+            raise BrokerUnavailable(f"{self.label}: {line.lost.result()}")
 
     async def _connect_to_any(self, timeout: float) -> Line:
         reasons = []
@@ -266,7 +272,6 @@ class NatsBroker:
         """
         self._check_ready()
         known = self._of(topic)
-        known.topic = topic
         await self._declarations.declare(topic)
         if isinstance(known, KeyedTopic):
             await known.forget_removals()
@@ -283,6 +288,7 @@ class NatsBroker:
             known.is_watched = True
             with contextlib.suppress(LineLost):
                 await self._listen(known)
+                await known.prepare()
                 return
 
     def unwatch(self, name: str) -> None:
@@ -316,6 +322,7 @@ class NatsBroker:
     def _of(self, topic: BrokerTopic) -> NatsTopic:
         known = self._topics.get(topic.name)
         if known is not None and known.topic.kind is topic.kind:
+            known.topic = topic
             return known
         found: NatsTopic
         if topic.kind is TopicKind.HISTORY:

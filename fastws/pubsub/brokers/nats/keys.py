@@ -105,6 +105,11 @@ class KeyedTopic(NatsTopic):
         if self.is_watched and self._epoch:
             self._sink.appended(self.topic.name, self._epoch, [entry])
 
+    async def prepare(self) -> None:
+        """Know the epoch: no change says it. Raises :class:`BrokerUnavailable`."""
+        if not self._epoch:
+            await self.read(None)
+
     def _place(self, raw: Raw) -> str:
         return raw.subject.removeprefix(self.topic.name + ".")
 

@@ -98,10 +98,14 @@ class Line:
         except (OSError, ValueError, nats.errors.Error) as error:
             await line.close()
             raise BrokerUnavailable(f"{server.label}: {_text(error)}") from None
+        except asyncio.CancelledError:
+            line.abort("nobody waits any more")
+            raise
         version = line._client.connected_server_version
         if (version.major, version.minor) < OLDEST:
             await line.close()
-            raise BrokerUnavailable(f"{server.label} is NATS {version}, and fastws needs 2.9 or newer")
+            text = f"{version.major}.{version.minor}.{version.patch}"
+            raise BrokerUnavailable(f"{server.label} is NATS {text}, and fastws needs 2.9 or newer")
         return line
 
     async def _connect(self, servers: Servers, server: Server) -> None:
@@ -245,6 +249,8 @@ class Line:
 def _text(error: BaseException) -> str:
     if isinstance(error, nats.errors.UnexpectedEOF):
         return "the connection was closed"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
     text = str(error).removeprefix("nats: ").strip("'\" \r\n")

@@ -101,6 +101,9 @@ class NatsTopic:
         """Take what the stream has taken."""
         raise NotImplementedError
 
+    async def prepare(self) -> None:
+        """Know what is needed to tell what is new."""
+
     async def _kept(self, since: Position | None) -> Kept:
         """Return what is kept behind a position. Raises as :meth:`_write_some` does."""
         raise NotImplementedError
