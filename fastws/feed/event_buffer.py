@@ -81,7 +81,7 @@ class EventBuffer:
 
 
 def _fresh(error: Exception) -> Exception:
-    """Return the same exception as another object: one that is raised again grows a longer traceback each time."""
+    """Return the same exception as another object: raised again, one has a longer traceback."""
     fresh = copy.copy(error)
     fresh.__cause__ = error.__cause__
     fresh.__suppress_context__ = error.__suppress_context__

@@ -266,7 +266,7 @@ class Session(SessionCore):
         if not joined.tells_live:
             self.say(Live(topic, str(synced.at)))
 
-    def _change_rate(self, subscription: Subscription, grant: Grant) -> None:
+    def _change_rate(self, subscription: Any, grant: Grant) -> None:
         """Let a topic have the rate that is granted now, where that is another one."""
         rate = least(subscription.rate, grant.max_rate)
         joined = self._settings.hub._change_rate(self._line, subscription.view, rate)
