@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1] / "fastws"
 LAYERS = [
     "_version", "errors", "json", "config", "logs",
     "protocol.http", "protocol.websocket",
-    "loop", "connection", "pubsub", "web", "client", "server", "asgi", "feed", "publish",
+    "loop", "connection", "pubsub", "web", "client", "server", "asgi", "feed", "auth", "publish",
     "apps", "workers",
     "testing", "loadgen", "cli",
 ]  # fmt: skip
