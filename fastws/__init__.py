@@ -22,6 +22,9 @@ if os.environ.get("FASTWS_COMPILED") != "0":
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI
     from fastws.asgi.subscriber import subscriber
+    from fastws.auth.jwt import jwt_auth
+    from fastws.auth.sessions import session_auth, starlette_session
+    from fastws.auth.tickets import Tickets
     from fastws.client.connect import connect
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
@@ -133,6 +136,7 @@ _MODULES = {
     "StartupFailed": "errors",
     "Static": "web.static_files",
     "Synced": "pubsub.events",
+    "Tickets": "auth.tickets",
     "Timeouts": "config",
     "User": "feed.access",
     "WebSocket": "connection.websocket",
@@ -141,10 +145,13 @@ _MODULES = {
     "connect": "client.connect",
     "follow": "feed.follow",
     "is_retryable": "client.reconnect",
+    "jwt_auth": "auth.jwt",
     "publish_page": "publish.page",
     "run": "server.run",
     "serve": "server.serve",
     "serve_until_signal": "server.run",
+    "session_auth": "auth.sessions",
+    "starlette_session": "auth.sessions",
     "streaming": "connection.stream_handlers",
     "subscriber": "asgi.subscriber",
     "token_auth": "web.auth",
@@ -206,6 +213,7 @@ __all__ = [
     "StartupFailed",
     "Static",
     "Synced",
+    "Tickets",
     "Timeouts",
     "User",
     "WebSocket",
@@ -215,10 +223,13 @@ __all__ = [
     "connect",
     "follow",
     "is_retryable",
+    "jwt_auth",
     "publish_page",
     "run",
     "serve",
     "serve_until_signal",
+    "session_auth",
+    "starlette_session",
     "streaming",
     "subscriber",
     "token_auth",

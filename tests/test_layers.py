@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1] / "fastws"
 LAYERS = [
     "_version", "errors", "json", "config", "logs",
     "protocol.http", "protocol.websocket",
-    "loop", "connection", "meters", "pubsub", "web", "client", "server", "asgi", "feed", "publish",
+    "loop", "connection", "meters", "pubsub", "web", "client", "server", "asgi", "feed", "auth", "publish",
     "yjs", "apps", "workers", "observe",
     "testing", "loadgen", "cli",
 ]  # fmt: skip
