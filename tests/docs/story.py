@@ -145,7 +145,7 @@ class Story:
         whole = (ROOT / name).read_text(encoding="utf-8")
         assert any(
             textwrap.indent(block.code, indent, lambda line: bool(line.strip())) in whole
-            for indent in ("", " " * 4, " " * 8, " " * 12)
+            for indent in (depth * " " for depth in (0, 4, 8, 12, 16))
         ), f"{block.place}: {name} has changed"
 
     # -- how they are run -----------------------------------------------------------------------
