@@ -29,6 +29,8 @@ JOBS = os.cpu_count() or 1
 #: -O1, and a handshake 1 % more instructions. What runs for each message has -O2: with -O1 a
 #: publish takes 5 % more, and -O3 takes the compiler a sixth longer for 0.5 % of an echo. Modules in C
 #: have the level that Python itself is compiled with.
+#: The fan-out has that level too: with -O2 a check of types is called for each subscriber.
+HOT = {Path("fastws", "pubsub", "fanout.py")}
 COLD = {
     Path("fastws", name)
     for name in (
@@ -40,6 +42,7 @@ COLD = {
         "connection/pausing.py",
         "connection/pings.py",
         "connection/websocket.py",
+        "loop/admissions.py",
         "loop/state.py",
         "loop/timers.py",
         "protocol/http/chunked.py",
@@ -83,7 +86,7 @@ def extension(source: Path) -> Extension:
     depends = HEADERS if source.suffix == ".c" else []
     flags = FLAGS
     if FLAGS and source.suffix == ".py":
-        flags = [*FLAGS, "-O1" if source in COLD else "-O2"]
+        flags = FLAGS if source in HOT else [*FLAGS, "-O1" if source in COLD else "-O2"]
     # "." is for the headers of C that a .pxd names.
     return Extension(
         name, sources, depends=depends, include_dirs=["."], extra_compile_args=flags, optional=True
