@@ -21,7 +21,6 @@ from fastws.pubsub.hub_history import position_of
 from fastws.pubsub.hub_keyed import message_of
 from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.keyed import KeyedTopic
-from fastws.pubsub.kicks import KICKS
 from fastws.pubsub.notes import JSON_NOTE, frame_of
 from fastws.pubsub.numbered import NumberedTopic, tell_gap
 from fastws.pubsub.pace import checked_rate
@@ -252,6 +251,7 @@ class Hub(HubShared):
         """
         if self._left is not None:
             self._link, self._left = self._left.join(self, self.name), None
+            self._share_presence(self._link)
         if self._sequencer is not None:
             self._sequencer.open()
             self._enter()
@@ -272,6 +272,7 @@ class Hub(HubShared):
         if self._sequencer is not None:
             self._sequencer.close()
             self._entered = None
+        self._share_presence(None)
         link, self._link = self._link, None
         if link is not None:
             self._left = link.bus
@@ -305,9 +306,7 @@ class Hub(HubShared):
         """Publish here what another process has published; the clients of other processes have it already."""
         found = self._find(topic)
         if found is None or not found.is_heard():
-            if topic == KICKS and self._known is not None:
-                for frame in split_frames(body, count):
-                    self._known.receive(frame)
+            self._receive_inside(topic, body, count)
             return
         fan_out = self._fan_out
         assert fan_out is not None
@@ -338,7 +337,7 @@ class Hub(HubShared):
 
     def _topics_heard(self) -> list[str]:
         heard = [name for name, topic in self._topics.items() if topic.is_heard()]
-        return [*heard, KICKS] if self._known else heard
+        return [*heard, *self._inside()]
 
 
 class HubLifespan:

@@ -188,6 +188,8 @@ class TopicRegistry:
         self._check_new(shape)
         if made.presence is not None and self._presences is None:
             self._presences = Presences(self._topics)
+            if self._link is not None:
+                self._presences.share(self._link)
         if made.is_numbered:
             self._begin_numbers(made)
         if not shape.is_exact or made.is_numbered:
