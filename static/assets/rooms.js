@@ -18,12 +18,12 @@ const clock = new Intl.DateTimeFormat([], { timeStyle: "short" });
 
 let name = memory.get("fastws.name") ?? "";
 let feed;
+let here;
 let rules;
 let muted;
 let typing;
 /** Rows of messages, by where they are, for who deletes one. */
 const rows = new Map();
-const members = new Map();
 let last = null;
 let saidTyping = -Infinity;
 
@@ -81,7 +81,7 @@ function join() {
   rules = feed.subscribe(`${topic}/rules`, { onchange: showRules, onend: refused });
   muted = feed.subscribe(`${topic}/muted`, { onchange: showMembers });
   typing = feed.subscribe(`${topic}/typing`, { onchange: showTyping });
-  feed.subscribe(topic, {
+  here = feed.subscribe(topic, {
     recent: 100,
     onmessage: take,
     onpresence: present,
@@ -120,16 +120,13 @@ function isModerator() {
   return Boolean(feed?.user) && rules?.values.get("owner") === personOf(feed.user);
 }
 
-function present({ count, list, join = [], leave = [] }) {
-  if (list) members.clear();
-  for (const each of [...(list ?? []), ...join]) members.set(each.id, each);
-  for (const each of leave) members.delete(each.id);
+function present({ count }) {
   byId("count").textContent = count;
   showMembers();
 }
 
 function showMembers() {
-  const sorted = [...members.keys()].sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+  const sorted = [...(here?.members.keys() ?? [])].sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
   byId("members").replaceChildren(
     ...sorted.map((id) => {
       const item = element("li", hueOf(id));

@@ -21,8 +21,9 @@ TOPIC = "rooms/blue"
 class Talk:
     """A site with rooms, and a clock."""
 
-    def __init__(self, made: Site, clock: Clock) -> None:
+    def __init__(self, made: Site, hub: fastws.Hub, clock: Clock) -> None:
         self.site = made
+        self.hub = hub
         self.clock = clock
 
     async def enter(self, name: str, room: str = "blue", client: Client | None = None) -> Client:
@@ -36,11 +37,16 @@ class Talk:
         return client
 
 
+    async def here(self) -> list[str]:
+        """The names of those who are in the room."""
+        return [member.id.partition("#")[0] for member in (await self.hub.presence(TOPIC)).members]
+
+
 @pytest.fixture
 async def talk() -> AsyncIterator[Talk]:
-    clock = Clock()
-    async with site(Rooms(PAGES).routes, FEED, clock) as made:
-        yield Talk(made, clock)
+    clock, app = Clock(), Rooms(PAGES)
+    async with site(app.routes, FEED, clock) as made:
+        yield Talk(made, app.hub, clock)
 
 
 async def test_what_one_says_all_hear_with_the_name_and_the_time(talk: Talk) -> None:
@@ -51,6 +57,8 @@ async def test_what_one_says_all_hear_with_the_name_and_the_time(talk: Talk) -> 
         assert message["d"]["text"] == "hello you"
         assert list(message["d"]) == ["text", "time"]
         assert message["u"].startswith("ann#")
+    here = await talk.here()
+    assert sorted(here) == ["ann", "bob"]
     late = await talk.enter("eve")
     await bob.say(pub=TOPIC, d={"text": "later"})
     assert (await late.until("d"))["d"]["text"] == "later"

@@ -63,6 +63,8 @@ def test_people_talk(new_page: Callable[..., Page], site: Site) -> None:
         said(page, hostile, "Hello, Ann")
         expect(page.locator(".said .who")).to_have_text(["Ann", "Bob"])
         assert page.locator("#log img").count() == 0
+    for page in (ann, bob):
+        expect(page.locator("#members .who")).to_have_text(["Ann", "Bob"])
     bob.get_by_label("Message", exact=True).press_sequentially("and")
     expect(ann.locator("#typing")).to_have_text("Bob is typing")
     expect(ann.locator("#typing")).to_have_text("")
