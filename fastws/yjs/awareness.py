@@ -68,6 +68,7 @@ class Awareness:
             if not self._may_say(owner, entry, is_first=not own and len(entries) == 1):
                 continue
             self._check(entry)
+            self._own_it(owner, entry.client)
             if not self._put(entry, now, is_local=True) and entry.state is not None:
                 known = self._entries[entry.client]
                 if known.state is None:
@@ -131,12 +132,13 @@ class Awareness:
             return False
         # The first word of a connection is about itself: perhaps its old one has not ended yet. What comes
         # later about others was told here, and is sent back.
-        if known is not None and not is_first and (known.state is not None or entry.clock <= known.clock):
-            return False
-        self._disown(client)
-        self._own.setdefault(owner, []).append(client)
-        self._owner[client] = owner
-        return True
+        return known is None or is_first or (known.state is None and entry.clock > known.clock)
+
+    def _own_it(self, owner: object, client: int) -> None:
+        if self._owner.get(client) is not owner:
+            self._disown(client)
+            self._own.setdefault(owner, []).append(client)
+            self._owner[client] = owner
 
     def _disown(self, client: int) -> None:
         holder = self._owner.pop(client, None)

@@ -22,6 +22,9 @@ FIRST_PIECE, LARGEST_PIECE, PIECE_SECONDS = 16, 512, 0.003
 #: Bytes of a document in the store whose pieces are not worth while.
 SMALL_DOCUMENT = 4 * 1024
 
+#: Of what a document may have, this part may wait for what did not come.
+WAITING_SHARE = 4
+
 #: Is told of a change, and of who has made it: a client, or None.
 Tell = Callable[[bytes, Any], None]
 
@@ -138,6 +141,8 @@ class Content:
 
     def _check_size(self, update: bytes) -> None:
         document, most = self._document, self._max_bytes
+        if document.waiting > most // WAITING_SHARE:
+            raise TooLarge("too much stands behind what did not come")
         if document.size + len(update) <= most:
             return
         document.snapshot()

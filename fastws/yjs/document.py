@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fastws.errors import FastWSError
-from fastws.yjs.updates import integrated_part
 
 __all__ = ["EMPTY_UPDATE", "BadUpdate", "BrokenDocument", "Document", "import_pycrdt"]
 
@@ -43,12 +42,14 @@ class Document:
         FastWSError: pycrdt is not installed.
     """
 
-    __slots__ = ("_changes", "_doc", "_pycrdt", "_subscription", "size")
+    __slots__ = ("_changes", "_doc", "_pycrdt", "_subscription", "size", "waiting")
 
     def __init__(self) -> None:
         self._pycrdt = import_pycrdt()
         #: Bytes of the document as one update, or somewhat more: what was applied since is added to it.
         self.size = 0
+        #: Bytes, about, of what is not in it yet, since it stands behind something that did not come.
+        self.waiting = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -85,8 +86,16 @@ class Document:
         finally:
             changes = self._changes[:]
             self._changes.clear()
-        self.size += len(update)
+        self._count(update, sum(map(len, changes)))
         return changes
+
+    def _count(self, update: bytes, changed: int) -> None:
+        """Take notice of what an update has added, to the document or to what waits."""
+        self.size += len(update)
+        if changed > len(update):
+            self.waiting = max(0, self.waiting - changed + len(update))
+        elif changed < len(update) and self.news_of(update)[0]:
+            self.waiting += len(update) - changed
 
     def state(self) -> bytes:
         """Return the state vector: what the document has of which client."""
@@ -136,9 +145,11 @@ class Document:
         old = self._doc
         self._begin()
         try:
-            self._doc.apply_update(integrated_part(old.get_update(), old.get_state()))
+            # Without what waits in it for other updates.
+            self._doc.apply_update(old.get_update())
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             raise BrokenDocument(f"pycrdt has broken a document: {error}") from None
         self._changes.clear()
+        self.waiting = 0

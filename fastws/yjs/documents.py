@@ -136,7 +136,8 @@ class Documents:
 
     async def _talk(self, ws: WebSocket, room: Room, client: Client) -> None:
         """Take what a client says. Between two steps others work, and who takes too much time waits."""
-        budget = Budget(self._limits.cpu_percent, self._clock())
+        loop = asyncio.get_running_loop()
+        budget = Budget(self._limits.cpu_percent, loop.time())
         async for message in ws:
             steps = room.receive(client, message)
             is_done = False
@@ -149,8 +150,7 @@ class Documents:
                     is_done = True
                 except (ValueError, PermissionError, BrokenDocument) as error:
                     raise _refusal(room, error) from None
-                now = self._clock()
-                pause = budget.spend(now - began, now)
+                pause = budget.spend(self._clock() - began, loop.time())
                 if answer is not None:
                     await ws.send(answer)
                 if pause or not is_done:
@@ -175,10 +175,7 @@ class Documents:
         while True:
             opened = self._open.get(name)
             if opened is None:
-                if len(self._open) >= self._limits.max_open:
-                    raise Refused(FULL, "too many documents are open")
-                opened = self._open[name] = _Open(self._new_room(name))
-                opened.opening = asyncio.get_running_loop().create_task(self._begin(opened))
+                opened = self._begin_to_open(name)
             elif opened.closing is not None:
                 await asyncio.wait([opened.closing])
                 continue
@@ -189,9 +186,19 @@ class Documents:
                 await self._leave(opened)
                 raise
             except FastWSError as error:
-                log.error("document %r cannot be opened: %s", name, error)
-                raise Refused(NO_STORE, "the document cannot be opened") from None
+                raise _unopened(name, error) from None
             return opened
+
+    def _begin_to_open(self, name: str) -> _Open:
+        if len(self._open) >= self._limits.max_open:
+            raise Refused(FULL, "too many documents are open")
+        try:
+            room = Room(name, self._limits, self._here, self._shared, f"\0document/{name}")
+        except FastWSError as error:
+            raise _unopened(name, error) from None
+        self._open[name] = opened = _Open(room)
+        opened.opening = asyncio.get_running_loop().create_task(self._begin(opened))
+        return opened
 
     async def _leave(self, opened: _Open) -> None:
         """One visitor has gone; the last one waits until the document is stored."""
@@ -199,9 +206,6 @@ class Documents:
         if not opened.visitors and opened.closing is None:
             opened.closing = asyncio.get_running_loop().create_task(self._end(opened))
             await asyncio.shield(opened.closing)
-
-    def _new_room(self, name: str) -> Room:
-        return Room(name, self._limits, self._here, self._shared, f"\0document/{name}")
 
     async def _begin(self, opened: _Open) -> None:
         room = opened.room
@@ -293,6 +297,11 @@ def _refusal(room: Room, error: Exception) -> Refused:
     if isinstance(error, PermissionError):
         return Refused(FORBIDDEN, str(error))
     return Refused(TOO_LARGE if isinstance(error, TooLarge) else BAD_MESSAGE, str(error))
+
+
+def _unopened(name: str, error: FastWSError) -> Refused:
+    log.error("document %r cannot be opened: %s", name, error)
+    return Refused(NO_STORE, "the document cannot be opened")
 
 
 def _checked_name(name: str | None) -> str:

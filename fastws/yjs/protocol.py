@@ -75,14 +75,12 @@ def read_number(data: bytes, at: int) -> tuple[int, int]:
     for index in range(at, len(data)):
         byte = data[index]
         number |= (byte & 127) << shift
-        if byte < 128:
-            if number > MAX_NUMBER:
-                break
+        if byte < 128 and number <= MAX_NUMBER:
             return number, index + 1
         shift += 7
-        if shift > MAX_SHIFT:
-            break
-    raise BadMessage("a number is cut short" if shift <= MAX_SHIFT else "a number is too large")
+        if byte < 128 or shift > MAX_SHIFT:
+            raise BadMessage("a number is too large")
+    raise BadMessage("a number is cut short")
 
 
 def read_bytes(data: bytes, at: int) -> tuple[bytes, int]:

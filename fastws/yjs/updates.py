@@ -7,11 +7,9 @@ a large update is applied in pieces, each of which is an update of its own.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from fastws.yjs.protocol import BadMessage, read_bytes, read_number, write_number
 
-__all__ = ["Pieces", "integrated_part"]
+__all__ = ["Pieces"]
 
 #: The lowest five bits of a struct's first byte: what it holds; and the bits that say what stands before.
 CONTENT, HAS_PARENT_KEY, HAS_RIGHT, HAS_LEFT = 31, 0x20, 0x40, 0x80
@@ -22,17 +20,6 @@ LAST_TYPE = 6
 #: Values inside of values.
 MAX_DEPTH = 50
 EMPTY = b"\x00"
-
-
-class Run(NamedTuple):
-    """Structs of one client that stand one behind the other."""
-
-    client: int
-    clock: int
-    #: How far the client's clock goes with them, and how many they are.
-    length: int
-    structs: int
-    data: bytes
 
 
 class Pieces:
@@ -53,39 +40,34 @@ class Pieces:
 
     def take(self, most: int) -> bytes | None:
         """Return the next piece; None when there are no more."""
-        run = self.take_run(most)
-        if run is not None:
-            return b"\x01" + _written(run.client, run.clock, run.structs, run.data) + EMPTY
-        if self._ranges is None:
-            self._ranges = self.read_ranges()
-        if not self._ranges:
-            return None
-        ranges, self._ranges = self._ranges[:most], self._ranges[most:]
-        return EMPTY + _deleted(ranges)
-
-    def take_run(self, most: int) -> Run | None:
-        """Return the next structs of one client; None when there are no more."""
         data = self._data
         while not self._structs:
             if not self._clients:
-                return None
+                return self._take_ranges(most)
             self._clients -= 1
             self._structs, at = read_number(data, self._at)
             self._client, at = read_number(data, at)
             self._clock, self._at = read_number(data, at)
         start = at = self._at
+        clock = self._clock
         count = min(most, self._structs)
-        total = 0
         for _ in range(count):
             length, at = _read_struct(data, at)
-            total += length
-        run = Run(self._client, self._clock, total, count, data[start:at])
+            self._clock += length
         self._at = at
         self._structs -= count
-        self._clock += total
-        return run
+        head = b"\x01", write_number(count), write_number(self._client), write_number(clock)
+        return b"".join((*head, data[start:at], EMPTY))
 
-    def read_ranges(self) -> list[tuple[int, int, int]]:
+    def _take_ranges(self, most: int) -> bytes | None:
+        if self._ranges is None:
+            self._ranges = self._read_ranges()
+        if not self._ranges:
+            return None
+        ranges, self._ranges = self._ranges[:most], self._ranges[most:]
+        return EMPTY + _deleted(ranges)
+
+    def _read_ranges(self) -> list[tuple[int, int, int]]:
         """Return what was deleted, behind the structs."""
         data = self._data
         found = []
@@ -100,31 +82,6 @@ class Pieces:
         if at != len(data):
             raise BadMessage("an update has bytes behind its end")
         return found
-
-
-def integrated_part(update: bytes, state: bytes) -> bytes:
-    """Return an update without the structs that a state vector does not have.
-
-    They wait in a document for others that did not come, or cannot be applied at all.
-    """
-    count, at = read_number(state, 0)
-    clocks = {}
-    for _ in range(count):
-        client, at = read_number(state, at)
-        clocks[client], at = read_number(state, at)
-    pieces = Pieces(update)
-    by_client: dict[int, list[Run]] = {}
-    while (run := pieces.take_run(1)) is not None:
-        if run.clock + run.length <= clocks.get(run.client, 0):
-            by_client.setdefault(run.client, []).append(run)
-    parts = [write_number(len(by_client))]
-    for client, runs in by_client.items():
-        parts.append(_written(client, runs[0].clock, len(runs), b"".join(run.data for run in runs)))
-    return b"".join((*parts, _deleted(pieces.read_ranges())))
-
-
-def _written(client: int, clock: int, count: int, structs: bytes) -> bytes:
-    return write_number(count) + write_number(client) + write_number(clock) + structs
 
 
 def _deleted(ranges: list[tuple[int, int, int]]) -> bytes:
