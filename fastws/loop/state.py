@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from fastws.config import Compression
+from fastws.loop.admissions import Admissions
 from fastws.loop.native import receive_many
 from fastws.loop.poller import Poller
 from fastws.loop.timers import Wheel
@@ -44,6 +45,7 @@ class LoopState:
     """One per event loop, made when it is first asked for. Only that loop's thread may use it."""
 
     __slots__ = (
+        "admissions",
         "call_soon",
         "clock",
         "create_future",
@@ -66,6 +68,8 @@ class LoopState:
         self.clock = time.monotonic
         self.create_future = loop.create_future
         self.turn = Turn(loop.call_soon)
+        #: Which handshakes are answered in this turn.
+        self.admissions = Admissions(loop.call_soon)
         #: Resumes the coroutines that wait for messages.
         self.wakeups = Wakeups(loop)
         #: The timers of all connections.
