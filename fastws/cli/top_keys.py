@@ -19,6 +19,8 @@ class Keys:
     def __init__(self) -> None:
         self._fd = sys.stdin.fileno() if sys.stdin.isatty() else -1
         self._before: Any = None
+        #: What was typed before and not taken yet.
+        self._typed = b""
 
     def __enter__(self) -> Keys:
         if self._fd >= 0:
@@ -40,10 +42,14 @@ class Keys:
         if self._fd < 0:
             time.sleep(seconds)
             return None
-        if not select.select([self._fd], [], [], seconds)[0]:
-            return None
-        data = os.read(self._fd, 16)
-        return ARROWS.get(data[:3]) or data[:1].decode("ascii", "ignore")
+        if not self._typed:
+            if not select.select([self._fd], [], [], seconds)[0]:
+                return None
+            self._typed = os.read(self._fd, 1024)
+        arrow = ARROWS.get(self._typed[:3])
+        key = arrow or self._typed[:1].decode("ascii", "ignore")
+        self._typed = self._typed[3 if arrow else 1 :]
+        return key
 
     def line(self, prompt: str) -> str:
         """Ask for a line of text, letter by letter; Escape empties it."""

@@ -10,6 +10,7 @@ __all__ = ["Meters", "begin_measuring", "end_measuring", "measuring"]
 
 #: Close codes below have a meaning of their own each (RFC 6455, section 7.4); above they are anybody's.
 FIRST_FREE_CODE = 3000
+NO_CLOSE_FRAME = 1006
 
 #: What a handshake comes to, by the status of the response.
 RESULTS = {
@@ -91,11 +92,11 @@ class Meters:
             found.share(self._row[place : place + len(COUNTER_NAMES)])
         return found
 
-    def closed(self, counters: Counters, code: int | None, *, by_peer: bool | None) -> None:
-        """Count a WebSocket that has ended; ``by_peer`` None: nobody has said why."""
-        initiator = "none" if by_peer is None else "client" if by_peer else "server"
+    def closed(self, counters: Counters, code: int, *, by_peer: bool) -> None:
+        """Count a WebSocket that has ended. With 1006 a client has said nothing: its TCP has ended."""
+        initiator = "server" if not by_peer else "none" if code == NO_CLOSE_FRAME else "client"
         text = str(code)
-        if code is not None and code >= FIRST_FREE_CODE and by_peer:
+        if code >= FIRST_FREE_CODE and by_peer:
             text = f"{code // 1000}xxx"  # else each client could make names of its own
         self.count("close", self._routes.get(counters, ""), text, initiator)
 

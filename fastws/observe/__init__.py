@@ -6,5 +6,6 @@
 from __future__ import annotations
 
 from fastws.observe.collector import Metrics, metrics
+from fastws.observe.otel import opentelemetry
 
-__all__ = ["Metrics", "metrics"]
+__all__ = ["Metrics", "metrics", "opentelemetry"]

@@ -121,7 +121,7 @@ def client(connection: Connection, worker: int) -> dict[str, Any]:
 
 
 def identity(connection: Connection, worker: int) -> str:
-    """Return a name that no other connection has, now or soon: its descriptor, and its begin."""
+    """Return a name that no other connection of the server has, now or soon."""
     sock = connection.transport.get_extra_info("socket")
     number = id(connection) if sock is None else sock.fileno()
     return f"{worker}-{number}-{int(connection.opened_at * 1e4) & 0xFFFFF:x}"

@@ -43,7 +43,7 @@ cdef class FanOut(Published):
     cpdef bint waits_for_more(self)
     @cython.locals(topics=list, topic=Topic, started=double, now=double)
     cpdef flush(self)
-    @cython.locals(topic=Topic)
+    @cython.locals(topic=Topic, messages=Py_ssize_t)
     cpdef _deliver_all(self, list topics)
     @cython.locals(topic=Topic, subscriber=Subscriber)
     cpdef _take_shared(self, list topics)

@@ -207,6 +207,9 @@ class FanOut(Published):
         """The first exception is raised when all topics have been tried."""
         failed: Exception | None = None
         for topic in topics:
+            messages = len(topic.batch)
+            topic.tally.row.messages_received += messages
+            topic.tally.row.messages_sent += messages * len(topic.subscribers)
             try:
                 self._deliver(topic)
             except Exception as error:
@@ -236,8 +239,6 @@ class FanOut(Published):
         group: list[Outbox] = []
         variant = -1
         counters = UNCOUNTED
-        topic.tally.row.messages_received += len(batch)
-        topic.tally.row.messages_sent += len(batch) * len(topic.subscribers)
         for subscriber in list(topic.subscribers):
             outbox = subscriber.outbox
             if subscriber.turn_number == number:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastws.connection.counters import Counters
 from fastws.server.site import Site
@@ -44,3 +44,7 @@ class Counting:
         """Count by route, code and status from now on; see :func:`fastws.observe.metrics`."""
         self._site.measure(meters)
         self._loop_state.meters = meters
+
+    def trace(self, traces: Any) -> None:
+        """Tell ``traces`` of each handshake from now on; see :func:`fastws.observe.opentelemetry`."""
+        self._site.traces = traces

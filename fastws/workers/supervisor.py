@@ -145,7 +145,7 @@ class Supervisor:
         try:
             self._reap()
             self._read_rows()
-            self._read_memory()
+            read_memory(self.pool)
             self._keeping.tick(time.monotonic())
             self.pool.tick(time.monotonic())
         except Exception:
@@ -252,12 +252,6 @@ class Supervisor:
                 messages = self._page.messages_received(worker.row) - worker.messages_before
                 self.pool.beat(worker, beat, messages=messages)
 
-    def _read_memory(self) -> None:
-        if self.pool.rules.max_rss is not None:
-            for worker in list(self.pool.workers):
-                if (rss := resident_size(worker.pid)) is not None:
-                    self.pool.memory(worker, rss, time.monotonic())
-
     def _watch(self, worker: Worker, channel: Channel) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.has_output else 0)
         if self._selector.get_key(channel).events != events:
@@ -344,6 +338,14 @@ class Supervisor:
     def reloaded(self) -> None:
         """A reload has ended."""
         notify_ready()
+
+
+def read_memory(pool: Pool) -> None:
+    """Tell the pool how much memory each worker holds, where that has a limit."""
+    if pool.rules.max_rss is not None:
+        for worker in list(pool.workers):
+            if (rss := resident_size(worker.pid)) is not None:
+                pool.memory(worker, rss, time.monotonic())
 
 
 def resident_size(pid: int) -> int | None:
