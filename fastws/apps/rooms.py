@@ -28,7 +28,7 @@ class Rooms:
 
     def __init__(self, pages: fastws.Static) -> None:
         self.hub = fastws.Hub("fastws.rooms")
-        self.hub.topic("rooms/*", history=100, history_bytes=2**16, ttl=3600)
+        self.hub.topic("rooms/*", history=100, history_bytes=2**16, ttl=3600, presence="list")
         self.hub.topic("rooms/*/rules", mode="keyed", max_keys=2)
         self.hub.topic("rooms/*/muted", mode="keyed", max_keys=100, key_ttl=600)
         self.hub.topic("rooms/*/typing", mode="keyed", max_keys=100, key_ttl=4)

@@ -19,6 +19,7 @@ from fastws.config import (
     check_arguments,
     checked_compression,
 )
+from fastws.connection.counters import UNCOUNTED, Counters
 from fastws.protocol.http.messages import Request, Response
 from fastws.protocol.websocket import handshake
 from fastws.web.origins import parse_origins
@@ -112,10 +113,11 @@ class Route:
         self.authorize = authorize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Endpoint:
     """A route with all its settings decided. Its connections share it."""
 
+    path: str
     callbacks: Any
     http: Page | None
     methods: tuple[str, ...]
@@ -129,6 +131,8 @@ class Endpoint:
     authorize: Authorize | None
     static: Static | None = None
     application: Any = None
+    #: Where its WebSockets count: those of the server, or where somebody measures, its own.
+    counters: Counters = UNCOUNTED
 
     @property
     def tasks(self) -> set[Any]:
@@ -216,6 +220,7 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
     # Checked now, not when the first client shakes hands.
     handshake.check_extra_fields(headers)
     return Endpoint(
+        path=route.path,
         callbacks=None if route.handler is None else callbacks(route.handler),
         http=route.http,
         methods=route.methods if route.http is not None else ("GET",),

@@ -1,8 +1,8 @@
 import { byId, element, memory, openFeed } from "./gallery.js";
 import { startPicture } from "./picture.js";
 
-/** Seconds that a comment takes to cross the picture. */
-const CROSSING = 7;
+/** Seconds that a comment takes to cross the picture: less where that is narrow. */
+const [LEAST, MOST, PIXELS_PER_SECOND] = [4, 7.5, 130];
 const LANE_HEIGHT = 31;
 const GAP = 20;
 const COLOURS = ["white", "yellow", "green", "blue", "pink", "orange"];
@@ -41,7 +41,7 @@ function show({ text: words, colour }, own) {
   seconds[0][flies || byId("listed").checked ? "shown" : "left"] += 1;
 }
 
-/** Let a comment cross the picture, where a lane has room; one's own in any case. */
+/** Let a comment cross the picture where a lane has room; one's own waits for that. */
 function fly(words, colour, own) {
   const comment = element("span", `bullet ${COLOURS[colour] ?? COLOURS[0]}${own ? " own" : ""}`, words);
   comment.dir = "auto";
@@ -49,25 +49,26 @@ function fly(words, colour, own) {
   const width = comment.offsetWidth;
   const across = lanes.clientWidth;
   const now = performance.now() / 1000;
-  const speed = (across + width) / CROSSING;
+  const crossing = Math.min(Math.max(across / PIXELS_PER_SECOND, LEAST), MOST);
+  const speed = (across + width) / crossing;
   const count = Math.max(Math.floor(lanes.clientHeight / LANE_HEIGHT), 1);
   free.length = count;
-  let lane = -1;
-  for (let index = 0; index < count && lane < 0; index += 1) {
+  // Of each lane, how long until the one before has come in as a whole, and leaves before this one is there.
+  const waits = Array.from({ length: count }, (_, index) => {
     const { tail = 0, end = 0 } = free[index] ?? {};
-    // The one before it has come in as a whole, and leaves before this one reaches the other side.
-    if (now >= tail && now + across / speed >= end) lane = index;
-  }
-  if (lane < 0 && own) lane = Math.floor(Math.random() * count);
-  if (lane < 0) {
+    return Math.max(tail - now, end - now - across / speed, 0);
+  });
+  const delay = Math.min(...waits);
+  const lane = waits.indexOf(delay);
+  if (delay > 0 && !own) {
     comment.remove();
     return false;
   }
-  free[lane] = { tail: now + (width + GAP) / speed, end: now + CROSSING };
+  free[lane] = { tail: now + delay + (width + GAP) / speed, end: now + delay + crossing };
   comment.style.top = `${lane * LANE_HEIGHT}px`;
   const flight = comment.animate(
     [{ transform: `translateX(${across}px)` }, { transform: `translateX(${-width}px)` }],
-    { duration: 1000 * CROSSING },
+    { delay: 1000 * delay, duration: 1000 * crossing, fill: "backwards" },
   );
   flight.onfinish = () => comment.remove();
   return true;

@@ -2,6 +2,9 @@ import { Feed } from "./feed.js";
 
 export const byId = (id) => document.getElementById(id);
 
+// A phone has no room for all pages.
+document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
 const WORDS = { connecting: "Connecting", open: "Connected", waiting: "Reconnecting", closed: "Closed" };
 
 /** A feed whose state is in the header. `options` are those of `Feed`. */

@@ -3,8 +3,8 @@ import { Log, row } from "./log.js";
 
 /** Messages of one person within so many seconds share one head. */
 const TOGETHER = 300;
+/** Milliseconds; the server forgets who was typing after 4 s. */
 const TYPING_AGAIN = 3000;
-/** The server forgets who was typing after 4 s. */
 const HUES = 12;
 
 const room = decodeURIComponent(location.pathname.split("/").pop());
@@ -18,14 +18,14 @@ const clock = new Intl.DateTimeFormat([], { timeStyle: "short" });
 
 let name = memory.get("fastws.name") ?? "";
 let feed;
+let here;
 let rules;
 let muted;
 let typing;
 /** Rows of messages, by where they are, for who deletes one. */
 const rows = new Map();
-const members = new Map();
 let last = null;
-let saidTyping = 0;
+let saidTyping = -Infinity;
 
 byId("room").textContent = room;
 document.title = `fastws: ${room}`;
@@ -63,7 +63,7 @@ byId("elsewhere").addEventListener("submit", (event) => {
 function talk(can) {
   byId("form").hidden = !can;
   byId("join").hidden = can;
-  byId("rename").textContent = name;
+  byId("rename").replaceChildren(element("span", "initial", [...name][0]?.toUpperCase()), element("span", "wide", name));
   byId("rename").setAttribute("aria-label", `Change your name, ${name}`);
 }
 
@@ -81,7 +81,7 @@ function join() {
   rules = feed.subscribe(`${topic}/rules`, { onchange: showRules, onend: refused });
   muted = feed.subscribe(`${topic}/muted`, { onchange: showMembers });
   typing = feed.subscribe(`${topic}/typing`, { onchange: showTyping });
-  feed.subscribe(topic, {
+  here = feed.subscribe(topic, {
     recent: 100,
     onmessage: take,
     onpresence: present,
@@ -120,16 +120,13 @@ function isModerator() {
   return Boolean(feed?.user) && rules?.values.get("owner") === personOf(feed.user);
 }
 
-function present({ count, list, join = [], leave = [] }) {
-  if (list) members.clear();
-  for (const each of [...(list ?? []), ...join]) members.set(each.id, each);
-  for (const each of leave) members.delete(each.id);
+function present({ count }) {
   byId("count").textContent = count;
   showMembers();
 }
 
 function showMembers() {
-  const sorted = [...members.keys()].sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
+  const sorted = [...(here?.members.keys() ?? [])].sort((a, b) => nameOf(a).localeCompare(nameOf(b)));
   byId("members").replaceChildren(
     ...sorted.map((id) => {
       const item = element("li", hueOf(id));
@@ -216,10 +213,10 @@ byId("form").addEventListener("submit", async (event) => {
   const words = text.value.trim();
   if (!words) return;
   text.value = "";
-  if (saidTyping && feed.state === "open") {
+  if (saidTyping > 0 && feed.state === "open") {
     feed.publish(`${topic}/typing`, undefined, { key: "me", remove: true }).catch(() => {});
   }
-  saidTyping = 0;
+  saidTyping = -Infinity;
   if (!(await say({ text: words })) && !text.value) text.value = words;
 });
 
@@ -240,6 +237,7 @@ function showRules() {
   const moderates = isModerator();
   byId("slow").disabled = !moderates;
   byId("slow").value = String(rules.values.get("slow") ?? 0);
+  byId("slow-label").hidden = !moderates && !rules.values.get("slow");
   byId("owner").textContent = moderates ? "You moderate this room." : "";
   byId("log").classList.toggle("moderated", moderates);
   showMembers();

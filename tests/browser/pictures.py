@@ -35,7 +35,7 @@ TALK = [
 ]
 COMMENTS = ["I was here last night", "what a morning", "is that the ferry?", "turn the sound up"]
 #: Of the windows, in pixels: those of cards are small, so that words in them can be read.
-CARD, LARGE = (640, 400), (1000, 625)
+CARD, LARGE = (660, 600), (1000, 625)
 #: Of rooms that nobody has been in.
 NUMBERS = itertools.count(1)
 WEBP = """async ([png, quality]) => {
@@ -86,7 +86,8 @@ def take(
         timezone_id="UTC",
     )
     page = play(context, url)
-    png = base64.b64encode(page.screenshot()).decode()
+    part = page.locator(".stage" if play is bullets else ".panel") if size == CARD else page
+    png = base64.b64encode(part.screenshot()).decode()
     # In an empty page: the others let nothing in that is not theirs.
     picture.write_bytes(base64.b64decode(context.new_page().evaluate(WEBP, [png, 0.82])))
     context.close()
