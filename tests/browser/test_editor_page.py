@@ -153,5 +153,5 @@ def test_it_says_how_it_is_made(page: Page, site: Site, troubles: Troubles) -> N
     troubles.provoked = "404|Failed to fetch"
     page.goto(f"{site.url}/editor")
     expect(page.locator("#status")).to_have_text("Not built")
-    expect(page.get_by_text("npm ci && npm run build")).to_be_visible()
+    expect(page.get_by_text("npm run build --prefix static-build")).to_be_visible()
     expect(text_of(page)).to_have_count(0)
