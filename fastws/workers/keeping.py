@@ -74,6 +74,12 @@ class Keeping:
         if self._is_gateway:
             self.want(now)
 
+    @property
+    def pid(self) -> int | None:
+        """Its process; None where it does not run."""
+        process = self._process
+        return None if process is None else process.pid
+
     def want(self, now: float) -> None:
         """Take that a worker has topics with a history."""
         if self._process is None and self._start_at is None:

@@ -10,7 +10,7 @@ from fastws.pubsub.brokers.base import Broker, redacted
 __all__ = ["broker_at", "broker_in_environment", "check_broker", "is_broker_url", "read_broker_file"]
 
 REDIS = ("fastws.pubsub.brokers.redis_broker", "RedisBroker", "redis", "redis[hiredis]")
-NATS = ("fastws.pubsub.brokers.nats_broker", "NatsBroker", "nats", "nats-py")
+NATS = ("fastws.pubsub.brokers.nats", "NatsBroker", "nats", "nats-py")
 #: By scheme: the module, the class, and the extra that installs the library.
 SCHEMES = {
     "redis": REDIS,
