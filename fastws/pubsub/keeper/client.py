@@ -269,7 +269,7 @@ class KeeperClient(Numbering):
         said = topic.hub_name, topic.declaration.digest
         if said not in self._said:
             self._said.add(said)
-            log.error("%s; until they have left, what is published here waits", topic.refusal)
+            log.error("%s; until that has changed, what is published here waits", topic.refusal)
 
     # -- once a second --------------------------------------------------------------------------
 
