@@ -158,6 +158,10 @@ class Audience(TopicRegistry):
         if self._known is not None:
             self._known.kick(user, topic, reason)
 
+    def _is_shared(self) -> bool:
+        """True where other processes may share this hub."""
+        return self._link is not None
+
     def _is_heard(self, topic: str) -> bool:
         """True where somebody here wants to know what other processes say in a topic."""
         return bool(self.count(topic) or topic in self._inside())

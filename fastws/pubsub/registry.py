@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastws.config import (
@@ -15,6 +15,7 @@ from fastws.config import (
     Unset,
     checked_compression,
 )
+from fastws.meters.meters import measuring
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
@@ -198,6 +199,7 @@ class TopicRegistry:
         topic = Topic(shape.text, merge, chosen, pool)
         self._topics[shape.text] = topic
         self._equip(topic, made)
+        self._tally(topic, shape.text)
         return topic
 
     def _chosen_policy(
@@ -257,7 +259,30 @@ class TopicRegistry:
             topic = self._topics[name] = Topic(name, made.merge, made.policy, made.deflate, self._topics)
         if made is not None:
             self._equip(topic, made)
+        self._tally(topic, "" if made is None else made.pattern.text)
         return topic
+
+    def _tally(self, topic: Topic, of_class: str) -> None:
+        """Count the messages of a topic with those of its class, where somebody measures."""
+        meters = measuring()
+        if meters is not None:
+            topic.tally = meters.topic_counters(of_class)
+            if topic.view is not None:
+                topic.view.tally = topic.tally
+
+    def audience(self) -> Iterator[tuple[str, int]]:
+        """Iterate over the topics: their names, and how many clients listen."""
+        for name, topic in list(self._topics.items()):
+            yield name, topic.listeners()
+
+    def measure(self) -> None:
+        """Count from now on; for who begins to measure when there are topics already."""
+        for name, topic in self._topics.items():
+            made = None if self._classes is None else self._classes.find(name)
+            declared = "" if made is None else made.pattern.text
+            self._tally(topic, declared if topic.registry is not None or topic.sequenced else name)
+        if self._fan_out is not None:
+            self._fan_out.meters = measuring()
 
     def _equip(self, topic: Topic, made: TopicClass) -> None:
         """Give a new topic what its class has, and most have not."""
