@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
 
@@ -15,34 +14,16 @@ from fastws.pubsub.presence.others import BEAT_SECONDS, GONE_SECONDS, LOST_SECON
 from fastws.testing import BrokerServer, Clock
 from tests.kit import until
 from tests.kit.buses import Listener
+from tests.kit.nodes import nodes_in_time, pumped
 from tests.kit.redis import Redis, need_redis
 from tests.pubsub.presence.watchers import Watcher
 
-T = TypeVar("T")
 #: Until others have heard of a change, and clients there.
 SOON = 1.0
 
 
-async def pumped(clock: Clock, awaitable: Awaitable[T]) -> T:
-    """Await something, and let time go on meanwhile."""
-    waiting = asyncio.ensure_future(awaitable)
-    while not waiting.done():
-        await clock.advance(0.01)
-    return waiting.result()
-
-
-@asynccontextmanager
-async def nodes(clock: Clock, *brokers: Any) -> AsyncIterator[list[fastws.Hub]]:
-    hubs = [fastws.Hub(broker=broker) for broker in brokers]
-    for hub in hubs:
-        hub.topic("t", presence="list")
-        await pumped(clock, hub.start())
-    await clock.advance(SOON)
-    try:
-        yield hubs
-    finally:
-        for hub in hubs:
-            await pumped(clock, hub.close())
+def nodes(clock: Clock, *brokers: Any) -> AbstractAsyncContextManager[list[fastws.Hub]]:
+    return nodes_in_time(clock, *brokers, t={"presence": "list"})
 
 
 def join(hub: fastws.Hub, name: str) -> Listener:
