@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastws.auth.authenticator import NotNow
 from fastws.auth.keys import GivenKeys, keys_of_text
+from fastws.auth.refusals import NotNow
 
 __all__ = ["FetchedKeys", "fetch"]
 

@@ -7,8 +7,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastws import logs
+from fastws.auth.refusals import Refused
 from fastws.protocol.http.headers import is_token
 from fastws.protocol.http.messages import Request
+from fastws.protocol.websocket.handshake import is_origin_allowed
 
 __all__ = ["Places", "cookie_of", "header_of"]
 
@@ -27,6 +29,8 @@ class Places:
     #: A parameter of the URL.
     query: str | None = None
     cookie: str | None = None
+    #: In another framework, those whose pages may use the cookie besides its own host's.
+    origins: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in (self.header, self.subprotocol, self.cookie):
@@ -38,7 +42,10 @@ class Places:
             logs.secret_parameters.add(self.query)
 
     def find(self, request: Any) -> str | None:
-        """Return what the client says; None where it says nothing, or says it twice."""
+        """Return what the client says; None where it says nothing, or says it twice.
+
+        Raises :class:`Refused` for a cookie that a page of another site has made a browser send.
+        """
         if self.header is not None and (found := header_of(request, self.header)) is not None:
             if self.header.lower() != "authorization":
                 return found
@@ -50,7 +57,13 @@ class Places:
                     return offer.strip(" \t")[len(self.subprotocol) :]
         if self.query is not None and (found := _query_of(request, self.query)):
             return found
-        return None if self.cookie is None else cookie_of(request, self.cookie)
+        if self.cookie is None or (found := cookie_of(request, self.cookie)) is None:
+            return None
+        # Where a Route is asked, the server has looked at the Origin before.
+        origin = None if isinstance(request, Request) else header_of(request, "origin")
+        if origin is not None and not is_origin_allowed(origin, header_of(request, "host"), self.origins):
+            raise Refused("it came from a page of %s: see origins=", origin)
+        return found
 
 
 def header_of(request: Any, name: str) -> str | None:

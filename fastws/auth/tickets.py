@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fastws.auth.authenticator import Authenticator, NotNow, Refused, checked_seconds
+from fastws.auth.authenticator import Authenticator, checked_seconds
 from fastws.auth.places import Places
+from fastws.auth.refusals import NotNow, Refused
 from fastws.errors import BrokerUnavailable
 from fastws.feed.access import User
 from fastws.pubsub.bus.registry import bus_of
@@ -108,7 +109,7 @@ class Tickets(Authenticator):
             raise ValueError(f"a ticket has at most {MAX_CHARACTERS} characters, not {len(ticket)}")
         return ticket
 
-    def _check(self, request: Any, credential: str) -> User | Awaitable[User]:
+    def _check(self, credential: str) -> User | Awaitable[User]:
         said = self._read(credential)
         if said["x"] <= self._clock():
             raise Refused("it has expired")
