@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from fastws import logs
 from fastws.auth.refusals import Refused
+from fastws.feed.query import query_of
 from fastws.protocol.http.headers import is_token
 from fastws.protocol.http.messages import Request
 from fastws.protocol.websocket.handshake import is_origin_allowed
@@ -55,7 +56,7 @@ class Places:
             for offer in (header_of(request, "sec-websocket-protocol") or "").split(","):
                 if offer.strip(" \t").startswith(self.subprotocol):
                     return offer.strip(" \t")[len(self.subprotocol) :]
-        if self.query is not None and (found := _query_of(request, self.query)):
+        if self.query is not None and (found := _parameter_of(request, self.query)):
             return found
         if self.cookie is None or (found := cookie_of(request, self.cookie)) is None:
             return None
@@ -88,22 +89,10 @@ def cookie_of(request: Any, name: str) -> str | None:
     return found
 
 
-def _query_of(request: Any, name: str) -> str | None:
+def _parameter_of(request: Any, name: str) -> str | None:
     """Return the value of a parameter that is there once."""
     try:
-        values = parse_qs(_query(request), keep_blank_values=True, max_num_fields=1000).get(name, [])
+        values = parse_qs(query_of(request), keep_blank_values=True, max_num_fields=1000).get(name, [])
     except ValueError:
         return None
     return values[0] if len(values) == 1 else None
-
-
-def _query(request: Any) -> str:
-    scope = getattr(request, "scope", None)
-    if isinstance(scope, dict):
-        raw: bytes = scope.get("query_string", b"")
-        return raw.decode("latin-1")
-    for attribute in ("query", "query_string"):
-        found = getattr(request, attribute, None)
-        if isinstance(found, str):
-            return found
-    return str(getattr(request, "path", "")).partition("?")[2]
