@@ -162,6 +162,22 @@ async def test_two_processes_take_each_ticket_once_in_all(caplog: pytest.LogCapt
         assert await answered(members[1](request(target=f"/?ticket={members[0].issue('ann')}"))) is None
 
 
+async def test_no_ticket_of_before_is_taken_when_it_is_forgotten_what_was_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tickets = Tickets(SECRET)
+    tickets._hub = shared_hub()
+    async with memory_broker(tickets._hub, shared_hub()) as broker:
+        used, unused = tickets.issue("ann"), tickets.issue("ann")
+        assert await answered(tickets(request(), used)) == fastws.User("ann")
+        broker.forget()
+        for ticket in (used, unused):
+            with pytest.raises(fastws.FeedError, match="unauthorized"):
+                await answered(tickets(request(), ticket))
+        assert "it may have been used" in caplog.text
+        assert await answered(tickets(request(), tickets.issue("eve"))) == fastws.User("eve")
+
+
 def test_processes_that_share_have_a_hub_for_each_secret() -> None:
     bus = Bus(1)
     bus.keeper = KeeperClient(bus, lambda: None)
