@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from fastws.cli import logs
+from fastws.cli.brokers import broker_options
 from fastws.cli.limits import limit_options
+from fastws.cli.observing import observe_options
 from fastws.cli.options import ALLOWED_HOST, FILES, HEADER, ORIGIN, TRUSTED, Command, option
 from fastws.cli.publish_listener import publish_options
 from fastws.cli.worker_options import worker_options
@@ -286,6 +288,8 @@ __all__ = ["serve"]
 )
 @publish_options
 @worker_options
+@broker_options
+@observe_options
 def serve(app: str | None, **options: Any) -> int:
     """Run a server until SIGINT or SIGTERM; a second signal ends it at once.
 

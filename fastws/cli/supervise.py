@@ -11,25 +11,34 @@ from typing import Any
 
 import click
 
+from fastws.cli.brokers import check_reachable, gateway_hello
 from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
+from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, publish_sockets, say
+from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import Failure, Rules
-from fastws.workers.supervisor import Supervisor
+from fastws.workers.supervisor import ROWS, Supervisor
 
 __all__ = ["supervise"]
 
 log = logging.getLogger("fastws.error")
 
 
-def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], scheme: str) -> int:
+def supervise(
+    app: str | None,
+    options: dict[str, Any],
+    addresses: list[ListenAddress],
+    scheme: str,
+    observing: Observing,
+) -> int:
     """Run workers until a signal. The options are checked already.
 
     Raises as :func:`run_workers`.
     """
     with publish_sockets(options, scheme) as publishing:
-        return run_workers(app, options, addresses, scheme, publishing)
+        return run_workers(app, options, addresses, scheme, observing, publishing)
 
 
 def run_workers(
@@ -37,6 +46,7 @@ def run_workers(
     options: dict[str, Any],
     addresses: list[ListenAddress],
     scheme: str,
+    observing: Observing,
     publishing: Publishing,
 ) -> int:
     """Run workers until a signal, with what listens for publishers already.
@@ -46,6 +56,7 @@ def run_workers(
         click.UsageError: the workers find the command line wrong.
     """
     changes = watcher(options) if options["reload"] else None
+    check_reachable(options["broker"])
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
@@ -53,6 +64,7 @@ def run_workers(
 
     def serving() -> None:
         announce(listeners, scheme, options["loop"])
+        observing.announce()
         say(publishing[1])
 
     try:
@@ -60,17 +72,22 @@ def run_workers(
             "fastws.cli.worker_process",
             (
                 "fastws.cli.keeper_process",
-                {"options": {"log_level": options["log_level"], "loop": options["loop"]}},
+                {
+                    "options": {"log_level": options["log_level"], "loop": options["loop"]},
+                    **gateway_hello(options["broker"]),
+                },
             ),
             hello,
             [*sockets, *publishing[0]],
             options["workers"],
             rules_of(options),
             serving,
+            Board.create(ROWS) if observing.measures else None,
         )
         if changes is not None:
             threading.Thread(target=changes, args=(supervisor,), name="fastws-reload", daemon=True).start()
-        code, failure = supervisor.run()
+        with observing.beside(supervisor):
+            code, failure = supervisor.run()
     finally:
         for sock in sockets:
             sock.close()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import click
 
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
+from fastws.cli.brokers import use_in_worker
 from fastws.cli.certificates import Certificates, silence_bad_server_names
 from fastws.cli.publish_listener import publish_beside
 from fastws.cli.start import (
@@ -24,9 +27,13 @@ from fastws.cli.start import (
     startup_error,
 )
 from fastws.errors import StartupFailed
+from fastws.meters.board import Board
+from fastws.meters.meters import begin_measuring, measuring
+from fastws.observe.sampling import sampling
 from fastws.pubsub.bus import Bus, install
 from fastws.pubsub.keeper.client import KeeperClient
 from fastws.server.acceptor import Acceptor
+from fastws.server.server import Server
 from fastws.server.shared_page import Membership, SharedPage
 from fastws.workers.control import Channel, Message
 from fastws.workers.orphans import end_with_parent
@@ -64,15 +71,19 @@ def serve(channel: Channel, hello: Message) -> int:
         lambda: channel.send("keeper"),
         lambda number: channel.send("keeper_failed", number=number),
     )
+    use_in_worker(options["broker"])
+    page = SharedPage.attach(hello.fds.pop(0))
+    row = int(hello.values["row"])
+    if hello.values["measures"]:
+        page.board = Board.attach(hello.fds.pop())
+        begin_measuring(page.board, row)  # before the application makes topics
     certificates = make_certificates(options)
     silence_bad_server_names()
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
-    page = SharedPage.attach(hello.fds.pop(0))
-    row = page.row(int(hello.values["row"]))
     address = {
         "ssl": certificates and certificates.context,
-        "acceptor": Acceptor(page, row, proxies=proxies_of(options)),
+        "acceptor": Acceptor(page, page.row(row), proxies=proxies_of(options)),
     }
     sockets = [socket.socket(fileno=fd) for fd in hello.fds]
     mine = len(sockets) - int(hello.values["publish_sockets"])
@@ -82,9 +93,10 @@ def serve(channel: Channel, hello: Message) -> int:
     is_limit_for_all = options["limit_concurrency"] is not None
     server = SupervisedServer(
         channel,
-        Membership(page, row, bus.holdings, is_limit_for_all=is_limit_for_all),
+        Membership(page, page.row(row), bus.holdings, is_limit_for_all=is_limit_for_all),
         grace=options["timeout_graceful_shutdown"],
         bus=bus,
+        answer=partial(answer_of, int(hello.values["worker"])),
         keeper=keeper,
     )
     if certificates is not None:
@@ -99,11 +111,20 @@ def serve(channel: Channel, hello: Message) -> int:
         raise startup_error(app, error) from error
 
 
+def answer_of(worker: int, server: Server | None, ask: str, values: dict[str, Any]) -> Any:
+    """Answer an operator's question about this worker."""
+    from fastws.observe.inspect import answer  # when somebody asks
+
+    return answer(server, worker, ask, values)
+
+
 async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:
     """Serve, and let the hubs talk to those of the other workers from before the application starts."""
     await bus.start()
+    meters = measuring()
     try:
-        return await (serving if certificates is None else certificates.watched(serving))
+        async with contextlib.nullcontext() if meters is None else sampling(meters, bus):
+            return await (serving if certificates is None else certificates.watched(serving))
     finally:
         await bus.close()
 

@@ -16,6 +16,7 @@ from typing import Any, Unpack, cast
 
 from fastws.config import Settings, check_options
 from fastws.loop.event_loops import loop_factory
+from fastws.meters.meters import measuring
 from fastws.server.beside import Beside, listening_beside
 from fastws.server.descriptors import accepts_in_bulk
 from fastws.server.factory import Factory, called_early, check_factory, made
@@ -71,6 +72,8 @@ async def serving(
     server = Server(await made(app, factory=factory), settings, leads=leads)
     if membership is not None:
         server.share(membership)
+    if (meters := measuring()) is not None:
+        server.measure(meters)
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()
