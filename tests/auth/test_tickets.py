@@ -131,8 +131,12 @@ def test_what_cannot_be() -> None:
         (ValueError, "1 to 240 seconds", lambda: Tickets(SECRET, ttl=300)),
         (TypeError, "a number", lambda: Tickets(SECRET, ttl="30")),  # type: ignore[arg-type]
         (TypeError, "a fastws.User or an id", lambda: Tickets(SECRET).issue(1)),  # type: ignore[arg-type]
-        (ValueError, "at most 4096", lambda: Tickets(SECRET).issue(fastws.User("ann", info="x" * 5000))),
-        (TypeError, "not JSON", lambda: Tickets(SECRET).issue(fastws.User("ann", info=object()))),
+        (
+            ValueError,
+            "at most 4096",
+            lambda: Tickets(SECRET).issue(fastws.User("ann", claims={"x": "x" * 5000})),
+        ),
+        (TypeError, "not JSON", lambda: Tickets(SECRET).issue(fastws.User("ann", claims={"x": object()}))),
     ]
     with all_rows() as row:
         for error, words, make in rows:
