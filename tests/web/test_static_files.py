@@ -106,6 +106,17 @@ def test_a_stream_reads_its_part_only(root: Path) -> None:
     stream.close()
 
 
+def test_a_page_is_one_file_whatever_the_path(root: Path) -> None:
+    page = Static("/s", root).page("page.html")
+    found = page(Request(target="/any/path"))
+    assert found.body == (root / "page.html").read_bytes()
+    assert page(Request(headers=[("If-None-Match", found.headers["etag"])])).status == 304
+    (root / "page.html").unlink()
+    assert page(Request()).status == 404
+    with pytest.raises(FileNotFoundError, match=r"page\.html"):
+        Static("/s", root).page("page.html")
+
+
 def test_a_folder_with_a_slash_is_its_index(get: Get) -> None:
     assert get("docs/").body == b"the index"
     assert get("").status == 404
