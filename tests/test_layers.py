@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[1] / "fastws"
 LAYERS = [
     "_version", "errors", "json", "config", "logs",
     "protocol.http", "protocol.websocket",
-    "loop", "connection", "meters", "pubsub", "web", "client", "server", "asgi", "feed", "apps", "workers",
-    "observe", "testing", "loadgen", "cli",
+    "loop", "connection", "meters", "pubsub", "web", "client", "server", "asgi", "feed", "auth", "publish",
+    "yjs", "apps", "workers", "observe",
+    "testing", "loadgen", "cli",
 ]  # fmt: skip
 
 #: Stand above all: the public names, and doors for what people have in their configuration.

@@ -28,6 +28,7 @@ COMMANDS = {
         "fastws.cli.serve", "serve", "Run the built-in application, or a handler of your own."
     ),
     "connect": LazyCommand("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
+    "publish": LazyCommand("fastws.cli.publish", "publish", "Publish messages to a running server."),
     "top": LazyCommand("fastws.cli.top", "top", "Show a running server: clients, rates, topics."),
     "ctl": LazyCommand("fastws.cli.ctl", "ctl", "Tell a running server to reload, drain or close a client."),
     "bench": LazyCommand("fastws.cli.bench", "bench", "Measure what a WebSocket server can hold."),

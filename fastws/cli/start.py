@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory, as_app, load_app
+from fastws.cli.brokers import choose_broker, joined
 from fastws.cli.certificates import Certificate, Certificates, silence_bad_server_names
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
@@ -31,6 +32,7 @@ from fastws.cli.listeners import (
     unix_files,
 )
 from fastws.cli.observing import Observing
+from fastws.cli.publish_listener import Publishing, check_publish, publish_beside, publish_sockets, say
 from fastws.cli.server_names import NamedContext
 from fastws.cli.tls import names_in, pairs_of, server_context
 from fastws.cli.worker_options import without_effect
@@ -64,30 +66,35 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     All options are checked before the first socket opens. Raises `click.UsageError` and `CannotStart`.
     """
     addresses = choose_addresses(options)
-    options = {**options, "asgi_body_size": asgi_body_size(options)}
+    check_publish(options)
+    options = {**options, "asgi_body_size": asgi_body_size(options), "broker": choose_broker(options)}
     loops = new_loops(options)
     certificates = make_certificates(options)
     logs.configure(options["log_level"], access_log=options["access_log"])
     for line in [] if certificates is None else certificates.conflicts():
         log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)
+    scheme = "http" if certificates is None else "https"
     observing = Observing(options)
     if options["workers"] > 1 or options["reload"]:
         from fastws.cli.supervise import supervise
 
         make_authorize(options)
         with observing.opened():
-            return supervise(app, options, addresses, "http" if certificates is None else "https", observing)
+            return supervise(app, options, addresses, scheme, observing)
     if ignored := without_effect(options):
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
         )
     silence_bad_server_names()
     observing.begin_measuring()
+    join = joined(options["broker"])
     routes = make_routes(app, options, settings)
     try:
-        with observing.opened():
-            return serve_here(app, routes, addresses, settings, certificates, loops, options, observing)
+        with observing.opened(), publish_sockets(options, scheme) as publishing:
+            return serve_here(
+                app, routes, addresses, settings, certificates, loops, options, observing, publishing, join
+            )
     finally:
         if isinstance(routes, AsyncFactory):
             routes.close()
@@ -102,6 +109,8 @@ def serve_here(
     loops: Callable[[], asyncio.AbstractEventLoop],
     options: dict[str, Any],
     observing: Observing,
+    publishing: Publishing,
+    join: Callable[[Coroutine[Any, Any, int]], Coroutine[Any, Any, int]],
 ) -> int:
     """Serve in this process until a signal. Raises `CannotStart`."""
     tls = None if certificates is None else certificates.context
@@ -118,6 +127,7 @@ def serve_here(
     def started(server: Server) -> None:
         announce(listeners, "http" if tls is None else "https", options["loop"])
         observing.serving(server)
+        say(publishing[1])
         hang_up.take_signal()
         notify_ready()
 
@@ -134,9 +144,10 @@ def serve_here(
                 started=started,
                 stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
+                beside=publish_beside(options, publishing[0], tls),
             )
             serving = serving if certificates is None else certificates.watched(serving)
-            return runner.run(observing.around(serving))
+            return runner.run(observing.around(join(serving)))
     except StartupFailed as error:
         raise startup_error(app, error) from error
     finally:
@@ -264,7 +275,8 @@ def make_routes(app: str | None, options: dict[str, Any], settings: Settings) ->
     if app is None:
         if options["factory"]:
             raise click.UsageError("--factory needs MODULE:ATTR")
-        return with_authorize(builtin.routes(folders), options)
+        own = builtin.application(folders)
+        return with_hooks_of(own, with_authorize(as_routes(own), options), options)
     given = load_app(app, factory=options["factory"], app_dir=options["app_dir"])
     if isinstance(given, AsyncFactory):
         given.finish = lambda value: routes_of(value, app, folders, options, settings)

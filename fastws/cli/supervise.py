@@ -11,9 +11,11 @@ from typing import Any
 
 import click
 
+from fastws.cli.brokers import check_reachable, gateway_hello
 from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
 from fastws.cli.observing import Observing
+from fastws.cli.publish_listener import Publishing, publish_sockets, say
 from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import Failure, Rules
@@ -33,29 +35,50 @@ def supervise(
 ) -> int:
     """Run workers until a signal. The options are checked already.
 
+    Raises as :func:`run_workers`.
+    """
+    with publish_sockets(options, scheme) as publishing:
+        return run_workers(app, options, addresses, scheme, observing, publishing)
+
+
+def run_workers(
+    app: str | None,
+    options: dict[str, Any],
+    addresses: list[ListenAddress],
+    scheme: str,
+    observing: Observing,
+    publishing: Publishing,
+) -> int:
+    """Run workers until a signal, with what listens for publishers already.
+
     Raises:
         CannotStart: a listener cannot be opened, or the first workers cannot start.
         click.UsageError: the workers find the command line wrong.
     """
     changes = watcher(options) if options["reload"] else None
+    check_reachable(options["broker"])
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
-    hello = {"app": app, "options": plain_options(options)}
+    hello = {"app": app, "options": plain_options(options), "publish_sockets": len(publishing[0])}
 
     def serving() -> None:
         announce(listeners, scheme, options["loop"])
         observing.announce()
+        say(publishing[1])
 
     try:
         supervisor = Supervisor(
             "fastws.cli.worker_process",
             (
                 "fastws.cli.keeper_process",
-                {"options": {"log_level": options["log_level"], "loop": options["loop"]}},
+                {
+                    "options": {"log_level": options["log_level"], "loop": options["loop"]},
+                    **gateway_hello(options["broker"]),
+                },
             ),
             hello,
-            sockets,
+            [*sockets, *publishing[0]],
             options["workers"],
             rules_of(options),
             serving,

@@ -15,7 +15,9 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
+from fastws.cli.brokers import use_in_worker
 from fastws.cli.certificates import Certificates, silence_bad_server_names
+from fastws.cli.publish_listener import publish_beside
 from fastws.cli.start import (
     make_certificates,
     make_routes,
@@ -69,6 +71,7 @@ def serve(channel: Channel, hello: Message) -> int:
         lambda: channel.send("keeper"),
         lambda number: channel.send("keeper_failed", number=number),
     )
+    use_in_worker(options["broker"])
     page = SharedPage.attach(hello.fds.pop(0))
     row = int(hello.values["row"])
     if hello.values["measures"]:
@@ -82,7 +85,10 @@ def serve(channel: Channel, hello: Message) -> int:
         "ssl": certificates and certificates.context,
         "acceptor": Acceptor(page, page.row(row), proxies=proxies_of(options)),
     }
-    addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
+    sockets = [socket.socket(fileno=fd) for fd in hello.fds]
+    mine = len(sockets) - int(hello.values["publish_sockets"])
+    addresses = [{**address, "sock": sock} for sock in sockets[:mine]]
+    beside = publish_beside(options, sockets[mine:], address["ssl"])
     # Without an option the limit is that of open files, which each process has for itself.
     is_limit_for_all = options["limit_concurrency"] is not None
     server = SupervisedServer(
@@ -97,7 +103,9 @@ def serve(channel: Channel, hello: Message) -> int:
         certificates.speaks = server.leads
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
-            serving = server.run(routes, addresses, settings, factory=isinstance(routes, AsyncFactory))
+            serving = server.run(
+                routes, addresses, settings, factory=isinstance(routes, AsyncFactory), beside=beside
+            )
             return runner.run(_serve(serving, bus, certificates))
     except StartupFailed as error:
         raise startup_error(app, error) from error

@@ -11,6 +11,7 @@ cdef class Topic(Channel):
     cdef public object view
 
     cdef public object gate
+    cdef public object presence
     cdef public Counters tally
 
     cpdef Py_ssize_t listeners(self)

@@ -19,7 +19,7 @@ __all__ = ["Topic"]
 class Topic(Channel):
     """Declare one with :meth:`Hub.topic` to give it settings."""
 
-    __slots__ = ("batch", "gate", "name", "registry", "subscribers", "tally", "view")
+    __slots__ = ("batch", "gate", "name", "presence", "registry", "subscribers", "tally", "view")
 
     def __init__(
         self,
@@ -42,6 +42,8 @@ class Topic(Channel):
         #: What collects and leaves out messages, and who listens at a pace of its own
         #: (:class:`fastws.pubsub.gate.Gate`); None where there is nothing of it.
         self.gate: Any = None
+        #: Who is here (:class:`fastws.pubsub.presence.board.Board`); None where nobody is told.
+        self.presence: Any = None
         #: Where its messages count: with those of its class.
         self.tally: Counters = UNCOUNTED
 

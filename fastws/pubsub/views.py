@@ -178,6 +178,9 @@ class View(SequencedTopic):
         if subscriber in self.joining:
             del self.joining[subscriber]
             self.tell_live(subscriber)
+        presence = self.source.presence
+        if presence is not None:
+            presence.caught_up(subscriber)
 
     def is_heard_by(self, subscriber: Any) -> bool:
         """True when this client listens."""

@@ -224,7 +224,7 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         callbacks=None if route.handler is None else callbacks(route.handler),
         http=route.http,
         methods=route.methods if route.http is not None else ("GET",),
-        limits=_of_route(route, "limits", settings.limits, SERVER_LIMITS),
+        limits=_of_route(route, "limits", _of_handler(route, settings.limits), SERVER_LIMITS),
         timeouts=_of_route(route, "timeouts", settings.timeouts, SERVER_TIMEOUTS),
         compression=compression,
         origins=settings.origins if route.origins is None else route.origins,
@@ -234,6 +234,12 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         authorize=route.authorize,
         application=route.application,
     )
+
+
+def _of_handler(route: Route, base: Limits) -> Limits:
+    """Return the server's limits with what the handler needs (:class:`fastws.yjs.Documents`)."""
+    needed: Limits = changed(base, getattr(route.handler, "route_limits", None))
+    return needed
 
 
 def _of_route(route: Route, name: str, base: Any, server_only: tuple[str, ...]) -> Any:

@@ -101,6 +101,7 @@ class Supervisor:
         self._selector.register(self._wakeup, selectors.EVENT_READ, None)
         with self._signals_taken():
             try:
+                self._keeping.begin(time.monotonic())
                 self.pool.start(time.monotonic())
                 while self.pool.phase is not Phase.ENDED:
                     self._turn()

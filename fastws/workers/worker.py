@@ -14,6 +14,7 @@ from typing import Any
 from fastws.config import Settings
 from fastws.pubsub.bus import Bus
 from fastws.pubsub.keeper.client import KeeperClient
+from fastws.server.beside import Beside
 from fastws.server.draining import drain
 from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
@@ -81,6 +82,7 @@ class SupervisedServer:
         settings: Settings,
         *,
         factory: bool = False,
+        beside: Iterable[Beside] = (),
     ) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
 
@@ -96,7 +98,13 @@ class SupervisedServer:
         beating: asyncio.Task[None] | None = None
         try:
             async with serving(
-                app, addresses, settings, factory=factory, leads=False, membership=self._membership
+                app,
+                addresses,
+                settings,
+                factory=factory,
+                leads=False,
+                membership=self._membership,
+                beside=beside,
             ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):
@@ -169,8 +177,10 @@ class SupervisedServer:
         if message.kind == "peer":
             self._bus.add_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "keeper" and self._keeper is not None:
-            sock = socket.socket(fileno=message.fds.pop())
-            self._keeper.connect(sock, int(message.values["number"]))
+            lines = [socket.socket(fileno=message.fds.pop(0)) for _ in list(message.fds)]
+            self._keeper.connect(lines[0], int(message.values["number"]))
+            if len(lines) > 1:  # to a gateway, for what has no numbers
+                self._bus.add_peer(lines[1], int(message.values["gateway"]))
         elif message.kind == "lead":
             if self._server is not None and message.values["value"]:
                 self._server.lead(True)  # noqa: FBT003
