@@ -22,7 +22,7 @@ from tests.cli.helpers import get
 from tests.kit import ManualLoop, Recorder
 from tests.kit.served import served
 
-NOTHING = {"metrics": None, "control": None, "pid": None}
+NOTHING = {"metrics": None, "control": None, "pid": None, "require_broker": False, "broker": None}
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +37,7 @@ def _measuring_ends() -> Any:
         (["--metrics", "nowhere"], 2, "--metrics 'nowhere' is not HOST:PORT"),
         (["--metrics", "99999"], 2, "there is no port above 65535"),
         (["--metrics", "fd://3"], 2, "is not [HOST:]PORT"),
+        (["--metrics", "0", "--require-broker"], 2, "--require-broker needs --broker"),
         (["--metrics", "192.0.2.1:0"], 3, "cannot listen on 192.0.2.1:0"),
         (["--control", "nowhere/s"], 3, "--control nowhere/s: No such file or directory"),
         (["--control", "open/s"], 3, "nobody else may write there"),
