@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.helpers import Child, fastws, get, running
+from tests.kit.redis import Redis, need_redis
 from tests.observe.scrapes import Scrape, check_with_promtool, scrape, where
 from tests.workers.helpers import until
 from tests.workers.processes import pids, wait_gone
@@ -219,3 +220,26 @@ def test_a_person_looks_and_gives_orders(tmp_path: Path) -> None:
         assert server.process.wait(30) == 0
     assert not (tmp_path / "control").exists()
     assert "Traceback" not in server.stderr()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whether_the_broker_is_up(tmp_path: Path, workers: int) -> None:
+    need_redis()
+    with Redis(tmp_path / "redis") as redis:
+        options = ["--workers", workers, "--metrics", 0, "--broker", redis.url, "--require-broker"]
+        with running(tmp_path, "serve", "--port", 0, *options) as server:
+
+            def up() -> float:
+                found = scrape(server)
+                assert "fastws_broker_up" in found.names()
+                return found.sum("fastws_broker_up", broker="redis")
+
+            until(lambda: get(where(server), "/readyz")[0] == 200)
+            assert up() == 1
+            redis.stop(signal.SIGKILL)
+            until(lambda: get(where(server), "/readyz")[2] == b"not ready: the broker is away\n")
+            assert up() == 0 and get(where(server), "/livez")[0] == 200
+            redis.start()
+            until(lambda: get(where(server), "/readyz")[0] == 200)
+            assert up() == 1
+            assert server.stop() == 0
