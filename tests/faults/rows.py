@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from tests.faults import churn, clock, crowds, descriptors, endings, floods, handlers, scanners, slow, workers
+from tests.faults import (
+    churn,
+    clock,
+    crowds,
+    descriptors,
+    documents,
+    endings,
+    floods,
+    handlers,
+    scanners,
+    slow,
+    workers,
+)
 from tests.faults.harness import ROWS
 
 __all__ = ["ALL", "PARTS"]
 
-FILES = (crowds, slow, descriptors, endings, clock, handlers, floods, churn, workers, scanners)
+FILES = (crowds, slow, descriptors, endings, clock, handlers, floods, churn, documents, workers, scanners)
 
 
 def _order(name: str) -> tuple[bool, int, str]:

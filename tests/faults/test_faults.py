@@ -20,7 +20,7 @@ QUICK = ["F7", "F9", "F12", "F13", "F14", "F16", "bus"]
 
 def test_there_is_each_row_once() -> None:
     wanted = [f"F{number}" for number in (*range(1, 6), *range(7, 10), *range(11, 15), *range(16, 20))]
-    assert list(ALL) == [*wanted, "bus", "bus-stopped", "slowhttptest", "testssl"]
+    assert list(ALL) == [*wanted, "bus", "bus-stopped", "documents", "slowhttptest", "testssl"]
 
 
 @pytest.mark.slow
