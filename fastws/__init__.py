@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from fastws.feed.access import FeedClient, FeedError, Grant, Publication, User, anyone
     from fastws.feed.feed import Feed
     from fastws.feed.follow import FeedFollower, follow
+    from fastws.log_output import JSONFormatter, LineHandler, RequestIdFilter
+    from fastws.logs import current_request
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
@@ -104,7 +106,9 @@ _MODULES = {
     "Headers": "protocol.http.messages",
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
+    "JSONFormatter": "log_output",
     "Limits": "config",
+    "LineHandler": "log_output",
     "Live": "pubsub.events",
     "Member": "pubsub.events",
     "Message": "pubsub.events",
@@ -116,6 +120,7 @@ _MODULES = {
     "RateLimit": "web.rate_limit",
     "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
+    "RequestIdFilter": "log_output",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
     "SendStatus": "connection.flow",
@@ -131,6 +136,7 @@ _MODULES = {
     "anyone": "feed.access",
     "basic_auth": "web.auth",
     "connect": "client.connect",
+    "current_request": "logs",
     "follow": "feed.follow",
     "is_retryable": "client.reconnect",
     "run": "server.run",
@@ -172,7 +178,9 @@ __all__ = [
     "Headers",
     "Hub",
     "InvalidURL",
+    "JSONFormatter",
     "Limits",
+    "LineHandler",
     "Live",
     "Member",
     "Message",
@@ -184,6 +192,7 @@ __all__ = [
     "RateLimit",
     "Removed",
     "Request",
+    "RequestIdFilter",
     "Response",
     "Route",
     "SendStatus",
@@ -200,6 +209,7 @@ __all__ = [
     "anyone",
     "basic_auth",
     "connect",
+    "current_request",
     "follow",
     "is_retryable",
     "run",

@@ -21,6 +21,7 @@ PUBLIC = {
     "Feed", "FeedClient", "FeedError", "Grant", "Publication", "User", "anyone",
     "Ended", "Follower", "Gap", "Live", "Message", "Position", "Published", "RateLimit", "Removed", "Synced",
     "FeedFollower", "Member", "Presence", "follow",
+    "JSONFormatter", "LineHandler", "RequestIdFilter", "current_request",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
     "serve", "serve_until_signal", "streaming", "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip

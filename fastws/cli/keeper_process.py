@@ -30,7 +30,7 @@ def main() -> int:
     if hello is None:
         return 1
     options = hello.values["options"]
-    logs.configure(options["log_level"], access_log=False, worker="keeper")
+    logs.configure({**options, "access_log": False}, worker="keeper")
     with asyncio.Runner(loop_factory=loop_factory(options["loop"])) as runner:
         runner.run(run_keeper(channel))
     return 0

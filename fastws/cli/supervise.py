@@ -13,6 +13,7 @@ import click
 
 from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
+from fastws.cli.ways import Ways
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import Failure, Rules
 from fastws.workers.supervisor import Supervisor
@@ -21,8 +22,11 @@ __all__ = ["supervise"]
 
 log = logging.getLogger("fastws.error")
 
+#: What the keeper of histories is told.
+KEEPER_OPTIONS = ("loop", "log_level", "log_format", "log_time", "log_config", "access_log_format")
 
-def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], scheme: str) -> int:
+
+def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], ways: Ways) -> int:
     """Run workers until a signal. The options are checked already.
 
     Raises:
@@ -33,17 +37,18 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
-    hello = {"app": app, "options": plain_options(options)}
+    numbers = [ways.number(index) for index, listener in enumerate(listeners) for _ in listener.sockets]
+    hello = {"app": app, "options": plain_options(options), "ways": numbers}
 
     def serving() -> None:
-        announce(listeners, scheme, options["loop"])
+        announce(listeners, ways.schemes, options["loop"])
 
     try:
         supervisor = Supervisor(
             "fastws.cli.worker_process",
             (
                 "fastws.cli.keeper_process",
-                {"options": {"log_level": options["log_level"], "loop": options["loop"]}},
+                {"options": {name: options[name] for name in KEEPER_OPTIONS}},
             ),
             hello,
             sockets,

@@ -13,15 +13,14 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
-from fastws.cli.certificates import Certificates, silence_bad_server_names
+from fastws.cli.certificates import silence_bad_server_names
 from fastws.cli.start import (
-    make_certificates,
     make_routes,
     make_settings,
     new_loops,
-    proxies_of,
     startup_error,
 )
+from fastws.cli.ways import Ways
 from fastws.errors import StartupFailed
 from fastws.pubsub.bus import Bus, install
 from fastws.pubsub.keeper.client import KeeperClient
@@ -55,7 +54,7 @@ def serve(channel: Channel, hello: Message) -> int:
     """Serve until the supervisor says stop. Raises `CannotStart` and `click.UsageError`."""
     app, options = hello.values["app"], hello.values["options"]
     options["header"] = [tuple(header) for header in options["header"]]
-    logs.configure(options["log_level"], access_log=options["access_log"], worker=hello.values["worker"])
+    logs.configure(options, worker=hello.values["worker"])
     loops = new_loops(options)
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
     bus.keeper = keeper = KeeperClient(
@@ -63,17 +62,17 @@ def serve(channel: Channel, hello: Message) -> int:
         lambda: channel.send("keeper"),
         lambda number: channel.send("keeper_failed", number=number),
     )
-    certificates = make_certificates(options)
+    ways = Ways(options)
     silence_bad_server_names()
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
     page = SharedPage.attach(hello.fds.pop(0))
     row = page.row(int(hello.values["row"]))
-    address = {
-        "ssl": certificates and certificates.context,
-        "acceptor": Acceptor(page, row, proxies=proxies_of(options)),
-    }
-    addresses = [{**address, "sock": socket.socket(fileno=fd)} for fd in hello.fds]
+    arguments = ways.arguments(lambda proxies: Acceptor(page, row, proxies=proxies))
+    addresses = [
+        {**arguments[way], "sock": socket.socket(fileno=fd)}
+        for fd, way in zip(hello.fds, hello.values["ways"], strict=False)
+    ]
     # Without an option the limit is that of open files, which each process has for itself.
     is_limit_for_all = options["limit_concurrency"] is not None
     server = SupervisedServer(
@@ -83,21 +82,20 @@ def serve(channel: Channel, hello: Message) -> int:
         bus=bus,
         keeper=keeper,
     )
-    if certificates is not None:
-        certificates.speaks = server.leads
+    ways.let_speak(server.leads)
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
             serving = server.run(routes, addresses, settings, factory=isinstance(routes, AsyncFactory))
-            return runner.run(_serve(serving, bus, certificates))
+            return runner.run(_serve(serving, bus, ways))
     except StartupFailed as error:
         raise startup_error(app, error) from error
 
 
-async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:
+async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, ways: Ways) -> int:
     """Serve, and let the hubs talk to those of the other workers from before the application starts."""
     await bus.start()
     try:
-        return await (serving if certificates is None else certificates.watched(serving))
+        return await ways.watched(serving)
     finally:
         await bus.close()
 

@@ -17,7 +17,7 @@ from fastws.loop.fatal import end_loop
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.states import DRAINING, HTTP
-from fastws.server.pending import PendingAnswer
+from fastws.server.pending import PendingAnswer, call_for
 from fastws.server.phase_state import PhaseState
 from fastws.server.requests import RequestBody, admit, plain_refusal, warn_of_tls
 from fastws.server.responses import Responses
@@ -187,7 +187,7 @@ class ServerPhase(Responses):
         if refused is not None:
             self._refuse(refused)
             return
-        self._endpoint = endpoint = self._site.router.match(request)
+        self._endpoint = endpoint = self._site.router_of(connection).match(request)
         # The route's: how long the answer may stand still, and the end of TCP may take.
         connection.timeouts = self._site.settings.timeouts if endpoint is None else endpoint.timeouts
         if request.upgrade:
@@ -227,7 +227,7 @@ class ServerPhase(Responses):
         request.body = body.whole()
         self._body = None
         try:
-            result = endpoint.http(request)
+            result = call_for(request, endpoint.http)
         except (KeyboardInterrupt, SystemExit) as exc:
             end_loop(exc)
             result = error_response(500)
@@ -238,7 +238,7 @@ class ServerPhase(Responses):
             self._connection.hold_input()
             self._state = RESPONDING
             name = f"the endpoint of {self._path()}"
-            self._pending = PendingAnswer(result, name, self._responded)
+            self._pending = PendingAnswer(result, name, self._responded, request)
         else:
             self._write_response(result)
 
@@ -300,7 +300,7 @@ class ServerPhase(Responses):
     def _ask(self, authorize: Any, request: Request, seconds: float | None) -> None:
         """Ask the route's ``authorize``, which has ``seconds`` to decide."""
         try:
-            verdict = authorize(request)
+            verdict = call_for(request, authorize)
         except (KeyboardInterrupt, SystemExit) as exc:
             end_loop(exc)
             verdict = error_response(500)
@@ -311,7 +311,7 @@ class ServerPhase(Responses):
             self._state = DECIDING
             self._set_deadline(seconds)
             name = f"authorize of {self._path()}"
-            self._pending = PendingAnswer(verdict, name, self._decide)
+            self._pending = PendingAnswer(verdict, name, self._decide, request)
         else:
             self._decide(verdict)
 
