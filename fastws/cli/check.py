@@ -92,14 +92,14 @@ def lines(context: click.Context, values: dict[str, Any]) -> Iterator[str]:
     rows = []
     for param in context.command.params:
         name = param.name or ""
-        if name not in values:
+        if name not in values or name == "config":
             continue
         key = name.replace("_", "-")
         source = source_of(context, param)
         value = values[name]
         if name in SECRETS and value:
             value = "***"
-        is_set = value not in (None, (), []) and name != "config"
+        is_set = value not in (None, (), [])
         rows.append((f"{key} = {toml(value)}" if is_set else f"# {key}", f"# {source}"))
     width = min(max(len(left) for left, _ in rows), 48)
     for left, right in rows:

@@ -1,5 +1,6 @@
 # Types for the compiled build of state.py; the source itself stays plain Python.
 cimport cython
+from fastws.loop.admissions cimport Admissions
 from fastws.loop.poller cimport Poller
 from fastws.loop.timers cimport Wheel
 
@@ -9,6 +10,7 @@ cdef class ReadBuffer:
 
 @cython.final
 cdef class LoopState:
+    cdef public Admissions admissions
     cdef public object call_soon
     cdef public object clock
     cdef public object create_future

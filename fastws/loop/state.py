@@ -7,6 +7,7 @@ import asyncio
 import time
 
 from fastws.config import Compression
+from fastws.loop.admissions import Admissions
 from fastws.loop.native import receive_many
 from fastws.loop.poller import Poller
 from fastws.loop.timers import Wheel
@@ -43,6 +44,7 @@ class LoopState:
     """One per event loop, made when it is first asked for. Only that loop's thread may use it."""
 
     __slots__ = (
+        "admissions",
         "call_soon",
         "clock",
         "create_future",
@@ -64,6 +66,8 @@ class LoopState:
         self.clock = time.monotonic
         self.create_future = loop.create_future
         self.turn = Turn(loop.call_soon)
+        #: Which handshakes are answered in this turn.
+        self.admissions = Admissions(loop.call_soon)
         #: Resumes the coroutines that wait for messages.
         self.wakeups = Wakeups(loop)
         #: The timers of all connections.

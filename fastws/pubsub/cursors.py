@@ -8,8 +8,8 @@ call, so that nothing comes in between and nothing comes twice.
 Where another process numbers the messages, a client may join before what is kept has come here. It is a
 cursor too, which *waits*, and is told where it begins (:class:`fastws.Synced`) before its first message.
 
-Pulls run in *rounds*, in turns of the loop of their own. A round is bounded in bytes, and clients take turns:
-others have theirs meanwhile. Clients of one round that read the same get the same bytes.
+Pulls run in *rounds*, in turns of the loop of their own. A round is bounded in bytes and in clients, which
+take turns: others have theirs meanwhile. Clients of one round that read the same get the same bytes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ __all__ = ["Puller", "puller_of"]
 
 #: What all clients are sent in one round: a chunk more at most.
 ROUND_BYTES = 1024 * 1024
+#: Clients that one round serves: a few milliseconds.
+ROUND_CLIENTS = 64
 
 
 class Chunk:
@@ -266,7 +268,7 @@ class Puller:
         self._is_scheduled = False
         chunks: Chunks = {}
         left = ROUND_BYTES
-        turns = len(self._waiting)
+        turns = min(len(self._waiting), ROUND_CLIENTS)
         try:
             while turns and left > 0:
                 turns -= 1

@@ -1,7 +1,7 @@
 """The lines of the access log: one for each HTTP response, one for each WebSocket that has ended.
 
 A line is an object: as text it is the line, and ``log_fields`` has its parts for other formats, so that
-nothing is looked up that nobody writes.
+nothing is looked up that nobody writes. Who keeps it longer than the call has the text as it was then.
 """
 
 from __future__ import annotations
@@ -37,12 +37,16 @@ def log_websocket(site: Site, connection: Connection) -> None:
 class _Line:
     """A line about a request."""
 
-    __slots__ = ("_connection", "_request", "_site")
+    __slots__ = ("_connection", "_request", "_site", "_text")
 
-    def __init__(self, site: Site, connection: Connection, request: Request | None) -> None:
+    def __init__(self, site: Site, connection: Connection, request: Request | None, text: str) -> None:
         self._site = site
         self._connection = connection
         self._request = request
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
     def _request_fields(self) -> dict[str, Any]:
         fields: dict[str, Any] = {"peer": logs.peer_text(self._connection.peer)}
@@ -78,18 +82,14 @@ class ResponseLine(_Line):
         size: int,
         seconds: float,
     ) -> None:
-        super().__init__(site, connection, request)
+        method, target, version = "-", "-", "-"
+        if request is not None:
+            method, target, version = request.method, request.target, request.http_version
+        text = logs.http_line(connection.peer, method, target, version, status, size, seconds)
+        super().__init__(site, connection, request, text)
         self._status = status
         self._size = size
         self._seconds = seconds
-
-    def __str__(self) -> str:
-        method, target, version = "-", "-", "-"
-        request = self._request
-        if request is not None:
-            method, target, version = request.method, request.target, request.http_version
-        peer = self._connection.peer
-        return logs.http_line(peer, method, target, version, self._status, self._size, self._seconds)
 
     def log_fields(self) -> dict[str, Any]:
         """Return the parts of the line by name."""
@@ -108,14 +108,10 @@ class WebSocketLine(_Line):
     __slots__ = ("_seconds",)
 
     def __init__(self, site: Site, connection: Connection) -> None:
-        super().__init__(site, connection, connection.ws.request)
-        self._seconds = connection.loop_state.clock() - connection.opened_at
-
-    def __str__(self) -> str:
-        connection, request = self._connection, self._request
-        assert request is not None
+        request = connection.ws.request
         machine, outbox = connection.machine, connection.outbox
-        return logs.websocket_line(
+        self._seconds = connection.loop_state.clock() - connection.opened_at
+        text = logs.websocket_line(
             connection.peer,
             request.path,
             machine.close_code,
@@ -132,6 +128,7 @@ class WebSocketLine(_Line):
                 "id": request.request_id,
             },
         )
+        super().__init__(site, connection, request, text)
 
     def log_fields(self) -> dict[str, Any]:
         """Return the parts of the line by name."""

@@ -12,18 +12,21 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
+from fastws import logs
 from fastws.connection.connection import Connection
+from fastws.logs import request_var
 from fastws.loop.fatal import end_loop
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket.states import DRAINING, HTTP
-from fastws.server.pending import PendingAnswer, call_for
+from fastws.server.pending import PendingAnswer
 from fastws.server.phase_state import PhaseState
 from fastws.server.requests import RequestBody, admit, plain_refusal, warn_of_tls
 from fastws.server.responses import Responses
 from fastws.server.upgrade import accept, upgrade_refusal
 
 if TYPE_CHECKING:
+    from fastws.loop.admissions import Admission
     from fastws.server.site import Site
     from fastws.web.routes import Endpoint
 
@@ -39,6 +42,20 @@ RESPONDING, STREAMING, DECIDING = PhaseState.RESPONDING, PhaseState.STREAMING, P
 HANDED_OVER = PhaseState.HANDED_OVER
 
 
+def ask(hook: Any, request: Request, what: str) -> Any:
+    """Return what the application says to a request, the current one meanwhile; 500 where it fails."""
+    token = request_var.set(request)
+    try:
+        return hook(request)
+    except (KeyboardInterrupt, SystemExit) as exc:
+        end_loop(exc)
+    except BaseException:
+        log.exception("%s of %s failed", what, logs.escape(request.path))
+    finally:
+        request_var.reset(token)
+    return error_response(500)
+
+
 class ServerPhase(Responses):
     """One connection until it is a WebSocket, or for all its life if it never becomes one.
 
@@ -52,7 +69,7 @@ class ServerPhase(Responses):
         #: Of the request at hand: its route, what has come of its body, what is still to be answered.
         self._endpoint: Endpoint | None = None
         self._body: RequestBody | None = None
-        self._pending: PendingAnswer | None = None
+        self._pending: PendingAnswer | Admission | None = None
 
     # -- what the connection tells --------------------------------------------------------------
 
@@ -226,14 +243,7 @@ class ServerPhase(Responses):
         assert endpoint.http is not None
         request.body = body.whole()
         self._body = None
-        try:
-            result = call_for(request, endpoint.http)
-        except (KeyboardInterrupt, SystemExit) as exc:
-            end_loop(exc)
-            result = error_response(500)
-        except BaseException:
-            log.exception("the endpoint of %s failed", self._path())
-            result = error_response(500)
+        result = ask(endpoint.http, request, "the endpoint")
         if inspect.isawaitable(result):
             self._connection.hold_input()
             self._state = RESPONDING
@@ -288,10 +298,22 @@ class ServerPhase(Responses):
 
     def _upgrade(self, request: Request, endpoint: Endpoint | None) -> None:
         refused = upgrade_refusal(request, endpoint)
+        admissions = self._connection.loop_state.admissions
         if refused is not None:
             self._refuse(refused)
-            return
-        assert endpoint is not None
+        elif admissions.take():
+            self._admitted()
+        else:
+            # Without a deadline: the server is late, not the client, and its turn comes.
+            self._state = DECIDING
+            self._connection.clear_deadline()
+            self._pending = admissions.wait(self._admitted)
+
+    def _admitted(self) -> None:
+        """Open the WebSocket, or ask the route's ``authorize``: this turn has time for it."""
+        request, endpoint = self._request, self._endpoint
+        assert request is not None and endpoint is not None
+        self._pending = None  # its admission
         if endpoint.authorize is None:
             self._decide(None)
         else:
@@ -299,14 +321,7 @@ class ServerPhase(Responses):
 
     def _ask(self, authorize: Any, request: Request, seconds: float | None) -> None:
         """Ask the route's ``authorize``, which has ``seconds`` to decide."""
-        try:
-            verdict = call_for(request, authorize)
-        except (KeyboardInterrupt, SystemExit) as exc:
-            end_loop(exc)
-            verdict = error_response(500)
-        except BaseException:
-            log.exception("authorize of %s failed", self._path())
-            verdict = error_response(500)
+        verdict = ask(authorize, request, "authorize")
         if inspect.isawaitable(verdict):
             self._state = DECIDING
             self._set_deadline(seconds)

@@ -12,18 +12,9 @@ from fastws.loop.fatal import is_collected
 from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.server.body_streams import close_stream
 
-__all__ = ["PendingAnswer", "call_for"]
+__all__ = ["PendingAnswer"]
 
 log = logging.getLogger("fastws.error")
-
-
-def call_for(request: Request, function: Callable[[Request], Any]) -> Any:
-    """Return what ``function`` answers to a request, which is the current one meanwhile."""
-    token = request_var.set(request)
-    try:
-        return function(request)
-    finally:
-        request_var.reset(token)
 
 
 class PendingAnswer:

@@ -19,6 +19,6 @@ class PhaseState(Enum):
     BODY = "a request head is here, its body is not"  #: the route's ``timeouts.body``
     RESPONDING = "an async endpoint works on its response"  #: none
     STREAMING = "the socket takes a large response, piece by piece"  #: ``timeouts.write``
-    DECIDING = "authorize has not decided on a request to upgrade"  #: the route's ``timeouts.handshake``
+    DECIDING = "an upgrade waits for its turn of the loop, or for authorize"  #: then ``timeouts.handshake``
     HANDED_OVER = "an application such as ASGI answers the request itself"  #: the application's
     ENDING = "the last response is given, and TCP ends when it is out"  #: ``timeouts.close``

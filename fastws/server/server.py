@@ -135,11 +135,10 @@ class Server:
             OSError: the address cannot be had.
             ValueError: there is no route with one of the paths.
         """
-        accept = self._accept if routes is None else self._site.only(routes, self._accept)
         import_module("fastws.protocol.http.server")  # now, with h11: the first request need not wait for it
         self._site.set_date()
         await self._listeners.listen(
-            accept,
+            self._accept if routes is None else self._site.only(routes, self._accept),
             host,
             port,
             sock=sock,
@@ -296,13 +295,12 @@ class Server:
             site.send_buffer.limit(connection.transport)
         if site.takes_everyone:
             return
-        settings = self.settings
-        if settings.limit_concurrency is not None and site.must_drop(connection, self._loop.time()):
+        if self.settings.limit_concurrency is not None and site.must_drop(connection, self._loop.time()):
             connection.abort()
-        elif settings.limit_connections_per_address is not None:
+        elif self.settings.limit_connections_per_address is not None:
             peer = connection.peer
             # Behind a trusted proxy the address comes with the first request.
-            proxied = settings.trusted_proxies and isinstance(peer, tuple) and peer[0] in site.trusted_proxies
+            proxied = isinstance(peer, tuple) and peer[0] in site.trusted_proxies
             if not proxied and not self._addresses.enter(connection, peer):
                 phase.limit()
 
