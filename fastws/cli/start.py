@@ -115,8 +115,8 @@ def serve_here(
     hang_up = HangUp(ways)
 
     def started(server: Server) -> None:
+        hang_up.take_signal()  # before anybody is told that we are here
         announce(listeners, ways.schemes, options["loop"])
-        hang_up.take_signal()
         notify_ready()
 
     def stopping(server: Server) -> None:
