@@ -57,6 +57,7 @@ def networks() -> Iterator[tuple[int, int]]:
             stack.callback(holder.wait)
             stack.callback(holder.kill)
             assert holder.stdout is not None
+            stack.callback(holder.stdout.close)
             if holder.stdout.readline() != b"ready\n":
                 raise Missing("nobody may make networks here: that needs root")
             pids.append(holder.pid)
