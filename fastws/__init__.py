@@ -22,6 +22,9 @@ if os.environ.get("FASTWS_COMPILED") != "0":
 if TYPE_CHECKING:
     from fastws.asgi.application import ASGI
     from fastws.asgi.subscriber import subscriber
+    from fastws.auth.jwt import jwt_auth
+    from fastws.auth.sessions import session_auth, starlette_session
+    from fastws.auth.tickets import Tickets
     from fastws.client.connect import connect
     from fastws.client.credentials import BasicAuth, BearerAuth
     from fastws.client.reconnect import Backoff, is_retryable
@@ -52,6 +55,10 @@ if TYPE_CHECKING:
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
+    from fastws.publish.async_publisher import AsyncPublisher
+    from fastws.publish.errors import PublishError
+    from fastws.publish.page import PublishPage, publish_page
+    from fastws.publish.publisher import Publisher
     from fastws.pubsub.events import (
         Ended,
         Gap,
@@ -78,6 +85,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "ASGI": "asgi.application",
     "Application": "server.application",
+    "AsyncPublisher": "publish.async_publisher",
     "Backoff": "client.reconnect",
     "BasicAuth": "client.credentials",
     "BearerAuth": "client.credentials",
@@ -116,7 +124,10 @@ _MODULES = {
     "Presence": "pubsub.events",
     "ProxyError": "errors",
     "Publication": "feed.access",
+    "PublishError": "publish.errors",
+    "PublishPage": "publish.page",
     "Published": "pubsub.events",
+    "Publisher": "publish.publisher",
     "RateLimit": "web.rate_limit",
     "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
@@ -130,6 +141,7 @@ _MODULES = {
     "StartupFailed": "errors",
     "Static": "web.static_files",
     "Synced": "pubsub.events",
+    "Tickets": "auth.tickets",
     "Timeouts": "config",
     "User": "feed.access",
     "WebSocket": "connection.websocket",
@@ -139,9 +151,13 @@ _MODULES = {
     "current_request": "logs",
     "follow": "feed.follow",
     "is_retryable": "client.reconnect",
+    "jwt_auth": "auth.jwt",
+    "publish_page": "publish.page",
     "run": "server.run",
     "serve": "server.serve",
     "serve_until_signal": "server.run",
+    "session_auth": "auth.sessions",
+    "starlette_session": "auth.sessions",
     "streaming": "connection.stream_handlers",
     "subscriber": "asgi.subscriber",
     "token_auth": "web.auth",
@@ -150,6 +166,7 @@ _MODULES = {
 __all__ = [
     "ASGI",
     "Application",
+    "AsyncPublisher",
     "Backoff",
     "BasicAuth",
     "BearerAuth",
@@ -188,7 +205,10 @@ __all__ = [
     "Presence",
     "ProxyError",
     "Publication",
+    "PublishError",
+    "PublishPage",
     "Published",
+    "Publisher",
     "RateLimit",
     "Removed",
     "Request",
@@ -202,6 +222,7 @@ __all__ = [
     "StartupFailed",
     "Static",
     "Synced",
+    "Tickets",
     "Timeouts",
     "User",
     "WebSocket",
@@ -212,9 +233,13 @@ __all__ = [
     "current_request",
     "follow",
     "is_retryable",
+    "jwt_auth",
+    "publish_page",
     "run",
     "serve",
     "serve_until_signal",
+    "session_auth",
+    "starlette_session",
     "streaming",
     "subscriber",
     "token_auth",

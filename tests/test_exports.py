@@ -22,6 +22,8 @@ PUBLIC = {
     "Ended", "Follower", "Gap", "Live", "Message", "Position", "Published", "RateLimit", "Removed", "Synced",
     "FeedFollower", "Member", "Presence", "follow",
     "JSONFormatter", "LineHandler", "RequestIdFilter", "current_request",
+    "AsyncPublisher", "PublishError", "PublishPage", "Publisher", "publish_page",
+    "Tickets", "jwt_auth", "session_auth", "starlette_session",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",
     "serve", "serve_until_signal", "streaming", "subscriber", "token_auth", "is_retryable",
 }  # fmt: skip

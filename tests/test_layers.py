@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1] / "fastws"
 LAYERS = [
     "_version", "errors", "json", "config", "logs", "log_output",
     "protocol.http", "protocol.websocket",
-    "loop", "connection", "pubsub", "web", "client", "server", "asgi", "feed", "apps", "workers",
+    "loop", "connection", "meters", "pubsub", "web", "client", "server", "asgi", "feed", "auth", "publish",
+    "yjs", "apps", "workers", "observe",
     "testing", "loadgen", "cli",
 ]  # fmt: skip
 

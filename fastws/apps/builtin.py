@@ -1,35 +1,52 @@
-"""What ``fastws serve`` runs when it is given no application."""
+"""What ``fastws serve`` runs when it is given no application: the tutorial's servers, and the gallery."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
 
 from fastws.apps.broadcast import Broadcast
+from fastws.apps.bullets import Bullets
 from fastws.apps.chat import LIMITS, TIMEOUTS, Chat
 from fastws.apps.echo import Echo
+from fastws.apps.editor import Editor
+from fastws.apps.quotes import Quotes
+from fastws.apps.rooms import Rooms
 from fastws.protocol.http.messages import Request, Response
+from fastws.server.application import Application
 from fastws.web.routes import Route
 from fastws.web.static_files import Static, packaged_static
 
-__all__ = ["routes"]
+__all__ = ["application", "routes"]
+
+#: Comments a second of robots, so that a lone visitor sees some.
+CROWD = 40
+
+
+def application(static: Iterable[Static] = ()) -> Application:
+    """Return the built-in application: :func:`routes`, and those of the gallery."""
+    pages = Static("/", packaged_static())
+    rooms, quotes, bullets = Rooms(pages), Quotes(pages), Bullets(pages, CROWD)
+    editor = Editor(pages)
+    return Application(
+        [*routes(static), *rooms.routes, *quotes.routes, *bullets.routes, *editor.routes],
+        background=[quotes.produce, bullets.perform],
+    )
 
 
 def routes(
     static: Iterable[Static] = (), *, chat_timeouts: Mapping[str, float] = TIMEOUTS
 ) -> list[Route | Static]:
-    """Return the built-in routes; ``static`` adds folders or replaces what ``/static/`` serves."""
-    pages = packaged_static()
+    """Return the tutorial's routes; ``static`` adds folders or replaces what ``/static/`` serves."""
+    pages = Static("/static", packaged_static())
     folders = list(static)
     if not any(folder.prefix == "/static/" for folder in folders):
-        folders.append(Static("/static", pages))
+        folders.append(pages)
     # The pages' style and scripts have a path of their own: "/static/" may hold other files.
     folders.append(Static.packaged("/assets"))
     echo = Echo()
     return [
-        Route("/", http=_page(pages / "index.html")),
-        Route("/chat", http=_page(pages / "chat.html")),
+        Route("/", http=pages.page("index.html")),
+        Route("/chat", http=pages.page("chat.html")),
         Route("/wsecho", echo),
         Route("/echo", echo),
         Route("/ws", Chat(), limits=LIMITS, timeouts=chat_timeouts),
@@ -37,16 +54,6 @@ def routes(
         Route("/healthz", http=_healthy),
         *folders,
     ]
-
-
-def _page(file: Path) -> Any:
-    body = file.read_bytes()
-    headers = [("Cache-Control", "no-cache"), ("X-Content-Type-Options", "nosniff")]
-
-    def page(request: Request) -> Response:
-        return Response(200, body, headers, "text/html; charset=utf-8")
-
-    return page
 
 
 def _healthy(request: Request) -> Response:

@@ -338,7 +338,7 @@ class Session:
         self.outbox = ws.outbox
         self._state = OPEN
         self._inbox = ws.open_inbox()
-        self._phase.opened()
+        self._phase.opened(ws.outbox.counters)
         self._phase = self._endpoint = None
         self._wake()
 

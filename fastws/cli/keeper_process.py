@@ -32,7 +32,7 @@ def main() -> int:
     options = hello.values["options"]
     logs.configure({**options, "access_log": False}, worker="keeper")
     with asyncio.Runner(loop_factory=loop_factory(options["loop"])) as runner:
-        runner.run(run_keeper(channel))
+        runner.run(run_keeper(channel, hello))
     return 0
 
 

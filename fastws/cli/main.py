@@ -29,6 +29,9 @@ COMMANDS = {
         "fastws.cli.check", "check", "Say which options are in force and from where, and whether they work."
     ),
     "connect": LazyCommand("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
+    "publish": LazyCommand("fastws.cli.publish", "publish", "Publish messages to a running server."),
+    "top": LazyCommand("fastws.cli.top", "top", "Show a running server: clients, rates, topics."),
+    "ctl": LazyCommand("fastws.cli.ctl", "ctl", "Tell a running server to reload, drain or close a client."),
     "bench": LazyCommand("fastws.cli.bench", "bench", "Measure what a WebSocket server can hold."),
     "cert": LazyCommand(
         "fastws.cli.cert", "cert", "Make a local certificate authority and a server certificate."

@@ -7,9 +7,12 @@ from typing import Any
 import click
 
 from fastws.cli import logs
+from fastws.cli.brokers import broker_options
 from fastws.cli.config_option import config_option, tables_of
 from fastws.cli.limits import limit_options
+from fastws.cli.observing import observe_options
 from fastws.cli.options import ALLOWED_HOST, FILES, HEADER, ORIGIN, TRUSTED, Command, option
+from fastws.cli.publish_listener import publish_options
 from fastws.cli.worker_options import worker_options
 from fastws.config import MAX_SOCKET_BYTES
 
@@ -294,7 +297,10 @@ __all__ = ["serve"]
     default=10.0,
     help="Time after a signal in which clients may read the rest.",
 )
+@publish_options
 @worker_options
+@broker_options
+@observe_options
 def serve(app: str | None, **options: Any) -> int:
     """Run a server until SIGINT or SIGTERM; a second signal ends it at once.
 

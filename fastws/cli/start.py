@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory, as_app, load_app
+from fastws.cli.brokers import choose_broker, joined
 from fastws.cli.certificates import silence_bad_server_names
 from fastws.cli.config_tables import (
     check_listener_routes,
@@ -36,6 +37,8 @@ from fastws.cli.listeners import (
     parse_address,
     unix_files,
 )
+from fastws.cli.observing import Observing
+from fastws.cli.publish_listener import Publishing, check_publish, publish_beside, publish_sockets, say
 from fastws.cli.secret_files import secret_lines
 from fastws.cli.ways import Ways, listener_addresses
 from fastws.cli.worker_options import without_effect
@@ -68,7 +71,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     All options are checked before the first socket opens. Raises `click.UsageError` and `CannotStart`.
     """
     addresses = choose_addresses(options)
-    options = {**options, "asgi_body_size": asgi_body_size(options)}
+    check_publish(options)
+    options = {**options, "asgi_body_size": asgi_body_size(options), "broker": choose_broker(options)}
     loops = new_loops(options)
     ways = Ways(options)
     logs.check_log_options(options)
@@ -76,19 +80,26 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     for line in ways.conflicts():
         log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)
+    observing = Observing(options)
     if options["workers"] > 1 or options["reload"]:
         from fastws.cli.supervise import supervise
 
         make_authorize(options)
-        return supervise(app, options, addresses, ways)
+        with observing.opened():
+            return supervise(app, options, addresses, ways, observing)
     if ignored := without_effect(options):
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
         )
     silence_bad_server_names()
+    observing.begin_measuring()
+    join = joined(options["broker"])
     routes = make_routes(app, options, settings)
     try:
-        return serve_here(app, routes, addresses, settings, ways, loops, options)
+        with observing.opened(), publish_sockets(options, ways.scheme) as publishing:
+            return serve_here(
+                app, routes, addresses, settings, ways, loops, options, observing, publishing, join
+            )
     finally:
         if isinstance(routes, AsyncFactory):
             routes.close()
@@ -102,6 +113,9 @@ def serve_here(
     ways: Ways,
     loops: Callable[[], asyncio.AbstractEventLoop],
     options: dict[str, Any],
+    observing: Observing,
+    publishing: Publishing,
+    join: Callable[[Coroutine[Any, Any, int]], Coroutine[Any, Any, int]],
 ) -> int:
     """Serve in this process until a signal. Raises `CannotStart`."""
     listeners = open_listeners(addresses, options["backlog"])
@@ -117,6 +131,8 @@ def serve_here(
     def started(server: Server) -> None:
         hang_up.take_signal()  # before anybody is told that we are here
         announce(listeners, ways.schemes, options["loop"])
+        observing.serving(server)
+        say(publishing[1])
         notify_ready()
 
     def stopping(server: Server) -> None:
@@ -132,8 +148,9 @@ def serve_here(
                 started=started,
                 stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
+                beside=publish_beside(options, publishing[0], ways.context),
             )
-            return runner.run(ways.watched(serving))
+            return runner.run(observing.around(join(ways.watched(serving))))
     except StartupFailed as error:
         raise startup_error(app, error) from error
     finally:
@@ -224,8 +241,10 @@ def make_routes(app: str | None, options: dict[str, Any], settings: Settings) ->
     if app is None:
         if options["factory"]:
             raise click.UsageError("--factory needs MODULE:ATTR")
-        routes = with_route_tables(builtin.routes(folders), options)
-        return configured(routes, options, Router(routes, settings, as_handler))
+        own = builtin.application(folders)
+        routes = with_route_tables(as_routes(own), options)
+        routes = configured(routes, options, Router(routes, settings, as_handler))
+        return with_hooks_of(own, routes, options)
     given = load_app(app, factory=options["factory"], app_dir=options["app_dir"])
     if isinstance(given, AsyncFactory):
         given.finish = lambda value: routes_of(value, app, folders, options, settings)

@@ -11,12 +11,16 @@ from typing import Any
 
 import click
 
+from fastws.cli.brokers import check_reachable, gateway_hello
 from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
+from fastws.cli.observing import Observing
+from fastws.cli.publish_listener import Publishing, publish_sockets, say
 from fastws.cli.ways import Ways
+from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import Failure, Rules
-from fastws.workers.supervisor import Supervisor
+from fastws.workers.supervisor import ROWS, Supervisor
 
 __all__ = ["supervise"]
 
@@ -26,14 +30,37 @@ log = logging.getLogger("fastws.error")
 KEEPER_OPTIONS = ("loop", "log_level", "log_format", "log_time", "log_config", "access_log_format")
 
 
-def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAddress], ways: Ways) -> int:
+def supervise(
+    app: str | None,
+    options: dict[str, Any],
+    addresses: list[ListenAddress],
+    ways: Ways,
+    observing: Observing,
+) -> int:
     """Run workers until a signal. The options are checked already.
+
+    Raises as :func:`run_workers`.
+    """
+    with publish_sockets(options, ways.scheme) as publishing:
+        return run_workers(app, options, addresses, ways, observing, publishing)
+
+
+def run_workers(
+    app: str | None,
+    options: dict[str, Any],
+    addresses: list[ListenAddress],
+    ways: Ways,
+    observing: Observing,
+    publishing: Publishing,
+) -> int:
+    """Run workers until a signal, with what listens for publishers already.
 
     Raises:
         CannotStart: a listener cannot be opened, or the first workers cannot start.
         click.UsageError: the workers find the command line wrong.
     """
     changes = watcher(options) if options["reload"] else None
+    check_reachable(options["broker"])
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
@@ -42,23 +69,30 @@ def supervise(app: str | None, options: dict[str, Any], addresses: list[ListenAd
 
     def serving() -> None:
         announce(listeners, ways.schemes, options["loop"])
+        observing.announce()
+        say(publishing[1])
 
     try:
         supervisor = Supervisor(
             "fastws.cli.worker_process",
             (
                 "fastws.cli.keeper_process",
-                {"options": {name: options[name] for name in KEEPER_OPTIONS}},
+                {
+                    "options": {name: options[name] for name in KEEPER_OPTIONS},
+                    **gateway_hello(options["broker"]),
+                },
             ),
             hello,
-            sockets,
+            [*sockets, *publishing[0]],
             options["workers"],
             rules_of(options),
             serving,
+            Board.create(ROWS) if observing.measures else None,
         )
         if changes is not None:
             threading.Thread(target=changes, args=(supervisor,), name="fastws-reload", daemon=True).start()
-        code, failure = supervisor.run()
+        with observing.beside(supervisor):
+            code, failure = supervisor.run()
     finally:
         for sock in sockets:
             sock.close()

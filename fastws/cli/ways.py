@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
@@ -90,6 +91,17 @@ class Ways:
     def number(self, listener: int) -> int:
         """Return which of :meth:`arguments` is for a listener: without tables there is one for all."""
         return min(listener, len(self._options) - 1)
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """The TLS of the first listener, for what has no table; None: plain HTTP."""
+        first = self._certificates[0]
+        return None if first is None else first.context
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https`` of the first listener."""
+        return self.schemes[0]
 
     @property
     def schemes(self) -> list[str]:

@@ -116,7 +116,13 @@ class ClientPhase:
             deflate=connection.loop_state.deflate_pool(handshake.compression),
         )
         ws = connection.open(
-            handshake.callbacks, handshake.limits, handshake.timeouts, None, response, subprotocol
+            handshake.callbacks,
+            handshake.limits,
+            handshake.timeouts,
+            None,
+            response,
+            subprotocol,
+            UNCOUNTED,
         )
         if not self._opened.done():
             self._opened.set_result(ws)
@@ -160,7 +166,6 @@ class ClientHost:
 
     __slots__ = ("_deadline", "_handshake", "_key", "_opened", "_request", "limits")
 
-    counters = UNCOUNTED
     pong_grace_seconds = PONG_GRACE_SECONDS
 
     def __init__(

@@ -17,7 +17,10 @@
     DO(bytes_received) \
     DO(bytes_sent) \
     DO(evicted) \
-    DO(limited)
+    DO(limited) \
+    DO(dropped_oldest) \
+    DO(dropped_newest) \
+    DO(queue_bytes)
 
 /* Each has 64 bits and lies at a multiple of 8 bytes: one process writes it, and others read all of it or none. */
 typedef struct {

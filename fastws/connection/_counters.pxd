@@ -13,6 +13,9 @@ cdef extern from "fastws/connection/_counters.h":
         long long bytes_sent
         long long evicted
         long long limited
+        long long dropped_oldest
+        long long dropped_newest
+        long long queue_bytes
 
     ctypedef class fastws.connection._counters.Counters [object CountersObject]:
         cdef CounterRow *row

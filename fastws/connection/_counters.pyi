@@ -17,6 +17,11 @@ class Counters:
     evicted: int
     #: Connections and handshakes answered 429, for a limit on what one address may do.
     limited: int
+    #: Of the messages dropped, those by the policies of topics; the others are sends without waiting.
+    dropped_oldest: int
+    dropped_newest: int
+    #: Bytes of messages that wait now for clients whose sockets are full.
+    queue_bytes: int
 
     @property
     def row(self) -> Counters:

@@ -6,6 +6,7 @@ from fastws.connection.publication cimport Channel, Publication
 cdef class Backlog:
     cdef object _queue
     cdef public Py_ssize_t size
+    cdef readonly double since
 
     cpdef append(self, object item, Py_ssize_t size)
     cpdef bint is_full(self, object limits, Py_ssize_t size)

@@ -24,9 +24,11 @@ class Backlog:
     An outbox makes one when its first message has to wait, and drops it when none does any more.
     """
 
-    __slots__ = ("_queue", "size")
+    __slots__ = ("_queue", "since", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, since: float = 0.0) -> None:
+        #: When the first message began to wait, in seconds of the loop's clock; nothing left the queue empty.
+        self.since = since
         self._queue: deque[bytes | Publication] = deque()
         #: Bytes of all frames; of publications, of their plain ones.
         self.size = 0

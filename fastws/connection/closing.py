@@ -12,7 +12,6 @@ import logging
 from enum import IntEnum
 from typing import Any
 
-from fastws.connection.counters import UNCOUNTED
 from fastws.connection.lifetime import Lifetime
 from fastws.loop.fatal import end_loop
 from fastws.protocol.websocket.events import Close, Fail
@@ -130,7 +129,7 @@ class Closing(Lifetime):
         self.ws.ended()
         machine = self.machine
         self.host.websocket_closed(self)
-        self.outbox.counters = UNCOUNTED
+        self.outbox.end_count()
         if callbacks.on_close is None:
             return
         try:

@@ -17,3 +17,5 @@ cdef class Congestion(Writer):
     cpdef _become_slow(self)
     cpdef keep_fresh(self)
     cpdef bint is_full(self, Py_ssize_t size)
+    cpdef drop_backlog(self)
+    cpdef end_count(self)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.config import Limits
 from fastws.connection.backlog import Backlog
+from fastws.connection.counters import UNCOUNTED
 from fastws.connection.flow import FlowState
 from fastws.connection.writer import Writer
 
@@ -51,10 +52,11 @@ class Congestion(Writer):
 
     def _wait(self, item: bytes | Publication, size: int) -> None:
         if self._backlog is None:
-            self._backlog = Backlog()
+            self._backlog = Backlog(self.turn.clock())
         self._backlog.append(item, size)
         if len(self._backlog) > self.peak_queue:
             self.peak_queue = len(self._backlog)
+        self.counters.row.queue_bytes += size
         if self.flow == CONGESTED and self._backlog.is_large(self.limits):
             self._become_slow()
 
@@ -81,6 +83,11 @@ class Congestion(Writer):
         """Bytes of the messages that wait."""
         return self._backlog.size if self._backlog is not None else 0
 
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest message that waits began to, at the earliest; None where none does."""
+        return self._backlog.since if self._backlog is not None else None
+
     def publications(self) -> list[Publication]:
         """Return what topics have published and waits."""
         return self._backlog.publications() if self._backlog is not None else []
@@ -94,4 +101,16 @@ class Congestion(Writer):
     def discard(self) -> None:
         """Forget everything: the connection is lost."""
         Writer.discard(self)
-        self._backlog = None
+        self.drop_backlog()
+
+    def drop_backlog(self) -> None:
+        """Throw away what waits."""
+        if self._backlog is not None:
+            self.counters.row.queue_bytes -= self._backlog.size
+            self._backlog = None
+
+    def end_count(self) -> None:
+        """The WebSocket has ended: what still waits is no message of its client's any more."""
+        if self._backlog is not None:
+            self.counters.row.queue_bytes -= self._backlog.size
+        self.counters = UNCOUNTED

@@ -1,5 +1,6 @@
 # Types for the compiled build of connection.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection._counters cimport Counters
 from fastws.connection.delivery cimport Delivery
 from fastws.connection.outbox cimport Outbox
 from fastws.connection.websocket cimport WebSocket
@@ -13,4 +14,4 @@ cdef class Connection(Delivery):
     cpdef buffer_updated(self, Py_ssize_t nbytes)
     cpdef _choose_buffer(self)
     @cython.locals(outbox=Outbox, ws=WebSocket, began=bint)
-    cpdef open(self, object callbacks, object limits, object timeouts, object request, object response, object subprotocol)
+    cpdef open(self, object callbacks, object limits, object timeouts, object request, object response, object subprotocol, Counters counters)

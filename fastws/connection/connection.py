@@ -62,8 +62,6 @@ class ConnectionHost(Protocol):
     """What keeps a connection: a server, or a client's ``connect()``."""
 
     limits: Limits
-    #: Of what goes through its WebSockets.
-    counters: Counters
     #: How much longer a pong may take that is overdue: ``PONG_GRACE_SECONDS``, unless a host knows better.
     pong_grace_seconds: float
 
@@ -119,8 +117,12 @@ class Connection(Delivery):
         request: Request | None,
         response: Response | None,
         subprotocol: str | None,
+        counters: Counters,
     ) -> WebSocket:
-        """The handshake is done: make the WebSocket, call ``on_open``, deliver early frames."""
+        """The handshake is done: make the WebSocket, call ``on_open``, deliver early frames.
+
+        What goes through it counts in ``counters``.
+        """
         self.phase = None
         self.callbacks = callbacks
         self.on_message = callbacks.on_message
@@ -128,7 +130,7 @@ class Connection(Delivery):
         outbox = self.outbox
         outbox.limits = limits
         outbox.frame_variant = self.machine.frame_variant
-        outbox.count_from_here(self.host.counters)
+        outbox.count_from_here(counters)
         self.received_bytes = self.machine.early_bytes
         outbox.counters.row.bytes_received += self.received_bytes
         self.opened_at = self.loop_state.clock()

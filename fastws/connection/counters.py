@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["COUNTER_NAMES", "UNCOUNTED", "Counters"]
+__all__ = ["COUNTER_NAMES", "UNCOUNTED", "Counters", "SummedCounters"]
 
 #: In the order of their places in memory: that of ``_counters.h``.
 COUNTER_NAMES = (
@@ -19,6 +19,9 @@ COUNTER_NAMES = (
     "bytes_sent",
     "evicted",
     "limited",
+    "dropped_oldest",
+    "dropped_newest",
+    "queue_bytes",
 )
 
 
@@ -83,3 +86,25 @@ else:
 
 #: Where a connection counts that is no WebSocket of a server: nobody reads it.
 UNCOUNTED = Counters()
+
+
+class SummedCounters:
+    """The sums of several counters, to read."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: list[Counters]) -> None:
+        self._parts = parts
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counters by name."""
+        each = [part.as_dict() for part in self._parts]
+        return {name: sum(part[name] for part in each) for name in COUNTER_NAMES}
+
+    def __getattr__(self, name: str) -> int:
+        if name not in COUNTER_NAMES:
+            raise AttributeError(name)
+        return self.as_dict()[name]
+
+    def __repr__(self) -> str:
+        return f"Counters({self.as_dict()})"

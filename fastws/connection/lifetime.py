@@ -230,6 +230,8 @@ class Lifetime(Pausing):
         if ping is not None and payload == ping[0]:
             sent = ping[1]
             self.ws.latency = now - sent
+            if self.loop_state.meters is not None and not self.machine.is_client:
+                self.loop_state.meters.pings.observe(now - sent)
             self.ws.pongs_before(sent, now)
         else:
             sent = self.ws.pong_received(payload, now)

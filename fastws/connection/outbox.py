@@ -189,7 +189,8 @@ class Outbox(Congestion):
         if discard or self.fragmenting:
             # A message cut short cannot be completed; only control frames may follow its fragments.
             self.fragmenting = False
-            self._backlog = self._urgent = None
+            self.drop_backlog()
+            self._urgent = None
         if self.blocked:
             self._last = frame
         else:
@@ -257,16 +258,26 @@ class Outbox(Congestion):
         if self.is_full(size):
             if channel.policy is DROP_NEWEST:
                 self.count_dropped(1)
+                self.counters.row.dropped_newest += 1
                 return
             if channel.policy is not DROP_OLDEST:
                 self.evict()
                 return
-            assert self._backlog is not None
-            self.count_dropped(self._backlog.drop_oldest(self.limits, size))
+            self._drop_oldest(size)
             if self.is_full(size):
                 self.count_dropped(1)
+                self.counters.row.dropped_oldest += 1
                 return
         self._wait(publication, size)
+
+    def _drop_oldest(self, size: int) -> None:
+        backlog = self._backlog
+        assert backlog is not None
+        before = backlog.size
+        dropped = backlog.drop_oldest(self.limits, size)
+        self.counters.row.queue_bytes -= before - backlog.size
+        self.counters.row.dropped_oldest += dropped
+        self.count_dropped(dropped)
 
     def _count_sent(self, messages: int) -> None:
         self.sent_messages += messages
@@ -317,8 +328,9 @@ class Outbox(Congestion):
     def _drain(self) -> None:
         self.flush()  # the end of a fragmented message may be of this turn
         while (backlog := self._backlog) is not None and not self.blocked:
-            before = len(backlog)
+            before, size = len(backlog), backlog.size
             chunk = backlog.next_chunk(self.frame_variant, self._host.encode_publication)
+            self.counters.row.queue_bytes -= size - backlog.size
             self._count_sent(before - len(backlog))
             if not backlog:
                 self._backlog = None

@@ -14,6 +14,7 @@ from fastws.errors import FastWSError
 from fastws.feed.strict_json import loads
 from fastws.pubsub.notes import MAX_AUTHOR_BYTES
 from fastws.pubsub.patterns import check_name
+from fastws.pubsub.presence.shown import info_source
 from fastws.web.routes import names
 
 __all__ = [
@@ -79,7 +80,7 @@ class User:
     id: str
     #: The name that others see, as the author of messages; at most 125 bytes of UTF-8. Default: ``id``.
     public_id: str | None = None
-    #: What others may see beside it.
+    #: What others may see beside it, where a topic has a ``presence``: a value of JSON, at most 1 KiB.
     info: Any = None
     #: Unix time at which another token is needed. Default None: never.
     expires_at: float | None = None
@@ -101,6 +102,7 @@ class User:
             if not isinstance(topic, str):
                 raise TypeError(f"topics= is a list of names, and {topic!r} is none")
             check_name(topic)
+        info_source(self.info)
         _check_seconds("expires_at", self.expires_at)
 
 
@@ -111,9 +113,9 @@ class Grant:
     Raises ``TypeError`` and ``ValueError`` for numbers that cannot be.
     """
 
-    #: Whether others see this client among those who listen.
+    #: Whether others see this client among those who listen, where the topic has a ``presence``.
     visible: bool = True
-    #: What they see of it, in place of the user's ``info``.
+    #: What they see beside its name, in place of the user's ``info``: a value of JSON, at most 1 KiB.
     info: Any = None
     #: Messages per second at most. Default None: as many as there are.
     max_rate: float | None = None
@@ -121,6 +123,7 @@ class Grant:
     expires_at: float | None = None
 
     def __post_init__(self) -> None:
+        info_source(self.info)
         _check_seconds("expires_at", self.expires_at)
         _check_seconds("max_rate", self.max_rate)
         if self.max_rate is not None and self.max_rate <= 0:

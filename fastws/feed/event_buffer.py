@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Iterable
 
@@ -63,7 +64,7 @@ class EventBuffer:
         await self._taker.begin()
         while not self._events:
             if self._ended is not None:
-                raise self._ended
+                raise _fresh(self._ended)
             await self._taker.wait()
         event = self._events.popleft()
         if not self.is_full():
@@ -77,3 +78,11 @@ class EventBuffer:
             self.positions.pop(event.topic, None)
         elif isinstance(event, (Message, Live, Synced)) and event.at is not None:
             self.positions[event.topic] = event.at
+
+
+def _fresh(error: Exception) -> Exception:
+    """Return the same exception as another object: raised again, one has a longer traceback."""
+    fresh = copy.copy(error)
+    fresh.__cause__ = error.__cause__
+    fresh.__suppress_context__ = error.__suppress_context__
+    return fresh

@@ -10,8 +10,9 @@ from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position
 from fastws.pubsub.patterns import check_name
+from fastws.pubsub.presence.shown import Shown, info_source
 
-__all__ = ["granted", "is_over", "start_of"]
+__all__ = ["granted", "is_over", "seen_as", "start_of"]
 
 
 def start_of(sub: Sub) -> Position | None:
@@ -39,6 +40,17 @@ async def granted(settings: FeedSettings, client: FeedClient, topic: str) -> Gra
     if not isinstance(answer, Grant):
         raise nonsense(hook, answer, "a bool or a fastws.Grant")
     return answer
+
+
+def seen_as(client: FeedClient, grant: Grant) -> Shown | None:
+    """Return as whom others see a client in a topic; None: as nobody."""
+    if not grant.visible:
+        return None
+    user = client.user
+    if user is None:
+        return Shown(client.id, info_source(grant.info))
+    assert user.public_id is not None
+    return Shown(user.public_id, info_source(user.info if grant.info is None else grant.info))
 
 
 def is_over(given: Grant | User) -> bool:

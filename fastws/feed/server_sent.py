@@ -53,12 +53,16 @@ STATUS = {
 
 async def events_for(settings: FeedSettings, request: Any) -> Any:
     """Return the response to a request for events."""
-    is_ours = isinstance(request, Request)
+    headers: dict[str, str] = {}
     try:
-        headers = _fields_for_origin(request) if is_ours else {}
+        if isinstance(request, Request):
+            headers = _fields_for_origin(request)
         client, user, topics = await _admit(settings, request)
     except FeedError as error:
-        refusal = {} if error.retry_after is None else {"Retry-After": str(max(1, round(error.retry_after)))}
+        # A page of an origin that may come here is to see the status, as it would see the events.
+        refusal = headers
+        if error.retry_after is not None:
+            refusal["Retry-After"] = str(max(1, round(error.retry_after)))
         if error.code == "unauthorized":
             refusal["WWW-Authenticate"] = "Bearer"
         text = error.reason or error.code

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
-from fastws.feed.granting import granted, start_of
+from fastws.feed.granting import granted, seen_as, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
@@ -39,6 +39,8 @@ class Subscription:
     view: Any
     #: Whether messages may be left out though the client keeps up.
     skips: bool
+    #: Messages a second, as the client has asked.
+    rate: float | None
 
 
 class Session(SessionCore):
@@ -151,6 +153,7 @@ class Session(SessionCore):
             self._know(user)
             if self._say_hello():
                 await self._ask_again()
+                await self._subscribe_all([Sub(topic) for topic in user.topics if topic not in self._topics])
 
     def _know(self, user: User | None) -> None:
         self.client.user = user
@@ -200,7 +203,11 @@ class Session(SessionCore):
         given = () if user is None else user.topics
         asked, self._asked = self._asked, []
         asked += [Sub(name) for name in given if name not in [sub.topic for sub in asked]]
-        for sub in asked:
+        await self._subscribe_all(asked)
+
+    async def _subscribe_all(self, subs: list[Sub]) -> None:
+        """Subscribe to what nobody has asked for by a command."""
+        for sub in subs:
             try:
                 await self._subscribe(sub)
             except FeedError as error:
@@ -217,6 +224,8 @@ class Session(SessionCore):
             else:
                 if self._topics.get(name) is subscription:  # it has not ended meanwhile
                     self._watch.expire_topic(name, grant.expires_at)
+                    self._change_rate(subscription, grant)
+                    self._show(name, grant)
 
     # -- topics ---------------------------------------------------------------------------------
 
@@ -241,8 +250,9 @@ class Session(SessionCore):
             raise FeedError("internal", "the application failed") from error
         if joined is None:
             return
-        self._topics[topic] = Subscription(joined.topic, joined.skips)
+        self._topics[topic] = Subscription(joined.topic, joined.skips, sub.rate)
         self._watch.expire_topic(topic, grant.expires_at)
+        self._show(topic, grant)
         synced = joined.synced
         if synced is None and joined.tells_live:
             return  # `sync` is called when it is known
@@ -255,6 +265,21 @@ class Session(SessionCore):
         self.sync(synced)
         if not joined.tells_live:
             self.say(Live(topic, str(synced.at)))
+
+    def _change_rate(self, subscription: Any, grant: Grant) -> None:
+        """Let a topic have the rate that is granted now, where that is another one."""
+        rate = least(subscription.rate, grant.max_rate)
+        joined = self._settings.hub._change_rate(self._line, subscription.view, rate)
+        if joined is not None:
+            subscription.view, subscription.skips = joined.topic, joined.skips
+            if joined.synced is not None and not joined.synced.resumed:
+                self.sync(joined.synced)
+
+    def _show(self, topic: str, grant: Grant) -> None:
+        """Let others see the client, and tell it who is here, where the topic has a presence."""
+        hub = self._settings.hub
+        if hub._presences is not None:
+            hub._attend(self._line, topic, seen_as(self.client, grant))
 
     def sync(self, synced: Synced) -> None:
         """It is known where a subscription begins, or where it goes on in another epoch."""

@@ -8,12 +8,13 @@ receiver reads the same: valid, not too deep, with each name once (section 4), a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, NamedTuple
 
 from fastws import json
 
-__all__ = ["MAX_DEPTH", "BadJSON", "Member", "loads", "members"]
+__all__ = ["MAX_DEPTH", "BadJSON", "Member", "loads", "members", "objects"]
 
 #: Arrays and objects within each other, the command's own object among them.
 MAX_DEPTH = 64
@@ -27,6 +28,9 @@ _LONG_NUMBER = re.compile(r"\d{19}")
 
 class BadJSON(ValueError):
     """The text is no JSON object that is relayed; the message says why."""
+
+    #: Of several objects the one that is none, counted from 0; None where it is the text as a whole.
+    index: int | None = None
 
 
 class Member(NamedTuple):
@@ -48,15 +52,53 @@ _DECODER = JSONDecoder(object_pairs_hook=_once)
 
 def members(text: str) -> dict[str, Member]:
     """Return the members of the JSON object that ``text`` is. Raises :class:`BadJSON`."""
-    try:
-        parsed = json.loads(text)
-    except ValueError as error:
-        raise BadJSON(f"not JSON: {error}"[:100]) from None
-    if not isinstance(parsed, dict):
+    if not isinstance(_parsed(text), dict):
         raise BadJSON("not a JSON object")
     _check_depth(text)
+    return _object_at(text, text.index("{"))[0]
+
+
+def objects(text: str, most: int) -> Iterator[dict[str, Member]]:
+    """Return the members of each object of the JSON array that ``text`` is, one after the other.
+
+    The object alone may stand for an array of one. Raises :class:`BadJSON`, also for more than ``most``.
+    """
+    parsed = _parsed(text)
+    if isinstance(parsed, dict):
+        yield members(text)
+        return
+    if not isinstance(parsed, list):
+        raise BadJSON("neither a JSON object nor an array of objects")
+    if len(parsed) > most:
+        raise BadJSON(f"{len(parsed)} objects, which is more than {most}")
+    is_shallow = text.count("[") + text.count("{") <= MAX_DEPTH
+    at = text.index("[")
+    for index, each in enumerate(parsed):
+        begin = _after_space(text, at + 1)
+        try:
+            if not isinstance(each, dict):
+                raise BadJSON("not a JSON object")
+            found, at = _object_at(text, begin)
+            if not is_shallow:
+                _check_depth(text[begin:at])
+        except BadJSON as error:
+            error.index = index
+            raise
+        at = _after_space(text, at)  # a comma, or the end
+        yield found
+
+
+def _parsed(text: str) -> Any:
     try:
-        return _members(text)
+        return json.loads(text)
+    except ValueError as error:
+        raise BadJSON(f"not JSON: {error}"[:100]) from None
+
+
+def _object_at(text: str, at: int) -> tuple[dict[str, Member], int]:
+    """Return the members of the object that begins there, and where it ends. Raises :class:`BadJSON`."""
+    try:
+        return _members(text, at)
     except (JSONDecodeError, RecursionError):
         raise BadJSON("not JSON") from None
     except ValueError as error:
@@ -65,10 +107,9 @@ def members(text: str) -> dict[str, Member]:
         raise BadJSON("a number with too many digits") from None
 
 
-def _members(text: str) -> dict[str, Member]:
-    """Return the members of a text that is a JSON object."""
+def _members(text: str, at: int) -> tuple[dict[str, Member], int]:
     found: dict[str, Member] = {}
-    at = _after_space(text, text.index("{") + 1)
+    at = _after_space(text, at + 1)
     while text[at] != "}":
         name, at = _DECODER.raw_decode(text, at)
         at = _after_space(text, _after_space(text, at) + 1)  # the colon
@@ -79,7 +120,7 @@ def _members(text: str) -> dict[str, Member]:
         at = _after_space(text, end)
         if text[at] == ",":
             at = _after_space(text, at + 1)
-    return found
+    return found, at + 1
 
 
 def _after_space(text: str, at: int) -> int:

@@ -132,7 +132,20 @@ MESSAGES = [
     MessageRow(
         '{"t":"rooms/blue","presence":{"count":1,"list":[{"id":"ann","n":2,"info":null}]}}',
         Presence("rooms/blue", 1, ({"id": "ann", "n": 2, "info": None},)),
-        "who listens, after `live`; then `count` with who came (`join`) and who went (`leave`)",
+        "who is here, some time after `live`, of a topic that shows it: users, each with the number of its "
+        "connections and with what the application says of it. Forget what you knew before",
+    ),
+    MessageRow(
+        '{"t":"rooms/blue","presence":{"count":2,"join":[{"id":"bob","n":1,"info":{"age":7}}],"leave":["al"]}}',
+        Presence("rooms/blue", 2, join=({"id": "bob", "n": 1, "info": {"age": 7}},), leave=("al",)),
+        "what is new: who has come, or has another `n` or `info` (`join`), and who has gone (`leave`); one "
+        "of both may be missing. At most two messages about who is here come in a second",
+    ),
+    MessageRow(
+        '{"t":"rooms/blue","presence":{"count":201}}',
+        Presence("rooms/blue", 201),
+        "the number alone: the topic shows no more, or there are more than 200. Forget whom you knew; a "
+        "`list` comes again when there are fewer",
     ),
     MessageRow(
         '{"t":"rooms/blue","end":"unsub"}',

@@ -23,6 +23,7 @@ cdef class LoopState:
     cdef public bint reads_into_buffer
     cdef public bint uses_sockets
     cdef public object wakeups
+    cdef public object meters
     cdef public Wheel wheel
 
     cpdef Poller poller_or_none(self)

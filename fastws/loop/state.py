@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from fastws.config import Compression
 from fastws.loop.admissions import Admissions
@@ -50,6 +51,7 @@ class LoopState:
         "create_future",
         "deflate_pools",
         "get_buffer",
+        "meters",
         "poller",
         "random_mask",
         "read_buffer",
@@ -86,6 +88,8 @@ class LoopState:
         #: Four fresh random bytes: the masking key of each frame of a client (RFC 6455, section 5.3).
         self.random_mask = random_mask
         self.deflate_pools: dict[Compression, DeflatePool] = {}
+        #: What measures here (:mod:`fastws.meters`); None: nobody does.
+        self.meters: Any = None
 
     def poller_or_none(self) -> Poller | None:
         """Return the loop's poller, made when it is first asked for; None where there cannot be one."""

@@ -6,8 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fastws.pubsub.bus.link import Link
+from fastws.pubsub.bus.records import split_frames
+from fastws.pubsub.events import Presence, Synced
 from fastws.pubsub.kicks import KICKS, KnownClient, KnownClients, kick_frame
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.presence.board import Board
+from fastws.pubsub.presence.letters import PRESENCE
+from fastws.pubsub.presence.shown import Shown, shown_as
 from fastws.pubsub.registry import TopicRegistry
 from fastws.pubsub.topic import Topic
 
@@ -36,6 +42,64 @@ class Audience(TopicRegistry):
             return here
         found: int = await link.total(topic, here, timeout)
         return found
+
+    async def presence(self, topic: str, *, timeout: float = 5.0) -> Presence:
+        """Return who is here: who listens to a topic with a ``presence``, in all processes, by user.
+
+        Who was subscribed by :meth:`subscribe` counts where that was given ``present``, and a client of a
+        :class:`fastws.Feed` where its :class:`fastws.Grant` is visible.
+
+        Any number of tasks may ask at the same time. A topic that is used here is known already; for another
+        one the processes that share the hub are asked.
+
+        Returns:
+            The number of members; and each of them, however many they are, where the topic's ``presence`` is
+            ``"list"``.
+
+        Raises:
+            ValueError: The topic was declared without ``presence``.
+            TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).
+        """
+        board = self._board(topic)
+        assert self._presences is not None
+        await self._presences.hear_all(board, timeout)
+        return board.presence()
+
+    def _board(self, topic: str) -> Board:
+        """Return what says who is in a topic. Raises ``ValueError`` for one that shows nobody."""
+        found = self._find(topic)
+        board: Any = None if found is None else found.presence
+        if found is None and self._classes is not None:
+            made = self._classes.find(topic)
+            if made is not None and made.presence is not None:
+                assert self._presences is not None
+                board = self._presences.board(topic, made.presence)
+        if board is None:
+            raise ValueError(
+                f"topic {topic!r} shows nobody: declare it with hub.topic({topic!r}, presence='list')"
+            )
+        shown: Board = board
+        return shown
+
+    def _subscribe_shown(
+        self, ws: Any, topic: str, present: Any, since: Any, recent: int, max_rate: float | None
+    ) -> Synced | None:
+        """Let ``ws`` listen, and clients of feeds see it."""
+        shown = shown_as(present)
+        self._board(topic)  # raises before anything is done
+        hub: Any = self
+        synced: Synced | None = hub.subscribe(ws, topic, since=since, recent=recent, max_rate=max_rate)
+        if ws.outbox.is_open:
+            self._board(topic).show(ws.outbox.subscriptions, shown)
+        return synced
+
+    def _attend(self, ws: Any, topic: str, shown: Shown | None) -> None:
+        """Tell a client of a feed, which listens to a topic, who is here; others see it as ``shown``."""
+        found = self._find(topic)
+        if found is not None and found.presence is not None:
+            subscriber = ws.outbox.subscriptions
+            found.presence.show(subscriber, shown)
+            found.presence.tell_all(subscriber)
 
     def topics(self, ws: Any) -> Iterable[str]:
         """Return the names of this hub's topics that ``ws`` listens to."""
@@ -94,9 +158,29 @@ class Audience(TopicRegistry):
         if self._known is not None:
             self._known.kick(user, topic, reason)
 
+    def _is_shared(self) -> bool:
+        """True where other processes may share this hub."""
+        return self._link is not None
+
     def _is_heard(self, topic: str) -> bool:
         """True where somebody here wants to know what other processes say in a topic."""
-        return bool(self.count(topic) or (topic == KICKS and self._known))
+        return bool(self.count(topic) or topic in self._inside())
+
+    def _inside(self) -> list[str]:
+        """Return the topics by which hubs tell each other something, as far as this one wants to hear it."""
+        return [KICKS] * bool(self._known) + [PRESENCE] * (self._presences is not None)
+
+    def _receive_inside(self, topic: str, body: bytes, count: int) -> None:
+        """Take what another process has said by one of them."""
+        taker: Any = {KICKS: self._known, PRESENCE: self._presences}.get(topic)
+        if taker is not None:
+            for frame in split_frames(body, count):
+                taker.receive(frame)
+
+    def _share_presence(self, link: Link | None) -> None:
+        """Tell the processes behind a link who is here; None: none any more."""
+        if self._presences is not None:
+            self._presences.share(link)
 
     def _know(self, user: str, client: KnownClient) -> None:
         """A client of a feed has said who it is."""

@@ -12,7 +12,16 @@ from fastws.config import SlowConsumerPolicy, check_number
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.patterns import Pattern
 
-__all__ = ["TopicClass", "TopicClasses", "TopicMode", "check_history", "check_keyed", "checked_every"]
+__all__ = [
+    "PresenceMode",
+    "TopicClass",
+    "TopicClasses",
+    "TopicMode",
+    "check_history",
+    "check_keyed",
+    "checked_every",
+    "checked_presence",
+]
 
 #: Seconds in which the changes of a keyed topic are collected, where nothing else is said.
 KEYED_EVERY = 0.025
@@ -25,6 +34,15 @@ class TopicMode(StrEnum):
     STREAM = "stream"
     #: Values of keys: a new one takes the place of the one before.
     KEYED = "keyed"
+
+
+class PresenceMode(StrEnum):
+    """What a topic's clients are told of who is here."""
+
+    #: How many.
+    COUNT = "count"
+    #: Who.
+    LIST = "list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,8 @@ class TopicClass:
     policy: SlowConsumerPolicy | None
     #: None: messages are not compressed.
     deflate: DeflatePool | None
+    #: None: nothing.
+    presence: PresenceMode | None = None
 
     @property
     def is_numbered(self) -> bool:
@@ -143,6 +163,15 @@ def checked_every(every: float | None, mode: TopicMode) -> float | None:
     if not 0 <= every < math.inf:
         raise ValueError(f"every is 0 seconds or more, not {every}")
     return float(every)
+
+
+def checked_presence(presence: str | None) -> PresenceMode | None:
+    """Return what clients are told of who is here."""
+    if presence is None:
+        return None
+    if presence not in list(PresenceMode):
+        raise ValueError(f"presence= is 'count' or 'list', not {presence!r}")
+    return PresenceMode(presence)
 
 
 def check_seconds(name: str, seconds: float) -> None:

@@ -172,6 +172,7 @@ class Cursors:
         subscriber = self._subscriber
         outbox = subscriber.outbox
         outbox.count_dropped(missed)
+        outbox.counters.row.dropped_oldest += missed
         if self.is_slow and topic.policy is EVICT:
             self.evict()
             return False

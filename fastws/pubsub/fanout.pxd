@@ -33,13 +33,17 @@ cdef class FanOut(Published):
     cdef int _idle_looks
     cdef double _deadline
     cdef double _last_cost
+    cdef double _stamp
+    cdef int _until_stamp
+    cdef public object meters
 
+    cdef _begin_stamp(self)
     cpdef long long add(self, Topic topic)
     @cython.locals(deliveries=Py_ssize_t, topic=Topic)
     cpdef bint waits_for_more(self)
-    @cython.locals(topics=list, topic=Topic, started=double)
+    @cython.locals(topics=list, topic=Topic, started=double, now=double)
     cpdef flush(self)
-    @cython.locals(topic=Topic)
+    @cython.locals(topic=Topic, messages=Py_ssize_t)
     cpdef _deliver_all(self, list topics)
     @cython.locals(topic=Topic, subscriber=Subscriber)
     cpdef _take_shared(self, list topics)

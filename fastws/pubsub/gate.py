@@ -144,6 +144,10 @@ class Gate:
         if self._left_out:
             self._untold[subscriber] = -self._left_out
 
+    def untold(self, subscriber: Any) -> int:
+        """Return how many messages were left out of which a client has not been told."""
+        return max(self._left_out + self._untold.get(subscriber, 0), 0)
+
     def has_own(self, subscriber: Any) -> None:
         """A client is sent its own message, though that was left out."""
         self._untold[subscriber] = self._untold.get(subscriber, 0) - 1

@@ -15,13 +15,12 @@ from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import FIN, Opcode
 from fastws.pubsub.bus.records import split_frames
 from fastws.pubsub.bus.registry import group_of
-from fastws.pubsub.events import Gap, Position, Synced
+from fastws.pubsub.events import Gap, Member, Position, Synced
 from fastws.pubsub.follower import Follower
 from fastws.pubsub.hub_history import position_of
 from fastws.pubsub.hub_keyed import message_of
 from fastws.pubsub.hub_shared import HubShared
 from fastws.pubsub.keyed import KeyedTopic
-from fastws.pubsub.kicks import KICKS
 from fastws.pubsub.notes import JSON_NOTE, frame_of
 from fastws.pubsub.numbered import NumberedTopic, tell_gap
 from fastws.pubsub.pace import checked_rate
@@ -85,6 +84,7 @@ class Hub(HubShared):
         *,
         since: Position | str | None = None,
         recent: int = 0,
+        present: str | Member | None = None,
         max_rate: float | None = None,
     ) -> Synced | None:
         """Let ``ws`` receive what is published to ``topic`` from now on. Twice does no harm.
@@ -102,6 +102,9 @@ class Hub(HubShared):
                 snapshot of all its keys.
             recent: Of a topic with a history, begin with the last so many messages, as far as they are kept:
                 for who was not here before, and where ``since`` cannot be continued at all. Default 0.
+            present: Who ``ws`` is shown as to the clients of feeds, where the topic has a ``presence``: a
+                name, or a :class:`fastws.Member` with its ``info`` of at most 1 KiB of JSON. Connections of
+                the same name are one member. Again, it changes what is shown. Default None: it is not shown.
             max_rate: How many messages it is sent in any second at most, evenly spread: of a keyed topic all
                 that has changed since, of any other the newest one, and ``Handler.on_gap`` is told, once a
                 second, how many were left out (``"sampled"``). The last one comes at most ``1 / max_rate``
@@ -113,12 +116,12 @@ class Hub(HubShared):
             Then ``Handler.on_sync`` is told, before the first message.
 
         Raises:
-            TypeError: ``ws`` is neither, ``since`` no position or text, ``recent`` no integer, or
-                ``max_rate`` no number.
+            TypeError: ``ws`` is neither, ``since`` no position or text, ``recent`` no integer,
+                ``max_rate`` no number, or ``present`` no name and no member.
             ValueError: ``since`` is no position, or it or ``recent`` was given for a topic without positions,
                 or for one that ``ws`` listens to already; ``recent`` was given for a keyed topic;
                 ``max_rate`` is 0 or less, or ``ws`` listens already without one; the topic has positions and
-                a bad name.
+                a bad name; ``present`` was given for a topic without ``presence``, or is too long.
             RuntimeError: ``ws`` belongs to another event loop than the hub's earlier subscribers.
         """
         try:
@@ -126,6 +129,8 @@ class Hub(HubShared):
         except AttributeError:
             what = type(ws).__name__
             raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
+        if present is not None:
+            return self._subscribe_shown(ws, topic, present, since, recent, max_rate)
         start = None if since is None else position_of(since)
         check_number("recent", recent, 0)
         rate = checked_rate("max_rate", max_rate)
@@ -246,6 +251,7 @@ class Hub(HubShared):
         """
         if self._left is not None:
             self._link, self._left = self._left.join(self, self.name), None
+            self._share_presence(self._link)
         if self._sequencer is not None:
             self._sequencer.open()
             self._enter()
@@ -266,6 +272,7 @@ class Hub(HubShared):
         if self._sequencer is not None:
             self._sequencer.close()
             self._entered = None
+        self._share_presence(None)
         link, self._link = self._link, None
         if link is not None:
             self._left = link.bus
@@ -299,9 +306,7 @@ class Hub(HubShared):
         """Publish here what another process has published; the clients of other processes have it already."""
         found = self._find(topic)
         if found is None or not found.is_heard():
-            if topic == KICKS and self._known is not None:
-                for frame in split_frames(body, count):
-                    self._known.receive(frame)
+            self._receive_inside(topic, body, count)
             return
         fan_out = self._fan_out
         assert fan_out is not None
@@ -332,7 +337,7 @@ class Hub(HubShared):
 
     def _topics_heard(self) -> list[str]:
         heard = [name for name, topic in self._topics.items() if topic.is_heard()]
-        return [*heard, KICKS] if self._known else heard
+        return [*heard, *self._inside()]
 
 
 class HubLifespan:

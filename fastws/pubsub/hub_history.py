@@ -191,6 +191,7 @@ class HubHistory(Audience):
         Raises ``ValueError`` where the hub shares already, or numbers topics itself.
         """
         if bus is None:
+            self._share_presence(None)
             link, self._link = self._link, None
             if link is not None:
                 link.bus.leave(self.name)
@@ -206,6 +207,7 @@ class HubHistory(Audience):
         if any(topic.sequenced for topic in self._topics.values()):
             raise ValueError(f"the hub {self.name!r} has numbered messages itself: nobody else can go on")
         self._link = bus.join(self, self.name)
+        self._share_presence(self._link)
         if self._sequencer is not None:
             self._sequencer = SharedSequencer(self._topics, self._tickers, bus.keeper, self.name)
             self._entered = None

@@ -235,6 +235,11 @@ class HubKeyed(HubHistory):
         made = None if self._classes is None else self._classes.find(topic)
         return made is not None and made.mode is TopicMode.KEYED
 
+    def _has_positions(self, topic: str) -> bool:
+        """True for a topic that keeps messages or keys."""
+        made = None if self._classes is None else self._classes.find(topic)
+        return made is not None and made.is_numbered
+
     def _publish_keyed_threadsafe(self, topic: str, message: Any, key: str | None) -> None:
         if not self._is_keyed(topic):
             raise self._not_keyed(topic)

@@ -9,14 +9,15 @@ from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.follower import Follower
-from fastws.pubsub.hub_views import HubViews
+from fastws.pubsub.hub_views import HubViews, Joined
+from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.notes import frame_of
+from fastws.pubsub.pace import Pace, least
 from fastws.pubsub.views import View
 from fastws.pubsub.wishes import Wish
 
 if TYPE_CHECKING:
-    from fastws.pubsub.events import Synced
-    from fastws.pubsub.pace import Pace
+    from fastws.pubsub.events import Position, Synced
 
 __all__ = ["HubShared"]
 
@@ -26,6 +27,48 @@ AGAIN = Wish(is_again=True)
 
 class HubShared(HubViews):
     """The sixth part of a :class:`fastws.Hub`."""
+
+    def _change_rate(self, ws: Any, channel: Any, max_rate: float | None) -> Joined | None:
+        """Let a client of a feed have so many messages a second from now on; it goes on where it is.
+
+        ``channel`` is what :meth:`_subscribe_view` has returned. Returns as that does; None where the
+        subscription stays as it is.
+        """
+        subscriber: Any = ws.outbox.subscriptions
+        source = channel.source if isinstance(channel, View) else channel
+        rate = max_rate if source.gate is None else least(max_rate, source.gate.max_rate)
+        wishes = getattr(channel, "wishes", {})
+        if subscriber in wishes:
+            pace = None if rate is None else Pace(rate)
+            wishes[subscriber] = wishes[subscriber]._replace(pace=pace)
+            return None
+        cursor = channel.gate.lane.cursors.get(subscriber) if channel.paced() else None
+        if rate is not None and cursor is not None:
+            cursor.pace.change(rate)
+        if (rate is None) is (cursor is None):
+            return None
+        at, missed = self._place_of(subscriber, channel, cursor)
+        if source.gate is not None:
+            missed += source.gate.untold(subscriber)
+        self._leave(subscriber, channel)
+        if missed:
+            channel.tell_gap(subscriber, missed, "sampled" if cursor is not None else "slow")
+        return self._subscribe_view(ws, channel.name, at, 0, max_rate)
+
+    def _place_of(self, subscriber: Any, channel: Any, cursor: Any) -> tuple[Position | None, int]:
+        """Return where a client is, and how many messages it will not be sent when it leaves that place."""
+        has_positions = not isinstance(channel, View) or channel.has_history
+        if cursor is not None and has_positions:
+            return channel.position_at(cursor.place), cursor.left_out
+        if cursor is not None:
+            unread = max(channel.gate.lane.head() - cursor.place, 0)
+            return None, cursor.left_out + unread + (cursor.owed is not None)
+        if subscriber in channel.behind:
+            at = subscriber.cursors.position_in(channel)
+            return (at, 0) if has_positions else (None, channel.history.next - 1 - at.offset)
+        if isinstance(channel, KeyedTopic):
+            return channel.position(channel.released), 0
+        return (channel.last_position() if has_positions else None), 0
 
     def _receive_numbered(self, topic: Any, messages: list[bytes], times: list[float] | None) -> None:
         """Take the next messages of a topic; ``times`` is when they came where that is not now."""

@@ -17,5 +17,6 @@ cdef class HubViews(HubKeyed):
     cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note, exclude) except -1
     cdef Subscriber _subscriber(self, outbox, ws)
     cdef Topic _listened(self, topic)
+    @cython.locals(source=Topic)
     cdef _leave(self, subscriber, Topic found)
     cdef _bind(self, FanOut fan_out)

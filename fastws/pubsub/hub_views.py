@@ -314,9 +314,11 @@ class HubViews(HubKeyed):
 
     def _leave(self, subscriber: Any, found: Topic) -> None:
         """Let a client listen to a topic no more."""
-        gate = found.source.gate if isinstance(found, View) else found.gate
-        if gate is not None and gate.collects():
-            gate.release()  # what was published before still arrives
+        source: Topic = found.source if isinstance(found, View) else found
+        if source.gate is not None and source.gate.collects():
+            source.gate.release()  # what was published before still arrives
+        if source.presence is not None:
+            source.presence.leave(subscriber)
         if found.batch and subscriber in found.subscribers:
             subscriber.take_published()
         if subscriber in found.subscribers:

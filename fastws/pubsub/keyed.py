@@ -21,6 +21,7 @@ from fastws.pubsub.events import Live, Message, Position, Removed, Synced
 from fastws.pubsub.history import NEVER_SECONDS
 from fastws.pubsub.keys import Entry, Keys
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.recoveries import recovered
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
@@ -300,11 +301,11 @@ class KeyedTopic(NumberedTopic):
         elif since.offset < self.keys.floor and self.keys.cleared <= self.keys.floor:
             reason = self.keys.floor_reason
         else:
-            return Synced(self.name, since, resumed=True), (since.offset, 0)
+            return recovered(Synced(self.name, since, resumed=True)), (since.offset, 0)
         target = self._target()
         at = self.position(target)
         synced = Synced(self.name, at, resumed=False, missed=None, reason=reason, snapshot=True)
-        return synced, (-1, target)
+        return recovered(synced), (-1, target)
 
     def join_at(self, since: Position | None, recent: int) -> tuple[Synced, Any]:
         return self.sync(since)

@@ -163,6 +163,8 @@ class NumberedTopic(Topic):
 
     def caught_up(self, subscriber: Any) -> None:
         """A client that was behind has been given everything."""
+        if self.presence is not None:
+            self.presence.caught_up(subscriber)
 
     def remove(self, subscriber: object) -> None:
         self.subscribers.pop(subscriber, None)

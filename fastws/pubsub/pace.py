@@ -45,6 +45,12 @@ class Pace:
         self._window = kept / most if rate >= 1 else self.interval
         self._times: deque[float] = deque(maxlen=kept)
 
+    def change(self, rate: float) -> None:
+        """Let it be another rate, from the last message on."""
+        times = self._times
+        Pace.__init__(self, rate)
+        self._times.extend(times)
+
     def due(self) -> float:
         """Return the time from which on the next one may be sent."""
         times = self._times

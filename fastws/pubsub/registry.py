@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from fastws.config import (
@@ -15,6 +15,7 @@ from fastws.config import (
     Unset,
     checked_compression,
 )
+from fastws.meters.meters import measuring
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
@@ -24,6 +25,7 @@ from fastws.pubsub.classes import (
     check_history,
     check_keyed,
     checked_every,
+    checked_presence,
 )
 from fastws.pubsub.fanout import FanOut
 from fastws.pubsub.gate import Gate
@@ -34,6 +36,7 @@ from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.overrides import overrides
 from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.patterns import Pattern
+from fastws.pubsub.presence.presences import Presences
 from fastws.pubsub.sequencer import Sequencer
 from fastws.pubsub.ticks import Tickers
 from fastws.pubsub.topic import Topic
@@ -66,6 +69,8 @@ class TopicRegistry:
         HUBS.add(self)
         #: Clients whose user is known; None while there was none.
         self._known: KnownClients | None = None
+        #: Who is here; None while no topic was declared that shows it.
+        self._presences: Presences | None = None
         #: What hubs of other processes are called that share with this one.
         self.name = name
         bus: Any = bus_of(broker)
@@ -83,6 +88,7 @@ class TopicRegistry:
         max_keys: int = 10_000,
         key_ttl: float | None = None,
         every: float | None = None,
+        presence: str | None = None,
         max_rate: float | None = None,
         sample: float | None = None,
         keep: Callable[[str | bytes], bool] | None = None,
@@ -115,6 +121,10 @@ class TopicRegistry:
             key_ttl: Seconds after which a value that was not published again is removed. Default: never.
             every: Seconds for which what is published is collected, before it leaves together. Default None:
                 a keyed topic has 0.025, and of any other what a turn of the loop published leaves at its end.
+            presence: What clients of a :class:`fastws.Feed` are told of who listens: ``"list"`` is each user
+                and the number of his connections, ``"count"`` the number of users alone. Above 200 users a
+                list becomes the number. They are told when that changes, at most twice a second; a
+                connection that has ended counts for 5 s more. Default None: nothing.
             max_rate: How many messages a client is sent in any second at most; see :meth:`subscribe`.
                 Default None: as many as there are.
             sample: Of a flood, how many messages a second are let through, evenly spread; a tenth more when
@@ -143,8 +153,8 @@ class TopicRegistry:
             ValueError: The topic exists already; a topic could fit this pattern and another one, and neither
                 wins; ``pattern`` is none; ``policy`` is none, or is ``"drop_newest"`` with a history, which
                 drops the oldest; a number is out of range; ``mode`` is none; a keyed topic is given
-                ``history``, ``merge``, ``policy`` or ``sample``; or ``history`` or ``"keyed"`` is asked of a
-                hub that shares by a path, where nobody numbers messages.
+                ``history``, ``merge``, ``policy`` or ``sample``; ``presence`` is neither; or ``history`` or
+                ``"keyed"`` is asked of a hub that shares by a path, where nobody numbers messages.
         """
         if overrides:
             declared = {
@@ -184,8 +194,13 @@ class TopicRegistry:
             merge,
             chosen,
             pool,
+            checked_presence(presence),
         )
         self._check_new(shape)
+        if made.presence is not None and self._presences is None:
+            self._presences = Presences(self._topics)
+            if self._link is not None:
+                self._presences.share(self._link)
         if made.is_numbered:
             self._begin_numbers(made)
         if not shape.is_exact or made.is_numbered:
@@ -193,7 +208,8 @@ class TopicRegistry:
             return made
         topic = Topic(shape.text, merge, chosen, pool)
         self._topics[shape.text] = topic
-        self._add_gate(topic, made)
+        self._equip(topic, made)
+        self._tally(topic, shape.text)
         return topic
 
     def _chosen_policy(
@@ -252,10 +268,37 @@ class TopicRegistry:
         else:
             topic = self._topics[name] = Topic(name, made.merge, made.policy, made.deflate, self._topics)
         if made is not None:
-            self._add_gate(topic, made)
+            self._equip(topic, made)
+        self._tally(topic, "" if made is None else made.pattern.text)
         return topic
 
-    def _add_gate(self, topic: Topic, made: TopicClass) -> None:
+    def _tally(self, topic: Topic, of_class: str) -> None:
+        """Count the messages of a topic with those of its class, where somebody measures."""
+        meters = measuring()
+        if meters is not None:
+            topic.tally = meters.topic_counters(of_class)
+            if topic.view is not None:
+                topic.view.tally = topic.tally
+
+    def audience(self) -> Iterator[tuple[str, int]]:
+        """Iterate over the topics: their names, and how many clients listen."""
+        for name, topic in list(self._topics.items()):
+            yield name, topic.listeners()
+
+    def measure(self) -> None:
+        """Count from now on; for who begins to measure when there are topics already."""
+        for name, topic in self._topics.items():
+            made = None if self._classes is None else self._classes.find(name)
+            declared = "" if made is None else made.pattern.text
+            self._tally(topic, declared if topic.registry is not None or topic.sequenced else name)
+        if self._fan_out is not None:
+            self._fan_out.meters = measuring()
+
+    def _equip(self, topic: Topic, made: TopicClass) -> None:
+        """Give a new topic what its class has, and most have not."""
+        if made.presence is not None:
+            assert self._presences is not None
+            topic.presence = self._presences.board(topic.name, made.presence)
         if made.has_gate:
             collects = made.every is not None and made.mode is TopicMode.STREAM
             topic.gate = Gate(topic, made, self._tickers.of(made.every or 0.0) if collects else None)

@@ -10,6 +10,7 @@ from fastws.pubsub.events import Gap, Message, Position, Synced
 from fastws.pubsub.history import NEVER_SECONDS, History
 from fastws.pubsub.notes import frame_of
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.recoveries import recovered
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
@@ -95,14 +96,15 @@ class SequencedTopic(NumberedTopic):
         if since is None:
             return Synced(self.name, newcomer)
         if since.epoch != self.epoch:
-            return Synced(self.name, newcomer, resumed=False, missed=None, reason="epoch")
+            return recovered(Synced(self.name, newcomer, resumed=False, missed=None, reason="epoch"))
         if since.offset > last:
-            return Synced(self.name, newcomer, resumed=False, missed=None, reason="future")
+            return recovered(Synced(self.name, newcomer, resumed=False, missed=None, reason="future"))
         missed = first - 1 - since.offset
         if missed > 0:
             at = self.position(first - 1)
-            return Synced(self.name, at, resumed=False, missed=missed, reason=history.why_dropped())
-        return Synced(self.name, since, resumed=True)
+            reason = history.why_dropped()
+            return recovered(Synced(self.name, at, resumed=False, missed=missed, reason=reason))
+        return recovered(Synced(self.name, since, resumed=True))
 
     def join_at(self, since: Position | None, recent: int) -> tuple[Synced, Any]:
         synced = self.sync(since, recent)

@@ -1,5 +1,6 @@
 # Types for the compiled build of topic.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection._counters cimport Counters
 from fastws.connection.publication cimport Channel
 
 cdef class Topic(Channel):
@@ -10,6 +11,8 @@ cdef class Topic(Channel):
     cdef public object view
 
     cdef public object gate
+    cdef public object presence
+    cdef public Counters tally
 
     cpdef Py_ssize_t listeners(self)
     cpdef Py_ssize_t paced(self)

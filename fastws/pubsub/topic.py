@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import SlowConsumerPolicy
+from fastws.connection.counters import UNCOUNTED
 from fastws.connection.publication import Channel, Publication
 
 if TYPE_CHECKING:
+    from fastws.connection._counters import Counters
     from fastws.protocol.websocket.deflate import DeflatePool
 
 __all__ = ["Topic"]
@@ -17,7 +19,7 @@ __all__ = ["Topic"]
 class Topic(Channel):
     """Declare one with :meth:`Hub.topic` to give it settings."""
 
-    __slots__ = ("batch", "gate", "name", "registry", "subscribers", "view")
+    __slots__ = ("batch", "gate", "name", "presence", "registry", "subscribers", "tally", "view")
 
     def __init__(
         self,
@@ -40,6 +42,10 @@ class Topic(Channel):
         #: What collects and leaves out messages, and who listens at a pace of its own
         #: (:class:`fastws.pubsub.gate.Gate`); None where there is nothing of it.
         self.gate: Any = None
+        #: Who is here (:class:`fastws.pubsub.presence.board.Board`); None where nobody is told.
+        self.presence: Any = None
+        #: Where its messages count: with those of its class.
+        self.tally: Counters = UNCOUNTED
 
     def listeners(self) -> int:
         """Return how many clients listen."""

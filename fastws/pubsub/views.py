@@ -63,6 +63,7 @@ class View(SequencedTopic):
         #: Those that wait until it is known where they begin (:mod:`fastws.pubsub.keeper.shared_topic`).
         self.wishes: dict[Any, Wish] = {}
         self.source: Any = source
+        self.tally = source.tally
         #: Those that have not been told yet that they have caught up.
         self.joining: dict[Any, None] = {}
         #: True: messages have positions, and the history is the topic's.
@@ -177,6 +178,9 @@ class View(SequencedTopic):
         if subscriber in self.joining:
             del self.joining[subscriber]
             self.tell_live(subscriber)
+        presence = self.source.presence
+        if presence is not None:
+            presence.caught_up(subscriber)
 
     def is_heard_by(self, subscriber: Any) -> bool:
         """True when this client listens."""

@@ -345,7 +345,7 @@ class ServerPhase(Responses):
             if self._endpoint.application is not None:
                 self._hand_over(self._request, self._endpoint)
                 return
-            self.opened()
+            self.opened(self._endpoint.counters)
             accept(self._connection, self._request, self._endpoint)
         elif isinstance(verdict, Response):
             self._refuse(verdict)

@@ -1,5 +1,6 @@
 # Types for the compiled build of responses.py; the source itself stays plain Python.
 cimport cython
+from fastws.connection._counters cimport Counters
 from fastws.connection.connection cimport Connection
 from fastws.protocol.http.messages cimport Request
 from fastws.server.site cimport Site
@@ -19,6 +20,6 @@ cdef class Responses:
     cpdef bint _is_busy(self)
     cpdef bint _waits_for_application(self)
     cpdef _continue(self)
-    cpdef opened(self)
+    cpdef opened(self, Counters counters)
     cpdef _expect_head(self)
     cpdef _set_deadline(self, object seconds)

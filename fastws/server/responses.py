@@ -16,6 +16,7 @@ from fastws.server.phase_state import PhaseState
 from fastws.server.requests import address_refusal
 
 if TYPE_CHECKING:
+    from fastws.connection._counters import Counters
     from fastws.server.site import Site
 
 __all__ = ["Responses"]
@@ -89,9 +90,11 @@ class Responses:
         """Give the application's response, which comes next, the time of day."""
         self._site.set_date()
 
-    def opened(self) -> None:
-        """Count a WebSocket: its request to upgrade is accepted."""
-        self._site.counters.row.websockets_opened += 1
+    def opened(self, counters: Counters) -> None:
+        """Count a WebSocket, where its route counts: its request to upgrade is accepted."""
+        counters.row.websockets_opened += 1
+        if self._site.traces is not None:
+            self._trace(101)
 
     # -- responses ------------------------------------------------------------------------------
 
@@ -252,12 +255,24 @@ class Responses:
     def _count_response(self) -> None:
         site = self._site
         site.counters.row.http_responses += 1
+        if site.meters is not None:
+            site.meters.answered(self._status, upgrade=self._is_handshake())
+        if site.traces is not None and self._is_handshake():
+            self._trace(self._status)
         if site.is_access_logged():
             log_response(site, self._connection, self._request, self._status, self._size, self._started_at)
         # The next request, and what is logged till then, may be another client's.
         self._connection.forwarded_for = None
         if site.addresses.is_limiting:
             site.addresses.end_request(self._connection)
+
+    def _is_handshake(self) -> bool:
+        return self._request is not None and self._request.upgrade
+
+    def _trace(self, status: int) -> None:
+        """Tell of a handshake that is decided, and how long that took."""
+        seconds = self._connection.loop_state.clock() - self._started_at
+        self._site.traces.handshake(self._request, status, seconds)
 
     # -- what is due next -----------------------------------------------------------------------
 

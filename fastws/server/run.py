@@ -16,6 +16,8 @@ from typing import Any, Unpack, cast
 
 from fastws.config import Settings, check_options
 from fastws.loop.event_loops import loop_factory
+from fastws.meters.meters import measuring
+from fastws.server.beside import Beside, listening_beside
 from fastws.server.descriptors import accepts_in_bulk
 from fastws.server.factory import Factory, called_early, check_factory, made
 from fastws.server.memory import keep_blocks, trim_when_calm
@@ -57,11 +59,12 @@ async def serving(
     factory: bool = False,
     leads: bool = True,
     membership: Membership | None = None,
+    beside: Iterable[Beside] = (),
 ) -> AsyncIterator[Server]:
     """A server that listens, in a process that has nothing else to do; the caller has to shut it down.
 
     When the block is left by an exception, all connections are cut. With ``membership`` it is one of several
-    workers.
+    workers. What is to be served ``beside`` it ends with the block, before the server does.
     """
     loop = asyncio.get_running_loop()
     if accepts_in_bulk(loop):
@@ -69,14 +72,17 @@ async def serving(
     server = Server(await made(app, factory=factory), settings, leads=leads)
     if membership is not None:
         server.share(membership)
+    if (meters := measuring()) is not None:
+        server.measure(meters)
     trimming: asyncio.Task[None] | None = None
     try:
         await server.startup()
         for address in addresses:
             await server.listen(**address)
-        keep_blocks()
-        trimming = loop.create_task(trim_when_calm())
-        yield server
+        async with listening_beside(beside):
+            keep_blocks()
+            trimming = loop.create_task(trim_when_calm())
+            yield server
     except BaseException:
         await server.shutdown(0)
         raise
@@ -94,6 +100,7 @@ async def serve_until_signal(
     started: Callable[[Server], None] = lambda server: None,
     stopping: Callable[[Server], None] = lambda server: None,
     grace: float | None = DEFAULT_GRACE,
+    beside: Iterable[Beside] = (),
 ) -> int:
     """Serve in the running loop until SIGINT or SIGTERM, then shut down and return 0, the exit code.
 
@@ -112,6 +119,7 @@ async def serve_until_signal(
         stopping: called with the server when the signal has come, before it tells its clients.
         grace: seconds (10) after the signal in which the process can have ended; clients that have not
             are cut half a second before. None: wait until the last client has ended.
+        beside: what ``fastws serve`` listens for with routes of their own. Default: nothing.
 
     It raises what :func:`serve` does.
     """
@@ -129,7 +137,7 @@ async def serve_until_signal(
         if not stop.done():
             stop.set_result(0)
 
-    async with serving(app, addresses, settings, factory=factory) as server:
+    async with serving(app, addresses, settings, factory=factory, beside=beside) as server:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, on_signal, number)
         started(server)

@@ -13,18 +13,18 @@ from typing import Any, Self
 
 from fastws.config import NEVER, Settings
 from fastws.connection.connection import Connection
-from fastws.connection.counters import Counters
 from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
 from fastws.server.acceptor import Acceptor
 from fastws.server.access_log import log_websocket
+from fastws.server.counting import Counting
 from fastws.server.hooks import Hooks, end_tasks
 from fastws.server.http_phase import ServerPhase
 from fastws.server.listeners import Listeners
 from fastws.server.memory_budget import MemoryBudget
 from fastws.server.send_buffer import FRESH
-from fastws.server.shared_page import Membership, SharedPage
+from fastws.server.shared_page import Membership
 from fastws.server.site import App, Site
 
 __all__ = ["APPLICATION_FAILED", "DEFAULT_GRACE", "Server"]
@@ -36,7 +36,7 @@ DEFAULT_GRACE = 10.0
 APPLICATION_FAILED = 3
 
 
-class Server:
+class Server(Counting):
     """Listens and serves; made by :func:`serve`.
 
     ``settings`` are the defaults of all routes, ``counters`` what the server has done so far in this process
@@ -48,7 +48,6 @@ class Server:
     """
 
     settings: Settings
-    counters: Counters
     connections: dict[Connection, None]
     #: For its connections: seconds more for a pong that is overdue.
     pong_grace_seconds = PONG_GRACE_SECONDS
@@ -56,7 +55,6 @@ class Server:
     def __init__(self, app: App, settings: Settings, *, leads: bool = True) -> None:
         self._site = site = Site(app, settings)
         self.settings = settings
-        self.counters = site.counters
         self.connections = site.connections
         #: What a connection may make us hold until its route is known.
         self.limits = site.limits
@@ -73,8 +71,6 @@ class Server:
         self.application_failed = self._hooks.failed
         self._callback_context: Context | None = None
         self._all_lost: asyncio.Future[None] | None = None
-        #: What all workers of this server share.
-        self._page: SharedPage | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,17 +148,10 @@ class Server:
 
     def share(self, membership: Membership) -> None:
         """Be one of several workers from now on, in counters and limits; see :class:`Membership`."""
-        self._page = membership.page
+        self.page = membership.page
         self._site.share(membership)
         if membership.holdings is not None and self._addresses.is_limiting:
             self._addresses.share(membership.holdings, self._loop.time)
-
-    def totals(self) -> dict[str, int]:
-        """Return the counters of all workers of this server by name, also of those that have ended.
-
-        Where no workers share them, those of ``counters``.
-        """
-        return self.counters.as_dict() if self._page is None else self._page.totals()
 
     def _accept(self, client: Any = None) -> Any:
         """Make the protocol of a connection; ``client``: whose it is, where a proxy has said so before."""

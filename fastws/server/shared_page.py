@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from fastws.connection.counters import COUNTER_NAMES
 
 if TYPE_CHECKING:
+    from fastws.meters.board import Board
     from fastws.server.address_limits import Holdings
 
 __all__ = ["Membership", "Row", "SharedPage"]
@@ -31,9 +32,9 @@ COUNTERS = 8
 ROW_INTEGERS = 32
 ROW_BYTES = ROW_INTEGERS * 8
 
-OPENED, CLOSED, RECEIVED = (
+OPENED, CLOSED, RECEIVED, QUEUE_BYTES = (
     COUNTERS + COUNTER_NAMES.index(name)
-    for name in ("websockets_opened", "websockets_closed", "messages_received")
+    for name in ("websockets_opened", "websockets_closed", "messages_received", "queue_bytes")
 )
 
 
@@ -50,6 +51,7 @@ class Row:
         for index in range(COUNTERS):
             self._integers[index] = 0
         self._integers[CLOSED] = self._integers[OPENED]
+        self._integers[QUEUE_BYTES] = 0
 
     @property
     def counters(self) -> memoryview:
@@ -122,6 +124,8 @@ class SharedPage:
     def __init__(self, fd: int, rows: int) -> None:
         #: The descriptor of the page; it goes to a worker by SCM_RIGHTS.
         self.fd = fd
+        #: What is counted by route and more; None: nobody asks for it.
+        self.board: Board | None = None
         self._integers = integers = memoryview(mmap.mmap(fd, rows * ROW_BYTES)).cast("Q")
         starts = range(0, len(integers), ROW_INTEGERS)
         self.rows = [Row(integers[start : start + ROW_INTEGERS]) for start in starts]
@@ -167,7 +171,26 @@ class SharedPage:
 
     def totals(self) -> dict[str, int]:
         """Return the counters of all workers by name, also of those that have ended."""
+        found = self.own_totals()
+        if self.board is not None:
+            for name, number in self.board.counters().items():
+                found[name] += number
+        return found
+
+    def own_totals(self) -> dict[str, int]:
+        """Return those of them that no route counts for itself."""
         return {name: self._sum(COUNTERS + index) for index, name in enumerate(COUNTER_NAMES)}
+
+    def messages_received(self, index: int) -> int:
+        """Return the messages that all workers of a row have received."""
+        by_route = 0 if self.board is None else self.board.counters(index)["messages_received"]
+        return self.rows[index].messages_received + by_route
+
+    def clear(self, index: int) -> None:
+        """Give a row back: its process has ended, however it did, and its sockets are closed."""
+        self.rows[index].clear()
+        if self.board is not None:
+            self.board.clear(index)
 
     def fewest(self, now_ns: int) -> int:
         """Return the connections of the worker that has fewest of those that accept; 0 where none does."""

@@ -1,6 +1,7 @@
 # Types for the compiled build of site.py; the source itself stays plain Python.
 cimport cython
 from fastws.connection._counters cimport Counters
+from fastws.connection.outbox cimport Outbox
 
 cdef class Site:
     cdef readonly object addresses
@@ -16,6 +17,8 @@ cdef class Site:
     cdef readonly dict connections
     cdef readonly set excess
     cdef readonly dict proxied
+    cdef readonly object meters
+    cdef public object traces
     cdef object _page
     cdef object _row
     cdef readonly bint takes_everyone
@@ -28,7 +31,7 @@ cdef class Site:
     cpdef set_date(self)
     cpdef bint is_beyond_limit(self, object connection)
     cpdef bint must_drop(self, object connection, double now)
-    @cython.locals(counters=Counters)
+    @cython.locals(counters=Counters, outbox=Outbox)
     cpdef websocket_closed(self, object connection)
     cpdef connection_open(self, object connection)
     cpdef connection_lost(self, object connection)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws import logs
 from fastws.config import Settings
-from fastws.connection import counters
+from fastws.connection import counters as counting
 from fastws.connection.handlers import Callbacks, HandlerLike, as_handler
 from fastws.server.address_limits import AddressLimiter
 from fastws.server.application import Application
@@ -26,7 +26,9 @@ from fastws.web.routes import Route, Router
 from fastws.web.static_files import Static
 
 if TYPE_CHECKING:
+    from fastws.connection._counters import Counters
     from fastws.connection.connection import Connection
+    from fastws.meters.meters import Meters
     from fastws.server.shared_page import Membership, Row, SharedPage
 
 __all__ = ["MAX_WAITING_FOR_503", "App", "Site", "as_routes"]
@@ -62,6 +64,7 @@ class Site:
         "is_closing",
         "is_leaving",
         "limits",
+        "meters",
         "proxied",
         "response_headers",
         "router",
@@ -70,12 +73,13 @@ class Site:
         "settings",
         "takes_everyone",
         "tasks",
+        "traces",
         "trusted_proxies",
     )
 
     def __init__(self, app: App, settings: Settings) -> None:
         self.settings = settings
-        self.counters = counters.Counters()
+        self.counters = counting.Counters()
         #: The open connections, in the order in which they came.
         self.connections: dict[Connection, None] = {}
         #: Those of them that are beyond ``limit_concurrency``.
@@ -108,6 +112,12 @@ class Site:
         self.router = Router(as_routes(app), settings, Callbacks)
         #: Of connections to a listener that has routes of its own.
         self.routers: dict[Connection, Router] = {}
+        for endpoint in self.router.endpoints:
+            endpoint.counters = self.counters
+        #: None: nobody measures (:mod:`fastws.meters`).
+        self.meters: Meters | None = None
+        #: Who is told of each handshake (:mod:`fastws.observe.traces`); None: nobody.
+        self.traces: Any = None
         # Until a request names its route, a connection takes a body as large as the most generous route does.
         bodies = [endpoint.limits.max_body_size for endpoint in self.router.endpoints]
         self.limits = replace(settings.limits, max_body_size=max(bodies or [settings.limits.max_body_size]))
@@ -203,10 +213,32 @@ class Site:
 
     def websocket_closed(self, connection: Connection) -> None:
         """Count a WebSocket that has ended."""
-        counters = self.counters
+        outbox = connection.outbox
+        counters = outbox.counters
         counters.row.websockets_closed += 1
         if connection.evicted:
             counters.row.evicted += 1
+        if self.meters is not None:
+            machine = connection.machine
+            self.meters.closed(counters, machine.close_code, by_peer=machine.closed_by_peer)
+
+    def measure(self, meters: Meters) -> None:
+        """Count each route's WebSockets for itself from now on, and what else ``meters`` asks for."""
+        self.meters = meters
+        for endpoint in self.router.endpoints:
+            if endpoint.callbacks is None and endpoint.application is None:
+                continue  # no WebSocket is there
+            endpoint.counters = meters.route_counters(endpoint.path, self.counters)
+
+    def counted(self) -> Counters:
+        """Return what this server has counted, over all its routes."""
+        if self.meters is None:
+            return self.counters
+        routes = dict.fromkeys(endpoint.counters for endpoint in self.router.endpoints)
+        routes.pop(self.counters, None)
+        summed: Any = counting.SummedCounters([self.counters, *routes])
+        found: Counters = summed
+        return found
 
     def share(self, membership: Membership) -> None:
         """Write our connections and counters to our row; all rows of the page may count for the limit."""

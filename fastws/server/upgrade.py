@@ -68,6 +68,6 @@ def accept(
     connection.machine.limit_rate(limits, connection.loop_state.wheel.time)
     if not outbox.blocked:
         connection.release_input()
-    connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol)
+    connection.open(callbacks, limits, endpoint.timeouts, request, None, subprotocol, endpoint.counters)
     if began:
         outbox.end_batch()

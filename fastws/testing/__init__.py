@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastws.testing.broker import MemoryBroker, memory_broker
+    from fastws.testing.broker_server import BrokerServer
     from fastws.testing.clock import Clock
+    from fastws.testing.conformance import BrokerSite, Case, broker_conformance
     from fastws.testing.loop import ManualLoop
     from fastws.testing.network import Listener, Network
     from fastws.testing.pairs import End, live, pair
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from fastws.testing.wire import Frame, HTTPAnswer, frame, handshake, read_frames, read_response
 
 _MODULES = {
+    "BrokerServer": "broker_server",
+    "BrokerSite": "conformance",
+    "Case": "conformance",
     "Clock": "clock",
     "End": "pairs",
     "Frame": "wire",
@@ -39,6 +44,7 @@ _MODULES = {
     "RawServer": "peers",
     "Recorder": "peers",
     "WaitTimeout": "watch",
+    "broker_conformance": "conformance",
     "frame": "wire",
     "handshake": "wire",
     "live": "pairs",
@@ -50,6 +56,9 @@ _MODULES = {
 }
 
 __all__ = [
+    "BrokerServer",
+    "BrokerSite",
+    "Case",
     "Clock",
     "End",
     "Frame",
@@ -63,6 +72,7 @@ __all__ = [
     "RawServer",
     "Recorder",
     "WaitTimeout",
+    "broker_conformance",
     "frame",
     "handshake",
     "live",

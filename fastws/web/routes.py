@@ -21,6 +21,7 @@ from fastws.config import (
     check_arguments,
     checked_compression,
 )
+from fastws.connection.counters import UNCOUNTED, Counters
 from fastws.protocol.http.messages import Request, Response
 from fastws.protocol.websocket import handshake
 from fastws.web.origins import parse_origins
@@ -114,10 +115,11 @@ class Route:
         self.authorize = authorize
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Endpoint:
     """A route with all its settings decided. Its connections share it."""
 
+    path: str
     callbacks: Any
     http: Page | None
     methods: tuple[str, ...]
@@ -131,8 +133,8 @@ class Endpoint:
     authorize: Authorize | None
     static: Static | None = None
     application: Any = None
-    #: As the route has it; of a folder its prefix.
-    path: str = ""
+    #: Where its WebSockets count: those of the server, or where somebody measures, its own.
+    counters: Counters = UNCOUNTED
 
     @property
     def tasks(self) -> set[Any]:
@@ -244,10 +246,11 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
     # Checked now, not when the first client shakes hands.
     handshake.check_extra_fields(headers)
     return Endpoint(
+        path=route.path,
         callbacks=None if route.handler is None else callbacks(route.handler),
         http=route.http,
         methods=route.methods if route.http is not None else ("GET",),
-        limits=_of_route(route, "limits", settings.limits, SERVER_LIMITS),
+        limits=_of_route(route, "limits", _of_handler(route, settings.limits), SERVER_LIMITS),
         timeouts=_of_route(route, "timeouts", settings.timeouts, SERVER_TIMEOUTS),
         compression=compression,
         origins=settings.origins if route.origins is None else route.origins,
@@ -256,8 +259,13 @@ def _endpoint(route: Route, settings: Settings, callbacks: Callable[[Any], Any])
         headers=headers,
         authorize=route.authorize,
         application=route.application,
-        path=route.path,
     )
+
+
+def _of_handler(route: Route, base: Limits) -> Limits:
+    """Return the server's limits with what the handler needs (:class:`fastws.yjs.Documents`)."""
+    needed: Limits = changed(base, getattr(route.handler, "route_limits", None))
+    return needed
 
 
 def _of_route(route: Route, name: str, base: Any, server_only: tuple[str, ...]) -> Any:

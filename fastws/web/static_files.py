@@ -23,7 +23,7 @@ from fastws.web.dates import http_date, seconds_of
 from fastws.web.negotiation import entity_tag_matches, preferred_codings, requested_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["FileStream", "Static", "packaged_static"]
 
@@ -148,6 +148,20 @@ class Static:
             ValueError: As for the class.
         """
         return cls(prefix, packaged_static() / "assets", cache_control=cache_control)
+
+    def page(self, name: str) -> Callable[[Request], Response]:
+        """Return what answers with one file of the folder, whatever the path: for ``http=`` of a
+        :class:`fastws.Route`.
+
+        Args:
+            name: The path of the file in the folder, such as ``"chat.html"``.
+
+        Raises:
+            FileNotFoundError: There is no such file now. If it goes later, it is answered 404.
+        """
+        if not (self.directory / name).is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.directory / name))
+        return lambda request: self.respond(request, name)
 
     def respond(self, request: Request, path: str) -> Response:
         """Answer a request for ``path``, which is percent-decoded and relative to the prefix.

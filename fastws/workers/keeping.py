@@ -1,16 +1,19 @@
 """The supervisor's part in the keeper: it starts that process when a worker first wants it, and again
-whenever it has ended, and gives each worker a line to it.
+whenever it has ended, and gives each worker a line to it. With a broker the keeper is the gateway to it, is
+there from the beginning on, and has a line of the bus to each worker, too.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import selectors
 import socket
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
+from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.workers.backoff import CrashHistory
 from fastws.workers.child import start_child
 from fastws.workers.control import Channel, ControlError
@@ -19,6 +22,8 @@ from fastws.workers.states import Worker, ended_text
 __all__ = ["Keeping"]
 
 log = logging.getLogger("fastws.error")
+
+MEANWHILE = "until the next one is there, nothing goes to other nodes and nothing comes from them"
 
 
 class Keeping:
@@ -47,6 +52,9 @@ class Keeping:
     ) -> None:
         self._module = module
         self._hello = hello
+        self._is_gateway = "broker" in hello
+        #: What the gateway that runs now is called on the bus.
+        self._identity = 0
         self._selector = selector
         self._hang_timeout = hang_timeout
         self._workers = workers
@@ -61,6 +69,17 @@ class Keeping:
         #: When it is to be started; None: nobody wants it, or it runs.
         self._start_at: float | None = None
 
+    def begin(self, now: float) -> None:
+        """The server starts: a gateway is needed in any case."""
+        if self._is_gateway:
+            self.want(now)
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None where it does not run."""
+        process = self._process
+        return None if process is None else process.pid
+
     def want(self, now: float) -> None:
         """Take that a worker has topics with a history."""
         if self._process is None and self._start_at is None:
@@ -71,9 +90,10 @@ class Keeping:
         """Give a worker a line to the keeper, where that runs."""
         if self._channel is None or self._channel.ended:
             return
-        ours, theirs = socket.socketpair()
-        self._channel.send("worker", [ours.detach()], worker=worker.id)
-        self._tell(worker, "keeper", [theirs.detach()], number=self._number)
+        pairs = [socket.socketpair() for _ in range(2 if self._is_gateway else 1)]
+        self._channel.send("worker", [ours.detach() for ours, _ in pairs], worker=worker.id)
+        lines = [theirs.detach() for _, theirs in pairs]
+        self._tell(worker, "keeper", lines, number=self._number, gateway=self._identity)
 
     def failed(self, number: int, worker: str) -> None:
         """Take that a worker makes no sense of what the keeper of that number says: end that keeper."""
@@ -98,7 +118,8 @@ class Keeping:
         self._number += 1
         self._last_beat = now
         self._selector.register(self._channel, selectors.EVENT_READ, self)
-        self._channel.send("hello", **self._hello)
+        self._identity = FIRST_GATEWAY + secrets.randbits(62)
+        self._channel.send("hello", **self._hello, identity=self._identity)
         log.info("the keeper of histories (pid %d) starts", self._process.pid)
         for worker in self._workers():
             self.join(worker)
@@ -120,7 +141,7 @@ class Keeping:
         delay = self._crashes.add(now)
         self._start_at = now + delay
         if line := self._crashes.line(now, what, delay):
-            log.error("%s; its topics begin a new epoch", line)
+            log.error("%s; %s", line, MEANWHILE if self._is_gateway else "its topics begin a new epoch")
 
     def read(self, now: float) -> None:
         """Take what it says: signs of life, and of workers that it has let go."""

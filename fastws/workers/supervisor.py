@@ -16,21 +16,26 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fastws.meters.board import Board
 from fastws.server.shared_page import SharedPage
 from fastws.workers.child import start_child
 from fastws.workers.control import Channel, ControlError, Message
+from fastws.workers.inquiry import Inquiry
 from fastws.workers.keeping import Keeping
 from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.pool import Pool
 from fastws.workers.states import MAX_WORKERS, Failure, Phase, Rules, Worker
 from fastws.workers.terminal import Terminal
+from fastws.workers.watch import Watch
 
-__all__ = ["Supervisor"]
+__all__ = ["ROWS", "Supervisor"]
 
 log = logging.getLogger("fastws.error")
 
 #: Seconds between two looks at the clock.
 TICK_SECONDS = 0.25
+#: A row for each worker, and for the successor of each in a reload.
+ROWS = 2 * MAX_WORKERS + 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
 
 
@@ -46,6 +51,7 @@ class Supervisor:
         workers: how many.
         rules: the settings.
         serving: called once, when all of the first workers are ready.
+        board: what they measure to, of ROWS rows; None: nobody measures.
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Supervisor:
         workers: int,
         rules: Rules,
         serving: Callable[[], None],
+        board: Board | None = None,
     ) -> None:
         self._module = module
         self._hello = hello
@@ -68,8 +75,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._wakeup, self._waker = socket.socketpair()
         self._terminal = Terminal()
-        #: A row for each worker, and for the successor of each in a reload.
-        self._page = SharedPage.create(2 * MAX_WORKERS + 1)
+        self._page = SharedPage.create(ROWS)
+        self._page.board = board
         self._keeping = Keeping(
             *keeper,
             self._selector,
@@ -78,6 +85,11 @@ class Supervisor:
             tell=self.tell,
             misbehaved=self.pool.misbehaved,
         )
+        #: Carries questions of another thread to the workers.
+        #: For who looks at the workers from another thread.
+        self.watch = Watch(self.pool, self._page, self._keeping)
+        #: Carries questions of another thread to the workers.
+        self.inquiry = Inquiry(lambda: self.wake(0), self.watch.answering, self.tell)
         #: Workers that could not even be launched.
         self._stillborn: list[Worker] = []
         self._stopped_by = 0
@@ -89,30 +101,18 @@ class Supervisor:
         self._selector.register(self._wakeup, selectors.EVENT_READ, None)
         with self._signals_taken():
             try:
+                self._keeping.begin(time.monotonic())
                 self.pool.start(time.monotonic())
                 while self.pool.phase is not Phase.ENDED:
                     self._turn()
                 if self._stopped_by:
-                    self._say_totals()
+                    self.watch.say_totals()
             finally:
                 self._close()
         return self.pool.exit_code, self.pool.failure
 
-    def totals(self) -> dict[str, int]:
-        """Return the counters of all workers by name, also of those that have ended, however they did."""
-        return self._page.totals()
-
-    def _say_totals(self) -> None:
-        totals = self.totals()
-        log.info(
-            "served %d connections, %d messages in and %d out",
-            totals["connections"],
-            totals["messages_received"],
-            totals["messages_sent"],
-        )
-
     def wake(self, number: int) -> None:
-        """Act as if the signal had come; may be called by any thread."""
+        """Act as if the signal had come, or carry questions (0); may be called by any thread."""
         with contextlib.suppress(OSError):
             self._waker.send(bytes([number]))
 
@@ -130,6 +130,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         """Wait for what happens next, and take it. Nothing that goes wrong here ends the supervisor."""
+        self.watch.turn()
         for key, _ in self._selector.select(TICK_SECONDS):
             try:
                 if key.data is None:
@@ -144,7 +145,7 @@ class Supervisor:
         try:
             self._reap()
             self._read_rows()
-            self._read_memory()
+            read_memory(self.pool)
             self._keeping.tick(time.monotonic())
             self.pool.tick(time.monotonic())
         except Exception:
@@ -155,7 +156,10 @@ class Supervisor:
 
     def _take_signals(self) -> None:
         for number in self._wakeup.recv(4096):
-            self._signal(number)
+            if number:
+                self._signal(number)
+            else:
+                self.inquiry.carry()
 
     def _signal(self, number: int) -> None:
         now = time.monotonic()
@@ -222,6 +226,8 @@ class Supervisor:
             self.pool.resigned(worker, now)
         elif message.kind == "keeper":
             self._keeping.want(now)
+        elif message.kind == "answer":
+            self.inquiry.answered(worker, message)
         elif message.kind == "keeper_failed":
             self._keeping.failed(int(message.values["number"]), str(worker))
 
@@ -233,23 +239,18 @@ class Supervisor:
                 self._take_messages(worker)  # what it said last
                 self._drop_channel(worker)
             del self._processes[worker]
-            self._page.row(worker.row).clear()
+            self._page.clear(worker.row)
             self.pool.exited(worker, process.returncode, time.monotonic())
         while self._stillborn:
             self.pool.exited(self._stillborn.pop(), 1, time.monotonic())
 
     def _read_rows(self) -> None:
         for worker in list(self.pool.workers):
-            row = self._page.row(worker.row)
-            beat = row.heartbeat / 1e9  # of the same clock: CLOCK_MONOTONIC is the system's
+            # Of the same clock: CLOCK_MONOTONIC is the system's.
+            beat = self._page.row(worker.row).heartbeat / 1e9
             if beat > worker.last_beat:
-                self.pool.beat(worker, beat, messages=row.messages_received - worker.messages_before)
-
-    def _read_memory(self) -> None:
-        if self.pool.rules.max_rss is not None:
-            for worker in list(self.pool.workers):
-                if (rss := resident_size(worker.pid)) is not None:
-                    self.pool.memory(worker, rss, time.monotonic())
+                messages = self._page.messages_received(worker.row) - worker.messages_before
+                self.pool.beat(worker, beat, messages=messages)
 
     def _watch(self, worker: Worker, channel: Channel) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.has_output else 0)
@@ -261,6 +262,7 @@ class Supervisor:
         if channel is not None:
             self._selector.unregister(channel)
             channel.close()
+            self.inquiry.lost(worker)
 
     def _close(self) -> None:
         """Leave nothing behind: whoever still runs is ended."""
@@ -286,12 +288,16 @@ class Supervisor:
             self._stillborn.append(worker)
             return
         worker.pid = process.pid
-        worker.messages_before = self._page.row(worker.row).messages_received
+        worker.messages_before = self._page.messages_received(worker.row)
         self._processes[worker] = process
         self._channels[worker] = channel
         self._selector.register(channel, selectors.EVENT_READ, worker)
-        descriptors = [os.dup(fd) for fd in (self._page.fd, *(sock.fileno() for sock in self._sockets))]
-        self.tell(worker, "hello", descriptors, **self._hello, worker=worker.id, row=worker.row)
+        fds = [self._page.fd, *(sock.fileno() for sock in self._sockets)]
+        board = self._page.board
+        if board is not None:
+            fds.append(board.fd)
+        hello = {**self._hello, "worker": worker.id, "row": worker.row, "measures": board is not None}
+        self.tell(worker, "hello", [os.dup(fd) for fd in fds], **hello)
         for other in list(self._channels):
             if other is not worker:
                 one, two = socket.socketpair()
@@ -332,6 +338,14 @@ class Supervisor:
     def reloaded(self) -> None:
         """A reload has ended."""
         notify_ready()
+
+
+def read_memory(pool: Pool) -> None:
+    """Tell the pool how much memory each worker holds, where that has a limit."""
+    if pool.rules.max_rss is not None:
+        for worker in list(pool.workers):
+            if (rss := resident_size(worker.pid)) is not None:
+                pool.memory(worker, rss, time.monotonic())
 
 
 def resident_size(pid: int) -> int | None:

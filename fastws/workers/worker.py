@@ -8,12 +8,13 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastws.config import Settings
 from fastws.pubsub.bus import Bus
 from fastws.pubsub.keeper.client import KeeperClient
+from fastws.server.beside import Beside
 from fastws.server.draining import drain
 from fastws.server.factory import Factory
 from fastws.server.run import EXIT_SECONDS, serving
@@ -43,6 +44,7 @@ class SupervisedServer:
         membership: what all workers share, with this worker's part of it.
         grace: seconds of a stop after which the process has ended.
         bus: joins this worker with the others. It runs already.
+        answer: what an operator is told who asks with these words and values.
         keeper: the way to who numbers the messages of topics with a history.
     """
 
@@ -53,6 +55,7 @@ class SupervisedServer:
         *,
         grace: float,
         bus: Bus,
+        answer: Callable[[Server | None, str, dict[str, Any]], Any],
         keeper: KeeperClient | None = None,
     ) -> None:
         self._channel = channel
@@ -60,6 +63,7 @@ class SupervisedServer:
         self._row = membership.row
         self._grace = grace
         self._bus = bus
+        self._answer = answer
         self._keeper = keeper
         self._server: Server | None = None
         self._resigning: asyncio.Task[None] | None = None
@@ -78,6 +82,7 @@ class SupervisedServer:
         settings: Settings,
         *,
         factory: bool = False,
+        beside: Iterable[Beside] = (),
     ) -> int:
         """Serve until the supervisor says stop or has gone; return the exit status.
 
@@ -93,7 +98,13 @@ class SupervisedServer:
         beating: asyncio.Task[None] | None = None
         try:
             async with serving(
-                app, addresses, settings, factory=factory, leads=False, membership=self._membership
+                app,
+                addresses,
+                settings,
+                factory=factory,
+                leads=False,
+                membership=self._membership,
+                beside=beside,
             ) as server:
                 self._server = server
                 for number in (signal.SIGTERM, signal.SIGINT):
@@ -166,17 +177,30 @@ class SupervisedServer:
         if message.kind == "peer":
             self._bus.add_peer(socket.socket(fileno=message.fds.pop()), int(message.values["worker"]))
         elif message.kind == "keeper" and self._keeper is not None:
-            sock = socket.socket(fileno=message.fds.pop())
-            self._keeper.connect(sock, int(message.values["number"]))
+            lines = [socket.socket(fileno=message.fds.pop(0)) for _ in list(message.fds)]
+            self._keeper.connect(lines[0], int(message.values["number"]))
+            if len(lines) > 1:  # to a gateway, for what has no numbers
+                self._bus.add_peer(lines[1], int(message.values["gateway"]))
         elif message.kind == "lead":
             if self._server is not None and message.values["value"]:
                 self._server.lead(True)  # noqa: FBT003
             elif self._server is not None:
                 self._resigning = asyncio.create_task(self._resign(self._server))
+        elif message.kind == "question":
+            self._tell_answer(message.values)
         elif message.kind in ("drain", "stop"):
             self._end(message.kind, **message.values)
         for fd in message.fds:
             os.close(fd)
+
+    def _tell_answer(self, question: dict[str, Any]) -> None:
+        """Tell the supervisor what an operator wants to know."""
+        try:
+            said = self._answer(self._server, question["ask"], question["values"])
+        except Exception:
+            log.exception("an operator's question cannot be answered")
+            said = None
+        self._channel.send("answer", number=question["number"], answer=said)
 
     async def _resign(self, server: Server) -> None:
         """End the ``once`` tasks, and say so: the next leader begins them then."""

@@ -92,7 +92,7 @@ export interface SubscribeOptions<T = any> {
   ongap?: ((gap: Gap) => void) | null;
   /** Where the topic begins, after each connection and before all else. */
   onsync?: ((sync: Sync) => void) | null;
-  /** Who else listens, where the topic shows it. */
+  /** Who is here, where the topic shows it, has changed: `members` has the change already. */
   onpresence?: ((presence: Presence) => void) | null;
   /**
    * Nothing of the topic comes any more.
@@ -110,6 +110,8 @@ export interface Subscription<T = any> extends Omit<SubscribeOptions<T>, "since"
   readonly at?: Position;
   /** Of a keyed topic: what each key holds. It stays the same Map, without a connection with its last values. */
   readonly values: Map<string, T>;
+  /** Who is here, by id, where the topic shows it. It stays the same Map. */
+  readonly members: Map<string, Member>;
   unsubscribe(): void;
 }
 
@@ -148,16 +150,20 @@ export interface Sync {
 }
 
 export interface Presence {
+  /** How many users are here. */
   count: number;
+  /** All of them, at first. Without `list`, `join` and `leave` the number alone is told, and `members` is empty. */
   list?: Member[];
+  /** Who has come, or has another number of connections, or is shown otherwise. */
   join?: Member[];
-  leave?: Member[];
+  /** The ids of those who have gone. */
+  leave?: string[];
 }
 
 export interface Member {
   id: string;
   /** How many connections. */
-  n?: number;
+  n: number;
   info?: unknown;
 }
 

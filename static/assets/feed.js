@@ -1,9 +1,9 @@
 // See feed.d.ts.
 
-/** Milliseconds. Pauses are random, for crowds. */
+/** Milliseconds. Pauses are random. */
 const FIRST_PAUSE = 2000;
 const LAST_PAUSE = 30_000;
-/** For hello, and for acks. */
+/** For hello and acks. */
 const PATIENCE = 15_000;
 
 export class FeedError extends Error {
@@ -28,7 +28,7 @@ export class Feed {
   #turn = 0;
   #topics = new Map();
   #calls = new Map();
-  /** Topics whose end is to come, by the command's id. */
+  /** Topics whose end is to come, by id. */
   #leaving = new Map();
   #listening = new AbortController();
 
@@ -39,12 +39,12 @@ export class Feed {
     this.#token = this.#renews ? token : () => token;
     this.onstate = onstate;
     const on = (target, type, call) => target?.addEventListener?.(type, call, this.#listening);
-    // The socket may be one of a network that is gone.
+    // The socket may be of a network that is gone.
     on(globalThis, "online", () => this.reconnect());
-    // The server may be on this machine.
+    // The server may be local.
     on(globalThis, "offline", () => this.state === "open" || this.#lost({}, 4));
     on(globalThis.document, "visibilitychange", () => {
-      // Timers of a hidden page are late.
+      // Its timers were late.
       if (document.hidden) return;
       if (this.state === "open") this.#watch();
       if (this.state === "waiting") this.reconnect();
@@ -60,7 +60,9 @@ export class Feed {
       this.#unsub(topic);
       this.#end(sub, "unsub");
     };
-    const sub = { ...options, topic, at: since, state: "joining", values: new Map(), unsubscribe };
+    const sub = {
+      ...options, topic, at: since, state: "joining", values: new Map(), members: new Map(), unsubscribe,
+    };
     this.#topics.set(topic, sub);
     this.#join(sub);
     return sub;
@@ -74,8 +76,7 @@ export class Feed {
       const done = (error, ack) => {
         clearTimeout(timer);
         this.#calls.delete(id);
-        if (ack) resolve(ack);
-        else reject(new FeedError(error));
+        ack ? resolve(ack) : reject(new FeedError(error));
       };
       const timer = setTimeout(done, timeout, { code: "timeout" });
       this.#calls.set(id, { command, done, sent: this.#send(command) });
@@ -140,7 +141,7 @@ export class Feed {
     return true;
   }
 
-  /** 20 at once, then 25 a second: a feed takes 50 commands. */
+  /** 20 at once, then 25 a second. */
   #join(sub, pause = 0) {
     const { topic, at, recent, rate } = sub;
     const id = (sub.id = ++this.#id);
@@ -152,7 +153,7 @@ export class Feed {
     else join();
   }
 
-  /** The server has begun by itself. */
+  /** The server began by itself. */
   #again(sub) {
     this.#unsub(sub.topic);
     this.#join(sub);
@@ -160,7 +161,7 @@ export class Feed {
 
   #unsub(topic) {
     const id = ++this.#id;
-    if (this.#send({ unsub: topic, id })) this.#leaving.set(id, topic);
+    this.#send({ unsub: topic, id }) && this.#leaving.set(id, topic);
   }
 
   #end(sub, reason, error) {
@@ -190,7 +191,7 @@ export class Feed {
     };
     if (sync) {
       if (sync.resumed === null && sub.at) return this.#again(sub);
-      // Who has a part of a snapshot has no position yet.
+      // A part of a snapshot has no position.
       if (!sync.resumed) sub.at = sync.snapshot ? undefined : sync.at;
       if (sync.snapshot) change({}, [], true);
       sub.onsync?.(sync);
@@ -202,7 +203,14 @@ export class Feed {
       sub.onlive?.();
     } else if (set || rm || clear) change(set, rm, clear);
     else if (gap) sub.ongap?.(gap);
-    else if (presence) sub.onpresence?.(presence);
+    else if (presence) {
+      const { list, join = list, leave } = presence;
+      // All, or the number alone.
+      if (join === list && !leave) sub.members.clear();
+      join?.forEach((member) => sub.members.set(member.id, member));
+      leave?.forEach((id) => sub.members.delete(id));
+      sub.onpresence?.(presence);
+    }
     else if (d !== undefined || b !== undefined) {
       sub.at = at;
       const data = b === undefined ? d : Uint8Array.from(atob(b), (c) => c.charCodeAt(0));
@@ -234,13 +242,13 @@ export class Feed {
     });
   }
 
-  /** Comes back after two silent pings. */
+  /** Waits for two silent pings. */
   #watch() {
     clearTimeout(this.#timer);
     const left = this.#heard + this.#silence - performance.now();
     if (left <= 0) return this.#lost();
     this.#timer = setTimeout(() => {
-      // Not before: a server may end at once what it opens.
+      // Not before: it may end at once.
       this.#failures = 0;
       this.#watch();
     }, left);
@@ -255,7 +263,7 @@ export class Feed {
     socket.close?.();
     this.#leaving.clear();
     this.#topics.forEach((sub) => Object.assign(sub, { id: 0, state: "joining" }));
-    // Published or not? Nobody knows; with `once` they are sent again.
+    // With `once` they are sent again.
     this.#calls.forEach(({ sent, command, done }) => sent && !command.once && done({ code: "lost" }));
   }
 

@@ -6,5 +6,5 @@
   status.innerText = "Unsupported";
   line.className = "line failure";
   line.appendChild(document.createTextNode("Your browser does not support WebSockets."));
-  document.getElementById("log").appendChild(line);
+  (document.getElementById("log") || document.getElementById("page")).appendChild(line);
 })();

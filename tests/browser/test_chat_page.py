@@ -227,14 +227,10 @@ def test_nothing_sticks_out_and_everything_is_in_reach(
     new_page: Callable[..., Page], site: Site, scheme: str, width: int
 ) -> None:
     page = new_page(color_scheme=scheme, viewport={"width": width, "height": 640})
-    for path in ("/", "/chat"):
-        page.goto(site.url + path)
-        expect(page.get_by_role("status")).to_have_text("Connected")
-        write(page, "w" * 300)
-        expect(page.locator(".out").last).to_have_text("w" * 300)
-        wide = page.evaluate(
-            "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        assert wide == 0
-        expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
-        expect(page.get_by_role("status")).to_be_in_viewport(ratio=1)
+    open_chat(page, site)
+    write(page, "w" * 300)
+    expect(page.locator(".out").last).to_have_text("w" * 300)
+    wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide == 0
+    expect(page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("status")).to_be_in_viewport(ratio=1)

@@ -41,7 +41,9 @@ def test_hello_server_comes_back(page: Page, site: Site) -> None:
 def test_a_person_types_and_the_server_answers(page: Page, site: Site) -> None:
     open_start(page, site)
     field = page.get_by_label("Message", exact=True)
-    # The field has the focus from the start: nobody needs a mouse.
+    # Nobody needs a mouse: the first link leads to the field.
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
     page.keyboard.type("with the keyboard")
     page.keyboard.press("Enter")
     expect(field).to_have_value("")
@@ -74,12 +76,20 @@ def test_html_is_shown_as_text(page: Page, site: Site) -> None:
     assert page.locator("#log img, #log b").count() == 0
 
 
-def test_it_leads_to_the_chat(page: Page, site: Site) -> None:
+def test_it_leads_to_each_page_by_a_picture(page: Page, site: Site) -> None:
     open_start(page, site)
-    page.get_by_role("link", name="chat room").click()
-    expect(page).to_have_url(f"{site.url}/chat")
-    page.get_by_role("link", name="Echo").click()
-    expect(page).to_have_url(f"{site.url}/")
+    cards = page.locator(".card")
+    for card in cards.all():
+        card.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.card img')].every((img) => img.complete && img.naturalWidth)"
+    )
+    for path in [card.get_attribute("href") for card in cards.all()]:
+        page.locator(f".card[href='{path}']").click()
+        expect(page).to_have_url(f"{site.url}{path}")
+        expect(page.locator(".nav [aria-current]")).to_have_attribute("href", path or "")
+        page.get_by_role("link", name="Start").click()
+        expect(page).to_have_url(f"{site.url}/")
 
 
 def test_the_close_and_an_error_are_shown_and_one_can_come_back(

@@ -12,6 +12,7 @@
 | ``nginx`` | the sites of an nginx, which is run with them (``nginx.py``) |
 | ``systemd NAME`` | a unit file; systemd-analyze has to accept it |
 | ``elsewhere TEST`` | TEST reads this page and runs the block |
+| ``part FILE`` | is a part of FILE of the repository, as it stands there but for its indentation |
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +142,14 @@ class Story:
         text = (ROOT / test).read_text(encoding="utf-8")
         assert self.page.name in text, f"{test} does not read {name_of(self.page)}"
 
+    def part(self, block: Block) -> None:
+        (name,) = block.arguments
+        whole = (ROOT / name).read_text(encoding="utf-8")
+        assert any(
+            textwrap.indent(block.code, indent, lambda line: bool(line.strip())) in whole
+            for indent in (depth * " " for depth in (0, 4, 8, 12, 16))
+        ), f"{block.place}: {name} has changed"
+
     # -- how they are run -----------------------------------------------------------------------
 
     def ported(self, code: str) -> str:
@@ -237,4 +247,5 @@ KINDS: dict[str, Callable[[Story, Block], None]] = {
     "nginx": Story.nginx,
     "systemd": Story.systemd,
     "elsewhere": Story.elsewhere,
+    "part": Story.part,
 }

@@ -163,10 +163,13 @@ async def test_codes_that_are_final(server: ScriptedFeed, code: int) -> None:
         waiting = asyncio.create_task(feed.publish("a", 1))
         await peer.heard("pub")
         await peer.end(code, "not you")
+        raised = []
         for _ in range(2):
             with pytest.raises(fastws.ConnectionClosedError, match="not you") as closed:
                 await anext(feed)
-            assert closed.value.code == code
+            assert (closed.value.code, closed.value.by_peer) == (code, True)
+            raised.append(closed.value)
+        assert raised[0] is not raised[1]
         with pytest.raises(fastws.FeedError, match="lost"):
             await waiting
         with pytest.raises(fastws.ConnectionClosedError, match="not you"):

@@ -92,6 +92,19 @@ class TestTokens:
         assert (hub.count("kept/a"), hub.count("kept/b")) == (1, 0)
         assert client.say('{"auth":"b"}') == [4403]
 
+    def test_a_renewed_token_may_have_more_topics(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        topics = ["kept/a"]
+
+        def named(request: object, token: str | None) -> fastws.User | None:
+            return None if token is None else fastws.User("ann", topics=tuple(topics))
+
+        client = Client(loop, feed_of(hub, authenticate=named, may_subscribe=lambda client, topic: False))
+        assert [each["t"] for each in client.say('{"auth":"a"}') if "sync" in each] == ["kept/a"]
+        topics[:] = ["kept/b", "kept/c"]
+        said = client.say('{"auth":"a"}')
+        assert [each["t"] for each in said if "end" in each] == ["kept/a"]
+        assert [each["t"] for each in said if "sync" in each] == ["kept/b", "kept/c"]
+
     def test_a_token_expires(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         def lasting(request: object, token: str | None) -> fastws.User | None:
             return None if token is None else fastws.User("ann", expires_at=time.time() + float(token))

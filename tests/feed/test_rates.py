@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 import fastws
@@ -93,3 +96,101 @@ def test_ones_own_on_top(loop: ManualLoop, history: int) -> None:
     assert [each["gap"]["missed"] for each in own if "gap" in each] == [5]
     assert [each["gap"]["missed"] for each in seen if "gap" in each] == [9]
     assert deaf.said() == []
+
+
+class TestRenewed:
+    """A renewed token may have another rate; nothing is lost in silence when it changes."""
+
+    def renewing(
+        self, loop: ManualLoop, rates: list[float | None], **options: Any
+    ) -> tuple[fastws.Hub, Client, Callable[[], list[Any]]]:
+        hub = fastws.Hub()
+        hub.topic("t", **options)
+        feed = fastws.Feed(
+            hub,
+            may_subscribe=lambda client, topic: fastws.Grant(max_rate=rates[0]),
+            authenticate=lambda request, token: None if token is None else fastws.User(token),
+        )
+        client = Client(loop, feed, "?topic=t")
+        client.say('{"auth":"ann"}')
+
+        def renew() -> list[Any]:
+            rates.pop(0)
+            hello, *rest = client.say('{"auth":"ann"}')
+            assert "hello" in hello
+            return rest
+
+        return hub, client, renew
+
+    @pytest.mark.parametrize("history", [0, 50])
+    @pytest.mark.parametrize("rates", [[None, 2.0, 5.0, None], [1.0, None, 4.0]])
+    def test_a_stream(self, loop: ManualLoop, history: int, rates: list[float | None]) -> None:
+        hub, client, renew = self.renewing(loop, list(rates), history=history)
+        said: list[Any] = []
+        published = 0
+        for _ in range(len(rates)):
+            before = len(said)
+            for _ in range(20):
+                hub.publish("t", str(published))
+                published += 1
+                loop.advance(0.1)
+                said += client.said()
+            data = [each for each in said[before:] if "d" in each]
+            rate = rates[0]
+            assert len(data) <= (20 if rate is None else 2 * rate + 20)
+            rates = rates[1:]
+            if rates:
+                said += renew()
+        loop.advance(2)
+        said += client.said()
+        data = [int(each["d"]) for each in said if "d" in each]
+        missed = sum(each["gap"]["missed"] for each in said if "gap" in each)
+        assert data == sorted(set(data)) and data[-1] == published - 1
+        assert len(data) + missed == published
+        assert not any("end" in each or "sync" in each for each in said)
+
+    def test_it_is_slower_from_then_on(self, loop: ManualLoop) -> None:
+        hub, client, renew = self.renewing(loop, [None, 2.0], history=50)
+        assert renew() == []
+        for number in range(20):
+            hub.publish("t", str(number))
+            loop.advance(0.1)
+        assert 4 <= len([each for each in client.said() if "d" in each]) <= 5
+
+    def test_keys(self, loop: ManualLoop) -> None:
+        hub, client, renew = self.renewing(loop, [None, 1.0, None], mode="keyed")
+        held: dict[str, Any] = {}
+        for rest in ([], [0], [0]):
+            if rest:
+                renew()
+            for number in range(30):
+                hub.publish("t", json=number, key=str(number % 3))
+                loop.advance(0.05)
+                for each in client.said():
+                    held |= each.get("set", {})
+        loop.advance(2)
+        for each in client.said():
+            held |= each.get("set", {})
+        assert held == {"0": 27, "1": 28, "2": 29}
+
+    @pytest.mark.parametrize("history", [0, 50])
+    def test_a_client_that_is_behind(self, loop: ManualLoop, history: int) -> None:
+        rates: list[float | None] = [None, 2.0]
+        hub, client, _ = self.renewing(loop, rates, history=history)
+        client.raw.stall(1)
+        for number in range(10):
+            hub.publish("t", str(number))
+            loop.settle()
+        client.raw.text('{"auth":"ann"}')
+        del rates[0]
+        client.raw.read()  # takes bytes again: it is behind, and is obeyed
+        said = client.said()
+        assert any("hello" in each for each in said)
+        loop.advance(10)
+        hub.publish("t", "10")
+        loop.advance(10)
+        said += client.said()
+        data = [int(each["d"]) for each in said if "d" in each]
+        missed = sum(each["gap"]["missed"] for each in said if "gap" in each)
+        assert data == sorted(set(data)) and data[-1] == 10
+        assert len(data) + missed == 11

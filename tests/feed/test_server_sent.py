@@ -197,6 +197,40 @@ def test_origins(loop: ManualLoop, hub: fastws.Hub) -> None:
     assert b"\r\nAccess-Control-Allow-Origin: https://good.example\r\n" in there.head
 
 
+def test_a_page_of_another_origin_sees_why_it_is_refused(loop: ManualLoop, hub: fastws.Hub) -> None:
+    origins = ["https://good.example"]
+    refused = Source(
+        loop, feed_of(hub, may_subscribe=lambda *_: False), "?topic=a", "Origin: https://good.example",
+        origins=origins,
+    )  # fmt: skip
+    loop.settle()
+    response = refused.raw.response()
+    assert response.status == 403
+    assert response.headers["access-control-allow-origin"] == "https://good.example"
+    other = Source(loop, feed_of(hub), "?topic=a", "Origin: https://evil.example", origins=origins)
+    loop.settle()
+    response = other.raw.response()
+    assert response.status == 403
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_who_is_here(loop: ManualLoop, hub: fastws.Hub) -> None:
+    hub.topic("rooms/*", presence="list")
+    ann = Source(loop, feed_of(hub), "?topic=rooms/1")
+    loop.advance(0.6)
+    *_, live, here = ann.read()
+    assert "live" in live
+    (member,) = here["presence"]["list"]
+    assert (here["presence"]["count"], member["n"], member["info"]) == (1, 1, None)
+    bob = Source(loop, ann.server, "?topic=rooms/1")
+    loop.advance(0.6)
+    (told,) = ann.read()
+    assert (told["presence"]["count"], len(told["presence"]["join"])) == (2, 1)
+    assert bob.read()[-1]["presence"]["list"] == [member, *told["presence"]["join"]]
+    for source in (ann, bob):
+        source.raw.close()
+
+
 def test_what_expires(loop: ManualLoop, hub: fastws.Hub) -> None:
     def lasting(request: object, token: str | None) -> fastws.User:
         return fastws.User("ann", expires_at=time.time() + 20)

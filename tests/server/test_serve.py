@@ -64,6 +64,9 @@ class TestCounters:
             "bytes_sent": counters.bytes_sent,
             "evicted": 1,
             "limited": 0,
+            "dropped_oldest": 0,
+            "dropped_newest": 0,
+            "queue_bytes": 0,
         }
         assert counters.bytes_received == (2 + 4 + 1) + (2 + 4 + 2) + (2 + 4 + 2)
         # Not the close frames: those are on their way when the WebSocket counts as closed.

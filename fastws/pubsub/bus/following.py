@@ -1,10 +1,14 @@
-"""Who wants to hear which topics. With few members each is sent everything: a check would cost as much."""
+"""Who wants to hear which topics. With few members each is sent everything: a check would cost as much.
+
+A gateway is always told, so that it follows at the broker what somebody here does.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from fastws.pubsub.bus.lanes import key_of, names_of
+from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ class Following:
         self._flooded_peers = flooded_peers
         #: Key -> for how many ticks nobody has listened. None while peers are few.
         self._followed: dict[bytes, int] | None = None
+        self._are_many = False
 
     def follow(self, key: bytes) -> None:
         """A topic has its first subscriber here."""
@@ -37,8 +42,9 @@ class Following:
 
     def peer_came(self, peer: Peer) -> None:
         """Tell a new peer what to send; and all of them, when they are not few any more."""
+        self._are_many = self._are_many or len(self._bus.peers) > self._flooded_peers
         if self._followed is None:
-            if len(self._bus.peers) <= self._flooded_peers:
+            if not (self._are_many or _is_gateway(peer)):
                 return
             keys = [
                 key_of(name, topic) for name, hub in self._bus.hubs.items() for topic in hub._topics_heard()
@@ -46,7 +52,7 @@ class Following:
             self._followed = dict.fromkeys(keys, 0)
         follows = [encode_record(Kind.FOLLOW, Flag.TOPIC, key, 0, 0) for key in self._followed]
         for one in self._bus.peers:
-            if not one.is_filtered_by_us and one.is_started:
+            if not one.is_filtered_by_us and one.is_started and (self._are_many or _is_gateway(one)):
                 one.is_filtered_by_us = True
                 one.write(FILTER + b"".join(follows))
 
@@ -80,3 +86,7 @@ class Following:
                 self._bus.tell(encode_record(Kind.FOLLOW, Flag.NONE, key, 0, 0))
                 for peer in self._bus.peers:
                     peer.incoming.pop(key, None)
+
+
+def _is_gateway(peer: Peer) -> bool:
+    return peer.identity is not None and peer.identity >= FIRST_GATEWAY

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 
@@ -24,6 +24,13 @@ BEGIN = encode_record(Kind.HOLD, Flag.BEGIN, b"", 0, 0)
 END = encode_record(Kind.HOLD, Flag.END, b"", 0, 0)
 #: Seconds between two looks whether all have told.
 LOOK_SECONDS = 0.005
+
+
+class Watcher(Protocol):
+    """Is told which keys of a group other members hold: ``group``, a NUL, and the rest of the key."""
+
+    def came(self, rest: str, /) -> None: ...
+    def gone(self, rest: str, /) -> None: ...
 
 
 class Holdings:
@@ -45,6 +52,7 @@ class Holdings:
         self._owed: set[Peer] = set()
         #: Called with a key, how much another member has used, and until when that counts.
         self.on_used: Callable[[str, int, float], None] | None = None
+        self._watchers: dict[str, Watcher] = {}
 
     def of_others(self, key: str) -> int:
         """Return how many the other members hold."""
@@ -58,6 +66,16 @@ class Holdings:
             self._ours.pop(key, None)
         self._changed.add(key)
         self._schedule()
+
+    def watch(self, group: str, watcher: Watcher | None) -> None:
+        """Tell ``watcher`` of the keys of a group, first of those that are held already; None: nobody."""
+        if watcher is None:
+            self._watchers.pop(group, None)
+            return
+        self._watchers[group] = watcher
+        for key in list(self._others):
+            if key.rpartition("\0")[0] == group:
+                watcher.came(key.rpartition("\0")[2])
 
     def use(self, key: str, until: float) -> None:
         """Use one of an allowance that ends at ``until``, by the clock of all loops of the machine."""
@@ -130,6 +148,14 @@ class Holdings:
                 numbers[key] = new
             else:
                 numbers.pop(key, None)
+        if self._watchers and (others == 0 or others == number):
+            self._tell_watcher(key, others)
+
+    def _tell_watcher(self, key: str, others: int) -> None:
+        group, _, rest = key.rpartition("\0")
+        watcher = self._watchers.get(group)
+        if watcher is not None:
+            (watcher.came if others else watcher.gone)(rest)
 
     def _forget(self, peer: Peer) -> None:
         for key in self._theirs.get(peer, {}).copy():

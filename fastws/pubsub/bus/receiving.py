@@ -10,13 +10,15 @@ from typing import Any
 from fastws.pubsub.bus.lanes import names_of
 from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record
 
-__all__ = ["Incoming", "Receiver"]
+__all__ = ["FIRST_GATEWAY", "Incoming", "Receiver"]
 
 log = logging.getLogger("fastws.error")
 
 #: Compared for each record.
 RUN, GAP = int(Kind.RUN), int(Kind.GAP)
 BEGIN, FORGET = int(Flag.BEGIN), int(Flag.FORGET)
+#: From here on, members are gateways (:mod:`fastws.pubsub.gateway`): what they say comes from other nodes.
+FIRST_GATEWAY = 2**63
 
 
 class Incoming:
@@ -79,11 +81,16 @@ class Receiver:
         """Say in the log what was missed since the last time."""
         missed, self._missed_by = self._missed_by, {}
         for identity, count in missed.items():
-            log.error("bus: missed %d messages of process %s: this one read too slowly", count, identity)
+            if not _is_gateway(identity):  # else the gateway has said so
+                log.error("bus: missed %d messages of process %s: this one read too slowly", count, identity)
 
     def _miss(self, incoming: Incoming, missed: int, identity: int | None) -> None:
         self.missed += missed
         self._missed_by[identity] = self._missed_by.get(identity, 0) + missed
         hub = self._hubs.get(incoming.hub_name)
         if hub is not None:
-            hub._receive_gap(incoming.topic, missed, "bus")
+            hub._receive_gap(incoming.topic, missed, "broker" if _is_gateway(identity) else "bus")
+
+
+def _is_gateway(identity: int | None) -> bool:
+    return identity is not None and identity >= FIRST_GATEWAY

@@ -69,14 +69,14 @@ class Kind(IntEnum):
     ACCEPTED = 10
     #: It does not; the body says why.
     REFUSED = 11
-    #: ``count`` frames, or changes of a keyed topic, to be numbered.
+    #: ``count`` frames, or changes of a keyed topic, to be numbered; ``number`` grows from record to record.
     PUBLISH = 12
-    #: One of these; ``number`` is that of the question.
+    #: One of these; ``number`` is that of the question, and grows too.
     CONFIRM = 13
     #: ``number`` records of PUBLISH, CONFIRM and GAP have been taken since the hello.
     TAKEN = 14
     #: The position of the message of that question is the body; ``count`` is 1 for one that was there before,
-    #: and 2 for a key that there is no room for.
+    #: 2 for a key that there is no room for, and 3 where the body says why it was not published.
     CONFIRMED = 15
     #: What is kept of a topic follows, from the offset ``number`` on.
     BEGIN = 16
@@ -92,7 +92,8 @@ class Flag(IntEnum):
     #: FOLLOW: send this topic no more; from a keeper: nothing more of that copy comes. STATE and HOLD:
     #: nothing but the number. DECLARE: used no more.
     NONE = 0
-    #: FOLLOW: send this topic. DECLARE: it is used.
+    #: FOLLOW: send this topic; a keeper is told what is here: what comes next is the message ``number`` of
+    #: the epoch whose digest is ``count``. DECLARE: it is used.
     TOPIC = 1
     #: FOLLOW: send from now on only what this peer follows.
     FILTER = 2

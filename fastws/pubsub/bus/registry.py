@@ -5,15 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
+from fastws.pubsub.brokers.urls import broker_at, broker_in_environment, check_broker, is_broker_url
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.group import Group
 
-__all__ = ["bus_of", "group_of", "install", "installed"]
+__all__ = ["Membership", "bus_of", "group_of", "install", "install_broker", "installed", "use_broker"]
+
+
+class Membership(Protocol):
+    """What gives this process a bus: a directory in which processes meet, or a broker."""
+
+    @property
+    def bus(self) -> Bus: ...
+    async def start(self, timeout: float) -> None: ...
+    async def close(self) -> None: ...
+    def after_fork(self) -> None: ...
+
 
 _installed: Bus | None = None
-#: By their paths.
-_groups: dict[str, Group] = {}
+#: By path, or URL, or by the broker itself.
+_groups: dict[Any, Membership] = {}
+#: Whether the environment says what hubs without a ``broker=`` use; and what they use where it does not.
+_asks_environment = True
+_default: str | None = None
 
 
 def install(worker_id: int) -> Bus:
@@ -32,6 +48,17 @@ def install(worker_id: int) -> Bus:
     return _installed
 
 
+def install_broker(url: str) -> Membership:
+    """Let every hub made from now on be joined with others by a broker; return what starts that.
+
+    Raises as :func:`bus_of`.
+    """
+    global _installed
+    node = _node(url, lambda: broker_at(url))
+    _installed = node.bus
+    return node
+
+
 @contextmanager
 def installed(bus: Bus | None) -> Iterator[None]:
     """Let the hubs that are made meanwhile join ``bus``: several members of a bus in one process."""
@@ -43,31 +70,47 @@ def installed(bus: Bus | None) -> Iterator[None]:
         _installed = before
 
 
-def bus_of(broker: str | None) -> Bus | None:
+def use_broker(broker: str | None) -> None:
+    """Let hubs without a ``broker=`` use this one, whatever the environment says; None: the bus installed."""
+    global _asks_environment, _default
+    _asks_environment, _default = False, broker
+
+
+def bus_of(broker: Any) -> Bus | None:
     """Return the bus for a hub's ``broker=``; None for a hub that shares nothing.
 
-    Raises ``ValueError`` for a broker that is none.
+    Raises ``ValueError`` for a broker that is none, and ``ImportError`` where its library is missing.
     """
     if broker is None:
-        broker = os.environ.get("FASTWS_BROKER") or None
+        broker = broker_in_environment() if _asks_environment else _default
     if broker is None:
         return _installed
+    if not isinstance(broker, str):
+        return _node(broker, lambda: broker).bus
+    check_broker(broker)
     if broker == "memory":
         return None
-    if not broker.startswith("bus:/"):
-        raise ValueError(f"broker= is 'memory' or 'bus:/PATH' with an absolute path, not {broker!r}")
-    return _group_at(os.path.normpath(broker.removeprefix("bus:"))).bus
+    if is_broker_url(broker):
+        broker_at(broker)  # so that a mistake is told where the hub is made
+        return _node(broker, lambda: broker_at(broker)).bus
+    path = os.path.normpath(broker.removeprefix("bus:"))
+    if path not in _groups:
+        _groups[path] = Group(path)
+    return _groups[path].bus
 
 
-def group_of(bus: Bus) -> Group | None:
-    """Return the group that a bus is the member of; None for the bus of a worker."""
+def group_of(bus: Bus) -> Membership | None:
+    """Return what gave this process a bus; None for the bus of a worker."""
     return next((group for group in _groups.values() if group.bus is bus), None)
 
 
-def _group_at(path: str) -> Group:
-    if path not in _groups:
-        _groups[path] = Group(path)
-    return _groups[path]
+def _node(key: Any, make: Any) -> Membership:
+    """Return the node of this process at a broker, whose modules are imported when there is one."""
+    if key not in _groups:
+        from fastws.pubsub.gateway.node import Node
+
+        _groups[key] = Node(make)
+    return _groups[key]
 
 
 def _after_fork() -> None:

@@ -161,6 +161,9 @@ class KeeperClient(Numbering):
             topic.lose_copy()
             topic.waiting = [] if topic.copy is Copy.NONE else [Item.follow(topic)]
         for item in sent:
+            if item.is_refused:
+                self.queue.size -= item.size
+                continue
             self.topics[item.topic.key] = item.topic
             item.topic.waiting.append(item)
         for topic, waiting in unsent.items():

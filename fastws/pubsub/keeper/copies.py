@@ -95,7 +95,7 @@ class Copies:
     def _gap(self, topic: SharedPart, record: Record) -> None:
         hub = self._hub(topic)
         if topic.copy is not Copy.NONE and hub is not None:
-            hub._receive_gap(topic.name, record.amount, "bus")
+            hub._receive_gap(topic.name, record.amount, "broker" if record.number else "bus")
 
     def rest(self, topic: SharedPart) -> bool:
         """Note that nobody has used a topic for one second more; return whether its copy was let go."""

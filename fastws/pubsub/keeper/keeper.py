@@ -150,7 +150,11 @@ class Keeper:
             else:
                 known = hub.kept[name] = self._make(record.key, declaration, hub)
         known.join(member)
-        member.peer.write(encode_record(Kind.ACCEPTED, 0, record.key, 0, 0))
+        self._accept(member, known)
+
+    def _accept(self, member: Member, topic: KeptTopic) -> None:
+        """Let a worker publish to a topic from now on."""
+        member.peer.write(encode_record(Kind.ACCEPTED, 0, topic.key, 0, 0))
 
     def _make(self, key: bytes, declaration: Declaration, hub: HubTopics) -> KeptTopic:
         try:

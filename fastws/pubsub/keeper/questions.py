@@ -19,7 +19,6 @@ class Questions:
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
-        self._number = 0
         self._waiting: dict[int, tuple[Item, asyncio.Future[Published]]] = {}
 
     async def publish(self, topic: SharedPart, frame: bytes, once: str | None, timeout: float) -> Published:
@@ -27,7 +26,7 @@ class Questions:
 
         Raises:
             BrokerUnavailable: The message was not published: too much waits, there is no keeper, or it takes
-                nothing of this topic from here.
+                nothing of this topic from here, or the broker behind it does not.
             KeysFull: It was a key that there is no room for.
             TimeoutError: It was sent, and no answer has come within ``timeout`` seconds: it may be published.
         """
@@ -37,8 +36,7 @@ class Questions:
             raise BrokerUnavailable(
                 f"topic {topic.name!r}: too much waits, or {len(frame)} bytes are too many"
             )
-        self._number += 1
-        number = self._number
+        number = self._queue.next_number()
         record = confirm_record(topic.key, number, once, frame)
         item = Item(topic, record, len(frame), is_taken=True)
         answer: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
@@ -56,13 +54,16 @@ class Questions:
             del self._waiting[number]
             self._queue.withdraw(item)
 
-    def answered(self, number: int, at: Position, verdict: Verdict) -> None:
+    def answered(self, number: int, at: Position | None, verdict: Verdict, reason: str = "") -> None:
         """Take the answer to a question, perhaps too late."""
-        _, answer = self._waiting.get(number, (None, None))
-        if answer is None or answer.done():
+        item, answer = self._waiting.get(number, (None, None))
+        if item is None or answer is None or answer.done():
             return
+        item.is_refused = verdict is Verdict.UNAVAILABLE
         if verdict is Verdict.FULL:
             answer.set_exception(KeysFull())
+        elif at is None:
+            answer.set_exception(BrokerUnavailable(reason))
         else:
             answer.set_result(Published(at, duplicate=verdict is Verdict.DUPLICATE))
 

@@ -34,34 +34,38 @@ class Item:
         is_taken: Whether the keeper says that it has taken it. If it ends before, the next one is sent it.
     """
 
-    __slots__ = ("is_taken", "record", "size", "topic")
+    __slots__ = ("is_refused", "is_taken", "record", "size", "topic")
 
     def __init__(self, topic: SharedPart, record: bytes, size: int = 0, *, is_taken: bool = False) -> None:
         self.topic = topic
         self.record = record
         self.size = size
         self.is_taken = is_taken
+        #: The keeper has said that it will never be published: no other one is sent it.
+        self.is_refused = False
 
     @classmethod
     def follow(cls, topic: SharedPart) -> Item:
-        """Return the question for a copy of what is kept."""
-        return cls(topic, encode_record(Kind.FOLLOW, Flag.TOPIC, topic.key, 0, 0))
+        """Return the question for a copy of what is kept, behind what is here already."""
+        epoch, following = topic.held()
+        return cls(topic, encode_record(Kind.FOLLOW, Flag.TOPIC, topic.key, epoch, following))
 
 
 class Run:
     """Messages of one topic that were published one after the other."""
 
-    __slots__ = ("frames", "size", "topic")
+    __slots__ = ("frames", "number", "size", "topic")
 
-    def __init__(self, topic: SharedPart) -> None:
+    def __init__(self, topic: SharedPart, number: int) -> None:
         self.topic = topic
+        self.number = number
         self.frames: list[bytes] = []
         self.size = 0
 
     def item(self) -> Item:
         frames = self.frames
         body = frames[0] if len(frames) == 1 else b"".join(frames)
-        record = encode_record(PUBLISH, 0, self.topic.key, len(frames), 0, body)
+        record = encode_record(PUBLISH, 0, self.topic.key, len(frames), self.number, body)
         return Item(self.topic, record, self.size, is_taken=True)
 
 
@@ -74,6 +78,9 @@ class Queue:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
+        #: How many records with messages there have been. Each has a number, by which a broker knows it
+        #: again.
+        self._numbers = 0
         self._collected: list[Item | Run] = []
         self._run: Run | None = None
         #: Bytes of messages that the keeper has not taken.
@@ -107,9 +114,14 @@ class Queue:
         if not self._collected:
             self._wake()
         topic.use()
-        run = Run(topic)
+        run = Run(topic, self.next_number())
         self._collected.append(run)
         return run
+
+    def next_number(self) -> int:
+        """Return the number of the next record with messages."""
+        self._numbers += 1
+        return self._numbers
 
     def has_room(self, size: int) -> bool:
         """True when a message of that size may wait."""

@@ -146,12 +146,17 @@ class Verdict(IntEnum):
     DUPLICATE = 1
     #: It was a key that there is no room for.
     FULL = 2
+    #: It was not published: the broker behind the keeper is away, or has refused it.
+    UNAVAILABLE = 3
 
 
-def read_confirmed(record: Record) -> tuple[Position, Verdict]:
-    """Return the position that the keeper tells, and what became of the message."""
+def read_confirmed(record: Record) -> tuple[Position | None, Verdict, str]:
+    """Return the position that the keeper tells, what became of the message, and why it has none."""
     try:
-        return Position.parse(record.body.decode("ascii")), Verdict(record.amount)
+        verdict = Verdict(record.amount)
+        if verdict is Verdict.UNAVAILABLE:
+            return None, verdict, record.body.decode()
+        return Position.parse(record.body.decode("ascii")), verdict, ""
     except ValueError:
         raise BadRecord("a position that is none") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.lanes import key_of
@@ -18,7 +19,7 @@ from fastws.pubsub.wishes import Wish
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
 
-__all__ = ["Copy", "Seat", "SharedPart", "SharedTopic"]
+__all__ = ["Copy", "Seat", "SharedPart", "SharedTopic", "epoch_digest"]
 
 
 class Copy(Enum):
@@ -37,6 +38,11 @@ class Seat(Enum):
     ASKED = "it has been told the settings"
     ACCEPTED = "it does"
     REFUSED = "other processes use it with other settings"
+
+
+def epoch_digest(epoch: str) -> int:
+    """Return a number for an epoch, which another one hardly has; 0 for none."""
+    return crc32(epoch.encode()) if epoch else 0
 
 
 class SharedPart(NumberedTopic):
@@ -101,6 +107,10 @@ class SharedPart(NumberedTopic):
         raise NotImplementedError
 
     # -- who uses it ----------------------------------------------------------------------------
+
+    def held(self) -> tuple[int, int]:
+        """Return of which epoch there is something here, as :func:`epoch_digest`, and what comes next."""
+        return epoch_digest(self.epoch), self.last_position().offset + 1
 
     def is_used(self) -> bool:
         """True when a copy is needed here."""

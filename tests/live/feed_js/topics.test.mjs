@@ -189,10 +189,22 @@ test("what does not come is told, at a return and in between", () => {
   assert.deepEqual(gaps, [[3, "limit"], [null, "bus"]]);
 });
 
-test("who listens is told", () => {
-  feed.subscribe("a", noting());
-  world.socket.says({ t: "a", presence: { count: 1, list: [{ id: "ann", n: 2 }] } });
-  assert.deepEqual(heard, [["presence", { count: 1, list: [{ id: "ann", n: 2 }] }]]);
+test("who is here", () => {
+  const sub = feed.subscribe("a", noting());
+  const { members } = sub;
+  const told = (presence, ...ids) => {
+    world.socket.says({ t: "a", presence });
+    assert.deepEqual(heard.pop(), ["presence", presence]);
+    assert.deepEqual([...sub.members].map(([id, { n }]) => `${id} ${n}`), ids);
+  };
+  told({ count: 1, list: [{ id: "ann", n: 2 }] }, "ann 2");
+  told({ count: 2, join: [{ id: "bob", n: 1 }, { id: "ann", n: 3 }] }, "ann 3", "bob 1");
+  told({ count: 2, join: [{ id: "eve", n: 1 }], leave: ["ann"] }, "bob 1", "eve 1");
+  told({ count: 1, leave: ["bob"] }, "eve 1");
+  told({ count: 201 });
+  told({ count: 1, list: [{ id: "ann", n: 1 }] }, "ann 1");
+  told({ count: 0, list: [] });
+  assert.equal(sub.members, members);
 });
 
 test("handlers may be set later", () => {

@@ -1,0 +1,138 @@
+"""``fastws top``: a live view of a running server, over its control socket or its metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from fastws import json
+from fastws.cli.control_client import Control, Refused
+from fastws.cli.top_keys import Keys
+from fastws.cli.top_screen import Rates, Screen
+from fastws.observe.inspect import SORTS
+
+__all__ = ["top"]
+
+#: Keys that sort.
+SORT_KEYS = {"q": "queued", "a": "age", "t": "rtt", "r": "received", "s": "sent", "d": "dropped", "o": "open"}
+
+Pull = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@click.command(context_settings={"auto_envvar_prefix": "FASTWS", "show_default": True})
+@click.argument("target", metavar="[PATH|URL]", required=True, envvar="FASTWS_CONTROL")
+@click.option("--interval", type=click.FloatRange(0.2), default=2.0, metavar="SECONDS", help="Between looks.")
+@click.option("--sort", type=click.Choice(list(SORTS)), default="queued", help="Which clients come first.")
+@click.option("--match", default="", metavar="TEXT", help="Only clients in whose address or path TEXT is.")
+@click.option("--limit", type=click.IntRange(1, 200), default=20, metavar="N", help="Clients and topics.")
+@click.option("--once", is_flag=True, help="Print one view and end.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one object a line.")
+def top(
+    target: str,
+    interval: float,
+    sort: str,
+    match: str,
+    limit: int,
+    once: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Show a running server: workers, rates, the slowest clients, topics, closes.
+
+    PATH is what `fastws serve --control` says, URL the address of `fastws serve --metrics`, where single
+    clients are not known. Keys: q a t r s d o sort, / filters, up and down select, k closes the selected
+    client, Ctrl-C ends. It costs the server nothing while nobody looks.
+    """
+    asked = {"sort": sort, "match": match, "limit": limit}
+    with ExitStack() as stack:
+        pull = puller(target, stack)
+        if as_json:
+            return lines(pull, asked, interval, once=once)
+        screen, rates = Screen(), Rates()
+        if once:
+            rates.take(pull(asked))
+            screen.print(rates, asked)
+            return 0
+        keys = stack.enter_context(Keys())
+        live = stack.enter_context(screen.live())
+        return watch(pull, asked, interval, keys, live, screen, rates)
+
+
+def puller(target: str, stack: ExitStack) -> Pull:
+    """Return what looks at the server."""
+    if target.startswith(("http://", "https://")):
+        from fastws.cli.top_metrics import pulled
+
+        return lambda asked: pulled(target)
+    line = stack.enter_context(Control(target))
+
+    def pull(asked: dict[str, Any]) -> dict[str, Any]:
+        if "close" in asked:
+            line.ask("close", id=asked.pop("close"))
+        found: dict[str, Any] = line.ask("top", **asked)
+        return found
+
+    return pull
+
+
+def lines(pull: Pull, asked: dict[str, Any], interval: float, *, once: bool) -> int:
+    while True:
+        click.echo(json.dumps(pull(asked)).decode())
+        if once:
+            return 0
+        try:
+            time.sleep(interval)
+        except KeyboardInterrupt:
+            return 0
+
+
+def watch(
+    pull: Pull,
+    asked: dict[str, Any],
+    interval: float,
+    keys: Keys,
+    live: Any,
+    screen: Screen,
+    rates: Rates,
+) -> int:
+    """Look, show, and obey the keys, until Ctrl-C."""
+    try:
+        while True:
+            try:
+                rates.take(pull(asked))
+                screen.note = ""
+            except Refused as error:
+                screen.note = error.format_message()
+            live.update(screen.view(rates, asked), refresh=True)
+            due = time.monotonic() + interval
+            while (left := due - time.monotonic()) > 0:
+                key = keys.read(left)
+                if key is None:
+                    break
+                if obey(key, asked, screen, rates, keys):
+                    break
+                live.update(screen.view(rates, asked), refresh=True)
+    except KeyboardInterrupt:
+        return 0
+
+
+def obey(key: str, asked: dict[str, Any], screen: Screen, rates: Rates, keys: Keys) -> bool:
+    """Do what a key says; True when the server is to be asked at once."""
+    clients = rates.now.get("clients", [])
+    if key in SORT_KEYS:
+        asked["sort"] = SORT_KEYS[key]
+        return True
+    if key == "/":
+        asked["match"] = keys.line("filter: ")
+        return True
+    if key in ("up", "down"):
+        screen.selected = min(
+            max(screen.selected + (1 if key == "down" else -1), 0), max(len(clients) - 1, 0)
+        )
+    elif key == "k" and screen.selected < len(clients):
+        asked["close"] = clients[screen.selected]["id"]
+        return True
+    return False

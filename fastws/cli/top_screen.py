@@ -1,0 +1,171 @@
+"""What ``fastws top`` shows."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Rates", "Screen"]
+
+#: Columns where the view is no terminal's.
+PIPE_WIDTH = 140
+#: Closes by code that are shown.
+CLOSES_SHOWN = 8
+
+
+class Rates:
+    """The last two looks, and what has happened in a second between them."""
+
+    def __init__(self) -> None:
+        self.now: dict[str, Any] = {}
+        self._before: dict[str, Any] = {}
+
+    def take(self, found: dict[str, Any]) -> None:
+        """Take a new look."""
+        self._before, self.now = self.now or found, found
+
+    def of(self, name: str) -> float:
+        """Return how much a total grows in a second; since the start, where there is one look only."""
+        seconds = self.now["time"] - self._before["time"]
+        before = self._before["totals"].get(name, 0)
+        if seconds <= 0:
+            seconds, before = max(self.now["seconds"], 0.001), 0
+        return float((self.now["totals"].get(name, 0) - before) / seconds)
+
+    def cpu(self, number: int) -> float | None:
+        """Return the part of a core that a worker uses; None where it is not known."""
+        seconds = self.now["time"] - self._before["time"]
+        now, before = (
+            next((each for each in look["workers"] if each["worker"] == number), None)
+            for look in (self.now, self._before)
+        )
+        if now is None or before is None or seconds <= 0 or now["pid"] != before["pid"]:
+            return None
+        return float(now["cpu"] - before["cpu"]) / float(seconds)
+
+
+class Screen:
+    """Makes the view. ``selected`` is the number of a client, ``note`` a line for the person."""
+
+    def __init__(self) -> None:
+        self.selected = 0
+        self.note = ""
+        self._console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+    def live(self) -> Live:
+        """Return what draws the view again and again."""
+        return Live(console=self._console, screen=True, auto_refresh=False)
+
+    def print(self, rates: Rates, asked: dict[str, Any]) -> None:
+        """Print one view."""
+        self._console.print(self.view(rates, asked, selects=False))
+
+    def view(self, rates: Rates, asked: dict[str, Any], *, selects: bool = True) -> Group:
+        """Return the whole view."""
+        found = rates.now
+        parts: list[Any] = [head(rates)]
+        if found["workers"]:
+            parts.append(workers(rates))
+        if found["clients"] or found.get("knows_clients", True):
+            parts.append(clients(found["clients"], asked, self.selected if selects else -1))
+        if found["topics"]:
+            parts.append(topics(found["topics"]))
+        parts.append(Text(self.note, style="bold red"))
+        return Group(*parts)
+
+
+def head(rates: Rates) -> Text:
+    found, totals = rates.now, rates.now["totals"]
+    states = ", ".join(f"{number} {state}" for state, number in found["states"].items() if number)
+    closes = ", ".join(f"{code}: {number}" for code, number in list(found["closes"].items())[:CLOSES_SHOWN])
+    return Text(
+        f"fastws top   up {duration(found['seconds'])}   workers: {states or 'none'}\n"
+        f"{found['websockets']:,} WebSockets, {found['connections']:,} connections; "
+        f"{rates.of('websockets_opened'):,.1f} opened/s, {rates.of('websockets_closed'):,.1f} closed/s\n"
+        f"in {rates.of('messages_received'):,.0f} messages/s {size(rates.of('bytes_received'))}/s, "
+        f"out {rates.of('messages_sent'):,.0f} messages/s {size(rates.of('bytes_sent'))}/s\n"
+        f"waiting {size(totals.get('queue_bytes', 0))}, dropped {totals.get('messages_dropped', 0):,}, "
+        f"evicted {totals.get('evicted', 0):,}, limited {totals.get('limited', 0):,}\n"
+        f"closes  {closes or 'none'}"
+    )
+
+
+def table(*columns: str) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    for name in columns:
+        made.add_column(name, justify="left" if name in TEXTS else "right", no_wrap=True)
+    return made
+
+
+TEXTS = ("ID", "PEER", "PATH", "STATE", "HUB", "TOPIC")
+
+
+def workers(rates: Rates) -> Table:
+    made = table("WORKER", "PID", "WEBSOCKETS", "CPU", "IN", "OUT", "QUEUED")
+    for each in rates.now["workers"]:
+        counters, cpu = each["counters"], rates.cpu(each["worker"])
+        made.add_row(
+            str(each["worker"]),
+            str(each["pid"]),
+            f"{each['websockets']:,}",
+            "-" if cpu is None else f"{cpu:.0%}",
+            f"{counters['messages_received']:,}",
+            f"{counters['messages_sent']:,}",
+            size(counters["queue_bytes"]),
+        )
+    return made
+
+
+def clients(found: list[dict[str, Any]], asked: dict[str, Any], selected: int) -> Table:
+    made = table("ID", "PEER", "PATH", "STATE", "QUEUED", "AGE", "RTT", "IN", "OUT", "DROPPED", "OPEN")
+    made.title = f"clients by {asked['sort']}" + (f", with {asked['match']!r}" if asked["match"] else "")
+    made.title_justify = "left"
+    for number, each in enumerate(found):
+        made.add_row(
+            each["id"],
+            each["peer"],
+            each["path"],
+            each["state"],
+            size(each["queued"]),
+            f"{each['age']:.1f} s" if each["age"] else "-",
+            "-" if each["rtt"] is None else f"{each['rtt'] * 1000:.1f} ms",
+            f"{each['received']:,}",
+            f"{each['sent']:,}",
+            f"{each['dropped']:,}",
+            duration(each["seconds"]),
+            style="reverse" if number == selected else "",
+        )
+    return made
+
+
+def topics(found: list[dict[str, Any]]) -> Table:
+    made = table("HUB", "TOPIC", "LISTENERS")
+    for each in found:
+        made.add_row(each["hub"], each["topic"], f"{each['listeners']:,}")
+    return made
+
+
+def size(number: float) -> str:
+    """Return bytes as a person reads them."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person reads them."""
+    whole = int(seconds)
+    days, rest = divmod(whole, 86_400)
+    if days:
+        return f"{days} d {rest // 3600} h"
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} m"
+    return f"{whole // 60} m {whole % 60} s" if whole >= 60 else f"{whole} s"

@@ -1,0 +1,70 @@
+"""Publishes the messages of a request, and tells of each what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastws.errors import BrokerUnavailable
+from fastws.publish.items import Item, Refusal
+from fastws.pubsub.hub import Hub
+from fastws.pubsub.keys import KeysFull
+
+__all__ = ["check", "publish"]
+
+log = logging.getLogger("fastws.error")
+
+#: So many messages are published in one turn of the loop, and wait together for their positions.
+TOGETHER = 64
+
+#: What became of a message: ``at`` and ``duplicate``, or ``error``.
+Outcome = dict[str, Any]
+
+
+def check(hub: Hub, item: Item, index: int) -> None:
+    """Raise :class:`Refusal` for a message that is none for its topic."""
+    is_keyed = hub._is_keyed(item.topic)
+    reason = None
+    if is_keyed and item.key is None:
+        reason = f"topic {item.topic!r} is keyed: say whose value it is, by a 'key'"
+    elif not is_keyed and item.key is not None:
+        reason = f"topic {item.topic!r} has no keys"
+    elif item.once is not None and not hub._has_positions(item.topic):
+        reason = f"'once' is for a topic that keeps messages, which {item.topic!r} does not"
+    if reason is not None:
+        raise Refusal("bad_request", reason, index)
+
+
+async def publish(hub: Hub, items: Sequence[Item]) -> list[Outcome]:
+    """Publish all of them in their order; return what became of each."""
+    outcomes: list[Outcome] = []
+    for start in range(0, len(items), TOGETHER):
+        run = items[start : start + TOGETHER]
+        # Each begins in the order of its task, so that is the order of a topic.
+        outcomes += await asyncio.gather(*(_publish(hub, item) for item in run))
+    return outcomes
+
+
+async def _publish(hub: Hub, item: Item) -> Outcome:
+    try:
+        done = await hub._publish_noted(item.topic, item.message, item.key, item.note, item.once)
+    except (ValueError, TypeError) as error:
+        # What the topic itself has to say, such as that its keys are as many as there may be.
+        code = "limit" if isinstance(error.__context__, KeysFull) else "bad_request"
+        return _error(code, str(error))
+    except BrokerUnavailable as error:
+        return _error("unavailable", f"it was not published: {error}")
+    except TimeoutError:
+        return _error("uncertain", "no answer in time: it may have been published")
+    except Exception:
+        log.exception("a message for topic %r cannot be published", item.topic)
+        return _error("internal", "the server failed: it may have been published")
+    if done is None:
+        return {"at": None, "duplicate": False}
+    return {"at": str(done.at), "duplicate": done.duplicate}
+
+
+def _error(code: str, reason: str) -> Outcome:
+    return {"error": {"code": code, "reason": reason}}

@@ -1,0 +1,326 @@
+"""Topics with a history in NATS: the messages of a topic are a chain in the stream of histories.
+
+A message of the stream holds runs of items, their epoch and the offset of the first one. It is taken only
+behind the message that its sender believes to be the last one of the topic: so two nodes never give one
+offset twice, and offsets have no holes, although the numbers of the stream have. Who was wrong reads what
+has come meanwhile, and tries again; there it also finds what it had sent itself, over a line that broke.
+
+An epoch ends when what the stream says does not go with what it has said: its last message of the topic is
+older than one that was taken, or another stands in its place. Who notices that puts the beginning of a new
+epoch behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from nats.aio.msg import Msg
+
+from fastws.pubsub.brokers.base import (
+    BrokerTopic,
+    Entry,
+    Item,
+    Kept,
+    Sink,
+    Verdict,
+)
+from fastws.pubsub.brokers.nats.line import NoAnswer
+from fastws.pubsub.brokers.nats.records import (
+    HEAD_BYTES,
+    RUN_BYTES,
+    SIZE_BYTES,
+    Part,
+    Stored,
+    encode,
+    read,
+)
+from fastws.pubsub.brokers.nats.streams import OTHER_BYTES, Raw, Stream, WrongSequence, once_id
+from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending, Reading
+from fastws.pubsub.bus.records import BadRecord
+from fastws.pubsub.events import Position
+
+__all__ = ["HistoryTopic"]
+
+log = logging.getLogger("fastws.error")
+
+#: Of so many senders it is known what they appended last, and of so many epochs that they have ended.
+SENDERS = 1000
+PAST_EPOCHS = 16
+#: So many messages that others appended are read one by one; if there are more, all that is kept is read.
+SINGLE_READS = 16
+
+
+class Last(NamedTuple):
+    """What a sender appended last to a topic: up to which item of which run, and where that is."""
+
+    number: int
+    done: int
+    at: Position
+
+
+class HistoryTopic(NatsTopic):
+    """One topic, as this node knows it.
+
+    Args:
+        topic: Its settings.
+        stream: That of histories.
+        sink: What hears of new messages.
+        ready: Waits until the broker is there.
+    """
+
+    def __init__(
+        self, topic: BrokerTopic, stream: Stream, sink: Sink, ready: Callable[[], Awaitable[None]]
+    ) -> None:
+        NatsTopic.__init__(self, topic, stream, sink, ready)
+        #: The last message of the topic that is known: its number in the stream, its epoch and last offset.
+        self._sequence = 0
+        self._epoch = ""
+        self._offset = 0
+        #: When the stream was made whose numbers these are.
+        self._made = ""
+        #: Epochs that have ended.
+        self._past: deque[str] = deque(maxlen=PAST_EPOCHS)
+        self._senders: dict[str, Last] = {}
+
+    @property
+    def said(self) -> str:
+        """The subject on which the stream says what it has taken of this topic."""
+        return f"{self._stream.said}.{self.topic.name}"
+
+    # -- what is known --------------------------------------------------------------------------
+
+    async def hear(self, message: Msg) -> None:
+        """Take what the stream has taken."""
+        try:
+            stored = read(message.data)
+            sequence = int((message.headers or {})["Nats-Sequence"])
+        except (BadRecord, ValueError, KeyError) as error:
+            self._say_strange(error)
+            return
+        if self._is_checked and sequence != self._sequence:
+            if sequence > self._sequence and (stored.epoch, stored.first) == (self._epoch, self._offset + 1):
+                self._know(sequence, stored)
+            elif sequence > self._sequence or stored.epoch != self._epoch:
+                self._is_checked = False
+        if self.is_watched:
+            entries = [Entry(offset, item) for offset, item in stored.items()]
+            self._sink.appended(self.topic.name, stored.epoch, entries)
+
+    def _know(self, sequence: int, stored: Stored) -> None:
+        if self._epoch and stored.epoch != self._epoch:
+            self._past.append(self._epoch)
+        self._sequence, self._epoch, self._offset = sequence, stored.epoch, stored.last
+        offset = stored.first - 1
+        for part in stored.parts:
+            offset += len(part.items)
+            done = part.before + len(part.items)
+            self._senders.pop(part.sender, None)
+            at = Position(stored.epoch, offset)
+            self._senders[part.sender] = Last(part.number, done, at)
+            pending = self._by_run.get((part.sender, part.number))
+            if pending is not None:
+                pending.at = at
+        while len(self._senders) > SENDERS:
+            del self._senders[next(iter(self._senders))]
+
+    async def _refresh(self) -> None:
+        """Know the last message of the topic; begin an epoch where there is none, or where data is gone."""
+        self._is_checked = False
+        await self._stream.ensure(self.topic)
+        made = self._stream.made
+        raw = await self._stream.last(self.topic.name)
+        if raw is None:
+            if not self._epoch or made != self._made or await self._is_behind():
+                await self._begin_epoch(0)
+            else:
+                self._sequence = 0  # all were too old, and nobody has appended since then
+        else:
+            epoch = _epoch_of(raw)
+            if epoch and epoch != self._epoch and epoch not in self._past:
+                self._sequence = 0
+                await self._catch_up(raw)
+            elif epoch == self._epoch and made == self._made and await self._is_still_there(raw):
+                await self._catch_up(raw)
+            else:
+                await self._begin_epoch(raw.sequence)
+        self._made = made
+        self._is_checked = True
+
+    async def _is_behind(self) -> bool:
+        """True where the stream has taken less than it once had."""
+        return await self._stream.last_sequence() < self._sequence
+
+    async def _is_still_there(self, last: Raw) -> bool:
+        """False where another message, or none yet, has the number of the last one that is known."""
+        if last.sequence < self._sequence:
+            return False
+        if not self._sequence:
+            return True
+        raw = last if last.sequence == self._sequence else await self._stream.at(self._sequence)
+        if raw is None:
+            return True  # others have come since then, and it was one too many
+        try:
+            stored = read(raw.data)
+        except BadRecord:
+            return False
+        return raw.subject == self.topic.name and (stored.epoch, stored.last) == (self._epoch, self._offset)
+
+    async def _catch_up(self, last: Raw) -> None:
+        """Take what others, or earlier lines of this node, have appended."""
+        for _ in range(SINGLE_READS if self._sequence else 0):
+            if self._sequence >= last.sequence:
+                return
+            raw = await self._stream.following(self.topic.name, self._sequence + 1)
+            if raw is None:
+                break
+            self._take_raw(raw)
+        for raw in await self._stream.read(self.topic.name):
+            if raw.sequence > self._sequence:
+                self._take_raw(raw)
+
+    def _take_raw(self, raw: Raw) -> None:
+        try:
+            self._know(raw.sequence, read(raw.data))
+        except BadRecord as error:
+            self._say_strange(error)
+
+    async def _begin_epoch(self, behind: int) -> None:
+        """Put the beginning of an epoch behind the message with that number; another node may be faster."""
+        if self._epoch:
+            log.error("broker: topic %s has lost messages: it begins a new epoch", self.topic.name)
+        stored = Stored(secrets.token_urlsafe(9), 1, [])
+        answer = await self._stream.put(self.topic.name, encode(stored), expected=behind)
+        try:
+            ack = await self._stream.taken(answer)
+        except WrongSequence:
+            raw = await self._stream.last(self.topic.name)
+            if raw is None:
+                raise NoAnswer("the messages of a topic come and go") from None
+            self._sequence = 0
+            await self._catch_up(raw)
+            return
+        self._know(ack.sequence, stored)
+
+    # -- what is appended -----------------------------------------------------------------------
+
+    async def _write_some(self) -> None:
+        if not self._is_checked:
+            await self._refresh()
+        self._leave_out_doubles()
+        if not self._waiting or isinstance(self._waiting[0], Reading):
+            return
+        pendings, parts, once = self._next_parts()
+        stored = Stored(self._epoch, self._offset + 1, parts)
+        for pending in pendings:
+            pending.is_sent = True
+        answer = await self._stream.put(self.topic.name, encode(stored), expected=self._sequence, once=once)
+        try:
+            ack = await self._stream.taken(answer)
+        except WrongSequence:
+            self._is_checked = False
+            return
+        if ack.is_duplicate:
+            await self._resolve_duplicate(ack.sequence)
+            return
+        self._know(ack.sequence, stored)
+        self._leave_out_doubles()
+
+    def _next_parts(self) -> tuple[list[Pending], list[Part], str]:
+        """Return what fits into the next message: the runs, and the id of one that is published once."""
+        room = self._stream.line.max_payload - OTHER_BYTES // 2 - HEAD_BYTES
+        pendings: list[Pending] = []
+        parts: list[Part] = []
+        for pending in self._waiting:
+            if isinstance(pending, Reading):
+                break
+            run = pending.run
+            if run.once is not None and parts:
+                break
+            room -= RUN_BYTES
+            items: list[Item] = []
+            for item in run.items[pending.done :]:
+                room -= SIZE_BYTES + len(item.body)
+                if room < 0 and (items or parts):
+                    break
+                items.append(item)
+            if items or not run.items:
+                pendings.append(pending)
+                parts.append(Part(run.sender, run.number, pending.done, items))
+            if run.once is not None:
+                return pendings, parts, once_id(self.topic.name, run.once)
+            if pending.done + len(items) < len(run.items):
+                break
+        return pendings, parts, ""
+
+    def _leave_out_doubles(self) -> None:
+        """Take the runs from the front that have all their offsets."""
+        while self._waiting:
+            pending = self._waiting[0]
+            if isinstance(pending, Reading):
+                return
+            run = pending.run
+            last = self._senders.get(run.sender)
+            if last is None or last.number < run.number:
+                return
+            if last.number == run.number and last.done < len(run.items):
+                pending.done = last.done
+                return
+            verdict = Verdict.DONE if pending.is_sent else Verdict.DUPLICATE
+            self._next().resolve(pending.at or last.at, verdict)
+
+    async def _resolve_duplicate(self, sequence: int) -> None:
+        """A message with the id of the first run was there before."""
+        pending = self._next()
+        at, verdict = Position(self._epoch, self._offset), Verdict.DUPLICATE
+        raw = await self._stream.at(sequence)
+        if raw is not None:
+            stored = read(raw.data)
+            at = Position(stored.epoch, stored.last)
+            run = pending.run
+            if [(part.sender, part.number) for part in stored.parts] == [(run.sender, run.number)]:
+                verdict = Verdict.DONE
+        pending.resolve(at, verdict)
+
+    # -- what is kept ---------------------------------------------------------------------------
+
+    async def _kept(self, since: Position | None) -> Kept:
+        await self._refresh()
+        if since is not None and since.epoch == self._epoch:
+            if since.offset > self._offset:
+                await self._begin_epoch(self._sequence)
+            elif since.offset == self._offset:
+                return Kept(self._epoch, self._offset, self._offset, [])
+        raws = await self._stream.read(self.topic.name)
+        entries: list[Entry] = []
+        first = 0
+        stored = None
+        for raw in raws:
+            stored = read(raw.data)
+            if not first or stored.first == 1:
+                entries, first = [], stored.first
+            entries += [Entry(offset, item, raw.age) for offset, item in stored.items()]
+        epoch, last = (self._epoch, self._offset) if stored is None else (stored.epoch, stored.last)
+        first = first or last + 1
+        expired_to = 0
+        while expired_to < len(entries) and entries[expired_to].age > self.topic.ttl:
+            expired_to += 1
+        if expired_to:
+            entries, first = entries[expired_to:], entries[expired_to - 1].offset + 1
+        known = 0 if expired_to == 0 and len(raws) >= self.topic.history else first - 1
+        begins = first - 1
+        if since is not None and since.epoch == epoch and since.offset > begins:
+            entries = [entry for entry in entries if entry.offset > since.offset]
+            begins = min(since.offset, last)
+        return Kept(epoch, last, begins, entries, expired_to=min(known, begins))
+
+
+def _epoch_of(raw: Raw) -> str:
+    """Return the epoch of a message; "" where it is none of ours."""
+    try:
+        return read(raw.data).epoch
+    except BadRecord:
+        return ""

@@ -1,0 +1,369 @@
+"""The two streams of a prefix: that of histories, and that of keys. How they are made, asked and read.
+
+``PREFIX-history`` takes ``PREFIX.h.NAME`` and ``PREFIX-keys`` takes ``PREFIX.k.NAME.…``. What they have taken
+they say again on ``PREFIX.lh.…`` and ``PREFIX.lk.…``, with its number: what they refuse nobody hears.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from nats.aio.msg import Msg
+
+from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic, TopicKind
+from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line, LineLost, NoAnswer
+
+__all__ = ["OTHER_BYTES", "Ack", "Raw", "Stream", "WrongSequence", "once_id"]
+
+NANOSECONDS = 1_000_000_000
+#: A history is kept for so much longer than its messages: so long the topic's epoch is known.
+KEEP_SECONDS = 3600
+#: Of the errors of JetStream: a stream that is not there, no message, another last number than expected.
+NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE = 10059, 10037, 10071
+#: The name is taken, and the stream has other settings.
+NAME_IN_USE = 10058
+CONTROL = "100"
+#: Bytes of a message for its subject, its headers, and what stands around an item.
+OTHER_BYTES = 8192
+#: Seconds. What is kept for longer is kept for ever.
+FOR_EVER = 10**9
+
+
+class WrongSequence(Exception):
+    """Somebody else has appended meanwhile."""
+
+
+class Raw(NamedTuple):
+    """A message of a stream."""
+
+    sequence: int
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    #: Seconds since it was taken, by the server's clock, as far as that was asked.
+    age: float = 0.0
+
+
+class Ack(NamedTuple):
+    """What a stream says to a message."""
+
+    sequence: int
+    is_duplicate: bool
+
+
+class Stream:
+    """One of the streams, over all lines.
+
+    Args:
+        prefix: The prefix.
+        letter: Of its subjects.
+        kind: Of its topics.
+        replicas: On how many servers it is.
+    """
+
+    def __init__(self, prefix: str, letter: str, kind: TopicKind, replicas: int) -> None:
+        self.name = f"{prefix}-{'history' if kind is TopicKind.HISTORY else 'keys'}"
+        self.subject = f"{prefix}.{letter}"
+        self.said = f"{prefix}.l{letter}"
+        self._kind = kind
+        self._replicas = replicas
+        #: When it was made, as the server says: a stream that was deleted and made again has another time.
+        self.made = ""
+        self._line: Line | None = None
+        self._max_bytes = 1024 * 1024 - OTHER_BYTES
+        #: How many messages of a subject it keeps, and nanoseconds; 0: for ever, None: not known.
+        self._most = 0
+        self._age: int | None = None
+        self._making = asyncio.Lock()
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of the largest item, by what the server of the last line has said."""
+        return self._max_bytes
+
+    @property
+    def line(self) -> Line:
+        """The line that is there. Raises :class:`LineLost`."""
+        if self._line is None:
+            raise LineLost("the broker is away")
+        return self._line
+
+    def use(self, line: Line | None) -> None:
+        """Take another line; None: there is none."""
+        self._line = line
+        self.made = ""
+        if line is not None:
+            self._max_bytes = line.max_payload - OTHER_BYTES
+
+    # -- its settings ---------------------------------------------------------------------------
+
+    async def ensure(self, topic: BrokerTopic) -> None:
+        """Have the stream, with room for a topic.
+
+        Raises:
+            BrokerRefused: It cannot be.
+            LineLost: The broker is away.
+            NoAnswer: Nobody answers for it.
+        """
+        most = topic.history if self._kind is TopicKind.HISTORY else 1
+        age = topic.ttl + KEEP_SECONDS if self._kind is TopicKind.HISTORY else math.inf
+        wanted = 0 if age > FOR_EVER else int(age * NANOSECONDS)
+        async with self._making:
+            if self.made and self._most >= most and self._age == _longer(self._age, wanted):
+                return
+            if not self.line.has_streams:
+                raise BrokerRefused(f"{self.line.label} has no JetStream: start it with -js")
+            self._most = max(self._most, most)
+            self._age = _longer(self._age, wanted)
+            await self._make()
+
+    async def _make(self) -> None:
+        said = await self.line.request(f"STREAM.INFO.{self.name}")
+        if "error" in said:
+            if said["error"].get("err_code") != NO_STREAM:
+                raise BrokerRefused(_error(said))
+            said = await self.line.request(f"STREAM.CREATE.{self.name}", self._settings())
+            if said.get("error", {}).get("err_code") == NAME_IN_USE:  # another node was faster
+                said = await self.line.request(f"STREAM.INFO.{self.name}")
+        if "error" in said:
+            raise BrokerRefused(_error(said))
+        config = said["config"]
+        if (config.get("republish") or {}).get("dest") != f"{self.said}.>":
+            raise BrokerRefused(f"the stream {self.name} is there, and was not made by fastws")
+        theirs = config["max_msgs_per_subject"], config["max_age"]
+        self._most = max(self._most, theirs[0])
+        self._age = _longer(self._age, theirs[1])
+        if (self._most, self._age) != theirs:
+            config |= {"max_msgs_per_subject": self._most, "max_age": self._age}
+            said = await self.line.request(f"STREAM.UPDATE.{self.name}", config)
+            if "error" in said:
+                raise BrokerRefused(_error(said))
+        self.made = said["created"]
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            "name": self.name,
+            "subjects": [f"{self.subject}.>"],
+            "retention": "limits",
+            "discard": "old",
+            "storage": "file",
+            "num_replicas": self._replicas,
+            "max_msgs_per_subject": self._most,
+            "max_age": self._age,
+            "duplicate_window": ONCE_SECONDS * NANOSECONDS,
+            "republish": {"src": f"{self.subject}.>", "dest": f"{self.said}.>"},
+        }
+
+    async def last_sequence(self) -> int:
+        """Return the number of the last message that it has taken.
+
+        Raises:
+            LineLost: The broker is away.
+            NoAnswer: There is no such stream.
+        """
+        said = await self.line.request(f"STREAM.INFO.{self.name}")
+        if "error" in said:
+            raise NoAnswer(_error(said))
+        self.made = said["created"]
+        return int(said["state"]["last_seq"])
+
+    # -- messages -------------------------------------------------------------------------------
+
+    async def put(
+        self, subject: str, data: bytes, *, expected: int | None = None, once: str = ""
+    ) -> asyncio.Future[Msg]:
+        """Send a message to the stream; :meth:`taken` waits for what it says.
+
+        Args:
+            subject: Behind that of the stream.
+            data: What it says.
+            expected: The number that the last message of this subject has to have; 0: there is none.
+            once: The id of a message that is taken once.
+        """
+        headers = {}
+        if expected is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(expected)
+        if once:
+            headers["Nats-Msg-Id"] = once
+        return await self.line.ask(f"{self.subject}.{subject}", data, headers)
+
+    async def taken(self, answer: asyncio.Future[Msg]) -> Ack:
+        """Return what the stream says to a message.
+
+        Raises:
+            WrongSequence: The last message of the subject has another number.
+            BrokerRefused: The stream does not take it.
+            LineLost: It may be taken, or not.
+            NoAnswer: Nobody answers for the stream. After no time at all: nothing was taken.
+        """
+        line = self.line
+        try:
+            said = json.loads((await line.wait(answer)).data)
+        except NoAnswer:
+            self.made = ""
+            raise
+        error = said.get("error")
+        if error is None:
+            return Ack(said["seq"], said.get("duplicate", False))
+        if error.get("err_code") == WRONG_SEQUENCE:
+            raise WrongSequence
+        raise BrokerRefused(_error(said))
+
+    async def last(self, subject: str) -> Raw | None:
+        """Return the last message of a subject, as the stream's leader has it; None: there is none."""
+        return await self._get({"last_by_subj": f"{self.subject}.{subject}"})
+
+    async def following(self, subject: str, sequence: int) -> Raw | None:
+        """Return the first message of a subject that has this number or a larger one."""
+        return await self._get({"next_by_subj": f"{self.subject}.{subject}", "seq": sequence})
+
+    async def at(self, sequence: int) -> Raw | None:
+        """Return the message with that number."""
+        return await self._get({"seq": sequence})
+
+    async def _get(self, question: Mapping[str, object]) -> Raw | None:
+        said = await self.line.request(f"STREAM.MSG.GET.{self.name}", question)
+        if "error" in said:
+            code = said["error"].get("err_code")
+            if code == NO_MESSAGE:
+                return None
+            if code == NO_STREAM:
+                self.made = ""
+                raise NoAnswer(_error(said))
+            raise BrokerRefused(_error(said))
+        found = said["message"]
+        data = base64.b64decode(found.get("data", ""))
+        return Raw(found["seq"], found["subject"].removeprefix(self.subject + "."), data, {})
+
+    async def read(self, filter: str) -> list[Raw]:
+        """Return all messages of the subjects that a filter names, in their order."""
+        line = self.line
+        reader = Reader(line, self.subject)
+        inbox = line._client.new_inbox()
+        heard = await line.subscribe(inbox, reader.take)
+        consumer = ""
+        try:
+            said = await line.request(
+                f"CONSUMER.CREATE.{self.name}",
+                {"stream_name": self.name, "config": _reading(f"{self.subject}.{filter}", inbox)},
+            )
+            if "error" in said:
+                raise BrokerRefused(_error(said))
+            consumer = said["name"]
+            reader.begin(said)
+            return await reader.wait()
+        finally:
+            await line.leave(heard)
+            if consumer and not line.lost.done():
+                with contextlib.suppress(LineLost):
+                    await line.ask(f"$JS.API.CONSUMER.DELETE.{self.name}.{consumer}", b"")
+
+    async def purge(self, filter: str, before: int) -> None:
+        """Delete the messages of some subjects with smaller numbers. Nobody waits for it."""
+        question = {"filter": f"{self.subject}.{filter}", "seq": before}
+        await self.line.ask(f"$JS.API.STREAM.PURGE.{self.name}", json.dumps(question).encode())
+
+
+def once_id(name: str, *parts: object) -> str:
+    """Return an id of a message that its stream takes once."""
+    return blake2b("\0".join([name, *map(str, parts)]).encode(), digest_size=16).hexdigest()
+
+
+class Reader:
+    """Takes the messages of one consumer, until it has no more."""
+
+    def __init__(self, line: Line, subject: str) -> None:
+        self._line = line
+        self._subject = subject
+        self._found: list[tuple[Msg, int, int]] = []
+        self._is_complete = False
+        self._now = 0.0
+        self._news = asyncio.Event()
+
+    def begin(self, said: Mapping[str, Any]) -> None:
+        """Take what the server says of the consumer."""
+        self._now = _seconds(said["created"])
+        if not said["num_pending"] and not said["delivered"]["consumer_seq"]:
+            self._is_complete = True
+        self._news.set()
+
+    async def take(self, message: Msg) -> None:
+        """Take one message."""
+        if message.headers and message.headers.get("Status") == CONTROL:
+            stalled = message.headers.get("Nats-Consumer-Stalled")
+            for reply in filter(None, (message.reply, stalled)):
+                await self._line.send(reply, b"")
+            if self._now and message.headers.get("Description") == "Idle Heartbeat" and not stalled:
+                # The last of them was deleted meanwhile, as the oldest is when there are too many.
+                self._is_complete = True
+                self._news.set()
+            return
+        # $JS.ACK. … .STREAM-SEQUENCE.CONSUMER-SEQUENCE.TIME.PENDING, and more behind them in later versions.
+        parts = message.reply.split(".")
+        at = 5 if len(parts) == 9 else 7
+        self._found.append((message, int(parts[at]), int(parts[at + 2])))
+        if parts[at + 3] == "0":
+            self._is_complete = True
+        self._news.set()
+
+    async def wait(self) -> list[Raw]:
+        """Return all of them. Raises :class:`LineLost` and :class:`NoAnswer`."""
+        while not (self._is_complete and self._now):
+            self._news.clear()
+            news = asyncio.ensure_future(self._news.wait())
+            done, _ = await asyncio.wait(
+                (news, self._line.lost), timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            news.cancel()
+            if self._line.lost.done():
+                raise LineLost(f"{self._line.label}: {self._line.lost.result()}")
+            if not done:
+                raise NoAnswer(f"{self._line.label}: a stream has stopped in the middle of its messages")
+        return [
+            Raw(
+                sequence,
+                message.subject.removeprefix(self._subject + "."),
+                message.data,
+                message.headers or {},
+                max(self._now - time / NANOSECONDS, 0.0),
+            )
+            for message, sequence, time in self._found
+        ]
+
+
+def _longer(one: int | None, other: int) -> int:
+    """Return the longer one of two ages, of which 0 is for ever."""
+    return other if one is None else one and other and max(one, other)
+
+
+def _reading(filter: str, inbox: str) -> dict[str, object]:
+    return {
+        "deliver_policy": "all",
+        "ack_policy": "none",
+        "replay_policy": "instant",
+        "filter_subject": filter,
+        "deliver_subject": inbox,
+        "max_deliver": 1,
+        "flow_control": True,
+        "idle_heartbeat": 2 * NANOSECONDS,
+        "mem_storage": True,
+        "num_replicas": 1,
+    }
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds since 1970 of a time as Go writes it."""
+    whole, _, part = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{part or 0}")
+
+
+def _error(said: Mapping[str, Any]) -> str:
+    return f"JetStream: {said['error'].get('description', 'it is refused')}"

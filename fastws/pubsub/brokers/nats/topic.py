@@ -1,0 +1,213 @@
+"""What topics with a history and keyed ones have in common in NATS: the runs that wait for their offsets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from nats.aio.msg import Msg
+
+from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import Append, Appended, BrokerRefused, BrokerTopic, Kept, Sink, Verdict
+from fastws.pubsub.brokers.nats.line import LineLost, NoAnswer
+from fastws.pubsub.brokers.nats.streams import Stream
+from fastws.pubsub.events import Position
+
+__all__ = ["NatsTopic", "Pending", "Reading"]
+
+log = logging.getLogger("fastws.error")
+
+#: Seconds until what was not taken is sent again.
+PAUSE = 0.05
+
+
+class Pending:
+    """A run that has not got its offsets."""
+
+    __slots__ = ("answer", "at", "done", "is_sent", "run")
+
+    def __init__(self, run: Append) -> None:
+        self.run = run
+        self.answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        #: How many of its items have their offsets, and where the last of those is.
+        self.done = 0
+        self.at: Position | None = None
+        #: It was sent before: where it is found it is no double.
+        self.is_sent = False
+
+    def resolve(self, at: Position, verdict: Verdict) -> None:
+        """Say what became of it."""
+        if not self.answer.done():
+            self.answer.set_result(Appended(at, verdict))
+
+    def refuse(self, error: BrokerUnavailable) -> None:
+        """Say that nothing of it was appended."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # it may be that nobody waits
+
+
+class Reading:
+    """Somebody asks what is kept, behind the runs before and before those behind it."""
+
+    __slots__ = ("answer", "since")
+
+    def __init__(self, since: Position | None) -> None:
+        self.since = since
+        self.answer: asyncio.Future[Kept] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: BrokerUnavailable) -> None:
+        """Say that it is not known."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()
+
+
+class NatsTopic:
+    """One topic, as this node knows it.
+
+    Args:
+        topic: Its settings.
+        stream: The one that its messages are in.
+        sink: What hears of new messages.
+        ready: Waits until the broker is there.
+    """
+
+    def __init__(
+        self, topic: BrokerTopic, stream: Stream, sink: Sink, ready: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.topic = topic
+        self.is_watched = False
+        self._stream = stream
+        self._sink = sink
+        self._ready = ready
+        #: Whether what is known has been compared with the stream since this line began.
+        self._is_checked = False
+        #: Runs and questions in the order of the calls; and the runs by sender and number.
+        self._waiting: deque[Pending | Reading] = deque()
+        self._by_run: dict[tuple[str, int], Pending] = {}
+        self._writer: asyncio.Task[None] | None = None
+
+    # -- what each kind does in its way ---------------------------------------------------------
+
+    @property
+    def said(self) -> str:
+        """The subject on which the stream says what it has taken of this topic."""
+        raise NotImplementedError
+
+    async def hear(self, message: Msg) -> None:
+        """Take what the stream has taken."""
+        raise NotImplementedError
+
+    async def prepare(self) -> None:
+        """Know what is needed to tell what is new."""
+
+    async def _kept(self, since: Position | None) -> Kept:
+        """Return what is kept behind a position. Raises as :meth:`_write_some` does."""
+        raise NotImplementedError
+
+    async def _write_some(self) -> None:
+        """Write the first runs that wait, as many as fit.
+
+        Raises:
+            BrokerRefused: The first of them was refused.
+            LineLost: They may have been taken, or not.
+            NoAnswer: So it is here.
+        """
+        raise NotImplementedError
+
+    # -- the line -------------------------------------------------------------------------------
+
+    def interrupt(self) -> None:
+        """The line has ended: what is known may not be all."""
+        self._is_checked = False
+        readings = [each for each in self._waiting if isinstance(each, Reading)]
+        for reading in readings:
+            self._waiting.remove(reading)
+            reading.fail(LineLost("the broker is away"))
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing waits."""
+        return not self._waiting
+
+    def close(self) -> None:
+        """Append nothing more."""
+        if self._writer is not None:
+            self._writer.cancel()
+        while self._waiting:
+            self._waiting.popleft().answer.cancel()
+        self._by_run.clear()
+
+    # -- what is appended -----------------------------------------------------------------------
+
+    def append(self, run: Append) -> asyncio.Future[Appended]:
+        """Give the items of a run their offsets, behind those of earlier calls."""
+        pending = Pending(run)
+        most = self._stream.max_bytes
+        if any(len(item.body) + len(item.key) * 3 > most for item in run.items):
+            pending.refuse(BrokerRefused(f"a message may have {most} bytes there"))
+            return pending.answer
+        self._by_run[run.sender, run.number] = pending
+        self._add(pending)
+        return pending.answer
+
+    def read(self, since: Position | None) -> asyncio.Future[Kept]:
+        """Return what is kept behind a position, and behind what was appended by calls before."""
+        reading = Reading(since)
+        self._add(reading)
+        return reading.answer
+
+    def _add(self, one: Pending | Reading) -> None:
+        self._waiting.append(one)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._waiting:
+            await self._ready()
+            if not self._waiting:
+                return
+            first = self._waiting[0]
+            try:
+                if isinstance(first, Reading):
+                    kept = await self._kept(first.since)
+                    if not first.answer.done():
+                        first.answer.set_result(kept)
+                    if self._waiting and self._waiting[0] is first:
+                        self._waiting.popleft()
+                else:
+                    await self._write_some()
+            except BrokerRefused as error:
+                self._refuse(error)
+            except (LineLost, NoAnswer) as error:
+                self._is_checked = False
+                await asyncio.sleep(PAUSE)
+                if isinstance(first, Reading) and self._waiting and self._waiting[0] is first:
+                    self._refuse(error)
+            except Exception:
+                log.exception("broker: topic %s cannot be read or written", self.topic.name)
+                self._refuse(BrokerRefused("the broker says what makes no sense"))
+
+    def _refuse(self, error: BrokerUnavailable) -> None:
+        """The first one that waits has failed."""
+        self._is_checked = False
+        if not self._waiting:
+            return
+        if isinstance(first := self._waiting[0], Reading):
+            self._waiting.popleft()
+            first.fail(error)
+        else:
+            self._next().refuse(error)
+
+    def _next(self) -> Pending:
+        """Take the first run that waits."""
+        pending = self._waiting.popleft()
+        assert isinstance(pending, Pending)
+        self._by_run.pop((pending.run.sender, pending.run.number), None)
+        return pending
+
+    def _say_strange(self, error: Exception) -> None:
+        log.error("broker: topic %s holds what is nothing of fastws: %s", self.topic.name, error)

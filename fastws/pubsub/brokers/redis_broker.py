@@ -1,0 +1,354 @@
+"""Redis as a broker: PUBLISH for plain topics, a script over a stream and a hash for those with positions.
+
+There are two connections: one for commands, which are sent together at the end of a turn and answered in
+their order, and one that hears channels. When one is lost both are opened again. What was not answered is
+sent again; receivers and the scripts know what they have seen before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import (
+    ONCE_SECONDS,
+    Append,
+    Appended,
+    BrokerRefused,
+    BrokerTopic,
+    Capabilities,
+    Kept,
+    Sink,
+    State,
+    TopicKind,
+    Verdict,
+    redacted,
+    settings_text,
+)
+from fastws.pubsub.brokers.outbox import Outbox
+from fastws.pubsub.brokers.redis_answers import entries_of, kept_of_answer
+from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
+from fastws.pubsub.brokers.redis_line import Command
+from fastws.pubsub.brokers.redis_places import place_at
+from fastws.pubsub.brokers.redis_scripts import (
+    APPEND,
+    DECLARE,
+    READ,
+    Script,
+    keys_of,
+    plain_channel,
+    topic_channel,
+)
+from fastws.pubsub.brokers.redis_server import refused
+from fastws.pubsub.events import Position
+
+__all__ = ["RedisBroker"]
+
+log = logging.getLogger("fastws.error")
+
+#: Redis takes 512 MiB; the bus of a node has 64 MiB for a record.
+MAX_BYTES = 32 * 1024 * 1024
+#: Milliseconds for which the settings of others hold, and for which what nobody uses is known.
+DECLARED_MS = 15_000
+UNUSED_MS = 7 * 24 * 3600 * 1000
+MAX_SECONDS = 1e9
+#: Seconds that a last turn may take, and between two looks.
+CLOSE_SECONDS, LOOK_SECONDS = 1.0, 0.005
+CHANNEL_END = len("}:p")
+CHANNEL_START = len("fastws:{")
+VERDICTS = {b"ok": Verdict.DONE, b"duplicate": Verdict.DUPLICATE, b"full": Verdict.FULL}
+
+
+class RedisBroker:
+    """A server, or whoever sentinels say.
+
+    Args:
+        url: As :mod:`fastws.pubsub.brokers.redis_places` has them.
+
+    Raises:
+        ValueError: It is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.label = redacted(url)
+        self.capabilities = Capabilities(frozenset(TopicKind), MAX_BYTES, survives_restart=True)
+        self._connecting = Connecting(place_at(url), self.label, heard=self._heard, lost=self._lost)
+        self._sink: Sink | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._node = secrets.token_hex(8)
+        self._connected: Connected | None = None
+        self._outbox = Outbox(self._dropped)
+        #: What waits for a connection.
+        self._waiting: list[Command] = []
+        #: The channels that are heard.
+        self._channels: dict[str, None] = {}
+        self._returning: asyncio.Task[None] | None = None
+        self._came_back = asyncio.Event()
+
+    # -- the connections ------------------------------------------------------------------------
+
+    async def start(self, sink: Sink, timeout: float) -> None:
+        """Connect. Raises :class:`BrokerUnavailable`."""
+        self._loop = asyncio.get_running_loop()
+        self._came_back = asyncio.Event()
+        try:
+            connected = await asyncio.wait_for(self._connecting.connect(), timeout)
+        except TimeoutError:
+            raise BrokerUnavailable(f"{self.label}: no answer within {timeout:g} s") from None
+        self._sink = sink
+        try:
+            await self._use(connected)
+        except BaseException:
+            self._sink = None
+            await connected.close()
+            raise
+
+    async def _use(self, connected: Connected) -> None:
+        """Go on with new connections: hear again, and send what waits."""
+        heard: set[str] = set()
+        while missing := [channel for channel in self._channels if channel not in heard]:
+            await asyncio.gather(*connected.subscriptions.subscribe(*missing))
+            heard.update(missing)
+        if connected.reason:
+            raise BrokerUnavailable(connected.reason)
+        self._connected = connected
+        waiting, self._waiting = self._waiting, []
+        for command in waiting:
+            connected.commands.send(command)
+        self._came_back.set()
+        if self._sink is not None:
+            self._sink.state(State.READY)
+
+    def _lost(self, connected: Connected, reason: str) -> None:
+        """A connection is gone, or does not answer."""
+        if connected is not self._connected or self._sink is None:
+            return
+        self._connected = None
+        self._came_back.clear()
+        error = BrokerUnavailable(f"{self.label} is away: {reason}")
+        left = connected.commands.left_over()
+        self._waiting[:0] = [command for command in left if command.is_repeated]
+        self._sink.state(State.AWAY, reason)
+        for command in left:
+            if not command.is_repeated:
+                command.done(error)
+        self._returning = self._loop.create_task(self._return(connected))
+
+    async def _return(self, before: Connected) -> None:
+        await before.close()
+        async for connected in self._connecting.again(self._say):
+            try:
+                await self._use(connected)
+            except BrokerUnavailable as error:
+                self._say(str(error))
+                await connected.close()
+            else:
+                return
+
+    def _say(self, reason: str) -> None:
+        if self._sink is not None:
+            self._sink.state(State.AWAY, reason)
+
+    async def close(self) -> None:
+        """Hand over what waits, for a second at most, and disconnect."""
+        if self._sink is None:
+            return
+        for _ in range(int(CLOSE_SECONDS / LOOK_SECONDS)):
+            if self._connected is None or self._connected.commands.is_idle:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+        self._sink = None
+        if self._returning is not None:
+            self._returning.cancel()
+        connected, self._connected = self._connected, None
+        left, self._waiting = self._waiting, []
+        if connected is not None:
+            left = connected.commands.left_over()
+            connected.subscriptions.fail(BrokerUnavailable(f"{self.label} is closed"))
+            await connected.close()
+        for command in left:
+            command.done(asyncio.CancelledError())
+        if len(self._outbox):
+            log.error("broker %s: %d bytes were not taken at the end", self.label, self._outbox.size)
+
+    # -- plain topics ---------------------------------------------------------------------------
+
+    def publish(self, name: str, blob: bytes) -> None:
+        """Publish a blob."""
+        one = self._outbox.add(name, blob)
+
+        def done(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                self._refused(name, answer)
+            self._outbox.taken(one)
+
+        arguments = ("PUBLISH", plain_channel(name), blob)
+        self._send(Command(arguments, done, is_repeated=True, is_void=lambda: one.is_dropped))
+
+    def _refused(self, name: str, error: Exception) -> None:
+        log.error("broker %s: a message to %s was refused: %s", self.label, name, refused(error))
+        self._dropped(name)
+
+    def _dropped(self, name: str) -> None:
+        if self._sink is not None:
+            self._sink.dropped(name)
+
+    def follow(self, name: str) -> None:
+        """Hear a plain topic."""
+        self._hear(plain_channel(name))
+
+    def unfollow(self, name: str) -> None:
+        """Hear it no more."""
+        self._forget(plain_channel(name))
+
+    def _hear(self, channel: str) -> None:
+        if channel not in self._channels:
+            self._channels[channel] = None
+            if self._connected is not None:
+                self._connected.subscriptions.subscribe(channel)
+
+    def _forget(self, channel: str) -> None:
+        if channel in self._channels:
+            del self._channels[channel]
+            if self._connected is not None:
+                self._connected.subscriptions.unsubscribe(channel)
+
+    def _heard(self, channel: str, data: bytes) -> None:
+        if self._sink is None or channel not in self._channels:
+            return
+        name = channel[CHANNEL_START:-CHANNEL_END]
+        if channel.endswith("p"):
+            self._sink.deliver(name, data)
+            return
+        try:
+            epoch, entries = entries_of(data)
+        except ValueError as error:
+            log.error("broker %s: topic %s holds what is no message: %s", self.label, name, error)
+            return
+        self._sink.appended(name, epoch, entries)
+
+    # -- topics with a history or keys ----------------------------------------------------------
+
+    async def declare(self, topic: BrokerTopic) -> None:
+        """Declare a topic's settings. Raises as :meth:`fastws.pubsub.brokers.base.Broker.declare`."""
+        answer = await self._script(
+            DECLARE,
+            topic,
+            (topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS),
+        )
+        if answer[0] == b"differ":
+            raise _differ(answer)
+
+    def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
+        """Give items their offsets."""
+        future: asyncio.Future[Appended] = self._loop.create_future()
+        keys = keys_of(topic.name) if run.once is None else keys_of(topic.name, f"o:{run.once}")
+        most = topic.history or topic.max_keys
+        channel = topic_channel(topic.name)
+        kept_ms = _milliseconds(topic.ttl)
+        head = (topic.digest, topic.kind, most, kept_ms, "PUBLISH", channel, run.sender, run.number)
+        items = [each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)]
+
+        def done(answer: Any) -> None:
+            if future.done():
+                return
+            if isinstance(answer, asyncio.CancelledError):
+                future.cancel()
+            elif isinstance(answer, BrokerUnavailable):
+                future.set_exception(answer)
+            elif isinstance(answer, Exception):
+                future.set_exception(refused(answer))
+            elif answer[0] == b"differ":
+                future.set_exception(_differ(answer))
+            else:
+                at = Position(answer[1].decode(), answer[2])
+                future.set_result(Appended(at, VERDICTS[answer[0]]))
+
+        self._call(APPEND, keys, (*head, ONCE_SECONDS * 1000, *items), done, is_repeated=True)
+        return future
+
+    async def watch(self, topic: BrokerTopic) -> None:
+        """Hear what is new in a topic; return when it is heard."""
+        channel = topic_channel(topic.name)
+        self._channels[channel] = None
+        while True:
+            connected = self._connected
+            if connected is None:
+                await self._came_back.wait()
+                return  # what is among the channels is heard then
+            try:
+                await asyncio.gather(*connected.subscriptions.subscribe(channel))
+            except BrokerUnavailable:
+                continue
+            return
+
+    def unwatch(self, name: str) -> None:
+        """Hear nothing more of it."""
+        self._forget(topic_channel(name))
+
+    def read(self, topic: BrokerTopic, since: Position | None) -> Awaitable[Kept]:
+        """Return what is kept behind a position. Raises :class:`BrokerUnavailable`."""
+        epoch, offset = ("", 0) if since is None else (since.epoch, since.offset)
+        most_bytes = MAX_BYTES if not topic.history else topic.history_bytes
+        arguments = (epoch, offset, topic.kind, topic.history, most_bytes, _milliseconds(topic.ttl))
+        asked = self._script(READ, topic, arguments)
+
+        async def answer() -> Kept:
+            return kept_of_answer(await asked, topic)
+
+        return answer()
+
+    # -- commands -------------------------------------------------------------------------------
+
+    def _send(self, command: Command) -> None:
+        if self._connected is None:
+            self._waiting.append(command)
+        else:
+            self._connected.commands.send(command)
+
+    def _script(self, script: Script, topic: BrokerTopic, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+        """Run a script now, or not at all."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(answer: Any) -> None:
+            if future.done():
+                return
+            if isinstance(answer, asyncio.CancelledError):
+                future.cancel()
+            elif isinstance(answer, BrokerUnavailable):
+                future.set_exception(answer)
+            elif isinstance(answer, Exception):
+                future.set_exception(refused(answer))
+            else:
+                future.set_result(answer)
+
+        if self._connected is None:
+            future.set_exception(BrokerUnavailable(f"{self.label} is away"))
+        else:
+            self._call(script, keys_of(topic.name), arguments, done)
+        return future
+
+    def _call(
+        self,
+        script: Script,
+        keys: tuple[str, ...],
+        arguments: tuple[Any, ...],
+        done: Callable[[Any], None],
+        *,
+        is_repeated: bool = False,
+    ) -> None:
+        self._send(Command(arguments, done, is_repeated=is_repeated, script=(script, keys)))
+
+
+def _differ(answer: Any) -> BrokerRefused:
+    """Return what is raised where another node has other settings."""
+    return BrokerRefused(f"another node uses it with other settings: {settings_text(answer[1])}")
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return seconds as Redis takes them for a time to live."""
+    return max(int(min(seconds, MAX_SECONDS) * 1000), 1)

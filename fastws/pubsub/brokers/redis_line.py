@@ -1,0 +1,260 @@
+"""One connection to Redis: commands leave in the order of the calls, and are answered in it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+from fastws.pubsub.brokers.redis_scripts import Script
+from fastws.pubsub.brokers.redis_server import Server, words_for
+
+__all__ = ["ANSWER_SECONDS", "Command", "CommandLine", "Subscriptions"]
+
+#: Who gives no answer for so many seconds is let go.
+ANSWER_SECONDS = 8.0
+#: Bytes of commands that are packed together.
+PACKED_BYTES = 256 * 1024
+#: Answers that are taken before others have a turn.
+ANSWERS_AT_ONCE = 64
+
+
+class Command:
+    """One command.
+
+    Args:
+        arguments: As Redis takes them; of a script, what stands behind the keys and what all scripts are
+        told.
+        done: Called with the answer, which may be an exception.
+        is_repeated: Whether the next connection is sent it where this one has not answered.
+        is_void: Says whether nobody wants it any more.
+        script: A script that is to run, with its keys.
+    """
+
+    __slots__ = ("arguments", "done", "is_repeated", "is_void", "script", "size")
+
+    def __init__(
+        self,
+        arguments: tuple[Any, ...],
+        done: Callable[[Any], None],
+        *,
+        is_repeated: bool = False,
+        is_void: Callable[[], bool] | None = None,
+        script: tuple[Script, tuple[str, ...]] | None = None,
+    ) -> None:
+        self.arguments = arguments
+        self.done = done
+        self.is_repeated = is_repeated
+        self.is_void = is_void
+        self.script = script
+        self.size = sum([len(each) for each in arguments if isinstance(each, (bytes, str))])
+
+
+class Line:
+    """What both connections have in common: a task that writes, and one that reads.
+
+    Args:
+        connection: One of redis-py that is connected.
+        lost: Called once, with this line and the reason, when it has ended by itself.
+    """
+
+    def __init__(self, connection: Any, lost: Callable[[Any, str], None]) -> None:
+        self._connection = connection
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Command] = deque()
+        self._has_some = asyncio.Event()
+        self._tasks = [self._loop.create_task(self._guard(run())) for run in (self._write, self._read)]
+        self.is_open = True
+        #: When the server was last heard; and since when it has to say something, 0: it has not.
+        self._owed_since = 0.0
+
+    async def _guard(self, running: Any) -> None:
+        try:
+            await running
+        except (RedisError, OSError, EOFError, ValueError) as error:
+            self._end(words_for(error))
+
+    def _end(self, reason: str) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._lost(self, reason)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        self.is_open = False
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        await self._connection.disconnect(nowait=True)
+
+    def send(self, command: Command) -> None:
+        """Send a command with those of this turn."""
+        self._waiting.append(command)
+        self._has_some.set()
+
+    def is_stuck(self) -> bool:
+        """True when the server owes an answer for too long."""
+        return 0 < self._owed_since < self._loop.time() - ANSWER_SECONDS
+
+    async def _write(self) -> None:
+        while True:
+            await self._has_some.wait()
+            self._has_some.clear()
+            while packed := self._next():
+                if not self._owed_since:
+                    self._owed_since = self._loop.time()
+                await self._connection.send_packed_command(
+                    self._connection.pack_commands(packed), check_health=False
+                )
+
+    def _next(self) -> list[tuple[Any, ...]]:
+        """Return the next commands to be sent together."""
+        found: list[tuple[Any, ...]] = []
+        size = 0
+        while self._waiting and size < PACKED_BYTES:
+            command = self._waiting.popleft()
+            if command.is_void is None or not command.is_void():
+                found.append(self._sent(command))
+                size += command.size
+        return found
+
+    def _sent(self, command: Command) -> tuple[Any, ...]:
+        """Note that a command is sent, and return what is sent."""
+        raise NotImplementedError
+
+    async def _read(self) -> None:
+        while True:
+            for _ in range(ANSWERS_AT_ONCE):
+                try:
+                    answer = await self._connection.read_response(disconnect_on_error=False)
+                except ResponseError as error:
+                    answer = error
+                self._take(answer)
+            await asyncio.sleep(0)
+
+    def _take(self, answer: Any) -> None:
+        raise NotImplementedError
+
+
+class CommandLine(Line):
+    """For commands.
+
+    Args:
+        connection: As of a line.
+        lost: As of a line.
+        server: What is there.
+    """
+
+    def __init__(self, connection: Any, lost: Callable[[Any, str], None], server: Server) -> None:
+        self._unanswered: deque[Command] = deque()
+        self._server = (server.identity, "1" if server.is_durable else "0")
+        #: Names for epochs, of which the scripts take one where they begin one.
+        self._token = secrets.token_hex(5)
+        self._tokens = 0
+        super().__init__(connection, lost)
+
+    def left_over(self) -> list[Command]:
+        """Return what was not answered, or not even sent."""
+        return [*self._unanswered, *self._waiting]
+
+    @property
+    def is_idle(self) -> bool:
+        """True when all was answered."""
+        return not self._unanswered and not self._waiting
+
+    def _sent(self, command: Command) -> tuple[Any, ...]:
+        self._unanswered.append(command)
+        if command.script is None:
+            return command.arguments
+        script, keys = command.script
+        self._tokens += 1
+        epoch = f"{self._token}.{self._tokens:x}"
+        return ("EVALSHA", script.digest, len(keys), *keys, epoch, *self._server, *command.arguments)
+
+    def _take(self, answer: Any) -> None:
+        if not self._unanswered:
+            raise ValueError("it says what nobody asked")
+        if isinstance(answer, (NoScriptError, ReadOnlyError)):
+            # It forgot the scripts, or is the master no more. The next connection begins with this command:
+            # to send it again here would change the order.
+            raise answer
+        command = self._unanswered.popleft()
+        self._owed_since = self._loop.time() if self._unanswered else 0.0
+        command.done(answer)
+
+
+class Subscriptions(Line):
+    """For channels.
+
+    Args:
+        connection: As of a line.
+        lost: As of a line.
+        heard: Called with a channel and what was published there.
+        verbs: What subscribes and unsubscribes, and how a message begins.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        lost: Callable[[Any, str], None],
+        heard: Callable[[str, bytes], None],
+        verbs: tuple[str, str, bytes] = ("SUBSCRIBE", "UNSUBSCRIBE", b"message"),
+    ) -> None:
+        self._heard = heard
+        self._subscribe, self._unsubscribe, self._message = verbs
+        #: By channel: those who wait until it is heard.
+        self._asked: dict[str, list[asyncio.Future[None]]] = {}
+        super().__init__(connection, lost)
+
+    def subscribe(self, *channels: str) -> list[asyncio.Future[None]]:
+        """Hear channels; each future is done when one is heard."""
+        futures = []
+        for channel in channels:
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._asked.setdefault(channel, []).append(future)
+            futures.append(future)
+            self.send(Command((self._subscribe, channel), _nothing))
+        return futures
+
+    def unsubscribe(self, channel: str) -> None:
+        """Hear a channel no more."""
+        self.send(Command((self._unsubscribe, channel), _nothing))
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.send(Command(("PING",), _nothing))
+
+    def fail(self, error: Exception) -> None:
+        """Tell those who wait that nothing will be heard."""
+        asked, self._asked = self._asked, {}
+        for futures in asked.values():
+            for future in futures:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # nobody need look at it
+
+    def _sent(self, command: Command) -> tuple[Any, ...]:
+        return command.arguments  # nothing is noted: a channel is named in its answer
+
+    def _take(self, answer: Any) -> None:
+        self._owed_since = 0.0
+        if isinstance(answer, Exception):
+            raise answer
+        if not isinstance(answer, (list, tuple)) or not answer:
+            raise ValueError("it says what nobody asked")
+        kind = answer[0]
+        if kind == self._message:
+            self._heard(answer[1].decode(), answer[2])
+        elif kind in (b"subscribe", b"ssubscribe"):
+            for future in self._asked.pop(answer[1].decode(), ()):
+                if not future.done():
+                    future.set_result(None)
+
+
+def _nothing(answer: Any) -> None:
+    """Do nothing."""

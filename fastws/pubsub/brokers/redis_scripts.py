@@ -1,0 +1,237 @@
+"""What runs inside Redis, and which keys there are.
+
+Of a topic, whose name is ``N``, there are under ``fastws:{N}:``
+
+- ``h``, a hash: ``e`` the epoch, ``n`` the last offset, ``s`` the server that has written last, ``d`` and
+``i`` the
+  digest of the settings and these as JSON, ``c`` the offset of the last clear, ``k`` how many keys there are,
+  and ``w:SENDER`` the last number of a sender and its offset,
+- ``s``, a stream: each item under the ID ``OFFSET-0``, with ``v`` (verb), ``t`` (milliseconds), ``k`` (key)
+and ``m`` (body), - ``k``, a hash: of each key ``OFFSET:MILLISECONDS:VALUE``, - ``u``, a hash: which nodes use
+it, ``DIGEST:MILLISECONDS``, - ``o:ID``, a position, for 300 s: the message with that id.
+
+Channels are ``fastws:{N}:p`` for what plain topics publish and ``fastws:{N}:q`` for what was appended: the
+epoch, the first offset and how many items, with spaces between and a line end behind; then of each item
+``<BHI``: the verb, the sizes of key and body, and both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+__all__ = ["APPEND", "DECLARE", "READ", "SCRIPTS", "Script", "keys_of", "plain_channel", "topic_channel"]
+
+
+class Script:
+    """One script, which Redis knows by its digest once it has seen it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def keys_of(name: str, *more: str) -> tuple[str, ...]:
+    """Return the keys of a topic, as the scripts take them."""
+    return tuple(f"fastws:{{{name}}}:{each}" for each in ("h", "s", "k", "u", *more))
+
+
+def plain_channel(name: str) -> str:
+    """Return the channel of a plain topic."""
+    return f"fastws:{{{name}}}:p"
+
+
+def topic_channel(name: str) -> str:
+    """Return the channel of what is appended to a topic."""
+    return f"fastws:{{{name}}}:q"
+
+
+#: KEYS as above. ARGV: 1 an epoch, if one is needed; 2 the server; 3 whether a server of another name has the
+#: same data for sure ("1": this one was only started again, and has everything on its disk).
+LIFE = """
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local function begin()
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+  redis.call('HSET', KEYS[1], 'e', ARGV[1], 'n', 0, 's', ARGV[2], 'c', 0, 'k', 0)
+  return ARGV[1], 0
+end
+local function life()
+  local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'k')
+  if not h[1] or not h[2] then return begin() end
+  if h[3] ~= ARGV[2] then
+    if ARGV[3] ~= '1' then return begin() end
+    redis.call('HSET', KEYS[1], 's', ARGV[2])
+  end
+  if tonumber(h[4] or 0) ~= redis.call('HLEN', KEYS[3]) then return begin() end
+  return h[1], tonumber(h[2])
+end
+"""
+
+#: ARGV: 4 the digest of the settings; 5 they themselves; 6 the kind; 7 this node; 8 "1": it leaves;
+#: 9 milliseconds for which others' settings hold; 10 those for which all is known that is not used.
+DECLARE = Script(
+    LIFE
+    + """
+local t = now()
+if ARGV[8] == '1' then
+  redis.call('HDEL', KEYS[4], ARGV[7])
+  return {'left'}
+end
+local users = redis.call('HGETALL', KEYS[4])
+for i = 1, #users, 2 do
+  local digest, at = string.match(users[i + 1], '^(%w+):(%d+)$')
+  if not at or t - tonumber(at) > tonumber(ARGV[9]) then
+    redis.call('HDEL', KEYS[4], users[i])
+  elseif users[i] ~= ARGV[7] and digest ~= ARGV[4] then
+    return {'differ', redis.call('HGET', KEYS[1], 'i') or '{}'}
+  end
+end
+local epoch, last = life()
+local before = redis.call('HGET', KEYS[1], 'kind')
+if before and before ~= ARGV[6] then epoch, last = begin() end
+redis.call('HSET', KEYS[1], 'd', ARGV[4], 'i', ARGV[5], 'kind', ARGV[6])
+redis.call('HSET', KEYS[4], ARGV[7], ARGV[4] .. ':' .. t)
+for _, key in ipairs({KEYS[1], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[10]) end
+if ARGV[6] == 'keyed' then redis.call('PERSIST', KEYS[1]) end
+return {'ok', epoch, last}
+"""
+)
+
+#: KEYS: 5, the id of the message, where it has one. ARGV: 4 the digest of the settings; 5 the kind; 6 how
+#: many messages or keys; 7 milliseconds that they are kept; 8 the command that publishes; 9 the channel; 10
+#: the sender; 11 its number; 12 milliseconds that the id is known; then verb, key, body and offset of each
+#: item.
+APPEND = Script(
+    LIFE
+    + """
+local epoch, last = life()
+local digest = redis.call('HGET', KEYS[1], 'd')
+if digest and digest ~= ARGV[4] then
+  return {'differ', redis.call('HGET', KEYS[1], 'i') or '{}'}
+end
+if KEYS[5] then
+  local known = redis.call('GET', KEYS[5])
+  if known and string.sub(known, 1, #epoch + 1) == epoch .. ':' then
+    return {'duplicate', epoch, tonumber(string.sub(known, #epoch + 2))}
+  end
+end
+local sender = 'w:' .. ARGV[10]
+if ARGV[10] ~= '' then
+  local known = redis.call('HGET', KEYS[1], sender)
+  if known then
+    local number, offset = string.match(known, '^(%d+):(%d+)$')
+    if tonumber(ARGV[11]) <= tonumber(number) then return {'duplicate', epoch, tonumber(offset)} end
+  end
+end
+local t = now()
+local first, state, parts = last + 1, 'ok', {}
+local keyed = ARGV[5] == 'keyed'
+local count = keyed and redis.call('HLEN', KEYS[3]) or 0
+for i = 13, #ARGV, 4 do
+  local verb, key, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local does = true
+  if keyed then
+    local held = verb ~= '3' and redis.call('HGET', KEYS[3], key)
+    if verb == '1' then
+      if not held then
+        does = count < tonumber(ARGV[6])
+        if does then count = count + 1 else state = 'full' end
+      end
+      if does then redis.call('HSET', KEYS[3], key, (last + 1) .. ':' .. t .. ':' .. body) end
+    elseif verb == '3' then
+      does = count > 0
+      if does then
+        count = 0
+        redis.call('DEL', KEYS[3], KEYS[2])
+        redis.call('HSET', KEYS[1], 'c', last + 1)
+      end
+    else
+      does = held and (verb == '2' or string.match(held, '^%d+') == ARGV[i + 3])
+      if does then
+        redis.call('HDEL', KEYS[3], key)
+        count = count - 1
+        verb, body = '2', ''
+      end
+    end
+  end
+  if does then
+    last = last + 1
+    local id = string.format('%.0f-0', last)
+    if keyed then
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 'v', verb, 't', t, 'k', key)
+    else
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 't', t, 'm', body)
+    end
+    parts[#parts + 1] = struct.pack('<BHI', tonumber(verb), #key, #body) .. key .. body
+  end
+end
+redis.call('HSET', KEYS[1], 'n', last, 'k', count)
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], sender, ARGV[11] .. ':' .. last) end
+if KEYS[5] and state == 'ok' then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[12]) end
+if #parts > 0 then
+  redis.call('PEXPIRE', KEYS[2], ARGV[7])
+  redis.call(ARGV[8], ARGV[9], epoch .. ' ' .. first .. ' ' .. #parts .. '\\n' .. table.concat(parts))
+end
+return {state, epoch, last}
+"""
+)
+
+#: ARGV: 4 the epoch and 5 the offset behind which everything is asked for; 6 the kind; 7 how many messages; 8
+#: their bytes; 9 milliseconds that they are kept.
+READ = Script(
+    LIFE
+    + """
+local epoch, last = life()
+local start = 0
+if ARGV[4] == epoch then start = tonumber(ARGV[5]) end
+if start > last then
+  epoch, last = begin()
+  start = 0
+end
+local t = now()
+if ARGV[6] == 'keyed' then
+  local cleared = tonumber(redis.call('HGET', KEYS[1], 'c') or 0)
+  local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  local floor = first and tonumber(string.match(first[1], '^%d+')) - 1 or last
+  local changes, values = {}, {}
+  if start == 0 or start < cleared or start < floor then
+    start, values = 0, redis.call('HGETALL', KEYS[3])
+  end
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], string.format('%.0f-0', start + 1), '+')) do
+    local verb, key = entry[2][2], entry[2][6]
+    if verb == '2' then
+      changes[#changes + 1] = {entry[1], verb, entry[2][4], key, ''}
+    elseif verb == '1' and start > 0 then
+      local held = redis.call('HGET', KEYS[3], key)
+      if held then changes[#changes + 1] = {entry[1], verb, entry[2][4], key, held} end
+    end
+  end
+  return {epoch, last, t, start, cleared, floor, values, changes}
+end
+local found, size, since, expired = {}, 0, last, 0
+local to = '+'
+while since > start and #found < tonumber(ARGV[7]) do
+  local chunk = redis.call('XREVRANGE', KEYS[2], to, '-', 'COUNT', 100)
+  for _, entry in ipairs(chunk) do
+    local offset = tonumber(string.match(entry[1], '^%d+'))
+    if offset ~= since or #found >= tonumber(ARGV[7]) or since <= start then break end
+    if t - tonumber(entry[2][2]) >= tonumber(ARGV[9]) then
+      expired = offset
+      break
+    end
+    size = size + #entry[2][4]
+    if size > tonumber(ARGV[8]) and #found > 0 then break end
+    found[#found + 1] = {entry[2][2], entry[2][4]}
+    since = offset - 1
+  end
+  if #chunk < 100 or since > tonumber(string.match(chunk[#chunk][1], '^%d+')) - 1 then break end
+  to = string.format('%.0f-0', since)
+end
+if last > 0 and redis.call('EXISTS', KEYS[2]) == 0 then expired = last end
+return {epoch, last, t, since, expired, found}
+"""
+)
+
+SCRIPTS = (DECLARE, APPEND, READ)

@@ -1,0 +1,93 @@
+"""What a Redis says of itself: whether it will do, and whether it still has what it had."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import BrokerRefused
+
+__all__ = ["Server", "parsed_info", "refused", "server_of", "words_for"]
+
+#: Streams came with 5.0.
+OLDEST = (5, 0)
+NO_REPLICATION_ID = "0" * 40
+
+
+class Server(NamedTuple):
+    """A server that will do."""
+
+    #: The name of its data's history: it changes when the server is started again, and when a replica takes
+    #: over.
+    identity: str
+    #: True where a server that was only started again has all that it had confirmed.
+    is_durable: bool
+    version: str
+
+
+def server_of(info: dict[str, Any], *, label: str) -> Server:
+    """Return what INFO tells. Raises :class:`BrokerUnavailable` for a server that will not do."""
+    version = str(info.get("redis_version", "0"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        raise BrokerUnavailable(f"{label}: Redis {version} is too old: 5.0 is needed")
+    if info.get("loading") == "1":
+        raise BrokerUnavailable(f"{label}: it is still loading its data")
+    if info.get("role", "master") != "master":
+        raise BrokerUnavailable(f"{label}: it is a replica, which may not be written to: name the master")
+    if info.get("cluster_enabled") == "1":
+        raise BrokerUnavailable(f"{label}: it is a node of a cluster, which is not served")
+    identity = info.get("master_replid") or info.get("run_id") or "unknown"
+    # A replica that has taken over has a second name: what its master had confirmed last may be missing.
+    has_taken_over = info.get("master_replid2", NO_REPLICATION_ID) != NO_REPLICATION_ID
+    is_durable = info.get("aof_enabled") == "1" and not has_taken_over
+    return Server(identity, is_durable, version)
+
+
+def parsed_info(answer: bytes) -> dict[str, Any]:
+    """Return the fields of an answer to INFO."""
+    lines = answer.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+#: What Redis says, by its first word, and what that means here.
+MEANINGS = {
+    "OOM": "it is full (maxmemory)",
+    "READONLY": "it is a replica, which may not be written to",
+    "MISCONF": "it cannot write to its disk",
+    "NOPERM": "this user may not do that",
+    "NOAUTH": "it asks for a password",
+    "WRONGPASS": "wrong user or password",
+    "LOADING": "it is still loading its data",
+    "NOREPLICAS": "too few replicas follow it (min-replicas-to-write)",
+    "MASTERDOWN": "it is a replica without its master",
+    "MOVED": "it is a node of a cluster",
+    "BUSY": "a script runs there for too long",
+}
+
+
+def words_for(error: BaseException) -> str:
+    """Return an error in words: what it means, and what Redis has said."""
+    text = (" ".join(str(error).split()) or type(error).__name__)[:300]
+    low = text.lower()
+    if "invalid password" in low or "invalid username-password" in low:
+        return f"wrong user or password ({text})"
+    if "authentication required" in low:
+        return f"it asks for a password ({text})"
+    for word, meaning in MEANINGS.items():
+        if text.startswith(word) or f" {word} " in text:
+            return f"{meaning} ({text})"
+    for part, meaning in {
+        "used memory > 'maxmemory'": MEANINGS["OOM"],
+        "read only replica": MEANINGS["READONLY"],
+        "no permissions": MEANINGS["NOPERM"],
+        "loading the dataset": MEANINGS["LOADING"],
+    }.items():
+        if part in low:
+            return f"{meaning} ({text})"
+    return text
+
+
+def refused(error: BaseException) -> BrokerRefused:
+    """Return what is raised where Redis has refused one thing."""
+    return BrokerRefused(words_for(error))

@@ -1,0 +1,123 @@
+"""The gateway of a node: its one connection to the broker, and what its workers have of other nodes.
+
+It runs in the keeper's process, or in the process of the hubs where there is one only. Each worker has two
+lines to it: that of the bus, for plain topics, and that of the keeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+from fastws.pubsub.brokers.base import Broker, Entry, State, name_of
+from fastws.pubsub.bus.lanes import names_of
+from fastws.pubsub.bus.receiving import FIRST_GATEWAY
+from fastws.pubsub.gateway.node_bus import NodeBus
+from fastws.pubsub.gateway.plain import Plain
+from fastws.pubsub.gateway.relaying import RelayingKeeper
+
+__all__ = ["Gateway"]
+
+log = logging.getLogger("fastws.error")
+
+
+class Gateway:
+    """What hears the broker. Everything here runs on the loop on which it is made.
+
+    Args:
+        broker: What joins the nodes. It is started and closed here.
+        node: The node's name, the same for each gateway that it has. Default: one of this gateway's own.
+        identity: What it is called on the bus, another number for each gateway. Default: a new one.
+        dropped: Called with the identity of a worker that says what makes no sense, and is let go.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        node: str | None = None,
+        identity: int | None = None,
+        dropped: Callable[[int], None] | None = None,
+    ) -> None:
+        self._broker = broker
+        self.identity = identity or FIRST_GATEWAY + secrets.randbits(62)
+        self.keeper = RelayingKeeper(broker, node or secrets.token_hex(8), dropped=dropped)
+        self.bus = NodeBus(
+            self.identity,
+            on_run=self._run,
+            on_missed=self._missed,
+            on_follow=self._followed,
+            on_tick=self._tick,
+        )
+        self.plain = Plain(broker, self.bus.relay, self.bus.skip)
+        self._state = State.AWAY
+        #: The last line of the log: none stands there twice in a row.
+        self._said = ""
+
+    async def start(self, timeout: float) -> None:
+        """Connect to the broker. Raises :class:`BrokerUnavailable`."""
+        await self.bus.start()
+        await self._broker.start(self, timeout)
+
+    def add_worker(self, bus_line: socket.socket, keeper_line: socket.socket, identity: int) -> None:
+        """Serve a worker over connected stream sockets, which the gateway owns from now on."""
+        self.bus.add_peer(bus_line, identity)
+        self.keeper.add_worker(keeper_line, identity)
+
+    async def close(self) -> None:
+        """Hand over what waits, for a second at most, and let go of all."""
+        await asyncio.sleep(0)  # what workers have just said is read
+        self.keeper.close()
+        await self._broker.close()
+        await self.bus.close()
+
+    # -- what workers say -----------------------------------------------------------------------
+
+    def _run(self, hub: str, topic: str, body: bytes, count: int) -> None:
+        self.plain.publish(hub, topic, body, count)
+
+    def _missed(self, hub: str, topic: str, missed: int) -> None:
+        self.plain.missed_here(hub, topic, missed)
+
+    def _followed(self, key: bytes, *, is_followed: bool) -> None:
+        name = name_of(*names_of(key))
+        if is_followed:
+            self._broker.follow(name)
+        else:
+            self._broker.unfollow(name)
+
+    def _tick(self) -> None:
+        self.plain.tick(is_ready=self._state is State.READY)
+        self.keeper.tick()
+
+    # -- what the broker says -------------------------------------------------------------------
+
+    def deliver(self, name: str, blob: bytes) -> None:
+        """Take a blob of a plain topic."""
+        self.plain.take(name, blob)
+
+    def dropped(self, name: str) -> None:
+        """Take that a blob of this node was dropped."""
+        self.plain.dropped(name)
+
+    def appended(self, name: str, epoch: str, entries: list[Entry]) -> None:
+        """Take what is new in a topic with a history or keys."""
+        self.keeper.take_new(name, epoch, entries)
+
+    def state(self, state: State, reason: str = "") -> None:
+        """Take how it is with the broker."""
+        if state is State.AWAY:
+            self._say(f"broker {self._broker.label} is away: {reason}")
+        elif self._state is State.AWAY and self._said:
+            self._said = ""
+            log.info("broker %s is back", self._broker.label)
+        self._state = state
+        self.keeper.take_state(state, reason)
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            log.error("%s", text)

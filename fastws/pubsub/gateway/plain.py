@@ -1,0 +1,182 @@
+"""Plain topics of a node: what it publishes is numbered, and the numbers of what comes are compared.
+
+Each topic of a node has numbers of its own, without holes. Who has followed it before knows from them what is
+a double and what is missing. A topic that was silent for long is forgotten; when it is used again its numbers
+begin anew, in another *life*.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from fastws.pubsub.brokers.base import Broker, name_of, names_in
+from fastws.pubsub.brokers.envelope import NODE_BYTES, Blob, blobs, encode_blob, kept_of, read_blob
+from fastws.pubsub.bus.records import BadRecord
+
+__all__ = ["Plain"]
+
+log = logging.getLogger("fastws.error")
+
+#: A topic that was silent for so many seconds is forgotten; who receives it remembers it for longer.
+FORGET_TICKS, REMEMBER_TICKS = 60, 180
+
+
+class Way:
+    """A topic of this node on its way out."""
+
+    __slots__ = ("is_told", "life", "number", "silent_ticks")
+
+    def __init__(self, life: int) -> None:
+        self.life = life
+        #: The number of the next message.
+        self.number = 1
+        #: Whether the last number has been said again, and for how many seconds nothing was published.
+        self.is_told = True
+        self.silent_ticks = 0
+
+
+class Source:
+    """A topic of another node."""
+
+    __slots__ = ("expected", "life", "silent_ticks")
+
+    def __init__(self, blob: Blob) -> None:
+        self.life = blob.life
+        self.expected = blob.number
+        self.silent_ticks = 0
+
+
+class Plain:
+    """Everything here runs on one loop.
+
+    Args:
+        broker: What joins the nodes.
+        relay: Called with the names of hub and topic, and with the messages that another node has published.
+        skip: Called with these names and how many of its messages do not come.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        relay: Callable[[str, str, list[bytes]], None],
+        skip: Callable[[str, str, int], None],
+    ) -> None:
+        self._broker = broker
+        self._relay = relay
+        self._skip = skip
+        self.node = secrets.token_bytes(NODE_BYTES)
+        self._lives = 0
+        self._ways: dict[str, Way] = {}
+        self._sources: dict[tuple[bytes, str], Source] = {}
+        #: Messages, since the last line of the log: of other nodes that did not come; of this one that were
+        #: dropped unsent, of which the first number is not known; and that were too large.
+        self._missed = 0
+        self._dropped = 0
+        self._too_large = 0
+        #: How many of other nodes have not come, in all.
+        self.missed = 0
+
+    # -- what leaves ----------------------------------------------------------------------------
+
+    def publish(self, hub: str, topic: str, body: bytes, count: int) -> None:
+        """Let other nodes have a run of this one."""
+        name = name_of(hub, topic)
+        way = self._way_of(name)
+        for skipped, bodies in blobs(body, count, self._broker.capabilities.max_bytes):
+            if skipped:
+                self._too_large += skipped
+                way.number += skipped
+            if bodies:
+                self._broker.publish(name, encode_blob(self.node, way.life, way.number, bodies))
+                way.number += len(bodies)
+        way.is_told = False
+        way.silent_ticks = 0
+
+    def missed_here(self, hub: str, topic: str, missed: int) -> None:
+        """A worker of this node has published messages that the gateway has not got."""
+        way = self._way_of(name_of(hub, topic))
+        way.number += missed
+        way.is_told = False
+
+    def dropped(self, name: str) -> None:
+        """The broker was away for too long: a blob of a topic was dropped. The next number tells."""
+        self._dropped += 1
+        way = self._ways.get(name)
+        if way is not None:
+            way.is_told = False
+            way.silent_ticks = 0
+
+    def _way_of(self, name: str) -> Way:
+        way = self._ways.get(name)
+        if way is None:
+            self._lives += 1
+            way = self._ways[name] = Way(self._lives)
+        return way
+
+    # -- what comes -----------------------------------------------------------------------------
+
+    def take(self, name: str, data: bytes) -> None:
+        """Take a blob of any node, this one too."""
+        try:
+            hub, topic = names_in(name)
+            blob = read_blob(data)
+            if blob.node == self.node:
+                return
+            missed, bodies = self._compare(name, blob)
+            frames = [kept_of(body) for body in bodies]
+        except (BadRecord, ValueError) as error:
+            log.error("broker %s: topic %s holds what is no message: %s", self._broker.label, name, error)
+            return
+        if missed:
+            self._missed += missed
+            self.missed += missed
+            self._skip(hub, topic, missed)
+        if frames:
+            self._relay(hub, topic, frames)
+
+    def _compare(self, name: str, blob: Blob) -> tuple[int, list[bytes]]:
+        """Return how many messages are missing before those that are new, and them."""
+        source = self._sources.get((blob.node, name))
+        if source is None or blob.life > source.life:
+            source = self._sources[blob.node, name] = Source(blob)
+        elif blob.life < source.life:
+            return 0, []
+        source.silent_ticks = 0
+        known = source.expected - blob.number
+        end = blob.number + len(blob.bodies)
+        if end <= source.expected:
+            return 0, []
+        source.expected = end
+        return (-known, blob.bodies) if known < 0 else (0, blob.bodies[known:])
+
+    # -- once a second --------------------------------------------------------------------------
+
+    def tick(self, *, is_ready: bool) -> None:
+        """Say last numbers again, so that a lost end is told; forget what was silent for long; log."""
+        for name, way in list(self._ways.items()) if is_ready else ():
+            way.silent_ticks += 1
+            if not way.is_told:
+                way.is_told = True
+                self._broker.publish(name, encode_blob(self.node, way.life, way.number))
+            elif way.silent_ticks >= FORGET_TICKS:
+                del self._ways[name]
+        for key, source in list(self._sources.items()):
+            source.silent_ticks += 1
+            if source.silent_ticks >= REMEMBER_TICKS:
+                del self._sources[key]
+        self._say()
+
+    def _say(self) -> None:
+        label = self._broker.label
+        if self._missed:
+            log.error("broker %s: missed %d messages of other nodes", label, self._missed)
+        if self._dropped:
+            text = "broker %s: too much waits: the oldest %d runs of messages were dropped"
+            log.error(text, label, self._dropped)
+        if self._too_large:
+            most = self._broker.capabilities.max_bytes
+            text = "broker %s: %d messages were dropped: a message may have about %d bytes there"
+            log.error(text, label, self._too_large, most)
+        self._missed = self._dropped = self._too_large = 0

@@ -1,0 +1,358 @@
+"""The keeper of a node with a broker: it numbers nothing itself, but hands on and keeps a copy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
+from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import (
+    Append,
+    Appended,
+    Broker,
+    BrokerRefused,
+    Entry,
+    Item,
+    Kept,
+    State,
+    Verdict,
+)
+from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
+from fastws.pubsub.classes import TopicMode
+from fastws.pubsub.gateway.relayed_topic import Copy, Declared, Relayed, RelayedKeys, RelayedStream
+from fastws.pubsub.gateway.tickets import Ticket, Tickets
+from fastws.pubsub.keeper.keeper import HubTopics, Keeper
+from fastws.pubsub.keeper.kept_topic import KeptTopic
+from fastws.pubsub.keeper.member import Member
+from fastws.pubsub.keeper.records import Declaration, read_confirm
+from fastws.pubsub.keeper.records import Verdict as Told
+from fastws.pubsub.keeper.shared_topic import epoch_digest
+
+__all__ = ["RelayingKeeper"]
+
+log = logging.getLogger("fastws.error")
+
+#: The broker is told again what this node uses.
+DECLARE_TICKS = 5
+#: Seconds until what the broker has refused is tried again.
+RETRY_SECONDS = 1.0
+#: A topic that nobody follows is heard for so many seconds more.
+LINGER_TICKS = 5
+
+
+class RelayingKeeper(Keeper):
+    """A keeper, whose topics the broker numbers.
+
+    Args:
+        broker: What numbers them.
+        node: This node's name, the same for each gateway that it has: ASCII letters, digits, ``-``.
+        options: As those of :class:`Keeper`.
+    """
+
+    def __init__(self, broker: Broker, node: str, **options: Any) -> None:
+        Keeper.__init__(self, **options)
+        self._broker = broker
+        self._node = node
+        self._tickets = Tickets()
+        self._relayed: dict[str, Relayed] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._state = State.AWAY
+        #: Why the broker is away.
+        self._reason = "it has not been reached yet"
+        self._came_back = asyncio.Event()
+        self._ticks = 0
+        #: Messages that the broker has refused since the last line of the log, and why.
+        self._refused: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Let go of all workers, and wait for the broker no more."""
+        for task in self._tasks:
+            task.cancel()
+        Keeper.close(self)
+
+    # -- what workers say -----------------------------------------------------------------------
+
+    def _make(self, key: bytes, declaration: Declaration, hub: HubTopics) -> KeptTopic:
+        topic: Relayed
+        try:
+            if declaration.settings["mode"] == TopicMode.KEYED:
+                topic = RelayedKeys(key, declaration, hub, self._changed)
+            else:
+                topic = RelayedStream(key, declaration, hub)
+        except ValueError as error:
+            raise BadRecord(str(error)) from None
+        self._relayed[topic.spec.name] = topic
+        return topic
+
+    def _accept(self, member: Member, topic: Any) -> None:
+        if topic.declared is Declared.YES:
+            Keeper._accept(self, member, topic)
+        else:
+            topic.asking[member] = None
+            if len(topic.asking) == 1:
+                self._run(self._declare_there(topic))
+
+    def _publish(self, member: Member, topic: Any, record: Record) -> None:
+        items = topic.items(record.body, record.amount)
+        self._append(member, topic, Append(self._sender(member), record.number, items))
+
+    def _confirm(self, member: Member, topic: Any, record: Record) -> None:
+        once, body = read_confirm(record)
+        if self._state is State.AWAY:
+            # At once: what was published before it waits, and is taken only then.
+            member.peer.write(_unavailable(record, f"{self._broker.label} is away: {self._reason}"))
+            self._tickets.done(member, self._tickets.take(member))
+            return
+        sender = self._sender(member)
+        # An id of its own, so that a retry has the position of this very message.
+        known = f"#{sender}:{record.number}" if once is None else f"={once}"
+        run = Append(sender, record.number, topic.items(body, 1), known)
+        self._append(member, topic, run, record)
+
+    def _follow(self, member: Member, topic: Any, record: Record) -> None:
+        Keeper._follow(self, member, topic, record)
+        if record.flags == Flag.TOPIC:
+            is_known = record.amount and record.amount == epoch_digest(topic.topic.epoch)
+            if is_known and 1 <= record.number <= topic.next_offset():
+                asked = member.wanted.pop()
+                member.wanted.append((topic, record.number, asked[2]))
+            if topic.copy is Copy.NONE:
+                self._load(topic)
+
+    def _ask(self, member: Member, topic: Any, record: Record) -> None:
+        def answer() -> None:
+            if member in topic.users:
+                topic.tell()
+                offset = topic.next_offset()
+                member.add(topic, offset, encode_record(Kind.STATE, 0, record.key, 0, offset))
+
+        topic.current.append(answer)
+        self._load(topic)
+
+    def _lost(self, peer: Any, reason: str) -> None:
+        member = self._members.get(peer)
+        Keeper._lost(self, peer, reason)
+        if member is not None:
+            self._tickets.lost(member)
+
+    def _sender(self, member: Member) -> str:
+        return f"{self._node}.{member.peer.identity}"
+
+    # -- what goes to the broker ----------------------------------------------------------------
+
+    def _append(self, member: Member, topic: Relayed, run: Append, question: Record | None = None) -> None:
+        ticket = self._tickets.take(member)
+        future = self._broker.append(topic.spec, run)
+
+        def done(future: asyncio.Future[Appended]) -> None:
+            if not future.cancelled():
+                self._appended(member, topic, ticket, run, question, future)
+
+        future.add_done_callback(done)
+
+    def _appended(
+        self,
+        member: Member,
+        topic: Relayed,
+        ticket: Ticket,
+        run: Append,
+        question: Record | None,
+        future: asyncio.Future[Appended],
+    ) -> None:
+        answer = b""
+        error = future.exception()
+        if error is not None:
+            reason = f"{self._broker.label}: {error}"
+            if question is None:
+                self._refused[reason] = self._refused.get(reason, 0) + len(run.items)
+                topic.tell_lost(len(run.items))
+            else:
+                answer = _unavailable(question, reason)
+        else:
+            at, verdict = future.result()
+            if question is not None:
+                told = _told(verdict, run)
+                body = str(at).encode()
+                answer = encode_record(Kind.CONFIRMED, 0, question.key, told, question.number, body)
+            elif verdict is Verdict.FULL:
+                self._say_full(topic)
+        self._tickets.done(member, ticket, answer)
+        self._schedule()
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("the gateway has failed at a topic", exc_info=task.exception())
+
+    async def _declare_there(self, topic: Relayed) -> None:
+        """Let the broker know that this node uses a topic; then its workers may publish to it."""
+        while topic.asking:
+            try:
+                await self._broker.declare(topic.spec)
+            except BrokerRefused as error:
+                self._refuse(topic, list(topic.asking), str(error))
+            except BrokerUnavailable:
+                await self._came_back.wait()
+                continue
+            else:
+                topic.declared = Declared.YES
+                for member in topic.asking:
+                    if member in topic.users:
+                        Keeper._accept(self, member, topic)
+            topic.asking.clear()
+
+    async def _declare_again(self, topic: Relayed) -> None:
+        try:
+            await self._broker.declare(topic.spec)
+        except BrokerRefused as error:
+            topic.declared = Declared.NO
+            self._refuse(topic, list(topic.users), str(error))
+        except BrokerUnavailable:
+            pass  # it comes back
+
+    def _refuse(self, topic: Relayed, members: list[Member], text: str) -> None:
+        record = encode_record(Kind.REFUSED, 0, topic.key, 0, 0, text.encode("utf-8", "replace"))
+        for member in members:
+            if member in topic.users:
+                topic.leave(member)
+                member.peer.write(record)
+
+    # -- the copies -----------------------------------------------------------------------------
+
+    def _load(self, topic: Relayed) -> None:
+        """Read all that is missing here of a topic."""
+        if topic.copy is not Copy.LOADING:
+            topic.copy = Copy.LOADING
+            # Asked for now, before what is published next: who has just subscribed is given that.
+            self._run(self._read(topic, self._broker.read(topic.spec, topic.position())))
+
+    async def _read(self, topic: Relayed, asked: Awaitable[Kept]) -> None:
+        while topic.copy is Copy.LOADING:
+            current, topic.current = topic.current, []
+            try:
+                await self._catch_up(topic, asked)
+            except BrokerUnavailable as error:
+                topic.current = current + topic.current
+                if isinstance(error, BrokerRefused):
+                    log.error("%s: topic %s cannot be read: %s", self._broker.label, topic.spec.name, error)
+                    await asyncio.sleep(RETRY_SECONDS)
+                await self._came_back.wait()
+            else:
+                for answer in current:
+                    answer()
+                if topic.current and topic.is_live():  # somebody asks what was there after that
+                    topic.copy = Copy.LOADING
+            self._schedule()
+            if topic.copy is Copy.LOADING:
+                asked = self._broker.read(topic.spec, topic.position())
+
+    async def _catch_up(self, topic: Relayed, asked: Awaitable[Kept]) -> None:
+        kept = await asked
+        if not topic.topic.epoch:
+            self._note_asked(topic, kept)
+        topic.take_kept(kept)
+        if not topic.is_watched:
+            await self._broker.watch(topic.spec)
+            if topic.copy is not Copy.LOADING:  # it was let go of meanwhile
+                self._broker.unwatch(topic.spec.name)
+                return
+            topic.is_watched = True
+            topic.take_kept(await self._broker.read(topic.spec, topic.position()))
+        topic.go_live()
+
+    def _note_asked(self, topic: Relayed, kept: Kept) -> None:
+        """Tell those who have asked before anything was here that nothing of it is new."""
+        for member in topic.users:
+            member.wanted = deque(
+                (each, offset, kept.last + 1) if each is topic else (each, offset, asked_at)
+                for each, offset, asked_at in member.wanted
+            )
+
+    def _send_kept(self, member: Member) -> None:
+        # Only what is here; it need not be all that is there.
+        waiting = deque(each for each in member.wanted if not each[0].topic.epoch)
+        member.wanted = deque(each for each in member.wanted if each[0].topic.epoch)
+        Keeper._send_kept(self, member)
+        member.wanted += waiting
+
+    # -- what the broker says -------------------------------------------------------------------
+
+    def take_new(self, name: str, epoch: str, entries: list[Entry]) -> None:
+        """Take what is new in a topic."""
+        topic = self._relayed.get(name)
+        if topic is None or topic.copy is Copy.NONE:
+            return
+        if topic.take_new(epoch, entries):
+            self._schedule()
+        else:
+            self._load(topic)
+
+    def take_state(self, state: State, reason: str) -> None:
+        """Take how it is with the broker. When it is back, all is read that may be missing."""
+        self._state, self._reason = state, reason
+        if state is State.AWAY:
+            self._came_back.clear()
+            return
+        self._came_back.set()
+        for topic in self._relayed.values():
+            if topic.copy is Copy.LIVE:
+                self._load(topic)
+
+    # -- once a second --------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Tell the broker what is used, and what is too old; let go of what nobody follows."""
+        self._ticks += 1
+        for name, topic in list(self._relayed.items()):
+            if topic.users:
+                is_due = self._ticks % DECLARE_TICKS == 0 and topic.declared is Declared.YES
+                if is_due and self._state is State.READY:
+                    self._run(self._declare_again(topic))
+                self._expire(topic)
+            self._let_go(name, topic)
+        refused, self._refused = self._refused, {}
+        for reason, count in refused.items():
+            log.error("%d messages were not published: %s", count, reason)
+
+    def _expire(self, topic: Relayed) -> None:
+        if topic.copy is Copy.LIVE and isinstance(topic, RelayedKeys) and self._state is State.READY:
+            items: tuple[Item, ...] = topic.expired()
+            if items:
+                self._broker.append(topic.spec, Append("", 0, items)).add_done_callback(_forget)
+
+    def _let_go(self, name: str, topic: Relayed) -> None:
+        is_wanted = any(each[0] is topic for member in topic.users for each in member.wanted)
+        topic.idle_ticks = 0 if topic.followers or is_wanted or topic.current else topic.idle_ticks + 1
+        if topic.idle_ticks >= LINGER_TICKS and topic.copy is not Copy.NONE:
+            topic.drop_copy()
+            self._broker.unwatch(name)
+        if topic.idle_ticks >= LINGER_TICKS and not topic.users:
+            del self._relayed[name]
+            topic.sequencer._forget(topic.topic)
+
+
+def _forget(future: asyncio.Future[Appended]) -> None:
+    """Look at what became of it, so that nobody complains that nobody did."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _told(verdict: Verdict, run: Append) -> Told:
+    """Return what a worker is told. A retry of its own is none of the application's."""
+    if verdict is Verdict.FULL:
+        return Told.FULL
+    is_once = run.once is not None and run.once.startswith("=")
+    return Told.DUPLICATE if verdict is Verdict.DUPLICATE and is_once else Told.NUMBERED
+
+
+def _unavailable(question: Record, reason: str) -> bytes:
+    body = reason.encode("utf-8", "replace")
+    return encode_record(Kind.CONFIRMED, 0, question.key, Told.UNAVAILABLE, question.number, body)

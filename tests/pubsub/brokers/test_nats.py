@@ -1,0 +1,426 @@
+"""NATS as a broker: what is special to it. What all brokers do alike is in the conformance table."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fastws
+from fastws.pubsub.brokers.base import BrokerRefused, Item, Verb, Verdict
+from fastws.pubsub.events import Position
+from tests.kit import until
+from tests.kit.nats import Nats, need_nats
+from tests.live.servers import make_certificates
+
+pytest.importorskip("nats")
+
+from tests.pubsub.brokers.nats_nodes import Node, history, keyed, nodes, put, run
+
+pytestmark = [pytest.mark.live, pytest.mark.system]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Nats]:
+    need_nats()
+    with Nats(tmp_path / "nats") as found:
+        yield found
+
+
+@contextmanager
+def other_server(folder: Path, *options: str, **more: Any) -> Iterator[Nats]:
+    need_nats()
+    with Nats(folder / "other", *options, **more) as found:
+        yield found
+
+
+async def api(node: Node, subject: str, question: dict[str, object] | None = None) -> dict[str, Any]:
+    line = node.broker._line
+    assert line is not None
+    return await line.request(subject, question)
+
+
+# -- who is let in ------------------------------------------------------------------------------
+
+
+async def test_user_password_and_token_let_us_in(tmp_path: Path) -> None:
+    with other_server(tmp_path, "--user", "me", "--pass", "secret") as one:
+        port = one.port
+        async with nodes(f"nats://me:secret@127.0.0.1:{port}"):
+            pass
+        with pytest.raises(fastws.BrokerUnavailable, match="Authorization Violation") as failed:
+            async with nodes(f"nats://me:wrong-one@127.0.0.1:{port}"):
+                pass
+        assert "wrong-one" not in str(failed.value)
+    with other_server(tmp_path, "--auth", "token") as one:
+        async with nodes(f"nats://token@127.0.0.1:{one.port}"):
+            pass
+
+
+async def test_tls_is_never_left_out(tmp_path: Path, server: Nats) -> None:
+    make_certificates(tmp_path)
+    files = ("--tls", f"--tlscert={tmp_path}/server.pem", f"--tlskey={tmp_path}/server-key.pem")
+    with other_server(tmp_path, *files) as one:
+        async with nodes(f"tls://localhost:{one.port}?ca={tmp_path}/ca.pem"):
+            pass
+        with pytest.raises(fastws.BrokerUnavailable, match="TLS: unable to get local issuer certificate"):
+            async with nodes(f"tls://localhost:{one.port}"):
+                pass
+    with pytest.raises(fastws.BrokerUnavailable, match="it does not speak TLS"):
+        async with nodes(f"tls://127.0.0.1:{server.port}"):
+            pass
+
+
+async def test_the_next_server_is_taken_where_one_is_not_there(server: Nats) -> None:
+    async with nodes(f"nats://127.0.0.1:1,{server.url}") as (node,):
+        assert node.broker.label == f"nats://127.0.0.1:1,{server.url}"
+    with pytest.raises(fastws.BrokerUnavailable, match=r"^nats://127.0.0.1:1: [^\n]*refused|failed"):
+        async with nodes("nats://127.0.0.1:1"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("greeting", "text"),
+    [
+        (b"", "does not answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "empty response"),
+        (b"INFO {\r\n", "json parse error"),
+        (b'INFO {"version":"2.2.0","max_payload":1048576}\r\nPONG\r\n', "is NATS 2.2.0"),
+    ],
+    ids=["silence", "nonsense", "half", "old"],
+)
+async def test_what_is_no_server_for_us_is_refused(greeting: bytes, text: str) -> None:
+    open_lines = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_lines.append(writer)
+        writer.write(greeting)
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        open_lines.remove(writer)
+
+    fake = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = fake.sockets[0].getsockname()[1]
+    with pytest.raises(fastws.BrokerUnavailable, match=text):
+        async with nodes(f"nats://127.0.0.1:{port}", timeout=1):
+            pass
+    await until(lambda: not open_lines)
+    fake.close()
+
+
+async def test_without_jetstream_only_plain_topics_pass(tmp_path: Path) -> None:
+    with other_server(tmp_path, streams=False) as one:
+        async with nodes(one.url, 2) as (a, b):
+            with pytest.raises(BrokerRefused, match="no JetStream"):
+                await a.broker.declare(history())
+            with pytest.raises(BrokerRefused, match="no JetStream"):
+                await a.broker.append(history(), run(1, b"x"))
+            await b.follow("hub/p")
+            a.broker.publish("hub/p", b"blob")
+            await until(lambda: b.blobs == [("hub/p", b"blob")])
+
+
+async def test_a_stream_of_others_is_not_touched(server: Nats) -> None:
+    async with nodes(server.url) as (node,):
+        await api(node, "STREAM.CREATE.fastws-history", {"name": "fastws-history", "subjects": ["x"]})
+        with pytest.raises(BrokerRefused, match="was not made by fastws"):
+            await node.broker.read(history(), None)
+
+
+async def test_two_prefixes_do_not_meet(server: Nats) -> None:
+    async with nodes(f"{server.url}?prefix=one") as (a,), nodes(f"{server.url}?prefix=two") as (b,):
+        await a.broker.append(history(), run(1, b"x"))
+        assert (await b.broker.read(history(), None)).entries == []
+
+
+# -- histories ----------------------------------------------------------------------------------
+
+
+async def test_two_nodes_append_to_one_topic_without_holes(server: Nats) -> None:
+    async with nodes(server.url, 2) as (a, b):
+        topic = history(history=1000)
+        for node in (a, b):
+            await node.broker.watch(topic)
+        answers = []
+        for number in range(1, 101):
+            answers.append(a.broker.append(topic, run(number, b"a", b"A", sender="a.1")))
+            answers.append(b.broker.append(topic, run(number, b"b", sender="b.1")))
+            await asyncio.sleep(0)
+        found = await asyncio.gather(*answers)
+        assert len({answer.at for answer in found}) == 200
+        await until(lambda: len(a.offsets) == len(b.offsets) == 300)
+        assert a.offsets == b.offsets == list(range(1, 301))
+        kept = await a.broker.read(topic, None)
+        assert [entry.offset for entry in kept.entries] == a.offsets
+        assert [entry.item.body for entry in kept.entries if entry.item.body in b"aA"] == [b"a", b"A"] * 100
+
+
+async def test_a_run_that_is_larger_than_a_message_is_parted(server: Nats) -> None:
+    async with nodes(server.url) as (node,):
+        topic, bodies = history(), [bytes((number,)) * 400_000 for number in range(7)]
+        assert (await node.broker.append(topic, run(1, *bodies))).at.offset == 7
+        kept = await node.broker.read(topic, None)
+        assert [entry.item.body for entry in kept.entries] == bodies
+        assert (await node.broker.append(topic, run(1, *bodies))).verdict is Verdict.DUPLICATE
+        largest = node.broker.capabilities.max_bytes
+        assert (await node.broker.append(topic, run(2, b"x" * largest))).at.offset == 8
+        with pytest.raises(BrokerRefused, match=f"at most|{largest} bytes"):
+            await node.broker.append(topic, run(3, b"x" * (largest + 1)))
+        assert (await node.broker.append(topic, run(4, b"y"))).at.offset == 9
+
+
+async def test_the_next_gateway_appends_nothing_twice(server: Nats) -> None:
+    topic = history()
+    async with nodes(server.url) as (node,):
+        await node.broker.append(topic, run(1, b"a"))
+        await node.broker.append(topic, run(2, b"b"))
+    async with nodes(server.url) as (node,):
+        again = [node.broker.append(topic, run(number, b"?")) for number in (1, 2, 3)]
+        found = await asyncio.gather(*again)
+        assert [answer.verdict for answer in found] == [Verdict.DUPLICATE, Verdict.DUPLICATE, Verdict.DONE]
+        assert found[2].at.offset == 3
+
+
+async def test_a_larger_history_makes_room_in_the_stream(server: Nats) -> None:
+    async with nodes(server.url) as (node,):
+        await node.broker.read(history(history=2, ttl=1.0), None)
+        config = (await api(node, "STREAM.INFO.fastws-history"))["config"]
+        assert config["max_msgs_per_subject"] == 2 and config["max_age"] == 3601 * 10**9
+        await node.broker.read(history("hub/u", history=5, ttl=math.inf), None)
+        config = (await api(node, "STREAM.INFO.fastws-history"))["config"]
+        assert config["max_msgs_per_subject"] == 5 and config["max_age"] == 0
+
+
+async def test_what_is_too_old_or_too_much_is_not_told_as_kept(server: Nats) -> None:
+    async with nodes(server.url) as (node,):
+        topic = history(history=3, ttl=300.0)
+        for number in range(1, 7):
+            await node.broker.append(topic, run(number, b"%d" % number))
+        kept = await node.broker.read(topic, None)
+        assert (kept.since, kept.last, kept.expired_to) == (3, 6, 0)
+        kept = await node.broker.read(history(history=3, ttl=1e-9), None)
+        assert (kept.since, kept.last, kept.expired_to, kept.entries) == (6, 6, 6, [])
+
+
+@pytest.mark.parametrize("how", ["deleted", "deleted while it is away", "purged", "rolled back"])
+async def test_data_that_is_gone_begins_a_new_epoch(server: Nats, how: str) -> None:
+    topic = history()
+    async with nodes(server.url, 2) as (a, b):
+        await b.broker.watch(topic)
+        await a.broker.append(topic, run(1, b"a"))
+        before = await b.broker.read(topic, None)
+        if how == "rolled back":
+            server.stop()
+            shutil.copytree(server.store, server.folder / "copy")
+            server.start()
+            await a.back()
+            await b.back()
+        await a.broker.append(topic, run(2, b"b"))
+        if how in ("deleted", "purged"):
+            await api(a, f"STREAM.{'DELETE' if how == 'deleted' else 'PURGE'}.fastws-history")
+        else:
+            server.stop()
+            server.lose()
+            if how == "rolled back":
+                shutil.copytree(server.folder / "copy", server.store)
+            server.start()
+            await a.away()
+            await a.back()
+        after = (await a.broker.append(topic, run(3, b"c"))).at
+        if how == "purged":  # nothing is given twice: the offsets go on
+            assert after == Position(before.epoch, 3)
+            return
+        assert after.epoch != before.epoch and after.offset == 1
+        await b.back()
+        kept = await b.broker.read(topic, Position(before.epoch, 2))
+        assert kept.epoch == after.epoch and [entry.item.body for entry in kept.entries] == [b"c"]
+
+
+async def test_who_is_ahead_of_the_stream_begins_a_new_epoch(server: Nats) -> None:
+    topic = history()
+    async with nodes(server.url) as (node,):
+        at = (await node.broker.append(topic, run(1, b"a"))).at
+        kept = await node.broker.read(topic, at.after(1))
+        assert kept.epoch != at.epoch and kept.last == 0
+
+
+async def test_an_id_is_published_once_by_all_nodes(server: Nats) -> None:
+    topic = history()
+    async with nodes(server.url, 2) as (a, b):
+        one = await a.broker.append(topic, run(1, b"x", sender="a", once="=id"))
+        two = await b.broker.append(topic, run(1, b"x", sender="b", once="=id"))
+        assert one.verdict is Verdict.DONE and two.verdict is Verdict.DUPLICATE and one.at == two.at
+
+
+# -- keys ---------------------------------------------------------------------------------------
+
+
+async def test_keys_of_any_text_are_kept_and_removed(server: Nats) -> None:
+    topic = keyed()
+    async with nodes(server.url, 2) as (a, b):
+        await b.broker.watch(topic)
+        keys = ["a.b", "*", ">", "ü ~%", "x" * 200]
+        await a.broker.append(topic, put(1, *[Item(b"%d" % len(key), key) for key in keys]))
+        kept = await b.broker.read(topic, None)
+        assert [entry.item.key for entry in kept.entries] == keys
+        at = (
+            await a.broker.append(topic, put(2, Item(b"", "*", Verb.REMOVE), Item(b"", "no", Verb.REMOVE)))
+        ).at
+        kept = await b.broker.read(topic, Position(kept.epoch, kept.last))
+        assert [(entry.offset, entry.item) for entry in kept.entries] == [
+            (at.offset, Item(b"", "*", Verb.REMOVE))
+        ]
+        await a.broker.append(topic, put(3, Item(verb=Verb.CLEAR), Item(b"1", "z")))
+        kept = await b.broker.read(topic, None)
+        assert [entry.item.key for entry in kept.entries] == ["z"] and kept.cleared == at.offset + 1
+        await until(lambda: len(b.offsets) == 8)
+        assert b.offsets == sorted(b.offsets)
+
+
+async def test_a_value_expires_unless_there_is_a_newer_one(server: Nats) -> None:
+    topic = keyed()
+    async with nodes(server.url, 2) as (a, b):
+        old = (await a.broker.append(topic, put(1, Item(b"1", "k")))).at.offset
+        new = (await b.broker.append(topic, put(1, Item(b"2", "k"), sender="b"))).at.offset
+        expire = put(0, Item(b"", "k", Verb.EXPIRE, old), sender="")
+        await a.broker.append(topic, expire)
+        assert [entry.offset for entry in (await a.broker.read(topic, None)).entries] == [new]
+        await a.broker.append(topic, put(0, Item(b"", "k", Verb.EXPIRE, new), sender=""))
+        assert [entry.item.verb for entry in (await b.broker.read(topic, None)).entries] == [Verb.REMOVE]
+
+
+async def test_old_removals_are_deleted_and_that_is_known(server: Nats) -> None:
+    topic = keyed(ttl=1e-3)
+    async with nodes(server.url, 2) as (a, b):
+        await b.broker.watch(topic)
+        await a.broker.append(topic, put(1, Item(b"1", "a"), Item(b"1", "b")))
+        before = await b.broker.read(topic, None)
+        await a.broker.append(topic, put(2, Item(b"", "a", Verb.REMOVE), Item(b"2", "b")))
+        await asyncio.sleep(0.01)
+        await a.broker.declare(topic)
+        kept = await b.broker.read(topic, Position(before.epoch, before.last))
+        assert kept.since == 0 and [entry.item.key for entry in kept.entries] == ["b"]
+        assert kept.last == before.last + 2
+
+
+async def test_a_clear_and_a_new_stream_are_told_to_who_watches(server: Nats) -> None:
+    topic = keyed()
+    async with nodes(server.url, 2) as (a, b):
+        await b.broker.watch(topic)
+        await a.broker.append(topic, put(1, Item(b"1", "a")))
+        epoch = (await b.broker.read(topic, None)).epoch
+        await api(a, "STREAM.DELETE.fastws-keys")
+        at = (await a.broker.append(topic, put(2, Item(b"2", "b")))).at
+        assert at.epoch != epoch
+        await until(lambda: ("hub/k", at.epoch, []) in b.told)
+        kept = await b.broker.read(topic, Position(epoch, 100))
+        assert kept.epoch == at.epoch and [entry.item.key for entry in kept.entries] == ["b"]
+
+
+# -- settings -----------------------------------------------------------------------------------
+
+
+async def test_another_node_with_other_settings_is_refused(
+    server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastws.pubsub.brokers.nats.declaring.AGAIN_SECONDS", 0.0)
+    async with nodes(server.url, 2) as (a, b):
+        await a.broker.declare(history())
+        await b.broker.declare(history())
+        for _ in range(2):
+            with pytest.raises(BrokerRefused, match="history='50'.* here, and with history='100'.* by node"):
+                await b.broker.declare(history(history=50))
+            await a.broker.declare(history())
+        # Nobody says so any more.
+        monkeypatch.setattr("fastws.pubsub.brokers.nats.declaring.HOLD_SECONDS", 0.0)
+        with pytest.raises(BrokerRefused):
+            await b.broker.declare(history(history=50))
+        await b.broker.declare(history(history=50))
+
+
+# -- away ---------------------------------------------------------------------------------------
+
+
+async def test_while_it_is_away_much_waits_and_the_oldest_is_dropped(server: Nats) -> None:
+    async with nodes(server.url, 2) as (a, b):
+        await b.follow("hub/p")
+        server.stop()
+        await a.away()
+        for number in range(12):
+            a.broker.publish("hub/p", b"%02d" % number + b"x" * 1_000_000)
+        with pytest.raises(fastws.BrokerUnavailable):
+            await a.broker.declare(history())
+        with pytest.raises(fastws.BrokerUnavailable):
+            await a.broker.read(history(), None)
+        waiting = a.broker.append(history(), run(1, b"x"))
+        assert a.lost == ["hub/p"] * 4
+        server.start()
+        await until(lambda: len(b.blobs) >= 8)
+        assert [blob[:2] for _, blob in b.blobs] == [b"%02d" % number for number in range(4, 12)]
+        assert (await waiting).at.offset == 1
+
+
+async def test_a_server_that_stands_still_is_left_and_found_again(server: Nats) -> None:
+    topic = history()
+    async with nodes(server.url, 2) as (a, b):
+        await b.broker.watch(topic)
+        server.kick(signal.SIGSTOP)
+        answers = [a.broker.append(topic, run(number, b"%d" % number)) for number in range(1, 51)]
+        await a.away()
+        assert a.reasons[-1] == f"{server.url}: no answer within 2 s"
+        server.kick(signal.SIGCONT)
+        found = await asyncio.gather(*answers)
+        assert [answer.at.offset for answer in found] == list(range(1, 51))
+        assert {answer.verdict for answer in found} == {Verdict.DONE}
+        await b.back()
+        kept = await b.broker.read(topic, None)
+        assert [int(entry.item.body) for entry in kept.entries] == list(range(1, 51))
+
+
+async def test_what_waits_at_the_end_is_handed_over_or_cancelled(server: Nats) -> None:
+    topic = history()
+    async with nodes(server.url) as (node,):
+        answer = node.broker.append(topic, run(1, b"x"))
+        await node.broker.close()
+        assert (await answer).at.offset == 1
+    async with nodes(server.url) as (node,):
+        server.stop()
+        await node.away()
+        answer = node.broker.append(topic, run(2, b"y"))
+        asking = asyncio.ensure_future(node.broker.read(topic, None))
+        await node.broker.close()
+        assert answer.cancelled()
+        with pytest.raises(fastws.BrokerUnavailable):
+            await asking
+        server.start()
+
+
+async def test_what_strangers_say_is_logged_and_harms_nobody(
+    server: Nats, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with nodes(server.url) as (node,):
+        topic, keys = history(), keyed()
+        await node.broker.watch(topic)
+        await node.broker.watch(keys)
+        at = (await node.broker.append(topic, run(1, b"x"))).at
+        await node.broker.read(keys, None)
+        line = node.broker._line
+        assert line is not None
+        for subject in ("fastws.h.hub/t", "fastws.k.hub/k.v.a", "fastws.k.hub/k.what", "fastws.k.hub/k.d"):
+            await line.wait(await line.ask(subject, b"nonsense"))
+        found = await node.broker.append(topic, run(2, b"y"))
+        assert found.at.epoch != at.epoch or found.at.offset == 2
+        await node.broker.append(keys, put(1, Item(b"1", "b")))
+        await node.broker.declare(keys)
+        await until(lambda: "nothing of fastws" in caplog.text)
+        assert "Traceback" not in caplog.text
+        assert json.dumps(node.reasons) == '[""]'
