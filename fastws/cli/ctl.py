@@ -8,6 +8,7 @@ import click
 
 from fastws.cli.control_client import Control
 from fastws.cli.logs import LEVELS
+from fastws.cli.options import Command, option
 
 __all__ = ["ctl"]
 
@@ -20,10 +21,16 @@ ACTIONS: dict[str, tuple[str, str | None]] = {
 }
 
 
-@click.command(context_settings={"auto_envvar_prefix": "FASTWS", "show_default": True})
+@click.command(cls=Command, context_settings={"auto_envvar_prefix": "FASTWS", "show_default": True})
 @click.argument("action", type=click.Choice(list(ACTIONS)))
 @click.argument("value", required=False)
-@click.option("--control", metavar="PATH", required=True, help="The socket that `serve --control` has.")
+@option(
+    "--control",
+    section="Server",
+    metavar="PATH",
+    required=True,
+    help="The socket that `serve --control` has.",
+)
 def ctl(action: str, value: str | None, control: str) -> int:
     """Tell a running server what to do.
 

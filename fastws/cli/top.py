@@ -11,6 +11,7 @@ import click
 
 from fastws import json
 from fastws.cli.control_client import Control, Refused
+from fastws.cli.options import Command, option
 from fastws.cli.top_keys import Keys
 from fastws.cli.top_screen import Rates, Screen
 from fastws.observe.inspect import SORTS
@@ -23,14 +24,40 @@ SORT_KEYS = {"q": "queued", "a": "age", "t": "rtt", "r": "received", "s": "sent"
 Pull = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-@click.command(context_settings={"auto_envvar_prefix": "FASTWS", "show_default": True})
+@click.command(cls=Command, context_settings={"auto_envvar_prefix": "FASTWS", "show_default": True})
 @click.argument("target", metavar="[PATH|URL]", required=True, envvar="FASTWS_CONTROL")
-@click.option("--interval", type=click.FloatRange(0.2), default=2.0, metavar="SECONDS", help="Between looks.")
-@click.option("--sort", type=click.Choice(list(SORTS)), default="queued", help="Which clients come first.")
-@click.option("--match", default="", metavar="TEXT", help="Only clients in whose address or path TEXT is.")
-@click.option("--limit", type=click.IntRange(1, 200), default=20, metavar="N", help="Clients and topics.")
-@click.option("--once", is_flag=True, help="Print one view and end.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one object a line.")
+@option(
+    "--interval",
+    section="View",
+    type=click.FloatRange(0.2),
+    default=2.0,
+    metavar="SECONDS",
+    help="Between looks.",
+)
+@option(
+    "--sort",
+    section="View",
+    type=click.Choice(list(SORTS)),
+    default="queued",
+    help="Which clients come first.",
+)
+@option(
+    "--match",
+    section="View",
+    default="",
+    metavar="TEXT",
+    help="Only clients in whose address or path TEXT is.",
+)
+@option(
+    "--limit",
+    section="View",
+    type=click.IntRange(1, 200),
+    default=20,
+    metavar="N",
+    help="Clients and topics.",
+)
+@option("--once", section="View", is_flag=True, help="Print one view and end.")
+@option("--json", "as_json", section="View", is_flag=True, help="As JSON, one object a line.")
 def top(
     target: str,
     interval: float,

@@ -41,7 +41,7 @@ def opentelemetry(
             once, on its loop.
         tracer_provider: Default None: that of the process.
         meter_provider: Default None: that of the process. Its reader calls from its own thread. In a worker
-            of ``fastws serve`` the numbers are those of this process; with ``--metrics`` those of all workers,
+            of ``fastws serve`` the numbers are those of this process; with ``--metrics`` of all workers,
             and then one of them should export, ``if server.is_leader``.
 
     Raises:

@@ -36,7 +36,6 @@ class Talk:
             await client.until("live")
         return client
 
-
     async def here(self) -> list[str]:
         """The names of those who are in the room."""
         return [member.id.partition("#")[0] for member in (await self.hub.presence(TOPIC)).members]

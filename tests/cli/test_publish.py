@@ -216,7 +216,7 @@ def test_a_socket_without_tokens_is_its_owners(tmp_path: Path) -> None:
         result = fastws("publish", "a", "x", "--url", f"unix:{path}")
         assert_one_line(result, 1, "unavailable: this server has no hub called 'none'")
         assert child.stop() == 0
-        assert "there are ['fastws.broadcast', 'fastws.chat']" in child.stderr()
+        assert "there are ['fastws.broadcast', 'fastws.bullets', 'fastws.chat'" in child.stderr()
 
 
 @pytest.mark.live

@@ -1,4 +1,4 @@
-"""Who is here, on several workers: a worker that is killed leaves no ghost, and a reload makes nobody leave."""
+"""Who is here, on several workers: a killed worker leaves no ghost, and a reload makes nobody leave."""
 
 from __future__ import annotations
 
