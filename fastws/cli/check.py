@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -97,8 +96,7 @@ def lines(context: click.Context, values: dict[str, Any]) -> Iterator[str]:
         key = name.replace("_", "-")
         source = source_of(context, param)
         value = values[name]
-        if name in SECRETS and value:
-            value = "***"
+        value = shown(name, value)
         is_set = value not in (None, (), [])
         rows.append((f"{key} = {toml(value)}" if is_set else f"# {key}", f"# {source}"))
     width = min(max(len(left) for left, _ in rows), 48)
@@ -115,8 +113,16 @@ def lines(context: click.Context, values: dict[str, Any]) -> Iterator[str]:
 def table_lines(heading: str, entry: dict[str, Any]) -> Iterator[str]:
     yield f"\n{heading}  # {entry['places']['']}"
     for name, value in entry["values"].items():
-        shown = "***" if name in SECRETS else value
-        yield f"{name.replace('_', '-')} = {toml(shown)}  # {entry['places'][name]}"
+        yield f"{name.replace('_', '-')} = {toml(shown(name, value))}  # {entry['places'][name]}"
+
+
+def shown(name: str, value: Any) -> Any:
+    """Return a value, without a secret that is in it."""
+    if name == "broker" and value:
+        from fastws.pubsub.brokers.base import redacted
+
+        return redacted(value)
+    return "***" if name in SECRETS and value else value
 
 
 def toml(value: Any) -> str:
@@ -175,14 +181,23 @@ def try_listeners(app: str | None, options: dict[str, Any]) -> str:
     return ", ".join(map(str, choose_addresses(options)))
 
 
+def try_operation(app: str | None, options: dict[str, Any]) -> str:
+    from fastws.cli.observing import Observing
+    from fastws.cli.publish_listener import check_publish
+
+    check_publish(options)
+    Observing(options)
+    asked = [name for name in ("publish", "metrics", "control", "pid") if options[name]]
+    return ", ".join(asked) or "none"
+
+
 def try_broker(app: str | None, options: dict[str, Any]) -> str:
-    """Ask the module that knows brokers, where an option names one."""
-    url = options.get("broker")
-    if not url:
-        return "none"
-    module = importlib.import_module("fastws.cli.broker_check")
-    text: str = module.reached(url, options)
-    return text
+    from fastws.cli.brokers import check_reachable, choose_broker
+    from fastws.pubsub.brokers.base import redacted
+
+    broker = choose_broker(options)
+    check_reachable(broker)
+    return "none" if broker is None else f"{redacted(broker)} is reached"
 
 
 #: What is tried, one after the other; each returns in words what it has found, or raises a `ClickException`.
@@ -191,6 +206,7 @@ TRIALS: dict[str, Callable[[str | None, dict[str, Any]], str]] = {
     "logs": try_logs,
     "certificates": try_certificates,
     "application": try_application,
+    "operation": try_operation,
     "broker": try_broker,
 }
 
@@ -207,7 +223,7 @@ def warnings(context: click.Context, options: dict[str, Any]) -> Iterator[str]:
             if close:
                 yield f"{name} in the environment is no option{close}"
     config = config_of(context)
-    if config is None or not any(name in config.options for name in SECRETS):
+    if config is None or not any(name in config.options for name in (*SECRETS, "broker")):
         return
     with contextlib.suppress(OSError):
         if stat.S_IMODE(os.stat(config.path).st_mode) & 0o044:

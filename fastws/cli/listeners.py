@@ -17,6 +17,7 @@ import click
 
 from fastws.cli.build import build_text
 from fastws.cli.errors import CannotStart, os_error_text
+from fastws.cli.logs import say
 from fastws.server.descriptors import inode, is_socket, take_over
 from fastws.server.listeners import PORT_ATTEMPTS
 
@@ -268,5 +269,5 @@ def announce(listeners: list[Listener], schemes: list[str], loop: str) -> None:
     build = f"; {build_text(loop)}"
     for index, listener in enumerate(listeners):
         scheme = schemes[min(index, len(schemes) - 1)]
-        click.echo(f"Serving on {listener.url(scheme)} (press Ctrl-C to stop){build}", err=True)
+        say(f"Serving on {listener.url(scheme)} (press Ctrl-C to stop){build}")
         build = ""

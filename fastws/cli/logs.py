@@ -17,7 +17,7 @@ from fastws.cli.options import option
 from fastws.log_output import JSONFormatter, LineHandler, RequestIdFilter, TextFormatter
 from fastws.server.log_rate_limit import LogRateLimit
 
-__all__ = ["LEVELS", "check_log_options", "configure", "log_options"]
+__all__ = ["LEVELS", "check_log_options", "configure", "log_options", "say"]
 
 LEVELS = ("critical", "error", "warning", "info", "debug")
 #: Options that say how a line looks: in place of them ``--log-config`` names a file.
@@ -129,6 +129,15 @@ def configure(options: Mapping[str, Any], *, worker: int | str | None = None) ->
     access.propagate = False
     access.setLevel(logging.INFO)
     access.disabled = not options["access_log"]
+
+
+def say(text: str) -> None:
+    """Tell who has started the server, at any log level: a line on stderr, JSON where the log is."""
+    for handler in logging.getLogger("fastws").handlers:
+        if isinstance(handler.formatter, JSONFormatter):
+            handler.emit(logging.LogRecord("fastws.error", logging.INFO, __file__, 0, text, None, None))
+            return
+    click.echo(text, err=True)
 
 
 def _formatter(

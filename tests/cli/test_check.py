@@ -68,11 +68,12 @@ def test_each_option_has_a_line_that_says_where_it_comes_from(
     assert lines["backlog"] == "backlog = 2048 # the default"
     assert lines["ws-max-size"] == "ws-max-size = 5 # f.toml, line 4"  # of the route
     assert '[routes."/ws"] # f.toml, line 3' in " ".join(out.split())
-    assert out.splitlines()[-5:] == [
+    assert out.splitlines()[-6:] == [
         "listeners: [::1]:0",
         "logs: text",
         "certificates: none",
         "application: checked_app:routes, 2 routes",
+        "operation: none",
         "broker: none",
     ]
     assert err == "warning: FASTWS_HOTS in the environment is no option; did you mean 'FASTWS_HOST'?\n"
@@ -117,6 +118,8 @@ def test_secrets_come_from_files(folder: Path, capsys: pytest.CaptureFixture[str
         (["nowhere:app"], "fastws check: there is no module 'nowhere' in "),
         (["checked_app:rotes"], "fastws check: checked_app has no attribute 'rotes'"),
         (["--ssl-certfile", "no.pem"], "fastws check: --ssl-certfile no.pem: No such file or directory"),
+        (["--broker", "redis://:geheim@127.0.0.1:1"], "fastws check: --broker redis://"),
+        (["--publish", "8001"], "fastws check: --publish 127.0.0.1:8001 needs --publish-token-file"),
         (["--bind", "x"], "fastws check: --bind 'x' is not HOST:PORT, unix:PATH or fd://N"),
         (
             ["--access-log-format", "{pear}"],
