@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from tests.faults import churn, clock, crowds, descriptors, endings, floods, handlers, scanners, slow, workers
+from tests.faults import (
+    churn,
+    clock,
+    crowds,
+    descriptors,
+    endings,
+    floods,
+    half_open,
+    handlers,
+    logs_full,
+    scanners,
+    slow,
+    workers,
+)
 from tests.faults.harness import ROWS
 
 __all__ = ["ALL", "PARTS"]
 
-FILES = (crowds, slow, descriptors, endings, clock, handlers, floods, churn, workers, scanners)
+FILES = (
+    crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn, workers,
+    scanners,
+)  # fmt: skip
 
 
 def _order(name: str) -> tuple[bool, int, str]:
