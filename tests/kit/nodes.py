@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastws import Hub
+from fastws.pubsub.bus import registry
 from tests.kit import until
 from tests.kit.keepers import Client
 
-__all__ = ["heard", "missed", "nodes", "of_topic", "rejoined"]
+__all__ = ["beat", "heard", "missed", "nodes", "of_topic", "rejoined"]
 
 
 @asynccontextmanager
@@ -38,6 +39,14 @@ async def of_topic(hub: Hub, topic: str, **options: Any) -> Client:
     else:
         await asyncio.sleep(0.1)
     return client
+
+
+def beat() -> None:
+    """Let all gateways here do at once what they do once a second."""
+    for group in list(registry._groups.values()):
+        gateway = getattr(group, "_gateway", None)
+        if gateway is not None:
+            gateway._tick()
 
 
 def heard(client: Client) -> list[str]:

@@ -135,6 +135,7 @@ class KeeperClient(Numbering):
             self._peer.close(forked=forked)
             self._peer = None
         self._sent.clear()
+        self._taken = 0
         self._out.clear()
         self.queue.clear()
         for topic in self.topics.values():
