@@ -28,13 +28,6 @@ from tests.pubsub.brokers.nats_nodes import Node, history, keyed, nodes, put, ru
 pytestmark = [pytest.mark.live, pytest.mark.system]
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Nats]:
-    need_nats()
-    with Nats(tmp_path / "nats") as found:
-        yield found
-
-
 @contextmanager
 def other_server(folder: Path, *options: str, **more: Any) -> Iterator[Nats]:
     need_nats()
@@ -420,7 +413,7 @@ async def test_a_server_that_stands_still_is_left_and_found_again(server: Nats) 
         server.kick(signal.SIGSTOP)
         answers = [a.broker.append(topic, run(number, b"%d" % number)) for number in range(1, 51)]
         await a.away()
-        assert a.reasons[-1] == f"{server.url}: no answer within 2 s"
+        assert a.reasons[-1] == "no answer within 2 s"
         server.kick(signal.SIGCONT)
         found = await asyncio.gather(*answers)
         assert [answer.at.offset for answer in found] == list(range(1, 51))
