@@ -113,8 +113,8 @@ class NatsBroker:
             try:
                 await self._use(line)
                 reason = await line.lost
-            except LineLost as error:
-                reason = str(error)
+            except LineLost:
+                reason = await line.lost
             except Exception:
                 log.exception("broker %s: the connection cannot be used", self.label)
                 reason = "what it says makes no sense"
@@ -301,7 +301,7 @@ class NatsBroker:
         if known is None:
             return
         known.is_watched = False
-        known.interrupt()
+        known.forget()
         self._leave(known.said)
         if known.is_idle:
             del self._topics[name]
