@@ -96,7 +96,7 @@ class Board(Topic):
         """True while clients here are seen or told."""
         return bool(self._seen or self._tabs or self.newcomers or self.told.subscribers)
 
-    def presence(self) -> Presence:
+    def everybody(self) -> Presence:
         """Return who is here."""
         members = None
         if self.mode is PresenceMode.LIST:

@@ -247,7 +247,7 @@ async def test_a_gap_is_asked_for_and_doubles_count_once() -> None:
         await clock.advance(SOON)
         assert [(letter.to, letter.topics) for letter in said if letter.kind is Kind.ASK] == [("far", ("t",))]
         far.say(Kind.ALL, "t", 0, 2, entries=[b'["bob",1,null]'])
-        assert one.hub._board("t").presence().count == 1
+        assert one.hub._board("t").everybody().count == 1
         far.say(Kind.ALL, "t", 1, 2, entries=[b'["eve",2,null]'])
         assert await ids(one) == ["bob 1", "eve 2"]
         far.say(Kind.ALL, "t", 1, 2, entries=[b'["late",1,null]'])
