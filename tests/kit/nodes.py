@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from fastws import Hub
+from fastws.pubsub.bus import registry
 from fastws.testing import Clock
 from tests.kit import until
 from tests.kit.keepers import Client
 
-__all__ = ["heard", "missed", "nodes", "nodes_in_time", "of_topic", "pumped", "rejoined"]
+__all__ = ["beat", "heard", "missed", "nodes", "nodes_in_time", "of_topic", "pumped", "rejoined"]
 
 T = TypeVar("T")
 
@@ -65,6 +66,14 @@ async def of_topic(hub: Hub, topic: str, **options: Any) -> Client:
     else:
         await asyncio.sleep(0.1)
     return client
+
+
+def beat() -> None:
+    """Let all gateways here do at once what they do once a second."""
+    for group in list(registry._groups.values()):
+        gateway = getattr(group, "_gateway", None)
+        if gateway is not None:
+            gateway._tick()
 
 
 def heard(client: Client) -> list[str]:

@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable
 
+from fastws.meters.meters import measuring
 from fastws.pubsub.brokers.base import Broker, Entry, State, name_of
 from fastws.pubsub.bus.lanes import key_of, names_of
 from fastws.pubsub.bus.receiving import FIRST_GATEWAY
@@ -63,6 +64,7 @@ class Gateway:
         self._state = State.AWAY
         #: The last line of the log: none stands there twice in a row.
         self._said = ""
+        self._measure()
 
     async def start(self, timeout: float) -> None:
         """Connect to the broker. Raises :class:`BrokerUnavailable`."""
@@ -135,7 +137,15 @@ class Gateway:
             self._said = ""
             log.info("broker %s is back", self._broker.label)
         self._state = state
+        self._measure()
         self.keeper.take_state(state, reason)
+
+    def _measure(self) -> None:
+        """Say whether the broker can be reached, where somebody measures; by its kind, not by its address."""
+        meters = measuring()
+        if meters is not None:
+            kind = self._broker.label.partition(":")[0]
+            meters.set(int(self._state is State.READY), "broker_up", kind)
 
     def _say(self, text: str) -> None:
         if text != self._said:
