@@ -9,7 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 import fastws
 from fastws.errors import BrokerUnavailable
@@ -289,6 +293,22 @@ async def test_it_is_an_asgi_application_too(asked: Asked) -> None:
     assert len(await asked.hub.history("rooms/a")) == 1
     with pytest.raises(RuntimeError, match="HTTP alone"):
         await asked.page.asgi({"type": "websocket"}, None, None)
+
+
+async def test_it_is_a_route_of_fastapi_and_of_starlette(asked: Asked) -> None:
+    api = FastAPI()
+    api.add_route("/publish", asked.page.asgi)
+    plain = Starlette(routes=[Route("/publish", asked.page.asgi)])
+    mounted = Starlette(routes=[Mount("/in", plain)])
+    for app, path in ((api, "/publish"), (plain, "/publish"), (mounted, "/in/publish")):
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            headers = {"Authorization": f"Bearer {ALL}"}
+            done = await client.post(path, json={"topic": "rooms/a", "message": "x"}, headers=headers)
+            assert done.status_code == 200 and done.json()["published"] == 1
+            assert (await client.post(path, json={})).status_code == 401
+            assert (await client.get(path)).status_code == 405
+    assert len(await asked.hub.history("rooms/a")) == 3
 
 
 def test_what_a_page_is_made_of() -> None:
