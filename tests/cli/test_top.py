@@ -8,6 +8,7 @@ import pty
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -259,3 +260,54 @@ def test_the_view_of_a_scrape() -> None:
         with pytest.raises(Exception, match="not the metrics of fastws") as caught:
             view_of(text)
         assert not isinstance(caught.value, FastWSError)
+
+
+def test_of_a_scrape(capsys: pytest.CaptureFixture[str]) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(METRICS.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            assert main(["top", address, "--once"]) == 0
+            shown = capsys.readouterr().out
+            assert "2 WebSockets, 3 connections" in shown and "PEER" not in shown
+            assert main(["top", f"{address}/metrics", "--once", "--json"]) == 0
+            assert main(["top", f"{address}/other", "--once"]) == 3
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_view_that_stays(path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull, "rb") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+
+        def interrupted(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("fastws.cli.top_keys.time.sleep", interrupted)
+        assert main(["top", str(path)]) == 0
+    assert len(desk.asked) == 1
+
+
+def test_the_client_to_close_is_asked_for_once(path: Path, desk: Desk) -> None:
+    from contextlib import ExitStack
+
+    from fastws.cli.control_client import Refused
+    from fastws.cli.top import puller
+
+    with ExitStack() as stack:
+        pull = puller(str(path), stack)
+        asked: dict[str, Any] = {"sort": "age", "close": "1-2-3"}
+        with pytest.raises(Refused):
+            pull(asked)
+        assert pull(asked) == look() and "close" not in asked
