@@ -76,6 +76,8 @@ class Meters:
         if found is None:
             return instead
         self._routes[found] = route
+        # Before a worker dies: who clears its row adds no names.
+        self.count("close", route, "1006", "none", by=0)
         return found
 
     def topic_counters(self, topics: str) -> Counters:
