@@ -49,7 +49,7 @@ class TopicRegistry:
     def __init__(
         self,
         name: str,
-        broker: str | None,
+        broker: Any,
         policy: SlowConsumerPolicy | str,
         compression: Compression | None,
     ) -> None:

@@ -98,7 +98,8 @@ class Keeping:
         pairs = [socket.socketpair() for _ in range(2 if self._is_gateway else 1)]
         self._channel.send("worker", [ours.detach() for ours, _ in pairs], worker=worker.id)
         lines = [theirs.detach() for _, theirs in pairs]
-        self._tell(worker, "keeper", lines, number=self._number, gateway=self._identity)
+        gateway = {"gateway": self._identity} if self._is_gateway else {}
+        self._tell(worker, "keeper", lines, number=self._number, **gateway)
 
     def failed(self, number: int, worker: str) -> None:
         """Take that a worker makes no sense of what the keeper of that number says: end that keeper."""
@@ -124,8 +125,9 @@ class Keeping:
         self._last_beat = now
         self._selector.register(self._channel, selectors.EVENT_READ, self)
         self._identity = FIRST_GATEWAY + secrets.randbits(62)
+        gateway = {"identity": self._identity} if self._is_gateway else {}
         board = [] if self._board is None else [os.dup(self._board.fd)]
-        self._channel.send("hello", board, **self._hello, identity=self._identity)
+        self._channel.send("hello", board, **self._hello, **gateway)
         log.info("the keeper of histories (pid %d) starts", self._process.pid)
         for worker in self._workers():
             self.join(worker)

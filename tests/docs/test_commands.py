@@ -89,6 +89,7 @@ OF_THEIR_OWN = {
 SUITE = "the suite itself, which .ci/run runs, or a part of it"
 BENCHMARKS = "minutes to hours, on an idle machine, with the extra packages of the suite"
 ELSEWHERE = "another machine, or one to be set up"
+EDITOR = "npm, which .ci/run runs; and an extra that the tests' own environment has"
 DOCKER = "no engine of containers is there; test_containers.py runs the instructions of the Dockerfile"
 OPERATED = "a folder in /run of the service; tests/observe/test_workers.py runs them"
 #: Commands that are only checked (commands.py: each option and file exists), and why.
@@ -116,6 +117,10 @@ NOT_RUN = {
     "python -m bench micro --save": BENCHMARKS,
     "python -m bench instructions": BENCHMARKS,
     "python -m bench instructions --save": BENCHMARKS,
+    "npm ci --prefix static-build && npm run build --prefix static-build && .venv/bin/pip install '.[yjs]'": (
+        EDITOR
+    ),
+    "pip install '.[yjs]'": EDITOR,
     "sudo systemctl enable --now chat": ELSEWHERE,
     "journalctl -u chat -f": ELSEWHERE,
     "fastws bench wss://chat.example.org/ws idle --clients 5000 --until errors=0 --step clients+5000": (
