@@ -20,7 +20,7 @@ from fastws.meters.meters import begin_measuring
 from fastws.observe import metrics
 from fastws.observe.control import MAX_PEOPLE, ControlRefused, controlling, is_owner, open_control
 from fastws.observe.desk import LoneDesk, WorkersDesk
-from fastws.observe.inspect import answer, inspect
+from fastws.observe.inspect import answer, inspect, user_of
 from fastws.observe.thread import ObservingThread
 from fastws.server.shared_page import SharedPage
 from fastws.workers.control import Channel, Message
@@ -107,6 +107,7 @@ class TestInspect:
         assert not any("internal" in each["topic"] for each in found["topics"])
         assert found["websockets"] == found["connections"] == 3
         assert [each["path"] for each in inspect(server, 7, match="/b")["clients"]] == ["/b"]
+        assert inspect(server, 7, match="nobody")["clients"] == []
         assert len(inspect(server, 7, limit=1, sort="open")["clients"]) == 1
         json.dumps(found)
         assert answer(server, 7, "close", {"id": slowest["id"]}) is True
@@ -303,3 +304,15 @@ def test_totals_are_told_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "fastws.error"):
         Watch(pool, SharedPage.create(1), None).say_totals()  # type: ignore[arg-type]
     assert "served 0 connections, 0 messages in and 0 out" in caplog.text
+
+
+def test_who_a_client_is() -> None:
+    class Ann:
+        id = "ann" * 100
+
+    for user, said in ((None, ""), (Ann(), Ann.id[:64]), ("bob\n", "bob\\n"), (7, "7")):
+        request = type("Request", (), {"user": user})()
+        connection: Any = type("Connection", (), {"ws": type("WebSocket", (), {"request": request})()})()
+        assert user_of(connection) == said
+    nobody: Any = type("Connection", (), {"ws": type("WebSocket", (), {"request": object()})()})()
+    assert user_of(nobody) == ""
