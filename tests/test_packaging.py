@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -82,3 +83,15 @@ def test_what_is_compiled_with_less_effort_is_compiled() -> None:
     assert [name for name in cold if not (ROOT / "fastws" / f"{name}.pxd").is_file()] == []
     # What every message goes through has Python's own level.
     assert not {"connection/core", "connection/outbox", "connection/connection", "pubsub/fanout"} & set(cold)
+
+
+def test_what_is_fetched_for_the_editor_is_named_exactly() -> None:
+    """Versions and checksums are in the repository, and neither the code nor where it comes from."""
+    folder = ROOT / "static-build"
+    named = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+    locked = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    for name, version in {**named["dependencies"], **named["devDependencies"]}.items():
+        assert locked[f"node_modules/{name}"]["version"] == version
+    packages = {name: each for name, each in locked.items() if name}
+    assert all("integrity" in each and "resolved" not in each for each in packages.values())
+    assert SETUPTOOLS["package-data"]["fastws.static"] == ["**/*"], "static/vendor too, where it was built"

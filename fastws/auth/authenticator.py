@@ -10,13 +10,14 @@ from collections.abc import Awaitable
 from typing import Any, overload
 
 from fastws.auth.places import Places
+from fastws.auth.refusals import NotNow, Refused
 from fastws.config import UNSET, Unset
 from fastws.feed.access import FeedError, User
 from fastws.logs import escape, peer_text
 from fastws.protocol.http.messages import Response, error_response
 from fastws.server.log_rate_limit import LogRateLimit
 
-__all__ = ["Authenticator", "NotNow", "Refused", "checked_seconds"]
+__all__ = ["Authenticator", "checked_seconds"]
 
 #: Lines of one cause, in so many seconds.
 LINES, LINE_SECONDS = 10, 60.0
@@ -31,29 +32,6 @@ def checked_seconds(name: str, value: object, least: float, most: float) -> floa
     if not least <= value <= most:
         raise ValueError(f"{name}= is from {least:g} to {most:g} seconds, not {value!r}")
     return float(value)
-
-
-class Refused(Exception):
-    """The client is not who it says. The operator is told why, the client is not.
-
-    Args:
-        template: As for ``%``; lines with the same template have one cause.
-        values: For the template.
-    """
-
-    def __init__(self, template: str, *values: object) -> None:
-        super().__init__(template, *values)
-        self.template = template
-        self.values = values
-
-
-class NotNow(Exception):
-    """Nobody can say now who the client is. The text is for the log."""
-
-    def __init__(self, reason: str, seconds: float = 5.0) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.seconds = seconds
 
 
 class Authenticator:
@@ -72,7 +50,7 @@ class Authenticator:
         self._places = places
         self._lines = LogRateLimit(LINES, LINE_SECONDS, logging.INFO)
 
-    def _check(self, request: Any, credential: str) -> User | Awaitable[User]:
+    def _check(self, credential: str) -> User | Awaitable[User]:
         """Return who it is. Raises :class:`Refused` and :class:`NotNow`."""
         raise NotImplementedError
 
@@ -95,11 +73,11 @@ class Authenticator:
             FeedError: For a feed: the client is refused, or nobody can say now who it is.
         """
         door: Door = RouteDoor(self) if isinstance(token, Unset) else FeedDoor(self)
-        credential = token if isinstance(token, str) and token else self._places.find(request)
-        if not credential:
-            return door.unknown()
         try:
-            user = self._check(request, credential)
+            credential = token if isinstance(token, str) and token else self._places.find(request)
+            if not credential:
+                return door.unknown()
+            user = self._check(credential)
         except (Refused, NotNow) as error:
             return self._turn_away(request, error, door)
         return self._later(request, user, door) if inspect.isawaitable(user) else door.enter(request, user)
@@ -111,7 +89,9 @@ class Authenticator:
             return self._turn_away(request, error, door)
 
     def _turn_away(self, request: Any, error: Refused | NotNow, door: Door) -> Any:
-        peer = peer_text(getattr(request, "peer", None) or getattr(request, "client", None))
+        # Ours, Starlette's, aiohttp's.
+        peers = (getattr(request, name, None) for name in ("peer", "client", "remote"))
+        peer = peer_text(next(filter(None, peers), None))
         if isinstance(error, NotNow):
             self._lines.log(logging.ERROR, f"{self.what} of %s cannot be checked now: %s", peer, error.reason)
             return door.not_now(error.seconds)

@@ -8,11 +8,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastws.auth.authenticator import NotNow
 from fastws.auth.keys import GivenKeys, keys_of_text
+from fastws.auth.refusals import NotNow
 
 __all__ = ["FetchedKeys", "fetch"]
 
@@ -126,7 +127,7 @@ class FetchedKeys:
             self._keys = keys_of_text(data, self._algorithms)
             self._came_at = self._clock()
             self._not_before = self._came_at + UNKNOWN_SECONDS
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, HTTPException) as error:
             self._failure = f"the keys of {self._url} cannot be fetched: {_words(error)}"
             self._not_before = self._clock() + FAILED_SECONDS
             log.error("%s", self._failure)

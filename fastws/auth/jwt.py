@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fastws.auth.authenticator import Authenticator, Refused, checked_seconds
+from fastws.auth.authenticator import Authenticator, checked_seconds
 from fastws.auth.jwks import FetchedKeys
 from fastws.auth.keys import FileKeys, GivenKeys, KeySource, checked_algorithms, pyjwt
 from fastws.auth.places import Places
+from fastws.auth.refusals import Refused
 from fastws.feed.access import User
+from fastws.web.origins import parse_origins
 
 __all__ = ["JWTAuth", "jwt_auth"]
 
@@ -35,6 +37,7 @@ def jwt_auth(
     subprotocol: str | None = None,
     query: str | None = None,
     cookie: str | None = None,
+    origins: Iterable[str] = (),
 ) -> JWTAuth:
     """Return an ``authenticate=`` for feeds, which is an ``authorize=`` for routes too, by JSON Web Tokens.
 
@@ -59,6 +62,7 @@ def jwt_auth(
         query: The name of a parameter of the URL. Default None: not looked at.
         cookie: The name of a cookie. Default None: not looked at. Of what is in the request the first place
             decides; what a client of a feed says after the handshake is taken before all.
+        origins: As for :func:`session_auth`, where a cookie is looked at.
 
     Raises:
         ImportError: PyJWT is missing.
@@ -67,7 +71,7 @@ def jwt_auth(
         TypeError: An argument is of another type.
         OSError: The file of the keys cannot be read.
     """
-    places = Places(header, subprotocol, query, cookie)
+    places = Places(header, subprotocol, query, cookie, parse_origins(origins))
     names = checked_algorithms(algorithms)
     source: KeySource
     if isinstance(keys, os.PathLike):
@@ -107,7 +111,7 @@ class JWTAuth(Authenticator):
         self._user = user
         self._jwt = pyjwt()
 
-    def _check(self, request: Any, credential: str) -> User | Awaitable[User]:
+    def _check(self, credential: str) -> User | Awaitable[User]:
         if len(credential) > MAX_CHARACTERS:
             raise Refused("it has more than %d characters", MAX_CHARACTERS)
         header = self._header(credential)
@@ -133,9 +137,6 @@ class JWTAuth(Authenticator):
             header: dict[str, Any] = self._jwt.get_unverified_header(token)
         except (self._jwt.InvalidTokenError, ValueError, RecursionError) as error:
             raise Refused("it is no JWT: %s", str(error)) from None
-        kid = header.get("kid")
-        if kid is not None and not isinstance(kid, str):
-            raise Refused("the name of its key (kid) is no text")
         return header
 
     def _claims(self, token: str, key: Any, algorithm: str) -> dict[str, Any]:

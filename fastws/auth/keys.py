@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
-from fastws.auth.authenticator import Refused
+from fastws.auth.refusals import Refused
 
 __all__ = ["FileKeys", "GivenKeys", "KeySource", "keys_of_text", "checked_algorithms", "pyjwt"]
 

@@ -7,8 +7,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from fastws import logs
+from fastws.auth.refusals import Refused
+from fastws.feed.query import query_of
 from fastws.protocol.http.headers import is_token
 from fastws.protocol.http.messages import Request
+from fastws.protocol.websocket.handshake import is_origin_allowed
 
 __all__ = ["Places", "cookie_of", "header_of"]
 
@@ -27,6 +30,8 @@ class Places:
     #: A parameter of the URL.
     query: str | None = None
     cookie: str | None = None
+    #: In another framework, those whose pages may use the cookie besides its own host's.
+    origins: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in (self.header, self.subprotocol, self.cookie):
@@ -38,7 +43,10 @@ class Places:
             logs.secret_parameters.add(self.query)
 
     def find(self, request: Any) -> str | None:
-        """Return what the client says; None where it says nothing, or says it twice."""
+        """Return what the client says; None where it says nothing, or says it twice.
+
+        Raises :class:`Refused` for a cookie that a page of another site has made a browser send.
+        """
         if self.header is not None and (found := header_of(request, self.header)) is not None:
             if self.header.lower() != "authorization":
                 return found
@@ -48,9 +56,15 @@ class Places:
             for offer in (header_of(request, "sec-websocket-protocol") or "").split(","):
                 if offer.strip(" \t").startswith(self.subprotocol):
                     return offer.strip(" \t")[len(self.subprotocol) :]
-        if self.query is not None and (found := _query_of(request, self.query)):
+        if self.query is not None and (found := _parameter_of(request, self.query)):
             return found
-        return None if self.cookie is None else cookie_of(request, self.cookie)
+        if self.cookie is None or (found := cookie_of(request, self.cookie)) is None:
+            return None
+        # Where a Route is asked, the server has looked at the Origin before.
+        origin = None if isinstance(request, Request) else header_of(request, "origin")
+        if origin is not None and not is_origin_allowed(origin, header_of(request, "host"), self.origins):
+            raise Refused("it came from a page of %s: see origins=", origin)
+        return found
 
 
 def header_of(request: Any, name: str) -> str | None:
@@ -75,22 +89,10 @@ def cookie_of(request: Any, name: str) -> str | None:
     return found
 
 
-def _query_of(request: Any, name: str) -> str | None:
+def _parameter_of(request: Any, name: str) -> str | None:
     """Return the value of a parameter that is there once."""
     try:
-        values = parse_qs(_query(request), keep_blank_values=True, max_num_fields=1000).get(name, [])
+        values = parse_qs(query_of(request), keep_blank_values=True, max_num_fields=1000).get(name, [])
     except ValueError:
         return None
     return values[0] if len(values) == 1 else None
-
-
-def _query(request: Any) -> str:
-    scope = getattr(request, "scope", None)
-    if isinstance(scope, dict):
-        raw: bytes = scope.get("query_string", b"")
-        return raw.decode("latin-1")
-    for attribute in ("query", "query_string"):
-        found = getattr(request, attribute, None)
-        if isinstance(found, str):
-            return found
-    return str(getattr(request, "path", "")).partition("?")[2]

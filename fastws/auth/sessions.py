@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from fastws.auth.authenticator import Authenticator, Refused
-from fastws.auth.places import Places, header_of
+from fastws.auth.authenticator import Authenticator
+from fastws.auth.places import Places
+from fastws.auth.refusals import Refused
 from fastws.connection.handlers import is_async
 from fastws.feed.access import User
-from fastws.protocol.http.messages import Request
-from fastws.protocol.websocket.handshake import is_origin_allowed
 from fastws.web.origins import parse_origins
 
 __all__ = ["SessionAuth", "session_auth", "starlette_session"]
@@ -46,7 +45,7 @@ def session_auth(load: Load, *, cookie: str, origins: Iterable[str] = ()) -> Ses
     """
     if not callable(load):
         raise TypeError(f"session_auth takes a function, not {load!r}")
-    return SessionAuth(load, Places(cookie=cookie), parse_origins(origins), in_thread=not is_async(load))
+    return SessionAuth(load, _place(cookie, origins), in_thread=not is_async(load))
 
 
 def starlette_session(
@@ -93,7 +92,11 @@ def starlette_session(
             raise Refused("it is no session of Starlette") from None
         return user(session) if isinstance(session, dict) else None
 
-    return SessionAuth(load, Places(cookie=cookie), parse_origins(origins), in_thread=False)
+    return SessionAuth(load, _place(cookie, origins), in_thread=False)
+
+
+def _place(cookie: str, origins: Iterable[str]) -> Places:
+    return Places(cookie=cookie, origins=parse_origins(origins))
 
 
 class SessionAuth(Authenticator):
@@ -102,27 +105,18 @@ class SessionAuth(Authenticator):
     what = "the session"
     challenge = ""
 
-    def __init__(self, load: Load, places: Places, origins: frozenset[str], *, in_thread: bool) -> None:
+    def __init__(self, load: Load, places: Places, *, in_thread: bool) -> None:
         super().__init__(places)
         self._load = load
-        self._origins = origins
         self._in_thread = in_thread
 
-    def _check(self, request: Any, credential: str) -> User | Awaitable[User]:
+    def _check(self, credential: str) -> User | Awaitable[User]:
         if len(credential) > MAX_CHARACTERS:
             raise Refused("it has more than %d characters", MAX_CHARACTERS)
-        if not isinstance(request, Request):
-            self._check_origin(request)
         if self._in_thread:
             return self._known_later(asyncio.to_thread(self._load, credential))
         found = self._load(credential)
         return self._known_later(found) if inspect.isawaitable(found) else self._known(found)
-
-    def _check_origin(self, request: Any) -> None:
-        """Raise :class:`Refused` for a page of another origin."""
-        origin = header_of(request, "origin")
-        if origin is not None and not is_origin_allowed(origin, header_of(request, "host"), self._origins):
-            raise Refused("it came from a page of %s: see origins=", origin)
 
     async def _known_later(self, found: Awaitable[Any]) -> User:
         return self._known(await found)

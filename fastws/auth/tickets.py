@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fastws.auth.authenticator import Authenticator, NotNow, Refused, checked_seconds
+from fastws.auth.authenticator import Authenticator, checked_seconds
 from fastws.auth.places import Places
+from fastws.auth.refusals import NotNow, Refused
 from fastws.errors import BrokerUnavailable
 from fastws.feed.access import User
 from fastws.pubsub.bus.registry import bus_of
@@ -76,6 +77,9 @@ class Tickets(Authenticator):
         self._ttl = checked_seconds("ttl", ttl, 1, MAX_TTL)
         self._clock = time.time
         self._used: OrderedDict[str, float] = OrderedDict()
+        #: The life of the topic that says what was used, and when another one was seen to begin.
+        self._epoch: str | None = None
+        self._forgotten_at = 0.0
         self._hub = _hub_for(self._keys[0], broker)
 
     def issue(self, user: User | str) -> str:
@@ -108,7 +112,7 @@ class Tickets(Authenticator):
             raise ValueError(f"a ticket has at most {MAX_CHARACTERS} characters, not {len(ticket)}")
         return ticket
 
-    def _check(self, request: Any, credential: str) -> User | Awaitable[User]:
+    def _check(self, credential: str) -> User | Awaitable[User]:
         said = self._read(credential)
         if said["x"] <= self._clock():
             raise Refused("it has expired")
@@ -123,7 +127,7 @@ class Tickets(Authenticator):
         if self._hub is None:
             self._use(said["n"], said["x"])
             return user
-        return self._use_anywhere(self._hub, said["n"], user)
+        return self._use_anywhere(self._hub, said["n"], said["x"] - self._ttl, user)
 
     def _read(self, ticket: str) -> dict[str, Any]:
         """Return what a ticket says. Raises :class:`Refused` where it is not one of ours."""
@@ -150,14 +154,20 @@ class Tickets(Authenticator):
         # No ticket lives longer than from now on, so that the first of these is the first to be forgotten.
         used[number] = max(expires_at, now + self._ttl)
 
-    async def _use_anywhere(self, hub: Hub, number: str, user: User) -> User:
+    async def _use_anywhere(self, hub: Hub, number: str, issued_at: float, user: User) -> User:
         """Do the same for all processes."""
         try:
             done = await hub.publish_confirmed(TOPIC, "", once=number)
         except (BrokerUnavailable, TimeoutError, RuntimeError) as error:
             raise NotNow(f"nobody can say whether it was used: {error}") from None
+        if self._epoch not in (None, done.at.epoch):
+            self._forgotten_at = self._clock()
+        self._epoch = done.at.epoch
         if done.duplicate:
             raise Refused("it was used before")
+        if issued_at < self._forgotten_at:
+            # Who knew what was used has ended meanwhile: nobody can say that this one was not.
+            raise Refused("it may have been used: what was used before is not known any more")
         return user
 
 

@@ -12,9 +12,12 @@ import sys
 
 from fastws.cli import logs
 from fastws.loop.event_loops import loop_factory
+from fastws.meters.board import Board
+from fastws.meters.meters import begin_measuring
 from fastws.workers.control import Channel
 from fastws.workers.keeper import run_keeper
 from fastws.workers.orphans import end_with_parent
+from fastws.workers.states import KEEPER_ROW
 
 __all__ = ["main"]
 
@@ -30,6 +33,8 @@ def main() -> int:
     if hello is None:
         return 1
     options = hello.values["options"]
+    if hello.fds:
+        begin_measuring(Board.attach(hello.fds.pop()), KEEPER_ROW)
     logs.configure({**options, "access_log": False}, worker="keeper")
     with asyncio.Runner(loop_factory=loop_factory(options["loop"])) as runner:
         runner.run(run_keeper(channel, hello))

@@ -21,6 +21,7 @@ from fastws.server.descriptors import inode, remove_own, take_over
 from fastws.workers.notify import beat_watchdog, watchdog_seconds
 
 if TYPE_CHECKING:
+    from fastws.meters.board import Board
     from fastws.observe.collector import Metrics
     from fastws.server.server import Server
     from fastws.web.routes import Route
@@ -45,6 +46,12 @@ OPTIONS = [
         section="Operation",
         metavar="PATH",
         help="Answer `fastws top` and `fastws ctl` at this Unix socket, in a folder of your own.",
+    ),
+    option(
+        "--require-broker",
+        section="Operation",
+        is_flag=True,
+        help="Answer /readyz with 503 while the broker of --broker cannot be reached.",
     ),
     option(
         "--pid",
@@ -101,9 +108,12 @@ class Observing:
         self._pid: str | None = options["pid"]
         self._control: str | None = options["control"]
         self._control_socket: socket.socket | None = None
+        self._requires_broker: bool = options["require_broker"]
         self._addresses = [metrics_address(options["metrics"])] if options["metrics"] else []
         self._listeners: list[Listener] = []
         self._server: Server | None = None
+        if self._requires_broker and not options["broker"]:
+            raise click.UsageError("--require-broker needs --broker")
         if self._addresses:
             from fastws.observe.collector import check_client
 
@@ -198,7 +208,7 @@ class Observing:
             from fastws.observe.sources import OwnSource
 
             metrics = metrics_of(OwnSource(lambda: self._server, meters.board))
-            routes = self._routes(metrics, lives=[], ready=[self._why_not_ready])
+            routes = self._routes(metrics, meters.board, lives=[], ready=[self._why_not_ready])
             await stack.enter_async_context(listening(routes, self._sockets()))
         if self._control_socket is not None:
             from fastws.observe.control import controlling
@@ -241,8 +251,9 @@ class Observing:
             from fastws.observe.listener import listening
             from fastws.observe.sources import PageSource
 
-            metrics = metrics_of(PageSource(watch.page, watch.states, watch.pids))
-            routes = self._routes(metrics, lives=[hangs], ready=[watch.why_not_ready])
+            source = PageSource(watch.page, watch.states, watch.pids)
+            metrics = metrics_of(source)
+            routes = self._routes(metrics, source.board, lives=[hangs], ready=[watch.why_not_ready])
             await stack.enter_async_context(listening(routes, self._sockets()))
         if self._control_socket is not None:
             from fastws.observe.control import controlling
@@ -254,8 +265,10 @@ class Observing:
     def _sockets(self) -> list[socket.socket]:
         return [sock.dup() for listener in self._listeners for sock in listener.sockets]
 
-    def _routes(self, metrics: Metrics, *, lives: list[Any], ready: list[Any]) -> list[Route]:
-        from fastws.observe.health import Health
+    def _routes(self, metrics: Metrics, board: Board, *, lives: list[Any], ready: list[Any]) -> list[Route]:
+        from fastws.observe.health import Health, broker_is_up
         from fastws.observe.listener import operator_routes
 
+        if self._requires_broker:
+            ready.append(partial(broker_is_up, board))
         return operator_routes(Health(lives, ready), metrics)

@@ -19,8 +19,8 @@ from fastws.cli.publish_listener import Publishing, publish_sockets, say
 from fastws.cli.ways import Ways
 from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
-from fastws.workers.states import Failure, Rules
-from fastws.workers.supervisor import ROWS, Supervisor
+from fastws.workers.states import ROWS, Failure, Rules
+from fastws.workers.supervisor import Supervisor
 
 __all__ = ["supervise"]
 

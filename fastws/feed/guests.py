@@ -10,6 +10,7 @@ from typing import Any
 from fastws.asgi.subscriber import Subscriber, close_verb, subscriber, websocket_of
 from fastws.connection.websocket import WebSocket
 from fastws.feed.protocol import SUBPROTOCOL
+from fastws.feed.query import query_of
 from fastws.feed.session import Session
 from fastws.pubsub.events import Synced
 
@@ -54,16 +55,7 @@ class Guest:
     @property
     def query(self) -> str:
         """The query of the URL, as it came."""
-        scope = getattr(self.request, "scope", None)
-        if isinstance(scope, dict) and "query_string" in scope:
-            query: bytes = scope["query_string"]
-            return query.decode("latin-1")
-        for name in ("query", "query_string"):
-            found = getattr(self.request, name, None)
-            if isinstance(found, str):
-                return found
-        path = getattr(self.request, "path", "")
-        return str(path).partition("?")[2]
+        return query_of(self.request)
 
     # -- what a session needs (``Line``) --------------------------------------------------------
 

@@ -1,12 +1,13 @@
-"""The topics that the URL of a feed names."""
+"""The topics that the URL of a feed names, and where that URL is in a request of any framework."""
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import parse_qs
 
 from fastws.feed.commands import Sub
 
-__all__ = ["topics_of"]
+__all__ = ["query_of", "topics_of"]
 
 MAX_FIELDS = 1000
 
@@ -60,3 +61,16 @@ def _more_than_nothing(text: str) -> float | None:
     if number is not None and not 0 < number < float("inf"):
         raise ValueError("rate= in the URL is a number of more than 0")
     return number
+
+
+def query_of(request: Any) -> str:
+    """Return the query of the URL, as it came, of the request of any framework."""
+    scope = getattr(request, "scope", None)
+    if isinstance(scope, dict) and "query_string" in scope:
+        query: bytes = scope["query_string"]
+        return query.decode("latin-1")
+    for name in ("query", "query_string"):
+        found = getattr(request, name, None)
+        if isinstance(found, str):
+            return found
+    return str(getattr(request, "path", "")).partition("?")[2]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fastws.meters.board import Board
 from fastws.protocol.http.messages import Request, Response
 
-__all__ = ["Health"]
+__all__ = ["Health", "broker_is_up"]
 
 #: Says why not, in some words; None: there is nothing.
 Check = Callable[[], str | None]
@@ -31,6 +32,12 @@ class Health:
     def readyz(self, request: Request) -> Response:
         """Answer whether it takes clients: not while it starts or drains, or a broker it needs is away."""
         return answer([*self._lives, *self._ready], "ready")
+
+
+def broker_is_up(board: Board) -> str | None:
+    """Return why the broker cannot be used; None where it can."""
+    found = [board.sums(series)[0] for series in board.series() if series.name == "broker_up"]
+    return None if found and all(found) else "the broker is away"
 
 
 def answer(checks: list[Check], well: str) -> Response:

@@ -67,13 +67,20 @@ class Line:
         """Whether the server has not closed it, as far as can be seen."""
         if time.monotonic() - self.used_at > IDLE_SECONDS:
             return False
-        try:
-            return not select.select([self._sock], [], [], 0)[0]
-        except ValueError:  # a descriptor beyond 1,023: nobody can say
-            return False
+        # What can be read now is the end, or nothing that was asked for.
+        return not is_readable(self._sock)
 
     def close(self) -> None:
         self._sock.close()
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """Whether something has come, or the end."""
+    if not hasattr(select, "poll"):
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()  # takes any descriptor
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Publisher:

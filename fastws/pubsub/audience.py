@@ -29,12 +29,13 @@ class Audience(TopicRegistry):
         return 0 if found is None else found.listeners()
 
     async def total(self, topic: str, *, timeout: float = 5.0) -> int:
-        """Return how many clients listen to ``topic`` in all processes that share this hub: each is asked.
+        """Return how many clients listen to ``topic`` in all processes and on all nodes that share this hub.
 
-        Any number of tasks may ask at the same time.
+        Each is asked. Any number of tasks may ask at the same time.
 
         Raises:
-            TimeoutError: A process has not answered within ``timeout`` seconds (default: 5).
+            TimeoutError: A process or a node has not answered within ``timeout`` seconds (default: 5). A node
+                that has died, or is cut off, is waited for until it has been silent for 15 seconds.
         """
         here = self.count(topic)
         link = self._link

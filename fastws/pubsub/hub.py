@@ -29,6 +29,7 @@ from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
+    from fastws.pubsub.brokers.base import Broker
 
 __all__ = ["Hub", "Topic"]
 
@@ -49,10 +50,13 @@ class Hub(HubShared):
         name: What hubs of other processes are called that share what is published. Each hub of a process
             that shares has its own; where nothing is shared, any number may have the same. Default:
             ``"default"``.
-        broker: ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
-            made where it is missing. ``"memory"`` shares nothing. Default None: what ``FASTWS_BROKER`` in
-            the environment says, else the workers of one ``fastws serve`` share, and any other process
-            shares nothing.
+        broker: ``"redis://..."`` or ``"nats://..."`` shares with all nodes that name the same server, on any
+            machine; a :class:`fastws.pubsub.brokers.base.Broker` of your own does what it does.
+            ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
+            made where it is missing. ``"memory"`` shares nothing. Default None: what ``fastws serve
+            --broker`` was told, or what ``FASTWS_BROKER`` in the environment says, or the file that
+            ``FASTWS_BROKER_FILE`` names; else the workers of one ``fastws serve`` share, and any other
+            process shares nothing.
         policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
             (RFC 6455, section 7.4.1). A topic may have its own.
         compression: From which size on, and how hard, a message is compressed, once for all clients that
@@ -63,13 +67,14 @@ class Hub(HubShared):
         ValueError: ``policy`` is no policy, ``broker`` no broker, or another hub of this process shares under
             that name.
         TypeError: ``compression`` is no :class:`fastws.Compression`.
+        ImportError: What the broker needs is not installed; the text says how to get it.
     """
 
     def __init__(
         self,
         name: str = "default",
         *,
-        broker: str | None = None,
+        broker: str | Broker | None = None,
         policy: SlowConsumerPolicy | str = SlowConsumerPolicy.EVICT,
         compression: Compression | None = None,
     ) -> None:

@@ -50,7 +50,7 @@ class TopicRegistry:
     def __init__(
         self,
         name: str,
-        broker: str | None,
+        broker: Any,
         policy: SlowConsumerPolicy | str,
         compression: Compression | None,
     ) -> None:

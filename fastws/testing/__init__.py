@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastws.testing.broker import MemoryBroker, memory_broker
+    from fastws.testing.broker_cases import broker_conformance
     from fastws.testing.broker_server import BrokerServer
     from fastws.testing.clock import Clock
-    from fastws.testing.conformance import BrokerSite, Case, broker_conformance
+    from fastws.testing.conformance import BrokerSite, Case
     from fastws.testing.loop import ManualLoop
     from fastws.testing.network import Listener, Network
     from fastws.testing.pairs import End, live, pair
@@ -44,7 +45,7 @@ _MODULES = {
     "RawServer": "peers",
     "Recorder": "peers",
     "WaitTimeout": "watch",
-    "broker_conformance": "conformance",
+    "broker_conformance": "broker_cases",
     "frame": "wire",
     "handshake": "wire",
     "live": "pairs",

@@ -19,7 +19,7 @@ from fastws.pubsub.hub import Hub
 from fastws.testing.pairs import pair
 from fastws.testing.watch import until
 
-__all__ = ["BrokerSite", "Case", "Heard", "broker_conformance"]
+__all__ = ["BrokerSite", "Case", "Heard"]
 
 
 class Heard(Handler):
@@ -71,10 +71,11 @@ class BrokerSite:
     kinds = frozenset(TopicKind)
     #: How many hubs a case has.
     nodes = 2
-    #: True where :meth:`stop` and :meth:`start` do something, and so does :meth:`lose`; and where each hub
-    #: may declare topics of its own, though they are shared.
+    #: True where :meth:`stop` and :meth:`start` do something.
     can_stop = False
+    #: True where :meth:`lose` does.
     can_lose = False
+    #: True where each hub may declare topics of its own, though they are shared.
     can_differ = True
     #: True where what is published while the broker is away reaches other nodes later, as far as they listen.
     can_queue = True
@@ -151,8 +152,11 @@ async def _read(ws: WebSocket, heard: Heard) -> None:
 class Case:
     """One thing that hubs which share must do. ``str(case)`` names it."""
 
+    #: What stands in the list of tests.
     name: str
+    #: What kind of topics it is about.
     kind: TopicKind
+    #: The case itself, at a site that is open.
     run: Callable[[BrokerSite], Awaitable[None]]
     #: Names of attributes of the site that have to be true.
     needs: tuple[str, ...] = ()
@@ -172,21 +176,3 @@ class Case:
         site.kind = self.kind
         async with site:
             await self.run(site)
-
-
-def broker_conformance() -> list[Case]:
-    """Return all cases, for ``pytest.mark.parametrize``::
-
-        @pytest.mark.parametrize("case", broker_conformance(), ids=str)
-        async def test_conforms(case):
-            site = BrokerSite(lambda: MyBroker("my://server"))
-            if reason := case.why_not(site):
-                pytest.skip(reason)
-            await case(site)
-
-    A subclass of :class:`BrokerSite` that has ``stop``, ``start`` and ``lose`` runs the cases about outages,
-    too.
-    """
-    from fastws.testing.broker_cases import CASES
-
-    return list(CASES)

@@ -80,8 +80,9 @@ class Inquiry:
         """Send what is new."""
         while self._new:
             number, question = self._new.popleft()
-            question.silent = set(self._workers())
-            for worker in list(question.silent):
+            workers = self._workers()
+            question.silent = set(workers)
+            for worker in workers:
                 self._tell(worker, "question", number=number, ask=question.kind, values=question.values)
             question.end_if_complete()
 

@@ -6,6 +6,7 @@ there from the beginning on, and has a line of the bus to each worker, too.
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import selectors
 import socket
@@ -13,11 +14,12 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
+from fastws.meters.board import Board
 from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.workers.backoff import CrashHistory
 from fastws.workers.child import start_child
 from fastws.workers.control import Channel, ControlError
-from fastws.workers.states import Worker, ended_text
+from fastws.workers.states import KEEPER_ROW, Worker, ended_text
 
 __all__ = ["Keeping"]
 
@@ -37,6 +39,7 @@ class Keeping:
         workers: those that are there now.
         tell: sends a message with descriptors to a worker.
         misbehaved: ends a worker, for a reason.
+        board: what it measures to, in KEEPER_ROW; None (default): it measures nothing.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Keeping:
         workers: Callable[[], list[Worker]],
         tell: Callable[..., None],
         misbehaved: Callable[[Worker, str], None],
+        board: Board | None = None,
     ) -> None:
         self._module = module
         self._hello = hello
@@ -60,6 +64,7 @@ class Keeping:
         self._workers = workers
         self._tell = tell
         self._misbehaved = misbehaved
+        self._board = board
         #: How many have been started.
         self._number = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,7 +98,8 @@ class Keeping:
         pairs = [socket.socketpair() for _ in range(2 if self._is_gateway else 1)]
         self._channel.send("worker", [ours.detach() for ours, _ in pairs], worker=worker.id)
         lines = [theirs.detach() for _, theirs in pairs]
-        self._tell(worker, "keeper", lines, number=self._number, gateway=self._identity)
+        gateway = {"gateway": self._identity} if self._is_gateway else {}
+        self._tell(worker, "keeper", lines, number=self._number, **gateway)
 
     def failed(self, number: int, worker: str) -> None:
         """Take that a worker makes no sense of what the keeper of that number says: end that keeper."""
@@ -119,7 +125,9 @@ class Keeping:
         self._last_beat = now
         self._selector.register(self._channel, selectors.EVENT_READ, self)
         self._identity = FIRST_GATEWAY + secrets.randbits(62)
-        self._channel.send("hello", **self._hello, identity=self._identity)
+        gateway = {"identity": self._identity} if self._is_gateway else {}
+        board = [] if self._board is None else [os.dup(self._board.fd)]
+        self._channel.send("hello", board, **self._hello, **gateway)
         log.info("the keeper of histories (pid %d) starts", self._process.pid)
         for worker in self._workers():
             self.join(worker)
@@ -127,6 +135,8 @@ class Keeping:
     def _look(self, process: subprocess.Popen[bytes], now: float) -> None:
         if process.poll() is not None:
             self._drop()
+            if self._board is not None:
+                self._board.clear(KEEPER_ROW)
             self._crashed(
                 f"the keeper of histories (pid {process.pid}) {ended_text(process.returncode)}", now
             )

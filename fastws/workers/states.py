@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 __all__ = [
     "EXIT_CANNOT_START",
+    "KEEPER_ROW",
     "MAX_WORKERS",
+    "ROWS",
     "Actions",
     "Failure",
     "Phase",
@@ -22,6 +24,9 @@ __all__ = [
 
 #: Each worker has a socket pair with each other one.
 MAX_WORKERS = 64
+#: Of the page and board that all share: for each worker, the successor of each in a reload, and the keeper.
+ROWS = 2 * MAX_WORKERS + 2
+KEEPER_ROW = ROWS - 1
 #: The exit code of a command that is right and cannot start (fastws/cli/errors.py).
 EXIT_CANNOT_START = 3
 

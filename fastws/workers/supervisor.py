@@ -24,18 +24,16 @@ from fastws.workers.inquiry import Inquiry
 from fastws.workers.keeping import Keeping
 from fastws.workers.notify import notify_ready, notify_reloading, notify_stopping
 from fastws.workers.pool import Pool
-from fastws.workers.states import MAX_WORKERS, Failure, Phase, Rules, Worker
+from fastws.workers.states import ROWS, Failure, Phase, Rules, Worker
 from fastws.workers.terminal import Terminal
 from fastws.workers.watch import Watch
 
-__all__ = ["ROWS", "Supervisor"]
+__all__ = ["Supervisor"]
 
 log = logging.getLogger("fastws.error")
 
 #: Seconds between two looks at the clock.
 TICK_SECONDS = 0.25
-#: A row for each worker, and for the successor of each in a reload.
-ROWS = 2 * MAX_WORKERS + 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
 
 
@@ -84,11 +82,10 @@ class Supervisor:
             workers=lambda: list(self._channels),
             tell=self.tell,
             misbehaved=self.pool.misbehaved,
+            board=board,
         )
-        #: Carries questions of another thread to the workers.
-        #: For who looks at the workers from another thread.
+        #: For who looks at the workers from another thread, and who asks them.
         self.watch = Watch(self.pool, self._page, self._keeping)
-        #: Carries questions of another thread to the workers.
         self.inquiry = Inquiry(lambda: self.wake(0), self.watch.answering, self.tell)
         #: Workers that could not even be launched.
         self._stillborn: list[Worker] = []
@@ -292,10 +289,9 @@ class Supervisor:
         self._processes[worker] = process
         self._channels[worker] = channel
         self._selector.register(channel, selectors.EVENT_READ, worker)
-        fds = [self._page.fd, *(sock.fileno() for sock in self._sockets)]
         board = self._page.board
-        if board is not None:
-            fds.append(board.fd)
+        fds = [self._page.fd, *(sock.fileno() for sock in self._sockets)]
+        fds += [] if board is None else [board.fd]
         hello = {**self._hello, "worker": worker.id, "row": worker.row, "measures": board is not None}
         self.tell(worker, "hello", [os.dup(fd) for fd in fds], **hello)
         for other in list(self._channels):

@@ -110,6 +110,10 @@ class Awareness:
         """Return the entries of all who are here."""
         return [entry for entry in self._entries.values() if entry.state is not None]
 
+    def everything(self) -> list[Entry]:
+        """Return the entries of all who are here, and of who has gone not long ago."""
+        return list(self._entries.values())
+
     def said_here(self) -> list[Entry]:
         """Return the entries that connections of this process have said."""
         return [entry for entry in self.present() if entry.client in self._owner]

@@ -45,6 +45,12 @@ class Client:
         self.subscriber = ws
         self.may_write = may_write
 
+    @property
+    def is_congested(self) -> bool:
+        """True while its socket refuses bytes."""
+        blocked: bool = self.subscriber.outbox.blocked
+        return blocked
+
     def say(self, message: bytes) -> None:
         """Send a message. Who has left too much unread is closed: then nothing is missing in between."""
         if self.subscriber.send_nowait(message) is SendStatus.DROPPED:

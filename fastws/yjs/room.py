@@ -64,6 +64,10 @@ class Room:
         self._loop = asyncio.get_running_loop()
         self._content = Content(limits.max_document, self._tell)
         self._awareness = Awareness(limits.max_awareness)
+        #: Where clients hear of each other, but for those whose sockets refuse bytes: they are told
+        #: everything when they take them again.
+        self._here = f"\0{name}"
+        self._behind: set[Client] = set()
         #: Clients that are here.
         self.clients: dict[Client, None] = {}
         self._awareness_timer: asyncio.TimerHandle | None = None
@@ -122,6 +126,7 @@ class Room:
         """A client has come: ask it for what it has, and tell it who is here."""
         self.clients[client] = None
         self._hub.subscribe(client.subscriber, self.name)
+        self._hub.subscribe(client.subscriber, self._here)
         if client.may_write:
             client.say(sync_message(STEP_1, self._content.state()))
         if present := self._awareness.present():
@@ -197,9 +202,21 @@ class Room:
         if not changed:
             return
         self._awareness_sent = self._loop.time()
-        self._hub.publish(self.name, awareness_message(changed))
+        for client in self.clients:
+            if client.is_congested and client not in self._behind:
+                self._behind.add(client)
+                self._hub.unsubscribe(client.subscriber, self._here)
+                self._work(self._catch_up(client))
+        self._hub.publish(self._here, awareness_message(changed))
         if said_here:
             self.line.say(AWARE, awareness_content(said_here))
+
+    async def _catch_up(self, client: Client) -> None:
+        await client.subscriber.unblocked()
+        self._behind.discard(client)
+        if client in self.clients:
+            self._hub.subscribe(client.subscriber, self._here)
+            client.say(awareness_message(self._awareness.everything()))
 
     def _say_nothing(self) -> None:
         self._keep_alive = self._loop.call_later(KEEP_ALIVE_SECONDS, self._say_nothing)

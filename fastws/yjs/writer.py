@@ -80,7 +80,10 @@ class Writer:
         except StoreError as error:
             log.error("%s; %d changes are lost", error, len(self._waiting))
         finally:
-            await self._stored.close()
+            try:
+                await self._stored.close()
+            except StoreError as error:
+                log.error("%s", error)
 
     # -- the task -------------------------------------------------------------------------------
 

@@ -115,8 +115,10 @@ function open(vendor, text, awareness) {
       ],
     }),
   });
-  byId("text").addEventListener("focus", () => view.focus());
-  document.querySelector(".skip").addEventListener("click", () => view.focus());
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    view.focus();
+  });
 }
 
 function theme(EditorView) {

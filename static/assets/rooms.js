@@ -78,7 +78,7 @@ function join() {
       talk(false);
     },
   });
-  rules = feed.subscribe(`${topic}/rules`, { onchange: showRules, onend: refused });
+  rules = feed.subscribe(`${topic}/rules`, { onchange: showRules, onlive: showRules, onend: refused });
   muted = feed.subscribe(`${topic}/muted`, { onchange: showMembers });
   typing = feed.subscribe(`${topic}/typing`, { onchange: showTyping });
   here = feed.subscribe(topic, {
@@ -233,7 +233,9 @@ async function say(data) {
 
 // -- rules -----------------------------------------------------------------------------------
 
+/** Not while a snapshot comes: what is not there yet would seem to be gone. */
 function showRules() {
+  if (rules.state !== "live") return;
   const moderates = isModerator();
   byId("slow").disabled = !moderates;
   byId("slow").value = String(rules.values.get("slow") ?? 0);

@@ -11,7 +11,7 @@ import pytest
 
 import fastws
 from fastws import Server, Static
-from fastws.apps.builtin import routes
+from fastws.apps.builtin import application, routes
 from fastws.apps.echo import Echo
 from fastws.testing.wire import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT
 from tests.kit import ManualLoop, RawClient, frame
@@ -62,6 +62,24 @@ class TestPages:
         assert site.get("/assets/style.css").headers["content-type"].startswith("text/css")
         for path in ("/ws", "/wsecho", "/echo", "/broadcast"):
             assert (site.get(path).status, site.get(path).headers["upgrade"]) == (426, "websocket")
+
+    def test_the_gallery(self, loop: ManualLoop) -> None:
+        async def start() -> Server:
+            return await fastws.serve(application(), access_log=False)
+
+        server = loop.run(start())
+        for path, status in {
+            "/": 200,
+            "/rooms": 307,
+            "/rooms/any": 200,
+            "/quotes": 200,
+            "/bullets": 200,
+        }.items():
+            client = RawClient(server, loop)
+            client.get(path)
+            loop.settle()
+            assert client.response().status == status, path
+        loop.run(server.shutdown(0))
 
     def test_readiness_goes_first(self, site: Site) -> None:
         client, late = RawClient(site.server, site.loop), RawClient(site.server, site.loop)

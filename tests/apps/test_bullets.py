@@ -124,10 +124,3 @@ async def test_the_story_and_the_robots(monkeypatch: pytest.MonkeyPatch) -> None
         playing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await playing
-
-
-def test_alone(tmp_path: Any) -> None:
-    (tmp_path / "bullets.html").write_text("own")
-    app = bullets.application(tmp_path)
-    assert len(app.routes) == 3  # type: ignore[arg-type]
-    assert [each.once for each in app.background_tasks] == [True]

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.apps import quotes
 from fastws.apps.quotes import MOVES_PER_SECOND, SUM, SYMBOLS, TOPIC, Market, Quotes
 from fastws.testing import Clock, memory_broker
 from tests.apps.clients import PAGES, Client, site
@@ -190,10 +189,3 @@ def test_the_time_is_not_kept() -> None:
     answer = Quotes(PAGES).time(None)
     assert int(answer.body) > 1_600_000_000_000
     assert (b"Cache-Control", b"no-store") in answer.raw_headers
-
-
-def test_alone(tmp_path: Any) -> None:
-    (tmp_path / "quotes.html").write_text("own")
-    app = quotes.application(tmp_path)
-    assert len(app.routes) == 4  # type: ignore[arg-type]
-    assert [each.once for each in app.background_tasks] == [True]

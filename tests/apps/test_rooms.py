@@ -251,10 +251,3 @@ async def test_two_workers(tmp_path: Any) -> None:
         await ann.say(pub=TOPIC, d={"text": "hello"})
         assert (await bob.until("d"))["d"]["text"] == "hello"
         assert json.loads((await two.hub.snapshot(f"{TOPIC}/rules"))["owner"])
-
-
-def test_alone(tmp_path: Any) -> None:
-    (tmp_path / "rooms.html").write_text("own")
-    assert len(rooms.application(tmp_path)) == 4
-    with pytest.raises(FileNotFoundError):
-        rooms.application(tmp_path.parent)

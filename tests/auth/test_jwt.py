@@ -462,6 +462,7 @@ async def test_a_real_fetch(page: Any, caplog: pytest.LogCaptureFixture) -> None
         ((302, b"", [("Location", "http://127.0.0.1:1/")]), "status 302"),
         ((200, b"x" * (2**18 + 1), ()), "more than 262144 bytes"),
         ((200, b"{}", ()), "no key for RS256"),
+        ((200, b"", [("Transfer-Encoding", "chunked")]), "cannot be fetched"),
     ):
         page.RequestHandlerClass.answer = answer
         with pytest.raises(fastws.FeedError, match="unavailable"):

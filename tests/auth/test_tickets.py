@@ -131,8 +131,12 @@ def test_what_cannot_be() -> None:
         (ValueError, "1 to 240 seconds", lambda: Tickets(SECRET, ttl=300)),
         (TypeError, "a number", lambda: Tickets(SECRET, ttl="30")),  # type: ignore[arg-type]
         (TypeError, "a fastws.User or an id", lambda: Tickets(SECRET).issue(1)),  # type: ignore[arg-type]
-        (ValueError, "at most 4096", lambda: Tickets(SECRET).issue(fastws.User("ann", info="x" * 5000))),
-        (TypeError, "not JSON", lambda: Tickets(SECRET).issue(fastws.User("ann", info=object()))),
+        (
+            ValueError,
+            "at most 4096",
+            lambda: Tickets(SECRET).issue(fastws.User("ann", claims={"x": "x" * 5000})),
+        ),
+        (TypeError, "not JSON", lambda: Tickets(SECRET).issue(fastws.User("ann", claims={"x": object()}))),
     ]
     with all_rows() as row:
         for error, words, make in rows:
@@ -160,6 +164,22 @@ async def test_two_processes_take_each_ticket_once_in_all(caplog: pytest.LogCapt
             assert [answer for answer in answers if isinstance(answer, fastws.User)] == [fastws.User("ann")]
         assert "it was used before" in caplog.text
         assert await answered(members[1](request(target=f"/?ticket={members[0].issue('ann')}"))) is None
+
+
+async def test_no_ticket_of_before_is_taken_when_it_is_forgotten_what_was_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tickets = Tickets(SECRET)
+    tickets._hub = shared_hub()
+    async with memory_broker(tickets._hub, shared_hub()) as broker:
+        used, unused = tickets.issue("ann"), tickets.issue("ann")
+        assert await answered(tickets(request(), used)) == fastws.User("ann")
+        broker.forget()
+        for ticket in (used, unused):
+            with pytest.raises(fastws.FeedError, match="unauthorized"):
+                await answered(tickets(request(), ticket))
+        assert "it may have been used" in caplog.text
+        assert await answered(tickets(request(), tickets.issue("eve"))) == fastws.User("eve")
 
 
 def test_processes_that_share_have_a_hub_for_each_secret() -> None:

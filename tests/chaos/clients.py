@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from typing import Any, cast
 
-__all__ = ["Publisher", "Reader", "Truth"]
+__all__ = ["Line", "Publisher", "Reader", "Truth"]
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 UPGRADE = (
@@ -53,7 +53,7 @@ class Truth:
         found: dict[int, list[int]] = {}
         for messages in self.epochs.values():
             for offset in sorted(messages):
-                publisher, number = messages[offset].split()
+                publisher, number, *_ = messages[offset].split()
                 found.setdefault(int(publisher), []).append(int(number))
         return found
 
@@ -236,13 +236,19 @@ class ReaderLine(Line):
 
 
 class Publisher:
-    """Sends numbers at a pace, straight to the server; it connects again when it is cut."""
+    """Sends numbers at a pace, straight to the server; it connects again when it is cut.
 
-    def __init__(self, port: int, number: int, interval: float) -> None:
+    ``query`` is what it asks the server for.
+    """
+
+    def __init__(self, port: int, number: int, interval: float, query: str = "?quiet=") -> None:
         self._port = port
+        self._query = query
         self.number = number
         self._interval = interval
         self.sent = 0
+        #: So many of the last numbers before a line broke may not have arrived.
+        self.doubt = 1000
         #: Numbers that were sent over lines that broke in the next moment: they may not have arrived.
         self.doubtful: set[int] = set()
         self._is_stopped = False
@@ -253,7 +259,7 @@ class Publisher:
         while not self._is_stopped:
             try:
                 _, line = await loop.create_connection(
-                    lambda: PublisherLine("?quiet="), "127.0.0.1", self._port
+                    lambda: PublisherLine(self._query), "127.0.0.1", self._port
                 )
             except OSError:
                 await asyncio.sleep(0.02)
@@ -263,7 +269,7 @@ class Publisher:
             while not self._is_stopped and not line.lost.done():
                 assert line.transport is not None
                 while due <= loop.time():
-                    line.transport.write(masked(TEXT, f"{self.number} {self.sent}".encode()))
+                    line.transport.write(masked(TEXT, self.payload().encode()))
                     self.sent += 1
                     due += self._interval
                 await asyncio.sleep(self._interval)
@@ -273,7 +279,10 @@ class Publisher:
                 line.transport.write(masked(CLOSE, b"\x03\xe8"))
                 await asyncio.wait([line.lost], timeout=5)
             else:
-                self.doubtful.update(range(max(first, self.sent - 1000), self.sent))
+                self.doubtful.update(range(max(first, self.sent - self.doubt), self.sent))
+
+    def payload(self) -> str:
+        return f"{self.number} {self.sent}"
 
     def stop(self) -> None:
         self._is_stopped = True

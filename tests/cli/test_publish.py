@@ -109,6 +109,24 @@ def test_a_line_that_is_wrong_is_named_and_those_before_it_are_published(
 
 
 @pytest.mark.live
+def test_an_interrupt_says_how_far_it_is(
+    fastws_here: Here, served: PageServer, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [b"1\n2\n"]
+
+    def read(descriptor: int, size: int) -> bytes:
+        if not waiting:
+            raise KeyboardInterrupt
+        return waiting.pop()
+
+    monkeypatch.setattr(command.os, "read", read)
+    result = fastws_here("publish", "rooms/cut", "-", "--url", served.url, "--token-file", token_file)
+    assert_one_line(result, 130, "interrupted; 2 lines are published")
+    given(monkeypatch, b"1\n")
+    assert_one_line(fastws_here("publish", "a/b/../c", "-", "--url", served.url), 1, "line 1: unauthorized")
+
+
+@pytest.mark.live
 def test_a_server_that_is_not_there_or_refuses(fastws_here: Here, served: PageServer, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"

@@ -37,6 +37,7 @@ FOREIGN = {
     ".",
     "tox",
     "ss",
+    "npm",
 }
 
 #: The built-in application as the pages address it, and where it has a WebSocket.

@@ -43,7 +43,7 @@ from tests.kit.ports import free_port
 __all__ = ["KINDS", "Story"]
 
 #: Numbers that the pages use as ports; each run takes free ones in their place.
-PORT = re.compile(r"\b(?:8000|8080|8081|8443|8765|8766|9000)\b")
+PORT = re.compile(r"\b(?:8000|8080|8081|8443|8082|8765|8766|9000|9090)\b")
 SECONDS = 30
 
 

@@ -92,7 +92,9 @@ OF_THEIR_OWN = {
 SUITE = "the suite itself, which .ci/run runs, or a part of it"
 BENCHMARKS = "minutes to hours, on an idle machine, with the extra packages of the suite"
 ELSEWHERE = "another machine, or one to be set up"
+EDITOR = "npm, which .ci/run runs; and an extra that the tests' own environment has"
 DOCKER = "no engine of containers is there; test_containers.py runs the instructions of the Dockerfile"
+OPERATED = "a folder in /run of the service; tests/observe/test_workers.py runs them"
 #: Commands that are only checked (commands.py: each option and file exists), and why.
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest": SUITE,
@@ -118,6 +120,10 @@ NOT_RUN = {
     "python -m bench micro --save": BENCHMARKS,
     "python -m bench instructions": BENCHMARKS,
     "python -m bench instructions --save": BENCHMARKS,
+    "npm ci --prefix static-build && npm run build --prefix static-build && .venv/bin/pip install '.[yjs]'": (
+        EDITOR
+    ),
+    "pip install '.[yjs]'": EDITOR,
     "sudo systemctl enable --now chat": ELSEWHERE,
     "journalctl -u chat -f": ELSEWHERE,
     "fastws bench wss://chat.example.org/ws idle --clients 5000 --until errors=0 --step clients+5000": (
@@ -132,6 +138,16 @@ NOT_RUN = {
     "fastws bench ws://127.0.0.1:8080/wsecho idle --clients 2000 --speak-once --pid 12345": (
         "the number stands for that of the reader's server"
     ),
+    "fastws serve chat.app:routes --workers auto --metrics 9090 --control /run/chat/control "
+    "--pid /run/chat/pid": OPERATED,
+    "fastws top /run/chat/control": OPERATED,
+    "fastws top /run/chat/control --sort age --match /room/ --limit 50": OPERATED,
+    "fastws top /run/chat/control --once --json": OPERATED,
+    "fastws top http://10.0.0.5:9090": ELSEWHERE,
+    "fastws ctl reload --control /run/chat/control": OPERATED,
+    "fastws ctl log-level debug --control /run/chat/control": OPERATED,
+    "fastws ctl close 2-17-9f3a1 --control /run/chat/control": OPERATED,
+    "fastws ctl drain --control /run/chat/control": OPERATED,
     "docker build -t chat .": DOCKER,
     "docker run --init --rm -p 8080:8080 --ulimit nofile=65536:65536 chat": DOCKER,
     "docker stop -t 15 chat": DOCKER,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fastws import Hub
+from fastws.pubsub.bus import registry
+from fastws.testing import Clock
 from tests.kit import until
 from tests.kit.keepers import Client
 
-__all__ = ["heard", "missed", "nodes", "of_topic", "rejoined"]
+__all__ = ["beat", "heard", "missed", "nodes", "nodes_in_time", "of_topic", "pumped", "rejoined"]
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -29,6 +33,30 @@ async def nodes(make: Callable[[], Any], count: int = 2, **settings: Any) -> Asy
             await hub.close()
 
 
+@asynccontextmanager
+async def nodes_in_time(clock: Clock, *brokers: Any, **topics: dict[str, Any]) -> AsyncIterator[list[Hub]]:
+    """Open hubs at brokers, with these topics, while the time stands still; a second later all have met."""
+    hubs = [Hub(broker=broker) for broker in brokers]
+    for hub in hubs:
+        for name, settings in topics.items():
+            hub.topic(name, **settings)
+        await pumped(clock, hub.start())
+    await clock.advance(1)
+    try:
+        yield hubs
+    finally:
+        for hub in hubs:
+            await pumped(clock, hub.close())
+
+
+async def pumped(clock: Clock, awaitable: Awaitable[T]) -> T:
+    """Await something, and let time go on meanwhile."""
+    waiting = asyncio.ensure_future(awaitable)
+    while not waiting.done():
+        await clock.advance(0.01)
+    return waiting.result()
+
+
 async def of_topic(hub: Hub, topic: str, **options: Any) -> Client:
     """A client that listens to a topic, when every node knows that."""
     client = Client()
@@ -38,6 +66,14 @@ async def of_topic(hub: Hub, topic: str, **options: Any) -> Client:
     else:
         await asyncio.sleep(0.1)
     return client
+
+
+def beat() -> None:
+    """Let all gateways here do at once what they do once a second."""
+    for group in list(registry._groups.values()):
+        gateway = getattr(group, "_gateway", None)
+        if gateway is not None:
+            gateway._tick()
 
 
 def heard(client: Client) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 from fastws.meters.board import Board
 from fastws.meters.histogram import BOUNDS
 from fastws.meters.meters import Meters
-from fastws.observe.health import Health
+from fastws.observe.health import Health, broker_is_up
 from fastws.observe.listener import listening, operator_routes
 from fastws.observe.sampling import LOOKS_A_QUESTION, sampling
 from fastws.server.shared_page import SharedPage
@@ -50,6 +50,15 @@ async def test_reasons_are_told() -> None:
         lives[0] = "it hangs"
         assert await asyncio.to_thread(got, port, "/livez") == (503, b"not ready: it hangs\n")
         assert (await asyncio.to_thread(got, port, "/readyz"))[0] == 503
+
+
+def test_a_broker_that_is_required() -> None:
+    board = Board.private()
+    assert broker_is_up(board) == "the broker is away"
+    meters = Meters(board)
+    for up, said in ((0, "the broker is away"), (1, None), (0, "the broker is away")):
+        meters.set(up, "broker_up", "redis")
+        assert broker_is_up(board) == said
 
 
 class Pool:

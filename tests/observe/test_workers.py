@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cli.helpers import Child, get, running
+from tests.cli.helpers import Child, fastws, get, running
+from tests.kit.redis import Redis, need_redis
 from tests.observe.scrapes import Scrape, check_with_promtool, scrape, where
 from tests.workers.helpers import until
 from tests.workers.processes import pids, wait_gone
@@ -138,13 +141,10 @@ async def echo(ws):
 """
 
 
-@pytest.mark.parametrize("workers", [2])
-def test_readyz_is_503_while_the_server_starts_and_drains(
-    tmp_path: Path, workers: int, unused_tcp_port: int
-) -> None:
+def test_readyz_is_503_while_the_server_starts_and_drains(tmp_path: Path, unused_tcp_port: int) -> None:
     (tmp_path / "app.py").write_text(SLOW_START)
     metrics = f"http://127.0.0.1:{unused_tcp_port}"
-    options = ["--port", 0, "--workers", workers, "--metrics", unused_tcp_port]
+    options = ["--port", 0, "--workers", 2, "--metrics", unused_tcp_port]
 
     def readyz() -> tuple[int, bytes]:
         try:
@@ -173,3 +173,73 @@ def test_readyz_is_503_while_the_server_starts_and_drains(
         asyncio.run(drain())
         assert server.process.wait(30) == 0
     assert not (tmp_path / "server.pid").exists()
+
+
+def test_a_person_looks_and_gives_orders(tmp_path: Path) -> None:
+    """The commands of docs/operations.md."""
+    workers = 2
+    (tmp_path / "app.py").write_text(APP)
+    tmp_path.chmod(0o700)
+
+    def look() -> dict[str, Any]:
+        done = fastws("top", "control", "--once", "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def order(*words: str) -> str:
+        done = fastws("ctl", *words, cwd=tmp_path, FASTWS_CONTROL="control")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    async def visit(server: Child) -> None:
+        count: Counter[str] = Counter()
+        clients = [Client(count, "/echo") for _ in range(12)]
+        await asyncio.gather(*(client.connect(server) for client in clients))
+        found = await asyncio.to_thread(look)
+        assert found["websockets"] == 12 and len(found["clients"]) == 12
+        assert {each["pid"] for each in found["workers"]} == {client.pid for client in clients}
+        name = found["clients"][0]["id"]
+        assert await asyncio.to_thread(order, "close", name) == f"closed {name}"
+        closed = [asyncio.create_task(client.ws.wait_closed()) for client in clients]
+        await asyncio.wait(closed, return_when=asyncio.FIRST_COMPLETED)
+        found = await asyncio.to_thread(look)
+        assert found["websockets"] == 11 and found["closes"] == {"1008 server": 1}
+        assert "debug now" in await asyncio.to_thread(order, "log-level", "debug")
+        await asyncio.to_thread(order, "reload")
+        await asyncio.to_thread(pids, server, 2 * workers)
+        await asyncio.to_thread(order, "drain")
+        await asyncio.gather(*closed)
+        assert {client.ws.close_code for client in clients} <= {1001, 1008, 1012}
+
+    options = ["--port", 0, "--workers", workers, "--control", "control", "--timeout-drain", 0.1]
+    with running(tmp_path, "serve", "app:routes", *options) as server:
+        server.address()
+        assert (tmp_path / "control").stat().st_mode & 0o777 == 0o600
+        asyncio.run(visit(server))
+        assert server.process.wait(30) == 0
+    assert not (tmp_path / "control").exists()
+    assert "Traceback" not in server.stderr()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whether_the_broker_is_up(tmp_path: Path, workers: int) -> None:
+    need_redis()
+    with Redis(tmp_path / "redis") as redis:
+        options = ["--workers", workers, "--metrics", 0, "--broker", redis.url, "--require-broker"]
+        with running(tmp_path, "serve", "--port", 0, *options) as server:
+
+            def up() -> float:
+                found = scrape(server)
+                assert "fastws_broker_up" in found.names()
+                return found.sum("fastws_broker_up", broker="redis")
+
+            until(lambda: get(where(server), "/readyz")[0] == 200)
+            assert up() == 1
+            redis.stop(signal.SIGKILL)
+            until(lambda: get(where(server), "/readyz")[2] == b"not ready: the broker is away\n")
+            assert up() == 0 and get(where(server), "/livez")[0] == 200
+            redis.start()
+            until(lambda: get(where(server), "/readyz")[0] == 200)
+            assert up() == 1
+            assert server.stop() == 0

@@ -16,6 +16,7 @@ import pytest
 import fastws
 from fastws import AsyncPublisher, Publisher, PublishError
 from fastws.publish.exchange import Target
+from tests.client.peers import Certificates
 from tests.publish.served import ALL, PageServer, page_served
 from tests.rows import all_rows
 
@@ -342,3 +343,75 @@ def test_urls_tokens_and_times() -> None:
     with pytest.raises(TypeError, match="seconds"):
         Publisher("http://h", timeout="1")  # type: ignore[arg-type]
     assert Publisher("https://h")._context is not None and AsyncPublisher("https://h")._context is not None
+
+
+def test_tls(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    context = certificates.client
+    with page_served(ssl=certificates.server) as served:
+        url = f"https://localhost:{served.port}"
+        with Publisher(url, token=ALL, ssl=context) as client:
+            for text in "ab":
+                client.publish("rooms/tls", text)
+        assert served.server.counters.as_dict()["connections"] == 1
+        with Publisher(url, token=ALL) as client, pytest.raises(PublishError, match="certificate") as caught:
+            client.publish("rooms/tls", "c")
+        assert caught.value.code == "connection"
+
+        async def publish() -> None:
+            async with AsyncPublisher(url, token=ALL, ssl=context) as other:
+                await other.publish("rooms/tls", "c")
+
+        asyncio.run(publish())
+        assert kept(served, "rooms/tls") == ["a", "b", "c"]
+
+
+async def test_a_cancelled_call_leaves_no_connection_behind(served: PageServer) -> None:
+    with scripted(None) as (url, requests):
+        async with AsyncPublisher(url) as client:
+            task = asyncio.create_task(client.publish("a", "x"))
+            while not requests:
+                await asyncio.sleep(0.001)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert client._idle == []
+            await asyncio.sleep(0.01)  # the transport closes in the next turn
+
+
+async def test_connections_of_asyncio_are_used_while_they_are_fresh(served: PageServer) -> None:
+    async with AsyncPublisher(served.url, token=ALL) as client:
+        before = served.server.counters.as_dict()["connections"]
+        for _ in range(3):
+            await client.publish("plain", "x")
+        assert served.server.counters.as_dict()["connections"] == before + 1
+        client._idle[0].used_at -= 100
+        await client.publish("plain", "x")
+        assert served.server.counters.as_dict()["connections"] == before + 2
+        await asyncio.gather(*(client.publish("plain", "x") for _ in range(20)))
+        assert len(client._idle) <= 8
+
+
+def test_an_old_connection_is_not_used_again(served: PageServer) -> None:
+    with publisher(served) as client:
+        client.publish("plain", "x")
+        client._idle[0].used_at -= 100
+        before = served.server.counters.as_dict()["connections"]
+        client.publish("plain", "x")
+        assert served.server.counters.as_dict()["connections"] == before + 1
+
+
+def test_what_ends_the_program_ends_the_connection(
+    served: PageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publisher(served) as client:
+        client.publish("plain", "x")
+        line = client._idle[0]
+
+        def interrupted(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(line, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            client.publish("plain", "x")
+        assert client._idle == [] and line._sock.fileno() == -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,17 @@ def test_a_stream_reads_its_part_only(root: Path) -> None:
     assert stream.length == 3
     assert [stream.read(2), stream.read(2), stream.read(2)] == [b"56", b"7", b""]
     stream.close()
+
+
+def test_a_page_is_one_file_whatever_the_path(root: Path) -> None:
+    page = Static("/s", root).page("page.html")
+    found = page(Request(target="/any/path"))
+    assert found.body == (root / "page.html").read_bytes()
+    assert page(Request(headers=[("If-None-Match", found.headers["etag"])])).status == 304
+    (root / "page.html").unlink()
+    assert page(Request()).status == 404
+    with pytest.raises(FileNotFoundError, match=r"page\.html"):
+        Static("/s", root).page("page.html")
 
 
 def test_a_folder_with_a_slash_is_its_index(get: Get) -> None:
@@ -288,10 +300,13 @@ def test_our_own_assets_are_served_in_anyones_program() -> None:
 
 def test_every_file_the_pages_name_is_served() -> None:
     static = Static("/", packaged_static())
-    for page in ("index.html", "chat.html"):
+    pages = sorted(path.name for path in packaged_static().glob("*.html"))
+    assert len(pages) >= 6
+    for page in pages:
         text = static.respond(Request(), page).text
-        named = [part.split('"')[0] for part in text.split('"assets/')[1:]]
-        assert len(named) >= 4
+        # A page whose path has parts names them from the top.
+        named = [part.split('"')[0] for part in re.split('"/?assets/', text)[1:]]
+        assert len(named) >= 4, page
         for name in named:
             assert static.respond(Request(), f"assets/{name}").status == 200, name
 

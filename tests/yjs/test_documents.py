@@ -115,6 +115,32 @@ async def test_moves_are_conflated() -> None:
             assert 18 <= each.told <= 22
 
 
+async def test_who_does_not_read_is_told_the_last_of_each() -> None:
+    clock = Clock()
+    link = site(clock=clock)
+    async with link as ws:
+        ann, slow = Editor(ws, 1), Editor(await link.connect("/yjs/a"), 2)
+        gone = Editor(await link.connect("/yjs/a"), 3)
+        gone.say("gone")
+        await until(lambda: slow.states == {3: "gone"})
+        client, _ = link.ends(1)
+        client.stall()
+        for step in range(60):
+            ann.say({"step": step, "padding": "x" * 3000})
+            await clock.advance(0.1)
+            if step == 50:
+                await gone.ws.close()
+        told = slow.told
+        client.read()
+        await until(lambda: slow.states.get(1, {}).get("step") == 59)
+        assert list(slow.states) == [1]
+        assert slow.told < told + 10
+        ann.say("on")
+        await clock.advance(0.2)
+        assert slow.states == {1: "on"}
+        assert not slow.ws.closed
+
+
 async def test_nobody_is_silent_for_long() -> None:
     """y-websocket connects again after 30 s without a message, and does not see pings."""
     clock = Clock()
@@ -163,8 +189,8 @@ HELLO = "01010500040101740568656c6c6f00"
 FAILS = {
     "panic": "010005c40501050202585900",
     "parent": "010205082701016d01620008000500047c3f8000007701787e75027c3f8000007c4000000000",
-    "parent that waits": "010a050004010174016881050001840501036c6c6fc10501050202c40505050201592801016d0161017c"
-    "3f8000002701016d01620008000508047c3f8000007701787e75027c3f8000007c40000000050001620474727565c6050605020162046e756c6c"
+    "parent that waits": "010a050004010174016881050001840501036c6c6fc10501050202c40505050201592801016d01"
+    "61017c3f8000002701016d01620008000508047c3f8000007701787e75027c3f8000007c40000000050001620474727565c6050605020162046e756c6c"
     "01050201010501",
 }
 

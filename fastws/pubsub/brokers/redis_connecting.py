@@ -133,9 +133,9 @@ class Connecting:
             try:
                 connected = await asyncio.wait_for(self.connect(), ATTEMPT_SECONDS)
             except TimeoutError:
-                say(f"{self._label}: no answer within {ATTEMPT_SECONDS:g} s")
+                say(f"no answer within {ATTEMPT_SECONDS:g} s")
             except BrokerUnavailable as error:
-                say(str(error))
+                say(str(error).removeprefix(f"{self._label}: "))
             else:
                 yield connected
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))

@@ -91,7 +91,8 @@ class Sentinels(Place):
         self._class = SSLConnection if is_tls else Connection
 
     async def connection(self) -> AbstractConnection:
-        options = {**self._sentinel_options, "socket_timeout": SENTINEL_SECONDS}
+        seconds = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
+        options = {**self._sentinel_options, **seconds, "retry": Retry(NoBackoff(), 0)}
         sentinel: Any = Sentinel(self._addresses, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
         try:
             host, port = await sentinel.discover_master(self._master)

@@ -18,8 +18,6 @@ SCHEMES = {
     "redis+unix": REDIS,
     "redis+sentinel": REDIS,
     "rediss+sentinel": REDIS,
-    "redis+cluster": REDIS,
-    "rediss+cluster": REDIS,
     "nats": NATS,
     "tls": NATS,
 }

@@ -12,9 +12,11 @@ import secrets
 import socket
 from collections.abc import Callable
 
+from fastws.meters.meters import measuring
 from fastws.pubsub.brokers.base import Broker, Entry, State, name_of
-from fastws.pubsub.bus.lanes import names_of
+from fastws.pubsub.bus.lanes import key_of, names_of
 from fastws.pubsub.bus.receiving import FIRST_GATEWAY
+from fastws.pubsub.gateway.census import CENSUS, Census
 from fastws.pubsub.gateway.node_bus import NodeBus
 from fastws.pubsub.gateway.plain import Plain
 from fastws.pubsub.gateway.relaying import RelayingKeeper
@@ -22,6 +24,9 @@ from fastws.pubsub.gateway.relaying import RelayingKeeper
 __all__ = ["Gateway"]
 
 log = logging.getLogger("fastws.error")
+
+#: Seconds that workers have to say how many listen.
+COUNT_SECONDS = 4.0
 
 
 class Gateway:
@@ -44,23 +49,28 @@ class Gateway:
     ) -> None:
         self._broker = broker
         self.identity = identity or FIRST_GATEWAY + secrets.randbits(62)
-        self.keeper = RelayingKeeper(broker, node or secrets.token_hex(8), dropped=dropped)
+        name = node or secrets.token_hex(8)
+        self.keeper = RelayingKeeper(broker, name, dropped=dropped)
         self.bus = NodeBus(
             self.identity,
             on_run=self._run,
             on_missed=self._missed,
             on_follow=self._followed,
             on_tick=self._tick,
+            on_ask=self._asked,
         )
+        self.census = Census(broker, name, self._count)
         self.plain = Plain(broker, self.bus.relay, self.bus.skip)
         self._state = State.AWAY
         #: The last line of the log: none stands there twice in a row.
         self._said = ""
+        self._measure()
 
     async def start(self, timeout: float) -> None:
         """Connect to the broker. Raises :class:`BrokerUnavailable`."""
         await self.bus.start()
         await self._broker.start(self, timeout)
+        self.census.start()
 
     def add_worker(self, bus_line: socket.socket, keeper_line: socket.socket, identity: int) -> None:
         """Serve a worker over connected stream sockets, which the gateway owns from now on."""
@@ -71,6 +81,7 @@ class Gateway:
         """Hand over what waits, for a second at most, and let go of all."""
         await asyncio.sleep(0)  # what workers have just said is read
         self.keeper.close()
+        self.census.close()
         await self._broker.close()
         await self.bus.close()
 
@@ -89,15 +100,26 @@ class Gateway:
         else:
             self._broker.unfollow(name)
 
+    def _asked(self, hub: str, topic: str) -> asyncio.Future[int]:
+        return self.census.ask(hub, topic)
+
+    async def _count(self, hub: str, topic: str) -> int:
+        """Return how many listen on this node."""
+        return await self.bus.total(key_of(hub, topic), 0, COUNT_SECONDS)
+
     def _tick(self) -> None:
         self.plain.tick(is_ready=self._state is State.READY)
+        self.census.tick(is_ready=self._state is State.READY)
         self.keeper.tick()
 
     # -- what the broker says -------------------------------------------------------------------
 
     def deliver(self, name: str, blob: bytes) -> None:
         """Take a blob of a plain topic."""
-        self.plain.take(name, blob)
+        if name == CENSUS:
+            self.census.take(blob)
+        else:
+            self.plain.take(name, blob)
 
     def dropped(self, name: str) -> None:
         """Take that a blob of this node was dropped."""
@@ -115,7 +137,15 @@ class Gateway:
             self._said = ""
             log.info("broker %s is back", self._broker.label)
         self._state = state
+        self._measure()
         self.keeper.take_state(state, reason)
+
+    def _measure(self) -> None:
+        """Say whether the broker can be reached, where somebody measures; by its kind, not by its address."""
+        meters = measuring()
+        if meters is not None:
+            kind = self._broker.label.partition(":")[0]
+            meters.set(int(self._state is State.READY), "broker_up", kind)
 
     def _say(self, text: str) -> None:
         if text != self._said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from fastws.pubsub.bus.lanes import Lane, key_of, names_of
 from fastws.pubsub.bus.link import Link
 from fastws.pubsub.bus.peer import Peer
 from fastws.pubsub.bus.receiving import Receiver
-from fastws.pubsub.bus.records import Flag, Kind, Record
+from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 
 __all__ = ["NodeBus"]
 
@@ -68,6 +69,7 @@ class NodeBus(Bus):
         on_missed: Called with these names and how many messages of a worker have not come.
         on_follow: Called with a key, and whether somebody here follows it now.
         on_tick: Called once a second.
+        on_ask: Called with the names of hub and topic; returns how many listen on other nodes.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class NodeBus(Bus):
         on_missed: Callable[[str, str, int], None],
         on_follow: Callable[..., None],
         on_tick: Callable[[], None],
+        on_ask: Callable[[str, str], asyncio.Future[int]],
     ) -> None:
         Bus.__init__(self, identity, flooded_peers=ALWAYS_FLOODED)
         self.on_run = on_run
         self.on_missed = on_missed
         self._on_follow = on_follow
         self._on_tick = on_tick
+        self._on_ask = on_ask
         hubs: Any = NodeHubs(self)
         self.hubs = hubs
         self._receiver = Receiver(hubs)
@@ -93,6 +97,9 @@ class NodeBus(Bus):
     # -- who follows what -----------------------------------------------------------------------
 
     def _received(self, peer: Peer, record: Record) -> None:
+        if record.kind == Kind.ASK:
+            self._asked(peer, record)
+            return
         Bus._received(self, peer, record)
         if record.kind == Kind.FOLLOW and record.flags != Flag.FILTER and peer.follows is not None:
             names_of(record.key)  # text, or no record
@@ -120,6 +127,15 @@ class NodeBus(Bus):
         if not followers:
             del self._followers[key]
             self._on_follow(key, is_followed=False)
+
+    def _asked(self, peer: Peer, record: Record) -> None:
+        """A worker wants to know how many listen: say of those on other nodes, when it is known."""
+
+        def answer(others: asyncio.Future[int]) -> None:
+            if not others.cancelled():
+                peer.write(encode_record(Kind.ANSWER, 0, b"", others.result(), record.number))
+
+        self._on_ask(*names_of(record.key)).add_done_callback(answer)
 
     # -- what comes from other nodes ------------------------------------------------------------
 

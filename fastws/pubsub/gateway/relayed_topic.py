@@ -77,6 +77,7 @@ class Relayed(KeptTopic):
     early: list[tuple[str, list[Entry]]]
     is_watched: bool
     asking: dict[Member, None]
+    held: dict[Member, tuple[int, int]]
     idle_ticks: int
     current: list[Callable[[], None]]
 
@@ -90,6 +91,9 @@ class Relayed(KeptTopic):
         self.early = []
         #: Workers that have declared the topic, and are told when the broker has taken that.
         self.asking = {}
+        #: What workers say that they have got from an earlier gateway: a digest of the epoch, what comes
+        #: next.
+        self.held = {}
         #: For so many seconds nobody has followed it.
         self.idle_ticks = 0
         #: Called when the copy is as far as the broker was after the call.

@@ -135,6 +135,7 @@ class KeeperClient(Numbering):
             self._peer.close(forked=forked)
             self._peer = None
         self._sent.clear()
+        self._taken = 0
         self._out.clear()
         self.queue.clear()
         for topic in self.topics.values():
@@ -269,7 +270,7 @@ class KeeperClient(Numbering):
         said = topic.hub_name, topic.declaration.digest
         if said not in self._said:
             self._said.add(said)
-            log.error("%s; until they have left, what is published here waits", topic.refusal)
+            log.error("%s; until that has changed, what is published here waits", topic.refusal)
 
     # -- once a second --------------------------------------------------------------------------
 

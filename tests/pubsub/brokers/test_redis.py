@@ -121,6 +121,7 @@ async def test_a_server_that_will_not_do(info: bytes) -> None:
     server.close()
 
 
+@pytest.mark.system
 async def test_a_user_who_may_do_too_little(redis: Redis) -> None:
     redis.cli("ACL", "SETUSER", "small", "on", ">pw", "~*", "&*", "+@connection", "+info")
     text = await refusal(redis.url.replace("//", "//small:pw@"))
@@ -130,6 +131,7 @@ async def test_a_user_who_may_do_too_little(redis: Redis) -> None:
 # -- while it runs ------------------------------------------------------------------------------
 
 
+@pytest.mark.system
 async def test_it_is_full(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     async with nodes(lambda: RedisBroker(redis.url)) as (one, two):
         client = await of_topic(one, "h")
@@ -158,6 +160,7 @@ async def test_data_that_was_deleted(shared: Redis) -> None:
         assert client.syncs[-1].reason == "epoch"
 
 
+@pytest.mark.system
 async def test_keys_that_were_evicted(shared: Redis) -> None:
     async with nodes(lambda: RedisBroker(shared.url)) as (one, two):
         old = (await one.publish_confirmed("k", "1", key="a")).at
@@ -180,6 +183,7 @@ async def test_scripts_that_it_forgot(shared: Redis) -> None:
         assert heard(client) == [str(number) for number in range(10)]
 
 
+@pytest.mark.system
 async def test_connections_that_are_cut(shared: Redis) -> None:
     async with nodes(lambda: RedisBroker(shared.url)) as (one, two):
         client, plain = await of_topic(two, "h"), await of_topic(two, "t")
@@ -199,6 +203,7 @@ async def test_connections_that_are_cut(shared: Redis) -> None:
         assert all(reason == "broker" for _, _, reason in plain.gaps)
 
 
+@pytest.mark.system
 async def test_it_stands_still(redis: Redis) -> None:
     async with nodes(lambda: RedisBroker(redis.url)) as (one, two):
         client, here, plain = await of_topic(two, "h"), await of_topic(one, "t"), await of_topic(two, "t")
@@ -214,6 +219,7 @@ async def test_it_stands_still(redis: Redis) -> None:
         assert not plain.gaps
 
 
+@pytest.mark.system
 async def test_a_restart_without_a_log_of_what_was_written(redis: Redis) -> None:
     """Without AOF it may have lost what it had confirmed: a new epoch."""
     redis.stop()
@@ -267,6 +273,7 @@ class Name:
         self._server.close()
 
 
+@pytest.mark.system
 async def test_a_replica_that_takes_over(tmp_path_factory: pytest.TempPathFactory, redis: Redis) -> None:
     """It may lack what its master had confirmed last, so a new epoch begins, though here it has all."""
     name = Name(redis.port)
@@ -317,6 +324,7 @@ async def test_sentinels_name_the_next_master(tmp_path_factory: pytest.TempPathF
     assert "No master found for 'main'" in await refusal(url, 3.0)
 
 
+@pytest.mark.system
 async def test_one_subscription_for_each_topic_and_node(shared: Redis) -> None:
     async with nodes(lambda: RedisBroker(shared.url), 3) as hubs:
         for hub in hubs[:2]:

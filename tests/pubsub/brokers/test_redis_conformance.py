@@ -12,6 +12,8 @@ from fastws.testing import BrokerSite, broker_conformance
 from fastws.testing.conformance import Case
 from tests.kit.redis import Redis, need_redis
 
+pytestmark = pytest.mark.system
+
 
 class RedisSite(BrokerSite):
     can_stop = can_lose = True

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
 
 import fastws
 from fastws.pubsub.presence.news import LIST_AGAIN, MOST_LISTED, News
-from fastws.pubsub.presence.shown import MAX_INFO_BYTES, Shown
+from fastws.pubsub.presence.shown import MAX_INFO_BYTES
 from fastws.testing import Clock
 from tests.kit.buses import Listener
-
-
-class Watcher(Listener):
-    """A client of a feed."""
-
-    def __init__(self, hub: fastws.Hub, topic: str = "t", shown: Shown | None = None) -> None:
-        super().__init__()
-        assert hub._subscribe_view(self, topic, None, 0) is not None
-        hub._attend(self, topic, shown)
-
-    def told(self) -> list[Any]:
-        return [json.loads(each)["presence"] for each in self.take() if '"presence"' in each]
+from tests.pubsub.presence.watchers import Watcher
 
 
 def hub_with(presence: str = "list", **options: Any) -> fastws.Hub:

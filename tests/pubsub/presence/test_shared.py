@@ -16,7 +16,7 @@ from fastws.pubsub.presence.letters import Kind, read, write
 from fastws.pubsub.presence.others import BEAT_SECONDS, GONE_SECONDS, LINGER_BEATS, LOST_SECONDS
 from fastws.testing import Clock, MemoryBroker, memory_broker
 from tests.kit.buses import Listener, Member, connect, members
-from tests.pubsub.presence.test_board import Watcher
+from tests.pubsub.presence.watchers import Watcher
 
 #: Until others have heard of a change, and clients there.
 SOON = 1.0

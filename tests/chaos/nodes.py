@@ -1,0 +1,327 @@
+"""Two nodes that a broker joins, while it, their workers and the sockets of their clients die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastws.loop.event_loops import loop_factory
+from tests.chaos.clients import Truth
+from tests.chaos.feeds import FeedReader, HistoryReader, NodePublisher, Outage, PlainReader
+from tests.chaos.proxy import CuttingProxy
+from tests.cli.helpers import Child, running
+from tests.kit.nats import Nats
+from tests.kit.redis import Redis
+from tests.workers.processes import READY, gone
+
+__all__ = ["BROKERS", "NodesPlan", "NodesVerdict", "besiege_nodes"]
+
+APP = """
+import fastws
+
+hub = fastws.Hub()
+hub.topic("h", history={history})
+
+class Speaker(fastws.Handler):
+    def __init__(self, topic):
+        self.topic = topic
+
+    def on_message(self, ws, message):
+        hub.publish(self.topic, message)
+
+routes = [
+    fastws.Route("/feed", fastws.Feed(hub, may_subscribe=fastws.anyone)),
+    fastws.Route("/h", Speaker("h")),
+    fastws.Route("/p", Speaker("p")),
+]
+"""
+BROKERS: dict[str, Callable[[Path], Any]] = {"redis": Redis, "nats": Nats}
+NODES = 2
+#: Nothing that is waited for may take longer.
+PATIENCE = 60.0
+#: Seconds around a fault that say nothing of how fast it is without.
+CLEAR = 1.0
+#: Seconds of quiet at the end.
+AFTERWARDS = 3.0
+
+
+@dataclass(frozen=True)
+class NodesPlan:
+    broker: str = "nats"
+    seconds: float = 40.0
+    #: Half of them of a topic with a history, the others of a plain one; and so are the messages.
+    clients: int = 300
+    workers: int = 2
+    rate: float = 500.0
+    worker_kills: int = 3
+    #: Seconds that the broker is down, and that it stands still.
+    down: float = 1.0
+    still: float = 4.0
+    history: int = 5000
+    #: Seconds that a connection of a client with a position lives before the proxy cuts it.
+    shortest: float = 1.0
+    longest: float = 6.0
+    seed: int = 1
+
+
+@dataclass
+class NodesVerdict:
+    sent: int = 0
+    numbered: int = 0
+    epochs: int = 0
+    delivered: int = 0
+    cuts: int = 0
+    kills: int = 0
+    #: Of plain topics: messages that clients did not get, as their numbers say, and as they were told.
+    missing: int = 0
+    reported: int = 0
+    #: Messages of topics with a history that clients were told they missed.
+    missed: int = 0
+    told: Counter[str] = field(default_factory=Counter)
+    codes: Counter[int] = field(default_factory=Counter)
+    outages: list[Outage] = field(default_factory=list)
+    #: Seconds, at the middle: of messages within a node, while the broker was there and while it was away.
+    local: float = 0.0
+    local_away: float = 0.0
+    #: What must not be, and how often it was.
+    faults: Counter[str] = field(default_factory=Counter)
+    log: str = ""
+
+    @property
+    def slowest_return(self) -> float:
+        """Seconds from the return of the broker to the first message of another node."""
+        return max((outage.returned - outage.end for outage in self.outages), default=0.0)
+
+
+def besiege_nodes(plan: NodesPlan) -> NodesVerdict:
+    """Run a siege to its end."""
+    with tempfile.TemporaryDirectory(prefix="fastws-chaos-") as name, ExitStack() as stack:
+        broker = stack.enter_context(BROKERS[plan.broker](Path(name) / "broker"))
+        nodes = []
+        for number in range(NODES):
+            folder = Path(name) / f"node-{number}"
+            folder.mkdir()
+            (folder / "app.py").write_text(APP.format(history=plan.history))
+            options = ["--port", 0, "--workers", plan.workers, "--broker", broker.url]
+            options += ["--no-access-log", "--timeout-drain", 1]
+            nodes.append(stack.enter_context(running(folder, "serve", "app:routes", *options)))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            verdict = runner.run(Siege(plan, broker, nodes).run())
+        for node in nodes:
+            if node.stop() != 0:
+                verdict.faults["a server ended with an error"] += 1
+            verdict.log += node.stderr()
+    if "Traceback" in verdict.log:
+        verdict.faults["a traceback in the log"] += 1
+    return verdict
+
+
+class Siege:
+    def __init__(self, plan: NodesPlan, broker: Any, nodes: list[Child]) -> None:
+        self.plan = plan
+        self.broker = broker
+        self.nodes = nodes
+        self.chance = random.Random(plan.seed)
+        self.truth = Truth()
+        self.verdict = NodesVerdict()
+        ports = [urlsplit(node.address()).port or 0 for node in nodes]
+        self.proxies = [CuttingProxy(port, self.chance, plan.shortest, plan.longest) for port in ports]
+        places = [(topic, node) for topic in "hp" for node in range(NODES) for _ in range(2)]
+        interval = len(places) / plan.rate
+        self.publishers = [
+            NodePublisher(ports[node], number, interval, topic, node)
+            for number, (topic, node) in enumerate(places)
+        ]
+        self.outages = self.verdict.outages
+        self.ports = ports
+        self.histories: list[HistoryReader] = []
+        self.plains: list[PlainReader] = []
+        #: When something happened that is no outage of the broker.
+        self.faults_at: list[float] = []
+
+    async def run(self) -> NodesVerdict:
+        plan, verdict = self.plan, self.verdict
+        for proxy in self.proxies:
+            await proxy.start()
+        speakers = {each.number: each for each in self.publishers if each.topic == "p"}
+        for number in range(plan.clients // 2):
+            node = number % NODES
+            chance, faults = random.Random(plan.seed + number), verdict.faults
+            self.histories.append(HistoryReader(self.proxies[node].port, node, chance, faults, self.truth))
+            self.plains.append(PlainReader(self.ports[node], node, chance, faults, speakers, self.outages))
+        readers: list[FeedReader] = [*self.histories, *self.plains]
+        reading = [asyncio.create_task(reader.run()) for reader in readers]
+        await self._until(lambda: all(reader.is_synced for reader in readers), "all clients are there")
+        publishing = [asyncio.create_task(publisher.run()) for publisher in self.publishers]
+        await asyncio.gather(asyncio.sleep(plan.seconds), self._strike())
+        await asyncio.sleep(AFTERWARDS)  # only who hears something can count what is missing
+        for publisher in self.publishers:
+            publisher.stop()
+        await asyncio.gather(*publishing)
+        for proxy in self.proxies:
+            proxy.stop_cutting()
+        await self._until(self._all_are_at_the_end, "all clients have everything")
+        await self._until(self._plains_know_all, "all clients of a plain topic know what they missed")
+        for reader in readers:
+            reader.stop()
+        await asyncio.gather(*reading)
+        for proxy in self.proxies:
+            await proxy.close()
+        self._judge()
+        return verdict
+
+    async def _until(self, happened: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not happened():
+            if time.monotonic() > deadline:
+                self.verdict.faults[f"never: {what}"] += 1
+                return
+            await asyncio.sleep(0.02)
+
+    def _all_are_at_the_end(self) -> bool:
+        places = {reader.place for reader in self.histories}
+        if len(places) > 1:
+            return False
+        [(epoch, offset)] = places
+        return max(self.truth.epochs.get(epoch, {0: ""})) == offset
+
+    def _plains_know_all(self) -> bool:
+        """What is missing is what was reported: only the tail may take a second."""
+        return all(
+            reader.segments[-1].reported >= self._missing(reader, -1, doubtful=False)
+            for reader in self.plains
+        ) and all(
+            reader.segments[-1].last.get(publisher.number, -1) >= publisher.sent - 1
+            for reader in self.plains
+            for publisher in self.publishers
+            if publisher.topic == "p"
+        )
+
+    def _missing(self, reader: PlainReader, segment: int, *, doubtful: bool) -> int:
+        count = 0
+        for number, missing in reader.segments[segment].missing.items():
+            count += len(missing if doubtful else missing - self.publishers[number].doubtful)
+        return count
+
+    # -- what dies ------------------------------------------------------------------------------
+
+    async def _strike(self) -> None:
+        plan = self.plan
+        strikes: list[Callable[[], Any]] = [self._kill_worker] * plan.worker_kills
+        strikes.insert(1, self._restart_broker)
+        strikes.insert(3, self._stop_broker)
+        pause = plan.seconds / (len(strikes) + 1)
+        started = time.monotonic()
+        for number, strike in enumerate(strikes, 1):
+            await asyncio.sleep(max(started + number * pause - time.monotonic(), 0))
+            await strike()
+
+    async def _kill_worker(self) -> None:
+        node = self.chance.choice(self.nodes)
+        await self._until(lambda: len(self._workers(node)) >= self.plan.workers, "all workers are there")
+        self.faults_at.append(time.monotonic())
+        os.kill(self.chance.choice(self._workers(node)), signal.SIGKILL)
+        self.verdict.kills += 1
+
+    def _workers(self, node: Child) -> list[int]:
+        return [pid for pid in map(int, READY.findall(node.stderr())) if not gone(pid)]
+
+    def _outage(self, what: str) -> Outage:
+        sent = {each.number: each.sent for each in self.publishers}
+        outage = Outage(what, time.monotonic(), sent)
+        self.outages.append(outage)
+        return outage
+
+    async def _restart_broker(self) -> None:
+        outage = self._outage("SIGTERM")
+        await asyncio.to_thread(self.broker.stop)
+        await asyncio.sleep(self.plan.down)
+        await asyncio.to_thread(self.broker.start)
+        outage.end = time.monotonic()
+
+    async def _stop_broker(self) -> None:
+        outage = self._outage("SIGSTOP")
+        self.broker.kick(signal.SIGSTOP)
+        await asyncio.sleep(self.plan.still)
+        self.broker.kick(signal.SIGCONT)
+        outage.end = time.monotonic()
+
+    # -- what it was ----------------------------------------------------------------------------
+
+    def _judge(self) -> None:
+        verdict, truth = self.verdict, self.truth
+        verdict.cuts = sum(proxy.cuts for proxy in self.proxies)
+        verdict.sent = sum(publisher.sent for publisher in self.publishers)
+        verdict.epochs = len(truth.epochs)
+        verdict.faults += truth.faults
+        for reader in [*self.histories, *self.plains]:
+            verdict.delivered += reader.messages
+            verdict.told += reader.told
+            verdict.codes += reader.codes
+        verdict.missed = sum(reader.missed for reader in self.histories)
+        self._judge_histories()
+        for reader in self.plains:
+            self._judge_plain(reader)
+        self._judge_latencies()
+        for outage in self.outages:
+            if not outage.returned:
+                verdict.faults[f"nothing came from the other node after {outage.what}"] += 1
+
+    def _judge_histories(self) -> None:
+        verdict, truth = self.verdict, self.truth
+        for messages in truth.epochs.values():
+            if sorted(messages) != list(range(min(messages), max(messages) + 1)):
+                verdict.faults["a position that nobody has seen"] += 1
+            verdict.numbered += len(messages)
+        published = truth.published()
+        for publisher in self.publishers:
+            if publisher.topic != "h":
+                continue
+            numbers = published.get(publisher.number, [])
+            if numbers != sorted(set(numbers)):
+                verdict.faults["a publisher out of order, or a double"] += 1
+            lost = set(range(publisher.sent)) - set(numbers) - publisher.doubtful
+            if lost:
+                verdict.faults["messages that were never numbered"] += len(lost)
+
+    def _judge_plain(self, reader: PlainReader) -> None:
+        faults = self.verdict.faults
+        for index, segment in enumerate(reader.segments):
+            sure = self._missing(reader, index, doubtful=False)
+            all_missing = self._missing(reader, index, doubtful=True)
+            self.verdict.missing += sure
+            self.verdict.reported += segment.reported
+            if sure > segment.reported:
+                faults["messages of a plain topic that were lost in silence"] += sure - segment.reported
+            too_many = segment.reported - all_missing - segment.unclear()
+            if index == len(reader.segments) - 1 and too_many > 0:
+                faults["messages of a plain topic reported, and not lost"] += too_many
+            for number, missing in segment.missing.items():
+                publisher = self.publishers[number]
+                if publisher.node == reader.node and missing - publisher.doubtful:
+                    faults["messages of the same node that did not come"] += len(missing)
+
+    def _judge_latencies(self) -> None:
+        there, away = [], []
+        for reader in self.plains:
+            for sent, took in reader.latencies:
+                if any(outage.start < sent < outage.end for outage in self.outages):
+                    away.append(took)
+                elif not any(
+                    outage.start - CLEAR < sent < outage.end + CLEAR for outage in self.outages
+                ) and not any(at - CLEAR < sent < at + CLEAR for at in self.faults_at):
+                    there.append(took)
+        self.verdict.local = median(there) if there else 0.0
+        self.verdict.local_away = median(away) if away else 0.0

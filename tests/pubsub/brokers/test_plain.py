@@ -1,0 +1,139 @@
+"""Numbers of plain topics: what is a double, what is missing, and what begins anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fastws.protocol.websocket.frames import Opcode, encode
+from fastws.pubsub.brokers.base import Capabilities, TopicKind
+from fastws.pubsub.brokers.envelope import encode_blob, read_blob
+from fastws.pubsub.gateway.plain import FORGET_TICKS, REMEMBER_TICKS, Plain
+
+THERE = b"another."
+
+
+class Wire:
+    """What a node hands to its broker, which is not there."""
+
+    label = "wire"
+
+    def __init__(self, max_bytes: int = 10_000) -> None:
+        self.capabilities = Capabilities(frozenset(TopicKind), max_bytes, survives_restart=True)
+        self.sent: list[tuple[str, Any]] = []
+        self.heard: list[str | int] = []
+        broker: Any = self
+        self.plain = Plain(broker, self.relay, self.skip)
+
+    def publish(self, name: str, blob: bytes) -> None:
+        self.sent.append((name, read_blob(blob)))
+
+    def relay(self, hub: str, topic: str, frames: list[bytes]) -> None:
+        self.heard += [frame[2:].decode() for frame in frames]
+
+    def skip(self, hub: str, topic: str, missed: int) -> None:
+        self.heard.append(missed)
+
+    def say(self, *texts: str, topic: str = "t") -> None:
+        body = b"".join(encode(Opcode.TEXT, text) for text in texts)
+        self.plain.publish("hub", topic, body, len(texts))
+
+    def take(self, number: int, *texts: str, life: int = 1, node: bytes = THERE, name: str = "hub/t") -> None:
+        self.plain.take(name, encode_blob(node, life, number, [b"t" + text.encode() for text in texts]))
+
+
+def test_each_topic_has_numbers_of_its_own() -> None:
+    wire = Wire()
+    wire.say("1", "2")
+    wire.say("3")
+    wire.say("1", topic="a/b")
+    assert [(name, blob.number, len(blob.bodies)) for name, blob in wire.sent] == [
+        ("hub/t", 1, 2),
+        ("hub/t", 3, 1),
+        ("hub/a%2Fb", 1, 1),
+    ]
+    assert {blob.node for _, blob in wire.sent} == {wire.plain.node}
+
+
+def test_doubles_go_and_gaps_are_told() -> None:
+    wire = Wire()
+    wire.take(5, "5", "6")
+    wire.take(5, "5", "6")
+    wire.take(6, "6", "7")
+    wire.take(10, "10")
+    wire.take(8, "8")  # too late: it was told
+    wire.take(13)  # nothing more than the number
+    wire.take(13, "13")
+    assert wire.heard == ["5", "6", "7", 2, "10", 2, "13"]
+    assert wire.plain.missed == 4
+
+
+def test_other_nodes_and_topics_are_apart() -> None:
+    wire = Wire()
+    wire.take(5, "a")
+    wire.take(1, "b", node=b"a third.")
+    wire.take(1, "c", name="hub/u")
+    wire.take(9, "own", node=wire.plain.node)
+    assert wire.heard == ["a", "b", "c"]
+
+
+def test_another_life_begins_anew() -> None:
+    wire = Wire()
+    wire.take(90, "90", life=1)
+    wire.take(1, "1", life=2)
+    wire.take(91, "91", life=1)  # a double of long ago
+    wire.take(2, "2", life=2)
+    assert wire.heard == ["90", "1", "2"]
+
+
+def test_the_last_number_is_said_once_more_and_a_silent_topic_forgotten() -> None:
+    wire = Wire()
+    wire.say("1")
+    wire.plain.tick(is_ready=True)
+    wire.plain.tick(is_ready=True)
+    assert [(blob.number, len(blob.bodies)) for _, blob in wire.sent] == [(1, 1), (2, 0)]
+    for _ in range(FORGET_TICKS):
+        wire.plain.tick(is_ready=True)
+    wire.say("again")
+    assert [(blob.life, blob.number) for _, blob in wire.sent] == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_while_the_broker_is_away_nothing_is_forgotten() -> None:
+    wire = Wire()
+    wire.say("1")
+    for _ in range(FORGET_TICKS + 5):
+        wire.plain.tick(is_ready=False)
+    wire.say("2")
+    assert [(blob.life, blob.number) for _, blob in wire.sent] == [(1, 1), (1, 2)]
+
+
+def test_another_node_is_remembered_for_longer_than_it_remembers() -> None:
+    wire = Wire()
+    wire.take(5, "5")
+    for _ in range(REMEMBER_TICKS):
+        wire.plain.tick(is_ready=True)
+    wire.take(1, "new")
+    assert wire.heard == ["5", "new"]
+    assert REMEMBER_TICKS > FORGET_TICKS
+
+
+def test_what_was_lost_on_the_way_is_in_the_numbers(caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire(max_bytes=300)
+    wire.say("1", "x" * 300, "2")
+    wire.plain.missed_here("hub", "t", 4)
+    wire.plain.dropped("hub/t")
+    wire.plain.dropped("hub/gone")
+    wire.plain.tick(is_ready=True)
+    assert [(blob.number, len(blob.bodies)) for _, blob in wire.sent] == [(1, 1), (3, 1), (8, 0)]
+    assert "1 messages were dropped: a message may have about 300 bytes" in caplog.text
+    assert "the oldest 2 runs of messages were dropped" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["hub/t", "no name", "a/b/c", "hub/%zz"])
+def test_what_is_no_message_is_one_line(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire()
+    wire.plain.take(name, b"junk")
+    wire.plain.take("hub/t", encode_blob(THERE, 1, 1, [b"?"]))
+    assert wire.heard == []
+    assert caplog.text.count("holds what is no message") == 2

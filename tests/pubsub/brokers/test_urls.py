@@ -1,0 +1,114 @@
+"""What names a broker, and what the log may show of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastws import Hub
+from fastws.pubsub.brokers.base import name_of, names_in, redacted, settings_text
+from fastws.pubsub.brokers.outbox import Outbox
+from fastws.pubsub.brokers.urls import broker_at, broker_in_environment, check_broker
+
+SECRETS = {
+    "redis://u:p@h:1/0": "redis://***@h:1/0",
+    "redis://:p%40@h": "redis://***@h",
+    "redis+sentinel://u:p@a:1,b:2/m?sentinel_password=x&db=1": "redis+sentinel://***@a:1,b:2/m?sentinel_password=***&db=1",
+    "rediss://h?ssl_keyfile=/k&ssl_ca_certs=/c": "rediss://h?ssl_keyfile=***&ssl_ca_certs=/c",
+    "nats://t0ken@h,nats://u:p@i": "nats://***@h,nats://***@i",
+    "nats://h?creds=/x": "nats://h?creds=***",
+    "redis://h": "redis://h",
+}
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_no_secret_is_shown(url: str) -> None:
+    assert redacted(url) == SECRETS[url]
+
+
+@pytest.mark.parametrize(
+    "topic", ["a", "a/b", "a.b", "~*>", "ü €", "\0kicks", "x" * 300, "%41", "", "\ud800"]
+)
+def test_any_text_has_a_name(topic: str) -> None:
+    name = name_of("my hub", topic)
+    assert names_in(name) == ("my hub", topic)
+    assert name.isascii() and not set(name) & set(" .*>~{}:") and name.count("/") == 1
+
+
+@pytest.mark.parametrize("name", ["", "x", "a/b/c", "a/b.c", "a/%2f", "a/%zz"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(ValueError, match="no name of a topic"):
+        names_in(name)
+
+
+def test_settings_in_words() -> None:
+    assert settings_text(b'{"history":1,"ttl":2.5}') == "history=1, ttl=2.5"
+
+
+@pytest.mark.parametrize("text", ["memory", "bus:/x", "redis://h", "rediss://h", "nats://h", "tls://h"])
+def test_brokers(text: str) -> None:
+    check_broker(text)
+
+
+def test_a_password_is_not_in_what_is_said_of_a_mistake() -> None:
+    with pytest.raises(ValueError, match=r"not 'http://\*\*\*@h'"):
+        Hub(broker="http://u:p4ss@h")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://", "names no host"),
+        ("redis://h:99999", "Port out of range"),
+        ("redis://h/abc", "no number of a database"),
+        ("redis://h?nonsense=1", "unexpected keyword argument 'nonsense'"),
+        ("redis+sentinel://h", "HOST:PORT,HOST:PORT/MASTER"),
+        ("redis+sentinel://h:x/m", "Port could not be cast"),
+        ("redis+sentinel://,/m", "is no HOST:PORT"),
+    ],
+)
+def test_a_url_that_leads_nowhere_is_told_where_the_hub_is_made(url: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Hub("never", broker=url)
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastws.pubsub.brokers.redis_broker", None)
+    with pytest.raises(
+        ImportError, match=r"redis:// needs redis\[hiredis\]: pip install 'fastws-server\[redis\]'"
+    ):
+        broker_at("redis://h")
+
+
+def test_the_environment_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "broker"
+    monkeypatch.delenv("FASTWS_BROKER", raising=False)
+    monkeypatch.delenv("FASTWS_BROKER_FILE", raising=False)
+    assert broker_in_environment() is None
+    monkeypatch.setenv("FASTWS_BROKER_FILE", str(file))
+    with pytest.raises(ValueError, match="cannot be read"):
+        Hub()
+    file.write_text("\n")
+    with pytest.raises(ValueError, match="has no URL of a broker in its first line"):
+        Hub()
+    file.write_text("redis://:s3cret@h/1\nmore\n")
+    assert broker_in_environment() == "redis://:s3cret@h/1"
+    monkeypatch.setenv("FASTWS_BROKER", "memory")
+    assert broker_in_environment() == "memory"
+
+
+def test_the_oldest_is_dropped_where_too_much_waits() -> None:
+    dropped: list[str] = []
+    outbox = Outbox(dropped.append, max_bytes=100)
+    first = outbox.add("a", b"x" * 60)
+    second = outbox.add("b", b"y" * 60)
+    assert dropped == ["a"] and first.is_dropped
+    outbox.taken(first)  # an answer that comes too late
+    assert (len(outbox), outbox.size) == (1, 60)
+    large = outbox.add("c", b"z" * 200)  # one alone may be of any size
+    assert dropped == ["a", "b"] and second.is_dropped
+    outbox.add("d", b"")
+    outbox.taken(large)
+    assert [one.name for one in outbox] == ["d"]
