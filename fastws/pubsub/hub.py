@@ -41,10 +41,9 @@ log = logging.getLogger("fastws.error")
 
 
 class Hub(HubShared):
-    """Topics of one event loop. A WebSocket leaves every topic by itself when its close begins.
+    """Topics of one event loop, to which every method belongs, except :meth:`publish_threadsafe`.
 
-    Every method belongs on that loop, except :meth:`publish_threadsafe`. Only :meth:`start`, :meth:`close`
-    and :meth:`total` wait, and only where other processes share the hub.
+    A WebSocket leaves every topic by itself when its close begins.
 
     Args:
         name: What hubs of other processes are called that share what is published. Each hub of a process
@@ -53,10 +52,9 @@ class Hub(HubShared):
         broker: ``"redis://..."`` or ``"nats://..."`` shares with all nodes that name the same server, on any
             machine; a :class:`fastws.pubsub.brokers.base.Broker` of your own does what it does.
             ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
-            made where it is missing. ``"memory"`` shares nothing. Default None: what ``fastws serve
-            --broker`` was told, or what ``FASTWS_BROKER`` in the environment says, or the file that
-            ``FASTWS_BROKER_FILE`` names; else the workers of one ``fastws serve`` share, and any other
-            process shares nothing.
+            made where it is missing. ``"memory"`` shares nothing. Default None: that of ``fastws serve
+            --broker``, ``FASTWS_BROKER`` or ``FASTWS_BROKER_FILE``; else workers of one ``fastws serve``
+            share, and any other process shares nothing.
         policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
             (RFC 6455, section 7.4.1). A topic may have its own.
         compression: From which size on, and how hard, a message is compressed, once for all clients that

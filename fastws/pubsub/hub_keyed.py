@@ -64,7 +64,7 @@ class HubKeyed(HubHistory):
                 and as :meth:`publish`.
             TypeError: As :meth:`publish`, or ``once`` is no text.
             RuntimeError: As :meth:`publish`.
-            BrokerUnavailable: Nobody numbers messages now, or the broker refuses this one: it was not published.
+            BrokerUnavailable: Nobody numbers messages now, or the broker refuses this one: not published.
             TimeoutError: No answer has come in time: it may be published. Try again with the same ``once``.
         """
         kept = self._with_positions(topic)

@@ -29,9 +29,7 @@ def require_editor() -> None:
     if shutil.which("node") is None:
         reason = "node is not installed"
     elif not ((BUILD / "node_modules" / "yjs").is_dir() and (ROOT / "static/vendor/editor.js").is_file()):
-        reason = (
-            "the editor is not built: npm ci and npm run build in static-build"
-        )
+        reason = "the editor is not built: npm ci and npm run build in static-build"
     if reason is not None and os.environ.get("FASTWS_REQUIRE_EDITOR") == "1":
         pytest.fail(f"FASTWS_REQUIRE_EDITOR is set, but {reason}", pytrace=False)
     if reason is not None:
