@@ -67,9 +67,9 @@ class Content:
         try:
             for update in await writer.open():
                 if len(update) <= SMALL_DOCUMENT:
-                    self.apply(update, None)
+                    self._document.apply(update)
                     continue
-                for _ in self._steps(update, None):
+                for _ in self._steps(update, None, is_kept=True):
                     await asyncio.sleep(0)
             self._document.snapshot()
         except (BadMessage, BadUpdate) as error:
@@ -95,9 +95,9 @@ class Content:
         return self._document.update_since(state)
 
     def apply(self, update: bytes, sender: Any) -> None:
-        """Apply an update that is no larger than ``SMALL_UPDATE``. Raises ``BadUpdate``."""
-        self._structs += 1
-        self._share(self._document.apply(update), sender)
+        """Apply an update that :meth:`is_small`. Raises ``BadMessage`` and ``BadUpdate``."""
+        for _ in self._steps(update, sender):
+            pass
 
     def is_small(self, update: bytes) -> bool:
         """True for an update that :meth:`apply` takes."""
@@ -136,7 +136,7 @@ class Content:
         finally:
             self._document.close()
 
-    def _steps(self, update: bytes, sender: Any) -> Iterator[None]:
+    def _steps(self, update: bytes, sender: Any, *, is_kept: bool = False) -> Iterator[None]:
         pieces = Pieces(update)
         is_more = True
         while is_more:
@@ -147,7 +147,7 @@ class Content:
                     most = max(1, min(LARGEST_PIECE, COMPARISONS // (1 + self._structs)))
                     piece = pieces.take(most)
                     is_more = piece is not None
-                    if piece is not None:
+                    if piece is not None and (is_kept or self._document.lacks(pieces.span)):
                         self._structs += most
                         changes += self._document.apply(piece)
                     if self._clock() > until:
@@ -165,5 +165,11 @@ class Content:
         if document.size + len(update) <= most:
             return
         document.snapshot()
-        if document.size + len(document.news_of(update)) > most:
+        pieces = Pieces(update)
+        news = 0
+        while (piece := pieces.take(LARGEST_PIECE)) is not None:
+            # What begins behind what is known is refused when it is applied.
+            is_new = pieces.span is None or pieces.span[2] > document.clock_of(pieces.span[0])
+            news += len(piece) if is_new else 0
+        if document.size + news > most:
             raise TooLarge(f"the document would have more than {most} bytes")

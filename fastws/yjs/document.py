@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastws.errors import FastWSError
-from fastws.yjs.protocol import read_number
+from fastws.yjs.protocol import BadMessage, read_number
 from fastws.yjs.updates import Pieces
 
-__all__ = ["EMPTY_UPDATE", "BadUpdate", "BrokenDocument", "Document", "import_pycrdt"]
+__all__ = ["EMPTY_UPDATE", "BadUpdate", "BrokenDocument", "Document", "EarlyUpdate", "import_pycrdt"]
 
 #: An update that changes nothing.
 EMPTY_UPDATE = b"\x00\x00"
@@ -35,6 +35,10 @@ def import_pycrdt() -> Any:
     return pycrdt
 
 
+class EarlyUpdate(BadUpdate):
+    """An update begins behind what the document has of its client."""
+
+
 class BrokenDocument(Exception):
     """What was in memory of a document is lost; what is stored is not."""
 
@@ -46,7 +50,7 @@ class Document:
         FastWSError: pycrdt is not installed.
     """
 
-    __slots__ = ("_changes", "_doc", "_late", "_pycrdt", "_subscription", "size")
+    __slots__ = ("_changes", "_clocks", "_doc", "_late", "_pycrdt", "_subscription", "size")
 
     def __init__(self) -> None:
         self._pycrdt = import_pycrdt()
@@ -54,6 +58,8 @@ class Document:
         self.size = 0
         #: Of updates that wait, at least in part: how far they would bring each client, and their bytes.
         self._late: list[tuple[dict[int, int], int]] = []
+        #: How far the document has come with each client; None: not looked at since it changed.
+        self._clocks: dict[int, int] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -90,8 +96,30 @@ class Document:
         finally:
             changes = self._changes[:]
             self._changes.clear()
+            self._clocks = None
         self._count(update, sum(map(len, changes)))
         return changes
+
+    def clock_of(self, client: int) -> int:
+        """Return how far the document has come with a client."""
+        if self._clocks is None:
+            self._clocks = clocks_of(self.state())
+        return self._clocks.get(client, 0)
+
+    def lacks(self, span: tuple[int, int, int] | None) -> bool:
+        """Return whether the document has not all of what a piece of an update brings.
+
+        Raises:
+            EarlyUpdate: It begins behind what the document has of its client. pycrdt would keep it until the
+                rest comes; and where that says something else, the process has crashed.
+        """
+        if span is None:
+            return True
+        client, begin, end = span
+        have = self.clock_of(client)
+        if begin > have:
+            raise EarlyUpdate("an update begins behind what is known of its client")
+        return end > have
 
     def _count(self, update: bytes, changed: int) -> None:
         """Take notice of what an update has added, to the document or to what waits."""
@@ -119,8 +147,10 @@ class Document:
         """Return all that a state vector lacks.
 
         Raises:
-            BadUpdate: It is no state vector.
+            BadMessage: It is no state vector.
+            BadUpdate: pycrdt does not take it for one.
         """
+        clocks_of(state)  # pycrdt believes the number of entries, and makes room for them
         try:
             return bytes(self._doc.get_update(state))
         except (KeyboardInterrupt, SystemExit):
@@ -176,6 +206,8 @@ def clocks_of(state: bytes) -> dict[int, int]:
     for _ in range(count):
         client, at = read_number(state, at)
         clocks[client], at = read_number(state, at)
+    if at != len(state):
+        raise BadMessage("a state vector has bytes behind its end")
     return clocks
 
 

@@ -12,7 +12,7 @@ from fastws.pubsub.hub import Hub
 from fastws.yjs.awareness import MAX_ENTRIES, Awareness
 from fastws.yjs.client import Client
 from fastws.yjs.content import Content
-from fastws.yjs.document import EMPTY_UPDATE, BrokenDocument
+from fastws.yjs.document import EMPTY_UPDATE, BrokenDocument, EarlyUpdate
 from fastws.yjs.limits import DocumentLimits
 from fastws.yjs.line import ANSWER, ASK, AWARE, CHANGE, Line
 from fastws.yjs.protocol import (
@@ -276,6 +276,9 @@ class Room:
             self._complain(error)
 
     def _complain(self, error: BaseException) -> None:
+        if isinstance(error, EarlyUpdate):  # what stands before it was lost, or is under way
+            self.missed()
+            return
         if isinstance(error, BrokenDocument):
             self.fail()
         log.error("document %r: another process says what is none: %s", self.name, error)

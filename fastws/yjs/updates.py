@@ -30,12 +30,15 @@ class Pieces:
         BadMessage: It is no update; that may be found out by any step.
     """
 
-    __slots__ = ("_at", "_client", "_clients", "_clock", "_data", "_ranges", "_structs")
+    __slots__ = ("_at", "_client", "_clients", "_clock", "_data", "_ranges", "_structs", "span")
 
     def __init__(self, update: bytes) -> None:
         self._data = update
         self._clients, self._at = read_number(update, 0)
         self._client = self._clock = self._structs = 0
+        #: Of the piece that was taken last: its client, and the clocks at which it begins and ends. None: it
+        #: says what was deleted.
+        self.span: tuple[int, int, int] | None = None
         #: What was deleted, once the structs are done: client, clock, length.
         self._ranges: list[tuple[int, int, int]] | None = None
 
@@ -57,6 +60,7 @@ class Pieces:
             self._clock += length
         self._at = at
         self._structs -= count
+        self.span = self._client, clock, self._clock
         head = b"\x01", write_number(count), write_number(self._client), write_number(clock)
         return b"".join((*head, data[start:at], EMPTY))
 
@@ -69,6 +73,7 @@ class Pieces:
         return found
 
     def _take_ranges(self, most: int) -> bytes | None:
+        self.span = None
         if self._ranges is None:
             self._ranges = self._read_ranges()
         if not self._ranges:

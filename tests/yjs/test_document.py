@@ -66,9 +66,20 @@ def test_who_stops_the_program_stops_it(document: Document, error: BaseException
     document._doc = Fails(error)
     for call in (document.apply, document.update_since, document.news_of):
         with pytest.raises(type(error)):
-            call(HELLO)
+            call(b"\x00")
     with pytest.raises(type(error)):
         document._begin_again()
+
+
+def test_a_panic_leaves_the_document_as_it_was() -> None:
+    """Rust panics at the second one. Taken apart it would be harmless, as what comes of clients is."""
+    document = Document()
+    document.apply(bytes.fromhex("01010500040101740568656c6c6f00"))
+    before = document.snapshot()
+    with pytest.raises(BadUpdate, match="cannot be applied"):
+        document.apply(bytes.fromhex("010005c40501050202585900"))
+    assert document.snapshot() == before
+    assert document.apply(HELLO)
 
 
 def test_a_state_vector_that_pycrdt_fails_at(document: Document) -> None:
