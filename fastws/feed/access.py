@@ -12,6 +12,7 @@ from typing import Any
 from fastws import json
 from fastws.errors import FastWSError
 from fastws.feed.strict_json import loads
+from fastws.protocol.http.messages import Request
 from fastws.pubsub.notes import MAX_AUTHOR_BYTES
 from fastws.pubsub.patterns import check_name
 from fastws.pubsub.presence.shown import info_source
@@ -27,6 +28,7 @@ __all__ = [
     "Publication",
     "User",
     "anyone",
+    "note_user",
 ]
 
 _CODE = re.compile(r"[a-z][a-z_]{0,31}")
@@ -191,6 +193,12 @@ class FeedClient:
     def topics(self) -> tuple[str, ...]:
         """The topics that it is subscribed to."""
         return tuple(self._topics)
+
+
+def note_user(request: Any, user: User) -> None:
+    """Let the log name the user of a request. That of another framework is left as it is."""
+    if isinstance(request, Request):
+        request.user = user
 
 
 def anyone(client: FeedClient, subject: str | Publication) -> bool:

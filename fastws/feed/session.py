@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from fastws.feed.access import FeedClient, FeedError, Grant, User
+from fastws.feed.access import FeedClient, FeedError, Grant, User, note_user
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
 from fastws.feed.granting import granted, seen_as, start_of
 from fastws.feed.hooks import ask, nonsense
@@ -158,6 +158,7 @@ class Session(SessionCore):
     def _know(self, user: User | None) -> None:
         self.client.user = user
         if user is not None:
+            note_user(self.client.request, user)
             self._settings.hub._know(user.id, self)
 
     def end(self) -> None:
