@@ -10,9 +10,12 @@ from tests.faults import (
     clock,
     crowds,
     descriptors,
+    documents,
     endings,
     floods,
+    half_open,
     handlers,
+    logs_full,
     scanners,
     slow,
     workers,
@@ -21,7 +24,10 @@ from tests.faults.harness import ROWS
 
 __all__ = ["ALL", "PARTS"]
 
-FILES = (brokers, crowds, slow, descriptors, endings, clock, handlers, floods, churn, workers, scanners)
+FILES = (
+    brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
+    documents, workers, scanners,
+)  # fmt: skip
 
 
 def _order(name: str) -> tuple[bool, int, str]:
