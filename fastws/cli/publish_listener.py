@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fastws.cli import logs
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.listeners import (
     ListenAddress,
@@ -140,7 +141,7 @@ def publish_sockets(options: dict[str, Any], scheme: str) -> Iterator[Publishing
 def say(urls: list[str]) -> None:
     """Say where programs publish."""
     for url in urls:
-        click.echo(f"Publishing at {url}", err=True)
+        logs.say(f"Publishing at {url}")
 
 
 def publish_beside(options: dict[str, Any], sockets: list[socket.socket], tls: Any) -> list[Beside]:
@@ -152,9 +153,9 @@ def publish_beside(options: dict[str, Any], sockets: list[socket.socket], tls: A
     name = options["publish_hub"]
     page = PublishPage(lambda: hub_called(name), tokens_of(options))
     settings = settings_from(access_log=options["access_log"], limit_concurrency=MAX_CONNECTIONS)
+    unix = getattr(socket, "AF_UNIX", None)
     addresses = [
-        {"sock": sock, "ssl": None if sock.family == socket.AF_UNIX else tls, "backlog": BACKLOG}
-        for sock in sockets
+        {"sock": sock, "ssl": None if sock.family == unix else tls, "backlog": BACKLOG} for sock in sockets
     ]
     return [Beside([page.route()], addresses, settings)]
 

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,6 +17,8 @@ from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
 from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, publish_sockets, say
+from fastws.cli.reread import Reread
+from fastws.cli.ways import Ways
 from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import ROWS, Failure, Rules
@@ -25,29 +28,34 @@ __all__ = ["supervise"]
 
 log = logging.getLogger("fastws.error")
 
+#: What the keeper of histories is told.
+KEEPER_OPTIONS = ("loop", "log_level", "log_format", "log_time", "log_config", "access_log_format")
+
 
 def supervise(
     app: str | None,
     options: dict[str, Any],
     addresses: list[ListenAddress],
-    scheme: str,
+    ways: Ways,
     observing: Observing,
+    again: Reread,
 ) -> int:
     """Run workers until a signal. The options are checked already.
 
     Raises as :func:`run_workers`.
     """
-    with publish_sockets(options, scheme) as publishing:
-        return run_workers(app, options, addresses, scheme, observing, publishing)
+    with publish_sockets(options, ways.scheme) as publishing:
+        return run_workers(app, options, addresses, ways, observing, publishing, again)
 
 
 def run_workers(
     app: str | None,
     options: dict[str, Any],
     addresses: list[ListenAddress],
-    scheme: str,
+    ways: Ways,
     observing: Observing,
     publishing: Publishing,
+    again: Reread,
 ) -> int:
     """Run workers until a signal, with what listens for publishers already.
 
@@ -60,20 +68,21 @@ def run_workers(
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
-    hello = {"app": app, "options": plain_options(options), "publish_sockets": len(publishing[0])}
+    numbers = [ways.number(index) for index, listener in enumerate(listeners) for _ in listener.sockets]
+    hello = {"app": app, "options": plain_options(options), "ways": numbers}
 
     def serving() -> None:
-        announce(listeners, scheme, options["loop"])
+        announce(listeners, ways.schemes, options["loop"])
         observing.announce()
         say(publishing[1])
 
     try:
-        supervisor = Supervisor(
+        supervisor = RereadingSupervisor(
             "fastws.cli.worker_process",
             (
                 "fastws.cli.keeper_process",
                 {
-                    "options": {"log_level": options["log_level"], "loop": options["loop"]},
+                    "options": {name: options[name] for name in KEEPER_OPTIONS},
                     **gateway_hello(options["broker"]),
                 },
             ),
@@ -84,6 +93,7 @@ def run_workers(
             serving,
             Board.create(ROWS) if observing.measures else None,
         )
+        supervisor.refresh = lambda: refresh(again, hello)
         if changes is not None:
             threading.Thread(target=changes, args=(supervisor,), name="fastws-reload", daemon=True).start()
         with observing.beside(supervisor):
@@ -96,6 +106,24 @@ def run_workers(
     if failure is not None:
         raise as_error(failure)
     return code
+
+
+class RereadingSupervisor(Supervisor):
+    """A supervisor whose reloads begin with the options."""
+
+    #: Gives new workers the options of now.
+    refresh: Callable[[], None]
+
+    def _signal(self, number: int) -> None:
+        if number == signal.SIGHUP and not self._stopped_by:
+            self.refresh()
+        super()._signal(number)
+
+
+def refresh(again: Reread, hello: dict[str, Any]) -> None:
+    """Read the options again, and write them as workers are told them."""
+    again.refresh(hello)
+    hello["options"] = plain_options(hello["options"])
 
 
 def as_error(failure: Failure) -> click.ClickException:

@@ -49,12 +49,10 @@ class Hub(HubShared):
         name: What hubs of other processes are called that share what is published. Each hub of a process
             that shares has its own; where nothing is shared, any number may have the same. Default:
             ``"default"``.
-        broker: ``"redis://..."`` or ``"nats://..."`` shares with all nodes that name the same server, on any
-            machine; a :class:`fastws.pubsub.brokers.base.Broker` of your own does what it does.
-            ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
-            made where it is missing. ``"memory"`` shares nothing. Default None: that of ``fastws serve
-            --broker``, ``FASTWS_BROKER`` or ``FASTWS_BROKER_FILE``; else workers of one ``fastws serve``
-            share, and any other process shares nothing.
+        broker: ``"redis://..."`` or ``"nats://..."`` shares with all machines that name the same server,
+            ``"bus:/PATH"`` with all processes of this user that name the same directory, which is made where
+            it is missing; ``"memory"`` shares nothing. Default None: that of ``fastws serve --broker``,
+            ``FASTWS_BROKER`` or ``FASTWS_BROKER_FILE``; else workers of one ``fastws serve`` share.
         policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
             (RFC 6455, section 7.4.1). A topic may have its own.
         compression: From which size on, and how hard, a message is compressed, once for all clients that
@@ -105,9 +103,8 @@ class Hub(HubShared):
                 snapshot of all its keys.
             recent: Of a topic with a history, begin with the last so many messages, as far as they are kept:
                 for who was not here before, and where ``since`` cannot be continued at all. Default 0.
-            present: Who ``ws`` is shown as to the clients of feeds, where the topic has a ``presence``: a
-                name, or a :class:`fastws.Member` with its ``info`` of at most 1 KiB of JSON. Connections of
-                the same name are one member. Again, it changes what is shown. Default None: it is not shown.
+            present: Who ``ws`` is shown as, where the topic has a ``presence``: a name, or a
+                :class:`fastws.Member`. Connections of one name are one member. Default None: not shown.
             max_rate: How many messages it is sent in any second at most, evenly spread: of a keyed topic all
                 that has changed since, of any other the newest one, and ``Handler.on_gap`` is told, once a
                 second, how many were left out (``"sampled"``). The last one comes at most ``1 / max_rate``
