@@ -131,6 +131,8 @@ class Presences(Timed):
         """Hold on to the loop that runs."""
         wheel: Wheel = loop_state_of(asyncio.get_running_loop()).wheel
         if self._wheel is not wheel:
+            if self._link is not None:
+                self._link.bus.forget_closed_loop()
             self._wheel = wheel
             self.tick = 0
             leaving, self._leaving = self._leaving, deque()
