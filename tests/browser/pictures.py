@@ -103,7 +103,7 @@ def top_of(part: Locator) -> FloatRect:
     """As much as a card shows."""
     box = part.bounding_box()
     assert box is not None
-    return {**box, "height": box["width"] * 300 / 480}
+    return {**box, "height": min(box["height"], box["width"] * 300 / 480)}
 
 
 def chat(context: BrowserContext, url: str) -> Page:
