@@ -26,7 +26,7 @@ __all__ = ["TRIALS", "check"]
 #: Their values are not shown.
 SECRETS = ("auth_basic", "auth_token", "ssl_keyfile_password")
 #: Environment variables of ours that are no options of ``fastws serve``.
-OTHER_VARIABLES = ("FASTWS_COMPILED", "FASTWS_ENGINE")
+OTHER_VARIABLES = ("FASTWS_COMPILED", "FASTWS_DOCUMENTS", "FASTWS_ENGINE")
 
 
 class CheckCommand(Command):
