@@ -64,7 +64,7 @@ def command_page(name: str) -> str:
     text = inspect.cleandoc(command.help or "").split("\b")
     parts = [f"## fastws {name}", f"`{usage}`", *map(str.strip, text), command.epilog or ""]
     sections: dict[str, list[str]] = {}
-    for option in command.params:
+    for option in [] if hasattr(command, "options_of") else command.params:
         if isinstance(option, click.Option):
             sections.setdefault(getattr(option, "section", "Other"), []).append(option_row(option, context))
     for heading, rows in sections.items():

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from fastws.feed.access import FeedClient, FeedError, Grant, Publication, User, anyone
     from fastws.feed.feed import Feed
     from fastws.feed.follow import FeedFollower, follow
+    from fastws.log_output import JSONFormatter, LineHandler, RequestIdFilter
+    from fastws.logs import current_request
     from fastws.protocol.http.messages import Headers, Request, Response
     from fastws.protocol.websocket.events import Fragment
     from fastws.protocol.websocket.frames import CloseCode
@@ -112,7 +114,9 @@ _MODULES = {
     "Headers": "protocol.http.messages",
     "Hub": "pubsub.hub",
     "InvalidURL": "errors",
+    "JSONFormatter": "log_output",
     "Limits": "config",
+    "LineHandler": "log_output",
     "Live": "pubsub.events",
     "Member": "pubsub.events",
     "Message": "pubsub.events",
@@ -127,6 +131,7 @@ _MODULES = {
     "RateLimit": "web.rate_limit",
     "Removed": "pubsub.events",
     "Request": "protocol.http.messages",
+    "RequestIdFilter": "log_output",
     "Response": "protocol.http.messages",
     "Route": "web.routes",
     "SendStatus": "connection.flow",
@@ -143,6 +148,7 @@ _MODULES = {
     "anyone": "feed.access",
     "basic_auth": "web.auth",
     "connect": "client.connect",
+    "current_request": "logs",
     "follow": "feed.follow",
     "is_retryable": "client.reconnect",
     "jwt_auth": "auth.jwt",
@@ -189,7 +195,9 @@ __all__ = [
     "Headers",
     "Hub",
     "InvalidURL",
+    "JSONFormatter",
     "Limits",
+    "LineHandler",
     "Live",
     "Member",
     "Message",
@@ -204,6 +212,7 @@ __all__ = [
     "RateLimit",
     "Removed",
     "Request",
+    "RequestIdFilter",
     "Response",
     "Route",
     "SendStatus",
@@ -221,6 +230,7 @@ __all__ = [
     "anyone",
     "basic_auth",
     "connect",
+    "current_request",
     "follow",
     "is_retryable",
     "jwt_auth",

@@ -7,30 +7,51 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from traceback import TracebackException
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote_plus
 
 __all__ = [
     "access",
     "conceal",
+    "current_request",
     "error",
     "escape",
     "exception_text",
     "http_line",
     "peer_text",
+    "request_var",
     "secret_parameters",
+    "user_text",
     "websocket_line",
 ]
 
 error = logging.getLogger("fastws.error")
 access = logging.getLogger("fastws.access")
 
+#: See :func:`current_request`.
+request_var: ContextVar[Any] = ContextVar("fastws.request", default=None)
+
+#: Characters of a user's name that a line has.
+MAX_USER = 128
+
 #: Query parameters whose values must not be logged; ``token_auth`` adds those that it reads.
 secret_parameters = {"access_token", "token"}
 _PARAMETER = re.compile(r"(?<=[?&])([^=&]*)=[^&]*")
+
+
+def current_request() -> Any:
+    """Return the :class:`fastws.Request` for which the code that runs was called, or None.
+
+    There is one in a handler that is a coroutine, in an ``async def on_open``, in an ``authorize=`` and in
+    an ``http=``, and in the tasks and threads (``asyncio.to_thread``) that those begin, as in any context.
+    Callbacks such as ``on_message`` have none, and know it as ``ws.request``.
+    """
+    return request_var.get()
 
 
 def conceal(target: str) -> str:
@@ -110,11 +131,21 @@ def websocket_line(
     sent: tuple[int, int],
     *,
     by_peer: bool,
+    notes: Mapping[str, object] = MappingProxyType({}),
 ) -> str:
-    """Return the line of a closed WebSocket. ``received`` and ``sent`` are (messages, bytes on the wire)."""
+    """Return the line of a closed WebSocket. ``received`` and ``sent`` are (messages, bytes on the wire).
+
+    ``notes`` stand at its end, those that are not 0 or empty.
+    """
     who = "peer" if by_peer else "server"
     words = f' "{escape(reason)}"' if reason else ""
     return (
         f'{peer_text(peer)} "WS {escape(path)}" closed {code}{words} by {who} after {seconds:.1f} s, '
         f"in {received[0]} messages {received[1]} bytes, out {sent[0]} messages {sent[1]} bytes"
+        + "".join(f", {name} {escape(str(value))}" for name, value in notes.items() if value)
     )
+
+
+def user_text(user: object) -> str:
+    """Return how logs call a user: by its ``id`` where it has one. Empty for None."""
+    return "" if user is None else str(getattr(user, "id", user))[:MAX_USER]

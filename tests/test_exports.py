@@ -21,6 +21,7 @@ PUBLIC = {
     "Feed", "FeedClient", "FeedError", "Grant", "Publication", "User", "anyone",
     "Ended", "Follower", "Gap", "Live", "Message", "Position", "Published", "RateLimit", "Removed", "Synced",
     "FeedFollower", "Member", "Presence", "follow",
+    "JSONFormatter", "LineHandler", "RequestIdFilter", "current_request",
     "AsyncPublisher", "PublishError", "PublishPage", "Publisher", "publish_page",
     "Tickets", "jwt_auth", "session_auth", "starlette_session",
     "StartupFailed", "Static", "Timeouts", "WebSocket", "__version__", "basic_auth", "connect", "run",

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1] / "fastws"
 
 #: From the bottom to the top. A name stands for a folder with all its modules, or for one module beside them.
 LAYERS = [
-    "_version", "errors", "json", "config", "logs",
+    "_version", "errors", "json", "config", "logs", "log_output",
     "protocol.http", "protocol.websocket",
     "loop", "connection", "meters", "pubsub", "web", "client", "server", "asgi", "feed", "auth", "publish",
     "yjs", "apps", "workers", "observe",

@@ -88,9 +88,13 @@ class Certificates:
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         connection.context = self._names.find(name)
 
+    def files(self) -> list[str]:
+        """Return the file of each certificate."""
+        return [each.files[0] for each in self._all]
+
     def conflicts(self) -> list[str]:
         """Return a line for each certificate that clients cannot get by a name in it."""
-        return conflicts([each.files[0] for each in self._all], [each.loaded for each in self._all])
+        return conflicts(self.files(), [each.loaded for each in self._all])
 
     def reload(self) -> bool:
         """Read the files again; False where some cannot be used: their certificate stays as it was.

@@ -35,7 +35,7 @@ def main() -> int:
     options = hello.values["options"]
     if hello.fds:
         begin_measuring(Board.attach(hello.fds.pop()), KEEPER_ROW)
-    logs.configure(options["log_level"], access_log=False, worker="keeper")
+    logs.configure({**options, "access_log": False}, worker="keeper")
     with asyncio.Runner(loop_factory=loop_factory(options["loop"])) as runner:
         runner.run(run_keeper(channel, hello))
     return 0

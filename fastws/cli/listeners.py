@@ -17,6 +17,7 @@ import click
 
 from fastws.cli.build import build_text
 from fastws.cli.errors import CannotStart, os_error_text
+from fastws.cli.logs import say
 from fastws.server.descriptors import inode, is_socket, take_over
 from fastws.server.listeners import PORT_ATTEMPTS
 
@@ -260,9 +261,13 @@ def unix_files(addresses: list[ListenAddress]) -> list[tuple[str, tuple[int, int
     return [(address.path, inode(address.path)) for address in addresses if isinstance(address, UnixAddress)]
 
 
-def announce(listeners: list[Listener], scheme: str, loop: str) -> None:
-    """Say where the server is: to stderr at any log level, for a user of --port 0 learns the port from it."""
+def announce(listeners: list[Listener], schemes: list[str], loop: str) -> None:
+    """Say where the server is: to stderr at any log level, for a user of --port 0 learns the port from it.
+
+    ``schemes``: ``http`` or ``https`` of each listener; of all of them where there is one.
+    """
     build = f"; {build_text(loop)}"
-    for listener in listeners:
-        click.echo(f"Serving on {listener.url(scheme)} (press Ctrl-C to stop){build}", err=True)
+    for index, listener in enumerate(listeners):
+        scheme = schemes[min(index, len(schemes) - 1)]
+        say(f"Serving on {listener.url(scheme)} (press Ctrl-C to stop){build}")
         build = ""

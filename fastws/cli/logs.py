@@ -7,95 +7,90 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from fastws.logs import exception_text
+import click
+
+from fastws.cli.options import option
+from fastws.log_output import JSONFormatter, LineHandler, RequestIdFilter, TextFormatter
 from fastws.server.log_rate_limit import LogRateLimit
 
-__all__ = ["LEVELS", "configure"]
+__all__ = ["LEVELS", "check_log_options", "configure", "log_options", "say"]
 
 LEVELS = ("critical", "error", "warning", "info", "debug")
+#: Options that say how a line looks: in place of them ``--log-config`` names a file.
+LOOKS = {"log_format": "text", "log_time": "local", "access_log_format": None}
 
-COLOURS = {
-    logging.DEBUG: "\x1b[36m",
-    logging.INFO: "\x1b[32m",
-    logging.WARNING: "\x1b[33m",
-    logging.ERROR: "\x1b[31m",
-    logging.CRITICAL: "\x1b[1;31m",
-}
-RESET = "\x1b[0m"
-#: Local time, with the date: a server runs for weeks.
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
-
-
-class LineHandler(logging.StreamHandler[TextIO]):
-    """Writes lines and never waits: it drops those that cannot be written now.
-
-    A full disk, or a pipe that nobody reads, must not stop the server. The next line that can be written says
-    how many were dropped; ``dropped`` counts all of them.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self.dropped = 0
-        self._missed = 0
-        self._descriptor = descriptor_of(stream)
-        self._poll = None
-        if self._descriptor is not None:
-            self._poll = select.poll()
-            self._poll.register(self._descriptor, select.POLLOUT)
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        self.dropped += 1
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if self._poll is None:
-            super().emit(record)
-            return
-        try:
-            text = self.format(record) + "\n"
-            if self._missed:
-                text = f"\n{self._missed} lines of the log could not be written\n{text}"
-            self._write(text.encode("utf-8", "backslashreplace"))
-            self._missed = 0
-        except Exception:
-            self._missed += 1
-            self.handleError(record)
-
-    def _write(self, data: bytes) -> None:
-        """Write without waiting. Raises ``OSError`` where the stream takes nothing now."""
-        assert self._poll is not None and self._descriptor is not None
-        for start in range(0, len(data), select.PIPE_BUF):
-            # A pipe that poll(2) reports as writable takes this many bytes at once (pipe(7)).
-            if not self._poll.poll(0):
-                raise BlockingIOError("nobody reads the log")
-            os.write(self._descriptor, data[start : start + select.PIPE_BUF])
+OPTIONS = [
+    option(
+        "--access-log/--no-access-log",
+        section="Logs",
+        default=True,
+        help="Write a line to stdout for each response and each closed WebSocket.",
+    ),
+    option(
+        "--access-log-format",
+        section="Logs",
+        metavar="TEXT",
+        help="Such a line in place of the usual one, with fields in braces: '{time} {peer} {path} {code}'.",
+    ),
+    option(
+        "--log-level",
+        section="Logs",
+        type=click.Choice(LEVELS, case_sensitive=False),
+        default="info",
+        help="Level of the log on stderr.",
+    ),
+    option(
+        "--log-format",
+        section="Logs",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Lines for people, or a JSON object a line, of both logs.",
+    ),
+    option(
+        "--log-time",
+        section="Logs",
+        type=click.Choice(["local", "utc"]),
+        default="local",
+        help="The time of this machine with its distance from UTC, or UTC.",
+    ),
+    option(
+        "--log-config",
+        section="Logs",
+        metavar="FILE",
+        help="Configure logging by this file instead, as Python's logging.config has it: JSON, "
+        "YAML, TOML or INI.",
+    ),
+]
 
 
-def descriptor_of(stream: TextIO) -> int | None:
-    """The stream's file descriptor. None: it has none, or the system has no poll(2)."""
-    try:
-        return stream.fileno() if hasattr(select, "poll") else None
-    except (OSError, ValueError):
-        return None
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add these options to a command."""
+    for add in reversed(OPTIONS):
+        command = add(command)
+    return command
 
 
-class LevelFormatter(logging.Formatter):
-    """Formats a line as time, level and message. On a terminal the level has a colour."""
+def check_log_options(options: Mapping[str, Any]) -> None:
+    """Check what :func:`configure` is to do. Raises `click.UsageError` and `CannotStart`."""
+    if options["log_config"] is not None:
+        for name, usual in LOOKS.items():
+            if options[name] != usual:
+                raise click.UsageError(f"--{name.replace('_', '-')} does not go with --log-config")
+        from fastws.cli.log_config import read_log_config
 
-    def __init__(self, *, colour: bool, label: str = "") -> None:
-        super().__init__(f"%(asctime)s %(level)s {label}%(message)s", TIME_FORMAT)
-        self.colour = colour
+        read_log_config(options["log_config"])
+        return
+    if options["access_log_format"] is None:
+        return
+    if options["log_format"] == "json":
+        raise click.UsageError("--access-log-format does not go with --log-format json")
+    from fastws.cli.access_format import check_access_format
 
-    def format(self, record: logging.LogRecord) -> str:
-        name = f"{record.levelname.lower():8}"
-        record.level = f"{COLOURS.get(record.levelno, '')}{name}{RESET}" if self.colour else name
-        return super().format(record)
-
-    def formatException(self, ei: Any) -> str:
-        return exception_text(ei[1]) if ei[1] is not None else super().formatException(ei)
+    check_access_format(options["access_log_format"])
 
 
 def wants_colour(stream: TextIO) -> bool:
@@ -103,25 +98,57 @@ def wants_colour(stream: TextIO) -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and stream.isatty()
 
 
-def configure(level: str, *, access_log: bool, worker: int | str | None = None) -> None:
-    """Set up logging for this process. ``access_log=False`` silences ``fastws.access`` and nothing else.
+def configure(options: Mapping[str, Any], *, worker: int | str | None = None) -> None:
+    """Set up logging for this process. ``--no-access-log`` silences ``fastws.access`` and nothing else.
 
-    With ``worker`` each line says which worker has written it: ``[2]`` before its message.
+    With ``worker`` each line says which worker has written it: ``[2]`` before its message, or ``worker``.
+
+    Raises:
+        CannotStart: ``--log-config`` cannot be used.
     """
-    label = "" if worker is None else f"[{worker}] "
+    access = logging.getLogger("fastws.access")
+    if options["log_config"] is not None:
+        from fastws.cli.log_config import configure_by_file
+
+        configure_by_file(options["log_config"])
+        access.disabled = not options["access_log"]
+        return
     errors = LineHandler(sys.stderr)
-    errors.setFormatter(LevelFormatter(colour=wants_colour(sys.stderr), label=label))
+    errors.setFormatter(_formatter(options, worker, colour=wants_colour(sys.stderr)))
     errors.addFilter(LogRateLimit())
+    if options["log_format"] == "json":
+        errors.addFilter(RequestIdFilter())
     for name in ("fastws", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [errors]
-        logger.setLevel(level.upper())
+        logger.setLevel(options["log_level"].upper())
         logger.propagate = False
-
-    access = logging.getLogger("fastws.access")
     lines = LineHandler(sys.stdout)
-    lines.setFormatter(logging.Formatter(f"%(asctime)s {label}%(message)s", TIME_FORMAT))
+    lines.setFormatter(_formatter(options, worker, level=False))
     access.handlers[:] = [lines]
     access.propagate = False
     access.setLevel(logging.INFO)
-    access.disabled = not access_log
+    access.disabled = not options["access_log"]
+
+
+def say(text: str) -> None:
+    """Tell who has started the server, at any log level: a line on stderr, JSON where the log is."""
+    for handler in logging.getLogger("fastws").handlers:
+        if isinstance(handler.formatter, JSONFormatter):
+            handler.emit(logging.LogRecord("fastws.error", logging.INFO, __file__, 0, text, None, None))
+            return
+    click.echo(text, err=True)
+
+
+def _formatter(
+    options: Mapping[str, Any], worker: int | str | None, *, colour: bool = False, level: bool = True
+) -> logging.Formatter:
+    zone = options["log_time"]
+    if options["log_format"] == "json":
+        return JSONFormatter(zone=zone, fields={} if worker is None else {"worker": worker})
+    label = "" if worker is None else f"[{worker}] "
+    if not level and options["access_log_format"] is not None:
+        from fastws.cli.access_format import AccessFormatter
+
+        return AccessFormatter(options["access_log_format"], zone)
+    return TextFormatter(zone=zone, colour=colour, label=label, level=level)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import click
-from click.core import ParameterSource
 
 from fastws._version import __version__
 
@@ -26,6 +24,9 @@ class LazyCommand(NamedTuple):
 COMMANDS = {
     "serve": LazyCommand(
         "fastws.cli.serve", "serve", "Run the built-in application, or a handler of your own."
+    ),
+    "check": LazyCommand(
+        "fastws.cli.check", "check", "Say which options are in force and from where, and whether they work."
     ),
     "connect": LazyCommand("fastws.cli.connect", "connect", "Talk to a WebSocket server from the terminal."),
     "publish": LazyCommand("fastws.cli.publish", "publish", "Publish messages to a running server."),
@@ -111,13 +112,10 @@ def describe(error: click.ClickException) -> str:
 
 
 def from_environment(error: click.ClickException) -> str:
-    """Name the environment variable where a wrong value comes from one."""
+    """Name where a wrong value stands that is none of the command line: a variable, or a line of a file."""
     if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
         return ""
-    name, prefix = error.param.name, error.ctx.auto_envvar_prefix
-    if not name or error.ctx.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
-        return ""
-    variables = error.param.envvar or f"{prefix}_{name.upper()}"
-    variables = [variables] if isinstance(variables, str) else variables
-    variable = next((each for each in variables if os.environ.get(each)), variables[0])
-    return f" (from {variable} in the environment)"
+    from fastws.cli.sources import COMMAND_LINE, DEFAULT, source_of
+
+    place = source_of(error.ctx, error.param)
+    return "" if place in (COMMAND_LINE, DEFAULT) else f" (from {place})"

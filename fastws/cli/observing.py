@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastws.cli import logs
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.listeners import FDAddress, ListenAddress, Listener, open_listeners, parse_address, unix_files
 from fastws.cli.options import option
@@ -170,7 +171,7 @@ class Observing:
     def announce(self) -> None:
         """Say where the metrics are."""
         for listener in self._listeners:
-            click.echo(f"Metrics on {listener.url('http')}", err=True)
+            logs.say(f"Metrics on {listener.url('http')}")
 
     # -- one process ----------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from fastws.cli import logs
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.listeners import (
     ListenAddress,
@@ -140,7 +141,7 @@ def publish_sockets(options: dict[str, Any], scheme: str) -> Iterator[Publishing
 def say(urls: list[str]) -> None:
     """Say where programs publish."""
     for url in urls:
-        click.echo(f"Publishing at {url}", err=True)
+        logs.say(f"Publishing at {url}")
 
 
 def publish_beside(options: dict[str, Any], sockets: list[socket.socket], tls: Any) -> list[Beside]:

@@ -8,6 +8,7 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.brokers import broker_options
+from fastws.cli.config_option import config_option, tables_of
 from fastws.cli.limits import limit_options
 from fastws.cli.observing import observe_options
 from fastws.cli.options import ALLOWED_HOST, FILES, HEADER, ORIGIN, TRUSTED, Command, option
@@ -24,6 +25,7 @@ __all__ = ["serve"]
     epilog="Each option can also stand in the environment: --ws-max-size as FASTWS_WS_MAX_SIZE. "
     "Exit codes: 0 stopped by a signal, 2 wrong usage, 3 cannot start.",
 )
+@config_option
 @click.argument("app", metavar="[MODULE:ATTR]", required=False, envvar="FASTWS_APP")
 @option(
     "--factory",
@@ -147,7 +149,13 @@ __all__ = ["serve"]
     "--ssl-keyfile-password",
     section="TLS",
     metavar="TEXT",
-    help="Password of the key; better in the environment.",
+    help="Password of the key; better in the environment, or in a file.",
+)
+@option(
+    "--ssl-keyfile-password-file",
+    section="TLS",
+    metavar="FILE",
+    help="A file with that password in its first line.",
 )
 @option(
     "--ssl-ca-certs",
@@ -198,14 +206,29 @@ __all__ = ["serve"]
     metavar="USER:PASSWORD",
     multiple=True,
     help="Ask for one of these before a WebSocket opens, except where a route has its own authorize=. Pages "
-    "stay open. Better in the environment. Repeatable.",
+    "stay open. Better in the environment, or in a file. Repeatable.",
+)
+@option(
+    "--auth-basic-file",
+    section="Access",
+    type=FILES,
+    multiple=True,
+    help="A file with a USER:PASSWORD in each line. Repeatable.",
 )
 @option(
     "--auth-token",
     section="Access",
     metavar="TOKEN",
     multiple=True,
-    help="The same with Authorization: Bearer TOKEN or ?token=TOKEN. Better in the environment. Repeatable.",
+    help="The same with Authorization: Bearer TOKEN or ?token=TOKEN. Better in the environment, or in "
+    "a file. Repeatable.",
+)
+@option(
+    "--auth-token-file",
+    section="Access",
+    type=FILES,
+    multiple=True,
+    help="A file with a TOKEN in each line. Repeatable.",
 )
 @option(
     "--limit-concurrency",
@@ -258,19 +281,7 @@ __all__ = ["serve"]
     default="127.0.0.1,::1",
     help="Addresses or networks of trusted proxies; * for all.",
 )
-@option(
-    "--access-log/--no-access-log",
-    section="Process",
-    default=True,
-    help="Write a line to stdout for each response and each closed WebSocket.",
-)
-@option(
-    "--log-level",
-    section="Process",
-    type=click.Choice(logs.LEVELS, case_sensitive=False),
-    default="info",
-    help="Level of the log on stderr.",
-)
+@logs.log_options
 @option(
     "--loop",
     section="Process",
@@ -299,4 +310,5 @@ def serve(app: str | None, **options: Any) -> int:
     """
     from fastws.cli.start import start
 
+    options["tables"] = tables_of(click.get_current_context())
     return start(app, options)

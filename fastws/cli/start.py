@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 import click
@@ -18,7 +17,14 @@ from fastws.apps import builtin
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory, as_app, load_app
 from fastws.cli.brokers import choose_broker, joined
-from fastws.cli.certificates import Certificate, Certificates, silence_bad_server_names
+from fastws.cli.certificates import silence_bad_server_names
+from fastws.cli.config_tables import (
+    check_listener_routes,
+    check_topics,
+    set_topics,
+    tables,
+    with_route_tables,
+)
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.limits import limits_of, timeouts_of
 from fastws.cli.listeners import (
@@ -33,8 +39,8 @@ from fastws.cli.listeners import (
 )
 from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, check_publish, publish_beside, publish_sockets, say
-from fastws.cli.server_names import NamedContext
-from fastws.cli.tls import names_in, pairs_of, server_context
+from fastws.cli.secret_files import secret_lines
+from fastws.cli.ways import Ways, listener_addresses
 from fastws.cli.worker_options import without_effect
 from fastws.config import Compression, Settings
 from fastws.connection.handlers import as_handler
@@ -43,7 +49,6 @@ from fastws.loop.event_loops import loop_factory
 from fastws.server.acceptor import Acceptor
 from fastws.server.application import Application
 from fastws.server.descriptors import connections_that_fit, remove_own
-from fastws.server.forwarded import TrustedProxies
 from fastws.server.run import serve_until_signal
 from fastws.server.send_buffer import check_send_buffer
 from fastws.server.server import Server
@@ -69,19 +74,19 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     check_publish(options)
     options = {**options, "asgi_body_size": asgi_body_size(options), "broker": choose_broker(options)}
     loops = new_loops(options)
-    certificates = make_certificates(options)
-    logs.configure(options["log_level"], access_log=options["access_log"])
-    for line in [] if certificates is None else certificates.conflicts():
+    ways = Ways(options)
+    logs.check_log_options(options)
+    logs.configure(options)
+    for line in ways.conflicts():
         log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)
-    scheme = "http" if certificates is None else "https"
     observing = Observing(options)
     if options["workers"] > 1 or options["reload"]:
         from fastws.cli.supervise import supervise
 
         make_authorize(options)
         with observing.opened():
-            return supervise(app, options, addresses, scheme, observing)
+            return supervise(app, options, addresses, ways, observing)
     if ignored := without_effect(options):
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
@@ -91,9 +96,9 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     join = joined(options["broker"])
     routes = make_routes(app, options, settings)
     try:
-        with observing.opened(), publish_sockets(options, scheme) as publishing:
+        with observing.opened(), publish_sockets(options, ways.scheme) as publishing:
             return serve_here(
-                app, routes, addresses, settings, certificates, loops, options, observing, publishing, join
+                app, routes, addresses, settings, ways, loops, options, observing, publishing, join
             )
     finally:
         if isinstance(routes, AsyncFactory):
@@ -105,7 +110,7 @@ def serve_here(
     routes: Any,
     addresses: list[ListenAddress],
     settings: Settings,
-    certificates: Certificates | None,
+    ways: Ways,
     loops: Callable[[], asyncio.AbstractEventLoop],
     options: dict[str, Any],
     observing: Observing,
@@ -113,22 +118,21 @@ def serve_here(
     join: Callable[[Coroutine[Any, Any, int]], Coroutine[Any, Any, int]],
 ) -> int:
     """Serve in this process until a signal. Raises `CannotStart`."""
-    tls = None if certificates is None else certificates.context
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
-    acceptor = Acceptor(proxies=proxies_of(options)) if options["proxy_protocol"] else None
+    arguments = ways.arguments(lambda proxies: None if proxies is None else Acceptor(proxies=proxies))
     sockets = [
-        {"sock": sock, "ssl": tls, "backlog": options["backlog"], "acceptor": acceptor}
-        for listener in listeners
+        {"sock": sock, **arguments[ways.number(index)]}
+        for index, listener in enumerate(listeners)
         for sock in listener.sockets
     ]
-    hang_up = HangUp(certificates)
+    hang_up = HangUp(ways)
 
     def started(server: Server) -> None:
-        announce(listeners, "http" if tls is None else "https", options["loop"])
+        hang_up.take_signal()  # before anybody is told that we are here
+        announce(listeners, ways.schemes, options["loop"])
         observing.serving(server)
         say(publishing[1])
-        hang_up.take_signal()
         notify_ready()
 
     def stopping(server: Server) -> None:
@@ -144,10 +148,9 @@ def serve_here(
                 started=started,
                 stopping=stopping,
                 grace=options["timeout_graceful_shutdown"],
-                beside=publish_beside(options, publishing[0], tls),
+                beside=publish_beside(options, publishing[0], ways.context),
             )
-            serving = serving if certificates is None else certificates.watched(serving)
-            return runner.run(observing.around(join(serving)))
+            return runner.run(observing.around(join(ways.watched(serving))))
     except StartupFailed as error:
         raise startup_error(app, error) from error
     finally:
@@ -165,9 +168,9 @@ def startup_error(app: str | None, error: StartupFailed) -> CannotStart:
 class HangUp:
     """SIGHUP in a single process renews the certificates; a hang-up of the terminal is a clean stop."""
 
-    def __init__(self, certificates: Certificates | None) -> None:
+    def __init__(self, ways: Ways) -> None:
         self._terminal = Terminal()
-        self._certificates = certificates
+        self._ways = ways
 
     def take_signal(self) -> None:
         """Take the signal, on the running loop."""
@@ -179,14 +182,15 @@ class HangUp:
             signal.raise_signal(signal.SIGTERM)
             return
         notify_reloading()
-        if self._certificates is not None:
-            self._certificates.reload()
+        self._ways.reload()
         notify_ready()
         log.info("SIGHUP: one process reads its certificates again and no more; --workers 2 reloads all")
 
 
 def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
-    """Where to listen: ``--bind``, ``--uds`` and ``--fd``, or else ``--host`` and ``--port``."""
+    """Where to listen: the tables; ``--bind``, ``--uds`` and ``--fd``; or ``--host`` and ``--port``."""
+    if tables(options)["listeners"]:
+        return listener_addresses(options)
     addresses = [parse_address(text) for text in options["bind"]]
     if options["uds"]:
         addresses.append(UnixAddress(options["uds"]))
@@ -200,45 +204,6 @@ def choose_addresses(options: dict[str, Any]) -> list[ListenAddress]:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} does not go with --bind, --uds or --fd")
     return addresses
-
-
-def make_certificates(options: dict[str, Any]) -> Certificates | None:
-    """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
-    certfiles, ca_certs = options["ssl_certfile"], options["ssl_ca_certs"]
-    if not certfiles:
-        for name in ("keyfile", "ca_certs", "cert_reqs", "ciphers"):
-            if options[f"ssl_{name}"]:
-                raise click.UsageError(f"--ssl-{name.replace('_', '-')} needs --ssl-certfile")
-        return None
-    cert_reqs = options["ssl_cert_reqs"]
-    if cert_reqs and ca_certs is None:
-        raise click.UsageError("--ssl-cert-reqs needs --ssl-ca-certs, the authorities of the clients")
-    if ca_certs is not None and not cert_reqs:
-        raise click.UsageError("--ssl-ca-certs checks no client without --ssl-cert-reqs 1 or 2")
-    pairs = pairs_of(certfiles, options["ssl_keyfile"])
-
-    def made(certfile: str, keyfile: str | None) -> NamedContext:
-        context = server_context(
-            certfile,
-            keyfile,
-            options["ssl_keyfile_password"],
-            ca_certs=ca_certs,
-            cert_reqs=cert_reqs,
-            ciphers=options["ssl_ciphers"],
-        )
-        return NamedContext(context, names_in(certfile) if len(pairs) > 1 else ())
-
-    return Certificates(
-        [
-            Certificate(partial(made, *pair), [path for path in (*pair, ca_certs) if path is not None])
-            for pair in pairs
-        ]
-    )
-
-
-def proxies_of(options: dict[str, Any]) -> TrustedProxies | None:
-    """Those that begin each connection with a PROXY header; None without ``--proxy-protocol``."""
-    return TrustedProxies(options["forwarded_allow_ips"]) if options["proxy_protocol"] else None
 
 
 def make_settings(options: dict[str, Any]) -> Settings:
@@ -272,11 +237,14 @@ def make_routes(app: str | None, options: dict[str, Any], settings: Settings) ->
     For an async factory an `AsyncFactory` of those.
     """
     folders = [parse_static(text) for text in options["static"]]
+    set_topics(options)
     if app is None:
         if options["factory"]:
             raise click.UsageError("--factory needs MODULE:ATTR")
         own = builtin.application(folders)
-        return with_hooks_of(own, with_authorize(as_routes(own), options), options)
+        routes = with_route_tables(as_routes(own), options)
+        routes = configured(routes, options, Router(routes, settings, as_handler))
+        return with_hooks_of(own, routes, options)
     given = load_app(app, factory=options["factory"], app_dir=options["app_dir"])
     if isinstance(given, AsyncFactory):
         given.finish = lambda value: routes_of(value, app, folders, options, settings)
@@ -290,12 +258,19 @@ def routes_of(
     """The user's own routes, checked: those of what ``app`` names, and ``folders``. Raises `CannotStart`."""
     given = as_app(given, options["interface"], app, **asgi_options(options))
     try:
-        routes = [*as_routes(given), *folders]
-        Router(routes, settings, as_handler)
+        routes = with_route_tables([*as_routes(given), *folders], options)
+        router = Router(routes, settings, as_handler)
     except (TypeError, ValueError) as error:
         raise CannotStart(f"{app} cannot be served: {error}") from error
-    routes = with_authorize(routes, options)
+    routes = configured(routes, options, router)
     return with_hooks_of(given, routes, options) if isinstance(given, Application) else routes
+
+
+def configured(routes: list[Any], options: dict[str, Any], router: Router) -> list[Any]:
+    """The routes as the command line wants them, once all topics are declared. Raises `CannotStart`."""
+    check_topics()
+    check_listener_routes(options, router.paths)
+    return with_authorize(routes, options)
 
 
 def with_hooks_of(given: Application, routes: list[Any], options: dict[str, Any]) -> Application:
@@ -340,7 +315,8 @@ def _copy_with_authorize(route: Route, authorize: Authorize) -> Route:
 
 def make_authorize(options: dict[str, Any]) -> Authorize | None:
     """The check of ``--auth-basic`` or ``--auth-token``. No text of a click.UsageError holds a secret."""
-    users, tokens = options["auth_basic"], options["auth_token"]
+    users = secret_lines("--auth-basic-file", options["auth_basic"], options["auth_basic_file"])
+    tokens = secret_lines("--auth-token-file", options["auth_token"], options["auth_token_file"])
     if users and tokens:
         raise click.UsageError("--auth-basic does not go with --auth-token")
     if not all(":" in user for user in users):

@@ -16,6 +16,7 @@ from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
 from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, publish_sockets, say
+from fastws.cli.ways import Ways
 from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
 from fastws.workers.states import ROWS, Failure, Rules
@@ -25,27 +26,30 @@ __all__ = ["supervise"]
 
 log = logging.getLogger("fastws.error")
 
+#: What the keeper of histories is told.
+KEEPER_OPTIONS = ("loop", "log_level", "log_format", "log_time", "log_config", "access_log_format")
+
 
 def supervise(
     app: str | None,
     options: dict[str, Any],
     addresses: list[ListenAddress],
-    scheme: str,
+    ways: Ways,
     observing: Observing,
 ) -> int:
     """Run workers until a signal. The options are checked already.
 
     Raises as :func:`run_workers`.
     """
-    with publish_sockets(options, scheme) as publishing:
-        return run_workers(app, options, addresses, scheme, observing, publishing)
+    with publish_sockets(options, ways.scheme) as publishing:
+        return run_workers(app, options, addresses, ways, observing, publishing)
 
 
 def run_workers(
     app: str | None,
     options: dict[str, Any],
     addresses: list[ListenAddress],
-    scheme: str,
+    ways: Ways,
     observing: Observing,
     publishing: Publishing,
 ) -> int:
@@ -60,10 +64,11 @@ def run_workers(
     listeners = open_listeners(addresses, options["backlog"])
     files = unix_files(addresses)
     sockets = [sock for listener in listeners for sock in listener.sockets]
-    hello = {"app": app, "options": plain_options(options), "publish_sockets": len(publishing[0])}
+    numbers = [ways.number(index) for index, listener in enumerate(listeners) for _ in listener.sockets]
+    hello = {"app": app, "options": plain_options(options), "ways": numbers}
 
     def serving() -> None:
-        announce(listeners, scheme, options["loop"])
+        announce(listeners, ways.schemes, options["loop"])
         observing.announce()
         say(publishing[1])
 
@@ -73,7 +78,7 @@ def run_workers(
             (
                 "fastws.cli.keeper_process",
                 {
-                    "options": {"log_level": options["log_level"], "loop": options["loop"]},
+                    "options": {name: options[name] for name in KEEPER_OPTIONS},
                     **gateway_hello(options["broker"]),
                 },
             ),

@@ -16,16 +16,15 @@ import click
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
 from fastws.cli.brokers import use_in_worker
-from fastws.cli.certificates import Certificates, silence_bad_server_names
+from fastws.cli.certificates import silence_bad_server_names
 from fastws.cli.publish_listener import publish_beside
 from fastws.cli.start import (
-    make_certificates,
     make_routes,
     make_settings,
     new_loops,
-    proxies_of,
     startup_error,
 )
+from fastws.cli.ways import Ways
 from fastws.errors import StartupFailed
 from fastws.meters.board import Board
 from fastws.meters.meters import begin_measuring, measuring
@@ -63,7 +62,7 @@ def serve(channel: Channel, hello: Message) -> int:
     """Serve until the supervisor says stop. Raises `CannotStart` and `click.UsageError`."""
     app, options = hello.values["app"], hello.values["options"]
     options["header"] = [tuple(header) for header in options["header"]]
-    logs.configure(options["log_level"], access_log=options["access_log"], worker=hello.values["worker"])
+    logs.configure(options, worker=hello.values["worker"])
     loops = new_loops(options)
     bus = install(int(hello.values["worker"]))  # before the application makes its hubs, which join it
     bus.keeper = keeper = KeeperClient(
@@ -77,18 +76,16 @@ def serve(channel: Channel, hello: Message) -> int:
     if hello.values["measures"]:
         page.board = Board.attach(hello.fds.pop())
         begin_measuring(page.board, row)  # before the application makes topics
-    certificates = make_certificates(options)
+    ways = Ways(options)
     silence_bad_server_names()
     settings = make_settings(options)
     routes = make_routes(app, options, settings)
-    address = {
-        "ssl": certificates and certificates.context,
-        "acceptor": Acceptor(page, page.row(row), proxies=proxies_of(options)),
-    }
+    arguments = ways.arguments(lambda proxies: Acceptor(page, page.row(row), proxies=proxies))
     sockets = [socket.socket(fileno=fd) for fd in hello.fds]
-    mine = len(sockets) - int(hello.values["publish_sockets"])
-    addresses = [{**address, "sock": sock} for sock in sockets[:mine]]
-    beside = publish_beside(options, sockets[mine:], address["ssl"])
+    numbers = hello.values["ways"]
+    addresses = [{**arguments[way], "sock": sock} for sock, way in zip(sockets, numbers, strict=False)]
+    # Behind those of the server stand those of publishers.
+    beside = publish_beside(options, sockets[len(numbers) :], ways.context)
     # Without an option the limit is that of open files, which each process has for itself.
     is_limit_for_all = options["limit_concurrency"] is not None
     server = SupervisedServer(
@@ -99,14 +96,13 @@ def serve(channel: Channel, hello: Message) -> int:
         answer=partial(answer_of, int(hello.values["worker"])),
         keeper=keeper,
     )
-    if certificates is not None:
-        certificates.speaks = server.leads
+    ways.let_speak(server.leads)
     try:
         with asyncio.Runner(loop_factory=loops) as runner:
             serving = server.run(
                 routes, addresses, settings, factory=isinstance(routes, AsyncFactory), beside=beside
             )
-            return runner.run(_serve(serving, bus, certificates))
+            return runner.run(_serve(serving, bus, ways))
     except StartupFailed as error:
         raise startup_error(app, error) from error
 
@@ -118,13 +114,13 @@ def answer_of(worker: int, server: Server | None, ask: str, values: dict[str, An
     return answer(server, worker, ask, values)
 
 
-async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, certificates: Certificates | None) -> int:
+async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, ways: Ways) -> int:
     """Serve, and let the hubs talk to those of the other workers from before the application starts."""
     await bus.start()
     meters = measuring()
     try:
         async with contextlib.nullcontext() if meters is None else sampling(meters, bus):
-            return await (serving if certificates is None else certificates.watched(serving))
+            return await ways.watched(serving)
     finally:
         await bus.close()
 

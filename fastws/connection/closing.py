@@ -16,7 +16,7 @@ from fastws.connection.lifetime import Lifetime
 from fastws.loop.fatal import end_loop
 from fastws.protocol.websocket.events import Close, Fail
 from fastws.protocol.websocket.frames import CloseCode
-from fastws.protocol.websocket.states import DRAINING
+from fastws.protocol.websocket.states import DRAINING, OPEN
 
 __all__ = ["Closing", "TcpEnd"]
 
@@ -102,6 +102,9 @@ class Closing(Lifetime):
 
     def _cut_slow_peer(self) -> None:
         self._tcp_end = EVICTED
+        if self.machine.state is OPEN:
+            self.machine.close_reason = "write timeout"
+            self.machine.closed_by_peer = False
         self.abort()
 
     @property

@@ -10,6 +10,7 @@ cdef class Congestion(Writer):
     # Small values side by side: an open connection is to be small.
     cdef public short frame_variant
     cdef public signed char flow
+    cdef public int peak_queue
     cdef public bint fragmenting
 
     cpdef _wait(self, object item, Py_ssize_t size)

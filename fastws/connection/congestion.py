@@ -26,7 +26,7 @@ CLEAR, CONGESTED, SLOW = map(int, FlowState)
 class Congestion(Writer):
     """The part of an outbox that lets messages wait. The outbox sets its fields, which saves a call."""
 
-    __slots__ = ("_backlog", "_host", "flow", "fragmenting", "frame_variant", "limits")
+    __slots__ = ("_backlog", "_host", "flow", "fragmenting", "frame_variant", "limits", "peak_queue")
 
     #: An ``OutboxHost``.
     _host: Any
@@ -39,6 +39,8 @@ class Congestion(Writer):
     fragmenting: bool
     #: How well the peer takes what it is sent, a ``FlowState``.
     flow: int
+    #: The most messages that have waited at a time.
+    peak_queue: int
 
     def pause(self) -> None:
         """The socket has refused bytes."""
@@ -52,6 +54,8 @@ class Congestion(Writer):
         if self._backlog is None:
             self._backlog = Backlog(self.turn.clock())
         self._backlog.append(item, size)
+        if len(self._backlog) > self.peak_queue:
+            self.peak_queue = len(self._backlog)
         self.counters.row.queue_bytes += size
         if self.flow == CONGESTED and self._backlog.is_large(self.limits):
             self._become_slow()

@@ -12,6 +12,7 @@ from typing import Any
 from fastws.config import check_arguments
 from fastws.connection.websocket import WebSocket
 from fastws.errors import ConnectionClosed
+from fastws.logs import request_var
 from fastws.loop.fatal import is_cancelled, is_collected
 from fastws.loop.inline_task import create_task
 
@@ -154,6 +155,7 @@ class CoroutineHandler(TaskHandler):
     on_message = staticmethod(WebSocket.deliver)  # type: ignore[assignment]
 
     async def _run(self, ws: WebSocket) -> None:
+        request_var.set(ws.request)  # of this task alone, and of those that it begins
         try:
             await self._function(ws)
         except ConnectionClosed:

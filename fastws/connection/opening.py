@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from fastws.errors import ConnectionClosed
+from fastws.logs import request_var
 from fastws.loop.fatal import end_loop, is_cancelled, is_collected
 
 __all__ = ["Opening"]
@@ -88,6 +89,7 @@ class Opening:
 
     async def _run(self) -> None:
         ws = self._ws
+        request_var.set(ws.request)  # of this task alone, and of those that it begins
         try:
             await self._on_open
             self._outcome = RETURNED

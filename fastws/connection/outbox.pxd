@@ -18,6 +18,7 @@ cdef class Outbox(Congestion):
     cdef public Subscriptions subscriptions
     cdef public long long sent_messages
     cdef public long long dropped
+    cdef public int resumed
 
     cpdef count_from_here(self, Counters counters)
     cpdef disown(self)

@@ -70,6 +70,7 @@ class Outbox(Congestion):
         "_last",
         "_urgent",
         "dropped",
+        "resumed",
         "sent_messages",
         "subscriptions",
     )
@@ -87,6 +88,9 @@ class Outbox(Congestion):
         self.subscriptions: Subscriptions | None = None
         self.sent_messages = 0
         self.dropped = 0
+        #: Subscriptions that went on where an earlier connection had ended.
+        self.resumed = 0
+        self.peak_queue = 0
 
     def count_from_here(self, counters: Counters) -> None:
         """Begin to count what is sent: the handshake's answer may still wait here, and does not count."""

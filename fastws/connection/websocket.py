@@ -47,6 +47,11 @@ class WebSocket(WebSocketCore):
         return self._handshake if isinstance(self._handshake, Request) else None
 
     @property
+    def request_id(self) -> str | None:
+        """What logs call its request, see :attr:`fastws.Request.request_id`; None on the client's side."""
+        return None if self.request is None else self.request.request_id
+
+    @property
     def response(self) -> Response | None:
         """The server's answer that opened it; None on the server's side."""
         return self._handshake if isinstance(self._handshake, Response) else None

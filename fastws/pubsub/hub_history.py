@@ -16,7 +16,7 @@ from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Message, Position, Synced
 from fastws.pubsub.follower import Follower
 from fastws.pubsub.keeper.sequencer import SharedSequencer
-from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.numbered import NumberedTopic, count_resumed
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.sequencer import Sequencer
 from fastws.pubsub.wishes import Wish
@@ -228,6 +228,7 @@ class HubHistory(Audience):
             self._wait_for_copy(subscriber, topic, Wish(since, recent))
             return None
         synced = topic.sync(since, recent)
+        count_resumed(subscriber, synced)
         if synced.at.offset + 1 < topic.history.next:
             puller.join(subscriber, topic, synced.at.offset + 1)
             return synced

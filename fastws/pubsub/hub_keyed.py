@@ -15,6 +15,7 @@ from fastws.pubsub.keeper.changes import Verb, encode_wanted
 from fastws.pubsub.keyed import KeyedTopic, checked_key
 from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import JSON_NOTE
+from fastws.pubsub.numbered import count_resumed
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.wishes import Wish
 
@@ -269,6 +270,7 @@ class HubKeyed(HubHistory):
             self._wait_for_copy(subscriber, topic, Wish(since))
             return None
         synced, place = topic.sync(since)
+        count_resumed(subscriber, synced)
         subscriber.outbox.keep_fresh()
         fan_out = self._fan_out
         assert fan_out is not None

@@ -15,7 +15,7 @@ from fastws.pubsub.gate import Gate
 from fastws.pubsub.hub_keyed import HubKeyed
 from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.lanes import made_lane, pacer_of
-from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.numbered import NumberedTopic, count_resumed
 from fastws.pubsub.pace import Pace, least
 from fastws.pubsub.views import View, view_of
 from fastws.pubsub.wishes import Wish
@@ -276,6 +276,8 @@ class HubViews(HubKeyed):
             place = synced.at.offset + 1
         else:
             place = lane.head()
+        if synced is not None:
+            count_resumed(subscriber, synced)
         lane.add(subscriber, place, Pace(rate))
         return synced
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastws.pubsub.events import Event, Synced
     from fastws.pubsub.wishes import Wish
 
-__all__ = ["NumberedTopic", "tell_gap"]
+__all__ = ["NumberedTopic", "count_resumed", "tell_gap"]
 
 
 def tell_gap(ws: Any, topic: str, missed: int | None, reason: str) -> bool:
@@ -27,6 +27,12 @@ def tell_gap(ws: Any, topic: str, missed: int | None, reason: str) -> bool:
     tell = getattr(ws, "tell_gap", None)
     told: bool = tell is not None and tell(topic, missed, reason)
     return told
+
+
+def count_resumed(subscriber: Any, synced: Synced) -> None:
+    """Count for the access log a subscription that goes on where another connection had ended."""
+    if synced.resumed and hasattr(subscriber.outbox, "resumed"):
+        subscriber.outbox.resumed += 1
 
 
 class NumberedTopic(Topic):
@@ -149,6 +155,7 @@ class NumberedTopic(Topic):
 
         False when there is none to tell, and something was missed.
         """
+        count_resumed(subscriber, synced)
         tell = getattr(subscriber.ws, "tell_sync", None)
         if tell is not None and tell(synced):
             return True

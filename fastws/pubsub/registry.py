@@ -33,6 +33,7 @@ from fastws.pubsub.keeper.sequencer import SharedSequencer
 from fastws.pubsub.kept import HUBS
 from fastws.pubsub.kicks import KnownClients
 from fastws.pubsub.numbered import NumberedTopic
+from fastws.pubsub.overrides import overrides
 from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.patterns import Pattern
 from fastws.pubsub.presence.presences import Presences
@@ -155,6 +156,15 @@ class TopicRegistry:
                 ``history``, ``merge``, ``policy`` or ``sample``; ``presence`` is neither; or ``history`` or
                 ``"keyed"`` is asked of a hub that shares by a path, where nobody numbers messages.
         """
+        if overrides:
+            declared = {
+                "mode": mode, "merge": merge, "policy": policy, "history": history, "ttl": ttl,
+                "history_bytes": history_bytes, "max_keys": max_keys, "key_ttl": key_ttl, "every": every,
+                "max_rate": max_rate, "sample": sample,
+            }  # fmt: skip
+            history, ttl, history_bytes, max_keys, key_ttl, every, max_rate, sample = overrides.numbers(
+                pattern, declared
+            )
         if not (merge is None or isinstance(merge, str)):
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
         kind = TopicMode(mode)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastws import logs
 from fastws.connection.connection import Connection
+from fastws.logs import request_var
 from fastws.loop.fatal import end_loop
 from fastws.protocol.http.events import Data, EndOfBody
 from fastws.protocol.http.messages import Request, Response, error_response
@@ -42,13 +43,16 @@ HANDED_OVER = PhaseState.HANDED_OVER
 
 
 def ask(hook: Any, request: Request, what: str) -> Any:
-    """Return what the application says to a request; 500 where it fails."""
+    """Return what the application says to a request, the current one meanwhile; 500 where it fails."""
+    token = request_var.set(request)
     try:
         return hook(request)
     except (KeyboardInterrupt, SystemExit) as exc:
         end_loop(exc)
     except BaseException:
         log.exception("%s of %s failed", what, logs.escape(request.path))
+    finally:
+        request_var.reset(token)
     return error_response(500)
 
 
@@ -200,7 +204,7 @@ class ServerPhase(Responses):
         if refused is not None:
             self._refuse(refused)
             return
-        self._endpoint = endpoint = self._site.router.match(request)
+        self._endpoint = endpoint = self._site.router_of(connection).match(request)
         # The route's: how long the answer may stand still, and the end of TCP may take.
         connection.timeouts = self._site.settings.timeouts if endpoint is None else endpoint.timeouts
         if request.upgrade:
@@ -244,7 +248,7 @@ class ServerPhase(Responses):
             self._connection.hold_input()
             self._state = RESPONDING
             name = f"the endpoint of {self._path()}"
-            self._pending = PendingAnswer(result, name, self._responded)
+            self._pending = PendingAnswer(result, name, self._responded, request)
         else:
             self._write_response(result)
 
@@ -322,7 +326,7 @@ class ServerPhase(Responses):
             self._state = DECIDING
             self._set_deadline(seconds)
             name = f"authorize of {self._path()}"
-            self._pending = PendingAnswer(verdict, name, self._decide)
+            self._pending = PendingAnswer(verdict, name, self._decide, request)
         else:
             self._decide(verdict)
 

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from fastws.logs import request_var
 from fastws.loop.fatal import is_collected
-from fastws.protocol.http.messages import Response, error_response
+from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.server.body_streams import close_stream
 
 __all__ = ["PendingAnswer"]
@@ -30,11 +31,12 @@ class PendingAnswer:
         answer: Awaitable[Any],
         name: str,
         then: Callable[[object], None],
+        request: Request,
     ) -> None:
         """``name`` is who answers, for the log."""
         self._then: Callable[[object], None] | None = then
         self._task: asyncio.Task[None] | None = asyncio.get_running_loop().create_task(
-            self._run(answer, name)
+            self._run(answer, name, request)
         )
 
     def give_up(self) -> None:
@@ -48,7 +50,8 @@ class PendingAnswer:
         """Refer to nobody any more: the traceback of a cancelled task refers to this object."""
         self._then = self._task = None
 
-    async def _run(self, awaitable: Awaitable[Any], name: str) -> None:
+    async def _run(self, awaitable: Awaitable[Any], name: str, request: Request) -> None:
+        request_var.set(request)  # of this task alone, and of those that it begins
         try:
             answer = await awaitable
         except (KeyboardInterrupt, SystemExit):

@@ -260,7 +260,7 @@ class Responses:
         if site.traces is not None and self._is_handshake():
             self._trace(self._status)
         if site.is_access_logged():
-            log_response(self._connection, self._request, self._status, self._size, self._started_at)
+            log_response(site, self._connection, self._request, self._status, self._size, self._started_at)
         # The next request, and what is logged till then, may be another client's.
         self._connection.forwarded_for = None
         if site.addresses.is_limiting:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import ssl as ssl_module
+from collections.abc import Sequence
 from contextvars import Context, copy_context
 from importlib import import_module
 from typing import Any, Self
@@ -117,20 +118,23 @@ class Server(Counting):
         backlog: int = 2048,
         reuse_port: bool | None = None,
         acceptor: Acceptor | None = None,
+        routes: Sequence[str] | None = None,
     ) -> None:
         """Listen at one more address: ``host`` and ``port``, or ``sock``, or ``unix``.
 
         Args:
             host, port, sock, unix, ssl, backlog, reuse_port: as for :func:`serve`.
             acceptor: accepts there in place of the loop; what ``fastws serve`` uses for workers.
+            routes: paths of those that are served there, as the routes have them. Default None: all.
 
         Raises:
             OSError: the address cannot be had.
+            ValueError: there is no route with one of the paths.
         """
         import_module("fastws.protocol.http.server")  # now, with h11: the first request need not wait for it
         self._site.set_date()
         await self._listeners.listen(
-            self._accept,
+            self._accept if routes is None else self._site.only(routes, self._accept),
             host,
             port,
             sock=sock,
@@ -273,20 +277,19 @@ class Server(Counting):
         """Called by a connection that has been accepted."""
         site = self._site
         site.connection_open(connection)
-        if connection.forwarded_for is not None:
-            site.proxied[connection] = connection.forwarded_for
+        if connection.forwarded_for is not None or connection.phase is not None:
+            site.came_by(connection)
         connection.phase = phase = ServerPhase(connection, site)
         if site.send_buffer is not None:
             site.send_buffer.limit(connection.transport)
         if site.takes_everyone:
             return
-        settings = self.settings
-        if settings.limit_concurrency is not None and site.must_drop(connection, self._loop.time()):
+        if self.settings.limit_concurrency is not None and site.must_drop(connection, self._loop.time()):
             connection.abort()
-        elif settings.limit_connections_per_address is not None:
+        elif self.settings.limit_connections_per_address is not None:
             peer = connection.peer
             # Behind a trusted proxy the address comes with the first request.
-            proxied = settings.trusted_proxies and isinstance(peer, tuple) and peer[0] in site.trusted_proxies
+            proxied = isinstance(peer, tuple) and peer[0] in site.trusted_proxies
             if not proxied and not self._addresses.enter(connection, peer):
                 phase.limit()
 
@@ -314,13 +317,11 @@ class Server(Counting):
         """Called by a connection whose WebSocket has ended."""
         self._site.websocket_closed(connection)
         if self._site.is_access_logged():
-            log_websocket(connection)
+            log_websocket(self._site, connection)
 
     def connection_lost(self, connection: Connection) -> None:
         """Called by a connection whose TCP has ended."""
         self._site.connection_lost(connection)
-        if self._site.proxied:
-            self._site.proxied.pop(connection, None)
         if not self.connections and self._all_lost is not None:
             self._all_lost.set_result(None)
             self._all_lost = None

@@ -9,6 +9,7 @@ cdef class Site:
     cdef readonly object limits
     cdef readonly list response_headers
     cdef readonly object router
+    cdef readonly dict routers
     cdef readonly object send_buffer
     cdef readonly object settings
     cdef readonly set tasks
@@ -26,6 +27,7 @@ cdef class Site:
     cdef long long _date
     cdef double _next_full_warning
 
+    cpdef object router_of(self, object connection)
     cpdef set_date(self)
     cpdef bint is_beyond_limit(self, object connection)
     cpdef bint must_drop(self, object connection, double now)

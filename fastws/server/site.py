@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class Site:
         "proxied",
         "response_headers",
         "router",
+        "routers",
         "send_buffer",
         "settings",
         "takes_everyone",
@@ -109,6 +110,8 @@ class Site:
             or self.addresses.is_limiting
         )
         self.router = Router(as_routes(app), settings, Callbacks)
+        #: Of connections to a listener that has routes of its own.
+        self.routers: dict[Connection, Router] = {}
         for endpoint in self.router.endpoints:
             endpoint.counters = self.counters
         #: None: nobody measures (:mod:`fastws.meters`).
@@ -123,6 +126,24 @@ class Site:
         self.response_headers.append((b"Date", b""))
         self._date = 0
         self._next_full_warning = 0.0
+
+    def router_of(self, connection: Connection) -> Router:
+        """Return who finds the routes of a connection: those of its listener."""
+        return self.router if not self.routers else self.routers.get(connection, self.router)
+
+    def only(self, paths: Sequence[str], accept: Callable[[Any], Connection]) -> Callable[..., Connection]:
+        """Return what makes connections as ``accept`` does, for a listener that serves only these routes.
+
+        Raises ``ValueError`` for a path that no route has.
+        """
+        router = self.router.only(paths)
+
+        def accept_some(client: Any = None) -> Connection:
+            connection = accept(client)
+            connection.phase = router  # it has no other phase yet, and may end before it is open
+            return connection
+
+        return accept_some
 
     def set_date(self) -> None:
         """Give the next response the time of day (RFC 9110, section 6.6.1)."""
@@ -171,9 +192,20 @@ class Site:
         self.connections[connection] = None
         self._write_row()
 
+    def came_by(self, connection: Connection) -> None:
+        """Note what a new connection has from its listener: whose it is, and its routes."""
+        if connection.forwarded_for is not None:
+            self.proxied[connection] = connection.forwarded_for
+        if connection.phase is not None:
+            self.routers[connection] = connection.phase
+
     def connection_lost(self, connection: Connection) -> None:
         """Forget a connection whose TCP has ended."""
         self.connections.pop(connection, None)
+        if self.routers:
+            self.routers.pop(connection, None)
+        if self.proxied:
+            self.proxied.pop(connection, None)
         if not self.takes_everyone:
             self.excess.discard(connection)
             self.addresses.leave(connection)

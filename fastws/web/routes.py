@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import (
@@ -147,6 +149,8 @@ class Router:
     def __init__(self, routes: Iterable[Any], settings: Settings, callbacks: Callable[[Any], Any]) -> None:
         self._exact: dict[str, Endpoint] = {}
         self._patterns: list[tuple[re.Pattern[str], Endpoint]] = []
+        #: What those are the patterns of, in the same order.
+        self._pattern_paths: list[str] = []
         self._folders: list[tuple[str, Endpoint]] = []
         for route in routes:
             if isinstance(route, Static):
@@ -172,6 +176,28 @@ class Router:
             self._patterns.append((re.compile(text + re.escape(route.path[end:])), endpoint))
         except re.error as exc:
             raise ValueError(f"the path {route.path!r} is no pattern: {exc}") from None
+        self._pattern_paths.append(route.path)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all routes, as they have them; of a folder its prefix."""
+        return [*self._exact, *self._pattern_paths, *(prefix for prefix, _ in self._folders)]
+
+    def only(self, paths: Iterable[str]) -> Router:
+        """Return a router of those routes alone that have one of these paths.
+
+        Raises ``ValueError`` for a path that none of them has.
+        """
+        wanted = set(names("routes", paths))
+        for path in wanted.difference(self.paths):
+            raise ValueError(f"there is no route {path!r}")
+        some = copy(self)
+        some._exact = {path: endpoint for path, endpoint in self._exact.items() if path in wanted}
+        kept = [path in wanted for path in self._pattern_paths]
+        some._patterns = list(compress(self._patterns, kept))
+        some._pattern_paths = list(compress(self._pattern_paths, kept))
+        some._folders = [folder for folder in self._folders if folder[0] in wanted]
+        return some
 
     @property
     def endpoints(self) -> list[Endpoint]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from fastws.protocol.http.messages import Headers, Request, Response, checked_field, error_response
+from fastws.protocol.http.headers import checked_field
+from fastws.protocol.http.messages import Headers, Request, Response, error_response
 from fastws.web.content_types import content_type
 from fastws.web.dates import http_date, seconds_of
 from fastws.web.negotiation import entity_tag_matches, preferred_codings, requested_range

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.cli.helpers import get, running
 
-DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d) "
 
 
 def test_both_logs_have_the_date(tmp_path: Path) -> None:

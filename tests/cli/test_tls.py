@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.cli.errors import CannotStart
 from fastws.cli.serve import serve
-from fastws.cli.start import make_certificates
 from fastws.cli.tls import names_in, pairs_of, server_context
+from fastws.cli.ways import make_certificates
 
 
 @pytest.fixture(scope="module")

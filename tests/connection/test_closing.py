@@ -279,7 +279,7 @@ class TestEviction:
         loop.advance(3)
         assert client.transport.aborted
         assert client.connection.evicted
-        assert handler.closes() == [(1006, "")]
+        assert handler.closes() == [(1006, "write timeout")]
 
     def test_who_has_the_frame_and_does_not_answer(self, loop: ManualLoop) -> None:
         client, _, _ = self.publish_until_evicted(loop)

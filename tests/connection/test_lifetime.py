@@ -220,7 +220,7 @@ class TestWriteLimit:
         assert not client.transport.lost
         loop.advance(1.2)
         assert client.transport.aborted
-        assert handler.closes() == [(1006, "")]
+        assert handler.closes() == [(1006, "write timeout")]
         assert "took nothing for 10 s" in caplog.text
 
     def test_progress_counts_however_small(self, loop: ManualLoop) -> None:

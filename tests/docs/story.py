@@ -125,9 +125,11 @@ class Story:
     def systemd(self, block: Block) -> None:
         (name,) = block.arguments
         # What the unit names is on another machine: only its place is taken by what is here.
-        code = re.sub(r"^(ExecStart=)(\S+)", rf"\1{shutil.which('true')}", block.code, flags=re.MULTILINE)
+        code = re.sub(
+            r"^(ExecStart(?:Pre)?=)(\S+)", rf"\1{shutil.which('true')}", block.code, flags=re.MULTILINE
+        )
         (self.folder / name).write_text(code, encoding="utf-8")
-        for command in re.findall(r"^ExecStart=(.*)$", block.code, re.MULTILINE):
+        for command in re.findall(r"^ExecStart(?:Pre)?=(.*)$", block.code, re.MULTILINE):
             check_commands(command)
         if shutil.which("systemd-analyze"):
             units = [unit.name for unit in self.folder.glob("*.service")]

@@ -33,6 +33,9 @@ SERVERS = [
     "fastws serve --static ./site --bind 0.0.0.0:80 --bind unix:/run/fastws.sock",
     "fastws serve --port 8443 --ssl-certfile certs/server.pem --ssl-keyfile certs/server-key.pem",
     "fastws serve chat.app:routes --host 127.0.0.1 --port 8080",
+    "fastws serve chat.app:routes --port 8443 --proxy-protocol --no-proxy-headers"
+    " --ssl-certfile /etc/letsencrypt/live/chat.example.org/fullchain.pem"
+    " --ssl-keyfile /etc/letsencrypt/live/chat.example.org/privkey.pem",
     "fastws serve chat.app:routes --uds /run/fastws/fastws.sock",
     "fastws serve chat.app:routes --allowed-host localhost --allowed-host 127.0.0.1",
     "fastws serve chat.app:routes --limit-concurrency 20000 --limit-connections-per-address 50"

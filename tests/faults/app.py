@@ -104,6 +104,13 @@ class Raises(fastws.Handler):
         raise RuntimeError("as asked")
 
 
+class Closes(fastws.Handler):
+    """Tells the log of each end."""
+
+    def on_close(self, ws: fastws.WebSocket, code: int, reason: str) -> None:
+        print(f"on_close {code} {reason}", flush=True)
+
+
 class Blocks(fastws.Handler):
     """Stands still for as many seconds as it is told, as no handler may."""
 
@@ -157,6 +164,7 @@ routes = [
     fastws.Route("/raises", Raises()),
     fastws.Route("/raises-later", raises_later),
     fastws.Route("/blocks", Blocks()),
+    fastws.Route("/closes", Closes()),
     fastws.Route("/never-returns", never_returns),
     fastws.Route("/is-cancelled", is_cancelled),
     *builtin.routes(),

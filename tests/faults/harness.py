@@ -179,8 +179,12 @@ def server(
     stdout: int | None = None,
     clean: bool = True,
     env: Mapping[str, str] = MappingProxyType({}),
+    output: str | None = None,
 ) -> Iterator[Site]:
-    """Run ``PREFIX fastws serve APP OPTIONS``; with ``clean`` it must end as told, without a traceback."""
+    """Run ``PREFIX fastws serve APP OPTIONS``; with ``clean`` it must end as told, without a traceback.
+
+    ``output``: a folder in mounts of its own where it writes its stdout and stderr itself.
+    """
     args = [*prefix, sys.executable, "-m", "fastws", "serve", *([app] if app else []), "--port", str(port)]
     if tls:
         folder = certificates()
@@ -196,14 +200,17 @@ def server(
                 stdin=subprocess.DEVNULL,
                 env=environment(**env),
             )
-        site = Site(process, folder, ca=str(certificates() / "ca.pem") if tls else None)
+        seen = folder if output is None else Path(f"/proc/{process.pid}/root{output}")
+        site = Site(process, seen, ca=str(certificates() / "ca.pem") if tls else None)
         try:
             site.port = _port(site)
             yield site
             if clean and site.alive():
+                errors = site.stderr()
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(20) == 0, site.stderr()
-            assert not clean or "Traceback" not in site.stderr(), site.stderr()[:4000]
+                assert process.wait(20) == 0, errors
+            errors = site.stderr() if output is None else ""
+            assert not clean or "Traceback" not in errors, errors[:4000]
         finally:
             if site.alive():
                 process.kill()
@@ -213,6 +220,8 @@ def server(
 def _port(site: Site) -> int:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and site.alive():
+        if not (site.folder / "stderr").exists():
+            continue  # not there yet
         if found := re.search(r"Serving on \w+://[^ ]*:(\d+) ", site.stderr()):
             return int(found[1])
         time.sleep(0.02)
@@ -262,11 +271,16 @@ class Herd:
 
 
 @contextmanager
-def herd(site: Site, count: int, *, wait: bool = True, **plan: Any) -> Iterator[Herd]:
-    """Clients of ``site`` for as long as the block lasts; without ``wait`` they may still be opening."""
+def herd(
+    site: Site, count: int, *, wait: bool = True, prefix: tuple[str, ...] = (), **plan: Any
+) -> Iterator[Herd]:
+    """Clients of ``site`` for as long as the block lasts; without ``wait`` they may still be opening.
+
+    ``prefix`` runs them, in a network of their own for one.
+    """
     whole = Plan(site.port, count, ca=site.ca, **plan)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.herd", whole.to_json()],
+        [*prefix, sys.executable, "-m", "tests.faults.herd", whole.to_json()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

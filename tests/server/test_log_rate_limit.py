@@ -6,6 +6,7 @@ import io
 import logging
 
 from fastws.cli import logs
+from fastws.cli.serve import serve
 from fastws.server.log_rate_limit import LogRateLimit
 from tests.kit.logging_kept import logging_kept
 
@@ -71,7 +72,7 @@ def test_what_was_asked_for_is_not_dropped() -> None:
 
 def test_the_command_limits_its_errors() -> None:
     with logging_kept():
-        logs.configure("info", access_log=True)
+        logs.configure(serve.make_context("serve", []).params)
         errors = logging.getLogger("fastws").handlers[0]
         assert [type(one) for one in errors.filters] == [LogRateLimit]
         assert logging.getLogger("fastws.access").handlers[0].filters == []

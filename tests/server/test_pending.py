@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fastws import Response
+from fastws.protocol.http.messages import Request
 from fastws.server.pending import PendingAnswer
 from tests.kit.served import Panic
 
@@ -22,7 +23,7 @@ class Caller:
         self.answers: list[Any] = []
 
     def ask(self, answer: Any) -> PendingAnswer:
-        return PendingAnswer(answer, "the endpoint of /", self.answers.append)
+        return PendingAnswer(answer, "the endpoint of /", self.answers.append, Request())
 
 
 async def turns() -> None:

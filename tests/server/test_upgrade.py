@@ -318,7 +318,7 @@ class TestAuthorize:
         assert handler.messages() == []
         loop.advance(11)
         assert client.transport.lost
-        assert handler.closes() == [(1006, "")]
+        assert handler.closes() == [(1006, "write timeout")]
 
     def test_an_eager_task(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
         """asyncio.eager_task_factory runs a coroutine before create_task returns."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import h11
 
-from fastws.protocol.http.messages import Response, checked_field
+from fastws.protocol.http.headers import checked_field
+from fastws.protocol.http.messages import Response
 
 __all__ = ["Tunnel"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["HeaderPairs", "Headers", "is_token", "is_value", "raw_fields"]
+__all__ = ["HeaderPairs", "Headers", "checked_field", "cookies_of", "is_token", "is_value", "raw_fields"]
 
 HeaderPairs = Iterable[tuple[str, str] | tuple[bytes, bytes]]
 
@@ -125,3 +125,24 @@ def is_token(text: str) -> bool:
 def is_value(text: str) -> bool:
     """Return whether the text may be a value: latin-1 without CR, LF, NUL and other control characters."""
     return _VALUE.fullmatch(text) is not None
+
+
+def checked_field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
+    """Return a header field ready to be sent. Raises ``ValueError`` for one that would break the message."""
+    name = name.decode("latin-1") if isinstance(name, bytes) else name
+    value = value.decode("latin-1") if isinstance(value, bytes) else value
+    if not is_token(name):
+        raise ValueError(f"{name!r} cannot be a header name")
+    if not is_value(value):
+        raise ValueError(f"{value!r} cannot be the value of {name}")
+    return name.encode("latin-1"), value.encode("latin-1")
+
+
+def cookies_of(headers: Headers) -> dict[str, str]:
+    """Return the cookies (RFC 6265, section 4.2), the first of each name. A part without ``=`` is ignored."""
+    cookies: dict[str, str] = {}
+    for pair in "; ".join(headers.get_list("cookie")).split(";"):
+        name, equals, value = pair.partition("=")
+        if equals and (name := name.strip(" \t")):
+            cookies.setdefault(name, value.strip(" \t").strip('"'))
+    return cookies

@@ -15,6 +15,7 @@ cdef class Request:
     cdef Offer _offer
     cdef object _path_params
     cdef object _peer
+    cdef object _request_id
     cdef object _tls_transport
     cdef public object body
     cdef public object http_version
@@ -24,6 +25,7 @@ cdef class Request:
     cdef public object scheme
     cdef public object server
     cdef public object target
+    cdef public object user
 
     cpdef bint may_be_forwarded(self)
     cpdef vetted(self)

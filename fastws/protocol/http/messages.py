@@ -15,7 +15,8 @@ from urllib.parse import parse_qs
 from fastws import json
 from fastws.protocol.http.addresses import unmapped
 from fastws.protocol.http.body_stream import BodyStream, check_stream
-from fastws.protocol.http.headers import HeaderPairs, Headers, is_token, is_value
+from fastws.protocol.http.headers import HeaderPairs, Headers, checked_field, cookies_of
+from fastws.protocol.http.request_ids import request_id_of, trace_id_of
 from fastws.protocol.http.shared_texts import SHARED, shared
 from fastws.protocol.http.targets import decode_path, split_target
 from fastws.protocol.http.tls import TLS
@@ -108,6 +109,7 @@ class Request:
         "_offer",
         "_path_params",
         "_peer",
+        "_request_id",
         "_tls_transport",
         "body",
         "http_version",
@@ -117,6 +119,7 @@ class Request:
         "scheme",
         "server",
         "target",
+        "user",
     )
 
     def __init__(
@@ -142,6 +145,9 @@ class Request:
         self._tls_transport: Any = None
         #: The :class:`fastws.Server` that took it; None for a request that none took.
         self.server: Any = None
+        #: Who asks, as an ``authorize=`` has found out: any object. Logs show its ``id``, or its text.
+        self.user: Any = None
+        self._request_id: str | None = None
         self._path_params: dict[str, str] | None = None
         self._headers: Headers | None = None
         self._offer: Offer | None = None
@@ -177,6 +183,26 @@ class Request:
     def vetted(self) -> None:
         """Note that the headers were checked as those of a request to upgrade."""
         self._offer = self.offer
+
+    @property
+    def request_id(self) -> str:
+        """What logs call it: its X-Request-ID, or the trace id of its ``traceparent``, or a random name.
+
+        At most 128 letters, digits and ``._~:/+=@-``; an X-Request-ID of anything else does not count. Any
+        client may send one: it proves nothing.
+        """
+        if self._request_id is None:
+            self._request_id = request_id_of(self._some_headers())
+        return self._request_id
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace id of its ``traceparent`` (W3C Trace Context), 32 hexadecimal digits; or None."""
+        return trace_id_of(self._some_headers())
+
+    def _some_headers(self) -> Headers:
+        """The header fields, not kept where nobody else has asked for them: a WebSocket lives for long."""
+        return Headers.parse(self.raw_head) if self._headers is None else self._headers
 
     @property
     def upgrade(self) -> bool:
@@ -251,12 +277,7 @@ class Request:
     @property
     def cookies(self) -> dict[str, str]:
         """The cookies (RFC 6265, section 4.2), the first of each name. A part without ``=`` is ignored."""
-        cookies: dict[str, str] = {}
-        for pair in "; ".join(self.headers.get_list("cookie")).split(";"):
-            name, equals, value = pair.partition("=")
-            if equals and (name := name.strip(" \t")):
-                cookies.setdefault(name, value.strip(" \t").strip('"'))
-        return cookies
+        return cookies_of(self.headers)
 
     def json(self) -> Any:
         """Return the value of a JSON body. Raises ``orjson.JSONDecodeError``, which is a ``ValueError``."""
@@ -276,7 +297,7 @@ def vetted_upgrade(raw_head: bytes, target: str, path: str, offer: Offer) -> Req
     request.target = target
     request.http_version = "1.1"
     request.body = b""
-    request._peer = request._tls_transport = None
+    request._peer = request._tls_transport = request._request_id = request.user = None
     request.raw_head = raw_head
     request._path_params = None
     request._headers = None
@@ -371,17 +392,6 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
-
-
-def checked_field(name: str | bytes, value: str | bytes) -> tuple[bytes, bytes]:
-    """Return a header field ready to be sent. Raises ``ValueError`` for one that would break the message."""
-    name = name.decode("latin-1") if isinstance(name, bytes) else name
-    value = value.decode("latin-1") if isinstance(value, bytes) else value
-    if not is_token(name):
-        raise ValueError(f"{name!r} cannot be a header name")
-    if not is_value(value):
-        raise ValueError(f"{value!r} cannot be the value of {name}")
-    return name.encode("latin-1"), value.encode("latin-1")
 
 
 def error_response(status: int, *, headers: HeaderPairs = ()) -> Response:

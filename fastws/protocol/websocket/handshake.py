@@ -14,8 +14,8 @@ from hashlib import sha1
 from fastws.config import Compression
 from fastws.errors import HandshakeError, HandshakeRefused
 from fastws.protocol.http.addresses import wildcards
-from fastws.protocol.http.headers import HeaderPairs, is_token
-from fastws.protocol.http.messages import Request, Response, checked_field, error_response
+from fastws.protocol.http.headers import HeaderPairs, checked_field, is_token
+from fastws.protocol.http.messages import Request, Response, error_response
 from fastws.protocol.websocket import extensions as ext
 from fastws.protocol.websocket.deflate import DeflateParams
 
