@@ -38,6 +38,7 @@ __all__ = [
     "OriginType",
     "TrustedType",
     "WorkersType",
+    "arguments_of",
     "option",
     "seconds_or_never",
 ]
@@ -83,8 +84,21 @@ def is_service_link(value: str) -> bool:
     return SERVICE_LINK.fullmatch(value.strip()) is not None
 
 
+#: The key of a context that has the arguments of its command.
+ARGUMENTS = "fastws.arguments"
+
+
+def arguments_of(ctx: click.Context) -> list[str]:
+    """Return the words that a `Command` was called with."""
+    return list(ctx.meta.get(ARGUMENTS, ()))
+
+
 class Command(click.Command):
     """A command whose ``--help`` shows the options under their headings."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}

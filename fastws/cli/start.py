@@ -39,6 +39,7 @@ from fastws.cli.listeners import (
 )
 from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, check_publish, publish_beside, publish_sockets, say
+from fastws.cli.reread import Reread
 from fastws.cli.secret_files import secret_lines
 from fastws.cli.ways import Ways, listener_addresses
 from fastws.cli.worker_options import without_effect
@@ -72,7 +73,7 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     """
     addresses = choose_addresses(options)
     check_publish(options)
-    options = {**options, "asgi_body_size": asgi_body_size(options), "broker": choose_broker(options)}
+    options = prepared(options)
     loops = new_loops(options)
     ways = Ways(options)
     logs.check_log_options(options)
@@ -86,7 +87,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
 
         make_authorize(options)
         with observing.opened():
-            return supervise(app, options, addresses, ways, observing)
+            again = Reread(options, prepared, CHECKS)
+            return supervise(app, options, addresses, ways, observing, again)
     if ignored := without_effect(options):
         log.warning(
             "one worker has no supervisor that replaces it, so these have no effect: %s", ", ".join(ignored)
@@ -103,6 +105,11 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     finally:
         if isinstance(routes, AsyncFactory):
             routes.close()
+
+
+def prepared(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with what follows from them and their sources. Raises `click.UsageError`."""
+    return {**options, "asgi_body_size": asgi_body_size(options), "broker": choose_broker(options)}
 
 
 def serve_here(
@@ -347,3 +354,7 @@ def new_loops(options: dict[str, Any]) -> Callable[[], asyncio.AbstractEventLoop
         return loop_factory(options["loop"])
     except ImportError:
         raise CannotStart("--loop uvloop: uvloop is not installed") from None
+
+
+#: What new options have to pass before a reload takes them.
+CHECKS = (choose_addresses, new_loops, Ways, logs.check_log_options, make_settings, make_authorize)

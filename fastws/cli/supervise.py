@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from fastws.cli.errors import EXIT_USAGE, CannotStart
 from fastws.cli.listeners import ListenAddress, announce, open_listeners, unix_files
 from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, publish_sockets, say
+from fastws.cli.reread import Reread
 from fastws.cli.ways import Ways
 from fastws.meters.board import Board
 from fastws.server.descriptors import remove_own
@@ -36,13 +38,14 @@ def supervise(
     addresses: list[ListenAddress],
     ways: Ways,
     observing: Observing,
+    again: Reread,
 ) -> int:
     """Run workers until a signal. The options are checked already.
 
     Raises as :func:`run_workers`.
     """
     with publish_sockets(options, ways.scheme) as publishing:
-        return run_workers(app, options, addresses, ways, observing, publishing)
+        return run_workers(app, options, addresses, ways, observing, publishing, again)
 
 
 def run_workers(
@@ -52,6 +55,7 @@ def run_workers(
     ways: Ways,
     observing: Observing,
     publishing: Publishing,
+    again: Reread,
 ) -> int:
     """Run workers until a signal, with what listens for publishers already.
 
@@ -73,7 +77,7 @@ def run_workers(
         say(publishing[1])
 
     try:
-        supervisor = Supervisor(
+        supervisor = RereadingSupervisor(
             "fastws.cli.worker_process",
             (
                 "fastws.cli.keeper_process",
@@ -89,6 +93,7 @@ def run_workers(
             serving,
             Board.create(ROWS) if observing.measures else None,
         )
+        supervisor.refresh = lambda: refresh(again, hello)
         if changes is not None:
             threading.Thread(target=changes, args=(supervisor,), name="fastws-reload", daemon=True).start()
         with observing.beside(supervisor):
@@ -101,6 +106,24 @@ def run_workers(
     if failure is not None:
         raise as_error(failure)
     return code
+
+
+class RereadingSupervisor(Supervisor):
+    """A supervisor whose reloads begin with the options."""
+
+    #: Gives new workers the options of now.
+    refresh: Callable[[], None]
+
+    def _signal(self, number: int) -> None:
+        if number == signal.SIGHUP and not self._stopped_by:
+            self.refresh()
+        super()._signal(number)
+
+
+def refresh(again: Reread, hello: dict[str, Any]) -> None:
+    """Read the options again, and write them as workers are told them."""
+    again.refresh(hello)
+    hello["options"] = plain_options(hello["options"])
 
 
 def as_error(failure: Failure) -> click.ClickException:

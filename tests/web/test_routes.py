@@ -195,3 +195,28 @@ class TestSettings:
         assert changed(base, None) is base
         assert changed(base, {}) == base
         assert changed(base, Limits(send_queue=1)) == Limits(send_queue=1)
+
+
+class TestSome:
+    """Of the routes of a server those that one listener serves."""
+
+    def test_only(self, tmp_path: Path) -> None:
+        every = router(
+            Route("/a", Handler()),
+            Route("/b/{x}", Handler()),
+            Route("/c/{y}", Handler()),
+            Static("/s", tmp_path),
+        )
+        assert every.paths == ["/a", "/b/{x}", "/c/{y}", "/s/"]
+        some = every.only(["/c/{y}", "/s/"])
+        assert some.paths == ["/c/{y}", "/s/"]
+        assert [some.match(Request(target=target)) is None for target in ("/a", "/b/1", "/c/1", "/s/f")] == [
+            True, True, False, False,
+        ]  # fmt: skip
+        assert every.match(Request(target="/a")) is not None
+
+    def test_what_there_is_not(self) -> None:
+        with pytest.raises(ValueError, match="there is no route '/b'"):
+            router(Route("/a", Handler())).only(["/a", "/b"])
+        with pytest.raises(TypeError, match="routes= is a list of names"):
+            router(Route("/a", Handler())).only("/a")
