@@ -105,9 +105,8 @@ class Hub(HubShared):
                 snapshot of all its keys.
             recent: Of a topic with a history, begin with the last so many messages, as far as they are kept:
                 for who was not here before, and where ``since`` cannot be continued at all. Default 0.
-            present: Who ``ws`` is shown as to the clients of feeds, where the topic has a ``presence``: a
-                name, or a :class:`fastws.Member` with its ``info`` of at most 1 KiB of JSON. Connections of
-                the same name are one member. Again, it changes what is shown. Default None: it is not shown.
+            present: Who ``ws`` is shown as, where the topic has a ``presence``: a name, or a
+                :class:`fastws.Member`. Connections of one name are one member. Default None: not shown.
             max_rate: How many messages it is sent in any second at most, evenly spread: of a keyed topic all
                 that has changed since, of any other the newest one, and ``Handler.on_gap`` is told, once a
                 second, how many were left out (``"sampled"``). The last one comes at most ``1 / max_rate``

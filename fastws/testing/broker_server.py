@@ -324,7 +324,7 @@ class ServerBroker:
                 future.set_result(function())
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
-        if self._loop is not None:
+        if self._sink is not None and self._loop is not None:
             self._loop.call_soon(function, *args)
 
     def _deliver(self, name: str, blob: bytes) -> None:

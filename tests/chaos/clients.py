@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from typing import Any, cast
 
-__all__ = ["Line", "Publisher", "Reader", "Truth"]
+__all__ = ["TEXT", "Line", "Publisher", "Reader", "Truth", "masked"]
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 UPGRADE = (
@@ -251,6 +251,8 @@ class Publisher:
         self.doubt = 1000
         #: Numbers that were sent over lines that broke in the next moment: they may not have arrived.
         self.doubtful: set[int] = set()
+        #: What the server has said over the last line.
+        self.answers: list[str] = []
         self._is_stopped = False
 
     async def run(self) -> None:
@@ -274,15 +276,20 @@ class Publisher:
                     due += self._interval
                 await asyncio.sleep(self._interval)
             if self._is_stopped:
+                self.goodbye(line)
                 await asyncio.sleep(0.5)
             if line.transport is not None and not line.lost.done():
                 line.transport.write(masked(CLOSE, b"\x03\xe8"))
                 await asyncio.wait([line.lost], timeout=5)
+                self.answers += line.heard
             else:
                 self.doubtful.update(range(max(first, self.sent - self.doubt), self.sent))
 
     def payload(self) -> str:
         return f"{self.number} {self.sent}"
+
+    def goodbye(self, line: Line) -> None:
+        """Say something more, half a second before the end."""
 
     def stop(self) -> None:
         self._is_stopped = True
@@ -291,7 +298,11 @@ class Publisher:
 class PublisherLine(Line):
     def __init__(self, query: str) -> None:
         super().__init__(query)
+        self.heard: list[str] = []
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def opened(self) -> None:
         self.ready.set_result(None)
+
+    def text(self, message: str) -> None:
+        self.heard.append(message)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.clients import Line, Publisher, Truth
+from tests.chaos.clients import TEXT, Line, Publisher, Truth, masked
 
 __all__ = ["FeedReader", "HistoryReader", "NodePublisher", "Outage", "PlainReader", "Segment"]
 
@@ -49,6 +49,10 @@ class NodePublisher(Publisher):
 
     def payload(self) -> str:
         return f"{self.number} {self.sent} {time.monotonic_ns()}"
+
+    def goodbye(self, line: Line) -> None:
+        if line.transport is not None:
+            line.transport.write(masked(TEXT, b"?"))  # how long did it take?
 
 
 class FeedReader:

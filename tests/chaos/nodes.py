@@ -29,6 +29,8 @@ from tests.workers.processes import READY, gone
 __all__ = ["BROKERS", "NodesPlan", "NodesVerdict", "besiege_nodes"]
 
 APP = """
+import time
+
 import fastws
 
 hub = fastws.Hub()
@@ -37,9 +39,15 @@ hub.topic("h", history={history})
 class Speaker(fastws.Handler):
     def __init__(self, topic):
         self.topic = topic
+        self.longest = 0
 
     def on_message(self, ws, message):
+        if message == "?":
+            ws.send_nowait(str(self.longest))
+            return
+        began = time.perf_counter_ns()
         hub.publish(self.topic, message)
+        self.longest = max(self.longest, time.perf_counter_ns() - began)
 
 routes = [
     fastws.Route("/feed", fastws.Feed(hub, may_subscribe=fastws.anyone)),
@@ -92,9 +100,14 @@ class NodesVerdict:
     told: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
     outages: list[Outage] = field(default_factory=list)
-    #: Seconds, at the middle: of messages within a node, while the broker was there and while it was away.
+    #: Seconds of messages within a node, while the broker was there and while it was away; at the middle, and
+    #: what one in a hundred exceeds.
     local: float = 0.0
     local_away: float = 0.0
+    local_p99: float = 0.0
+    local_p99_away: float = 0.0
+    #: Seconds: the longest ``publish``.
+    longest_publish: float = 0.0
     #: What must not be, and how often it was.
     faults: Counter[str] = field(default_factory=Counter)
     log: str = ""
@@ -323,5 +336,14 @@ class Siege:
                     outage.start - CLEAR < sent < outage.end + CLEAR for outage in self.outages
                 ) and not any(at - CLEAR < sent < at + CLEAR for at in self.faults_at):
                     there.append(took)
-        self.verdict.local = median(there) if there else 0.0
-        self.verdict.local_away = median(away) if away else 0.0
+        verdict = self.verdict
+        verdict.local, verdict.local_p99 = _quantiles(there)
+        verdict.local_away, verdict.local_p99_away = _quantiles(away)
+        answers = [int(text) for publisher in self.publishers for text in publisher.answers]
+        verdict.longest_publish = max(answers, default=0) / 1e9
+
+
+def _quantiles(seconds: list[float]) -> tuple[float, float]:
+    if not seconds:
+        return 0.0, 0.0
+    return median(seconds), sorted(seconds)[int(0.99 * len(seconds))]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.faults import (
+    brokers,
     churn,
     clock,
     crowds,
@@ -21,18 +24,23 @@ from tests.faults.harness import ROWS
 __all__ = ["ALL", "PARTS"]
 
 FILES = (
-    crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn, workers,
-    scanners,
+    brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
+    workers, scanners,
 )  # fmt: skip
 
 
 def _order(name: str) -> tuple[bool, int, str]:
     """Numbered rows first, then the tools of others."""
-    numbered = name[1:].isdigit()
-    return not numbered, int(name[1:]) if numbered else 0, name
+    numbered = re.match(r"F(\d+)", name)
+    return numbered is None, int(numbered[1]) if numbered else 0, name
 
 
 ALL = {name: ROWS[name] for name in sorted(ROWS, key=_order)}
 #: The parts of the page, each with its rows.
 _of_workers = [name for name, row in ALL.items() if row.run.__module__ == workers.__name__]
-PARTS = {"figures": [name for name in ALL if name not in _of_workers], "workers": _of_workers}
+_of_brokers = [name for name in ALL if name.startswith("F6-")]
+PARTS = {
+    "figures": [name for name in ALL if name not in (*_of_workers, *_of_brokers)],
+    "workers": _of_workers,
+    "brokers": _of_brokers,
+}

@@ -40,6 +40,8 @@ log = logging.getLogger("fastws.error")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 #: Seconds that one server has to answer, and that what waits has at the end.
 CONNECT_SECONDS, CLOSE_SECONDS = 2.0, 1.0
+#: What is sent within so many seconds is confirmed together.
+CONFIRM_SECONDS = 0.005
 KINDS = frozenset((TopicKind.PLAIN, TopicKind.HISTORY, TopicKind.KEYED))
 
 
@@ -183,6 +185,8 @@ class NatsBroker:
         while not line.lost.done():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._sent_news.wait(), LOOK_SECONDS)
+            if self._sent is not None:
+                await asyncio.sleep(CONFIRM_SECONDS)
             self._sent_news.clear()
             last, self._sent = self._sent, None
             await line.flush()
@@ -324,11 +328,10 @@ class NatsBroker:
         if known is not None and known.topic.kind is topic.kind:
             known.topic = topic
             return known
-        found: NatsTopic
-        if topic.kind is TopicKind.HISTORY:
-            found = HistoryTopic(topic, self._histories, self._sink, self._wait_ready)
-        else:
-            found = KeyedTopic(topic, self._keys, self._sink, self._wait_ready, lambda: self._listen(found))
+        make, stream = (
+            (HistoryTopic, self._histories) if topic.kind is TopicKind.HISTORY else (KeyedTopic, self._keys)
+        )
+        found: NatsTopic = make(topic, stream, self._sink, self._wait_ready, lambda: self._listen(found))
         self._topics[topic.name] = found
         return found
 

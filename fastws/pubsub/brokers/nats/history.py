@@ -12,6 +12,8 @@ epoch behind it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import secrets
 from collections import deque
@@ -52,6 +54,8 @@ SENDERS = 1000
 PAST_EPOCHS = 16
 #: So many messages that others appended are read one by one; if there are more, all that is kept is read.
 SINGLE_READS = 16
+#: Seconds in which what another node has appended is heard; else it is asked for.
+HEAR_SECONDS = 0.05
 
 
 class Last(NamedTuple):
@@ -70,12 +74,21 @@ class HistoryTopic(NatsTopic):
         stream: That of histories.
         sink: What hears of new messages.
         ready: Waits until the broker is there.
+        listen: Has :meth:`hear` called with what the stream takes, as soon as it returns.
     """
 
     def __init__(
-        self, topic: BrokerTopic, stream: Stream, sink: Sink, ready: Callable[[], Awaitable[None]]
+        self,
+        topic: BrokerTopic,
+        stream: Stream,
+        sink: Sink,
+        ready: Callable[[], Awaitable[None]],
+        listen: Callable[[], Awaitable[None]],
     ) -> None:
-        NatsTopic.__init__(self, topic, stream, sink, ready)
+        NatsTopic.__init__(self, topic, stream, sink, ready, listen)
+        #: Something more is known; and whether what others append is heard, as far as that was wished.
+        self._news = asyncio.Event()
+        self._is_heard = False
         #: The last message of the topic that is known: its number in the stream, its epoch and last offset.
         self._sequence = 0
         self._epoch = ""
@@ -85,6 +98,11 @@ class HistoryTopic(NatsTopic):
         #: Epochs that have ended.
         self._past: deque[str] = deque(maxlen=PAST_EPOCHS)
         self._senders: dict[str, Last] = {}
+
+    def interrupt(self) -> None:
+        """The line has ended, or nobody watches: what is known may not be all."""
+        NatsTopic.interrupt(self)
+        self._is_heard = False
 
     @property
     def said(self) -> str:
@@ -113,7 +131,10 @@ class HistoryTopic(NatsTopic):
     def _know(self, sequence: int, stored: Stored) -> None:
         if self._epoch and stored.epoch != self._epoch:
             self._past.append(self._epoch)
-        self._sequence, self._epoch, self._offset = sequence, stored.epoch, stored.last
+        # What is heard may be ahead of the answer to what was sent before it.
+        if sequence > self._sequence or stored.epoch != self._epoch:
+            self._sequence, self._epoch, self._offset = sequence, stored.epoch, stored.last
+            self._news.set()
         offset = stored.first - 1
         for part in stored.parts:
             offset += len(part.items)
@@ -214,20 +235,32 @@ class HistoryTopic(NatsTopic):
         if not self._waiting or isinstance(self._waiting[0], Reading):
             return
         pendings, parts, once = self._next_parts()
-        stored = Stored(self._epoch, self._offset + 1, parts)
+        stored, expected = Stored(self._epoch, self._offset + 1, parts), self._sequence
         for pending in pendings:
             pending.is_sent = True
-        answer = await self._stream.put(self.topic.name, encode(stored), expected=self._sequence, once=once)
+        answer = await self._stream.put(self.topic.name, encode(stored), expected=expected, once=once)
         try:
             ack = await self._stream.taken(answer)
         except WrongSequence:
-            self._is_checked = False
+            self._is_checked &= await self._hears_more_than(expected)
             return
         if ack.is_duplicate:
             await self._resolve_duplicate(ack.sequence)
             return
         self._know(ack.sequence, stored)
         self._leave_out_doubles()
+
+    async def _hears_more_than(self, sequence: int) -> bool:
+        """Wait until what another node has appended is heard: to ask for it takes so long that others win."""
+        if not self._is_heard:
+            self._is_heard = True
+            await self._listen()
+            return False
+        self._news.clear()
+        if self._sequence <= sequence:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), HEAR_SECONDS)
+        return self._sequence > sequence
 
     def _next_parts(self) -> tuple[list[Pending], list[Part], str]:
         """Return what fits into the next message: the runs, and the id of one that is published once."""

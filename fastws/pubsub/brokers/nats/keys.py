@@ -64,8 +64,7 @@ class KeyedTopic(NatsTopic):
         ready: Callable[[], Awaitable[None]],
         listen: Callable[[], Awaitable[None]],
     ) -> None:
-        NatsTopic.__init__(self, topic, stream, sink, ready)
-        self._listen = listen
+        NatsTopic.__init__(self, topic, stream, sink, ready, listen)
         self._epoch = ""
         #: The numbers of the last change, and of the last CLEAR; by key, those of the values that there are.
         self._last = 0

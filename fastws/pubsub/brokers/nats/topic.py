@@ -73,16 +73,23 @@ class NatsTopic:
         stream: The one that its messages are in.
         sink: What hears of new messages.
         ready: Waits until the broker is there.
+        listen: Has :meth:`hear` called with what the stream takes, as soon as it returns.
     """
 
     def __init__(
-        self, topic: BrokerTopic, stream: Stream, sink: Sink, ready: Callable[[], Awaitable[None]]
+        self,
+        topic: BrokerTopic,
+        stream: Stream,
+        sink: Sink,
+        ready: Callable[[], Awaitable[None]],
+        listen: Callable[[], Awaitable[None]],
     ) -> None:
         self.topic = topic
         self.is_watched = False
         self._stream = stream
         self._sink = sink
         self._ready = ready
+        self._listen = listen
         #: Whether what is known has been compared with the stream since this line began.
         self._is_checked = False
         #: Runs and questions in the order of the calls; and the runs by sender and number.
