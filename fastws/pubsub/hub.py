@@ -200,7 +200,7 @@ class Hub(HubShared):
                 both ``message`` and ``json`` were given, or none; ``json`` cannot be JSON; ``exclude`` was
                 given for a topic with a history or keys, or a keyed one was given no ``key``.
             ValueError: The topic has a history or keys and a bad name; ``key`` is too long, or given to one
-                not keyed; its text is no JSON, or ``json`` has a NaN or infinity; it has ``max_keys`` already.
+                not keyed; its text is no JSON, or ``json`` has a NaN or infinity; it has its ``max_keys``.
             RuntimeError: Called in another thread than that of the hub's loop; or no loop runs, and the topic
                 has a history or keys.
         """
