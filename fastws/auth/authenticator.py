@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import logging
 import math
+import time
 from collections.abc import Awaitable
 from typing import Any, overload
 
@@ -78,13 +79,15 @@ class Authenticator:
             if not credential:
                 return door.unknown()
             user = self._check(credential)
+            return (
+                self._later(request, user, door) if inspect.isawaitable(user) else _enter(request, user, door)
+            )
         except (Refused, NotNow) as error:
             return self._turn_away(request, error, door)
-        return self._later(request, user, door) if inspect.isawaitable(user) else door.enter(request, user)
 
     async def _later(self, request: Any, user: Awaitable[User], door: Door) -> Any:
         try:
-            return door.enter(request, await user)
+            return _enter(request, await user, door)
         except (Refused, NotNow) as error:
             return self._turn_away(request, error, door)
 
@@ -100,17 +103,20 @@ class Authenticator:
         return door.refuse()
 
 
+def _enter(request: Any, user: User, door: Door) -> Any:
+    """Let a user in. Raises :class:`Refused` for one that has expired: a route does not look again."""
+    if user.expires_at is not None and user.expires_at <= time.time():
+        raise Refused("its user has expired")
+    with contextlib.suppress(AttributeError):  # another framework's request may have a user of its own
+        request.user = user
+    return door.known(user)
+
+
 class Door:
     """What is answered where. A feed's answers are exceptions, a route's are responses."""
 
     def __init__(self, authenticator: Authenticator) -> None:
         self.challenge = authenticator.challenge
-
-    def enter(self, request: Any, user: User) -> Any:
-        """Let the client in."""
-        with contextlib.suppress(AttributeError):  # another framework's request may have a user of its own
-            request.user = user
-        return self.known(user)
 
     def known(self, user: User) -> Any:
         raise NotImplementedError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -186,8 +185,6 @@ class JWTAuth(Authenticator):
             raise TypeError(f"user= of jwt_auth returned {user!r}, which is no fastws.User and not None")
         if user.expires_at is None or user.expires_at > expires_at:
             user = replace(user, expires_at=expires_at)
-        if user.expires_at is not None and user.expires_at <= time.time():
-            raise Refused("user= says that the user has expired")
         known: User = user
         return known
 

@@ -153,9 +153,9 @@ def publish_beside(options: dict[str, Any], sockets: list[socket.socket], tls: A
     name = options["publish_hub"]
     page = PublishPage(lambda: hub_called(name), tokens_of(options))
     settings = settings_from(access_log=options["access_log"], limit_concurrency=MAX_CONNECTIONS)
+    unix = getattr(socket, "AF_UNIX", None)
     addresses = [
-        {"sock": sock, "ssl": None if sock.family == socket.AF_UNIX else tls, "backlog": BACKLOG}
-        for sock in sockets
+        {"sock": sock, "ssl": None if sock.family == unix else tls, "backlog": BACKLOG} for sock in sockets
     ]
     return [Beside([page.route()], addresses, settings)]
 

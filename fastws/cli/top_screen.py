@@ -103,7 +103,7 @@ def table(*columns: str) -> Table:
     return made
 
 
-TEXTS = ("ID", "PEER", "PATH", "STATE", "HUB", "TOPIC")
+TEXTS = ("ID", "PEER", "USER", "PATH", "STATE", "HUB", "TOPIC")
 
 
 def workers(rates: Rates) -> Table:
@@ -123,13 +123,17 @@ def workers(rates: Rates) -> Table:
 
 
 def clients(found: list[dict[str, Any]], asked: dict[str, Any], selected: int) -> Table:
-    made = table("ID", "PEER", "PATH", "STATE", "QUEUED", "AGE", "RTT", "IN", "OUT", "DROPPED", "OPEN")
+    users = ["USER"] if any(each["user"] for each in found) else []
+    made = table(
+        "ID", "PEER", *users, "PATH", "STATE", "QUEUED", "AGE", "RTT", "IN", "OUT", "DROPPED", "OPEN"
+    )
     made.title = f"clients by {asked['sort']}" + (f", with {asked['match']!r}" if asked["match"] else "")
     made.title_justify = "left"
     for number, each in enumerate(found):
         made.add_row(
             each["id"],
             each["peer"],
+            *([each["user"]] if users else []),
             each["path"],
             each["state"],
             size(each["queued"]),

@@ -52,10 +52,17 @@ _DECODER = JSONDecoder(object_pairs_hook=_once)
 
 def members(text: str) -> dict[str, Member]:
     """Return the members of the JSON object that ``text`` is. Raises :class:`BadJSON`."""
-    if not isinstance(_parsed(text), dict):
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise BadJSON(f"not JSON: {error}"[:100]) from None
+    if not isinstance(parsed, dict):
         raise BadJSON("not a JSON object")
     _check_depth(text)
-    return _object_at(text, text.index("{"))[0]
+    try:
+        return _members(text, text.index("{"))[0]
+    except (ValueError, RecursionError) as error:
+        raise _bad(error) from None
 
 
 def objects(text: str, most: int) -> Iterator[dict[str, Member]]:
@@ -63,7 +70,10 @@ def objects(text: str, most: int) -> Iterator[dict[str, Member]]:
 
     The object alone may stand for an array of one. Raises :class:`BadJSON`, also for more than ``most``.
     """
-    parsed = _parsed(text)
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise BadJSON(f"not JSON: {error}"[:100]) from None
     if isinstance(parsed, dict):
         yield members(text)
         return
@@ -78,33 +88,23 @@ def objects(text: str, most: int) -> Iterator[dict[str, Member]]:
         try:
             if not isinstance(each, dict):
                 raise BadJSON("not a JSON object")
-            found, at = _object_at(text, begin)
+            found, at = _members(text, begin)
             if not is_shallow:
                 _check_depth(text[begin:at])
-        except BadJSON as error:
-            error.index = index
-            raise
+        except (ValueError, RecursionError) as error:
+            bad = _bad(error)
+            bad.index = index
+            raise bad from None
         at = _after_space(text, at)  # a comma, or the end
         yield found
 
 
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise BadJSON(f"not JSON: {error}"[:100]) from None
-
-
-def _object_at(text: str, at: int) -> tuple[dict[str, Member], int]:
-    """Return the members of the object that begins there, and where it ends. Raises :class:`BadJSON`."""
-    try:
-        return _members(text, at)
-    except (JSONDecodeError, RecursionError):
-        raise BadJSON("not JSON") from None
-    except ValueError as error:
-        if isinstance(error, BadJSON):
-            raise
-        raise BadJSON("a number with too many digits") from None
+def _bad(error: Exception) -> BadJSON:
+    """Return what to say of text that is JSON by one parser, and not by another."""
+    if isinstance(error, BadJSON):
+        return error
+    is_syntax = isinstance(error, (JSONDecodeError, RecursionError))
+    return BadJSON("not JSON" if is_syntax else "a number with too many digits")
 
 
 def _members(text: str, at: int) -> tuple[dict[str, Member], int]:

@@ -185,12 +185,16 @@ class Board:
 
     def row(self, index: int) -> memoryview:
         """Return the integers of a worker, to write to; from then on they are in the sums."""
+        row = self._row(index)
+        with self._locked():
+            self._integers[ROWS_USED] = max(self._integers[ROWS_USED], index + 1)
+        return row
+
+    def _row(self, index: int) -> memoryview:
         start = ROWS_START + index * ROW_INTEGERS
         row = self._integers[start : start + ROW_INTEGERS]
         if len(row) < ROW_INTEGERS:
             raise IndexError(f"the board has no row {index}")
-        with self._locked():
-            self._integers[ROWS_USED] = max(self._integers[ROWS_USED], index + 1)
         return row
 
     def sums(self, series: Series) -> list[int]:
@@ -219,20 +223,19 @@ class Board:
     def clear(self, index: int) -> None:
         """Give a row back: its process has ended, however it did. Its counters stay.
 
-        WebSockets that were open there have ended without a close frame.
+        WebSockets that were open there have ended without a close frame. It waits for no lock: a worker that
+        is stopped may hold it.
         """
-        row = self.row(index)
+        row = self._row(index)
         for series in self.series():
             place = series.place
             if series.kind is Kind.GAUGE:
                 row[place] = 0
             elif series.kind is Kind.COUNTERS:
                 row[place + QUEUE_BYTES] = 0
-                lost = row[place + OPENED] - row[place + CLOSED]
-                if lost and series.name == "route":
-                    closes = self.add(Kind.COUNTER, "close", *series.labels, "1006", "none")
-                    if closes is not None:
-                        row[closes] += lost
+                cut = self._series.get(("close", (*series.labels, "1006", "none")))
+                if cut is not None:
+                    row[cut.place] += row[place + OPENED] - row[place + CLOSED]
                 row[place + CLOSED] = row[place + OPENED]
 
     def close(self) -> None:

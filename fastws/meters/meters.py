@@ -43,6 +43,8 @@ class Meters:
         #: The route of each of our counters.
         self._routes: dict[Counters, str] = {}
         self._counters: dict[tuple[str, ...], Counters] = {}
+        #: The names of closes, by their route's counters, their code, and who closed.
+        self._closes: dict[tuple[Counters, int, bool], tuple[str, ...]] = {}
         self.pings = self._histogram("ping")
         self.publishes = self._histogram("publish")
         self.deliveries = self._histogram("delivery")
@@ -76,6 +78,8 @@ class Meters:
         if found is None:
             return instead
         self._routes[found] = route
+        # Before a worker dies: who clears its row adds no names.
+        self.count("close", route, "1006", "none", by=0)
         return found
 
     def topic_counters(self, topics: str) -> Counters:
@@ -94,11 +98,15 @@ class Meters:
 
     def closed(self, counters: Counters, code: int, *, by_peer: bool) -> None:
         """Count a WebSocket that has ended. With 1006 a client has said nothing: its TCP has ended."""
-        initiator = "server" if not by_peer else "none" if code == NO_CLOSE_FRAME else "client"
-        text = str(code)
-        if code >= FIRST_FREE_CODE and by_peer:
-            text = f"{code // 1000}xxx"  # else each client could make names of its own
-        self.count("close", self._routes.get(counters, ""), text, initiator)
+        thousand = code // 1000 if by_peer and code >= FIRST_FREE_CODE else 0
+        key = counters, thousand or code, by_peer
+        name = self._closes.get(key)
+        if name is None:
+            # Else each client could make names of its own.
+            text = f"{thousand}xxx" if thousand else str(code)
+            initiator = "server" if not by_peer else "none" if code == NO_CLOSE_FRAME else "client"
+            self._closes[key] = name = "close", self._routes.get(counters, ""), text, initiator
+        self.count(*name)
 
     def answered(self, status: int, *, upgrade: bool) -> None:
         """Count a response; with ``upgrade`` that to a handshake, which it refuses."""

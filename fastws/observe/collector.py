@@ -59,6 +59,8 @@ class Metrics:
 def metrics(of: Server | Hub) -> Metrics:
     """Measure from now on, in this process, and return what a scrape reads.
 
+    What a process measures is one: of several servers in it the numbers are added.
+
     Args:
         of: A :class:`fastws.Server`: all metrics of docs/metrics.md; what is open already counts for the
             route "". A :class:`fastws.Hub`: those of the topics of this process, for a program that is served

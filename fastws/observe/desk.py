@@ -89,7 +89,7 @@ class Desk:
             if series.name == "close":
                 _, code, initiator = series.labels
                 closes[f"{code} {initiator}"] += self._board.sums(series)[0]
-        return dict(closes.most_common())
+        return dict((+closes).most_common())
 
     async def _ask(self, ask: str, **values: Any) -> dict[int, Any]:
         raise NotImplementedError

@@ -25,6 +25,8 @@ Asked = tuple[str, dict[str, Any]]
 LEVELS = ("critical", "error", "warning", "info", "debug")
 #: Most connections and topics of one answer.
 MOST = 200
+#: Characters of a user's name.
+MAX_USER = 64
 #: Topics that one look goes through, in the order in which they were made.
 TOPICS_SEEN = 20_000
 
@@ -81,14 +83,18 @@ def inspect(server: Server, worker: int, limit: int = 20, sort: str = "queued", 
         worker: its number.
         limit: how many connections and topics at most.
         sort: by which of :data:`SORTS`.
-        match: only connections in whose address or path this text is.
+        match: only connections in whose address, user or path this text is.
     """
     limit = min(max(limit, 0), MOST)
     rank = SORTS[sort]
     found = [each for each in server.connections if each.ws is not None and each.callbacks is not None]
     opened = len(found)
     if match:
-        found = [each for each in found if match in logs.peer_text(each.peer) or match in path_of(each)]
+        found = [
+            each
+            for each in found
+            if match in logs.peer_text(each.peer) or match in path_of(each) or match in user_of(each)
+        ]
     most = heapq.nlargest(limit, found, key=rank)
     return {
         "worker": worker,
@@ -108,6 +114,7 @@ def client(connection: Connection, worker: int) -> dict[str, Any]:
     return {
         "id": identity(connection, worker),
         "peer": logs.peer_text(connection.peer),
+        "user": user_of(connection),
         "path": path_of(connection),
         "state": FlowState(outbox.flow).name.lower(),
         "queued": queued(connection),
@@ -129,6 +136,12 @@ def identity(connection: Connection, worker: int) -> str:
 
 def path_of(connection: Connection) -> str:
     return logs.escape(connection.ws.request.path)
+
+
+def user_of(connection: Connection) -> str:
+    """Return who it is, as ``authorize`` has noted; "" where nobody knows."""
+    user = getattr(connection.ws.request, "user", None)
+    return "" if user is None else logs.escape(str(getattr(user, "id", user))[:MAX_USER])
 
 
 def topics(limit: int) -> list[dict[str, Any]]:

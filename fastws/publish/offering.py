@@ -11,6 +11,7 @@ from fastws.errors import BrokerUnavailable
 from fastws.publish.items import Item, Refusal
 from fastws.pubsub.hub import Hub
 from fastws.pubsub.keys import KeysFull
+from fastws.server.log_rate_limit import LogRateLimit
 
 __all__ = ["check", "publish"]
 
@@ -18,6 +19,8 @@ log = logging.getLogger("fastws.error")
 
 #: So many messages are published in one turn of the loop, and wait together for their positions.
 TOGETHER = 64
+
+_lines = LogRateLimit(5, 60.0)
 
 #: What became of a message: ``at`` and ``duplicate``, or ``error``.
 Outcome = dict[str, Any]
@@ -55,7 +58,9 @@ async def _publish(hub: Hub, item: Item) -> Outcome:
         code = "limit" if isinstance(error.__context__, KeysFull) else "bad_request"
         return _error(code, str(error))
     except BrokerUnavailable as error:
-        return _error("unavailable", f"it was not published: {error}")
+        # Who publishes is not told where the broker is.
+        _lines.log(logging.ERROR, "a message of another program was not published: %s", error)
+        return _error("unavailable", "the broker takes nothing now: it was not published")
     except TimeoutError:
         return _error("uncertain", "no answer in time: it may have been published")
     except Exception:

@@ -11,6 +11,7 @@ from typing import Any
 from fastws import json
 from fastws.logs import peer_text
 from fastws.protocol.http.messages import Request, Response
+from fastws.publish.asgi import ASGIPage
 from fastws.publish.items import Item, Refusal, items_of
 from fastws.publish.limits import CODES, MAX_BODY_BYTES, PATH
 from fastws.publish.offering import check, publish
@@ -35,8 +36,8 @@ def publish_page(
 ) -> PublishPage:
     """Return a page that takes messages by ``POST`` and publishes them.
 
-    ``page.route("/publish")`` is its :class:`fastws.Route`. In FastAPI and Starlette,
-    ``app.mount("/publish", page.asgi)``. The page "Publish from a script" says what a request has.
+    ``page.route("/publish")`` is its :class:`fastws.Route`. In FastAPI and Starlette it is
+    ``app.add_route("/publish", page.asgi)``. The page "Publish from a script" says what a request has.
 
     Args:
         hub: Where the messages are published.
@@ -71,6 +72,8 @@ class PublishPage:
         self._find_hub = find_hub
         self._tokens = tokens
         self._lines = LogRateLimit(WRONG_LINES, WRONG_SECONDS)
+        #: The same as an application of ASGI 3, wherever it is mounted.
+        self.asgi = ASGIPage(self)
 
     def route(self, path: str = PATH) -> Route:
         """Return the :class:`fastws.Route` of this page, with the limits that it needs.
@@ -125,35 +128,6 @@ class PublishPage:
             self._lines.log(logging.WARNING, "%s has no valid token for publishing", peer_text(request.peer))
             raise Refusal("unauthorized", "the token is not valid")
         return topics
-
-    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer as an ASGI application, wherever it is mounted.
-
-        Args:
-            scope, receive, send: Those of ASGI 3.
-        """
-        if scope["type"] != "http":
-            raise RuntimeError("the page takes messages over HTTP alone")
-        body, is_over = bytearray(), False
-        while not is_over:
-            event = await receive()
-            if event["type"] != "http.request":
-                return  # half a body: the client has gone
-            if len(body) <= MAX_BODY_BYTES:
-                body += event.get("body", b"")
-            is_over = not event.get("more_body", False)
-        request = Request(
-            scope["method"],
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
-            body=bytes(body),
-            peer=scope.get("client"),
-            upgrade=False,
-        )
-        answer = Response(405, "", {"Allow": "POST"}) if request.method != "POST" else await self(request)
-        fields = [(name.lower(), value) for name, value in answer.raw_headers]
-        fields.append((b"content-length", str(len(answer.body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": fields})
-        await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _read(hub: Hub, body: bytes, topics: Topics | None) -> list[Item]:

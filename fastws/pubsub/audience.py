@@ -64,7 +64,7 @@ class Audience(TopicRegistry):
         board = self._board(topic)
         assert self._presences is not None
         await self._presences.hear_all(board, timeout)
-        return board.presence()
+        return board.everybody()
 
     def _board(self, topic: str) -> Board:
         """Return what says who is in a topic. Raises ``ValueError`` for one that shows nobody."""

@@ -168,9 +168,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Who listens to a topic of a feed."""
+    """A user who listens to a topic; or a name that :meth:`fastws.Hub.subscribe` shows."""
 
-    #: The public id of a user.
+    #: The public id of the user.
     id: str
     #: How many connections of this user listen.
     connections: int = 1
@@ -180,11 +180,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """Who listens to a topic of a feed: first all of them, then who comes and who goes."""
+    """Who is here: who listens to a topic, by user. A feed tells all first, then who comes and who goes."""
 
     #: The topic's name.
     topic: str
-    #: How many listen.
+    #: How many users.
     count: int
     #: All of them; None where only changes are told, or the number alone.
     members: tuple[Member, ...] | None = None

@@ -49,12 +49,10 @@ class Hub(HubShared):
         name: What hubs of other processes are called that share what is published. Each hub of a process
             that shares has its own; where nothing is shared, any number may have the same. Default:
             ``"default"``.
-        broker: ``"redis://..."`` or ``"nats://..."`` shares with all nodes that name the same server, on any
-            machine; a :class:`fastws.pubsub.brokers.base.Broker` of your own does what it does.
-            ``"bus:/PATH"`` shares with all processes of this user that name the same directory, which is
-            made where it is missing. ``"memory"`` shares nothing. Default None: that of ``fastws serve
-            --broker``, ``FASTWS_BROKER`` or ``FASTWS_BROKER_FILE``; else workers of one ``fastws serve``
-            share, and any other process shares nothing.
+        broker: ``"redis://..."`` or ``"nats://..."`` shares with all machines that name the same server,
+            ``"bus:/PATH"`` with all processes of this user that name the same directory, which is made where
+            it is missing; ``"memory"`` shares nothing. Default None: that of ``fastws serve --broker``,
+            ``FASTWS_BROKER`` or ``FASTWS_BROKER_FILE``; else workers of one ``fastws serve`` share.
         policy: What becomes of a client whose send queue is over its limit. Default: it is evicted with 1008
             (RFC 6455, section 7.4.1). A topic may have its own.
         compression: From which size on, and how hard, a message is compressed, once for all clients that

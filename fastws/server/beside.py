@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastws.config import Settings
+from fastws.meters.meters import measuring
 from fastws.server.server import Server
 from fastws.server.site import App
 
@@ -38,6 +39,8 @@ async def listening_beside(parts: Iterable[Beside]) -> AsyncIterator[None]:
         for part in parts:
             server = Server(part.app, part.settings)
             servers.append(server)
+            if (meters := measuring()) is not None:
+                server.measure(meters)  # its requests are among those of all
             for address in part.addresses:
                 await server.listen(**address)
         yield

@@ -158,7 +158,7 @@ class Awareness:
                 f"an awareness state has {len(entry.state)} bytes; {self._max_bytes} are allowed"
             )
         try:
-            json.loads(entry.state, parse_constant=_refuse)
+            DECODER.decode(entry.state.decode())
         except (ValueError, RecursionError):
             raise BadMessage("an awareness state is no JSON") from None
 
@@ -179,3 +179,7 @@ class Awareness:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"JSON has no {constant}")
+
+
+#: As strict as that of JavaScript.
+DECODER = json.JSONDecoder(parse_constant=_refuse)

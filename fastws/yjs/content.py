@@ -13,12 +13,18 @@ from fastws.yjs.stores import Store, StoreError
 from fastws.yjs.updates import Pieces
 from fastws.yjs.writer import Writer
 
-__all__ = ["SMALL_UPDATE", "Content", "TooLarge"]
+__all__ = ["Content", "TooLarge"]
 
-#: An update of so few bytes is applied as it is: it has a dozen structs at most.
-SMALL_UPDATE = 64
-#: The structs of a piece of a larger one, at first and at most, and the seconds that one is to take.
-FIRST_PIECE, LARGEST_PIECE, PIECE_SECONDS = 16, 512, 0.003
+#: An update of so few bytes, which has a dozen structs at most, is applied as it is, unless the document has
+#: many.
+SMALL_UPDATE, MANY_STRUCTS = 64, 5_000
+#: The structs of a piece of any other one, at most.
+LARGEST_PIECE = 128
+#: Each struct of a piece may be compared with each one of the document: so many comparisons may come of a
+#: piece, which take a tenth of a second.
+COMPARISONS = 100_000
+#: Pieces are applied for so many seconds, before others work.
+STEP_SECONDS = 0.003
 #: Bytes of a document in the store whose pieces are not worth while.
 SMALL_DOCUMENT = 4 * 1024
 
@@ -46,7 +52,8 @@ class Content:
         self._tell = tell
         self._document = Document()
         self._writer: Writer | None = None
-        self._piece = FIRST_PIECE
+        #: Structs that were applied; those that have become one count too.
+        self._structs = 0
         self._clock: Callable[[], float] = time.perf_counter
 
     async def load(self, store: Store, name: str) -> None:
@@ -60,7 +67,7 @@ class Content:
         try:
             for update in await writer.open():
                 if len(update) <= SMALL_DOCUMENT:
-                    self._document.apply(update)
+                    self.apply(update, None)
                     continue
                 for _ in self._steps(update, None):
                     await asyncio.sleep(0)
@@ -88,8 +95,15 @@ class Content:
         return self._document.update_since(state)
 
     def apply(self, update: bytes, sender: Any) -> None:
-        """Apply a small update. Raises ``BadUpdate``."""
-        changes = self._document.apply(update)
+        """Apply an update that is no larger than ``SMALL_UPDATE``. Raises ``BadUpdate``."""
+        self._structs += 1
+        self._share(self._document.apply(update), sender)
+
+    def is_small(self, update: bytes) -> bool:
+        """True for an update that :meth:`apply` takes."""
+        return len(update) <= SMALL_UPDATE and self._structs < MANY_STRUCTS
+
+    def _share(self, changes: list[bytes], sender: Any) -> None:
         for change in changes:
             self._tell(change, sender)
         if self._writer is not None:
@@ -104,7 +118,7 @@ class Content:
             BadUpdate: It cannot be applied. What came before that stays.
         """
         self._check_size(update)
-        if len(update) <= SMALL_UPDATE:
+        if self.is_small(update):
             self.apply(update, sender)
         else:
             yield from self._steps(update, sender)
@@ -124,20 +138,23 @@ class Content:
 
     def _steps(self, update: bytes, sender: Any) -> Iterator[None]:
         pieces = Pieces(update)
-        began = self._clock()
-        piece = pieces.take(self._piece)
-        while piece is not None:
-            self.apply(piece, sender)
-            took = self._clock() - began
-            if took > PIECE_SECONDS:
-                self._piece = max(1, self._piece // 2)
-            elif took < PIECE_SECONDS / 4:
-                self._piece = min(LARGEST_PIECE, 2 * self._piece)
-            began = self._clock()
-            piece = pieces.take(self._piece)
-            if piece is not None:
+        is_more = True
+        while is_more:
+            changes: list[bytes] = []
+            until = self._clock() + STEP_SECONDS
+            try:
+                while is_more and self._clock() < until:
+                    most = max(1, min(LARGEST_PIECE, COMPARISONS // (1 + self._structs)))
+                    piece = pieces.take(most)
+                    is_more = piece is not None
+                    if piece is not None:
+                        self._structs += most
+                        changes += self._document.apply(piece)
+            finally:
+                # What came before a piece that is none stays.
+                self._share(self._document.joined(changes), sender)
+            if is_more:
                 yield
-                began = self._clock()
 
     def _check_size(self, update: bytes) -> None:
         document, most = self._document, self._max_bytes

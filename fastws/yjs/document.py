@@ -97,6 +97,10 @@ class Document:
         elif changed < len(update) and self.news_of(update)[0]:
             self.waiting += len(update) - changed
 
+    def joined(self, changes: list[bytes]) -> list[bytes]:
+        """Return updates as one."""
+        return changes if len(changes) < 2 else [bytes(self._pycrdt.merge_updates(*changes))]
+
     def state(self) -> bytes:
         """Return the state vector: what the document has of which client."""
         return bytes(self._doc.get_state())

@@ -22,7 +22,7 @@ class DocumentLimits:
     #: Bytes of a document as one update; 4413 beyond it. Also of one message, so that a client can bring all
     #: of a document along; 1009 beyond it. In memory a document takes up to 50 times as much, where it is
     #: made of single letters.
-    max_document: int = 4 * 1024 * 1024
+    max_document: int = 1024 * 1024
     #: Documents that are open in this process; 4503 beyond it.
     max_open: int = 1_000
     #: Clients of one document in this process; 4503 beyond it.

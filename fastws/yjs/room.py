@@ -11,7 +11,7 @@ from typing import Any
 from fastws.pubsub.hub import Hub
 from fastws.yjs.awareness import MAX_ENTRIES, Awareness
 from fastws.yjs.client import Client
-from fastws.yjs.content import SMALL_UPDATE, Content
+from fastws.yjs.content import Content
 from fastws.yjs.document import EMPTY_UPDATE, BrokenDocument
 from fastws.yjs.limits import DocumentLimits
 from fastws.yjs.line import ANSWER, ASK, AWARE, CHANGE, Line
@@ -229,7 +229,7 @@ class Room:
     def heard(self, kind: bytes, content: bytes) -> None:
         """Take what another process says."""
         try:
-            if kind == CHANGE and len(content) <= SMALL_UPDATE:
+            if kind == CHANGE and self._content.is_small(content):
                 self._content.apply(content, None)
             elif kind == CHANGE:
                 self._work(self._content.apply_slowly(content))

@@ -32,6 +32,17 @@ async def first(url: str, **options: Any) -> Any:
         return closed.code
 
 
+def test_a_request_of_django() -> None:
+    from django.http import HttpRequest
+
+    auth = fastws.jwt_auth(SECRET, algorithms=["HS256"])
+    request = HttpRequest()
+    assert auth(request, None) is None
+    request.META["HTTP_AUTHORIZATION"] = f"Bearer {token()}"
+    user: Any = auth(request, None)
+    assert user.id == "ann"
+
+
 @pytest.mark.parametrize("site", SITES)
 async def test_who_a_client_is(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     auth = fastws.jwt_auth(SECRET, algorithms=["HS256"], subprotocol="bearer.", query="jwt", cookie="jwt")

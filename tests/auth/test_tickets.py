@@ -105,6 +105,13 @@ async def test_time_ends_a_ticket_and_what_is_known_of_it(caplog: pytest.LogCapt
     assert len(tickets._used) == 1
 
 
+async def test_a_user_that_has_expired_is_not_let_in(caplog: pytest.LogCaptureFixture) -> None:
+    tickets = Tickets(SECRET)
+    ticket = tickets.issue(fastws.User("ann", expires_at=1.0))
+    refused: Any = tickets(request(target=f"/?ticket={ticket}"))
+    assert refused.status == 401 and "its user has expired" in caplog.text
+
+
 async def test_used_tickets_are_bounded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from tests.browser.chromium import chromium, missing
 from tests.cli.helpers import running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, FloatRect, Locator, Page
 
 ROOT = Path(__file__).parents[2]
 #: Those of the start page, and those of README and its neighbours.
@@ -87,11 +87,19 @@ def take(
     )
     page = play(context, url)
     part = page.locator(".stage" if play is bullets else ".panel") if size == CARD else page
-    png = base64.b64encode(part.screenshot()).decode()
+    shot = page.screenshot(clip=top_of(part)) if play is editor and size == CARD else part.screenshot()
+    png = base64.b64encode(shot).decode()
     # In an empty page: the others let nothing in that is not theirs.
     picture.write_bytes(base64.b64decode(context.new_page().evaluate(WEBP, [png, 0.82])))
     context.close()
     print(f"{picture.relative_to(ROOT)}: {picture.stat().st_size} bytes")
+
+
+def top_of(part: Locator) -> FloatRect:
+    """As much as a card shows."""
+    box = part.bounding_box()
+    assert box is not None
+    return {**box, "height": box["width"] * 300 / 480}
 
 
 def chat(context: BrowserContext, url: str) -> Page:
@@ -155,12 +163,37 @@ def bullets(context: BrowserContext, url: str) -> Page:
     return page
 
 
+def editor(context: BrowserContext, url: str) -> Page:
+    """It has to be built: see README."""
+    place = f"{url}/editor/plan-{next(NUMBERS)}"
+    mine = edit(context, place, "Ann", "Saturday\n\nTake the ferry at nine, and be there by ten. ")
+    theirs = edit(elsewhere(context), place, "Bob", "\nBring bread, a map and something warm.")
+    edit(elsewhere(context), place, "Clara", "\nThe hut is closed until May. Who has a tent?")
+    theirs.keyboard.press("ArrowUp")
+    theirs.keyboard.press("Shift+Home")
+    mine.bring_to_front()
+    mine.wait_for_timeout(700)
+    return mine
+
+
+def edit(context: BrowserContext, url: str, name: str, text: str) -> Page:
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_text("Connected", exact=True).wait_for()
+    page.get_by_label("You are").fill(name)
+    page.get_by_role("textbox", name="Text of the document").click()
+    page.keyboard.press("Control+End")
+    page.keyboard.insert_text(text)
+    page.wait_for_timeout(300)
+    return page
+
+
 def write(page: Page, label: str, text: str) -> None:
     page.get_by_label(label, exact=True).fill(text)
     page.keyboard.press("Enter")
 
 
-PAGES = {"rooms": rooms, "quotes": quotes, "bullets": bullets, "chat": chat}
+PAGES = {"rooms": rooms, "quotes": quotes, "bullets": bullets, "editor": editor, "chat": chat}
 
 
 if __name__ == "__main__":

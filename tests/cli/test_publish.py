@@ -14,6 +14,7 @@ import pytest
 
 from fastws.cli import publish as command
 from fastws.publish.errors import PublishError
+from fastws.publish.publisher import Publisher
 from tests.cli.helpers import Result, assert_one_line, fastws, running
 from tests.publish.served import ALL, PageServer, page_served
 
@@ -243,15 +244,15 @@ def test_any_worker_takes_messages_and_all_have_them(tmp_path: Path, token_file:
     (tmp_path / "app.py").write_text(APP)
     args = ("--workers", 2, "--publish", 0, "--publish-token-file", token_file)
     with running(tmp_path, "serve", "app:app", "--port", 0, *args) as child:
-        to = ("--url", child.line("Publishing at http").split()[2], "--token-file", token_file)
-        for number in range(1, 9):  # a connection each, so that both workers have some
-            result = fastws("publish", "rooms/a", "x", "--once", number, *to)
-            assert result.stdout.endswith(f":{number}\n"), result
-        for number in range(1, 9):
-            result = fastws("publish", "rooms/a", "x", "--once", number, *to)
-            assert result.stdout.endswith(f":{number} duplicate\n"), result
+        url = child.line("Publishing at http").split()[2]
+        for is_again in (False, True):
+            for number in range(1, 17):  # a connection each, so that both workers have some
+                with Publisher(url, token=ALL) as publisher:
+                    done = publisher.publish("rooms/a", "x", once=str(number))
+                assert done is not None and (done.at.offset, done.duplicate) == (number, is_again)
+        to = ("--url", url, "--token-file", token_file)
         lines = "".join(f"{n}\n" for n in range(5000))
         assert fastws("publish", "rooms/a", "-", *to, stdin=lines).returncode == 0
-        assert fastws("publish", "rooms/a", "x", *to).stdout.endswith(":5009\n")
+        assert fastws("publish", "rooms/a", "x", *to).stdout.endswith(":5017\n")
         assert child.stop() == 0
         assert "Traceback" not in child.stderr()

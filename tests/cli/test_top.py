@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fastws.cli.main import main
 from fastws.cli.top import obey, watch
@@ -21,8 +24,8 @@ from fastws.cli.top_screen import Rates, Screen, duration, size
 from fastws.errors import FastWSError
 
 CLIENT = {
-    "id": "1-7-aa", "peer": "192.0.2.7:1", "path": "/chat", "state": "slow", "queued": 70_000, "age": 2.5,
-    "rtt": 0.012, "seconds": 3700.0, "received": 3, "sent": 4, "dropped": 5,
+    "id": "1-7-aa", "peer": "192.0.2.7:1", "user": "ann", "path": "/chat", "state": "slow",
+    "queued": 70_000, "age": 2.5, "rtt": 0.012, "seconds": 3700.0, "received": 3, "sent": 4, "dropped": 5,
 }  # fmt: skip
 
 
@@ -34,7 +37,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "totals": {"messages_received": 100, "bytes_sent": 5_000, "evicted": 1},
         "closes": {"1000 client": 7},
         "workers": [{"worker": 1, "pid": 11, "websockets": 2, "counters": counters, "cpu": 1.0}],
-        "clients": [CLIENT, {**CLIENT, "id": "1-8-bb", "rtt": None, "age": 0}],
+        "clients": [CLIENT, {**CLIENT, "id": "1-8-bb", "rtt": None, "age": 0, "user": ""}],
         "topics": [{"hub": "default", "topic": "room", "listeners": 2}],
         **changes,
     }  # fmt: skip
@@ -91,11 +94,20 @@ def test_once(path: Path, desk: Desk, capsys: pytest.CaptureFixture[str]) -> Non
     shown = capsys.readouterr().out
     for text in (
         "2 WebSockets, 3 connections", "in 2 messages/s", "out 0 messages/s 100 B/s", "1000 client: 7",
-        "1-7-aa", "192.0.2.7:1", "70.0 kB", "2.5 s", "12.0 ms", "1 h 1 m", "room", "evicted 1",
+        "1-7-aa", "192.0.2.7:1", "ann", "70.0 kB", "2.5 s", "12.0 ms", "1 h 1 m", "room", "evicted 1",
         "clients by rtt, with '/chat'",
     ):  # fmt: skip
         assert text in shown
     assert desk.asked == [{"ask": "top", "sort": "rtt", "match": "/chat", "limit": 20}]
+
+
+def test_no_column_for_users_that_nobody_knows() -> None:
+    console = Console(width=140, record=True, file=io.StringIO())
+    rates = Rates()
+    rates.take(look(clients=[{**CLIENT, "user": ""}]))
+    console.print(Screen().view(rates, {"sort": "rtt", "match": ""}))
+    shown = console.export_text()
+    assert "192.0.2.7:1" in shown and "USER" not in shown
 
 
 def test_json_lines(path: Path, desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
@@ -259,3 +271,54 @@ def test_the_view_of_a_scrape() -> None:
         with pytest.raises(Exception, match="not the metrics of fastws") as caught:
             view_of(text)
         assert not isinstance(caught.value, FastWSError)
+
+
+def test_of_a_scrape(capsys: pytest.CaptureFixture[str]) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metrics" else 404)
+            self.end_headers()
+            self.wfile.write(METRICS.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            assert main(["top", address, "--once"]) == 0
+            shown = capsys.readouterr().out
+            assert "2 WebSockets, 3 connections" in shown and "PEER" not in shown
+            assert main(["top", f"{address}/metrics", "--once", "--json"]) == 0
+            assert main(["top", f"{address}/other", "--once"]) == 3
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_view_that_stays(path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull, "rb") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+
+        def interrupted(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("fastws.cli.top_keys.time.sleep", interrupted)
+        assert main(["top", str(path)]) == 0
+    assert len(desk.asked) == 1
+
+
+def test_the_client_to_close_is_asked_for_once(path: Path, desk: Desk) -> None:
+    from contextlib import ExitStack
+
+    from fastws.cli.control_client import Refused
+    from fastws.cli.top import puller
+
+    with ExitStack() as stack:
+        pull = puller(str(path), stack)
+        asked: dict[str, Any] = {"sort": "age", "close": "1-2-3"}
+        with pytest.raises(Refused):
+            pull(asked)
+        assert pull(asked) == look() and "close" not in asked

@@ -7,10 +7,12 @@ import gc
 import json
 import os
 import signal
+import tempfile
 import time
 from typing import Any
 
 import fastws
+import fastws.yjs
 from fastws.apps import builtin
 from fastws.protocol.http.messages import Request, Response
 
@@ -154,6 +156,9 @@ def counters(request: Request) -> Response:
     return Response(200, json.dumps(state))
 
 
+#: Goes with the process.
+DOCUMENTS = tempfile.TemporaryDirectory()
+
 routes = [
     fastws.Route("/counters", http=counters),
     # Whoever reads 1 KiB a second takes less than the kernel counts as progress within the write limit.
@@ -161,6 +166,7 @@ routes = [
     # A worker that stood still has as much to tell its clients at once as the bus has kept for it.
     fastws.Route("/shared/{what}", Shared(), limits={"send_queue": 1_000_000, "send_queue_bytes": 1 << 28}),
     fastws.Route("/last-words", LastWords()),
+    fastws.Route("/yjs/{document}", fastws.yjs.Documents(fastws.yjs.FileStore(DOCUMENTS.name))),
     fastws.Route("/raises", Raises()),
     fastws.Route("/raises-later", raises_later),
     fastws.Route("/blocks", Blocks()),

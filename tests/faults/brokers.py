@@ -38,7 +38,7 @@ def _away(record: Record, broker: str, program: str) -> None:
     record.equal("with a history: messages told missing", verdict.missed, 0)
     record.equal("and epochs", verdict.epochs, 1)
     record.at_most("after its return another node is heard within", verdict.slowest_return, 2, "s")
-    record.at_most("the longest publish", verdict.longest_publish * MS, 1, "ms")
+    record.at_most("the longest publish, CPU time", verdict.longest_publish * MS, 1, "ms")
     local, away = verdict.local_p99 * MS, verdict.local_p99_away * MS
     if record.full:
         record.at_most("p99 within a node meanwhile, times that before", away / local, 2)

@@ -10,6 +10,7 @@ from tests.faults import (
     clock,
     crowds,
     descriptors,
+    documents,
     endings,
     floods,
     half_open,
@@ -25,7 +26,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
-    workers, scanners,
+    documents, workers, scanners,
 )  # fmt: skip
 
 

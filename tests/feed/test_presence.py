@@ -166,3 +166,38 @@ def test_a_topic_that_shows_nobody(loop: ManualLoop) -> None:
         loop.run(hub.presence("other"))
     with pytest.raises(ValueError, match="presence= is 'count' or 'list', not 'all'"):
         hub.topic("x", presence="all")
+
+
+@pytest.mark.parametrize("rate", ["", "&rate=1"])
+def test_of_a_keyed_topic(loop: ManualLoop, rate: str) -> None:
+    hub, feed = feed_of(mode="list")
+    hub.topic("keys/*", mode="keyed", presence="list")
+    for number in range(2000):
+        hub.publish("keys/1", json="x" * 100, key=str(number))
+    ann = Guest(loop, feed, "ann", f"keys/1{rate}")
+    loop.advance(3)
+    kinds = [key for each in [*ann.kept, *ann.said()] for key in each if key != "t"]
+    assert kinds[:2] == ["hello", "sync"]
+    assert set(kinds[2:-2]) == {"snap"}
+    assert kinds[-2:] == ["live", "presence"]
+
+
+@pytest.mark.parametrize("history", [0, 1000])
+def test_who_does_not_read_is_told_when_it_has(loop: ManualLoop, history: int) -> None:
+    hub, feed = feed_of(history=history)
+    for number in range(1000 * bool(history)):
+        hub.publish("rooms/1", json=["x" * 1000, number])
+    ann = Guest(loop, feed, "ann", "rooms/1&recent=1000" if history else "rooms/1")
+    loop.advance(1)
+    ann.kept = []
+    ann.said()
+    bob = Client(loop, ann.server, f"?topic=rooms/1&recent={history}")
+    bob.raw.stall(100_000)
+    bob.raw.text('{"auth":"bob"}')
+    loop.advance(3)
+    assert [said["count"] for said in ann.told()] == [2]
+    bob.raw.read()
+    loop.advance(1)
+    said = bob.said()
+    assert [key for each in said for key in each if key in ("live", "presence")] == ["live", "presence"]
+    assert said[-1]["presence"]["count"] == 2

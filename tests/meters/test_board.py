@@ -71,6 +71,7 @@ def test_a_client_can_make_no_names_of_its_own() -> None:
         (route, "3xxx", "client"),
         (route, "4xxx", "client"),
         (route, "4401", "server"),
+        (route, "1006", "none"),
         ("", "1006", "none"),
     }
 

@@ -20,13 +20,14 @@ from fastws.meters.meters import begin_measuring
 from fastws.observe import metrics
 from fastws.observe.control import MAX_PEOPLE, ControlRefused, controlling, is_owner, open_control
 from fastws.observe.desk import LoneDesk, WorkersDesk
-from fastws.observe.inspect import answer, inspect
+from fastws.observe.inspect import answer, inspect, user_of
 from fastws.observe.thread import ObservingThread
 from fastws.server.shared_page import SharedPage
-from fastws.workers.control import Message
+from fastws.workers.control import Channel, Message
 from fastws.workers.inquiry import Inquiry
 from fastws.workers.states import State, Worker
 from fastws.workers.watch import Watch
+from fastws.workers.worker import SupervisedServer
 from tests.kit import ManualLoop, Recorder
 from tests.kit.served import opened, served
 
@@ -106,6 +107,7 @@ class TestInspect:
         assert not any("internal" in each["topic"] for each in found["topics"])
         assert found["websockets"] == found["connections"] == 3
         assert [each["path"] for each in inspect(server, 7, match="/b")["clients"]] == ["/b"]
+        assert inspect(server, 7, match="nobody")["clients"] == []
         assert len(inspect(server, 7, limit=1, sort="open")["clients"]) == 1
         json.dumps(found)
         assert answer(server, 7, "close", {"id": slowest["id"]}) is True
@@ -276,3 +278,41 @@ def test_a_thread_with_a_loop(caplog: pytest.LogCaptureFixture) -> None:
         thread.start()
     thread.stop()
     assert "the workers go on" in caplog.text
+
+
+def test_a_worker_answers_its_supervisor(caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = (Channel(each) for each in socket.socketpair())
+    membership: Any = type("Membership", (), {"row": None})()
+    bus: Any = None
+
+    def said(server: object, ask: str, values: dict[str, Any]) -> Any:
+        return values["number"] + 1
+
+    worker = SupervisedServer(theirs, membership, grace=1.0, bus=bus, answer=said)
+    with caplog.at_level(logging.ERROR, "fastws.error"):
+        for number, values in ((1, {"number": 4}), (2, {})):
+            worker._take(Message("question", {"number": number, "ask": "inspect", "values": values}))
+    answers = [message.values for message in ours.receive()]
+    assert answers == [{"number": 1, "answer": 5}, {"number": 2, "answer": None}]
+    assert "cannot be answered" in caplog.text
+    ours.close()
+    theirs.close()
+
+
+def test_totals_are_told_in_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    pool: Any = Pool([])
+    with caplog.at_level(logging.INFO, "fastws.error"):
+        Watch(pool, SharedPage.create(1), None).say_totals()  # type: ignore[arg-type]
+    assert "served 0 connections, 0 messages in and 0 out" in caplog.text
+
+
+def test_who_a_client_is() -> None:
+    class Ann:
+        id = "ann" * 100
+
+    for user, said in ((None, ""), (Ann(), Ann.id[:64]), ("bob\n", "bob\\n"), (7, "7")):
+        request = type("Request", (), {"user": user})()
+        connection: Any = type("Connection", (), {"ws": type("WebSocket", (), {"request": request})()})()
+        assert user_of(connection) == said
+    nobody: Any = type("Connection", (), {"ws": type("WebSocket", (), {"request": object()})()})()
+    assert user_of(nobody) == ""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from fastws.meters.board import Board
 from fastws.meters.meters import begin_measuring
 from fastws.observe import Metrics, metrics
 from fastws.observe.collector import metrics_of
+from fastws.observe.processes import boot_time, process_families
 from fastws.observe.sources import OwnSource
 from fastws.server.shared_page import Membership, SharedPage
 from tests.kit import ManualLoop, RawClient, Recorder
@@ -246,3 +250,18 @@ def test_what_has_no_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ImportError, match=r"pip install 'fastws-server\[metrics\]'"):
         metrics(Hub(broker="memory"))
+
+
+def test_processes_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def numbers(*pids: int) -> dict[str, float]:
+        return {family.name: family.samples[0].value for family in process_families([os.getpid(), *pids])}
+
+    alone = numbers()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        both = numbers(child.pid, 2**22 + 1)  # the second has ended
+        child.kill()
+    assert both["process_open_fds"] > alone["process_open_fds"]
+    assert both["process_resident_memory_bytes"] > alone["process_resident_memory_bytes"] / 2
+    assert 1e9 < both["process_start_time_seconds"] <= time.time()
+    monkeypatch.setattr("fastws.observe.processes.Path.read_text", lambda self: "")
+    assert boot_time() == 0.0

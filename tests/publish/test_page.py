@@ -9,7 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 import fastws
 from fastws.errors import BrokerUnavailable
@@ -233,7 +237,7 @@ class Broken(fastws.Hub):
 
 async def test_a_broker_that_fails_is_told_as_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
     failures = {
-        "unavailable": (BrokerUnavailable("nobody numbers"), 503, "not published: nobody numbers"),
+        "unavailable": (BrokerUnavailable("nobody numbers"), 503, "it was not published"),
         "uncertain": (TimeoutError(), 503, "may have been published"),
         "internal": (KeyError("x"), 500, "the server failed"),
     }
@@ -247,7 +251,7 @@ async def test_a_broker_that_fails_is_told_as_what_it_is(caplog: pytest.LogCaptu
         assert (response.status, error["code"], error["index"]) == (status, code, 0)
         assert words in error["reason"]
         assert (response.headers.get("retry-after") == "1") == (status == 503)
-    assert caplog.text.count("cannot be published") == 1
+    assert caplog.text.count("cannot be published") == 1 and "nobody numbers" in caplog.text
 
 
 async def test_hubs_that_share_number_what_is_published_in_its_order() -> None:
@@ -289,6 +293,22 @@ async def test_it_is_an_asgi_application_too(asked: Asked) -> None:
     assert len(await asked.hub.history("rooms/a")) == 1
     with pytest.raises(RuntimeError, match="HTTP alone"):
         await asked.page.asgi({"type": "websocket"}, None, None)
+
+
+async def test_it_is_a_route_of_fastapi_and_of_starlette(asked: Asked) -> None:
+    api = FastAPI()
+    api.add_route("/publish", asked.page.asgi)
+    plain = Starlette(routes=[Route("/publish", asked.page.asgi)])
+    mounted = Starlette(routes=[Mount("/in", plain)])
+    for app, path in ((api, "/publish"), (plain, "/publish"), (mounted, "/in/publish")):
+        transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            headers = {"Authorization": f"Bearer {ALL}"}
+            done = await client.post(path, json={"topic": "rooms/a", "message": "x"}, headers=headers)
+            assert done.status_code == 200 and done.json()["published"] == 1
+            assert (await client.post(path, json={})).status_code == 401
+            assert (await client.get(path)).status_code == 405
+    assert len(await asked.hub.history("rooms/a")) == 3
 
 
 def test_what_a_page_is_made_of() -> None:

@@ -285,6 +285,20 @@ def test_the_time_ends_all_attempts_in_asyncio() -> None:
     asyncio.run(publish(url, "cannot be reached", once="1"))
 
 
+def test_a_server_that_closes_behind_each_answer() -> None:
+    closing = FINE.replace(b"Content-Length", b"Connection: close\r\nContent-Length")
+    with scripted(closing, closing) as (url, _), Publisher(url) as client:
+        for _ in range(2):
+            assert client.publish("a", "x") == AT_ONE and client._idle == []
+    interim = b"HTTP/1.1 102 Processing\r\n\r\n"
+    with scripted(interim + FINE, interim) as (url, _), Publisher(url) as client:
+        assert client.publish("a", "x") == AT_ONE
+        while client._idle[0].is_fresh():
+            pass
+        with pytest.raises(PublishError, match="uncertain"):
+            client.publish("a", "x")
+
+
 def test_answers_of_other_servers() -> None:
     for status, body, code in (
         (413, b"413 Content Too Large\n", "too_large"),

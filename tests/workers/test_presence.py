@@ -32,6 +32,8 @@ routes = [fastws.Route("/feed", feed)]
 """
 #: Enough that both workers have some.
 CLIENTS = 16
+#: Each comes back in time, however often.
+SOON = fastws.Backoff(first=0.2, limit=0.5)
 
 
 class Watcher:
@@ -43,7 +45,7 @@ class Watcher:
         self._url = url
 
     async def run(self) -> None:
-        async with fastws.follow(f"{self._url}?user=watcher", "room") as events:
+        async with fastws.follow(f"{self._url}?user=watcher", "room", backoff=SOON) as events:
             async for event in events:
                 if isinstance(event, fastws.Presence):
                     if event.members is not None:
@@ -89,11 +91,13 @@ def test_who_comes_back_after_a_reload_has_not_left(tmp_path: Path) -> None:
     async def siege(server: Child) -> None:
         old = pids(server, 2)
         url = url_of(server, "/feed")
-        watchers = [Watcher(f"{url}") for _ in range(3)]
+        watchers = [Watcher(url) for _ in range(3)]
+        tasks: list[asyncio.Task[None]] = []
         async with AsyncExitStack() as stack:
             for name in ("ann", "bob"):
-                events = await stack.enter_async_context(fastws.follow(f"{url}?user={name}", "room"))
-                tasks = [asyncio.create_task(drained(events))]
+                following = fastws.follow(f"{url}?user={name}", "room", backoff=SOON)
+                events = await stack.enter_async_context(following)
+                tasks.append(asyncio.create_task(drained(events)))
             tasks += [asyncio.create_task(watcher.run()) for watcher in watchers]
             everybody = {"ann", "bob", "watcher"}
             await until(lambda: all(watcher.members.keys() == everybody for watcher in watchers))
@@ -105,7 +109,7 @@ def test_who_comes_back_after_a_reload_has_not_left(tmp_path: Path) -> None:
             for task in tasks:
                 task.cancel()
 
-    besieged(tmp_path, siege, "app:routes", "--port", 0, "--workers", 2)
+    besieged(tmp_path, siege, "app:routes", "--port", 0, "--workers", 2, "--timeout-drain", 0)
 
 
 async def drained(events: fastws.FeedFollower) -> None:

@@ -245,6 +245,8 @@ class Subscriptions(Line):
         self._owed_since = 0.0
         if isinstance(answer, Exception):
             raise answer
+        if answer == b"PONG":
+            return  # so a connection answers that hears no channel
         if not isinstance(answer, (list, tuple)) or not answer:
             raise ValueError("it says what nobody asked")
         kind = answer[0]

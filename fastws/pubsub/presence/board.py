@@ -96,7 +96,7 @@ class Board(Topic):
         """True while clients here are seen or told."""
         return bool(self._seen or self._tabs or self.newcomers or self.told.subscribers)
 
-    def presence(self) -> Presence:
+    def everybody(self) -> Presence:
         """Return who is here."""
         members = None
         if self.mode is PresenceMode.LIST:
@@ -224,11 +224,12 @@ class Board(Topic):
 
     # -- who leaves -----------------------------------------------------------------------------
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """A client listens to the topic no more."""
-        subscriber.topics.pop(self, None)
-        subscriber.topics.pop(self.told, None)
-        self.remove(subscriber)
+    def leave(self, subscriber: Subscriber | None) -> None:
+        """A client listens to the topic no more, if it did; None: one that has never listened to any."""
+        if subscriber is not None:
+            subscriber.topics.pop(self, None)
+            subscriber.topics.pop(self.told, None)
+            self.remove(subscriber)
 
     def remove(self, subscriber: Any) -> None:
         self.newcomers.pop(subscriber, None)

@@ -27,6 +27,8 @@ BEAT_SECONDS = 5.0
 GONE_SECONDS = 3 * BEAT_SECONDS
 #: Whom a process counted that has ended, or is cut off, has so long to connect again.
 LOST_SECONDS = 5.0
+#: Topics of one question.
+TOPICS_AT_ONCE = 500
 #: A topic that nobody here uses is heard for so many beats more.
 LINGER_BEATS = 2
 
@@ -169,11 +171,13 @@ class Others(Timed):
         for topic in asked:
             self._tell_all(topic)
         of_all = wanted.pop(None, {})
-        if of_all:
-            self._write(Kind.ASK, None, list(of_all))
+        self._ask(None, list(of_all))
         for owner, topics in wanted.items():
-            if topics.keys() - of_all.keys():
-                self._write(Kind.ASK, owner, [topic for topic in topics if topic not in of_all])
+            self._ask(owner, [topic for topic in topics if topic not in of_all])
+
+    def _ask(self, owner: str | None, topics: list[str]) -> None:
+        for start in range(0, len(topics), TOPICS_AT_ONCE):
+            self._write(Kind.ASK, owner, topics[start : start + TOPICS_AT_ONCE])
 
     def _put(self, board: Board, ids: dict[str, None]) -> None:
         people = board.people

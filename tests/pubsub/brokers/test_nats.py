@@ -28,13 +28,6 @@ from tests.pubsub.brokers.nats_nodes import Node, history, keyed, nodes, put, ru
 pytestmark = [pytest.mark.live, pytest.mark.system]
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Nats]:
-    need_nats()
-    with Nats(tmp_path / "nats") as found:
-        yield found
-
-
 @contextmanager
 def other_server(folder: Path, *options: str, **more: Any) -> Iterator[Nats]:
     need_nats()
@@ -134,6 +127,50 @@ async def test_a_stream_of_others_is_not_touched(server: Nats) -> None:
         await api(node, "STREAM.CREATE.fastws-history", {"name": "fastws-history", "subjects": ["x"]})
         with pytest.raises(BrokerRefused, match="was not made by fastws"):
             await node.broker.read(history(), None)
+
+
+#: What docs/several-machines.md says that a user of its own needs.
+USER = """
+jetstream {{ store_dir: "{store}" }}
+authorization {{ users = [ {{ user: me, password: secret, permissions: {{
+  publish: ["fastws.>", "$JS.FC.>", "$JS.API.STREAM.*.fastws-history", "$JS.API.STREAM.*.fastws-keys",
+            "$JS.API.STREAM.MSG.GET.*", "$JS.API.CONSUMER.CREATE.*", "$JS.API.CONSUMER.DELETE.*.*"]
+  subscribe: ["fastws.>", "_INBOX.>"]
+}} }} ] }}
+"""
+
+
+async def test_a_user_of_its_own_needs_little(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "config").write_text(USER.format(store=tmp_path / "store"))
+    with other_server(tmp_path, "-c", str(tmp_path / "config"), streams=False) as one:
+        async with nodes(f"nats://me:secret@127.0.0.1:{one.port}", 2) as (a, b):
+            await b.follow("hub/p")
+            a.broker.publish("hub/p", b"blob")
+            await until(lambda: b.blobs)
+            for topic, item in ((history(ttl=1e9), Item(b"x" * 200_000)), (keyed(), Item(b"1", "k"))):
+                await a.broker.declare(topic)
+                await b.broker.watch(topic)
+                for number in range(1, 9):
+                    at = (await a.broker.append(topic, put(number, item))).at
+                assert (await b.broker.read(topic, None)).last == at.offset
+                await until(lambda at=at: b.offsets[-1] == at.offset)
+            await b.broker.read(history("hub/u", history=200, ttl=1e9), None)
+            await a.broker.append(keyed(), put(9, Item(b"", "", Verb.CLEAR)))
+        assert caplog.text == ""
+        async with nodes(f"nats://me:secret@127.0.0.1:{one.port}?prefix=other", 1) as (node,):
+            node.broker.follow("hub/p")
+            await until(lambda: "permissions violation" in caplog.text)
+
+
+async def test_a_stream_that_is_full_refuses(server: Nats) -> None:
+    topic = history()
+    async with nodes(server.url) as (node,):
+        await node.broker.append(topic, run(1, b"a"))
+        config = (await api(node, "STREAM.INFO.fastws-history"))["config"]
+        await api(node, "STREAM.UPDATE.fastws-history", config | {"max_bytes": 5000, "discard": "new"})
+        with pytest.raises(BrokerRefused, match="maximum bytes exceeded"):
+            await node.broker.append(topic, run(2, b"b" * 10_000))
+        assert (await node.broker.append(topic, run(3, b"c"))).at.offset == 2
 
 
 async def test_two_prefixes_do_not_meet(server: Nats) -> None:
@@ -256,8 +293,8 @@ async def test_who_is_ahead_of_the_stream_begins_a_new_epoch(server: Nats) -> No
 async def test_an_id_is_published_once_by_all_nodes(server: Nats) -> None:
     topic = history()
     async with nodes(server.url, 2) as (a, b):
-        one = await a.broker.append(topic, run(1, b"x", sender="a", once="=id"))
-        two = await b.broker.append(topic, run(1, b"x", sender="b", once="=id"))
+        one = await a.broker.append(topic, run(1, b"x", sender="a", once="=id\ud800"))
+        two = await b.broker.append(topic, run(1, b"x", sender="b", once="=id\ud800"))
         assert one.verdict is Verdict.DONE and two.verdict is Verdict.DUPLICATE and one.at == two.at
 
 
@@ -376,7 +413,7 @@ async def test_a_server_that_stands_still_is_left_and_found_again(server: Nats) 
         server.kick(signal.SIGSTOP)
         answers = [a.broker.append(topic, run(number, b"%d" % number)) for number in range(1, 51)]
         await a.away()
-        assert a.reasons[-1] == f"{server.url}: no answer within 2 s"
+        assert a.reasons[-1] == "no answer within 2 s"
         server.kick(signal.SIGCONT)
         found = await asyncio.gather(*answers)
         assert [answer.at.offset for answer in found] == list(range(1, 51))

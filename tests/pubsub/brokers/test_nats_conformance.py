@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("nats")
@@ -12,7 +9,7 @@ pytest.importorskip("nats")
 from fastws.pubsub.brokers.nats import NatsBroker
 from fastws.testing import BrokerSite, broker_conformance
 from fastws.testing.conformance import Case
-from tests.kit.nats import Nats, need_nats
+from tests.kit.nats import Nats
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
 
@@ -34,13 +31,6 @@ class NatsSite(BrokerSite):
         self.server.stop()
         self.server.lose()
         self.server.start()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Nats]:
-    need_nats()
-    with Nats(tmp_path / "nats") as found:
-        yield found
 
 
 @pytest.mark.parametrize("case", broker_conformance(), ids=str)

@@ -171,6 +171,21 @@ async def test_keys_that_were_evicted(shared: Redis) -> None:
         assert await two.snapshot("k") == {"b": "2"}
 
 
+async def test_a_node_that_hears_nothing_stays_connected(
+    shared: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = RedisBroker(shared.url)
+    hub = Hub(broker=broker)
+    async with hub:
+        for _ in range(3):
+            assert broker._connected is not None
+            broker._connected.subscriptions.ping()
+            await asyncio.sleep(0.05)
+        hub.publish("t", "1")
+        await asyncio.sleep(0.05)
+    assert "is away" not in caplog.text
+
+
 async def test_scripts_that_it_forgot(shared: Redis) -> None:
     async with nodes(lambda: RedisBroker(shared.url)) as (one, two):
         client = await of_topic(two, "h")

@@ -128,6 +128,7 @@ async def test_all_get_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_cannot_be_shown() -> None:
     hub = hub_with()
     client = Listener()
+    hub.unsubscribe(client, "t")
     for present in ("", "x" * 126, fastws.Member("a", info="x" * MAX_INFO_BYTES)):
         with pytest.raises(ValueError, match="bytes"):
             hub.subscribe(client, "t", present=present)

@@ -11,7 +11,7 @@ import pytest
 
 import fastws
 from fastws.pubsub.bus.bus import Bus
-from fastws.pubsub.presence import letters
+from fastws.pubsub.presence import letters, others
 from fastws.pubsub.presence.letters import Kind, read, write
 from fastws.pubsub.presence.others import BEAT_SECONDS, GONE_SECONDS, LINGER_BEATS, LOST_SECONDS
 from fastws.testing import Clock, MemoryBroker, memory_broker
@@ -23,10 +23,12 @@ SOON = 1.0
 
 
 @asynccontextmanager
-async def sharing(count: int, presence: str = "list") -> AsyncIterator[tuple[Clock, list[Member]]]:
+async def sharing(
+    count: int, presence: str = "list", **options: int
+) -> AsyncIterator[tuple[Clock, list[Member]]]:
     """Members of a bus with a clock that stands still."""
     with Clock() as clock:
-        async with members(count) as found:
+        async with members(count, bus_options=options) as found:
             for member in found:
                 member.hub.topic("t", presence=presence)
                 member.hub.topic("rooms/*", presence=presence)
@@ -51,8 +53,9 @@ async def ids(member: Member, topic: str = "t") -> list[str]:
     return sorted(f"{each.id} {each.connections}" for each in found.members)
 
 
-async def test_one_user_in_two_processes() -> None:
-    async with sharing(3) as (clock, (one, two, three)):
+@pytest.mark.parametrize("flooded", [3, 1])
+async def test_one_user_in_two_processes(flooded: int) -> None:
+    async with sharing(3, flooded_peers=flooded) as (clock, (one, two, three)):
         watcher = Watcher(three.hub)
         await clock.advance(SOON)
         join(one, "ann")
@@ -162,13 +165,14 @@ async def test_what_nobody_uses_here_is_forgotten() -> None:
 
 async def test_large_sets_come_in_parcels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(letters, "PARCEL_BYTES", 100)
+    monkeypatch.setattr(others, "TOPICS_AT_ONCE", 3)
     async with sharing(2) as (clock, (one, two)):
         for number in range(50):
-            join(one, f"u{number}")
+            join(one, f"u{number}", f"rooms/{number % 5}")
         await clock.advance(SOON)
-        watcher = Watcher(two.hub)
+        watchers = [Watcher(two.hub, f"rooms/{number}") for number in range(5)]
         await clock.advance(SOON)
-        assert watcher.told()[-1]["count"] == 50
+        assert [watcher.told()[-1]["count"] for watcher in watchers] == [10] * 5
 
 
 # -- letters that are lost, doubled, or nonsense ----------------------------------------------------
@@ -196,17 +200,17 @@ class Stranger:
 def written(member: Member) -> list[letters.Letter]:
     """Note from now on what a member writes."""
     found: list[letters.Letter] = []
-    others: Any = member.hub._presences.others  # type: ignore[union-attr]
-    forward = others._link.forward
+    theirs: Any = member.hub._presences.others  # type: ignore[union-attr]
+    forward = theirs._link.forward
 
     class Link:
-        bus = others._link.bus
+        bus = theirs._link.bus
 
         def forward(self, topic: str, frame: bytes) -> None:
             found.append(read(frame))
             forward(topic, frame)
 
-    others._link = Link()
+    theirs._link = Link()
     return found
 
 
@@ -247,7 +251,7 @@ async def test_a_gap_is_asked_for_and_doubles_count_once() -> None:
         await clock.advance(SOON)
         assert [(letter.to, letter.topics) for letter in said if letter.kind is Kind.ASK] == [("far", ("t",))]
         far.say(Kind.ALL, "t", 0, 2, entries=[b'["bob",1,null]'])
-        assert one.hub._board("t").presence().count == 1
+        assert one.hub._board("t").everybody().count == 1
         far.say(Kind.ALL, "t", 1, 2, entries=[b'["eve",2,null]'])
         assert await ids(one) == ["bob 1", "eve 2"]
         far.say(Kind.ALL, "t", 1, 2, entries=[b'["late",1,null]'])

@@ -45,6 +45,17 @@ CONFIRM_SECONDS = 0.005
 KINDS = frozenset((TopicKind.PLAIN, TopicKind.HISTORY, TopicKind.KEYED))
 
 
+async def connect_to_any(servers: Servers, timeout: float) -> Line:
+    """Connect to the first that answers. Raises :class:`BrokerUnavailable`."""
+    reasons = []
+    for server in servers.all:
+        try:
+            return await Line.open(servers, server, min(CONNECT_SECONDS, timeout))
+        except BrokerUnavailable as error:
+            reasons.append(str(error))
+    raise BrokerUnavailable("; ".join(reasons))
+
+
 class NatsBroker:
     """One node's way to NATS. Everything here runs on one loop.
 
@@ -87,7 +98,7 @@ class NatsBroker:
         self._sink = sink
         self._outbox = Outbox(sink.dropped)
         try:
-            line = await asyncio.wait_for(self._connect_to_any(timeout), timeout)
+            line = await asyncio.wait_for(connect_to_any(self._servers, timeout), timeout)
         except TimeoutError:
             raise BrokerUnavailable(f"{self.label} does not answer within {timeout:g} s") from None
         self.capabilities = Capabilities(KINDS, line.max_payload - OTHER_BYTES, survives_restart=True)
@@ -99,22 +110,13 @@ class NatsBroker:
             await self.close()
             raise BrokerUnavailable(f"{self.label}: {line.lost.result()}")
 
-    async def _connect_to_any(self, timeout: float) -> Line:
-        reasons = []
-        for server in self._servers.all:
-            try:
-                return await Line.open(self._servers, server, min(CONNECT_SECONDS, timeout))
-            except BrokerUnavailable as error:
-                reasons.append(str(error))
-        raise BrokerUnavailable("; ".join(reasons))
-
     async def _keep_connected(self, line: Line) -> None:
         while True:
             try:
                 await self._use(line)
                 reason = await line.lost
-            except LineLost as error:
-                reason = str(error)
+            except LineLost:
+                reason = await line.lost
             except Exception:
                 log.exception("broker %s: the connection cannot be used", self.label)
                 reason = "what it says makes no sense"
@@ -127,7 +129,7 @@ class NatsBroker:
         pause, said = FIRST_PAUSE, ""
         while True:
             try:
-                return await self._connect_to_any(CONNECT_SECONDS)
+                return await connect_to_any(self._servers, CONNECT_SECONDS)
             except BrokerUnavailable as error:
                 if str(error) != said:
                     said = str(error)
@@ -301,7 +303,7 @@ class NatsBroker:
         if known is None:
             return
         known.is_watched = False
-        known.interrupt()
+        known.forget()
         self._leave(known.said)
         if known.is_idle:
             del self._topics[name]

@@ -99,9 +99,9 @@ class HistoryTopic(NatsTopic):
         self._past: deque[str] = deque(maxlen=PAST_EPOCHS)
         self._senders: dict[str, Last] = {}
 
-    def interrupt(self) -> None:
-        """The line has ended, or nobody watches: what is known may not be all."""
-        NatsTopic.interrupt(self)
+    def forget(self) -> None:
+        """It is not heard any more: what is known may not be all."""
+        NatsTopic.forget(self)
         self._is_heard = False
 
     @property

@@ -252,6 +252,6 @@ def _text(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"TLS: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or error}"
+        return f"TLS: {error}"
     text = str(error).removeprefix("nats: ").strip("'\" \r\n")
     return text or type(error).__name__

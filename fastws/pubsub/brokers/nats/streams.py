@@ -274,7 +274,8 @@ class Stream:
 
 def once_id(name: str, *parts: object) -> str:
     """Return an id of a message that its stream takes once."""
-    return blake2b("\0".join([name, *map(str, parts)]).encode(), digest_size=16).hexdigest()
+    text = "\0".join([name, *map(str, parts)])
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 class Reader:

@@ -127,9 +127,13 @@ class NatsTopic:
 
     # -- the line -------------------------------------------------------------------------------
 
-    def interrupt(self) -> None:
-        """The line has ended: what is known may not be all."""
+    def forget(self) -> None:
+        """It is not heard any more: what is known may not be all."""
         self._is_checked = False
+
+    def interrupt(self) -> None:
+        """The line has ended."""
+        self.forget()
         readings = [each for each in self._waiting if isinstance(each, Reading)]
         for reading in readings:
             self._waiting.remove(reading)
