@@ -16,6 +16,7 @@ from fastws.feed.publishing import publish
 from fastws.feed.query import topics_of
 from fastws.feed.session_core import Line, SessionCore, Stage
 from fastws.feed.settings import FeedSettings
+from fastws.protocol.http.messages import Request
 from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.pace import least
 
@@ -160,6 +161,8 @@ class Session(SessionCore):
     def _know(self, user: User | None) -> None:
         self.client.user = user
         if user is not None:
+            if isinstance(self.client.request, Request):
+                self.client.request.user = user
             self._settings.hub._know(user.id, self)
 
     def end(self) -> None:
