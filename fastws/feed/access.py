@@ -169,10 +169,13 @@ class Publication:
         return self.data if self.source is None else loads(self.source)
 
     def with_value(self, value: Any) -> Publication:
-        """Return the same with another value: ``bytes``, or anything that is JSON. Raises ``TypeError``."""
+        """Return the same with another value: ``bytes``, or anything that is JSON.
+
+        Raises ``TypeError`` for what is none, ``ValueError`` for a NaN or an infinity in it.
+        """
         if isinstance(value, (bytes, bytearray, memoryview)):
             return replace(self, source=None, data=bytes(value), remove=False)
-        return replace(self, source=json.dumps(value).decode(), data=None, remove=False)
+        return replace(self, source=json.finite_dumps(value).decode(), data=None, remove=False)
 
 
 class FeedClient:
