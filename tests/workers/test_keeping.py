@@ -75,7 +75,7 @@ class Site:
         self.processes.append(process)
         return process, process.given
 
-    def _tell(self, worker: Worker, kind: str, fds: list[int], *, number: int, gateway: int) -> None:
+    def _tell(self, worker: Worker, kind: str, fds: list[int], *, number: int, gateway: int = 0) -> None:
         self.told.append((worker.id, kind, number))
         for fd in fds:
             socket.socket(fileno=fd).close()
