@@ -29,23 +29,19 @@ from nats.aio.msg import Msg
 from fastws.pubsub.brokers.base import (
     BrokerTopic,
     Entry,
-    Item,
     Kept,
     Sink,
     Verdict,
 )
-from fastws.pubsub.brokers.nats.chain import counted, epoch_of
+from fastws.pubsub.brokers.nats.chain import counted, epoch_of, kept_of, next_parts
 from fastws.pubsub.brokers.nats.line import NoAnswer
 from fastws.pubsub.brokers.nats.records import (
     HEAD_BYTES,
-    RUN_BYTES,
-    SIZE_BYTES,
-    Part,
     Stored,
     encode,
     read,
 )
-from fastws.pubsub.brokers.nats.streams import EXPECTED, OTHER_BYTES, Raw, Stream, WrongSequence, once_id
+from fastws.pubsub.brokers.nats.streams import EXPECTED, OTHER_BYTES, Raw, Stream, WrongSequence
 from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending, Reading
 from fastws.pubsub.bus.records import BadRecord
 from fastws.pubsub.events import Position
@@ -273,7 +269,8 @@ class HistoryTopic(NatsTopic):
         self._leave_out_doubles()
         if not self._waiting or isinstance(self._waiting[0], Reading):
             return
-        pendings, parts, once = self._next_parts()
+        room = self._stream.line.max_payload - OTHER_BYTES // 2 - HEAD_BYTES
+        pendings, parts, once = next_parts(self._waiting, self.topic.name, room)
         stored, expected = Stored(self._epoch, self._offset + 1, parts), self._sequence
         for pending in pendings:
             pending.is_sent = True
@@ -303,33 +300,6 @@ class HistoryTopic(NatsTopic):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), HEAR_SECONDS)
         return self._sequence > sequence
-
-    def _next_parts(self) -> tuple[list[Pending], list[Part], str]:
-        """Return what fits into the next message: the runs, and the id of one that is published once."""
-        room = self._stream.line.max_payload - OTHER_BYTES // 2 - HEAD_BYTES
-        pendings: list[Pending] = []
-        parts: list[Part] = []
-        for pending in self._waiting:
-            if isinstance(pending, Reading):
-                break
-            run = pending.run
-            if run.once is not None and parts:
-                break
-            room -= RUN_BYTES
-            items: list[Item] = []
-            for item in run.items[pending.done :]:
-                room -= SIZE_BYTES + len(item.body)
-                if room < 0 and (items or parts):
-                    break
-                items.append(item)
-            if items or not run.items:
-                pendings.append(pending)
-                parts.append(Part(run.sender, run.number, pending.done, items))
-            if run.once is not None:
-                return pendings, parts, once_id(self.topic.name, run.once)
-            if pending.done + len(items) < len(run.items):
-                break
-        return pendings, parts, ""
 
     def _leave_out_doubles(self) -> None:
         """Take the runs from the front that have all their offsets."""
@@ -378,23 +348,4 @@ class HistoryTopic(NatsTopic):
             elif since.offset == self._offset:
                 return Kept(self._epoch, self._offset, self._offset, [])
         raws = await self._stream.read(self.topic.name)
-        entries: list[Entry] = []
-        first = 0
-        epoch, last = self._epoch, self._offset
-        for raw, stored in self._counted(raws):
-            if not first or stored.first == 1:
-                entries, first = [], stored.first
-            entries += [Entry(offset, item, raw.age) for offset, item in stored.items()]
-            epoch, last = stored.epoch, stored.last
-        first = first or last + 1
-        expired_to = 0
-        while expired_to < len(entries) and entries[expired_to].age > self.topic.ttl:
-            expired_to += 1
-        if expired_to:
-            entries, first = entries[expired_to:], entries[expired_to - 1].offset + 1
-        known = 0 if expired_to == 0 and len(raws) >= self.topic.history else first - 1
-        begins = first - 1
-        if since is not None and since.epoch == epoch and since.offset > begins:
-            entries = [entry for entry in entries if entry.offset > since.offset]
-            begins = min(since.offset, last)
-        return Kept(epoch, last, begins, entries, expired_to=min(known, begins))
+        return kept_of(self._counted(raws), self.topic, Position(self._epoch, self._offset), since)

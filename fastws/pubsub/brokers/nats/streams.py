@@ -32,6 +32,8 @@ NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE = 10059, 10037, 10071
 #: The name is taken, and the stream has other settings.
 NAME_IN_USE = 10058
 CONTROL = "100"
+#: Another node may have set its settings back in the same moment: they are looked at again after so long.
+ASK_SECONDS = 5.0
 #: So often a consumer is asked for, and waited for so many seconds, before all patience goes into one more.
 CONSUMER_ATTEMPTS, CONSUMER_SECONDS = 8, 0.5
 #: The header with the number that the last message of a subject has to have.
@@ -92,6 +94,7 @@ class Stream:
         self._most = 0
         self._age: int | None = None
         self._making = asyncio.Lock()
+        self._asked_at = 0.0
 
     @property
     def max_bytes(self) -> int:
@@ -127,8 +130,11 @@ class Stream:
         age = topic.ttl + KEEP_SECONDS if self._kind is TopicKind.HISTORY else math.inf
         wanted = 0 if age > FOR_EVER else int(age * NANOSECONDS)
         async with self._making:
-            if self.made and self._most >= most and self._age == _longer(self._age, wanted):
+            now = asyncio.get_running_loop().time()
+            is_known = self.made and now - self._asked_at < ASK_SECONDS
+            if is_known and self._most >= most and self._age == _longer(self._age, wanted):
                 return
+            self._asked_at = now
             if not self.line.has_streams:
                 raise BrokerRefused(f"{self.line.label} has no JetStream: start it with -js")
             self._most = max(self._most, most)
