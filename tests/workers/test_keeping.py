@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from fastws.meters.board import Board
+from fastws.meters.meters import Meters
 from fastws.workers.control import Channel
 from fastws.workers.keeping import Keeping
-from fastws.workers.states import Worker
+from fastws.workers.states import KEEPER_ROW, ROWS, Worker
 
 
 class Process:
@@ -75,7 +78,7 @@ class Site:
         self.processes.append(process)
         return process, process.given
 
-    def _tell(self, worker: Worker, kind: str, fds: list[int], *, number: int, gateway: int) -> None:
+    def _tell(self, worker: Worker, kind: str, fds: list[int], *, number: int, gateway: int = 0) -> None:
         self.told.append((worker.id, kind, number))
         for fd in fds:
             socket.socket(fileno=fd).close()
@@ -161,3 +164,24 @@ def test_who_makes_no_sense_is_ended(site: Site, caplog: pytest.LogCaptureFixtur
     process.channel.send("dropped")
     site.keeping.read(2.0)
     assert process.kills == 2 and "sends nonsense" in caplog.text
+
+
+def test_it_measures_in_a_row_of_its_own_that_is_cleared(site: Site) -> None:
+    board = Board.create(ROWS)
+    site.keeping._board = board
+    assert site.keeping.pid is None
+    site.keeping.want(0.0)
+    assert site.keeping.pid == 1
+    hello, *others = site.processes[0].channel.receive()
+    theirs = Board.attach(hello.fds.pop())
+    for message in others:
+        for fd in message.fds:
+            os.close(fd)
+    Meters(theirs, KEEPER_ROW).set(1, "broker_up", "redis")
+    (up,) = [series for series in board.series() if series.name == "broker_up"]
+    assert board.sums(up) == [1]
+    site.processes[0].die(-9)
+    site.keeping.tick(1.0)
+    assert board.sums(up) == [0]
+    for each in (board, theirs):
+        each.close()
