@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 from collections.abc import Iterator
@@ -9,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from fastws.meters.board import Board
+from fastws.meters.meters import Meters
 from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.workers.control import Channel
 from fastws.workers.keeping import Keeping
-from fastws.workers.states import Worker
+from fastws.workers.states import KEEPER_ROW, ROWS, Worker
 
 
 class Process:
@@ -186,3 +189,24 @@ def test_who_makes_no_sense_is_ended(site: Site, caplog: pytest.LogCaptureFixtur
     process.channel.send("dropped")
     site.keeping.read(2.0)
     assert process.kills == 2 and "sends nonsense" in caplog.text
+
+
+def test_it_measures_in_a_row_of_its_own_that_is_cleared(site: Site) -> None:
+    board = Board.create(ROWS)
+    site.keeping._board = board
+    assert site.keeping.pid is None
+    site.keeping.want(0.0)
+    assert site.keeping.pid == 1
+    hello, *others = site.processes[0].channel.receive()
+    theirs = Board.attach(hello.fds.pop())
+    for message in others:
+        for fd in message.fds:
+            os.close(fd)
+    Meters(theirs, KEEPER_ROW).set(1, "broker_up", "redis")
+    (up,) = [series for series in board.series() if series.name == "broker_up"]
+    assert board.sums(up) == [1]
+    site.processes[0].die(-9)
+    site.keeping.tick(1.0)
+    assert board.sums(up) == [0]
+    for each in (board, theirs):
+        each.close()
