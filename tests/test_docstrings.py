@@ -10,10 +10,11 @@ from typing import Any
 
 import fastws
 import fastws.testing
+import fastws.yjs
 from tests.rows import all_rows
 
 ROOT = Path(fastws.__file__).parents[1]
-NAMES = [(module, name) for module in (fastws, fastws.testing) for name in sorted(module.__all__)]
+NAMES = [(module, name) for module in (fastws, fastws.testing, fastws.yjs) for name in sorted(module.__all__)]
 CLASSES = [(module, name) for module, name in NAMES if isinstance(getattr(module, name), type)]
 
 

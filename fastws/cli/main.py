@@ -39,6 +39,14 @@ COMMANDS = {
 }
 
 
+#: Commands of two words.
+SUBCOMMANDS = {
+    ("bench", "merge"): LazyCommand(
+        "fastws.cli.bench_merge", "merge", "Add up reports of several generators."
+    ),
+}
+
+
 class LazyGroup(click.Group):
     """A group that imports a subcommand when it is called."""
 
@@ -47,15 +55,26 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         lazy = COMMANDS.get(cmd_name)
+        return None if lazy is None else imported(lazy)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        lazy = SUBCOMMANDS.get((args[0], args[1])) if len(args) > 1 else None
         if lazy is None:
-            return None
-        command = getattr(importlib.import_module(lazy.module), lazy.attribute)
-        assert isinstance(command, click.Command)
-        return command
+            return super().resolve_command(ctx, args)
+        return " ".join(args[:2]), imported(lazy), args[2:]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
+
+
+def imported(lazy: LazyCommand) -> click.Command:
+    """Import a command."""
+    command = getattr(importlib.import_module(lazy.module), lazy.attribute)
+    assert isinstance(command, click.Command)
+    return command
 
 
 def print_version(ctx: click.Context, param: click.Parameter, wanted: object) -> None:

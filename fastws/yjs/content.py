@@ -143,13 +143,15 @@ class Content:
             changes: list[bytes] = []
             until = self._clock() + STEP_SECONDS
             try:
-                while is_more and self._clock() < until:
+                while is_more:
                     most = max(1, min(LARGEST_PIECE, COMPARISONS // (1 + self._structs)))
                     piece = pieces.take(most)
                     is_more = piece is not None
                     if piece is not None:
                         self._structs += most
                         changes += self._document.apply(piece)
+                    if self._clock() > until:
+                        break
             finally:
                 # What came before a piece that is none stays.
                 self._share(self._document.joined(changes), sender)

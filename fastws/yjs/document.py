@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from fastws.errors import FastWSError
+from fastws.yjs.protocol import read_number
+from fastws.yjs.updates import Pieces
 
 __all__ = ["EMPTY_UPDATE", "BadUpdate", "BrokenDocument", "Document", "import_pycrdt"]
 
 #: An update that changes nothing.
 EMPTY_UPDATE = b"\x00\x00"
+#: An update that waits counts as so many bytes at least: each is looked at when something changes.
+LEAST_LATE = 256
 
 
 class BadUpdate(ValueError):
@@ -42,14 +46,14 @@ class Document:
         FastWSError: pycrdt is not installed.
     """
 
-    __slots__ = ("_changes", "_doc", "_pycrdt", "_subscription", "size", "waiting")
+    __slots__ = ("_changes", "_doc", "_late", "_pycrdt", "_subscription", "size")
 
     def __init__(self) -> None:
         self._pycrdt = import_pycrdt()
         #: Bytes of the document as one update, or somewhat more: what was applied since is added to it.
         self.size = 0
-        #: Bytes, about, of what is not in it yet, since it stands behind something that did not come.
-        self.waiting = 0
+        #: Of updates that wait, at least in part: how far they would bring each client, and their bytes.
+        self._late: list[tuple[dict[int, int], int]] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -92,10 +96,16 @@ class Document:
     def _count(self, update: bytes, changed: int) -> None:
         """Take notice of what an update has added, to the document or to what waits."""
         self.size += len(update)
-        if changed > len(update):
-            self.waiting = max(0, self.waiting - changed + len(update))
-        elif changed < len(update) and self.news_of(update)[0]:
-            self.waiting += len(update) - changed
+        if changed and self._late:
+            have = clocks_of(self.state())
+            self._late = [late for late in self._late if not _is_covered(late[0], have)]
+        if changed < len(update) and (clocks := Pieces(self.news_of(update)).ends()):
+            self._late.append((clocks, max(LEAST_LATE, len(update) - changed)))
+
+    @property
+    def waiting(self) -> int:
+        """Bytes, about, of what is not in the document yet: it stands behind something that did not come."""
+        return sum(size for _, size in self._late)
 
     def joined(self, changes: list[bytes]) -> list[bytes]:
         """Return updates as one."""
@@ -156,4 +166,18 @@ class Document:
         except BaseException as error:
             raise BrokenDocument(f"pycrdt has broken a document: {error}") from None
         self._changes.clear()
-        self.waiting = 0
+        self._late.clear()
+
+
+def clocks_of(state: bytes) -> dict[int, int]:
+    """Return a state vector as clocks by client."""
+    count, at = read_number(state, 0)
+    clocks = {}
+    for _ in range(count):
+        client, at = read_number(state, at)
+        clocks[client], at = read_number(state, at)
+    return clocks
+
+
+def _is_covered(clocks: dict[int, int], have: dict[int, int]) -> bool:
+    return all(have.get(client, 0) >= clock for client, clock in clocks.items())

@@ -20,6 +20,7 @@ LAST_TYPE = 6
 #: Values inside of values.
 MAX_DEPTH = 50
 EMPTY = b"\x00"
+MANY = 1_000_000
 
 
 class Pieces:
@@ -58,6 +59,14 @@ class Pieces:
         self._structs -= count
         head = b"\x01", write_number(count), write_number(self._client), write_number(clock)
         return b"".join((*head, data[start:at], EMPTY))
+
+    def ends(self) -> dict[int, int]:
+        """Return how far the structs would bring each client's clock; nothing more can be taken then."""
+        found: dict[int, int] = {}
+        while self._structs or self._clients:
+            self.take(MANY)
+            found[self._client] = self._clock
+        return found
 
     def _take_ranges(self, most: int) -> bytes | None:
         if self._ranges is None:

@@ -31,6 +31,8 @@ async function start() {
   const provider = new vendor.WebsocketProvider(address("/editor"), name, doc, {
     disableBc: true,
     maxBackoffTime: LAST_PAUSE,
+    // After these codes it would say the same again, and be closed again. 1009: a message is too large.
+    shouldReconnect: ({ code }) => code !== 1009 && !(code >= 4400 && code < 4500),
   });
   follow(provider);
   introduce(provider.awareness);

@@ -138,12 +138,14 @@ def test_it_fits(new_page: Callable[..., Page], site: Site, width: int, scheme: 
     assert box["y"] + box["height"] <= 600
 
 
-def test_a_document_that_is_full_says_so(page: Page, site: Site) -> None:
-    mine = open_editor(page, site, "full")
+@pytest.mark.parametrize("code", [1009, 4413])
+def test_a_document_that_is_full_says_so(page: Page, site: Site, code: int) -> None:
+    mine = open_editor(page, site, f"full-{code}")
     mine.click()
-    page.keyboard.insert_text("y" * 262_000)
+    page.keyboard.insert_text("x" * 200)
+    page.keyboard.insert_text("y" * (262_000 if code == 4413 else 263_000))
     expect(page.locator("#status")).to_have_text("Closed")
-    expect(page.locator("#hint")).to_contain_text("4413")
+    expect(page.locator("#hint")).to_contain_text(str(code))
     expect(page.get_by_role("button", name="Reconnect")).to_be_visible()
 
 

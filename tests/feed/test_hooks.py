@@ -51,6 +51,17 @@ class TestTokens:
     def test_a_wrong_one(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         assert Client(loop, feed_of(hub, authenticate=by_token)).say('{"auth":"x"}') == [4401]
 
+    def test_the_log_can_name_the_user(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        requests: list[fastws.Request] = []
+
+        def may_subscribe(client: fastws.FeedClient, topic: str) -> bool:
+            requests.append(client.request)
+            return True
+
+        feed = feed_of(hub, authenticate=by_token, may_subscribe=may_subscribe)
+        Client(loop, feed).say('{"auth":"b"}', '{"sub":"kept/a"}')
+        assert [request.user for request in requests] == [USERS["b"]]
+
     def test_a_token_where_none_is_wanted(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         client = Client(loop, feed_of(hub))
         client.said()

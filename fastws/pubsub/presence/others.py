@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fastws.loop.timers import Timed, Wheel
@@ -291,7 +292,8 @@ class Others(Timed):
         owner = self._owners.get(id)
         if owner is not None:
             owner.is_peer = False
-            self._lose(owner)
+            with suppress(RuntimeError):  # the loop is closed, so nobody is told
+                self._lose(owner)
 
     def _lose(self, owner: Owner) -> None:
         """An owner has ended: whom it counted may connect again elsewhere."""

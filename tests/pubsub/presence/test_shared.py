@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -342,6 +343,23 @@ def of(hub: fastws.Hub) -> Member:
 
 async def opened(broker: MemoryBroker) -> MemoryBroker:
     return await broker.__aenter__()
+
+
+def test_a_bus_at_a_path_that_outlives_its_loop(tmp_path: Path) -> None:
+    hub = fastws.Hub(broker=f"bus:{tmp_path / 'bus'}")
+    hub.topic("t", presence="list")
+    member = of(hub)
+
+    async def use() -> list[str]:
+        before = await ids(member)
+        client = join(member, "ann")
+        found = await ids(member)
+        client.outbox.leave_topics()
+        return [*before, *found]
+
+    assert asyncio.run(use()) == ["ann 1"]
+    assert asyncio.run(use()) == ["ann 1"]  # the first one has left with its loop
+    asyncio.run(hub.close())
 
 
 def test_a_bus_of_its_own_for_each_loop() -> None:
