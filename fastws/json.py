@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["checked_source", "dumps", "loads"]
+__all__ = ["checked_source", "dumps", "finite_dumps", "loads"]
 
 _orjson: Any = None
 
@@ -16,6 +16,42 @@ def dumps(value: Any) -> bytes:
     """Return ``value`` as JSON. Raises ``TypeError`` (``orjson.JSONEncodeError``) for other types."""
     data: bytes = (_orjson or _imported()).dumps(value)
     return data
+
+
+def finite_dumps(value: Any) -> bytes:
+    """Return a value of the application as JSON, in which nothing became another value on the way.
+
+    orjson writes ``null`` for a float that JSON has not.
+
+    Raises:
+        TypeError: As :func:`dumps`.
+        ValueError: There is a NaN or an infinity in it.
+    """
+    data = dumps(value)
+    if b"null" in data:
+        _check_finite(value)
+    return data
+
+
+def _check_finite(value: Any) -> None:
+    import json  # only here, and below: most values have no null
+
+    try:
+        json.dumps(value, allow_nan=False, default=_opened)
+    except ValueError as error:
+        raise ValueError(f"JSON has no NaN and no infinity: {error}") from None
+
+
+def _opened(value: Any) -> Any:
+    """Return what is in a value of which the standard library knows nothing, and orjson does."""
+    import dataclasses
+    import enum
+
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None
 
 
 def loads(text: str | bytes) -> Any:

@@ -14,6 +14,7 @@ from fastws.asgi.mount import Mount
 from fastws.asgi.scope import Application
 from fastws.asgi.websocket import Session
 from fastws.config import UNSET, Compression, Limits, Timeouts, Unset
+from fastws.logs import request_var
 from fastws.loop.inline_task import create_task
 from fastws.protocol.http.messages import Request
 from fastws.web.routes import Route
@@ -150,7 +151,9 @@ class ASGI(Route):
             exchange = Session(self.mount, connection, phase, request, endpoint)
         else:
             exchange = Exchange(self.mount, connection, phase, request, endpoint)
+        token = request_var.set(request)  # of this task, and of those that it begins
         task = create_task(exchange.run())
+        request_var.reset(token)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return exchange

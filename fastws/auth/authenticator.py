@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
 import math
@@ -13,7 +12,7 @@ from typing import Any, overload
 from fastws.auth.places import Places
 from fastws.auth.refusals import NotNow, Refused
 from fastws.config import UNSET, Unset
-from fastws.feed.access import FeedError, User
+from fastws.feed.access import FeedError, User, note_user
 from fastws.logs import escape, peer_text
 from fastws.protocol.http.messages import Response, error_response
 from fastws.server.log_rate_limit import LogRateLimit
@@ -107,8 +106,7 @@ def _enter(request: Any, user: User, door: Door) -> Any:
     """Let a user in. Raises :class:`Refused` for one that has expired: a route does not look again."""
     if user.expires_at is not None and user.expires_at <= time.time():
         raise Refused("its user has expired")
-    with contextlib.suppress(AttributeError):  # another framework's request may have a user of its own
-        request.user = user
+    note_user(request, user)
     return door.known(user)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -157,7 +158,20 @@ def try_logs(app: str | None, options: dict[str, Any]) -> str:
 def try_certificates(app: str | None, options: dict[str, Any]) -> str:
     from fastws.cli.ways import Ways
 
-    return ", ".join(file for each in Ways(options).certificates for file in each.files()) or "none"
+    files = [file for each in Ways(options).certificates for file in each.files()]
+    return ", ".join(map(valid_until, files)) or "none"
+
+
+def valid_until(file: str) -> str:
+    """Return the file of a certificate, and its last day. Raises `CannotStart` outside of its time."""
+    from cryptography import x509
+
+    with open(file, "rb") as opened:
+        certificate = x509.load_pem_x509_certificate(opened.read())
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not begin <= datetime.now(UTC) <= end:
+        raise CannotStart(f"--ssl-certfile {file} is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}")
+    return f"{file} until {end:%Y-%m-%d}"
 
 
 def try_application(app: str | None, options: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from fastws.cli.options import option, seconds_or_never
+from fastws.cli.options import Seconds, option, seconds_or_never
 from fastws.config import Limits, Timeouts
 
 __all__ = ["LIMITS", "TIMEOUTS", "Setting", "limit_options", "limits_of", "timeouts_of"]
@@ -105,7 +105,7 @@ SECTIONS = {"ws": "WebSocket", "limit": "Limits", "timeout": "Timeouts"}
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add all these options to a command."""
     for settings, defaults, kind in (
-        (TIMEOUTS, Timeouts(), click.FloatRange(0)),
+        (TIMEOUTS, Timeouts(), Seconds(0)),
         (LIMITS, Limits(), click.IntRange(1)),
     ):
         for setting in reversed(settings):

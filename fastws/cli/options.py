@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 from collections.abc import Callable
@@ -36,6 +37,7 @@ __all__ = [
     "FilesType",
     "HeaderType",
     "OriginType",
+    "Seconds",
     "TrustedType",
     "WorkersType",
     "arguments_of",
@@ -206,6 +208,16 @@ class TrustedType(TrustedParam):
             except ValueError as error:
                 self.fail(f"{error}; write addresses or networks, or * for all", param, ctx)
         return trusted
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, which ends: ``inf`` and ``nan`` are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
 
 
 class WorkersType(WorkersParam):

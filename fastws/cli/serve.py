@@ -11,7 +11,7 @@ from fastws.cli.brokers import broker_options
 from fastws.cli.config_option import config_option, tables_of
 from fastws.cli.limits import limit_options
 from fastws.cli.observing import observe_options
-from fastws.cli.options import ALLOWED_HOST, FILES, HEADER, ORIGIN, TRUSTED, Command, option
+from fastws.cli.options import ALLOWED_HOST, FILES, HEADER, ORIGIN, TRUSTED, Command, Seconds, option
 from fastws.cli.publish_listener import publish_options
 from fastws.cli.worker_options import worker_options
 from fastws.config import MAX_SOCKET_BYTES
@@ -292,7 +292,7 @@ __all__ = ["serve"]
 @option(
     "--timeout-graceful-shutdown",
     section="Process",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     metavar="SECONDS",
     default=10.0,
     help="Time after a signal in which clients may read the rest.",

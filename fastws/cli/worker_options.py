@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fastws.cli.options import WORKERS, option
+from fastws.cli.options import WORKERS, Seconds, option
 
 __all__ = ["worker_options", "without_effect"]
 
@@ -29,7 +29,7 @@ OPTIONS = [
     option(
         "--timeout-worker",
         section="Workers",
-        type=click.FloatRange(2),
+        type=Seconds(2),
         metavar="SECONDS",
         default=30.0,
         help="End a worker that gives no sign of life for so long.",
@@ -37,7 +37,7 @@ OPTIONS = [
     option(
         "--timeout-drain",
         section="Workers",
-        type=click.FloatRange(0),
+        type=Seconds(0),
         metavar="SECONDS",
         default=30.0,
         help="Time over which a worker that leaves spreads the closes of its WebSockets.",
@@ -45,7 +45,7 @@ OPTIONS = [
     option(
         "--max-lifetime",
         section="Workers",
-        type=click.FloatRange(1),
+        type=Seconds(1),
         metavar="SECONDS",
         help="Replace a worker after so long, less up to a fifth.",
     ),

@@ -138,9 +138,9 @@ class WebSocket(WebSocketCore):
 
         Raises:
             ConnectionClosed: The WebSocket is closing or closed.
-            TypeError: ``value`` is not JSON; more exactly ``orjson.JSONEncodeError``.
+            TypeError, ValueError: ``value`` is not JSON; the second for a NaN or an infinity in it.
         """
-        await self.send(json.dumps(value).decode())
+        await self.send(json.finite_dumps(value).decode())
 
     def send_json_nowait(self, value: Any) -> SendStatus:
         """:meth:`send_nowait` of ``value`` as JSON text (orjson).
@@ -149,9 +149,9 @@ class WebSocket(WebSocketCore):
             As :meth:`send_nowait`.
 
         Raises:
-            TypeError: ``value`` is not JSON; more exactly ``orjson.JSONEncodeError``.
+            TypeError, ValueError: ``value`` is not JSON; the second for a NaN or an infinity in it.
         """
-        return self.send_nowait(json.dumps(value).decode())
+        return self.send_nowait(json.finite_dumps(value).decode())
 
     @property
     def buffered_amount(self) -> int:

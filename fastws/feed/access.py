@@ -12,6 +12,7 @@ from typing import Any
 from fastws import json
 from fastws.errors import FastWSError
 from fastws.feed.strict_json import loads
+from fastws.protocol.http.messages import Request
 from fastws.pubsub.notes import MAX_AUTHOR_BYTES
 from fastws.pubsub.patterns import check_name
 from fastws.pubsub.presence.shown import info_source
@@ -27,6 +28,7 @@ __all__ = [
     "Publication",
     "User",
     "anyone",
+    "note_user",
 ]
 
 _CODE = re.compile(r"[a-z][a-z_]{0,31}")
@@ -167,10 +169,13 @@ class Publication:
         return self.data if self.source is None else loads(self.source)
 
     def with_value(self, value: Any) -> Publication:
-        """Return the same with another value: ``bytes``, or anything that is JSON. Raises ``TypeError``."""
+        """Return the same with another value: ``bytes``, or anything that is JSON.
+
+        Raises ``TypeError`` for what is none, ``ValueError`` for a NaN or an infinity in it.
+        """
         if isinstance(value, (bytes, bytearray, memoryview)):
             return replace(self, source=None, data=bytes(value), remove=False)
-        return replace(self, source=json.dumps(value).decode(), data=None, remove=False)
+        return replace(self, source=json.finite_dumps(value).decode(), data=None, remove=False)
 
 
 class FeedClient:
@@ -191,6 +196,12 @@ class FeedClient:
     def topics(self) -> tuple[str, ...]:
         """The topics that it is subscribed to."""
         return tuple(self._topics)
+
+
+def note_user(request: Any, user: User) -> None:
+    """Let the log name the user of a request. That of another framework is left as it is."""
+    if isinstance(request, Request):
+        request.user = user
 
 
 def anyone(client: FeedClient, subject: str | Publication) -> bool:

@@ -185,6 +185,7 @@ class FeedFollower:
                 answer, so it may have been published; not with ``once``.
             TimeoutError: No answer within ``timeout``: it may have been published.
             TypeError: ``message`` is no JSON.
+            ValueError: There is a NaN or an infinity in it.
             RuntimeError: Outside of the block.
             Exception: What the class calls final.
         """
@@ -194,7 +195,7 @@ class FeedFollower:
         if isinstance(message, (bytes, bytearray, memoryview)):
             data = bytes(message)
         elif not remove:
-            source = json.dumps(message).decode()
+            source = json.finite_dumps(message).decode()
 
         def build(command: int) -> str:
             return Pub(topic, source, data, key, remove, once, command).build()

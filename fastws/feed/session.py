@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from fastws.feed.access import FeedClient, FeedError, Grant, User
+from fastws.feed.access import FeedClient, FeedError, Grant, User, note_user
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
 from fastws.feed.granting import granted, seen_as, start_of
 from fastws.feed.hooks import ask, nonsense
@@ -41,6 +41,8 @@ class Subscription:
     skips: bool
     #: Messages a second, as the client has asked.
     rate: float | None
+    #: What answers the client where the subscription ends before it is known where it begins; None: it is.
+    unsaid: Sync | None = None
 
 
 class Session(SessionCore):
@@ -153,11 +155,13 @@ class Session(SessionCore):
             self._know(user)
             if self._say_hello():
                 await self._ask_again()
-                await self._subscribe_all([Sub(topic) for topic in user.topics if topic not in self._topics])
+                had = {*self._topics, *(() if before is None else before.topics)}
+                await self._subscribe_all([Sub(topic) for topic in user.topics if topic not in had])
 
     def _know(self, user: User | None) -> None:
         self.client.user = user
         if user is not None:
+            note_user(self.client.request, user)
             self._settings.hub._know(user.id, self)
 
     def end(self) -> None:
@@ -255,7 +259,10 @@ class Session(SessionCore):
         self._show(topic, grant)
         synced = joined.synced
         if synced is None and joined.tells_live:
-            return  # `sync` is called when it is known
+            # `sync` is called when it is known.
+            resumed = None if since is None else False
+            self._topics[topic].unsaid = Sync(topic, resumed=resumed, missed=None, lossy=joined.skips)
+            return
         if synced is None:
             missed = None if since is not None else 0
             resumed, reason = (None, None) if since is None else (False, "epoch")
@@ -286,6 +293,8 @@ class Session(SessionCore):
         subscription = self._topics.get(synced.topic)
         said = synced.resumed, synced.missed, synced.reason, synced.snapshot
         lossy = subscription is not None and subscription.skips
+        if subscription is not None:
+            subscription.unsaid = None
         self.say(Sync(synced.topic, str(synced.at), *said, lossy=lossy))
 
     def unsubscribe(self, topic: str, reason: str) -> None:
@@ -294,6 +303,8 @@ class Session(SessionCore):
         if subscription is not None:
             self._watch.expire_topic(topic, None)
             self._settings.hub._unsubscribe_view(self._line, subscription.view)
+            if subscription.unsaid is not None:
+                self.say(subscription.unsaid)
         self.say(End(topic, reason))
 
     def end_topic(self, topic: str) -> None:

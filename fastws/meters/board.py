@@ -7,18 +7,16 @@ find theirs. What a worker has written stays when it is killed, so sums of count
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import mmap
 import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 from typing import NamedTuple
 
 from fastws.connection.counters import COUNTER_NAMES
 from fastws.meters.histogram import HISTOGRAM_INTEGERS
+from fastws.meters.memory import locked, memory_file
 
 __all__ = ["MAX_LABEL", "ROW_INTEGERS", "Board", "Kind", "Series"]
 
@@ -104,9 +102,8 @@ class Board:
 
     @classmethod
     def create(cls, rows: int) -> Board:
-        """Make one in memory (``memfd_create``); pages of it are there when they are written."""
-        fd = os.memfd_create("fastws-board", os.MFD_CLOEXEC)
-        os.ftruncate(fd, cls.size_of(rows))
+        """Make one that other processes can attach; pages of it are there when they are written."""
+        fd = memory_file("fastws-board", cls.size_of(rows))
         board = cls(mmap.mmap(fd, cls.size_of(rows)), fd)
         board._integers[MAGIC] = MAGIC_NUMBER
         return board
@@ -124,18 +121,6 @@ class Board:
                 return board
         raise ValueError(f"descriptor {fd} is no board of meters: {size} bytes")
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep the other processes from adding names. The lock of one that is killed ends with it."""
-        if self.fd < 0:
-            yield
-            return
-        fcntl.lockf(self.fd, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self.fd, fcntl.LOCK_UN)
-
     # -- names ----------------------------------------------------------------------------------
 
     def add(self, kind: Kind, name: str, *labels: str) -> int | None:
@@ -143,7 +128,7 @@ class Board:
         labels = tuple(label[:MAX_LABEL].replace(SEPARATOR, " ") for label in labels)
         found = self._series.get((name, labels))
         if found is None:
-            with self._locked():
+            with locked(self.fd):
                 self._read_names()
                 found = self._series.get((name, labels)) or self._append(kind, name, labels)
         return None if found is None else found.place
@@ -186,7 +171,7 @@ class Board:
     def row(self, index: int) -> memoryview:
         """Return the integers of a worker, to write to; from then on they are in the sums."""
         row = self._row(index)
-        with self._locked():
+        with locked(self.fd):
             self._integers[ROWS_USED] = max(self._integers[ROWS_USED], index + 1)
         return row
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,26 +10,28 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 __all__ = ["process_families"]
 
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
 
 def process_families(pids: list[int]) -> Iterator[Metric]:
     """Return the metrics under their usual names, summed over this process and ``pids``, its children.
 
-    The CPU time of children that have ended stays in the sum.
+    The CPU time of children that have ended stays in the sum. Where there is no /proc, there is nothing.
     """
+    if not os.path.exists("/proc/self/stat"):
+        return
+    import resource  # not above: where /proc is, it is too
+
+    ticks, page = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
     children = [pid for pid in pids if pid != os.getpid()]
     own, ended = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     cpu = own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
     memory = files = 0
-    started = boot_time() + float(fields_of(os.getpid())[19]) / TICKS
+    started = boot_time() + float(fields_of(os.getpid())[19]) / ticks
     for pid in [os.getpid(), *children]:
         try:
             if pid in children:
                 found = fields_of(pid)
-                cpu += (int(found[11]) + int(found[12])) / TICKS
-            memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+                cpu += (int(found[11]) + int(found[12])) / ticks
+            memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
             # Linux 6.2 says the number as the size of the folder: to list thousands would cost milliseconds.
             folder = f"/proc/{pid}/fd"
             files += os.stat(folder).st_size or len(os.listdir(folder))

@@ -52,7 +52,7 @@ def encoded(
         found["remove"] = True
     if once is not None:
         found["once"] = once
-    return json_text.dumps(found)
+    return json_text.finite_dumps(found)
 
 
 def arguments(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Audience(TopicRegistry):
             made = self._classes.find(topic)
             if made is not None and made.presence is not None:
                 assert self._presences is not None
-                board = self._presences.board(topic, made.presence)
+                board = self._presences.board(topic, made)
         if board is None:
             raise ValueError(
                 f"topic {topic!r} shows nobody: declare it with hub.topic({topic!r}, presence='list')"

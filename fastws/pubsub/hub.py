@@ -184,7 +184,7 @@ class Hub(HubShared):
         Args:
             topic: The topic's name.
             message: ``str`` for a text message, ``bytes`` (or what has a buffer, copied) for a binary one. Of
-                a keyed topic, ``str`` with the source text of a JSON value, which is sent as it is.
+                a keyed topic, ``str`` with the source text of a JSON value: sent as is, repeated names too.
             json: In place of a message, a value that is sent as JSON text.
             key: Of a keyed topic, the key whose value this is now: 1 to 255 bytes of UTF-8.
             exclude: A subscriber that is not offered this message, most often the sender. Not for a topic
@@ -197,8 +197,8 @@ class Hub(HubShared):
             TypeError: ``message`` is neither text nor bytes, or is bytes on a topic that merges or is keyed;
                 both ``message`` and ``json`` were given, or none; ``json`` cannot be JSON; ``exclude`` was
                 given for a topic with a history or keys, or a keyed one was given no ``key``.
-            ValueError: The topic has a history or keys and a bad name; ``key`` was given and the topic is not
-                keyed, or is too long; the text for a keyed topic is no JSON; it has its ``max_keys`` already.
+            ValueError: The topic has a history or keys and a bad name; ``key`` is too long, or given to one
+                not keyed; its text is no JSON, or ``json`` has a NaN or infinity; it has its ``max_keys``.
             RuntimeError: Called in another thread than that of the hub's loop; or no loop runs, and the topic
                 has a history or keys.
         """
@@ -327,10 +327,10 @@ class Hub(HubShared):
             seq = fan_out.add(found)
             found.batch.append(Publication(found, seq, None, frame_of(kept)))
 
-    def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
+    def _receive_gap(self, topic: str, missed: int | None, reason: str) -> None:
         """Tell who listens that messages of another process did not come."""
         found = self._find(topic)
-        if found is not None:
+        if found is not None and not (missed is None and found.sequenced):  # positions tell that
             _tell_gap(found, missed, reason)
             if found.view is not None:
                 found.view.offer_gap(missed, reason, self._fan_out)
@@ -355,7 +355,7 @@ class HubLifespan:
         await self._hub.close()
 
 
-def _tell_gap(found: Topic, missed: int, reason: str) -> None:
+def _tell_gap(found: Topic, missed: int | None, reason: str) -> None:
     paced = found.gate.lane.cursors if found.paced() else ()
     behind = found.behind if isinstance(found, NumberedTopic) else ()
     for subscriber in [*found.subscribers, *behind, *paced]:

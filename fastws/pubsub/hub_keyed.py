@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import UNSET, Unset
-from fastws.json import checked_source, dumps
+from fastws.json import checked_source, finite_dumps
 from fastws.pubsub.classes import TopicMode
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Position, Published, Synced
@@ -279,14 +279,14 @@ class HubKeyed(HubHistory):
 
 
 def message_of(message: Any, json: Any) -> Any:
-    """Return the one of both that was given, ``json`` as text. Raises ``TypeError`` for both or none."""
+    """Return the one of both that was given, ``json`` as text. Raises as :meth:`fastws.Hub.publish`."""
     if json is UNSET:
         if message is UNSET:
             raise TypeError("publish a message, or json=")
         return message
     if message is not UNSET:
         raise TypeError("publish a message or json=, not both")
-    return dumps(json).decode()
+    return finite_dumps(json).decode()
 
 
 def _check_once(once: object) -> None:

@@ -298,7 +298,7 @@ class TopicRegistry:
         """Give a new topic what its class has, and most have not."""
         if made.presence is not None:
             assert self._presences is not None
-            topic.presence = self._presences.board(topic.name, made.presence)
+            topic.presence = self._presences.board(topic.name, made)
         if made.has_gate:
             collects = made.every is not None and made.mode is TopicMode.STREAM
             topic.gate = Gate(topic, made, self._tickers.of(made.every or 0.0) if collects else None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastws.connection.counters import COUNTER_NAMES
+from fastws.meters.memory import memory_file
 
 if TYPE_CHECKING:
     from fastws.meters.board import Board
@@ -132,16 +133,8 @@ class SharedPage:
 
     @classmethod
     def create(cls, rows: int) -> SharedPage:
-        """Make a page in memory (``memfd_create``), or where there is none, in a file without a name."""
-        if hasattr(os, "memfd_create"):
-            fd = os.memfd_create("fastws", os.MFD_CLOEXEC)
-        else:
-            import tempfile  # not above: only systems without memfd_create need it
-
-            with tempfile.TemporaryFile() as file:
-                fd = os.dup(file.fileno())
-        os.ftruncate(fd, rows * ROW_BYTES)
-        return cls(fd, rows)
+        """Make a page."""
+        return cls(memory_file("fastws", rows * ROW_BYTES), rows)
 
     @classmethod
     def attach(cls, fd: int) -> SharedPage:

@@ -30,7 +30,7 @@ TokenCheck = Callable[[str], bool | Awaitable[bool]]
 
 
 def basic_auth(realm: str, credentials: Mapping[str, str] | PasswordCheck) -> Callable[[Request], Verdict]:
-    """Return an ``authorize`` that asks for a user and a password.
+    """Return an ``authorize`` that asks for a user and a password. The user is then ``request.user``.
 
     Args:
         realm: what the browser shows to the person.
@@ -53,7 +53,7 @@ def basic_auth(realm: str, credentials: Mapping[str, str] | PasswordCheck) -> Ca
         given = basic_credentials(request)
         if given is None:
             return _unauthorized(challenge)
-        return _verdict(check(*given), challenge)
+        return _verdict(check(*given), challenge, request, given[0])
 
     return authorize
 
@@ -114,7 +114,7 @@ def token_auth(
         if not token:
             # RFC 6750, section 3.1: no error code for a request that brings nothing.
             return _unauthorized(challenge)
-        return _verdict(check(token), f'{challenge}, error="invalid_token"')
+        return _verdict(check(token), f'{challenge}, error="invalid_token"', request, None)
 
     return authorize
 
@@ -199,14 +199,25 @@ def _authorization(request: Request, scheme: str) -> str | None:
     return credentials.strip(" ") if given.lower() == scheme else None
 
 
-def _verdict(accepted: Any, challenge: str) -> Verdict:
+def _verdict(accepted: Any, challenge: str, request: Request, user: str | None) -> Verdict:
+    """Let a request in, as that of ``user``, or refuse it."""
     if inspect.isawaitable(accepted):
-        return _later_verdict(accepted, challenge)
-    return None if accepted is True else _unauthorized(challenge)
+        return _later_verdict(accepted, challenge, request, user)
+    if accepted is not True:
+        return _unauthorized(challenge)
+    if user is not None:
+        request.user = user
+    return None
 
 
-async def _later_verdict(accepted: Awaitable[bool], challenge: str) -> Response | None:
-    return None if await accepted is True else _unauthorized(challenge)
+async def _later_verdict(
+    accepted: Awaitable[bool], challenge: str, request: Request, user: str | None
+) -> Response | None:
+    if await accepted is not True:
+        return _unauthorized(challenge)
+    if user is not None:
+        request.user = user
+    return None
 
 
 def _unauthorized(challenge: str) -> Response:

@@ -216,6 +216,11 @@ async def test_when_nobody_can_say_whether_it_was_used(caplog: pytest.LogCapture
 # -- the same at feeds, routes and server-sent events --------------------------------------------
 
 
+class Greeter(fastws.Handler):
+    def on_open(self, ws: fastws.WebSocket) -> None:
+        ws.send_json_nowait(ws.request.user.id)
+
+
 def test_a_feed_a_route_and_events_take_tickets(loop: ManualLoop) -> None:
     tickets = Tickets(SECRET)
     feed = fastws.Feed(fastws.Hub(), may_subscribe=fastws.anyone, authenticate=tickets)
@@ -232,5 +237,5 @@ def test_a_feed_a_route_and_events_take_tickets(loop: ManualLoop) -> None:
     again = Source(loop, events.server, f"?topic=a&ticket={ticket}")
     again.read()
     assert b" 401 " in again.head
-    route = fastws.Route("/feed", fastws.Handler(), authorize=tickets)
-    assert Client(loop, route, f"?ticket={tickets.issue('ann')}").said() == []
+    route = fastws.Route("/feed", Greeter(), authorize=tickets)
+    assert Client(loop, route, f"?ticket={tickets.issue('ann')}").said() == ["ann"]

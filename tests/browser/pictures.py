@@ -34,6 +34,8 @@ TALK = [
     (True, "On my phone it looks just the same, in the dark too."),
 ]
 COMMENTS = ["I was here last night", "what a morning", "is that the ferry?", "turn the sound up"]
+#: The pages that README and docs/ show.
+IN_DOCS = {"rooms", "quotes", "bullets"}
 #: Of the windows, in pixels: those of cards are small, so that words in them can be read.
 CARD, LARGE = (660, 600), (1000, 625)
 #: Of rooms that nobody has been in.
@@ -53,19 +55,22 @@ WEBP = """async ([png, quality]) => {
 
 
 def main() -> int:
-    argparse.ArgumentParser(description="Take pictures of the pages in a real browser.").parse_args()
+    parser = argparse.ArgumentParser(description="Take pictures of the pages in a real browser.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of these pages only")
+    names = parser.parse_args().names or list(PAGES)
     if reason := missing():
         print(reason, file=sys.stderr)
         return 1
     CARDS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder), "serve", "--port", 0) as server:
         with chromium() as browser:
-            for name, play in PAGES.items():
+            for name in names:
+                play = PAGES[name]
                 for scheme in ("light", "dark"):
                     dark = "-dark" if scheme == "dark" else ""
                     take(browser, server.address(), play, scheme, CARD, CARDS / f"{name}{dark}.webp")
-            for name in ("rooms", "quotes", "bullets"):
-                take(browser, server.address(), PAGES[name], "light", LARGE, DOCS / f"{name}.webp")
+                if name in IN_DOCS:
+                    take(browser, server.address(), play, "light", LARGE, DOCS / f"{name}.webp")
         server.stop()
     return 0
 
@@ -86,9 +91,8 @@ def take(
         timezone_id="UTC",
     )
     page = play(context, url)
-    part = page.locator(".stage" if play is bullets else ".panel") if size == CARD else page
-    shot = page.screenshot(clip=top_of(part)) if play is editor and size == CARD else part.screenshot()
-    png = base64.b64encode(shot).decode()
+    part = page.locator(".stage" if play is bullets else ".panel")
+    png = base64.b64encode(page.screenshot(clip=top_of(part) if size == CARD else None)).decode()
     # In an empty page: the others let nothing in that is not theirs.
     picture.write_bytes(base64.b64decode(context.new_page().evaluate(WEBP, [png, 0.82])))
     context.close()
@@ -99,7 +103,7 @@ def top_of(part: Locator) -> FloatRect:
     """As much as a card shows."""
     box = part.bounding_box()
     assert box is not None
-    return {**box, "height": box["width"] * 300 / 480}
+    return {**box, "height": min(box["height"], box["width"] * 300 / 480)}
 
 
 def chat(context: BrowserContext, url: str) -> Page:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import tomllib
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -202,3 +204,23 @@ def test_the_log_may_be_configured_by_a_file(folder: Path, capsys: pytest.Captur
     (folder / "l.json").write_text(json.dumps(values))
     check("--log-config", "l.json", code=0, capsys=capsys)
     assert logging.getLogger("fastws.of-the-check").level == before  # nothing is configured by a check
+
+
+def test_a_certificate_has_its_time(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["cert", "--directory", "."]) == 0
+    capsys.readouterr()
+    files = ("--ssl-certfile", "server.pem", "--ssl-keyfile", "server-key.pem")
+    out, _ = check(*files, code=0, capsys=capsys)
+    (line,) = [line for line in out.splitlines() if line.startswith("certificates: ")]
+    assert re.fullmatch(r"certificates: server\.pem until \d{4}-\d\d-\d\d", line)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2100, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("fastws.cli.check.datetime", Later)
+    _, err = check(*files, code=3, capsys=capsys)
+    assert re.match(r"fastws check: --ssl-certfile server\.pem is valid from \S+ to \S+\n", err)

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from fastws.cli.options import FILES, HEADER, ORIGIN, TRUSTED, Command, option, seconds_or_never
+from fastws.cli.options import FILES, HEADER, ORIGIN, TRUSTED, Command, Seconds, option, seconds_or_never
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,12 @@ def test_trusted_proxies_are_addresses_and_networks() -> None:
     assert TRUSTED.convert(("*",), None, None) == ("*",)
     with pytest.raises(click.BadParameter, match="write addresses or networks"):
         TRUSTED.convert("127.0.0.1,proxy.example", None, None)
+
+
+@pytest.mark.parametrize("text", ["inf", "nan", "-inf", "1e999", "-1", "x"])
+def test_seconds_end(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Seconds(0).convert(text, None, None)
 
 
 def test_zero_seconds_mean_never() -> None:

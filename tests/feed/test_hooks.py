@@ -51,6 +51,17 @@ class TestTokens:
     def test_a_wrong_one(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         assert Client(loop, feed_of(hub, authenticate=by_token)).say('{"auth":"x"}') == [4401]
 
+    def test_the_log_can_name_the_user(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        requests: list[fastws.Request] = []
+
+        def may_subscribe(client: fastws.FeedClient, topic: str) -> bool:
+            requests.append(client.request)
+            return True
+
+        feed = feed_of(hub, authenticate=by_token, may_subscribe=may_subscribe)
+        Client(loop, feed).say('{"auth":"b"}', '{"sub":"kept/a"}')
+        assert [request.user for request in requests] == [USERS["b"]]
+
     def test_a_token_where_none_is_wanted(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         client = Client(loop, feed_of(hub))
         client.said()
@@ -104,6 +115,8 @@ class TestTokens:
         said = client.say('{"auth":"a"}')
         assert [each["t"] for each in said if "end" in each] == ["kept/a"]
         assert [each["t"] for each in said if "sync" in each] == ["kept/b", "kept/c"]
+        client.say('{"unsub":"kept/c"}')
+        assert [each for each in client.say('{"auth":"a"}') if "hello" not in each] == []
 
     def test_a_token_expires(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         def lasting(request: object, token: str | None) -> fastws.User | None:

@@ -165,3 +165,13 @@ def test_measuring_begins_once() -> None:
         end_measuring()
     assert measuring() is None
     assert len(COUNTER_NAMES) == 14 and Series(Kind.COUNTER, "a", (), 0).place == 0
+
+
+def test_a_system_without_memory_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.memfd_create", raising=False)
+    board = Board.create(1)
+    Meters(board).count("http", "200")
+    other = Board.attach(os.dup(board.fd))
+    assert found(other)["http", "200"] == [1]
+    for each in (board, other):
+        each.close()

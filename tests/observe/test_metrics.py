@@ -263,5 +263,8 @@ def test_processes_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert both["process_open_fds"] > alone["process_open_fds"]
     assert both["process_resident_memory_bytes"] > alone["process_resident_memory_bytes"] / 2
     assert 1e9 < both["process_start_time_seconds"] <= time.time()
-    monkeypatch.setattr("fastws.observe.processes.Path.read_text", lambda self: "")
-    assert boot_time() == 0.0
+    with monkeypatch.context() as patched:
+        patched.setattr("fastws.observe.processes.Path.read_text", lambda self: "")
+        assert boot_time() == 0.0
+    monkeypatch.setattr("os.path.exists", lambda path: False)
+    assert numbers() == {}

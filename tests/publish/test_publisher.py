@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,14 +94,34 @@ def test_threads_share_one_publisher(served: PageServer) -> None:
         assert kept(served, f"rooms/thread{name}") == [str(n) for n in range(20)]
 
 
+FORKS = """
+import os, sys
+import fastws
+
+with fastws.Publisher(sys.argv[1], token=sys.argv[2]) as publisher:
+    publisher.publish("rooms/forked", "first")
+    child = os.fork()
+    for n in range(50):
+        publisher.publish("rooms/forked", f"{'parent' if child else 'child'} {n}")
+    if child:
+        sys.exit(os.waitpid(child, 0)[1])
+"""
+
+
 def test_a_forked_process_has_connections_of_its_own(served: PageServer) -> None:
+    before = served.server.counters.as_dict()["connections"]
+    subprocess.run([sys.executable, "-c", FORKS, served.url, ALL], check=True, timeout=30)
+    found = kept(served, "rooms/forked")
+    for who in ("parent", "child"):
+        assert [text for text in found if text.startswith(who)] == [f"{who} {n}" for n in range(50)]
+    assert len(found) == 101
+    assert served.server.counters.as_dict()["connections"] == before + 2
     with publisher(served) as client:
-        client.publish("rooms/forked", "parent")
-        connections = served.server.counters.as_dict()["connections"]
+        client.publish("rooms/forked", "x")
         client._pid += 1  # what a child of it sees
-        client.publish("rooms/forked", "child")
+        client.publish("rooms/forked", "y")
         assert client._pid == os.getpid()
-        assert served.server.counters.as_dict()["connections"] == connections + 1
+        assert served.server.counters.as_dict()["connections"] == before + 4
 
 
 def test_what_is_no_message_is_a_type_error(served: PageServer) -> None:

@@ -207,3 +207,58 @@ class TestListenersWithRoutes:
 
         with pytest.raises(ValueError, match="there is no route '/none'"):
             loop.run(listen())
+
+
+def test_a_user_of_a_feed_is_the_user_of_its_line(loop: ManualLoop, lines: Lines) -> None:
+    hub = Hub("of-the-log", broker="memory")
+
+    async def authenticate(request: Request, token: str | None) -> fastws.User:
+        return fastws.User("bob")
+
+    feed = fastws.Feed(hub, may_subscribe=fastws.anyone, authenticate=authenticate)
+    client = opened(loop, Route("/", feed), access_log=True)
+    client.text('{"auth":"token"}')
+    loop.settle()
+    client.close()
+    loop.settle()
+    assert closed(lines)["user"] == "bob"
+
+
+def test_the_request_of_an_asgi_application(loop: ManualLoop) -> None:
+    seen: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        found = fastws.current_request()
+        seen.append(None if found is None else found.request_id)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    site = Site(loop, fastws.ASGI(application, lifespan="off"))
+    assert site.ask("/", "X-Request-ID: abc").status == 204
+    assert seen == ["abc"]
+    assert fastws.current_request() is None
+
+
+def test_a_subscription_that_goes_on_counts(loop: ManualLoop, lines: Lines) -> None:
+    hub = Hub("of-the-log", broker="memory")
+    hub.topic("history", history=10)
+    hub.topic("keyed", mode="keyed", every=0)
+    hub.topic("paced", history=10, max_rate=100)
+    handler = Recorder()
+    client = opened(loop, handler, access_log=True)
+
+    async def subscribe() -> None:
+        async with hub:
+            hub.publish("keyed", json=1, key="a")
+            await asyncio.sleep(0)
+            for topic in ("history", "keyed", "paced"):
+                position = await hub.position(topic)
+                assert position is not None
+                synced = hub.subscribe(handler.ws, topic, since=position)
+                assert synced is not None and synced.resumed
+
+    loop.run(subscribe())
+    client.close()
+    loop.settle()
+    assert closed(lines)["resumed"] == 3
+    assert ", resumed 3, id " in lines.text[-1]

@@ -270,3 +270,20 @@ def test_nothing_of_a_secret_is_logged(loop: ManualLoop, caplog: pytest.LogCaptu
 )
 def test_a_target_is_shown_without_its_secrets(target: str, shown: str) -> None:
     assert conceal(target) == shown
+
+
+def test_who_is_let_in_is_the_user_of_the_request() -> None:
+    async def later(user: str, password: str) -> bool:
+        return password == SECRET
+
+    for check in ({"alice": SECRET}, later):
+        for password, user in ((SECRET, "alice"), ("wrong", None)):
+            request = asking(("Authorization", basic("alice", password)))
+            answer = basic_auth("realm", check)(request)
+            if inspect.isawaitable(answer):
+                asyncio.run(_wait(answer))
+            assert request.user == user
+    request = asking(("Authorization", f"Bearer {SECRET}"))
+    request.user = "of another check"
+    assert token_auth(SECRET)(request) is None
+    assert request.user == "of another check"

@@ -1,8 +1,9 @@
 """Redis as a broker: PUBLISH for plain topics, a script over a stream and a hash for those with positions.
 
-There are two connections: one for commands, which are sent together at the end of a turn and answered in
-their order, and one that hears channels. When one is lost both are opened again. What was not answered is
-sent again; receivers and the scripts know what they have seen before.
+There are two connections to each server (to one, or to the masters of a cluster): one for commands, which are
+sent together at the end of a turn and answered in their order, and one that hears channels. When one is lost
+all are opened again. What was not answered is sent again; receivers and the scripts know what they have seen
+before.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from fastws.pubsub.brokers.base import (
 from fastws.pubsub.brokers.outbox import Outbox
 from fastws.pubsub.brokers.redis_answers import entries_of, kept_of_answer
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
-from fastws.pubsub.brokers.redis_line import Command
+from fastws.pubsub.brokers.redis_line import PUBLISH, Command
 from fastws.pubsub.brokers.redis_places import place_at
 from fastws.pubsub.brokers.redis_scripts import (
     APPEND,
@@ -56,6 +57,8 @@ MAX_BYTES = 32 * 1024 * 1024
 DECLARED_MS = 15_000
 UNUSED_MS = 7 * 24 * 3600 * 1000
 MAX_SECONDS = 1e9
+#: After connections that have lasted for less, so long a pause.
+SHORT_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 #: Seconds that a last turn may take, and between two looks.
 CLOSE_SECONDS, LOOK_SECONDS = 1.0, 0.005
 CHANNEL_END = len("}:p")
@@ -64,7 +67,7 @@ VERDICTS = {b"ok": Verdict.DONE, b"duplicate": Verdict.DUPLICATE, b"full": Verdi
 
 
 class RedisBroker:
-    """A server, or whoever sentinels say.
+    """A server, whoever sentinels say, or the masters of a cluster.
 
     Args:
         url: As :mod:`fastws.pubsub.brokers.redis_places` has them.
@@ -111,14 +114,14 @@ class RedisBroker:
         """Go on with new connections: hear again, and send what waits."""
         heard: set[str] = set()
         while missing := [channel for channel in self._channels if channel not in heard]:
-            await asyncio.gather(*connected.subscriptions.subscribe(*missing))
+            await asyncio.gather(*connected.subscribe(*missing))
             heard.update(missing)
         if connected.reason:
             raise BrokerUnavailable(connected.reason)
         self._connected = connected
         waiting, self._waiting = self._waiting, []
         for command in waiting:
-            connected.commands.send(command)
+            connected.send(command)
         self._came_back.set()
         if self._sink is not None:
             self._sink.state(State.READY)
@@ -130,7 +133,7 @@ class RedisBroker:
         self._connected = None
         self._came_back.clear()
         error = BrokerUnavailable(f"{self.label} is away: {reason}")
-        left = connected.commands.left_over()
+        left = connected.left_over()
         self._waiting[:0] = [command for command in left if command.is_repeated]
         self._sink.state(State.AWAY, reason)
         for command in left:
@@ -140,6 +143,8 @@ class RedisBroker:
 
     async def _return(self, before: Connected) -> None:
         await before.close()
+        if self._loop.time() - before.since < SHORT_SECONDS:  # a slot moves, or it lets us go at once
+            await asyncio.sleep(PAUSE_SECONDS)
         async for connected in self._connecting.again(self._say):
             try:
                 await self._use(connected)
@@ -158,7 +163,7 @@ class RedisBroker:
         if self._sink is None:
             return
         for _ in range(int(CLOSE_SECONDS / LOOK_SECONDS)):
-            if self._connected is None or self._connected.commands.is_idle:
+            if self._connected is None or self._connected.is_idle:
                 break
             await asyncio.sleep(LOOK_SECONDS)
         self._sink = None
@@ -167,8 +172,8 @@ class RedisBroker:
         connected, self._connected = self._connected, None
         left, self._waiting = self._waiting, []
         if connected is not None:
-            left = connected.commands.left_over()
-            connected.subscriptions.fail(BrokerUnavailable(f"{self.label} is closed"))
+            left = connected.left_over()
+            connected.fail(BrokerUnavailable(f"{self.label} is closed"))
             await connected.close()
         for command in left:
             command.done(asyncio.CancelledError())
@@ -186,8 +191,9 @@ class RedisBroker:
                 self._refused(name, answer)
             self._outbox.taken(one)
 
-        arguments = ("PUBLISH", plain_channel(name), blob)
-        self._send(Command(arguments, done, is_repeated=True, is_void=lambda: one.is_dropped))
+        channel = plain_channel(name)
+        arguments = (PUBLISH, channel, blob)
+        self._send(Command(channel, arguments, done, is_repeated=True, is_void=lambda: one.is_dropped))
 
     def _refused(self, name: str, error: Exception) -> None:
         log.error("broker %s: a message to %s was refused: %s", self.label, name, refused(error))
@@ -209,13 +215,13 @@ class RedisBroker:
         if channel not in self._channels:
             self._channels[channel] = None
             if self._connected is not None:
-                self._connected.subscriptions.subscribe(channel)
+                self._connected.subscribe(channel)
 
     def _forget(self, channel: str) -> None:
         if channel in self._channels:
             del self._channels[channel]
             if self._connected is not None:
-                self._connected.subscriptions.unsubscribe(channel)
+                self._connected.unsubscribe(channel)
 
     def _heard(self, channel: str, data: bytes) -> None:
         if self._sink is None or channel not in self._channels:
@@ -250,7 +256,7 @@ class RedisBroker:
         most = topic.history or topic.max_keys
         channel = topic_channel(topic.name)
         kept_ms = _milliseconds(topic.ttl)
-        head = (topic.digest, topic.kind, most, kept_ms, "PUBLISH", channel, run.sender, run.number)
+        head = (topic.digest, topic.kind, most, kept_ms, channel, run.sender, run.number)
         items = [each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)]
 
         def done(answer: Any) -> None:
@@ -281,7 +287,7 @@ class RedisBroker:
                 await self._came_back.wait()
                 return  # what is among the channels is heard then
             try:
-                await asyncio.gather(*connected.subscriptions.subscribe(channel))
+                await asyncio.gather(*connected.subscribe(channel))
             except BrokerUnavailable:
                 continue
             return
@@ -308,7 +314,7 @@ class RedisBroker:
         if self._connected is None:
             self._waiting.append(command)
         else:
-            self._connected.commands.send(command)
+            self._connected.send(command)
 
     def _script(self, script: Script, topic: BrokerTopic, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
         """Run a script now, or not at all."""
@@ -341,7 +347,7 @@ class RedisBroker:
         *,
         is_repeated: bool = False,
     ) -> None:
-        self._send(Command(arguments, done, is_repeated=is_repeated, script=(script, keys)))
+        self._send(Command(keys[0], arguments, done, is_repeated=is_repeated, script=(script, keys)))
 
 
 def _differ(answer: Any) -> BrokerRefused:

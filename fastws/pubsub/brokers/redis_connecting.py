@@ -1,4 +1,4 @@
-"""The two connections to Redis that a node has: how they are opened, watched and opened again."""
+"""The connections to Redis that a node has: how they are opened, watched and opened again."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import InvalidResponse, RedisError
 
 from fastws.errors import BrokerUnavailable
-from fastws.pubsub.brokers.redis_line import CommandLine, Subscriptions
-from fastws.pubsub.brokers.redis_places import Place
+from fastws.pubsub.brokers.redis_line import Command, CommandLine, Subscriptions
+from fastws.pubsub.brokers.redis_places import Layout, Place
 from fastws.pubsub.brokers.redis_scripts import SCRIPTS
 from fastws.pubsub.brokers.redis_server import Server, parsed_info, server_of, words_for
 
@@ -25,55 +25,99 @@ ATTEMPT_SECONDS = 5.0
 LOOK_SECONDS, PING_LOOKS = 1.0, 3
 
 
+class Opened(NamedTuple):
+    """Two connections of redis-py to one server."""
+
+    commands: Any
+    subscriptions: Any
+    server: Server
+
+
 class Connected:
-    """Both connections, while they last.
+    """All connections, while they last: two to each server, and of servers one, or the masters of a cluster.
 
     Args:
-        commands: For commands; it has been connected.
-        subscriptions: For channels, too.
-        server: What is there.
+        layout: Which servers there are.
+        opened: The connections to each of them.
         heard: Called with a channel and what was published there.
         lost: Called once with the reason, when one of them has ended by itself.
     """
 
     def __init__(
         self,
-        commands: Any,
-        subscriptions: Any,
-        server: Server,
+        layout: Layout,
+        opened: list[Opened],
         heard: Callable[[str, bytes], None],
         lost: Callable[[Connected, str], None],
     ) -> None:
-        self.server = server
+        self._layout = layout
         self._lost = lost
-        #: Why one has ended; "" while both last.
+        #: Why one has ended; "" while all last.
         self.reason = ""
-        self.commands = CommandLine(commands, self._ended, server)
-        self.subscriptions = Subscriptions(subscriptions, self._ended, heard)
+        self.since = asyncio.get_running_loop().time()
+        self._commands = [CommandLine(one.commands, self._ended, one.server) for one in opened]
+        self._subscriptions = [
+            Subscriptions(one.subscriptions, self._ended, one.server, heard) for one in opened
+        ]
         self._watching = asyncio.create_task(self._watch())
 
     def _ended(self, line: object, reason: str) -> None:
         if not self.reason:
             self.reason = reason
-            self.subscriptions.fail(BrokerUnavailable(reason))
+            self.fail(BrokerUnavailable(reason))
             self._lost(self, reason)
+
+    def send(self, command: Command) -> None:
+        """Send a command to who has what it is about."""
+        self._commands[self._layout.place_of(command.key)].send(command)
+
+    def left_over(self) -> list[Command]:
+        """Return what was not answered. Commands about the same key are in their order."""
+        return [command for line in self._commands for command in line.left_over()]
+
+    @property
+    def is_idle(self) -> bool:
+        """True when all commands were answered."""
+        return all(line.is_idle for line in self._commands)
+
+    def subscribe(self, *channels: str) -> list[asyncio.Future[None]]:
+        """Hear channels; each future is done when one is heard."""
+        return [
+            future
+            for channel in channels
+            for future in self._subscriptions[self._layout.place_of(channel)].subscribe(channel)
+        ]
+
+    def unsubscribe(self, channel: str) -> None:
+        """Hear a channel no more."""
+        self._subscriptions[self._layout.place_of(channel)].unsubscribe(channel)
+
+    def fail(self, error: Exception) -> None:
+        """Tell those who wait for channels that nothing will be heard."""
+        for line in self._subscriptions:
+            line.fail(error)
+
+    def ping(self) -> None:
+        """Ask for signs of life."""
+        for line in self._subscriptions:
+            line.ping()
 
     async def _watch(self) -> None:
         looks = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             looks += 1
-            if self.commands.is_stuck() or self.subscriptions.is_stuck():
+            if any(line.is_stuck() for line in [*self._commands, *self._subscriptions]):
                 self._ended(self, "it gives no answer")
             elif looks % PING_LOOKS == 0:
-                self.subscriptions.ping()
+                self.ping()
 
     async def close(self) -> None:
-        """Let go of both."""
+        """Let go of all."""
         self.reason = self.reason or "closed"
         self._watching.cancel()
-        await self.commands.close()
-        await self.subscriptions.close()
+        for line in [*self._commands, *self._subscriptions]:
+            await line.close()
 
 
 class Connecting:
@@ -103,11 +147,9 @@ class Connecting:
         """Connect. Raises :class:`BrokerUnavailable`, which says why that cannot be."""
         opened: list[Any] = []
         try:
-            commands = await self._open(opened)
-            server = server_of(parsed_info(await _ask(commands, "INFO")), label=self._label)
-            for script in SCRIPTS:
-                await _ask(commands, "SCRIPT", "LOAD", script.text)
-            subscriptions = await self._open(opened)
+            layout = await self._place.layout()
+            is_cluster = layout.slots is not None
+            pairs = [await self._pair(place, opened, is_cluster=is_cluster) for place in layout.servers]
         except BaseException as error:
             for connection in opened:
                 with suppress(RedisError, OSError):
@@ -118,10 +160,18 @@ class Connecting:
             if isinstance(error, (RedisError, OSError, EOFError)):
                 raise BrokerUnavailable(f"{self._label}: {words_for(error)}") from None
             raise
-        return Connected(commands, subscriptions, server, self._heard, self._lost)
+        return Connected(layout, pairs, self._heard, self._lost)
 
-    async def _open(self, opened: list[Any]) -> Any:
-        connection: Any = await self._place.connection()
+    async def _pair(self, place: Place, opened: list[Any], *, is_cluster: bool) -> Opened:
+        commands = await self._open(place, opened)
+        info = parsed_info(await _ask(commands, "INFO"))
+        server = server_of(info, label=self._label, is_cluster=is_cluster)
+        for script in SCRIPTS:
+            await _ask(commands, "SCRIPT", "LOAD", script.text)
+        return Opened(commands, await self._open(place, opened), server)
+
+    async def _open(self, place: Place, opened: list[Any]) -> Any:
+        connection: Any = await place.connection()
         opened.append(connection)
         await connection.connect()
         return connection

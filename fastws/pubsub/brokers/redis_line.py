@@ -8,12 +8,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from fastws.pubsub.brokers.redis_scripts import Script
 from fastws.pubsub.brokers.redis_server import Server, words_for
 
-__all__ = ["ANSWER_SECONDS", "Command", "CommandLine", "Subscriptions"]
+__all__ = ["ANSWER_SECONDS", "PUBLISH", "Command", "CommandLine", "Subscriptions"]
 
 #: Who gives no answer for so many seconds is let go.
 ANSWER_SECONDS = 8.0
@@ -23,10 +32,21 @@ PACKED_BYTES = 256 * 1024
 ANSWERS_AT_ONCE = 64
 
 
+#: Among the arguments of a command: that which publishes there.
+PUBLISH = "PUBLISH"
+#: What subscribes and unsubscribes, and how a message begins; and what publishes: to all, and within a slot.
+WHOLE = ("SUBSCRIBE", "UNSUBSCRIBE", b"message", PUBLISH)
+SHARDED = ("SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", "SPUBLISH")
+#: It has forgotten the scripts, is the master no more, or another one has what this is about. The next
+#: connections begin with the command that was answered so: to send it again here would change the order.
+ELSEWHERE = (NoScriptError, ReadOnlyError, MovedError, AskError, TryAgainError, ClusterDownError)
+
+
 class Command:
     """One command.
 
     Args:
+        key: A key or channel that it is about.
         arguments: As Redis takes them; of a script, what stands behind the keys and what all scripts are
         told.
         done: Called with the answer, which may be an exception.
@@ -35,10 +55,11 @@ class Command:
         script: A script that is to run, with its keys.
     """
 
-    __slots__ = ("arguments", "done", "is_repeated", "is_void", "script", "size")
+    __slots__ = ("arguments", "done", "is_repeated", "is_void", "key", "script", "size")
 
     def __init__(
         self,
+        key: str,
         arguments: tuple[Any, ...],
         done: Callable[[Any], None],
         *,
@@ -46,6 +67,7 @@ class Command:
         is_void: Callable[[], bool] | None = None,
         script: tuple[Script, tuple[str, ...]] | None = None,
     ) -> None:
+        self.key = key
         self.arguments = arguments
         self.done = done
         self.is_repeated = is_repeated
@@ -153,6 +175,7 @@ class CommandLine(Line):
     def __init__(self, connection: Any, lost: Callable[[Any, str], None], server: Server) -> None:
         self._unanswered: deque[Command] = deque()
         self._server = (server.identity, "1" if server.is_durable else "0")
+        self._publish = SHARDED[3] if server.is_sharded else WHOLE[3]
         #: Names for epochs, of which the scripts take one where they begin one.
         self._token = secrets.token_hex(5)
         self._tokens = 0
@@ -170,18 +193,17 @@ class CommandLine(Line):
     def _sent(self, command: Command) -> tuple[Any, ...]:
         self._unanswered.append(command)
         if command.script is None:
-            return command.arguments
+            return (self._publish, *command.arguments[1:])
         script, keys = command.script
         self._tokens += 1
         epoch = f"{self._token}.{self._tokens:x}"
-        return ("EVALSHA", script.digest, len(keys), *keys, epoch, *self._server, *command.arguments)
+        head = (epoch, *self._server, self._publish)
+        return ("EVALSHA", script.digest, len(keys), *keys, *head, *command.arguments)
 
     def _take(self, answer: Any) -> None:
         if not self._unanswered:
             raise ValueError("it says what nobody asked")
-        if isinstance(answer, (NoScriptError, ReadOnlyError)):
-            # It forgot the scripts, or is the master no more. The next connection begins with this command:
-            # to send it again here would change the order.
+        if isinstance(answer, ELSEWHERE):
             raise answer
         command = self._unanswered.popleft()
         self._owed_since = self._loop.time() if self._unanswered else 0.0
@@ -194,19 +216,22 @@ class Subscriptions(Line):
     Args:
         connection: As of a line.
         lost: As of a line.
+        server: What is there.
         heard: Called with a channel and what was published there.
-        verbs: What subscribes and unsubscribes, and how a message begins.
     """
 
     def __init__(
         self,
         connection: Any,
         lost: Callable[[Any, str], None],
+        server: Server,
         heard: Callable[[str, bytes], None],
-        verbs: tuple[str, str, bytes] = ("SUBSCRIBE", "UNSUBSCRIBE", b"message"),
     ) -> None:
         self._heard = heard
-        self._subscribe, self._unsubscribe, self._message = verbs
+        verbs = SHARDED if server.is_sharded else WHOLE
+        self._subscribe, self._unsubscribe, self._message, _ = verbs
+        #: What has been asked for, and not the contrary since.
+        self._channels: set[str] = set()
         #: By channel: those who wait until it is heard.
         self._asked: dict[str, list[asyncio.Future[None]]] = {}
         super().__init__(connection, lost)
@@ -218,16 +243,18 @@ class Subscriptions(Line):
             future: asyncio.Future[None] = self._loop.create_future()
             self._asked.setdefault(channel, []).append(future)
             futures.append(future)
-            self.send(Command((self._subscribe, channel), _nothing))
+            self._channels.add(channel)
+            self.send(Command(channel, (self._subscribe, channel), _nothing))
         return futures
 
     def unsubscribe(self, channel: str) -> None:
         """Hear a channel no more."""
-        self.send(Command((self._unsubscribe, channel), _nothing))
+        self._channels.discard(channel)
+        self.send(Command(channel, (self._unsubscribe, channel), _nothing))
 
     def ping(self) -> None:
         """Ask for a sign of life."""
-        self.send(Command(("PING",), _nothing))
+        self.send(Command("", ("PING",), _nothing))
 
     def fail(self, error: Exception) -> None:
         """Tell those who wait that nothing will be heard."""
@@ -256,6 +283,8 @@ class Subscriptions(Line):
             for future in self._asked.pop(answer[1].decode(), ()):
                 if not future.done():
                     future.set_result(None)
+        elif kind == b"sunsubscribe" and answer[1].decode() in self._channels:
+            raise ValueError("another node of the cluster has that channel now")
 
 
 def _nothing(answer: Any) -> None:

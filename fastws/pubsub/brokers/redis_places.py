@@ -1,8 +1,11 @@
 """Where a Redis is: what a URL says, and connections to whoever is the master there now.
 
 - ``redis://[USER][:PASSWORD@]HOST[:PORT][/DATABASE]``, ``rediss://`` over TLS, ``redis+unix:///PATH``: one
-server. - ``redis+sentinel://[USER][:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/MASTER[/DATABASE]``: the master
-that these
+  server.
+- ``redis+cluster://[USER][:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]``: all masters of the cluster to which
+these
+  nodes belong.
+- ``redis+sentinel://[USER][:PASSWORD@]HOST[:PORT][,HOST[:PORT]...]/MASTER[/DATABASE]``: the master that these
   sentinels name. ``sentinel_username`` and ``sentinel_password`` are parameters for the sentinels themselves.
 
 Parameters behind ``?`` are those of redis-py (``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``, ...).
@@ -11,8 +14,8 @@ Parameters behind ``?`` are those of redis-py (``ssl_ca_certs``, ``ssl_certfile`
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -23,16 +26,32 @@ from redis.asyncio.connection import (
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
+from redis.exceptions import ClusterDownError, RedisError
 
 from fastws.pubsub.brokers.base import redacted
 
-__all__ = ["OneServer", "Place", "Sentinels", "place_at"]
+__all__ = ["Cluster", "Layout", "OneServer", "Place", "Sentinels", "place_at"]
 
 #: What we do ourselves: the library waits for nothing but the connection, and tries nothing twice.
 OPTIONS: dict[str, Any] = {"socket_timeout": None, "protocol": 2, "health_check_interval": 0}
-SENTINEL_PORT = 26379
+REDIS_PORT, SENTINEL_PORT = 6379, 26379
+#: Of a cluster.
+SLOTS = 16384
 #: What a sentinel has to answer.
 SENTINEL_SECONDS = 2.0
+
+
+class Layout(NamedTuple):
+    """Which servers there are, and which of them has a slot of a cluster."""
+
+    servers: list[Place]
+    #: By slot: the index of its server. None: there is one server for everything.
+    slots: list[int] | None = None
+
+    def place_of(self, key: str) -> int:
+        """Return the index of the server that has a key or channel."""
+        return 0 if self.slots is None else self.slots[key_slot(key.encode())]
 
 
 class Place:
@@ -41,6 +60,10 @@ class Place:
     async def connection(self) -> AbstractConnection:
         """Return one to who is the master now. Raises what redis-py does."""
         raise NotImplementedError
+
+    async def layout(self) -> Layout:
+        """Return which servers there are now. Raises what redis-py does."""
+        return Layout([self])
 
 
 class OneServer(Place):
@@ -104,11 +127,71 @@ class Sentinels(Place):
         return found
 
 
+class Cluster(Place):
+    """All masters of a cluster.
+
+    Args:
+        addresses: Some of its nodes.
+        options: Of a connection to each.
+        is_tls: Whether all of this is over TLS.
+    """
+
+    def __init__(self, addresses: list[tuple[str, int]], options: dict[str, Any], *, is_tls: bool) -> None:
+        self._addresses = addresses
+        self._options = options
+        self._class = SSLConnection if is_tls else Connection
+
+    def _node(self, host: str, port: int) -> Node:
+        return Node(self._class, {**self._options, **OPTIONS, "host": host, "port": port})
+
+    async def layout(self) -> Layout:
+        failure: Exception | None = None
+        for host, port in self._addresses:
+            node: Any = await self._node(host, port).connection()
+            try:
+                await node.connect()
+                await node.send_command("CLUSTER", "SLOTS", check_health=False)
+                return self._read(await node.read_response(disconnect_on_error=False), host)
+            except (RedisError, OSError) as error:
+                failure = error
+            finally:
+                await node.disconnect(nowait=True)
+        assert failure is not None
+        raise failure
+
+    def _read(self, answer: Any, host: str) -> Layout:
+        servers: dict[tuple[str, int], int] = {}
+        slots = [-1] * SLOTS
+        for first, last, master, *_ in answer:
+            address = master[0].decode() if master[0] else host, int(master[1])
+            index = servers.setdefault(address, len(servers))
+            slots[first : last + 1] = [index] * (last + 1 - first)
+        if -1 in slots:
+            raise ClusterDownError("CLUSTERDOWN not all slots are served")
+        return Layout([self._node(*address) for address in servers], slots)
+
+
+class Node(Place):
+    """One node of a cluster."""
+
+    def __init__(self, made: Any, options: dict[str, Any]) -> None:
+        self._made = made
+        self._options = options
+
+    async def connection(self) -> AbstractConnection:
+        found: AbstractConnection = self._made(**self._options, retry=Retry(NoBackoff(), 0))
+        return found
+
+
 def place_at(url: str) -> Place:
     """Return where a URL leads. Raises ``ValueError`` for one that leads nowhere."""
     scheme, _, rest = url.partition("://")
+    is_tls = scheme.startswith("rediss")
     if scheme.endswith("+sentinel"):
-        return _sentinels(url, is_tls=scheme.startswith("rediss"))
+        return _sentinels(url, is_tls=is_tls)
+    if scheme.endswith("+cluster"):
+        addresses, _, options = _several(url)
+        return Cluster(addresses, options, is_tls=is_tls)
     if scheme == "redis+unix":
         return OneServer(f"unix://{rest}")
     try:
@@ -122,30 +205,34 @@ def place_at(url: str) -> Place:
         raise ValueError(f"{redacted(url)}: {error}") from None
 
 
-def _sentinels(url: str, *, is_tls: bool) -> Sentinels:
+def _several(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
+    """Return the addresses of a URL, the first part of its path, and redis-py's options of a connection."""
     parts = urlsplit(url)
     user, _, hosts = parts.netloc.rpartition("@")
-    master, _, database = parts.path.strip("/").partition("/")
-    if not hosts or not master:
-        raise ValueError(f"{redacted(url)} is no redis+sentinel://HOST:PORT,HOST:PORT/MASTER")
+    name, _, database = parts.path.strip("/").partition("/")
+    port = SENTINEL_PORT if "+sentinel" in parts.scheme else REDIS_PORT
     try:
-        addresses = [_address(each) for each in hosts.split(",")]
+        addresses = [_address(each, port) for each in hosts.split(",")]
         # redis-py reads user, password, database and parameters.
         head = f"{user}@" if user else ""
         options = dict(parse_url(f"redis://{head}host/{database}?{parts.query}"))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{redacted(url)}: {error}") from None
     options.pop("host")
+    return addresses, name, options
+
+
+def _sentinels(url: str, *, is_tls: bool) -> Sentinels:
+    addresses, master, options = _several(url)
+    if not master:
+        raise ValueError(f"{redacted(url)} is no redis+sentinel://HOST:PORT,HOST:PORT/MASTER")
     names = {"sentinel_username": "username", "sentinel_password": "password"}
-    given = dict(parse_qsl(parts.query))
-    for name in names:
-        options.pop(name, None)
-    sentinel_options = {own: given[name] for name, own in names.items() if name in given}
-    return Sentinels(addresses, master, options, sentinel_options, is_tls=is_tls)
+    given = {own: options.pop(name) for name, own in names.items() if name in options}
+    return Sentinels(addresses, master, options, given, is_tls=is_tls)
 
 
-def _address(text: str) -> tuple[str, int]:
+def _address(text: str, port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ValueError(f"{text!r} is no HOST:PORT")
-    return parts.hostname, parts.port or SENTINEL_PORT
+    return parts.hostname, parts.port or port

@@ -3,12 +3,14 @@
 Of a topic, whose name is ``N``, there are under ``fastws:{N}:``
 
 - ``h``, a hash: ``e`` the epoch, ``n`` the last offset, ``s`` the server that has written last, ``d`` and
-``i`` the
-  digest of the settings and these as JSON, ``c`` the offset of the last clear, ``k`` how many keys there are,
-  and ``w:SENDER`` the last number of a sender and its offset,
-- ``s``, a stream: each item under the ID ``OFFSET-0``, with ``v`` (verb), ``t`` (milliseconds), ``k`` (key)
-and ``m`` (body), - ``k``, a hash: of each key ``OFFSET:MILLISECONDS:VALUE``, - ``u``, a hash: which nodes use
-it, ``DIGEST:MILLISECONDS``, - ``o:ID``, a position, for 300 s: the message with that id.
+  ``i`` the digest of the settings and these as JSON, ``c`` the offset of the last clear, ``k`` how many keys
+  there are, and ``w:SENDER`` the last number of a sender, its offset and when that was,
+- ``s``, a stream: each item under the ID ``OFFSET-0``; of a message ``t`` (milliseconds) and ``m`` (body), of
+a
+  change ``v`` (verb), ``t`` and ``k`` (key),
+- ``k``, a hash: of each key ``OFFSET:MILLISECONDS:VALUE``,
+- ``u``, a hash: which nodes use it, ``DIGEST:MILLISECONDS``,
+- ``o:ID``, a position, for 300 s: the message with that id.
 
 Channels are ``fastws:{N}:p`` for what plain topics publish and ``fastws:{N}:q`` for what was appended: the
 epoch, the first offset and how many items, with spaces between and a line end behind; then of each item
@@ -46,7 +48,8 @@ def topic_channel(name: str) -> str:
 
 
 #: KEYS as above. ARGV: 1 an epoch, if one is needed; 2 the server; 3 whether a server of another name has the
-#: same data for sure ("1": this one was only started again, and has everything on its disk).
+#: same data for sure ("1": this one was only started again, and has everything on its disk); 4 the command
+#: that publishes.
 LIFE = """
 local function now()
   local t = redis.call('TIME')
@@ -69,46 +72,45 @@ local function life()
 end
 """
 
-#: ARGV: 4 the digest of the settings; 5 they themselves; 6 the kind; 7 this node; 8 "1": it leaves;
-#: 9 milliseconds for which others' settings hold; 10 those for which all is known that is not used.
+#: ARGV: 5 the digest of the settings; 6 they themselves; 7 the kind; 8 this node; 9 "1": it leaves;
+#: 10 milliseconds for which others' settings hold; 11 those for which all is known that is not used.
 DECLARE = Script(
     LIFE
     + """
 local t = now()
-if ARGV[8] == '1' then
-  redis.call('HDEL', KEYS[4], ARGV[7])
+if ARGV[9] == '1' then
+  redis.call('HDEL', KEYS[4], ARGV[8])
   return {'left'}
 end
 local users = redis.call('HGETALL', KEYS[4])
 for i = 1, #users, 2 do
   local digest, at = string.match(users[i + 1], '^(%w+):(%d+)$')
-  if not at or t - tonumber(at) > tonumber(ARGV[9]) then
+  if not at or t - tonumber(at) > tonumber(ARGV[10]) then
     redis.call('HDEL', KEYS[4], users[i])
-  elseif users[i] ~= ARGV[7] and digest ~= ARGV[4] then
+  elseif users[i] ~= ARGV[8] and digest ~= ARGV[5] then
     return {'differ', redis.call('HGET', KEYS[1], 'i') or '{}'}
   end
 end
 local epoch, last = life()
 local before = redis.call('HGET', KEYS[1], 'kind')
-if before and before ~= ARGV[6] then epoch, last = begin() end
-redis.call('HSET', KEYS[1], 'd', ARGV[4], 'i', ARGV[5], 'kind', ARGV[6])
-redis.call('HSET', KEYS[4], ARGV[7], ARGV[4] .. ':' .. t)
-for _, key in ipairs({KEYS[1], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[10]) end
-if ARGV[6] == 'keyed' then redis.call('PERSIST', KEYS[1]) end
+if before and before ~= ARGV[7] then epoch, last = begin() end
+redis.call('HSET', KEYS[1], 'd', ARGV[5], 'i', ARGV[6], 'kind', ARGV[7])
+redis.call('HSET', KEYS[4], ARGV[8], ARGV[5] .. ':' .. t)
+for _, key in ipairs({KEYS[1], KEYS[4]}) do redis.call('PEXPIRE', key, ARGV[11]) end
+if ARGV[7] == 'keyed' then redis.call('PERSIST', KEYS[1]) end
 return {'ok', epoch, last}
 """
 )
 
-#: KEYS: 5, the id of the message, where it has one. ARGV: 4 the digest of the settings; 5 the kind; 6 how
-#: many messages or keys; 7 milliseconds that they are kept; 8 the command that publishes; 9 the channel; 10
-#: the sender; 11 its number; 12 milliseconds that the id is known; then verb, key, body and offset of each
-#: item.
+#: KEYS: 5, the id of the message, where it has one. ARGV: 5 the digest of the settings; 6 the kind; 7 how
+#: many messages or keys; 8 milliseconds that they are kept; 9 the channel; 10 the sender; 11 its number; 12
+#: milliseconds that the id is known; then verb, key, body and offset of each item.
 APPEND = Script(
     LIFE
     + """
 local epoch, last = life()
 local digest = redis.call('HGET', KEYS[1], 'd')
-if digest and digest ~= ARGV[4] then
+if digest and digest ~= ARGV[5] then
   return {'differ', redis.call('HGET', KEYS[1], 'i') or '{}'}
 end
 if KEYS[5] then
@@ -117,17 +119,23 @@ if KEYS[5] then
     return {'duplicate', epoch, tonumber(string.sub(known, #epoch + 2))}
   end
 end
+local t = now()
 local sender = 'w:' .. ARGV[10]
 if ARGV[10] ~= '' then
   local known = redis.call('HGET', KEYS[1], sender)
   if known then
-    local number, offset = string.match(known, '^(%d+):(%d+)$')
+    local number, offset = string.match(known, '^(%d+):(%d+):')
     if tonumber(ARGV[11]) <= tonumber(number) then return {'duplicate', epoch, tonumber(offset)} end
+  elseif redis.call('HLEN', KEYS[1]) > 100 then
+    local all = redis.call('HGETALL', KEYS[1])
+    for i = 1, #all, 2 do
+      local at = string.sub(all[i], 1, 2) == 'w:' and string.match(all[i + 1], ':(%d+)$')
+      if at and t - tonumber(at) > 600000 then redis.call('HDEL', KEYS[1], all[i]) end
+    end
   end
 end
-local t = now()
 local first, state, parts = last + 1, 'ok', {}
-local keyed = ARGV[5] == 'keyed'
+local keyed = ARGV[6] == 'keyed'
 local count = keyed and redis.call('HLEN', KEYS[3]) or 0
 for i = 13, #ARGV, 4 do
   local verb, key, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
@@ -136,7 +144,7 @@ for i = 13, #ARGV, 4 do
     local held = verb ~= '3' and redis.call('HGET', KEYS[3], key)
     if verb == '1' then
       if not held then
-        does = count < tonumber(ARGV[6])
+        does = count < tonumber(ARGV[7])
         if does then count = count + 1 else state = 'full' end
       end
       if does then redis.call('HSET', KEYS[3], key, (last + 1) .. ':' .. t .. ':' .. body) end
@@ -160,38 +168,38 @@ for i = 13, #ARGV, 4 do
     last = last + 1
     local id = string.format('%.0f-0', last)
     if keyed then
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 'v', verb, 't', t, 'k', key)
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], id, 'v', verb, 't', t, 'k', key)
     else
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 't', t, 'm', body)
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], id, 't', t, 'm', body)
     end
     parts[#parts + 1] = struct.pack('<BHI', tonumber(verb), #key, #body) .. key .. body
   end
 end
 redis.call('HSET', KEYS[1], 'n', last, 'k', count)
-if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], sender, ARGV[11] .. ':' .. last) end
+if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], sender, ARGV[11] .. ':' .. last .. ':' .. t) end
 if KEYS[5] and state == 'ok' then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[12]) end
 if #parts > 0 then
-  redis.call('PEXPIRE', KEYS[2], ARGV[7])
-  redis.call(ARGV[8], ARGV[9], epoch .. ' ' .. first .. ' ' .. #parts .. '\\n' .. table.concat(parts))
+  redis.call('PEXPIRE', KEYS[2], ARGV[8])
+  redis.call(ARGV[4], ARGV[9], epoch .. ' ' .. first .. ' ' .. #parts .. '\\n' .. table.concat(parts))
 end
 return {state, epoch, last}
 """
 )
 
-#: ARGV: 4 the epoch and 5 the offset behind which everything is asked for; 6 the kind; 7 how many messages; 8
-#: their bytes; 9 milliseconds that they are kept.
+#: ARGV: 5 the epoch and 6 the offset behind which everything is asked for; 7 the kind; 8 how many messages; 9
+#: their bytes; 10 milliseconds that they are kept.
 READ = Script(
     LIFE
     + """
 local epoch, last = life()
 local start = 0
-if ARGV[4] == epoch then start = tonumber(ARGV[5]) end
+if ARGV[5] == epoch then start = tonumber(ARGV[6]) end
 if start > last then
   epoch, last = begin()
   start = 0
 end
 local t = now()
-if ARGV[6] == 'keyed' then
+if ARGV[7] == 'keyed' then
   local cleared = tonumber(redis.call('HGET', KEYS[1], 'c') or 0)
   local first = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
   local floor = first and tonumber(string.match(first[1], '^%d+')) - 1 or last
@@ -212,17 +220,17 @@ if ARGV[6] == 'keyed' then
 end
 local found, size, since, expired = {}, 0, last, 0
 local to = '+'
-while since > start and #found < tonumber(ARGV[7]) do
+while since > start and #found < tonumber(ARGV[8]) do
   local chunk = redis.call('XREVRANGE', KEYS[2], to, '-', 'COUNT', 100)
   for _, entry in ipairs(chunk) do
     local offset = tonumber(string.match(entry[1], '^%d+'))
-    if offset ~= since or #found >= tonumber(ARGV[7]) or since <= start then break end
-    if t - tonumber(entry[2][2]) >= tonumber(ARGV[9]) then
+    if offset ~= since or #found >= tonumber(ARGV[8]) or since <= start then break end
+    if t - tonumber(entry[2][2]) >= tonumber(ARGV[10]) then
       expired = offset
       break
     end
     size = size + #entry[2][4]
-    if size > tonumber(ARGV[8]) and #found > 0 then break end
+    if size > tonumber(ARGV[9]) and #found > 0 then break end
     found[#found + 1] = {entry[2][2], entry[2][4]}
     since = offset - 1
   end

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from redis.exceptions import AskError, NoScriptError, TryAgainError
+
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import BrokerRefused
 
@@ -11,6 +13,8 @@ __all__ = ["Server", "parsed_info", "refused", "server_of", "words_for"]
 
 #: Streams came with 5.0.
 OLDEST = (5, 0)
+#: Channels of slots with this one.
+SHARDED = (7, 0)
 NO_REPLICATION_ID = "0" * 40
 
 
@@ -22,10 +26,11 @@ class Server(NamedTuple):
     identity: str
     #: True where a server that was only started again has all that it had confirmed.
     is_durable: bool
-    version: str
+    #: True where channels belong to slots of a cluster.
+    is_sharded: bool = False
 
 
-def server_of(info: dict[str, Any], *, label: str) -> Server:
+def server_of(info: dict[str, Any], *, label: str, is_cluster: bool = False) -> Server:
     """Return what INFO tells. Raises :class:`BrokerUnavailable` for a server that will not do."""
     version = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -35,13 +40,13 @@ def server_of(info: dict[str, Any], *, label: str) -> Server:
         raise BrokerUnavailable(f"{label}: it is still loading its data")
     if info.get("role", "master") != "master":
         raise BrokerUnavailable(f"{label}: it is a replica, which may not be written to: name the master")
-    if info.get("cluster_enabled") == "1":
-        raise BrokerUnavailable(f"{label}: it is a node of a cluster, which is not served")
+    if info.get("cluster_enabled") == "1" and not is_cluster:
+        raise BrokerUnavailable(f"{label}: it is a node of a cluster: name it redis+cluster://")
     identity = info.get("master_replid") or info.get("run_id") or "unknown"
     # A replica that has taken over has a second name: what its master had confirmed last may be missing.
     has_taken_over = info.get("master_replid2", NO_REPLICATION_ID) != NO_REPLICATION_ID
     is_durable = info.get("aof_enabled") == "1" and not has_taken_over
-    return Server(identity, is_durable, version)
+    return Server(identity, is_durable, is_sharded=is_cluster and numbers >= SHARDED)
 
 
 def parsed_info(answer: bytes) -> dict[str, Any]:
@@ -50,6 +55,12 @@ def parsed_info(answer: bytes) -> dict[str, Any]:
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
+#: What redis-py has a class for.
+KINDS = {
+    AskError: "another node of the cluster has a slot now",
+    TryAgainError: "a slot of the cluster moves",
+    NoScriptError: "it has forgotten the scripts",
+}
 #: What Redis says, by its first word, and what that means here.
 MEANINGS = {
     "OOM": "it is full (maxmemory)",
@@ -68,6 +79,9 @@ MEANINGS = {
 
 def words_for(error: BaseException) -> str:
     """Return an error in words: what it means, and what Redis has said."""
+    for kind, meaning in KINDS.items():
+        if isinstance(error, kind):
+            return meaning
     text = (" ".join(str(error).split()) or type(error).__name__)[:300]
     low = text.lower()
     if "invalid password" in low or "invalid username-password" in low:

@@ -18,6 +18,8 @@ SCHEMES = {
     "redis+unix": REDIS,
     "redis+sentinel": REDIS,
     "rediss+sentinel": REDIS,
+    "redis+cluster": REDIS,
+    "rediss+cluster": REDIS,
     "nats": NATS,
     "tls": NATS,
 }

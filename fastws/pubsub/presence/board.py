@@ -15,6 +15,7 @@ from fastws.pubsub.presence.shown import NOTHING, Shown
 from fastws.pubsub.topic import Topic
 
 if TYPE_CHECKING:
+    from fastws.protocol.websocket.deflate import DeflatePool
     from fastws.pubsub.fanout import Subscriber
 
 __all__ = ["OURS", "TELL_SECONDS", "Board"]
@@ -79,14 +80,14 @@ class Board(Topic):
         "told",
     )
 
-    def __init__(self, name: str, mode: PresenceMode, hub: Any) -> None:
+    def __init__(self, name: str, mode: PresenceMode, deflate: DeflatePool | None, hub: Any) -> None:
         Topic.__init__(self, name, None, SlowConsumerPolicy.EVICT, None)
         self.mode = mode
         #: The :class:`fastws.pubsub.presence.presences.Presences` of the hub.
         self._hub = hub
         self.people = People()
         self.news = News(self.name, self.people, mode)
-        self.told = Topic(name, None, SlowConsumerPolicy.EVICT, None)
+        self.told = Topic(name, None, SlowConsumerPolicy.EVICT, deflate)
         self.newcomers: dict[Any, None] = {}
         self._seen: dict[Any, Shown] = {}
         self._tabs: dict[str, Tabs] = {}

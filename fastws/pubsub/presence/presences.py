@@ -17,7 +17,7 @@ from fastws.pubsub.presence.others import Others
 if TYPE_CHECKING:
     from fastws.loop.timers import Wheel
     from fastws.pubsub.bus.link import Link
-    from fastws.pubsub.classes import PresenceMode
+    from fastws.pubsub.classes import TopicClass
     from fastws.pubsub.topic import Topic
 
 __all__ = ["LEAVE_SECONDS", "Presences"]
@@ -46,11 +46,12 @@ class Presences(Timed):
         #: Those who share the hub, from the first use on; None where nobody does.
         self.others: Others | None = None
 
-    def board(self, name: str, mode: PresenceMode) -> Board:
-        """Return that of a topic, made where it is missing."""
+    def board(self, name: str, made: TopicClass) -> Board:
+        """Return that of a topic of a class that has one, made where it is missing."""
         found = self._boards.get(name)
         if found is None:
-            self._boards[name] = found = Board(name, mode, self)
+            assert made.presence is not None
+            self._boards[name] = found = Board(name, made.presence, made.deflate, self)
         return found
 
     def share(self, link: Link | None) -> None:
@@ -130,6 +131,8 @@ class Presences(Timed):
         """Hold on to the loop that runs."""
         wheel: Wheel = loop_state_of(asyncio.get_running_loop()).wheel
         if self._wheel is not wheel:
+            if self._link is not None:
+                self._link.bus.forget_closed_loop()
             self._wheel = wheel
             self.tick = 0
             leaving, self._leaving = self._leaving, deque()

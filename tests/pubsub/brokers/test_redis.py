@@ -179,7 +179,7 @@ async def test_a_node_that_hears_nothing_stays_connected(
     async with hub:
         for _ in range(3):
             assert broker._connected is not None
-            broker._connected.subscriptions.ping()
+            broker._connected.ping()
             await asyncio.sleep(0.05)
         hub.publish("t", "1")
         await asyncio.sleep(0.05)

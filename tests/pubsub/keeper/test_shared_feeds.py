@@ -175,3 +175,21 @@ async def test_a_page_at_a_pace_of_its_own() -> None:
         found.all[1].hub.publish("t", "b")
         await ann.until("d")
         assert ann.data == ["a", "b"]
+
+
+@pytest.mark.parametrize("since", ["", ',"since":"x:5"'])
+async def test_each_sub_is_answered_before_its_end_though_nothing_is_known_yet(since: str) -> None:
+    async with workers() as found, feeds(found) as (one, _), fastws.connect(one.partition("?")[0]) as ws:
+        for command in (
+            f'{{"sub":"t"{since}}}', '{"unsub":"t"}', f'{{"sub":"t"{since}}}', '{"pub":"t","d":1,"id":7}',
+            '{"unsub":"t"}',
+        ):  # fmt: skip
+            ws.send_nowait(command)
+        said: list[str] = []
+        while said.count("end") < 2 or "ack" not in said:
+            text = json.loads(await ws.recv())
+            said += [key for key in ("sync", "end", "ack", "error") if key in text]
+            if "sync" in text:
+                assert text["sync"]["resumed"] is (False if since else None)
+        said.remove("ack")
+        assert said == ["sync", "end", "sync", "end"]

@@ -172,3 +172,19 @@ def test_on_another_loop_those_of_the_first_have_left() -> None:
 
     assert asyncio.run(use("ann")) == 1
     assert asyncio.run(use("bob")) == 1
+
+
+async def test_it_is_compressed_once_for_all() -> None:
+    with Clock() as clock:
+        hub = hub_with()
+        watchers = [Watcher(hub) for _ in range(3)]
+        for watcher in watchers:
+            watcher.outbox.frame_variant = 15
+        for number in range(100):
+            hub.subscribe(Listener(), "t", present=f"member {number}")
+        await clock.advance(1)
+        sent = {watcher.outbox.sent_bytes for watcher in watchers}
+        assert sent.pop() < 100 * len('{"id":"member 1","n":1,"info":null}') / 4
+        assert not sent
+        meter = hub._board("t").told.meter
+        assert meter is not None and meter.use().compressed == 1

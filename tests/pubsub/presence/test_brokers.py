@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fastws
+from fastws.pubsub.brokers.nats import NatsBroker
 from fastws.pubsub.brokers.redis_broker import RedisBroker
 from fastws.pubsub.presence.others import BEAT_SECONDS, GONE_SECONDS, LOST_SECONDS
 from fastws.testing import BrokerServer, Clock
 from tests.kit import until
 from tests.kit.buses import Listener
+from tests.kit.nats import Nats, need_nats
 from tests.kit.nodes import nodes_in_time, pumped
 from tests.kit.redis import Redis, need_redis
 from tests.pubsub.presence.watchers import Watcher
@@ -95,17 +99,20 @@ async def test_a_broker_that_is_away() -> None:
             ]  # fmt: skip
 
 
-@pytest.fixture
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    need_redis()
-    with Redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
+@pytest.fixture(params=["redis", "nats"])
+def brokers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Any]]:
+    """Two nodes' ways to a real broker."""
+    is_redis = request.param == "redis"
+    (need_redis if is_redis else need_nats)()
+    with Redis(tmp_path / "r") if is_redis else Nats(tmp_path / "n") as server:
+        make: Any = RedisBroker if is_redis else NatsBroker
+        yield [make(server.url) for _ in range(2)]
 
 
 @pytest.mark.live
 @pytest.mark.system
-async def test_over_a_redis(redis: Redis) -> None:
-    one, two = [fastws.Hub(broker=RedisBroker(redis.url)) for _ in range(2)]
+async def test_over_a_real_broker(brokers: list[Any]) -> None:
+    one, two = [fastws.Hub(broker=broker) for broker in brokers]
     for hub in (one, two):
         hub.topic("t", presence="list")
         await hub.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,6 +235,20 @@ def last_count(watcher: Watcher) -> int:
     return count
 
 
+async def test_who_was_asleep_takes_nobody_for_dead() -> None:
+    async with sharing(2) as (clock, (one, _)):
+        watcher = Watcher(one.hub)
+        far = Stranger(one)
+        far.put("ann")
+        await clock.advance(SOON)
+        watcher.told()
+        presences: Any = one.hub._presences
+        presences.others.on_timer(clock.time() + 100)
+        await clock.advance(SOON)
+        assert watcher.told() == []
+        assert one.hub._board("t").everybody().count == 1
+
+
 async def test_a_gap_is_asked_for_and_doubles_count_once() -> None:
     async with sharing(2) as (clock, (one, _)):
         Watcher(one.hub)
@@ -342,6 +357,23 @@ def of(hub: fastws.Hub) -> Member:
 
 async def opened(broker: MemoryBroker) -> MemoryBroker:
     return await broker.__aenter__()
+
+
+def test_a_bus_at_a_path_that_outlives_its_loop(tmp_path: Path) -> None:
+    hub = fastws.Hub(broker=f"bus:{tmp_path / 'bus'}")
+    hub.topic("t", presence="list")
+    member = of(hub)
+
+    async def use() -> list[str]:
+        before = await ids(member)
+        client = join(member, "ann")
+        found = await ids(member)
+        client.outbox.leave_topics()
+        return [*before, *found]
+
+    assert asyncio.run(use()) == ["ann 1"]
+    assert asyncio.run(use()) == ["ann 1"]  # the first one has left with its loop
+    asyncio.run(hub.close())
 
 
 def test_a_bus_of_its_own_for_each_loop() -> None:

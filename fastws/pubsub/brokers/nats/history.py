@@ -5,6 +5,10 @@ behind the message that its sender believes to be the last one of the topic: so 
 offset twice, and offsets have no holes, although the numbers of the stream have. Who was wrong reads what
 has come meanwhile, and tries again; there it also finds what it had sent itself, over a line that broke.
 
+A stream on several servers may take two messages behind the same one, when they come at the same moment.
+Then the second one is *void*: it does not say the number of the message before it. Nobody counts it, and its
+sender sends it again.
+
 An epoch ends when what the stream says does not go with what it has said: its last message of the topic is
 older than one that was taken, or another stands in its place. Who notices that puts the beginning of a new
 epoch behind it.
@@ -25,22 +29,19 @@ from nats.aio.msg import Msg
 from fastws.pubsub.brokers.base import (
     BrokerTopic,
     Entry,
-    Item,
     Kept,
     Sink,
     Verdict,
 )
+from fastws.pubsub.brokers.nats.chain import counted, epoch_of, kept_of, next_parts
 from fastws.pubsub.brokers.nats.line import NoAnswer
 from fastws.pubsub.brokers.nats.records import (
     HEAD_BYTES,
-    RUN_BYTES,
-    SIZE_BYTES,
-    Part,
     Stored,
     encode,
     read,
 )
-from fastws.pubsub.brokers.nats.streams import OTHER_BYTES, Raw, Stream, WrongSequence, once_id
+from fastws.pubsub.brokers.nats.streams import EXPECTED, OTHER_BYTES, Raw, Stream, WrongSequence
 from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending, Reading
 from fastws.pubsub.bus.records import BadRecord
 from fastws.pubsub.events import Position
@@ -86,7 +87,7 @@ class HistoryTopic(NatsTopic):
         listen: Callable[[], Awaitable[None]],
     ) -> None:
         NatsTopic.__init__(self, topic, stream, sink, ready, listen)
-        #: Something more is known; and whether what others append is heard, as far as that was wished.
+        #: Something more is known; and whether what others append was wished to be heard.
         self._news = asyncio.Event()
         self._is_heard = False
         #: The last message of the topic that is known: its number in the stream, its epoch and last offset.
@@ -100,7 +101,6 @@ class HistoryTopic(NatsTopic):
         self._senders: dict[str, Last] = {}
 
     def forget(self) -> None:
-        """It is not heard any more: what is known may not be all."""
         NatsTopic.forget(self)
         self._is_heard = False
 
@@ -115,16 +115,19 @@ class HistoryTopic(NatsTopic):
         """Take what the stream has taken."""
         try:
             stored = read(message.data)
-            sequence = int((message.headers or {})["Nats-Sequence"])
+            headers = message.headers or {}
+            sequence, before = int(headers["Nats-Sequence"]), int(headers["Nats-Last-Sequence"])
+            behind = int(headers[EXPECTED])
         except (BadRecord, ValueError, KeyError) as error:
             self._say_strange(error)
+            self._is_checked = False
             return
-        if self._is_checked and sequence != self._sequence:
-            if sequence > self._sequence and (stored.epoch, stored.first) == (self._epoch, self._offset + 1):
-                self._know(sequence, stored)
-            elif sequence > self._sequence or stored.epoch != self._epoch:
+        if self._is_checked and sequence > self._sequence:
+            if before == self._sequence:
+                self._take_raw(Raw(sequence, "", message.data, behind))
+            else:
                 self._is_checked = False
-        if self.is_watched:
+        if self.is_watched and (behind == before or not stored.parts):
             entries = [Entry(offset, item) for offset, item in stored.items()]
             self._sink.appended(self.topic.name, stored.epoch, entries)
 
@@ -155,12 +158,12 @@ class HistoryTopic(NatsTopic):
         made = self._stream.made
         raw = await self._stream.last(self.topic.name)
         if raw is None:
-            if not self._epoch or made != self._made or await self._is_behind():
+            if not self._epoch or made != self._made or await self._stream.last_sequence() < self._sequence:
                 await self._begin_epoch(0)
             else:
                 self._sequence = 0  # all were too old, and nobody has appended since then
         else:
-            epoch = _epoch_of(raw)
+            epoch = epoch_of(raw)
             if epoch and epoch != self._epoch and epoch not in self._past:
                 self._sequence = 0
                 await self._catch_up(raw)
@@ -170,10 +173,6 @@ class HistoryTopic(NatsTopic):
                 await self._begin_epoch(raw.sequence)
         self._made = made
         self._is_checked = True
-
-    async def _is_behind(self) -> bool:
-        """True where the stream has taken less than it once had."""
-        return await self._stream.last_sequence() < self._sequence
 
     async def _is_still_there(self, last: Raw) -> bool:
         """False where another message, or none yet, has the number of the last one that is known."""
@@ -188,7 +187,9 @@ class HistoryTopic(NatsTopic):
             stored = read(raw.data)
         except BadRecord:
             return False
-        return raw.subject == self.topic.name and (stored.epoch, stored.last) == (self._epoch, self._offset)
+        if raw.subject != self.topic.name or stored.epoch != self._epoch:
+            return False
+        return stored.last == self._offset or (self._stream.replicas > 1 and stored.first <= self._offset)
 
     async def _catch_up(self, last: Raw) -> None:
         """Take what others, or earlier lines of this node, have appended."""
@@ -196,18 +197,42 @@ class HistoryTopic(NatsTopic):
             if self._sequence >= last.sequence:
                 return
             raw = await self._stream.following(self.topic.name, self._sequence + 1)
-            if raw is None:
+            if raw is None or self._is_torn(raw):
                 break
             self._take_raw(raw)
-        for raw in await self._stream.read(self.topic.name):
+        raws = await self._stream.read(self.topic.name)
+        if raws and self._is_torn(raws[0]):
+            self._sequence = 0
+        if not self._sequence:
+            for raw, stored in self._counted(raws):
+                self._know(raw.sequence, stored)
+            self._sequence = max(self._sequence, raws[-1].sequence if raws else 0)
+        for raw in raws:
             if raw.sequence > self._sequence:
                 self._take_raw(raw)
 
+    def _is_torn(self, raw: Raw) -> bool:
+        """True where the message before this one is not known, and not there any more."""
+        return self._stream.replicas > 1 and raw.behind > self._sequence
+
     def _take_raw(self, raw: Raw) -> None:
+        """Take the message behind the last one that is known, where it counts."""
         try:
-            self._know(raw.sequence, read(raw.data))
+            stored = read(raw.data)
         except BadRecord as error:
             self._say_strange(error)
+        else:
+            is_next = raw.behind == 0 and (stored.epoch, stored.first) == (self._epoch, self._offset + 1)
+            is_sure = self._stream.replicas == 1 or raw.behind == self._sequence
+            if not stored.parts or is_sure or is_next:
+                self._know(raw.sequence, stored)
+        if raw.sequence > self._sequence:
+            self._sequence = raw.sequence
+            self._news.set()
+
+    def _counted(self, raws: list[Raw]) -> list[tuple[Raw, Stored]]:
+        is_sure = self._stream.replicas == 1 or len(raws) == 1
+        return counted(raws, first_counts=is_sure, say=self._say_strange)
 
     async def _begin_epoch(self, behind: int) -> None:
         """Put the beginning of an epoch behind the message with that number; another node may be faster."""
@@ -224,7 +249,17 @@ class HistoryTopic(NatsTopic):
             self._sequence = 0
             await self._catch_up(raw)
             return
-        self._know(ack.sequence, stored)
+        if await self._counts(behind, ack.sequence):
+            self._know(ack.sequence, stored)
+        else:
+            raise NoAnswer("the beginning of an epoch came too late")
+
+    async def _counts(self, behind: int, sequence: int) -> bool:
+        """True where a message of this node stands where it was to stand."""
+        if self._stream.replicas == 1:
+            return True
+        raw = await self._stream.following(self.topic.name, behind + 1)
+        return raw is not None and raw.sequence == sequence
 
     # -- what is appended -----------------------------------------------------------------------
 
@@ -234,7 +269,8 @@ class HistoryTopic(NatsTopic):
         self._leave_out_doubles()
         if not self._waiting or isinstance(self._waiting[0], Reading):
             return
-        pendings, parts, once = self._next_parts()
+        room = self._stream.line.max_payload - OTHER_BYTES // 2 - HEAD_BYTES
+        pendings, parts, once = next_parts(self._waiting, self.topic.name, room)
         stored, expected = Stored(self._epoch, self._offset + 1, parts), self._sequence
         for pending in pendings:
             pending.is_sent = True
@@ -246,6 +282,9 @@ class HistoryTopic(NatsTopic):
             return
         if ack.is_duplicate:
             await self._resolve_duplicate(ack.sequence)
+            return
+        if not await self._counts(expected, ack.sequence):
+            self._is_checked = False
             return
         self._know(ack.sequence, stored)
         self._leave_out_doubles()
@@ -261,33 +300,6 @@ class HistoryTopic(NatsTopic):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), HEAR_SECONDS)
         return self._sequence > sequence
-
-    def _next_parts(self) -> tuple[list[Pending], list[Part], str]:
-        """Return what fits into the next message: the runs, and the id of one that is published once."""
-        room = self._stream.line.max_payload - OTHER_BYTES // 2 - HEAD_BYTES
-        pendings: list[Pending] = []
-        parts: list[Part] = []
-        for pending in self._waiting:
-            if isinstance(pending, Reading):
-                break
-            run = pending.run
-            if run.once is not None and parts:
-                break
-            room -= RUN_BYTES
-            items: list[Item] = []
-            for item in run.items[pending.done :]:
-                room -= SIZE_BYTES + len(item.body)
-                if room < 0 and (items or parts):
-                    break
-                items.append(item)
-            if items or not run.items:
-                pendings.append(pending)
-                parts.append(Part(run.sender, run.number, pending.done, items))
-            if run.once is not None:
-                return pendings, parts, once_id(self.topic.name, run.once)
-            if pending.done + len(items) < len(run.items):
-                break
-        return pendings, parts, ""
 
     def _leave_out_doubles(self) -> None:
         """Take the runs from the front that have all their offsets."""
@@ -307,6 +319,14 @@ class HistoryTopic(NatsTopic):
 
     async def _resolve_duplicate(self, sequence: int) -> None:
         """A message with the id of the first run was there before."""
+        if self._stream.replicas > 1:
+            raws = await self._stream.read(self.topic.name)
+            counted = {raw.sequence for raw, _ in self._counted(raws)}
+            if sequence not in counted and raws and raws[0].sequence <= sequence:
+                first = self._waiting[0]
+                assert isinstance(first, Pending)
+                first.run = first.run._replace(once=None)  # that one is void
+                return
         pending = self._next()
         at, verdict = Position(self._epoch, self._offset), Verdict.DUPLICATE
         raw = await self._stream.at(sequence)
@@ -328,32 +348,4 @@ class HistoryTopic(NatsTopic):
             elif since.offset == self._offset:
                 return Kept(self._epoch, self._offset, self._offset, [])
         raws = await self._stream.read(self.topic.name)
-        entries: list[Entry] = []
-        first = 0
-        stored = None
-        for raw in raws:
-            stored = read(raw.data)
-            if not first or stored.first == 1:
-                entries, first = [], stored.first
-            entries += [Entry(offset, item, raw.age) for offset, item in stored.items()]
-        epoch, last = (self._epoch, self._offset) if stored is None else (stored.epoch, stored.last)
-        first = first or last + 1
-        expired_to = 0
-        while expired_to < len(entries) and entries[expired_to].age > self.topic.ttl:
-            expired_to += 1
-        if expired_to:
-            entries, first = entries[expired_to:], entries[expired_to - 1].offset + 1
-        known = 0 if expired_to == 0 and len(raws) >= self.topic.history else first - 1
-        begins = first - 1
-        if since is not None and since.epoch == epoch and since.offset > begins:
-            entries = [entry for entry in entries if entry.offset > since.offset]
-            begins = min(since.offset, last)
-        return Kept(epoch, last, begins, entries, expired_to=min(known, begins))
-
-
-def _epoch_of(raw: Raw) -> str:
-    """Return the epoch of a message; "" where it is none of ours."""
-    try:
-        return read(raw.data).epoch
-    except BadRecord:
-        return ""
+        return kept_of(self._counted(raws), self.topic, Position(self._epoch, self._offset), since)

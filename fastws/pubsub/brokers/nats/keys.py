@@ -87,7 +87,7 @@ class KeyedTopic(NatsTopic):
         try:
             sequence = int((message.headers or {})["Nats-Sequence"])
             subject = message.subject.removeprefix(self._stream.said + ".")
-            raw = Raw(sequence, subject, message.data, {})
+            raw = Raw(sequence, subject, message.data)
             place = self._place(raw)
             if place == "e":
                 if message.data.decode() != self._epoch:
@@ -182,7 +182,8 @@ class KeyedTopic(NatsTopic):
             if raw is None:
                 raise NoAnswer("the epochs of a topic come and go") from None
             return raw.data.decode("ascii", "replace")
-        return epoch
+        raw = None if self._stream.replicas == 1 else await self._stream.last(f"{self.topic.name}.e")
+        return epoch if raw is None else raw.data.decode("ascii", "replace")
 
     # -- what is appended -----------------------------------------------------------------------
 

@@ -122,6 +122,9 @@ class Line:
             closed_cb=self._closed,
             **servers.options(server),
         )
+        for name in ("_reading_task", "_flusher_task", "_ping_interval_task"):
+            # Where a line breaks its end is told by `lost`, and not by what these raise.
+            getattr(self._client, name).add_done_callback(_look_at)
         self._inbox = self._client.new_inbox()
         await self.subscribe(f"{self._inbox}.*", self._answered)
 
@@ -213,20 +216,23 @@ class Line:
         await self.send(subject, payload, headers, f"{self._inbox}.{number}")
         return answer
 
-    async def wait(self, answer: asyncio.Future[Msg]) -> Msg:
+    async def wait(self, answer: asyncio.Future[Msg], seconds: float | None = None) -> Msg:
         """Return an answer. Raises :class:`LineLost` and :class:`NoAnswer`."""
+        seconds = ANSWER_SECONDS if seconds is None else seconds
         try:
-            found = await asyncio.wait_for(answer, ANSWER_SECONDS)
+            found = await asyncio.wait_for(answer, seconds)
         except TimeoutError:
-            raise NoAnswer(f"{self.label}: no answer of a stream within {ANSWER_SECONDS:g} s") from None
+            raise NoAnswer(f"{self.label}: no answer of a stream within {seconds:g} s") from None
         if found.headers and found.headers.get("Status") == NO_RESPONDERS:
             raise NoAnswer(f"{self.label}: nobody answers")
         return found
 
-    async def request(self, subject: str, question: Mapping[str, object] | None = None) -> dict[str, Any]:
+    async def request(
+        self, subject: str, question: Mapping[str, object] | None = None, seconds: float | None = None
+    ) -> dict[str, Any]:
         """Ask the JetStream API, and return what it says. Raises :class:`LineLost` and :class:`NoAnswer`."""
         payload = b"" if question is None else json.dumps(question).encode()
-        found = await self.wait(await self.ask(f"$JS.API.{subject}", payload))
+        found = await self.wait(await self.ask(f"$JS.API.{subject}", payload), seconds)
         said: dict[str, Any] = json.loads(found.data)
         return said
 
@@ -244,6 +250,11 @@ class Line:
             # nats-py has no transport any more where it fails with the last two.
             self.abort(_text(error) or "the connection was closed")
             raise LineLost(f"{self.label}: {_text(error)}") from None
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def _text(error: BaseException) -> str:

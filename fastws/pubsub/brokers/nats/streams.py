@@ -11,6 +11,7 @@ import base64
 import contextlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
@@ -21,7 +22,7 @@ from nats.aio.msg import Msg
 from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic, TopicKind
 from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line, LineLost, NoAnswer
 
-__all__ = ["OTHER_BYTES", "Ack", "Raw", "Stream", "WrongSequence", "once_id"]
+__all__ = ["EXPECTED", "OTHER_BYTES", "Ack", "Raw", "Stream", "WrongSequence", "once_id"]
 
 NANOSECONDS = 1_000_000_000
 #: A history is kept for so much longer than its messages: so long the topic's epoch is known.
@@ -31,6 +32,13 @@ NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE = 10059, 10037, 10071
 #: The name is taken, and the stream has other settings.
 NAME_IN_USE = 10058
 CONTROL = "100"
+#: Another node may have set its settings back in the same moment: they are looked at again after so long.
+ASK_SECONDS = 5.0
+#: So often a consumer is asked for, and waited for so many seconds, before all patience goes into one more.
+CONSUMER_ATTEMPTS, CONSUMER_SECONDS = 8, 0.5
+#: The header with the number that the last message of a subject has to have.
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_LINE = re.compile(rb"Nats-Expected-Last-Subject-Sequence: (\d+)\r\n")
 #: Bytes of a message for its subject, its headers, and what stands around an item.
 OTHER_BYTES = 8192
 #: Seconds. What is kept for longer is kept for ever.
@@ -47,7 +55,9 @@ class Raw(NamedTuple):
     sequence: int
     subject: str
     data: bytes
-    headers: Mapping[str, str]
+    #: The number of the message that its sender believed to be the last one of its subject; -1: it did not
+    #: say.
+    behind: int = -1
     #: Seconds since it was taken, by the server's clock, as far as that was asked.
     age: float = 0.0
 
@@ -74,7 +84,8 @@ class Stream:
         self.subject = f"{prefix}.{letter}"
         self.said = f"{prefix}.l{letter}"
         self._kind = kind
-        self._replicas = replicas
+        #: On how many servers it is. Where there is more than one they may take two messages behind the same.
+        self.replicas = replicas
         #: When it was made, as the server says: a stream that was deleted and made again has another time.
         self.made = ""
         self._line: Line | None = None
@@ -83,6 +94,7 @@ class Stream:
         self._most = 0
         self._age: int | None = None
         self._making = asyncio.Lock()
+        self._asked_at = 0.0
 
     @property
     def max_bytes(self) -> int:
@@ -113,12 +125,16 @@ class Stream:
             LineLost: The broker is away.
             NoAnswer: Nobody answers for it.
         """
-        most = topic.history if self._kind is TopicKind.HISTORY else 1
+        # One more: whether the oldest one counts is not always known.
+        most = topic.history + (self.replicas > 1) if self._kind is TopicKind.HISTORY else 1
         age = topic.ttl + KEEP_SECONDS if self._kind is TopicKind.HISTORY else math.inf
         wanted = 0 if age > FOR_EVER else int(age * NANOSECONDS)
         async with self._making:
-            if self.made and self._most >= most and self._age == _longer(self._age, wanted):
+            now = asyncio.get_running_loop().time()
+            is_known = self.made and now - self._asked_at < ASK_SECONDS
+            if is_known and self._most >= most and self._age == _longer(self._age, wanted):
                 return
+            self._asked_at = now
             if not self.line.has_streams:
                 raise BrokerRefused(f"{self.line.label} has no JetStream: start it with -js")
             self._most = max(self._most, most)
@@ -155,7 +171,7 @@ class Stream:
             "retention": "limits",
             "discard": "old",
             "storage": "file",
-            "num_replicas": self._replicas,
+            "num_replicas": self.replicas,
             "max_msgs_per_subject": self._most,
             "max_age": self._age,
             "duplicate_window": ONCE_SECONDS * NANOSECONDS,
@@ -190,7 +206,7 @@ class Stream:
         """
         headers = {}
         if expected is not None:
-            headers["Nats-Expected-Last-Subject-Sequence"] = str(expected)
+            headers[EXPECTED] = str(expected)
         if once:
             headers["Nats-Msg-Id"] = once
         return await self.line.ask(f"{self.subject}.{subject}", data, headers)
@@ -241,7 +257,9 @@ class Stream:
             raise BrokerRefused(_error(said))
         found = said["message"]
         data = base64.b64decode(found.get("data", ""))
-        return Raw(found["seq"], found["subject"].removeprefix(self.subject + "."), data, {})
+        behind = EXPECTED_LINE.search(base64.b64decode(found.get("hdrs", "")))
+        subject = found["subject"].removeprefix(self.subject + ".")
+        return Raw(found["seq"], subject, data, -1 if behind is None else int(behind[1]))
 
     async def read(self, filter: str) -> list[Raw]:
         """Return all messages of the subjects that a filter names, in their order."""
@@ -251,10 +269,7 @@ class Stream:
         heard = await line.subscribe(inbox, reader.take)
         consumer = ""
         try:
-            said = await line.request(
-                f"CONSUMER.CREATE.{self.name}",
-                {"stream_name": self.name, "config": _reading(f"{self.subject}.{filter}", inbox)},
-            )
+            said = await self._make_consumer(line, _reading(f"{self.subject}.{filter}", inbox))
             if "error" in said:
                 raise BrokerRefused(_error(said))
             consumer = said["name"]
@@ -265,6 +280,17 @@ class Stream:
             if consumer and not line.lost.done():
                 with contextlib.suppress(LineLost):
                     await line.ask(f"$JS.API.CONSUMER.DELETE.{self.name}.{consumer}", b"")
+
+    async def _make_consumer(self, line: Line, config: Mapping[str, object]) -> dict[str, Any]:
+        """Ask for a consumer; of a cluster that may be given to a server that has just ended."""
+        for _ in range(CONSUMER_ATTEMPTS - 1):
+            with contextlib.suppress(NoAnswer):
+                return await self._ask_for(line, config, CONSUMER_SECONDS)
+        return await self._ask_for(line, config, ANSWER_SECONDS)
+
+    async def _ask_for(self, line: Line, config: Mapping[str, object], seconds: float) -> dict[str, Any]:
+        question = {"stream_name": self.name, "config": config}
+        return await line.request(f"CONSUMER.CREATE.{self.name}", question, seconds)
 
     async def purge(self, filter: str, before: int) -> None:
         """Delete the messages of some subjects with smaller numbers. Nobody waits for it."""
@@ -333,7 +359,7 @@ class Reader:
                 sequence,
                 message.subject.removeprefix(self._subject + "."),
                 message.data,
-                message.headers or {},
+                int((message.headers or {}).get(EXPECTED, -1)),
                 max(self._now - time / NANOSECONDS, 0.0),
             )
             for message, sequence, time in self._found
