@@ -7,7 +7,13 @@ import os
 # The sources know their comments and annotations; what Cython made of them does not.
 os.environ["FASTWS_COMPILED"] = "0"
 
+from pygments.lexers.special import TextLexer
+from sphinx.highlighting import lexers
+
 from fastws import __version__
+
+# Pygments knows no such files.
+lexers["haproxy"] = TextLexer()
 
 project = "fastws"
 author = "the fastws contributors"

@@ -43,16 +43,18 @@ class Quotes:
     async def produce(self, server: Any) -> None:
         """Make the quotes: the background task of one worker. It goes on from what there is."""
         market = Market(await self.hub.snapshot(TOPIC))
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
             await self.wait_for_viewers()
-            due = asyncio.get_running_loop().time()
+            due = max(due, loop.time() - 0.1)
             for _ in range(MOVES_PER_SECOND):
                 # What one turn of the loop publishes leaves as one change.
                 for symbol, quote in market.move():
                     self.hub.publish(TOPIC, quote, key=symbol)
                 self.hub.publish(TOPIC, json=market.sum(), key=SUM)
                 due += 1 / MOVES_PER_SECOND
-                await asyncio.sleep(due - asyncio.get_running_loop().time())
+                await asyncio.sleep(due - loop.time())
 
     async def wait_for_viewers(self) -> None:
         try:

@@ -155,7 +155,8 @@ class Session(SessionCore):
             self._know(user)
             if self._say_hello():
                 await self._ask_again()
-                await self._subscribe_all([Sub(topic) for topic in user.topics if topic not in self._topics])
+                had = {*self._topics, *(() if before is None else before.topics)}
+                await self._subscribe_all([Sub(topic) for topic in user.topics if topic not in had])
 
     def _know(self, user: User | None) -> None:
         self.client.user = user

@@ -43,8 +43,8 @@ class Meters:
         #: The route of each of our counters.
         self._routes: dict[Counters, str] = {}
         self._counters: dict[tuple[str, ...], Counters] = {}
-        #: The names of closes, by their route's counters, their code, and who closed.
-        self._closes: dict[tuple[Counters, int, bool], tuple[str, ...]] = {}
+        #: The places of closes, by their route's counters, their code, and who closed.
+        self._closes: dict[tuple[Counters, int, bool], int | None] = {}
         self.pings = self._histogram("ping")
         self.publishes = self._histogram("publish")
         self.deliveries = self._histogram("delivery")
@@ -100,13 +100,15 @@ class Meters:
         """Count a WebSocket that has ended. With 1006 a client has said nothing: its TCP has ended."""
         thousand = code // 1000 if by_peer and code >= FIRST_FREE_CODE else 0
         key = counters, thousand or code, by_peer
-        name = self._closes.get(key)
-        if name is None:
+        if key not in self._closes:
             # Else each client could make names of its own.
             text = f"{thousand}xxx" if thousand else str(code)
             initiator = "server" if not by_peer else "none" if code == NO_CLOSE_FRAME else "client"
-            self._closes[key] = name = "close", self._routes.get(counters, ""), text, initiator
-        self.count(*name)
+            route = self._routes.get(counters, "")
+            self._closes[key] = self.board.add(Kind.COUNTER, "close", route, text, initiator)
+        place = self._closes[key]
+        if place is not None:
+            self._row[place] += 1
 
     def answered(self, status: int, *, upgrade: bool) -> None:
         """Count a response; with ``upgrade`` that to a handshake, which it refuses."""

@@ -327,10 +327,10 @@ class Hub(HubShared):
             seq = fan_out.add(found)
             found.batch.append(Publication(found, seq, None, frame_of(kept)))
 
-    def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
+    def _receive_gap(self, topic: str, missed: int | None, reason: str) -> None:
         """Tell who listens that messages of another process did not come."""
         found = self._find(topic)
-        if found is not None:
+        if found is not None and not (missed is None and found.sequenced):  # positions tell that
             _tell_gap(found, missed, reason)
             if found.view is not None:
                 found.view.offer_gap(missed, reason, self._fan_out)
@@ -355,7 +355,7 @@ class HubLifespan:
         await self._hub.close()
 
 
-def _tell_gap(found: Topic, missed: int, reason: str) -> None:
+def _tell_gap(found: Topic, missed: int | None, reason: str) -> None:
     paced = found.gate.lane.cursors if found.paced() else ()
     behind = found.behind if isinstance(found, NumberedTopic) else ()
     for subscriber in [*found.subscribers, *behind, *paced]:

@@ -93,6 +93,8 @@ SUITE = "the suite itself, which .ci/run runs, or a part of it"
 BENCHMARKS = "minutes to hours, on an idle machine, with the extra packages of the suite"
 ELSEWHERE = "another machine, or one to be set up"
 EDITOR = "npm, which .ci/run runs; and an extra that the tests' own environment has"
+RELEASED = "the package of a release; the tests' own environment has what the extra names"
+READERS = "a file of the reader's"
 DOCKER = "no engine of containers is there; test_containers.py runs the instructions of the Dockerfile"
 OPERATED = "a folder in /run of the service; tests/observe/test_workers.py runs them"
 #: Commands that are only checked (commands.py: each option and file exists), and why.
@@ -124,6 +126,10 @@ NOT_RUN = {
         EDITOR
     ),
     "pip install '.[yjs]'": EDITOR,
+    "pip install 'fastws-server[redis]'": RELEASED,
+    "pip install 'fastws-server[jwt]'": RELEASED,
+    "pytest test_my_broker.py": READERS,
+    "fastws serve app:routes --workers auto --broker redis://redis.internal:6379": ELSEWHERE,
     "sudo systemctl enable --now chat": ELSEWHERE,
     "journalctl -u chat -f": ELSEWHERE,
     "fastws bench wss://chat.example.org/ws idle --clients 5000 --until errors=0 --step clients+5000": (

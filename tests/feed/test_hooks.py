@@ -115,6 +115,8 @@ class TestTokens:
         said = client.say('{"auth":"a"}')
         assert [each["t"] for each in said if "end" in each] == ["kept/a"]
         assert [each["t"] for each in said if "sync" in each] == ["kept/b", "kept/c"]
+        client.say('{"unsub":"kept/c"}')
+        assert [each for each in client.say('{"auth":"a"}') if "hello" not in each] == []
 
     def test_a_token_expires(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         def lasting(request: object, token: str | None) -> fastws.User | None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.testing import ManualLoop
+from fastws.testing import ManualLoop, memory_broker
 from tests.feed.clients import Client
+from tests.kit import until
+from tests.kit.buses import Listener
 
 
 @pytest.mark.parametrize("history", [0, 50])
@@ -194,3 +196,25 @@ class TestRenewed:
         missed = sum(each["gap"]["missed"] for each in said if "gap" in each)
         assert data == sorted(set(data)) and data[-1] == 10
         assert len(data) + missed == 11
+
+
+async def test_a_rate_that_changes_before_it_is_known_where_a_topic_begins() -> None:
+    one, two = fastws.Hub(), fastws.Hub()
+    for hub in (one, two):
+        hub.topic("t", history=5)
+    async with memory_broker(one, two) as broker:
+        broker.stop()
+        client = Listener()
+        joined = one._subscribe_view(client, "t", None, 0)
+        assert joined is not None and joined.synced is None
+        view: Any = joined.topic
+        (wish,) = view.wishes.values()
+        assert wish.pace is None
+        assert one._change_rate(client, view, 2.0) is None
+        (wish,) = view.wishes.values()
+        assert wish.pace.interval == 0.5
+        assert one._change_rate(client, view, None) is None
+        (wish,) = view.wishes.values()
+        assert wish.pace is None
+        broker.start()
+        await until(lambda: not view.wishes)

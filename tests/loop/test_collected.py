@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fastws.connection.handlers import as_handler
+from fastws.protocol.http.messages import Request
 from fastws.server.pending import PendingAnswer
 
 
@@ -19,7 +20,7 @@ async def waits(*_: Any) -> None:
 
 def of_a_handler() -> Coroutine[Any, Any, None]:
     handler: Any = as_handler(waits)
-    ws = SimpleNamespace(close_nowait=lambda *_: pytest.fail("a close of what is gone"))
+    ws = SimpleNamespace(request=Request(), close_nowait=lambda *_: pytest.fail("a close of what is gone"))
     coroutine: Coroutine[Any, Any, None] = handler._run(ws)
     return coroutine
 
@@ -27,7 +28,7 @@ def of_a_handler() -> Coroutine[Any, Any, None]:
 def of_a_page() -> Coroutine[Any, Any, None]:
     pending: Any = object.__new__(PendingAnswer)
     pending._then = lambda answer: pytest.fail("an answer to what is gone")
-    coroutine: Coroutine[Any, Any, None] = pending._run(waits(), "a page")
+    coroutine: Coroutine[Any, Any, None] = pending._run(waits(), "a page", Request())
     return coroutine
 
 
@@ -55,5 +56,6 @@ async def test_an_application_that_raises_it_has_failed(caplog: pytest.LogCaptur
         raise GeneratorExit
 
     handler: Any = as_handler(application)
-    await handler._run(SimpleNamespace(close_nowait=lambda code, reason: closed.append(code)))
+    ws = SimpleNamespace(request=Request(), close_nowait=lambda code, reason: closed.append(code))
+    await handler._run(ws)
     assert closed == [1011] and len(caplog.records) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 from collections.abc import Iterator
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from fastws.meters.board import Board
+from fastws.meters.meters import Meters
+from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.workers.control import Channel
 from fastws.workers.keeping import Keeping
-from fastws.workers.states import Worker
+from fastws.workers.states import KEEPER_ROW, ROWS, Worker
 
 
 class Process:
@@ -50,8 +54,10 @@ class Process:
 class Site:
     """A supervisor's surroundings."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **hello: object) -> None:
         self.processes: list[Process] = []
+        #: How many lines each worker was given, and what the gateway is called on the bus.
+        self.lines: list[tuple[int, int]] = []
         self.told: list[tuple[int, str, int]] = []
         self.ended: list[int] = []
         self.workers = [Worker(1, 0, 0.0), Worker(2, 1, 0.0)]
@@ -60,7 +66,7 @@ class Site:
         self.selector = selectors.DefaultSelector()
         self.keeping = Keeping(
             "no.module",
-            {"options": {}},
+            {"options": {}, **hello},
             self.selector,
             30.0,
             workers=lambda: self.workers,
@@ -75,8 +81,9 @@ class Site:
         self.processes.append(process)
         return process, process.given
 
-    def _tell(self, worker: Worker, kind: str, fds: list[int], *, number: int, gateway: int) -> None:
+    def _tell(self, worker: Worker, kind: str, fds: list[int], *, number: int, gateway: int = 0) -> None:
         self.told.append((worker.id, kind, number))
+        self.lines.append((len(fds), gateway))
         for fd in fds:
             socket.socket(fileno=fd).close()
 
@@ -107,6 +114,27 @@ def test_it_is_started_when_somebody_wants_it_and_once(site: Site) -> None:
     site.keeping.join(site.workers[2])
     assert process.said() == [("worker", 3)]
     assert site.told[2:] == [(3, "keeper", 1)]
+
+
+def test_a_gateway_is_there_from_the_beginning_and_has_two_lines_to_each_worker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(monkeypatch, broker="redis://h", node="n")
+    site.keeping.begin(0.0)
+    [process] = site.processes
+    assert process.said() == [("hello", None), ("worker", 1), ("worker", 2)]
+    process.die(-9)
+    site.keeping.read(1.0)
+    site.keeping.tick(1.0)
+    (count, first), _, (_, second), _ = site.lines
+    assert count == 2 and FIRST_GATEWAY <= first != second
+    assert "nothing goes to other nodes and nothing comes from them" in caplog.text
+    site.close()
+
+
+def test_nobody_is_started_without_need(site: Site) -> None:
+    site.keeping.begin(0.0)
+    assert not site.processes
 
 
 def test_it_is_started_again_at_once_and_then_with_pauses(
@@ -161,3 +189,24 @@ def test_who_makes_no_sense_is_ended(site: Site, caplog: pytest.LogCaptureFixtur
     process.channel.send("dropped")
     site.keeping.read(2.0)
     assert process.kills == 2 and "sends nonsense" in caplog.text
+
+
+def test_it_measures_in_a_row_of_its_own_that_is_cleared(site: Site) -> None:
+    board = Board.create(ROWS)
+    site.keeping._board = board
+    assert site.keeping.pid is None
+    site.keeping.want(0.0)
+    assert site.keeping.pid == 1
+    hello, *others = site.processes[0].channel.receive()
+    theirs = Board.attach(hello.fds.pop())
+    for message in others:
+        for fd in message.fds:
+            os.close(fd)
+    Meters(theirs, KEEPER_ROW).set(1, "broker_up", "redis")
+    (up,) = [series for series in board.series() if series.name == "broker_up"]
+    assert board.sums(up) == [1]
+    site.processes[0].die(-9)
+    site.keeping.tick(1.0)
+    assert board.sums(up) == [0]
+    for each in (board, theirs):
+        each.close()

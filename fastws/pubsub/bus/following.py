@@ -30,6 +30,8 @@ class Following:
         #: Key -> for how many ticks nobody has listened. None while peers are few.
         self._followed: dict[bytes, int] | None = None
         self._are_many = False
+        #: There has been a gateway before.
+        self._had_gateway = False
 
     def follow(self, key: bytes) -> None:
         """A topic has its first subscriber here."""
@@ -42,6 +44,8 @@ class Following:
 
     def peer_came(self, peer: Peer) -> None:
         """Tell a new peer what to send; and all of them, when they are not few any more."""
+        if _is_gateway(peer):
+            self._gateway_came()
         self._are_many = self._are_many or len(self._bus.peers) > self._flooded_peers
         if self._followed is None:
             if not (self._are_many or _is_gateway(peer)):
@@ -55,6 +59,14 @@ class Following:
             if not one.is_filtered_by_us and one.is_started and (self._are_many or _is_gateway(one)):
                 one.is_filtered_by_us = True
                 one.write(FILTER + b"".join(follows))
+
+    def _gateway_came(self) -> None:
+        """Tell those who listen that messages of other nodes may be missing, since the last one has gone."""
+        if self._had_gateway:
+            for hub in list(self._bus.hubs.values()):
+                for topic in hub._topics_heard():
+                    hub._receive_gap(topic, None, "broker")
+        self._had_gateway = True
 
     def told(self, peer: Peer, record: Record) -> None:
         """A peer says what it wants to hear."""

@@ -10,7 +10,7 @@ from typing import Any
 from fastws.pubsub.bus.lanes import names_of
 from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record
 
-__all__ = ["FIRST_GATEWAY", "Incoming", "Receiver"]
+__all__ = ["FIRST_GATEWAY", "UNKNOWN", "Incoming", "Receiver"]
 
 log = logging.getLogger("fastws.error")
 
@@ -19,6 +19,8 @@ RUN, GAP = int(Kind.RUN), int(Kind.GAP)
 BEGIN, FORGET = int(Flag.BEGIN), int(Flag.FORGET)
 #: From here on, members are gateways (:mod:`fastws.pubsub.gateway`): what they say comes from other nodes.
 FIRST_GATEWAY = 2**63
+#: In place of the count of a GAP: messages of other nodes may be missing, and nobody knows how many.
+UNKNOWN = 2**32 - 1
 
 
 class Incoming:
@@ -63,7 +65,10 @@ class Receiver:
             incomings[record.key] = incoming = Incoming(*names_of(record.key))
         expected, number, flags = incoming.expected, record.number, record.flags
         if flags != BEGIN:
-            if expected is None:
+            if record.kind == GAP and record.amount == UNKNOWN:
+                self._tell(incoming, None, identity)
+                missed = 0
+            elif expected is None:
                 missed = record.amount if record.kind == GAP else 0
             elif number < expected:
                 raise BadRecord(f"its numbers went back from {expected} to {number}")
@@ -87,6 +92,9 @@ class Receiver:
     def _miss(self, incoming: Incoming, missed: int, identity: int | None) -> None:
         self.missed += missed
         self._missed_by[identity] = self._missed_by.get(identity, 0) + missed
+        self._tell(incoming, missed, identity)
+
+    def _tell(self, incoming: Incoming, missed: int | None, identity: int | None) -> None:
         hub = self._hubs.get(incoming.hub_name)
         if hub is not None:
             hub._receive_gap(incoming.topic, missed, "broker" if _is_gateway(identity) else "bus")

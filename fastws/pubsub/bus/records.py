@@ -50,7 +50,7 @@ class Kind(IntEnum):
     RUN = 1
     #: What the sender wants to hear; see :class:`Flag`.
     FOLLOW = 2
-    #: ``count`` messages were dropped; ``number`` is that of the next.
+    #: ``count`` messages were dropped, or nobody knows how many; ``number`` is that of the next.
     GAP = 3
     #: ``number`` is that of the next message of a topic.
     STATE = 4

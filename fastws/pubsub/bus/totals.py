@@ -49,7 +49,9 @@ class Totals:
         question = self._questions[number] = Question(peers, here)
         self._bus.tell(encode_record(Kind.ASK, 0, key, 0, number))
         try:
-            await asyncio.wait_for(question.answer, timeout)
+            # Not wait_for: before Python 3.12 it forgets a cancellation in the turn of the answer.
+            async with asyncio.timeout(timeout):
+                await question.answer
         except TimeoutError:
             silent = ", ".join(str(peer.identity) for peer in question.silent)
             raise TimeoutError(f"no answer within {timeout:g} s of the processes {silent}") from None

@@ -11,9 +11,11 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from hashlib import blake2b
 
 from fastws.meters.meters import measuring
 from fastws.pubsub.brokers.base import Broker, Entry, State, name_of
+from fastws.pubsub.brokers.envelope import NODE_BYTES
 from fastws.pubsub.bus.lanes import key_of, names_of
 from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.pubsub.gateway.census import CENSUS, Census
@@ -60,7 +62,8 @@ class Gateway:
             on_ask=self._asked,
         )
         self.census = Census(broker, name, self._count)
-        self.plain = Plain(broker, self.bus.relay, self.bus.skip)
+        on_the_wire = blake2b(name.encode(), digest_size=NODE_BYTES).digest()
+        self.plain = Plain(broker, self.bus.relay, self.bus.skip, on_the_wire)
         self._state = State.AWAY
         #: The last line of the log: none stands there twice in a row.
         self._said = ""

@@ -10,7 +10,7 @@ from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.lanes import Lane, key_of, names_of
 from fastws.pubsub.bus.link import Link
 from fastws.pubsub.bus.peer import Peer
-from fastws.pubsub.bus.receiving import Receiver
+from fastws.pubsub.bus.receiving import UNKNOWN, Receiver
 from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 
 __all__ = ["NodeBus"]
@@ -30,8 +30,9 @@ class NodeHub:
     def _receive_run(self, topic: str, body: bytes, count: int) -> None:
         self._bus.on_run(self.name, topic, body, count)
 
-    def _receive_gap(self, topic: str, missed: int, reason: str) -> None:
-        self._bus.on_missed(self.name, topic, missed)
+    def _receive_gap(self, topic: str, missed: int | None, reason: str) -> None:
+        if missed is not None:
+            self._bus.on_missed(self.name, topic, missed)
 
     def _topics_heard(self) -> list[str]:
         return []
@@ -145,13 +146,19 @@ class NodeBus(Bus):
         for frame in frames:
             link.forward(topic, frame)
 
-    def skip(self, hub: str, topic: str, missed: int) -> None:
-        """Tell them that messages of another node do not come."""
+    def skip(self, hub: str, topic: str, missed: int | None) -> None:
+        """Tell them that messages of another node do not come; None: nobody knows how many."""
         self.outgoing.flush()
         key = key_of(hub, topic)
         if key not in self.lanes:
             self.lanes[key] = (self.hubs.get(hub).link, Lane(key))  # type: ignore[union-attr]
         lane = self.lanes[key][1]
+        if missed is None:
+            record = encode_record(Kind.GAP, 0, key, UNKNOWN, lane.number)
+            for peer in self.peers:
+                if peer.follows is None or key in peer.follows:
+                    peer.write(record)
+            return
         lane.number += missed
         lane.silent_ticks = 0
         for peer in self.peers:

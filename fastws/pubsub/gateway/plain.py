@@ -2,7 +2,8 @@
 
 Each topic of a node has numbers of its own, without holes. Who has followed it before knows from them what is
 a double and what is missing. A topic that was silent for long is forgotten; when it is used again its numbers
-begin anew, in another *life*.
+begin anew, in another *life*. The lives of one gateway have the same upper half: where that changes, the node
+has another gateway, and nobody knows what the last one had not handed on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ log = logging.getLogger("fastws.error")
 
 #: A topic that was silent for so many seconds is forgotten; who receives it remembers it for longer.
 FORGET_TICKS, REMEMBER_TICKS = 60, 180
+
+
+#: Half of a life.
+LIFE_BITS = 16
 
 
 class Way:
@@ -54,19 +59,22 @@ class Plain:
     Args:
         broker: What joins the nodes.
         relay: Called with the names of hub and topic, and with the messages that another node has published.
-        skip: Called with these names and how many of its messages do not come.
+        skip: Called with these names and how many of its messages do not come; None: nobody knows.
+        node: The node's name on the wire, the same for each gateway that it has. Default: a new one.
     """
 
     def __init__(
         self,
         broker: Broker,
         relay: Callable[[str, str, list[bytes]], None],
-        skip: Callable[[str, str, int], None],
+        skip: Callable[[str, str, int | None], None],
+        node: bytes | None = None,
     ) -> None:
         self._broker = broker
         self._relay = relay
         self._skip = skip
-        self.node = secrets.token_bytes(NODE_BYTES)
+        self.node = node or secrets.token_bytes(NODE_BYTES)
+        self._gateway = secrets.randbits(LIFE_BITS) << LIFE_BITS
         self._lives = 0
         self._ways: dict[str, Way] = {}
         self._sources: dict[tuple[bytes, str], Source] = {}
@@ -111,8 +119,8 @@ class Plain:
     def _way_of(self, name: str) -> Way:
         way = self._ways.get(name)
         if way is None:
-            self._lives += 1
-            way = self._ways[name] = Way(self._lives)
+            self._lives = (self._lives + 1) % 2**LIFE_BITS
+            way = self._ways[name] = Way(self._gateway + self._lives)
         return way
 
     # -- what comes -----------------------------------------------------------------------------
@@ -132,17 +140,20 @@ class Plain:
         if missed:
             self._missed += missed
             self.missed += missed
+        if missed is None or missed:
             self._skip(hub, topic, missed)
         if frames:
             self._relay(hub, topic, frames)
 
-    def _compare(self, name: str, blob: Blob) -> tuple[int, list[bytes]]:
+    def _compare(self, name: str, blob: Blob) -> tuple[int | None, list[bytes]]:
         """Return how many messages are missing before those that are new, and them."""
         source = self._sources.get((blob.node, name))
-        if source is None or blob.life > source.life:
+        if source is None or blob.life != source.life:
+            is_other = source is not None and (blob.life ^ source.life) >> LIFE_BITS
             source = self._sources[blob.node, name] = Source(blob)
-        elif blob.life < source.life:
-            return 0, []
+            if is_other:
+                source.expected += len(blob.bodies)
+                return None, blob.bodies
         source.silent_ticks = 0
         known = source.expected - blob.number
         end = blob.number + len(blob.bodies)

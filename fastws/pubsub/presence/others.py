@@ -28,6 +28,8 @@ BEAT_SECONDS = 5.0
 GONE_SECONDS = 3 * BEAT_SECONDS
 #: Whom a process counted that has ended, or is cut off, has so long to connect again.
 LOST_SECONDS = 5.0
+#: A timer that is so late was one of a process that was stopped.
+ASLEEP_SECONDS = 1.0
 #: Topics of one question.
 TOPICS_AT_ONCE = 500
 #: A topic that nobody here uses is heard for so many beats more.
@@ -312,12 +314,20 @@ class Others(Timed):
             board.tell_soon()
 
     def on_timer(self, now: float) -> float | None:
+        late = now - self._next_due()
         for owner in list(self._owners.values()):
-            if owner.due is not None and owner.due <= now:
+            if owner.due is not None and late > ASLEEP_SECONDS:
+                owner.due += (
+                    late  # it was this process that was silent: what others have said is still unread
+                )
+            elif owner.due is not None and owner.due <= now:
                 self._drop(owner)
         if self._beat_due <= now:
             self._beat_due = now + BEAT_SECONDS
             self._beat()
+        return self._next_due()
+
+    def _next_due(self) -> float:
         dues = [owner.due for owner in self._owners.values() if owner.due is not None]
         return min([self._beat_due, *dues])
 

@@ -235,6 +235,20 @@ def last_count(watcher: Watcher) -> int:
     return count
 
 
+async def test_who_was_asleep_takes_nobody_for_dead() -> None:
+    async with sharing(2) as (clock, (one, _)):
+        watcher = Watcher(one.hub)
+        far = Stranger(one)
+        far.put("ann")
+        await clock.advance(SOON)
+        watcher.told()
+        presences: Any = one.hub._presences
+        presences.others.on_timer(clock.time() + 100)
+        await clock.advance(SOON)
+        assert watcher.told() == []
+        assert one.hub._board("t").everybody().count == 1
+
+
 async def test_a_gap_is_asked_for_and_doubles_count_once() -> None:
     async with sharing(2) as (clock, (one, _)):
         Watcher(one.hub)
