@@ -31,6 +31,8 @@ def _away(record: Record, broker: str, program: str) -> None:
         rate=record.choose(400.0, 100.0),
         worker_kills=0,
         still=still,
+        # More than comes while it stands still: else the oldest is told as missed.
+        history=record.choose(40_000, 5_000),
     )
     verdict = besiege_nodes(plan)
     record.equal("what must not be", dict(verdict.faults), {})

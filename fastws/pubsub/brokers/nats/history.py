@@ -127,7 +127,8 @@ class HistoryTopic(NatsTopic):
                 self._take_raw(Raw(sequence, "", message.data, behind))
             else:
                 self._is_checked = False
-        if self.is_watched and (behind == before or not stored.parts):
+        counts = self._stream.replicas == 1 or behind == before or not stored.parts
+        if self.is_watched and counts:
             entries = [Entry(offset, item) for offset, item in stored.items()]
             self._sink.appended(self.topic.name, stored.epoch, entries)
 
