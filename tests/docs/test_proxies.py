@@ -116,7 +116,7 @@ def serve_behind(
     tested = subprocess.run([haproxy, "-c", "-f", config], capture_output=True, text=True, timeout=10)
     assert tested.returncode == 0, tested.stderr
     with running(folder, "serve", "--port", inner, "--log-format", "json", *options) as server:
-        server.line("Serving on ")
+        server.line('{"time"')
         with proxy([haproxy, "-db", "-f", config], folder):
             context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
             asyncio.run(converse(port, context))
@@ -137,7 +137,7 @@ def test_caddy(certified: Path) -> None:
     )
     home = str(certified)
     with running(certified, "serve", "--port", inner, "--log-format", "json") as server:
-        server.line("Serving on ")
+        server.line('{"time"')
         command: list[str | Path] = [caddy, "run", "--adapter", "caddyfile", "--config", config]
         with proxy(command, certified, HOME=home, XDG_DATA_HOME=home, XDG_CONFIG_HOME=home):
             asyncio.run(converse(port, ssl.create_default_context(cafile=str(certified / "ca.pem"))))
