@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -28,6 +29,18 @@ settings.load_profile("fastws")
 
 def pytest_configure(config: pytest.Config) -> None:
     watchdog.install(config)
+
+
+@pytest.fixture(autouse=True)
+def _log_levels() -> Iterator[None]:
+    """No test leaves another level behind: other tests would find lines that they do not expect."""
+    loggers = [logging.getLogger(name) for name in (None, "fastws", "fastws.access", "fastws.error")]
+    before = [logger.level for logger in loggers]
+    yield
+    after = [logger.level for logger in loggers]
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+    assert after == before, "a level of a logger was left behind"
 
 
 @pytest.fixture

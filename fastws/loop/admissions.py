@@ -11,7 +11,7 @@ __all__ = ["TURN_HANDSHAKES", "Admission", "Admissions"]
 #: Handshakes in one turn behind which further ones wait for the next. They take a few milliseconds with what
 #: they begin: the hooks of the application, a snapshot, the messages that a client has missed. A number and
 #: no time: where other processes have the processor, a time would pass with nobody admitted.
-TURN_HANDSHAKES = 32
+TURN_HANDSHAKES = 16
 #: The loop is asked for its next turn at so many: a call for each handshake would make one 4 % dearer. Up to
 #: there those of several turns count together.
 COUNTED_TOGETHER = 8

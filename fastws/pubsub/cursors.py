@@ -35,7 +35,7 @@ __all__ = ["Puller", "puller_of"]
 #: What all clients are sent in one round: a chunk more at most.
 ROUND_BYTES = 1024 * 1024
 #: Clients that one round serves: a few milliseconds.
-ROUND_CLIENTS = 64
+ROUND_CLIENTS = 32
 
 
 class Chunk:

@@ -20,6 +20,7 @@ from fastws.workers.states import Phase
 from fastws.workers.watch import Watch
 from tests.cli.helpers import get
 from tests.kit import ManualLoop, Recorder
+from tests.kit.logging_kept import logging_kept
 from tests.kit.served import served
 
 NOTHING = {"metrics": None, "control": None, "pid": None, "require_broker": False, "broker": None}
@@ -55,7 +56,8 @@ def test_mistakes_are_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
-    assert main(["serve", "--port", "0", *arguments]) == code
+    with logging_kept():
+        assert main(["serve", "--port", "0", *arguments]) == code
     captured = capsys.readouterr()
     assert said in captured.err and captured.err.count("\n") == 1
 
