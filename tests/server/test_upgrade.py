@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +330,7 @@ class TestAuthorize:
 
         def eager(coroutine: Any, **options: Any) -> Any:
             with pytest.raises(StopIteration):
-                coroutine.send(None)
+                copy_context().run(coroutine.send, None)
             return Done()
 
         async def fine(request: Request) -> None:
