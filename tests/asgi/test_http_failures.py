@@ -153,6 +153,7 @@ class TestAClientThatLeaves:
         assert pieces < 1000
         assert not caplog.records
 
+    @pytest.mark.system
     async def test_an_endless_answer_to_head_leaves_the_loop_its_turns(self) -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             await send(START)

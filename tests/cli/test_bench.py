@@ -92,6 +92,7 @@ routes = [fastws.Route("/feed", feed)]
 """
 
 
+@pytest.mark.system
 def test_a_feed_is_measured(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(FEED)
     with running(tmp_path, "serve", "app:routes", "--port", 0) as child:
@@ -227,6 +228,7 @@ def test_dropped_clients_leave_a_partial_report(tmp_path: Path) -> None:
     assert orjson.loads(json.read_bytes())["lost"] > 0
 
 
+@pytest.mark.system
 def test_silence_is_not_a_result() -> None:
     def silent(connection: socket.socket, number: int) -> None:
         accept(connection)

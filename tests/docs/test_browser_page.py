@@ -11,7 +11,7 @@ from tests.browser.chromium import chromium, require
 from tests.docs.pages import ROOT, blocks_of
 from tests.docs.story import Story
 
-pytestmark = [pytest.mark.browser, pytest.mark.live]
+pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.system]
 
 
 def test_the_page_comes_back_by_itself(tmp_path: Path) -> None:

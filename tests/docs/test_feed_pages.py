@@ -77,6 +77,7 @@ def test_twelve_lines(tmp_path: Path) -> None:
         assert window.locator("#log li").all_inner_texts() == ["first", "second", "third"]
 
 
+@pytest.mark.system
 def test_feed_js(tmp_path: Path) -> None:
     require()
     page = ROOT / "docs" / "feed-js.md"
