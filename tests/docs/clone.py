@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.cli.helpers import environment
 from tests.docs.pages import ROOT
 
-__all__ = ["ALONE", "FIRST", "alone_reason", "copy_sources", "make_clone", "plain"]
+__all__ = ["ALONE", "FIRST", "add_packages", "alone_reason", "copy_sources", "make_clone", "plain"]
 
 FIRST = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/fastws serve"
 
@@ -60,6 +62,15 @@ def make_clone(folder: Path) -> None:
     for name, text in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def add_packages(folder: Path, extras: Iterable[str], packages: Iterable[str]) -> None:
+    """Install what extras need, without the project, which would be compiled again; and these packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [each for name in extras for each in project["optional-dependencies"][name]]
+    wanted += packages
+    if wanted:
+        subprocess.run([folder / ".venv/bin/pip", "install", "-q", *wanted], env=plain(), check=True)
 
 
 def plain(folder: Path | None = None) -> dict[str, str]:

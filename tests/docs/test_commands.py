@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import environment
-from tests.docs.clone import ALONE, FIRST, plain
+from tests.docs.clone import ALONE, FIRST, add_packages, plain
 from tests.docs.pages import PAGES, ROOT, blocks_of, name_of
 
 #: Commands that serve until Ctrl-C.
@@ -33,9 +33,6 @@ SERVERS = [
     "fastws serve --static ./site --bind 0.0.0.0:80 --bind unix:/run/fastws.sock",
     "fastws serve --port 8443 --ssl-certfile certs/server.pem --ssl-keyfile certs/server-key.pem",
     "fastws serve chat.app:routes --host 127.0.0.1 --port 8080",
-    "fastws serve chat.app:routes --port 8443 --proxy-protocol --no-proxy-headers"
-    " --ssl-certfile /etc/letsencrypt/live/chat.example.org/fullchain.pem"
-    " --ssl-keyfile /etc/letsencrypt/live/chat.example.org/privkey.pem",
     "fastws serve chat.app:routes --uds /run/fastws/fastws.sock",
     "fastws serve chat.app:routes --allowed-host localhost --allowed-host 127.0.0.1",
     "fastws serve chat.app:routes --limit-concurrency 20000 --limit-connections-per-address 50"
@@ -95,8 +92,15 @@ ELSEWHERE = "another machine, or one to be set up"
 EDITOR = "npm, which .ci/run runs; and an extra that the tests' own environment has"
 RELEASED = "the package of a release; the tests' own environment has what the extra names"
 READERS = "a file of the reader's"
+BEHIND = "the certificate of a host; test_proxies.py runs it with another one"
 DOCKER = "no engine of containers is there; test_containers.py runs the instructions of the Dockerfile"
 OPERATED = "a folder in /run of the service; tests/observe/test_workers.py runs them"
+#: Pages whose commands and blocks need extras, and packages of others.
+NEEDED = {
+    "authentication.md": (["jwt"], ["django", "fastapi", "itsdangerous", "requests"]),
+    "metrics.md": (["metrics"], []),
+    "operations.md": (["metrics"], []),
+}
 #: Commands that are only checked (commands.py: each option and file exists), and why.
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/python -m pytest": SUITE,
@@ -130,6 +134,9 @@ NOT_RUN = {
     "pip install 'fastws-server[jwt]'": RELEASED,
     "pytest test_my_broker.py": READERS,
     "fastws serve app:routes --workers auto --broker redis://redis.internal:6379": ELSEWHERE,
+    "fastws serve chat.app:routes --port 8443 --proxy-protocol --no-proxy-headers "
+    "--ssl-certfile /etc/letsencrypt/live/chat.example.org/fullchain.pem "
+    "--ssl-keyfile /etc/letsencrypt/live/chat.example.org/privkey.pem": BEHIND,
     "sudo systemctl enable --now chat": ELSEWHERE,
     "journalctl -u chat -f": ELSEWHERE,
     "fastws bench wss://chat.example.org/ws idle --clients 5000 --until errors=0 --step clients+5000": (
@@ -325,6 +332,7 @@ class TestAsTheyStand:
     def test_the_page_as_it_is_written(self, clone: Path, page: Path, tmp_path: Path) -> None:
         for line in [line for line in commands_of(page) if line in INSTALLED]:
             well(line, clone)
+        add_packages(clone, *NEEDED.get(page.name, ([], [])))
         reader = [sys.executable, "-m", "tests.docs.as_written", str(page), str(tmp_path), str(clone)]
         done = subprocess.run([*ALONE, *reader], cwd=ROOT, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
