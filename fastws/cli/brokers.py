@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fastws.cli.errors import CannotStart
-from fastws.cli.options import option
+from fastws.cli.options import adds, option
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.urls import broker_at, check_broker, is_broker_url, read_broker_file
 from fastws.pubsub.bus.registry import install_broker, use_broker
@@ -43,12 +43,7 @@ OPTIONS = [
     ),
 ]
 
-
-def broker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add these options to a command."""
-    for add in reversed(OPTIONS):
-        command = add(command)
-    return command
+broker_options = adds(OPTIONS)
 
 
 def choose_broker(options: dict[str, Any]) -> str | None:

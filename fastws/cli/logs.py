@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import click
 
-from fastws.cli.options import option
+from fastws.cli.options import adds, option
 from fastws.log_output import JSONFormatter, LineHandler, RequestIdFilter, TextFormatter
 from fastws.server.log_rate_limit import LogRateLimit
 
@@ -66,12 +66,7 @@ OPTIONS = [
     ),
 ]
 
-
-def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add these options to a command."""
-    for add in reversed(OPTIONS):
-        command = add(command)
-    return command
+log_options = adds(OPTIONS)
 
 
 def check_log_options(options: Mapping[str, Any]) -> None:

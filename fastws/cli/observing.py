@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import click
 from fastws.cli import logs
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.listeners import FDAddress, ListenAddress, Listener, open_listeners, parse_address, unix_files
-from fastws.cli.options import option
+from fastws.cli.options import adds, option
 from fastws.server.descriptors import inode, remove_own, take_over
 from fastws.workers.notify import beat_watchdog, watchdog_seconds
 
@@ -61,12 +61,7 @@ OPTIONS = [
     ),
 ]
 
-
-def observe_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all these options to a command."""
-    for add in reversed(OPTIONS):
-        command = add(command)
-    return command
+observe_options = adds(OPTIONS)
 
 
 def metrics_address(text: str) -> ListenAddress:

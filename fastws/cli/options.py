@@ -6,7 +6,7 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +40,7 @@ __all__ = [
     "Seconds",
     "TrustedType",
     "WorkersType",
+    "adds",
     "arguments_of",
     "option",
     "seconds_or_never",
@@ -119,6 +120,17 @@ class Command(click.Command):
 def option(*declarations: str, section: str, **attributes: Any) -> Callable[[Any], Any]:
     """A ``click.option`` that ``--help`` shows under ``section``."""
     return click.option(*declarations, cls=SectionedOption, section=section, **attributes)
+
+
+def adds(options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Return a decorator that gives a command all of these options, in this order."""
+
+    def add(command: Any) -> Any:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return add
 
 
 def seconds_or_never(value: float) -> float | None:

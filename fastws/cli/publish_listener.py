@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -20,7 +20,7 @@ from fastws.cli.listeners import (
     parse_address,
     unix_files,
 )
-from fastws.cli.options import option
+from fastws.cli.options import adds, option
 from fastws.server.beside import Beside
 from fastws.server.descriptors import remove_own
 from fastws.server.settings import settings_from
@@ -60,12 +60,7 @@ OPTIONS = [
     ),
 ]
 
-
-def publish_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all these options to a command."""
-    for add in reversed(OPTIONS):
-        command = add(command)
-    return command
+publish_options = adds(OPTIONS)
 
 
 def addresses_of(options: dict[str, Any]) -> list[ListenAddress]:

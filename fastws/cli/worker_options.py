@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from fastws.cli.options import WORKERS, Seconds, option
+from fastws.cli.options import WORKERS, Seconds, adds, option
 
 __all__ = ["worker_options", "without_effect"]
 
@@ -75,8 +74,4 @@ def without_effect(options: dict[str, Any]) -> list[str]:
     return ["--" + name.replace("_", "-") for name in REPLACING if options[name] is not None]
 
 
-def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add all these options to a command."""
-    for add in reversed(OPTIONS):
-        command = add(command)
-    return command
+worker_options = adds(OPTIONS)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
@@ -259,21 +260,12 @@ class RedisBroker:
         head = (topic.digest, topic.kind, most, kept_ms, channel, run.sender, run.number)
         items = [each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)]
 
-        def done(answer: Any) -> None:
-            if future.done():
-                return
-            if isinstance(answer, asyncio.CancelledError):
-                future.cancel()
-            elif isinstance(answer, BrokerUnavailable):
-                future.set_exception(answer)
-            elif isinstance(answer, Exception):
-                future.set_exception(refused(answer))
-            elif answer[0] == b"differ":
-                future.set_exception(_differ(answer))
-            else:
-                at = Position(answer[1].decode(), answer[2])
-                future.set_result(Appended(at, VERDICTS[answer[0]]))
+        def appended(answer: Any) -> Appended:
+            if answer[0] == b"differ":
+                raise _differ(answer)
+            return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
+        done = partial(settle, future, appended)
         self._call(APPEND, keys, (*head, ONCE_SECONDS * 1000, *items), done, is_repeated=True)
         return future
 
@@ -319,22 +311,10 @@ class RedisBroker:
     def _script(self, script: Script, topic: BrokerTopic, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
         """Run a script now, or not at all."""
         future: asyncio.Future[Any] = self._loop.create_future()
-
-        def done(answer: Any) -> None:
-            if future.done():
-                return
-            if isinstance(answer, asyncio.CancelledError):
-                future.cancel()
-            elif isinstance(answer, BrokerUnavailable):
-                future.set_exception(answer)
-            elif isinstance(answer, Exception):
-                future.set_exception(refused(answer))
-            else:
-                future.set_result(answer)
-
         if self._connected is None:
             future.set_exception(BrokerUnavailable(f"{self.label} is away"))
         else:
+            done = partial(settle, future, lambda answer: answer)
             self._call(script, keys_of(topic.name), arguments, done)
         return future
 
@@ -348,6 +328,23 @@ class RedisBroker:
         is_repeated: bool = False,
     ) -> None:
         self._send(Command(keys[0], arguments, done, is_repeated=is_repeated, script=(script, keys)))
+
+
+def settle(future: asyncio.Future[Any], meaning: Callable[[Any], Any], answer: Any) -> None:
+    """Give a future what an answer means, or why there is none."""
+    if future.done():
+        return
+    if isinstance(answer, asyncio.CancelledError):
+        future.cancel()
+    elif isinstance(answer, BrokerUnavailable):
+        future.set_exception(answer)
+    elif isinstance(answer, Exception):
+        future.set_exception(refused(answer))
+    else:
+        try:
+            future.set_result(meaning(answer))
+        except BrokerRefused as error:
+            future.set_exception(error)
 
 
 def _differ(answer: Any) -> BrokerRefused:

@@ -21,16 +21,13 @@ import contextlib
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from nats.aio.msg import Msg
 
 from fastws.pubsub.brokers.base import (
-    BrokerTopic,
     Entry,
     Kept,
-    Sink,
     Verdict,
 )
 from fastws.pubsub.brokers.nats.chain import counted, epoch_of, kept_of, next_parts
@@ -41,7 +38,7 @@ from fastws.pubsub.brokers.nats.records import (
     encode,
     read,
 )
-from fastws.pubsub.brokers.nats.streams import EXPECTED, OTHER_BYTES, Raw, Stream, WrongSequence
+from fastws.pubsub.brokers.nats.streams import EXPECTED, OTHER_BYTES, Raw, WrongSequence
 from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending, Reading
 from fastws.pubsub.bus.records import BadRecord
 from fastws.pubsub.events import Position
@@ -68,25 +65,9 @@ class Last(NamedTuple):
 
 
 class HistoryTopic(NatsTopic):
-    """One topic, as this node knows it.
+    """One topic with a history, as this node knows it."""
 
-    Args:
-        topic: Its settings.
-        stream: That of histories.
-        sink: What hears of new messages.
-        ready: Waits until the broker is there.
-        listen: Has :meth:`hear` called with what the stream takes, as soon as it returns.
-    """
-
-    def __init__(
-        self,
-        topic: BrokerTopic,
-        stream: Stream,
-        sink: Sink,
-        ready: Callable[[], Awaitable[None]],
-        listen: Callable[[], Awaitable[None]],
-    ) -> None:
-        NatsTopic.__init__(self, topic, stream, sink, ready, listen)
+    def _set_up(self) -> None:
         #: Something more is known; and whether what others append was wished to be heard.
         self._news = asyncio.Event()
         self._is_heard = False

@@ -13,23 +13,20 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
 from urllib.parse import quote, unquote
 
 from nats.aio.msg import Msg
 
 from fastws.pubsub.brokers.base import (
     Append,
-    BrokerTopic,
     Entry,
     Item,
     Kept,
-    Sink,
     Verb,
     Verdict,
 )
 from fastws.pubsub.brokers.nats.line import NoAnswer
-from fastws.pubsub.brokers.nats.streams import Ack, Raw, Stream, WrongSequence, once_id
+from fastws.pubsub.brokers.nats.streams import Ack, Raw, WrongSequence, once_id
 from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending
 from fastws.pubsub.bus.records import BadRecord
 from fastws.pubsub.events import Position
@@ -46,25 +43,9 @@ PUT, REMOVE = b"p", b"r"
 
 
 class KeyedTopic(NatsTopic):
-    """One topic, as this node knows it.
+    """One topic with keys, as this node knows it."""
 
-    Args:
-        topic: Its settings.
-        stream: That of keys.
-        sink: What hears of changes.
-        ready: Waits until the broker is there.
-        listen: Has :meth:`hear` called with what the stream takes, as soon as it returns.
-    """
-
-    def __init__(
-        self,
-        topic: BrokerTopic,
-        stream: Stream,
-        sink: Sink,
-        ready: Callable[[], Awaitable[None]],
-        listen: Callable[[], Awaitable[None]],
-    ) -> None:
-        NatsTopic.__init__(self, topic, stream, sink, ready, listen)
+    def _set_up(self) -> None:
         self._epoch = ""
         #: The numbers of the last change, and of the last CLEAR; by key, those of the values that there are.
         self._last = 0

@@ -96,8 +96,13 @@ class NatsTopic:
         self._waiting: deque[Pending | Reading] = deque()
         self._by_run: dict[tuple[str, int], Pending] = {}
         self._writer: asyncio.Task[None] | None = None
+        self._set_up()
 
     # -- what each kind does in its way ---------------------------------------------------------
+
+    def _set_up(self) -> None:
+        """Make what this kind knows besides."""
+        raise NotImplementedError
 
     @property
     def said(self) -> str:
