@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from fastws.config import UNSET, Unset
 from fastws.publish.batches import Batch, batches
-from fastws.publish.exchange import Answer, BadAnswer, Exchange, Target, checked_token
-from fastws.publish.publisher import IDLE_SECONDS, MAX_IDLE, READ_BYTES, checked_timeout, pauses, words
+from fastws.publish.door import IDLE_SECONDS, MAX_IDLE, READ_BYTES, Door, pauses
+from fastws.publish.exchange import Answer, BadAnswer, Exchange, Target
 from fastws.pubsub.events import Published
 
 __all__ = ["AsyncPublisher"]
@@ -77,12 +77,7 @@ class AsyncPublisher:
         timeout: float = 5.0,
         ssl: ssl_module.SSLContext | None = None,
     ) -> None:
-        self._target = Target.parse(url)
-        self._token = checked_token(token)
-        self._timeout = checked_timeout(timeout)
-        self._context = ssl
-        if self._target.is_tls and ssl is None:
-            self._context = ssl_module.create_default_context()
+        self._door = Door(url, token, timeout, ssl)
         self._idle: list[AsyncLine] = []
 
     async def publish(
@@ -131,7 +126,7 @@ class AsyncPublisher:
 
     async def _publish(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
+        deadline = loop.time() + self._door.timeout
         waits = pauses()
         while not await self._attempt(batch, deadline):
             wait = next(waits)
@@ -141,20 +136,21 @@ class AsyncPublisher:
 
     async def _attempt(self, batch: Batch, deadline: float) -> bool:
         """Send what is open; return whether all is published. Raises :class:`PublishError`."""
+        door = self._door
         line = self._take()
         if line is None:
             try:
                 async with asyncio.timeout_at(deadline):
-                    line = await AsyncLine.open(self._target, self._context)
+                    line = await AsyncLine.open(door.target, door.context)
             except OSError as error:
-                batch.lost("connection", f"{self._target} cannot be reached: {words(error)}")
+                door.unreachable(batch, error)
                 return False
         try:
             async with asyncio.timeout_at(deadline):
-                answer = await line.ask(line.exchange.request(self._target, self._token, batch.body()))
+                answer = await line.ask(door.request(line.exchange, batch))
         except (OSError, BadAnswer) as error:
             line.close()
-            batch.lost("uncertain", f"{self._target} has not answered: {words(error)}")
+            door.unanswered(batch, error)
             return False
         except BaseException:
             line.close()

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-import random
 import select
 import socket
 import ssl as ssl_module
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from fastws.config import UNSET, Unset
 from fastws.publish.batches import Batch, batches
-from fastws.publish.exchange import Answer, BadAnswer, Exchange, Target, checked_token
+from fastws.publish.door import IDLE_SECONDS, MAX_IDLE, READ_BYTES, Door, pauses
+from fastws.publish.exchange import Answer, BadAnswer, Exchange, Target
 from fastws.pubsub.events import Published
 
-__all__ = ["IDLE_SECONDS", "MAX_IDLE", "READ_BYTES", "Publisher", "checked_timeout", "pauses", "words"]
-
-#: Connections that are kept for the next message.
-MAX_IDLE = 8
-#: A connection that nobody used for so long is not used again: the server closes it after 75 s.
-IDLE_SECONDS = 30.0
-#: Seconds before the second attempt, and between later ones at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-READ_BYTES = 65536
+__all__ = ["Publisher"]
 
 
 class Line:
@@ -110,12 +102,7 @@ class Publisher:
         timeout: float = 5.0,
         ssl: ssl_module.SSLContext | None = None,
     ) -> None:
-        self._target = Target.parse(url)
-        self._token = checked_token(token)
-        self._timeout = checked_timeout(timeout)
-        self._context = ssl
-        if self._target.is_tls and ssl is None:
-            self._context = ssl_module.create_default_context()
+        self._door = Door(url, token, timeout, ssl)
         self._lock = threading.Lock()
         self._idle: list[Line] = []
         self._pid = os.getpid()
@@ -171,7 +158,7 @@ class Publisher:
         return results
 
     def _publish(self, batch: Batch) -> None:
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._door.timeout
         waits = pauses()
         while not self._attempt(batch, deadline):
             wait = next(waits)
@@ -181,18 +168,19 @@ class Publisher:
 
     def _attempt(self, batch: Batch, deadline: float) -> bool:
         """Send what is open; return whether all is published. Raises :class:`PublishError`."""
+        door = self._door
         line = self._take()
         if line is None:
             try:
-                line = Line(self._target, self._context, deadline)
+                line = Line(door.target, door.context, deadline)
             except OSError as error:
-                batch.lost("connection", f"{self._target} cannot be reached: {words(error)}")
+                door.unreachable(batch, error)
                 return False
         try:
-            answer = line.ask(line.exchange.request(self._target, self._token, batch.body()), deadline)
+            answer = line.ask(door.request(line.exchange, batch), deadline)
         except (OSError, BadAnswer) as error:
             line.close()
-            batch.lost("uncertain", f"{self._target} has not answered: {words(error)}")
+            door.unanswered(batch, error)
             return False
         except BaseException:
             line.close()
@@ -236,32 +224,8 @@ class Publisher:
         self.close()
 
 
-def checked_timeout(timeout: float) -> float:
-    """Return seconds. Raises ``TypeError`` and ``ValueError``."""
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout= is a number of seconds, not {timeout!r}")
-    if not timeout > 0:
-        raise ValueError(f"timeout= is more than 0 seconds, not {timeout}")
-    return float(timeout)
-
-
-def pauses() -> Iterator[float]:
-    """Return the seconds to wait before each further attempt: they grow, and no two programs wait alike."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause * random.uniform(0.5, 1.5)
-        pause = min(pause * 2, LONGEST_PAUSE)
-
-
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def words(error: Exception) -> str:
-    """Return what is wrong with a connection, without numbers."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

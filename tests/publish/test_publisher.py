@@ -378,7 +378,8 @@ def test_urls_tokens_and_times() -> None:
         Publisher("http://h", timeout=0)
     with pytest.raises(TypeError, match="seconds"):
         Publisher("http://h", timeout="1")  # type: ignore[arg-type]
-    assert Publisher("https://h")._context is not None and AsyncPublisher("https://h")._context is not None
+    for each in (Publisher("https://h"), AsyncPublisher("https://h")):
+        assert each._door.context is not None
 
 
 def test_tls(tmp_path: Path) -> None:
