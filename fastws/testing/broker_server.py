@@ -18,7 +18,6 @@ from fastws.pubsub.brokers.base import (
     Appended,
     BrokerRefused,
     BrokerTopic,
-    Capabilities,
     Entry,
     Item,
     Kept,
@@ -187,7 +186,7 @@ class ServerBroker:
     """One node's way to a :class:`BrokerServer`. Each command takes a turn of the loop, as over a line."""
 
     label = "memory"
-    capabilities = Capabilities(frozenset(TopicKind), MAX_BYTES, survives_restart=False)
+    max_bytes = MAX_BYTES
 
     def __init__(self, server: BrokerServer) -> None:
         self._server = server

@@ -54,7 +54,6 @@ __all__ = [
     "Broker",
     "BrokerRefused",
     "BrokerTopic",
-    "Capabilities",
     "Entry",
     "Item",
     "Kept",
@@ -79,18 +78,6 @@ class TopicKind(StrEnum):
     PLAIN = "plain"
     HISTORY = "history"
     KEYED = "keyed"
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a broker can do. The conformance cases ask for no more, and for no less."""
-
-    #: The kinds of topics that it carries.
-    kinds: frozenset[TopicKind]
-    #: Bytes of the largest blob and of the largest item. What is larger is refused before it is sent.
-    max_bytes: int
-    #: What was confirmed is there after a restart of the broker. False: a new epoch begins.
-    survives_restart: bool
 
 
 class State(Enum):
@@ -234,7 +221,8 @@ class Broker(Protocol):
 
     #: Its URL without a secret, for the log.
     label: str
-    capabilities: Capabilities
+    #: Bytes of the largest blob and of the largest item. What is larger is refused before it is sent.
+    max_bytes: int
 
     async def start(self, sink: Sink, timeout: float) -> None:
         """Connect, and say ``State.READY``.
@@ -251,7 +239,7 @@ class Broker(Protocol):
     # -- plain topics ---------------------------------------------------------------------------
 
     def publish(self, name: str, blob: bytes) -> None:
-        """Send a blob, of at most ``capabilities.max_bytes``, now or when the broker is back."""
+        """Send a blob, of at most ``max_bytes``, now or when the broker is back."""
 
     def follow(self, name: str) -> None:
         """Hear a plain topic, as soon as the broker has taken that. Twice does no harm."""

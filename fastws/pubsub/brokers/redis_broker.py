@@ -22,11 +22,9 @@ from fastws.pubsub.brokers.base import (
     Appended,
     BrokerRefused,
     BrokerTopic,
-    Capabilities,
     Kept,
     Sink,
     State,
-    TopicKind,
     Verdict,
     redacted,
     settings_text,
@@ -79,7 +77,7 @@ class RedisBroker:
 
     def __init__(self, url: str) -> None:
         self.label = redacted(url)
-        self.capabilities = Capabilities(frozenset(TopicKind), MAX_BYTES, survives_restart=True)
+        self.max_bytes = MAX_BYTES
         self._connecting = Connecting(place_at(url), self.label, heard=self._heard, lost=self._lost)
         self._sink: Sink | None = None
         self._loop: asyncio.AbstractEventLoop

@@ -92,7 +92,7 @@ class Plain:
         """Let other nodes have a run of this one."""
         name = name_of(hub, topic)
         way = self._way_of(name)
-        for skipped, bodies in blobs(body, count, self._broker.capabilities.max_bytes):
+        for skipped, bodies in blobs(body, count, self._broker.max_bytes):
             if skipped:
                 self._too_large += skipped
                 way.number += skipped
@@ -187,7 +187,7 @@ class Plain:
             text = "broker %s: too much waits: the oldest %d runs of messages were dropped"
             log.error(text, label, self._dropped)
         if self._too_large:
-            most = self._broker.capabilities.max_bytes
+            most = self._broker.max_bytes
             text = "broker %s: %d messages were dropped: a message may have about %d bytes there"
             log.error(text, label, self._too_large, most)
         self._missed = self._dropped = self._too_large = 0

@@ -208,7 +208,7 @@ async def test_a_run_that_is_larger_than_a_message_is_parted(server: Nats) -> No
         kept = await node.broker.read(topic, None)
         assert [entry.item.body for entry in kept.entries] == bodies
         assert (await node.broker.append(topic, run(1, *bodies))).verdict is Verdict.DUPLICATE
-        largest = node.broker.capabilities.max_bytes
+        largest = node.broker.max_bytes
         assert (await node.broker.append(topic, run(2, b"x" * largest))).at.offset == 8
         with pytest.raises(BrokerRefused, match=f"at most|{largest} bytes"):
             await node.broker.append(topic, run(3, b"x" * (largest + 1)))

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from fastws.protocol.websocket.frames import Opcode, encode
-from fastws.pubsub.brokers.base import Capabilities, TopicKind
 from fastws.pubsub.brokers.envelope import encode_blob, read_blob
 from fastws.pubsub.gateway.plain import FORGET_TICKS, REMEMBER_TICKS, Plain
 
@@ -20,7 +19,7 @@ class Wire:
     label = "wire"
 
     def __init__(self, max_bytes: int = 10_000) -> None:
-        self.capabilities = Capabilities(frozenset(TopicKind), max_bytes, survives_restart=True)
+        self.max_bytes = max_bytes
         self.sent: list[tuple[str, Any]] = []
         self.heard: list[str | int | None] = []
         broker: Any = self

@@ -16,7 +16,6 @@ from fastws.pubsub.brokers.base import (
     Append,
     Appended,
     BrokerTopic,
-    Capabilities,
     Kept,
     Sink,
     State,
@@ -42,7 +41,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 CONNECT_SECONDS, CLOSE_SECONDS = 2.0, 1.0
 #: What is sent within so many seconds is confirmed together.
 CONFIRM_SECONDS = 0.005
-KINDS = frozenset((TopicKind.PLAIN, TopicKind.HISTORY, TopicKind.KEYED))
 
 
 async def connect_to_any(servers: Servers, timeout: float) -> Line:
@@ -69,7 +67,7 @@ class NatsBroker:
     def __init__(self, url: str) -> None:
         self._servers = servers = Servers(url)
         self.label = servers.label
-        self.capabilities = Capabilities(KINDS, 1024 * 1024 - OTHER_BYTES, survives_restart=True)
+        self.max_bytes = 1024 * 1024 - OTHER_BYTES
         self._sink: Sink
         self._line: Line | None = None
         self._is_ready = asyncio.Event()
@@ -101,7 +99,7 @@ class NatsBroker:
             line = await asyncio.wait_for(connect_to_any(self._servers, timeout), timeout)
         except TimeoutError:
             raise BrokerUnavailable(f"{self.label} does not answer within {timeout:g} s") from None
-        self.capabilities = Capabilities(KINDS, line.max_payload - OTHER_BYTES, survives_restart=True)
+        self.max_bytes = line.max_payload - OTHER_BYTES
         self._run = asyncio.get_running_loop().create_task(self._keep_connected(line))
         ready = asyncio.ensure_future(self._is_ready.wait())
         await asyncio.wait((ready, line.lost), return_when=asyncio.FIRST_COMPLETED)
