@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pycrdt
@@ -27,7 +28,7 @@ from fastws.yjs.protocol import (
     write_number,
 )
 
-__all__ = ["Editor", "number", "site", "structs"]
+__all__ = ["Editor", "number", "site", "slow_clock", "structs"]
 
 
 def site(documents: Documents | None = None, path: str = "/yjs/a", **options: Any) -> pair:
@@ -125,3 +126,11 @@ def structs(client: int, count: int, body: bytes, *, clock: int = 0) -> bytes:
         else:
             parts += first, number(1), number(4), b"text", content
     return b"".join((*parts, number(0)))
+
+
+def slow_clock() -> Iterator[float]:
+    """Each step takes a second."""
+    now = 0.0
+    while True:
+        yield now
+        now += 1.0

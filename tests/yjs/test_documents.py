@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from fastws.testing import Clock
 from fastws.yjs import DocumentLimits, Documents, MemoryStore
 from fastws.yjs.protocol import STEP_1, STEP_2, UPDATE, Entry, awareness_message, sync_message
 from tests.kit import until
-from tests.yjs.editors import Editor, site, structs
+from tests.yjs.editors import Editor, site, slow_clock, structs
 
 
 async def test_two_editors_converge() -> None:
@@ -338,14 +337,6 @@ class TestLimits:
             assert ann.updates == before + 1
             await clock.advance(30)
             assert ann.updates == before + 4
-
-
-def slow_clock() -> Iterator[float]:
-    """Each step takes a second."""
-    now = 0.0
-    while True:
-        yield now
-        now += 1.0
 
 
 async def test_no_document_in_the_path(caplog: pytest.LogCaptureFixture) -> None:

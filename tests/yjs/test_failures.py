@@ -12,7 +12,7 @@ from fastws.yjs import Documents, MemoryStore, Store, StoredDocument, StoreError
 from fastws.yjs.document import BrokenDocument
 from fastws.yjs.protocol import STEP_1, UPDATE, sync_message
 from tests.kit import until
-from tests.yjs.editors import Editor, site, structs
+from tests.yjs.editors import Editor, site, slow_clock, structs
 
 
 class Broken(Store, StoredDocument):
