@@ -116,7 +116,7 @@ class Site:
             endpoint.counters = self.counters
         #: None: nobody measures (:mod:`fastws.meters`).
         self.meters: Meters | None = None
-        #: Who is told of each handshake (:mod:`fastws.observe.traces`); None: nobody.
+        #: Who is told of each handshake (:mod:`fastws.observe.otel`); None: nobody.
         self.traces: Any = None
         # Until a request names its route, a connection takes a body as large as the most generous route does.
         bodies = [endpoint.limits.max_body_size for endpoint in self.router.endpoints]
