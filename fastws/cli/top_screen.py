@@ -27,8 +27,9 @@ class Rates:
         self._before: dict[str, Any] = {}
 
     def take(self, found: dict[str, Any]) -> None:
-        """Take a new look."""
-        self._before, self.now = self.now or found, found
+        """Take a new look. A server that was started again has nothing to be compared with."""
+        again = bool(self.now) and found["seconds"] < self.now["seconds"]
+        self._before, self.now = found if again else self.now or found, found
 
     def of(self, name: str) -> float:
         """Return how much a total grows in a second; since the start, where there is one look only."""
