@@ -16,6 +16,7 @@ from tests.faults import (
     half_open,
     handlers,
     logs_full,
+    metering,
     scanners,
     slow,
     workers,
@@ -26,7 +27,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
-    documents, workers, scanners,
+    documents, metering, workers, scanners,
 )  # fmt: skip
 
 
