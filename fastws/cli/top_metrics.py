@@ -78,7 +78,7 @@ def view_of(text: str) -> dict[str, Any]:
         "connections": int(found["fastws_tcp_connections"]),
         "websockets": int(found["fastws_connections"]),
         "totals": dict(totals),
-        "closes": dict(closes.most_common()),
+        "closes": dict((+closes).most_common()),
         "workers": [],
         "clients": [],
         "knows_clients": False,

@@ -156,14 +156,17 @@ class Board:
 
     def _read_names(self) -> None:
         end = self._integers[NAMES_USED]
-        while self._names_read < end:
-            start = HEADER_BYTES + self._names_read
+        # Another thread may read the same ones at the same time.
+        at = self._names_read
+        while at < end:
+            start = HEADER_BYTES + at
             kind, size, place = ENTRY.unpack_from(self._memory, start)
             start += ENTRY.size
             name, *labels = self._memory[start : start + size].decode().split(SEPARATOR)
             series = Series(Kind(kind), name, tuple(labels), place)
             self._series[name, series.labels] = series
-            self._names_read += ENTRY.size + size
+            at += ENTRY.size + size
+        self._names_read = at
 
     def series(self) -> list[Series]:
         """Return all names, in the order in which they were added."""
@@ -188,16 +191,13 @@ class Board:
 
     def sums(self, series: Series) -> list[int]:
         """Return the integers of a name, each summed over all rows that were ever used."""
-        first = ROWS_START + series.place
-        end = ROWS_START + self._integers[ROWS_USED] * ROW_INTEGERS
-        return [
-            sum(self._integers[start:end:ROW_INTEGERS]) for start in range(first, first + WIDTHS[series.kind])
-        ]
+        rows = [self.of_row(index, series) for index in range(self._integers[ROWS_USED])]
+        return [sum(column) for column in zip(*rows, strict=True)] or [0] * WIDTHS[series.kind]
 
     def of_row(self, index: int, series: Series) -> list[int]:
         """Return the integers of a name in one row."""
         start = ROWS_START + index * ROW_INTEGERS + series.place
-        return list(self._integers[start : start + WIDTHS[series.kind]])
+        return self._integers[start : start + WIDTHS[series.kind]].tolist()
 
     def counters(self, index: int | None = None) -> dict[str, int]:
         """Return what all the :attr:`Kind.COUNTERS` of a row, or of all rows, have counted, by name."""

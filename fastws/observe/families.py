@@ -60,7 +60,8 @@ Found = list[tuple[Series, list[int]]]
 
 def families(source: Source) -> Iterator[Metric]:
     """Return what one scrape of a server and its workers gives."""
-    found = [(series, source.board.sums(series)) for series in source.board.series()]
+    named = [series for series in source.board.series() if series.kind is not Kind.CLOSES]
+    found = [(series, source.board.sums(series)) for series in named]
     own = source.own()
     yield GaugeMetricFamily(
         "fastws_tcp_connections", "TCP connections that are open.", value=source.connections()

@@ -269,6 +269,7 @@ fastws_connections{route="/a"} 2.0
 fastws_tcp_connections 3.0
 fastws_messages_received_total{route="/a"} 7.0
 fastws_closes_total{code="1000",initiator="client",route="/a"} 4.0
+fastws_closes_total{code="1006",initiator="none",route="/a"} 0.0
 fastws_handshakes_total{result="accepted"} 6.0
 fastws_handshakes_total{result="refused"} 1.0
 fastws_workers{state="ready"} 1.0
@@ -312,7 +313,9 @@ def test_of_a_scrape(capsys: pytest.CaptureFixture[str]) -> None:
             thread.join()
 
 
-def test_a_view_that_stays(path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_that_stays(
+    path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with open(os.devnull, "rb") as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
 
@@ -322,6 +325,9 @@ def test_a_view_that_stays(path: Path, desk: Desk, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("fastws.cli.top_keys.time.sleep", interrupted)
         assert main(["top", str(path)]) == 0
     assert len(desk.asked) == 1
+    # Without a terminal the views stand one below the other.
+    shown = capsys.readouterr().out
+    assert shown.count("2 WebSockets, 3 connections") == 1 and "\x1b" not in shown
 
 
 def test_the_client_to_close_is_asked_for_once(path: Path, desk: Desk) -> None:

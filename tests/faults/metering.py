@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import socket
 import tempfile
@@ -33,9 +34,15 @@ def metrics_cost(record: Record) -> None:
             server("--no-access-log", "--metrics", "0") as metered,
             scraped(metered),
         ):
-            for _ in range(turns):
+            for site in (plain, metered):
+                # Both on one core, so that no other process is nearer to one of them.
+                os.sched_setaffinity(site.pid, {min(os.sched_getaffinity(0))})
+            for turn in range(turns):
+                # Who begins changes.
+                order = (plain, metered) if turn % 2 else (metered, plain)
                 for name, (path, load) in LOADS.items():
-                    pairs[name].append(_cores(plain, metered, path, load, record.choose("3s", "0.3s")))
+                    cores = _cores(order, path, load, record.choose("2s", "0.3s"))
+                    pairs[name].append((cores[plain.pid], cores[metered.pid]))
     for name, found in pairs.items():
         more = median([metered - plain for plain, metered in found]) * 100
         record.at_most(f"{name}: CPU more", more, 1, "% of a core")
@@ -90,12 +97,12 @@ def _looks(site: Site, path: str, number: int = 50) -> float:
         return (cpu_seconds(site.pid) - before) / number * 1000
 
 
-def _cores(plain: Site, metered: Site, path: str, load: str, seconds: str) -> tuple[float, float]:
+def _cores(sites: tuple[Site, Site], path: str, load: str, seconds: str) -> dict[int, float]:
     """How many cores each of them uses under the same load, at the same time."""
     args = [*load.split(), "--duration", seconds, "--warmup", "0.5s"]
-    running = [start_bench(site, *args, "--pid", str(site.pid), path=path) for site in (plain, metered)]
+    running = [start_bench(site, *args, "--pid", str(site.pid), path=path) for site in sites]
     found = [json.loads(process.communicate(timeout=60)[0])["server"]["cores"] for process in running]
-    return found[0], found[1]
+    return {site.pid: cores for site, cores in zip(sites, found, strict=True)}
 
 
 def _metrics(site: Site) -> str:

@@ -144,6 +144,25 @@ def test_names_that_another_process_adds_are_the_same_for_all() -> None:
     assert (board.of_row(0, series), board.of_row(1, series)) == ([1], [3])
 
 
+def test_two_threads_may_read_names_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board.create(1)
+    other = Board.attach(os.dup(board.fd))
+    for number in range(3):
+        other.add(Kind.COUNTER, "n", str(number))
+
+    def meanwhile(*args: object) -> Series:
+        monkeypatch.undo()
+        board.series()
+        return Series(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("fastws.meters.board.Series", meanwhile)
+    board.series()
+    other.add(Kind.COUNTER, "n", "3")
+    assert [series.labels for series in board.series()] == [("0",), ("1",), ("2",), ("3",)]
+    board.close()
+    other.close()
+
+
 @pytest.mark.parametrize("size", [0, 8, 64 * 1024 + 64, Board.size_of(1) + 8, Board.size_of(2)])
 def test_a_board_of_another_kind_is_refused(size: int) -> None:
     fd = os.memfd_create("other")
