@@ -99,6 +99,9 @@ SCENARIO_OF_OPTION = {
     "keys": ("keyed",),
     "stalled": ("keyed",),
     "stall": ("keyed",),
+    "slow": ("keyed",),
+    "slow_rate": ("keyed",),
+    "moved_by": ("keyed",),
 }
 COUNT = Parsed("N", parse_count)
 
@@ -194,6 +197,11 @@ COUNT = Parsed("N", parse_count)
 @option("--keys", section="Feeds", type=COUNT, help="keyed: how many keys change in turn.  [500]")
 @option("--stalled", section="Feeds", type=COUNT, help="keyed: clients that stop reading.  [0]")
 @option("--stall", section="Feeds", type=TIME, metavar="TIME", help="keyed: for so long.  [2s]")
+@option("--slow", section="Feeds", type=COUNT, help="keyed: clients that read slowly.  [0]")
+@option("--slow-rate", section="Feeds", type=COUNT, metavar="BYTES",
+        help="keyed: so much a second.  [20000]")  # fmt: skip
+@option("--moved-by", section="Feeds", metavar="TOPIC",
+        help="keyed: tell the server by a message to this topic to change the keys itself.")  # fmt: skip
 @option("--stayers", section="Feeds", type=COUNT, help="resume: clients that stay and listen.  [100]")
 @option("--missed", section="Feeds", type=COUNT, help="resume: messages that were missed.  [20]")
 @option(
@@ -371,7 +379,10 @@ def make_keyed(url: str, options: dict[str, Any]) -> Keyed:
     """Return how a keyed topic is to be measured. Raises as :func:`make_storm`."""
     from fastws.loadgen.keyed import Keyed
 
-    names = ("topic", "clients", "keys", "stalled", "stall", "rate", "duration", "insecure", "pid")
+    names = (
+        "topic", "clients", "keys", "stalled", "stall", "slow", "slow_rate", "rate", "moved_by", "duration",
+        "insecure", "pid",
+    )  # fmt: skip
     return Keyed(url=url, **chosen("keyed", options, names))
 
 
