@@ -19,6 +19,7 @@ HANDSHAKES = Metric("rate", "handshakes", "/s", more_is_better=True)
 CPU = Metric("cpu_us", "server CPU each", "µs", more_is_better=False)
 CLIENT_CPU = Metric("cpu_us", "client CPU each", "µs", more_is_better=False)
 STALENESS = Metric("p99_ms", "staleness, p99", "ms", more_is_better=False)
+FRESH = Metric("fresh_p99_ms", "fresh again after a stall, p99", "ms", more_is_better=False)
 LIVE = Metric("p99_ms", "live again, p99", "ms", more_is_better=False)
 STAYED = Metric("stayed_p99_ms", "latency of who stayed, p99", "ms", more_is_better=False)
 RSS = Metric("rss_kb", "RSS per connection", "KB", more_is_better=False)
@@ -135,6 +136,25 @@ _ALL = (
         "--topic table --clients 100 --stalled 20 --rate 2000",
         CPU,
         STALENESS,
+    ),
+    # The server changes the keys itself: so many publishers would be a load of their own.
+    _feed(
+        "keyed-fast",
+        "2,000 changes a second of 500 keys to 800",
+        "keyed",
+        "--topic table --moved-by moves --clients 800 --rate 2000 --duration 8s",
+        CPU,
+        STALENESS,
+    ),
+    _feed(
+        "keyed-slow",
+        "the same beside 100 that stall for 4 s and 100 that read 20 KB/s",
+        "keyed",
+        "--topic table --moved-by moves --clients 1000 --stalled 100 --stall 4s --slow 100 --rate 2000 "
+        "--duration 8s",
+        CPU,
+        STALENESS,
+        FRESH,
     ),
     _feed(
         "resume",

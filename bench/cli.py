@@ -170,7 +170,10 @@ def micro(save: bool, pytest_options: tuple[str, ...]) -> None:
 @main.command()
 @click.option("--save", is_flag=True, help="Record the counts for this build of Python.")
 def instructions(save: bool) -> None:
-    """Count the instructions of the frame path and of whole paths with callgrind; exit 1 beyond 5 %."""
+    """Count the instructions of the frame path and of whole paths with callgrind.
+
+    Exit 1 where one is beyond 5 % of what is recorded, or costs too much beside another one.
+    """
     # Only this command imports the library into the runner's own process.
     from bench.micro import instructions as counting
 

@@ -176,11 +176,12 @@ def _read_one_run(report: dict[str, Any]) -> Outcome:
     if not report["ok"]:
         return Outcome({}, "; ".join(report["errors"]) or "not every client has what it should have")
     if report["scenario"] == "keyed":
-        arrived = report["messages"] * report["plan"]["duration"]
-        metrics = {"cpu_us": 1e6 * report["cpu"] / arrived, "p99_ms": report["staleness"]["p99"]}
-    else:
-        metrics = {"cpu_us": 1e6 * report["cpu"] / report["returned"], "p99_ms": report["live"]["p99"]}
-        metrics["stayed_p99_ms"] = report["meanwhile"]["p99"]
+        metrics = {"cpu_us": 1e6 * report["cpu"] / report["kept_up"], "p99_ms": report["staleness"]["p99"]}
+        if report["fresh"]:
+            metrics["fresh_p99_ms"] = report["fresh"]["p99"]
+        return Outcome(metrics, None, ("generator saturated",) if report["saturated"] else ())
+    metrics = {"cpu_us": 1e6 * report["cpu"] / report["returned"], "p99_ms": report["live"]["p99"]}
+    metrics["stayed_p99_ms"] = report["meanwhile"]["p99"]
     return Outcome(metrics)
 
 

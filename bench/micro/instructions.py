@@ -22,11 +22,14 @@ import orjson
 
 import fastws
 from bench.launch import ROOT
+from bench.micro.feed_paths import MOST
 from bench.micro.frame_path import CALLS
 from bench.micro.material import engines
 from bench.micro.paths import PATHS
 
-__all__ = ["RECORD", "Difference", "NothingToCount", "check", "compare", "count", "key", "record"]
+__all__ = [
+    "RECORD", "Difference", "NothingToCount", "Share", "check", "compare", "count", "key", "record", "shares",
+]  # fmt: skip
 
 RECORD = Path(__file__).parent / "instructions.json"
 #: A compiler's patch release moves a count by a percent or two; a change worth knowing of by more.
@@ -61,6 +64,24 @@ class Difference:
         verdict = "" if self.close else f": NOT within {TOLERANCE:.0%}"
         recorded = f"recorded {self.recorded:,} ({percent:+.1f} %)"
         return f"{self.name}: {self.counted:,} instructions, {recorded}{verdict}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a path costs, in costs of another one, and what it may cost."""
+
+    name: str
+    other: str
+    times: float
+    most: float
+
+    @property
+    def held(self) -> bool:
+        return self.times <= self.most
+
+    def __str__(self) -> str:
+        verdict = "" if self.held else f": NOT at most {self.most}"
+        return f"{self.name}: {self.times:.3f} times {self.other} (at most {self.most}){verdict}"
 
 
 def key() -> str:
@@ -125,8 +146,20 @@ def compare(recorded: Counts, counted: Counts) -> list[Difference]:
     return [Difference(name, recorded.get(name), counted.get(name)) for name in names]
 
 
+def shares(counted: Counts) -> list[Share]:
+    """How the paths that are bound to another one compare with it."""
+    return [
+        Share(name, other, counted[name] / counted[other], most)
+        for (name, other), most in MOST.items()
+        if name in counted and other in counted
+    ]
+
+
 def check(tell: Callable[[str], None], file: Path = RECORD) -> bool:
-    """Count and compare; False when a figure has moved. What cannot be checked is said, and passes."""
+    """Count and compare; False when a figure has moved, or a path costs too much beside another one.
+
+    What cannot be checked is said, and passes.
+    """
     recorded = _load(file).get(key())
     if recorded is None:
         tell(f"SKIPPED: no instruction counts are recorded for {key()}")
@@ -136,17 +169,17 @@ def check(tell: Callable[[str], None], file: Path = RECORD) -> bool:
     except NothingToCount as reason:
         tell(f"SKIPPED: {reason}; instruction counts are not checked")
         return True
-    differences = compare(recorded, counted)
-    for difference in differences:
-        tell(str(difference))
-    return all(difference.close for difference in differences)
+    differences, compared = compare(recorded, counted), shares(counted)
+    for line in (*differences, *compared):
+        tell(str(line))
+    return all(each.close for each in differences) and all(each.held for each in compared)
 
 
 def record(tell: Callable[[str], None], file: Path = RECORD) -> None:
     """Count, and write the figures down for this Python and architecture. Raises NothingToCount."""
     counted = count()
-    for difference in compare(_load(file).get(key(), {}), counted):
-        tell(str(difference))
+    for line in (*compare(_load(file).get(key(), {}), counted), *shares(counted)):
+        tell(str(line))
     everything = {**_load(file), key(): counted}
     file.write_bytes(orjson.dumps(everything, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS) + b"\n")
 

@@ -179,6 +179,11 @@ COUNT = Parsed("N", parse_count)
 @option("--keys", section="Feeds", type=COUNT, help="keyed: how many keys change in turn.  [500]")
 @option("--stalled", section="Feeds", type=COUNT, help="keyed: clients that stop reading.  [0]")
 @option("--stall", section="Feeds", type=TIME, metavar="TIME", help="keyed: for so long.  [2s]")
+@option("--slow", section="Feeds", type=COUNT, help="keyed: clients that read slowly.  [0]")
+@option("--slow-rate", section="Feeds", type=COUNT, metavar="BYTES",
+        help="keyed: so much a second.  [20000]")  # fmt: skip
+@option("--moved-by", section="Feeds", metavar="TOPIC",
+        help="keyed: tell the server by a message to this topic to change the keys itself.")  # fmt: skip
 @option("--stayers", section="Feeds", type=COUNT, help="resume: clients that stay and listen.  [100]")
 @option("--missed", section="Feeds", type=COUNT, help="resume: messages that were missed.  [20]")
 @option(

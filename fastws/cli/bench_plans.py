@@ -32,6 +32,9 @@ SCENARIO_OF_OPTION = {
     "keys": ("keyed",),
     "stalled": ("keyed",),
     "stall": ("keyed",),
+    "slow": ("keyed",),
+    "slow_rate": ("keyed",),
+    "moved_by": ("keyed",),
 }
 #: Options of messages and of schedules: a script has its own.
 NOT_FOR_SCRIPTS = ("rate", "message", "deflate", "merged_by", "to_others", "any_reply")
@@ -148,7 +151,10 @@ def make_keyed(urls: Sequence[str], options: dict[str, Any]) -> Keyed:
     """Return how a keyed topic is to be measured. Raises as :func:`make_storm`."""
     from fastws.loadgen.keyed import Keyed
 
-    names = ("topic", "clients", "keys", "stalled", "stall", "rate", "duration", "insecure", "pid")
+    names = (
+        "topic", "clients", "keys", "stalled", "stall", "slow", "slow_rate", "rate", "moved_by", "duration",
+        "insecure", "pid",
+    )  # fmt: skip
     return Keyed(url=only("keyed", urls), **chosen("keyed", options, names))
 
 

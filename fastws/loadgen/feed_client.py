@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 import struct
 import time
@@ -53,6 +54,9 @@ def stamped(at: float, size: int) -> str:
 
 class FeedClient(asyncio.Protocol):
     """One connection. Its figures are attributes."""
+
+    #: Bytes of its receive buffer; 0: as the kernel likes.
+    receive_buffer = 0
 
     def __init__(self, host: str, path: str) -> None:
         self._head = request_head(host=host, target=path, key=new_key())
@@ -190,10 +194,23 @@ class Door:
 
     async def connect(self, client: FeedClient) -> None:
         """Connect a client. Raises OSError."""
-        name = self._target.name if self._ssl is not None else None
-        await asyncio.get_running_loop().create_connection(
-            lambda: client, self._target.address, self._target.port, ssl=self._ssl, server_hostname=name
-        )
+        loop, target = asyncio.get_running_loop(), self._target
+        name = target.name if self._ssl is not None else None
+        if not client.receive_buffer:
+            await loop.create_connection(
+                lambda: client, target.address, target.port, ssl=self._ssl, server_hostname=name
+            )
+            return
+        sock = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET)
+        try:
+            # Before it is connected: the window that TCP offers depends on it.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, client.receive_buffer)
+            sock.settimeout(0)
+            await loop.sock_connect(sock, (target.address, target.port))
+            await loop.create_connection(lambda: client, sock=sock, ssl=self._ssl, server_hostname=name)
+        except BaseException:
+            sock.close()
+            raise
 
     async def open(
         self, clients: Iterable[FeedClient], live: asyncio.Queue[FeedClient], listeners: int

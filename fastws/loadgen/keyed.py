@@ -10,12 +10,11 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, cast
-
-import orjson
+from typing import Any
 
 from fastws.loadgen.feed_client import Door, FeedClient, command, failures, percentiles
 from fastws.loadgen.fleet import raise_descriptor_limit
+from fastws.loadgen.keyed_client import END, KeyedClient, State
 from fastws.loadgen.machine import made_by
 from fastws.loadgen.plan import Plan, PlanError, Scenario
 from fastws.loadgen.procstat import ServerProbe
@@ -29,6 +28,10 @@ __all__ = ["Keyed", "KeyedResult", "run_keyed"]
 TICK = 0.005
 #: Changes have arrived when all clients have the last one; they may take so long.
 SETTLE_SECONDS = 10.0
+#: A generator that takes more of its core has been slower than the server.
+SATURATED = 0.9
+#: A slow client's receive buffer: a larger one would be filled as fast as any.
+SLOW_BUFFER = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +48,14 @@ class Keyed:
     #: How many of them stop reading, for ``stall`` seconds.
     stalled: int = 0
     stall: float = 2.0
+    #: How many others read ``slow_rate`` bytes a second.
+    slow: int = 0
+    slow_rate: float = 20_000.0
     keys: int = 500
     #: Changes a second; each key in its turn. Every 45 need a connection that publishes.
     rate: float = 1000.0
+    #: A topic whose one message tells the server to change the keys itself; None: they are published.
+    moved_by: str | None = None
     #: Seconds in which values change.
     duration: float = 5.0
     insecure: bool = False
@@ -58,11 +66,18 @@ class Keyed:
             raise PlanError("clients and keys must be at least 1, rate and duration above 0")
         if not 0 <= self.stalled <= self.clients or not 0 < self.stall < self.duration:
             raise PlanError("as many clients can stall as there are, for a part of the duration")
+        if not 0 <= self.slow < max(1, self.clients - self.stalled) or self.slow_rate <= 0:
+            raise PlanError("of the clients that do not stall one must keep up, and slow ones read something")
 
     @property
     def publishers(self) -> int:
         """How many connections publish."""
-        return int(-(-self.rate // MAX_RATE))
+        return 1 if self.moved_by is not None else int(-(-self.rate // MAX_RATE))
+
+    @property
+    def late(self) -> int:
+        """How many clients do not keep up."""
+        return self.stalled + self.slow
 
 
 @dataclass(slots=True)
@@ -74,7 +89,9 @@ class KeyedResult:
     published: float = 0.0
     values: float = 0.0
     messages: float = 0.0
-    #: How old the oldest value of each message was when it came, at clients that did not stall.
+    #: Messages that came to the clients that keep up, in all.
+    kept_up: int = 0
+    #: How old the oldest value of each message was when it came, at clients that keep up.
     staleness: dict[str, float] = field(default_factory=dict)
     #: From when those who stalled read again until they had a value that was published since.
     fresh: dict[str, float] = field(default_factory=dict)
@@ -83,6 +100,8 @@ class KeyedResult:
     #: Values that came after newer ones.
     wrong: int = 0
     cpu: float | None = None
+    #: The part of a core that the generator took; with more than 0.9 its figures are its own.
+    generator: float = 0.0
     errors: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -90,8 +109,14 @@ class KeyedResult:
         """Whether all clients ended with the same values, and none went back."""
         return self.exact == self.plan.clients and not self.wrong and not self.errors
 
+    @property
+    def saturated(self) -> bool:
+        """Whether the generator was slower than the server."""
+        return self.generator > SATURATED
+
     def to_json(self) -> dict[str, Any]:
-        return {"scenario": "keyed", "ok": self.ok, "made_by": made_by(), **asdict(self)}
+        judged = {"scenario": "keyed", "ok": self.ok, "saturated": self.saturated}
+        return {**judged, "made_by": made_by(), **asdict(self)}
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Yield (label, figure) of each row of the table."""
@@ -103,54 +128,11 @@ class KeyedResult:
         yield "final state", f"exact at {self.exact:,} of {self.plan.clients:,} clients"
         yield "wrong values", f"{self.wrong:,} came after newer ones"
         if self.cpu is not None:
-            yield "server CPU", f"{self.cpu:.2f} s, {self.cpu / self.plan.duration:.2f} cores"
+            each = 1e6 * self.cpu / self.kept_up if self.kept_up else 0.0
+            yield "server CPU", f"{self.cpu:.2f} s, {each:.1f} µs a message of those that keep up"
+        yield "generator", f"{self.generator:.2f} cores" + (", saturated" if self.saturated else "")
         for text, count in self.errors.items():
             yield "error", f"{text}: {count:,}"
-
-
-class KeyedClient(FeedClient):
-    """Holds what the topic holds: of each key a number that grows, and when it was due."""
-
-    def __init__(self, host: str, path: str) -> None:
-        super().__init__(host, path)
-        self.held: dict[str, list[float]] = {}
-        self.values = 0
-        #: Time at which it reads again after a stall; None: it does not stall, or has seen a new value since.
-        self.reads_at: float | None = None
-        self.fresh_after: float | None = None
-
-    def stall(self) -> None:
-        cast("asyncio.Transport", self._transport).pause_reading()
-
-    def read_again(self) -> None:
-        self.reads_at = time.monotonic()
-        cast("asyncio.Transport", self._transport).resume_reading()
-
-    def _take(self, opcode: int, payload: bytes) -> None:
-        if b'"set":' in payload or b'"snap":' in payload or b'"rm":' in payload or b'"clear":' in payload:
-            self._change(orjson.loads(payload))
-        else:
-            super()._take(opcode, payload)
-
-    def _change(self, said: dict[str, Any]) -> None:
-        self.messages += 1
-        if "clear" in said:
-            self.held.clear()
-        for key in said.get("rm", ()):
-            self.held.pop(key, None)
-        values: dict[str, list[float]] = said.get("set") or said.get("snap") or {}
-        for key, value in values.items():
-            self.wrong += value[0] < self.held.get(key, value)[0]
-        self.held |= values
-        self.values += len(values)
-        if not values or self.live_at is None or "snap" in said:
-            return
-        now = time.monotonic()
-        dues = [due for _, due in values.values()]
-        if self.reads_at is None:
-            self.latencies.append(now - min(dues))
-        elif max(dues) >= self.reads_at:
-            self.fresh_after, self.reads_at = now - self.reads_at, None
 
 
 def run_keyed(plan: Keyed) -> KeyedResult:
@@ -174,7 +156,8 @@ class _Keyed:
         self._probe = ServerProbe(plan.pid) if plan.pid is not None else None
         self._clients: list[KeyedClient] = []
         self._publishers: list[FeedClient] = []
-        #: What each key must hold in the end.
+        #: How many values there were, and what each key must hold in the end.
+        self._count = 0
         self._last: dict[str, list[float]] = {}
 
     async def result(self) -> KeyedResult:
@@ -182,18 +165,21 @@ class _Keyed:
         try:
             await self._open()
             cpu = self._probe().cpu if self._probe is not None else 0.0
+            own, begin = time.process_time(), time.monotonic()
             stalling = asyncio.create_task(self._stall())
-            count = await self._publish()
-            result.published = count / plan.duration
+            await (self._publish() if plan.moved_by is None else self._have_moved(plan.moved_by))
             result.values, result.messages = (
                 sum(getattr(client, name) for client in self._clients) / plan.duration
                 for name in ("values", "messages")
             )
+            result.generator = (time.process_time() - own) / (time.monotonic() - begin)
             await stalling
             await self._settle()
             if self._probe is not None:
                 result.cpu = self._probe().cpu - cpu
-            steady = self._clients[plan.stalled :]
+            result.published = self._count / plan.duration
+            steady = self._clients[plan.late :]
+            result.kept_up = sum(client.messages for client in steady)
             result.staleness = percentiles([each for client in steady for each in client.latencies])
             back = [client.fresh_after for client in self._clients if client.fresh_after is not None]
             result.fresh = percentiles(back)
@@ -209,17 +195,17 @@ class _Keyed:
         live: asyncio.Queue[FeedClient] = asyncio.Queue()
         plan = self._plan
         self._clients = [self._door.client(KeyedClient, "", live.put_nowait) for _ in range(plan.clients)]
+        for client in self._clients[plan.stalled : plan.late]:
+            client.slow_rate, client.receive_buffer = plan.slow_rate, SLOW_BUFFER
         self._publishers = [
             self._silent_door.client(FeedClient, "", live.put_nowait) for _ in range(plan.publishers)
         ]
         await self._door.open([*self._clients, *self._publishers], live, len(self._clients))
         for client in self._clients:
-            # What an earlier run has left says nothing of this one.
-            client.held.clear()
-            client.values = client.messages = 0
+            client.forget()
 
-    async def _publish(self) -> int:
-        """Publish until the time is over; return how many values."""
+    async def _publish(self) -> None:
+        """Publish until the time is over."""
         plan, begin, number = self._plan, time.monotonic(), 0
         while (passed := time.monotonic() - begin) < plan.duration:
             while number < passed * plan.rate:
@@ -229,7 +215,14 @@ class _Keyed:
                 self._publishers[number % plan.publishers].say(frame)
                 number += 1
             await asyncio.sleep(TICK)
-        return number
+        self._count = number
+
+    async def _have_moved(self, topic: str) -> None:
+        """Have the server change the keys until the time is over."""
+        plan = self._plan
+        order = {"topic": plan.topic, "keys": plan.keys, "rate": plan.rate, "seconds": plan.duration}
+        self._publishers[0].say(command(pub=topic, d=order))
+        await asyncio.sleep(plan.duration)
 
     async def _stall(self) -> None:
         stalled = self._clients[: self._plan.stalled]
@@ -243,10 +236,33 @@ class _Keyed:
     async def _settle(self) -> None:
         """Wait until all clients hold the last values, or too long."""
         end = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < end and not all(map(self._is_exact, self._clients)):
+        while time.monotonic() < end and not self._have_all():
             if failures([*self._clients, *self._publishers]):
                 return
             await asyncio.sleep(TICK)
 
+    def _have_all(self) -> bool:
+        """Whether all hold the last values; those that have been sent the same hold one state."""
+        states = {client.state for client in self._clients}
+        if self._plan.moved_by is not None and not self._last:
+            self._work_out(states)
+        return bool(self._last) and all(map(self._is_last, states))
+
+    def _work_out(self, states: set[State]) -> None:
+        """What each key must hold, as soon as somebody knows how many values there were."""
+        plan = self._plan
+        for state in states:
+            if END in state.held:
+                number, begin = state.held[END]
+                self._count = int(number)
+                self._last = {
+                    f"key {each % plan.keys}": [each, begin + each / plan.rate]
+                    for each in range(max(0, self._count - plan.keys), self._count)
+                }
+                self._last[END] = [number, begin]
+
+    def _is_last(self, state: State) -> bool:
+        return all(state.held.get(key) == value for key, value in self._last.items())
+
     def _is_exact(self, client: KeyedClient) -> bool:
-        return all(client.held.get(key) == value for key, value in self._last.items())
+        return bool(self._last) and self._is_last(client.state)

@@ -56,8 +56,8 @@ class Gate:
         self._keep = None if settings is None else settings.keep
         #: What every subscription may have at most.
         self.max_rate = None if settings is None else settings.max_rate
-        #: True while what was held back goes through.
-        self.is_open = False
+        #: True while what was held back goes through; always where nothing is ever held back.
+        self.is_open = self._ticker is None and self._sampler is None
         #: What publishes each message that was collected.
         self._collected: list[Callable[[], object]] = []
         #: Those that listen at a pace of their own.

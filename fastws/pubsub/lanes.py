@@ -205,6 +205,8 @@ class Lane(Topic):
 
     def wake(self) -> None:
         """There is something to read."""
+        if not self.idle:
+            return
         idle, self.idle = self.idle, {}
         now = self.pacer.time()
         for cursor in idle:

@@ -24,7 +24,7 @@ cdef class View(SequencedTopic):
     cpdef offer(self, bytes kept, FanOut fan_out)
     cdef _keep(self, bytes frame, FanOut fan_out)
     cdef _add(self, bytes frame, FanOut fan_out)
-    @cython.locals(frame=bytes, payload=bytes, text=bytes)
+    @cython.locals(frame=bytes, payload=bytes, parts=list)
     cdef bytes _wrapped(self, bytes kept, long long offset)
     @cython.locals(each=Publication)
     cpdef long long offset_of(self, Publication publication)

@@ -68,6 +68,7 @@ class View(SequencedTopic):
         self.joining: dict[Any, None] = {}
         #: True: messages have positions, and the history is the topic's.
         self.has_history = source.sequenced
+        #: What an object begins with; and one with a position, up to its number.
         self._head = b'{"t":' + dumps(self.name)
         self._at = b""
         #: The last replay, for the next client that comes back to the same place: its offset and messages.
@@ -83,7 +84,7 @@ class View(SequencedTopic):
         """Its topic begins another life."""
         self.history = self.source.history
         self.epoch = self.source.epoch
-        self._at = b',"at":"' + self.epoch.encode() + b":"
+        self._at = self._head + b',"at":"' + self.epoch.encode() + b":"
         self._asked = 0, 0
         self._replay = []
 
@@ -131,18 +132,16 @@ class View(SequencedTopic):
         author = author_of(kept)
         frame = frame_of(kept)
         payload = payload_of(frame)
-        text = self._head
-        if self._at and offset:
-            text += self._at + str(offset).encode() + b'"'
+        parts = [self._at, str(offset).encode(), b'"'] if self._at and offset else [self._head]
         if author:
-            text += b',"u":' + dumps(author.decode("utf-8", "replace"))
+            parts += (b',"u":', dumps(author.decode("utf-8", "replace")))
         if frame[0] != TEXT_FRAME:
-            text += b',"b":"' + b2a_base64(payload, newline=False) + b'"}'
+            parts += (b',"b":"', b2a_base64(payload, newline=False), b'"}')
         elif author is None:
-            text += b',"d":' + dumps(payload.decode("utf-8", "replace")) + b"}"
+            parts += (b',"d":', dumps(payload.decode("utf-8", "replace")), b"}")
         else:  # it is JSON
-            text += b',"d":' + payload + b"}"
-        return encode(TEXT, text)
+            parts += (b',"d":', payload, b"}")
+        return encode(TEXT, b"".join(parts))
 
     def _gap(self, missed: int | None, reason: str) -> bytes:
         return self._head + b',"gap":' + dumps({"missed": missed, "reason": reason}) + b"}"

@@ -75,10 +75,11 @@ KEYED: dict[str, Any] = {
     "scenario": "keyed",
     "ok": True,
     "errors": {},
-    "messages": 100.0,
-    "plan": {"duration": 5.0},
+    "kept_up": 500,
     "cpu": 0.25,
     "staleness": {"p99": 30.0},
+    "fresh": {},
+    "saturated": False,
 }
 
 
@@ -92,6 +93,9 @@ KEYED: dict[str, Any] = {
 def test_figures_of_one_run(report: dict[str, Any], metrics: dict[str, float]) -> None:
     cell = CELLS[report["scenario"]]
     assert read_report(report, cell) == Outcome(metrics)
+    if cell is CELLS["keyed"]:
+        slow = read_report({**report, "fresh": {"p99": 7.0}, "saturated": True}, cell)
+        assert slow == Outcome({**metrics, "fresh_p99_ms": 7.0}, None, ("generator saturated",))
     assert read_report({**report, "ok": False, "errors": {"closed with 1006": 3}}, cell) == Outcome(
         {}, "closed with 1006"
     )
@@ -249,6 +253,8 @@ def test_the_cells_of_feeds_are_understood_too() -> None:
         "feed": "--clients 3",
         "feed-plain": "--clients 3",
         "keyed": "--clients 3 --stalled 1 --rate 100 --duration 1 --stall 0.3",
+        "keyed-fast": "--clients 3 --rate 100 --duration 1 --stall 0.3",
+        "keyed-slow": "--clients 4 --stalled 1 --slow 1 --rate 100 --duration 1 --stall 0.3",
         "resume": "--clients 10 --stayers 2",
     }
     assert list(few) == [name for name, cell in CELLS.items() if "feed" in cell.needs]

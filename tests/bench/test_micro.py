@@ -12,6 +12,7 @@ import pytest
 
 from bench.launch import ROOT
 from bench.micro import instructions
+from bench.micro.feed_paths import MOST
 from bench.micro.instructions import Difference, NothingToCount, compare
 from bench.micro.paths import PATHS
 from bench.microbench import BASELINE, trimmed
@@ -95,6 +96,24 @@ def test_recorded_figures_are_checked(figures: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(instructions, "count", lambda: {"scan": 1100})
     assert not instructions.check(said.append, figures)
     assert said[-1] == "scan: 1,100 instructions, recorded 1,000 (+10.0 %): NOT within 5%"
+
+
+def test_what_costs_too_much_beside_another_path_fails(
+    figures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name, other), most = next(iter(MOST.items()))
+    for times, held in ((most, True), (most + 0.01, False)):
+        counted = {other: 10_000, name: int(10_000 * times)}
+        monkeypatch.setattr(instructions, "count", lambda counted=counted: counted)
+        said: list[str] = []
+        instructions.record(said.append, figures)
+        assert instructions.check(said.append, figures) is held
+        told = f"{name}: {times:.3f} times {other} (at most {most})"
+        assert said[-1] == told + ("" if held else f": NOT at most {most}")
+
+
+def test_each_path_that_is_compared_is_counted() -> None:
+    assert {name for pair in MOST for name in pair} <= set(PATHS)
 
 
 def test_without_figures_or_valgrind_the_check_is_skipped_in_words(
