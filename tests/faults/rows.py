@@ -15,6 +15,7 @@ from tests.faults import (
     floods,
     half_open,
     handlers,
+    latency,
     logs_full,
     scanners,
     slow,
@@ -25,8 +26,8 @@ from tests.faults.harness import ROWS
 __all__ = ["ALL", "PARTS"]
 
 FILES = (
-    brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
-    documents, workers, scanners,
+    brokers, latency, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods,
+    churn, documents, workers, scanners,
 )  # fmt: skip
 
 
