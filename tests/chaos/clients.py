@@ -251,7 +251,7 @@ class Publisher:
         self.doubt = 1000
         #: Numbers that were sent over lines that broke in the next moment: they may not have arrived.
         self.doubtful: set[int] = set()
-        #: What the server has said.
+        #: What the server has said over the last line.
         self.answers: list[str] = []
         self._is_stopped = False
 
@@ -281,9 +281,9 @@ class Publisher:
             if line.transport is not None and not line.lost.done():
                 line.transport.write(masked(CLOSE, b"\x03\xe8"))
                 await asyncio.wait([line.lost], timeout=5)
+                self.answers += line.heard
             else:
                 self.doubtful.update(range(max(first, self.sent - self.doubt), self.sent))
-            self.answers += line.heard
 
     def payload(self) -> str:
         return f"{self.number} {self.sent}"
