@@ -15,6 +15,7 @@ from tests.faults import (
     floods,
     half_open,
     handlers,
+    latency,
     logs_full,
     metering,
     scanners,
@@ -26,8 +27,8 @@ from tests.faults.harness import ROWS
 __all__ = ["ALL", "PARTS"]
 
 FILES = (
-    brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
-    documents, metering, workers, scanners,
+    brokers, latency, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods,
+    churn, documents, metering, workers, scanners,
 )  # fmt: skip
 
 

@@ -228,6 +228,22 @@ async def test_client_certificates_of_redis(certificates: Path, tmp_path: Path) 
         assert "certificate" in await refusal(site.url())
 
 
+async def test_sentinels_and_their_master(certificates: Path, tmp_path: Path) -> None:
+    """The parameters of the URL are for both."""
+    need_redis()
+    master_port, port = free_port(), free_port()
+    folder = tmp_path / "sentinel"
+    folder.mkdir()
+    (folder / "sentinel.conf").write_text(f"sentinel monitor main 127.0.0.1 {master_port} 1\n")
+    options = [*redis_options(certificates, port), "--tls-replication", "yes"]
+    options[options.index("--tls-ca-cert-file") + 1] = str(certificates / "ca.pem")
+    sentinel = Redis(folder, *options, config=folder / "sentinel.conf")
+    with Redis(tmp_path / "redis", *redis_options(certificates, master_port)), sentinel:
+        site = Site(certificates, "rediss+sentinel", "ssl_ca_certs", 0, port)
+        await share(site.url().replace("?", "/main?"))
+        assert "certificate" in await refusal(site.url(ca="other/ca.pem").replace("?", "/main?"))
+
+
 async def test_client_certificates_of_nats(certificates: Path, tmp_path: Path) -> None:
     need_nats()
     files = [f"--tls{name}={certificates / file}" for name, file in NATS_FILES.items()]

@@ -112,6 +112,7 @@ async def test_redis(tmp_path: Path) -> None:
         with (tmp_path / "monitor").open("wb") as out:
             monitor = subprocess.Popen(["redis-cli", "-p", str(redis.port), "MONITOR"], stdout=out)
             try:
+                await until(lambda: (tmp_path / "monitor").read_text().startswith("OK"))
                 before, after = await crowd(ports, lambda: seen_by_redis(redis))
             finally:
                 monitor.kill()
