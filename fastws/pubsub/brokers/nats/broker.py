@@ -344,12 +344,7 @@ class NatsBroker:
         await self._is_ready.wait()
 
     async def _listen(self, known: NatsTopic) -> None:
-        """Hear a topic from now on.
-
-        Raises:
-            LineLost: The line has ended.
-            BrokerRefused: That is not allowed.
-        """
+        """Hear a topic from now on. Raises :class:`LineLost`, and ``BrokerRefused`` where it may not."""
         subject = known.said
         line = self._line
         if line is None:
