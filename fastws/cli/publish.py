@@ -24,6 +24,10 @@ MAX_LINE_BYTES = 2**20
 PROGRESS_SECONDS, LOG_SECONDS = 0.5, 5.0
 
 
+class UnreadableInput(Exception):
+    """The input is closed, or fails."""
+
+
 @click.command(
     cls=Command,
     context_settings={"show_default": True},
@@ -165,7 +169,7 @@ def publish_lines(publisher: Any, topic: str, options: dict[str, Any]) -> int:
     """Publish each line of the input. Return the exit code."""
     from fastws.publish.errors import PublishError
 
-    progress = Progress()
+    progress, under_way = Progress(), 0
     try:
         for lines in read_lines(0):
             items = []
@@ -180,16 +184,22 @@ def publish_lines(publisher: Any, topic: str, options: dict[str, Any]) -> int:
                     wrong = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
                     break
             try:
+                under_way = len(items)
                 publisher.publish_many(items)
             except PublishError as error:
                 return stopped(progress, error)
+            under_way = 0
             progress.add(len(items))
             if wrong is not None:
                 return failed(f"line {progress.lines + 1}: {wrong}; {progress.lines} lines are published")
     except KeyboardInterrupt:
         progress.end()
-        click.echo(f"fastws publish: interrupted; {progress.lines} lines are published", err=True)
+        more = f", {under_way} may be" if under_way else ""
+        click.echo(f"fastws publish: interrupted; {progress.lines} lines are published{more}", err=True)
         return 130
+    except UnreadableInput as error:
+        progress.end()
+        return failed(f"the input cannot be read: {error}; {progress.lines} lines are published")
     progress.end()
     return 0
 
@@ -208,9 +218,12 @@ def stopped(progress: Progress, error: Any) -> int:
 
 
 def read_lines(descriptor: int) -> Iterator[list[bytes]]:
-    """Yield what has come, in whole lines without their ends; at the end of the input what is left."""
+    """Yield what has come, in whole lines without their ends; at the end of the input what is left.
+
+    Raises `UnreadableInput`.
+    """
     rest = b""
-    while chunk := os.read(descriptor, READ_BYTES):
+    while chunk := read_some(descriptor):
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) > MAX_LINE_BYTES:
             yield [*map(without_return, lines), rest]
@@ -219,6 +232,14 @@ def read_lines(descriptor: int) -> Iterator[list[bytes]]:
             yield list(map(without_return, lines))
     if rest:
         yield [rest]
+
+
+def read_some(descriptor: int) -> bytes:
+    """Return what has come; nothing at the end. Raises `UnreadableInput`."""
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except OSError as error:
+        raise UnreadableInput(os_error_text(error)) from None
 
 
 def without_return(line: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -122,9 +123,35 @@ def test_an_interrupt_says_how_far_it_is(
 
     monkeypatch.setattr(command.os, "read", read)
     result = fastws_here("publish", "rooms/cut", "-", "--url", served.url, "--token-file", token_file)
-    assert_one_line(result, 130, "interrupted; 2 lines are published")
+    assert_one_line(result, 130, "interrupted; 2 lines are published\n")
+
+    def interrupted(self: Publisher, items: list[Any]) -> None:
+        raise KeyboardInterrupt
+
+    given(monkeypatch, b"1\n2\n3\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(Publisher, "publish_many", interrupted)
+        result = fastws_here("publish", "rooms/cut", "-", "--url", served.url, "--token-file", token_file)
+    assert_one_line(result, 130, "interrupted; 0 lines are published, 3 may be")
     given(monkeypatch, b"1\n")
     assert_one_line(fastws_here("publish", "a/b/../c", "-", "--url", served.url), 1, "line 1: unauthorized")
+
+
+@pytest.mark.live
+def test_an_input_that_is_closed_or_fails_is_one_line(
+    fastws_here: Here, served: PageServer, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [b"1\n2\n"]
+
+    def read(descriptor: int, size: int) -> bytes:
+        if not waiting:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        return waiting.pop()
+
+    monkeypatch.setattr(command.os, "read", read)
+    to = ("--url", served.url, "--token-file", token_file)
+    for words in ("Bad file descriptor; 2 lines are published", "Bad file descriptor; 0 lines are published"):
+        assert_one_line(fastws_here("publish", "rooms/closed", "-", *to), 1, f"cannot be read: {words}")
 
 
 @pytest.mark.live

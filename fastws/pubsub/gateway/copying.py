@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
-from fastws.pubsub.brokers.base import Broker, BrokerRefused, Entry, Kept, State
+from fastws.pubsub.brokers.base import Broker, Entry, Kept, State
 from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 from fastws.pubsub.gateway.relayed_topic import Copy, Relayed
 from fastws.pubsub.keeper.keeper import Keeper
@@ -93,11 +93,9 @@ class CopyingKeeper(Keeper):
                 await self._catch_up(topic, asked)
             except BrokerUnavailable as error:
                 topic.current = current + topic.current
-                if isinstance(error, BrokerRefused):
-                    log.error("%s: topic %s cannot be read: %s", self._broker.label, topic.spec.name, error)
-                    await asyncio.sleep(RETRY_SECONDS)
-                await self._came_back.wait()
+                await self._wait_to_retry(topic, error)
             else:
+                topic.trouble = ""
                 for answer in current:
                     answer()
                 if topic.current and topic.is_live():  # somebody asks what was there after that
@@ -105,6 +103,13 @@ class CopyingKeeper(Keeper):
             self._schedule()
             if topic.copy is Copy.LOADING:
                 asked = self._broker.read(topic.spec, topic.position())
+
+    async def _wait_to_retry(self, topic: Relayed, error: BrokerUnavailable) -> None:
+        """Wait until the broker is there, or for a moment where it is and has refused or not answered."""
+        if self._state is State.READY:
+            topic.complain(self._broker.label, error)
+            await asyncio.sleep(RETRY_SECONDS)
+        await self._came_back.wait()
 
     async def _catch_up(self, topic: Relayed, asked: Awaitable[Kept]) -> None:
         kept = await asked

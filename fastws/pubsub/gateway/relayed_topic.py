@@ -13,8 +13,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from fastws.errors import BrokerUnavailable
 from fastws.json import dumps
-from fastws.pubsub.brokers.base import BrokerTopic, Entry, Item, Kept, TopicKind, Verb, name_of
+from fastws.pubsub.brokers.base import BrokerRefused, BrokerTopic, Entry, Item, Kept, TopicKind, Verb, name_of
 from fastws.pubsub.brokers.envelope import body_of, kept_of
 from fastws.pubsub.bus.lanes import names_of
 from fastws.pubsub.bus.records import BadRecord, Kind, encode_record, split_frames
@@ -80,6 +81,7 @@ class Relayed(KeptTopic):
     held: dict[Member, tuple[int, int]]
     idle_ticks: int
     current: list[Callable[[], None]]
+    trouble: str
 
     def relay(self, declaration: Declaration) -> None:
         """Be numbered by the broker from the beginning on."""
@@ -98,6 +100,8 @@ class Relayed(KeptTopic):
         self.idle_ticks = 0
         #: Called when the copy is as far as the broker was after the call.
         self.current = []
+        #: What the log was last told of it; "": nothing is wrong.
+        self.trouble = ""
         self.topic.epoch = ""
 
     def redeclare(self, declaration: Declaration) -> None:
@@ -105,6 +109,13 @@ class Relayed(KeptTopic):
         super().redeclare(declaration)
         self.spec = spec_of(self.key, declaration)
         self.declared = Declared.NO
+
+    def complain(self, label: str, error: BrokerUnavailable) -> None:
+        """Say in the log what the broker does not do, once for each reason."""
+        if str(error) != self.trouble:
+            self.trouble = str(error)
+            what = "is refused" if isinstance(error, BrokerRefused) else "waits"
+            log.error("%s: topic %s %s: %s", label, self.spec.name, what, error)
 
     # -- what each kind does in its way ---------------------------------------------------------
 

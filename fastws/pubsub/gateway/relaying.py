@@ -150,8 +150,8 @@ class RelayingKeeper(CopyingKeeper):
                 await self._broker.declare(topic.spec)
             except BrokerRefused as error:
                 self._refuse(topic, list(topic.asking), str(error))
-            except BrokerUnavailable:
-                await self._came_back.wait()
+            except BrokerUnavailable as error:
+                await self._wait_to_retry(topic, error)
                 continue
             else:
                 topic.declared = Declared.YES

@@ -84,11 +84,20 @@ async def test_the_next_server_is_taken_where_one_is_not_there(server: Nats) -> 
     ("greeting", "text"),
     [
         (b"", "does not answer"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "empty response"),
-        (b"INFO {\r\n", "json parse error"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak NATS's protocol"),
+        (b"INFO {\r\n", "does not speak NATS's protocol"),
+        (b"INFO []\r\nPONG\r\n", "does not speak NATS's protocol"),
+        (b"INFO {}\r\nPONG\r\n", "does not speak NATS's protocol"),
+        (b'INFO {"version":"new","max_payload":1048576}\r\nPONG\r\n', "does not speak NATS's protocol"),
+        (b'INFO {"version":"2.9.0","max_payload":"all"}\r\nPONG\r\n', "does not speak NATS's protocol"),
         (b'INFO {"version":"2.2.0","max_payload":1048576}\r\nPONG\r\n', "is NATS 2.2.0"),
+        (b'INFO {"version":"2.9.0","max_payload":4096}\r\nPONG\r\n', "has max_payload 4096, and"),
+        (
+            b'INFO {"version":"2.9.0","max_payload":1048576}\r\nPONG\r\nWHAT\r\n',
+            "not answer|closed|NATS's protocol",
+        ),
     ],
-    ids=["silence", "nonsense", "half", "old"],
+    ids=["silence", "nonsense", "half", "list", "empty", "version", "text", "old", "small", "word"],
 )
 async def test_what_is_no_server_for_us_is_refused(greeting: bytes, text: str) -> None:
     open_lines = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import ssl
 from typing import Any
 
 import pytest
@@ -20,7 +19,8 @@ pytest.importorskip("nats")
 from nats.errors import SlowConsumerError
 
 from fastws.pubsub.brokers.nats import history as histories
-from fastws.pubsub.brokers.nats.line import Line, NoAnswer, _text
+from fastws.pubsub.brokers.nats.failures import NoAnswer
+from fastws.pubsub.brokers.nats.line import Line
 from fastws.pubsub.brokers.nats.streams import Stream
 from tests.pubsub.brokers.nats_nodes import Node, history, keyed, nodes, put, run
 
@@ -289,7 +289,3 @@ async def test_what_nobody_thought_of_ends_no_task(
             with pytest.raises(BrokerRefused, match="makes no sense"):
                 await node.broker.read(history("hub/u"), None)
         assert (await node.broker.append(topic, run(2, b"x"))).at.offset == 1
-
-
-def test_errors_of_tls_in_words() -> None:
-    assert _text(ssl.SSLError("what")).startswith("TLS: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("nats")
 
 from fastws.pubsub.brokers.nats.url import Server, Servers
+from tests.kit.nats_users import credentials
 
 GOOD: dict[str, list[Server]] = {
     "nats://a": [Server("a", 4222, is_tls=False)],
@@ -63,7 +65,8 @@ def test_labels_have_no_secret() -> None:
 
 
 def test_what_nats_py_is_told(tmp_path: Path) -> None:
-    (tmp_path / "creds").write_text("x")
+    pytest.importorskip("nkeys")
+    (tmp_path / "creds").write_text(credentials())
     servers = Servers(f"nats://me:secret@a,nats://token@b,nats://c?creds={tmp_path}/creds&prefix=chat")
     creds = {"user_credentials": f"{tmp_path}/creds"}
     assert servers.options(servers.all[0]) == {"user": "me", "password": "secret"} | creds
@@ -71,3 +74,28 @@ def test_what_nats_py_is_told(tmp_path: Path) -> None:
     assert servers.prefix == "chat" and servers.replicas == 1
     told = Servers("tls://a").options(Server("a", 1, is_tls=True))
     assert set(told) == {"tls", "tls_hostname"} and told["tls_hostname"] == "a"
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "no seed", "another key", "nonsense"])
+def test_credentials_that_are_none_are_refused_without_their_secret(tmp_path: Path, how: str) -> None:
+    pytest.importorskip("nkeys")
+    text = credentials()
+    seed = text.partition("SEED-----\n")[2].partition("\n")[0]
+    found = {
+        "empty": "",
+        "half": text[: len(text) // 2],
+        "no seed": text.replace(seed, ""),
+        "another key": text.replace(seed, "SU" + "A" * (len(seed) - 30)),
+        "nonsense": "\0\xff nonsense\n",
+    }[how]
+    (tmp_path / "creds").write_text(found)
+    with pytest.raises(ValueError, match="creds=.*: this is no file of credentials") as failed:
+        Servers(f"nats://a?creds={tmp_path}/creds")
+    assert seed not in str(failed.value) and failed.value.__cause__ is None
+
+
+def test_credentials_say_what_they_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "creds").write_text("x")
+    monkeypatch.setitem(sys.modules, "nkeys", None)
+    with pytest.raises(ImportError, match=r"creds= needs nkeys: pip install 'fastws-server\[nats\]'"):
+        Servers(f"nats://a?creds={tmp_path}/creds")

@@ -22,9 +22,10 @@ from fastws.pubsub.brokers.base import (
     TopicKind,
 )
 from fastws.pubsub.brokers.nats.declaring import Declarations
+from fastws.pubsub.brokers.nats.failures import LineLost
 from fastws.pubsub.brokers.nats.history import HistoryTopic
 from fastws.pubsub.brokers.nats.keys import KeyedTopic
-from fastws.pubsub.brokers.nats.line import LOOK_SECONDS, Line, LineLost
+from fastws.pubsub.brokers.nats.line import LOOK_SECONDS, Line
 from fastws.pubsub.brokers.nats.streams import OTHER_BYTES, Stream
 from fastws.pubsub.brokers.nats.topic import NatsTopic
 from fastws.pubsub.brokers.nats.url import Servers
@@ -36,7 +37,7 @@ __all__ = ["NatsBroker"]
 log = logging.getLogger("fastws.error")
 
 #: Seconds between two attempts to connect, at first and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
 #: Seconds that one server has to answer, and that what waits has at the end.
 CONNECT_SECONDS, CLOSE_SECONDS = 2.0, 1.0
 #: What is sent within so many seconds is confirmed together.
@@ -71,6 +72,7 @@ class NatsBroker:
         self._sink: Sink
         self._line: Line | None = None
         self._is_ready = asyncio.Event()
+        self._was_ready = False
         self._run: asyncio.Task[None] | None = None
         self._outbox: Outbox
         #: Blobs that were not sent over this line.
@@ -120,6 +122,8 @@ class NatsBroker:
                 reason = "what it says makes no sense"
                 line.abort(reason)
             self._forget_line()
+            if not self._was_ready:
+                return  # start() raises
             self._sink.state(State.AWAY, reason)
             line = await self._connect_again()
 
@@ -147,6 +151,7 @@ class NatsBroker:
         self._unsent = deque(self._outbox)
         self._sent = None
         self._is_ready.set()
+        self._was_ready = True
         self._sink.state(State.READY)
         writer = asyncio.get_running_loop().create_task(self._write(line))
         try:
@@ -339,7 +344,7 @@ class NatsBroker:
         await self._is_ready.wait()
 
     async def _listen(self, known: NatsTopic) -> None:
-        """Hear a topic from now on. Raises :class:`LineLost`."""
+        """Hear a topic from now on. Raises :class:`LineLost`, and ``BrokerRefused`` where it may not."""
         subject = known.said
         line = self._line
         if line is None:
@@ -348,3 +353,4 @@ class NatsBroker:
             self._heard[subject] = known.hear
             await self._subscribe(line, subject)
         await line.flush()
+        line.check_allowed(subject)

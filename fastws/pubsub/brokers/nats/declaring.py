@@ -8,7 +8,7 @@ import secrets
 from typing import Any
 
 from fastws.pubsub.brokers.base import BrokerRefused, BrokerTopic, settings_text
-from fastws.pubsub.brokers.nats.line import NoAnswer
+from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.streams import Stream, WrongSequence
 
 __all__ = ["Declarations"]

@@ -31,7 +31,7 @@ from fastws.pubsub.brokers.base import (
     Verdict,
 )
 from fastws.pubsub.brokers.nats.chain import counted, epoch_of, kept_of, next_parts
-from fastws.pubsub.brokers.nats.line import NoAnswer
+from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.records import (
     HEAD_BYTES,
     Stored,

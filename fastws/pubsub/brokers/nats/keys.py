@@ -25,7 +25,7 @@ from fastws.pubsub.brokers.base import (
     Verb,
     Verdict,
 )
-from fastws.pubsub.brokers.nats.line import NoAnswer
+from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.streams import Ack, Raw, WrongSequence, once_id
 from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending
 from fastws.pubsub.bus.records import BadRecord

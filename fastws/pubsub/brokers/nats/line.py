@@ -11,7 +11,6 @@ import asyncio
 import itertools
 import json
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -21,28 +20,30 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import BrokerRefused
+from fastws.pubsub.brokers.nats.failures import NOT_ALLOWED, LineLost, NoAnswer, text_of
 from fastws.pubsub.brokers.nats.url import Server, Servers
 
 log = logging.getLogger("fastws.error")
 
-__all__ = ["Line", "LineLost", "NoAnswer"]
+__all__ = ["Line"]
 
 #: A server that is silent for so many seconds is given up, and asked whether it is there so often.
 SILENT_SECONDS, LOOK_SECONDS = 2.0, 1.0
+#: Seconds that nobody waits for: what waits is given up before.
+FOR_LONG = 3600
 #: Seconds for the answer of a stream: while it has no leader there is none.
 ANSWER_SECONDS = 5.0
 #: Servers before this one do not republish what a stream has taken, or give no message by its subject.
 OLDEST = (2, 9)
+#: Bytes that a message must be able to have: half of them is for what stands around it.
+LEAST_PAYLOAD = 16384
 #: Of the message "nobody listens to this subject".
 NO_RESPONDERS = "503"
 
 
-class LineLost(BrokerUnavailable):
-    """The connection has ended, and what was under way may have arrived or not."""
-
-
-class NoAnswer(BrokerUnavailable):
-    """Nobody has answered, over a connection that is there: the stream is missing, or has no leader."""
+class Unfit(Exception):
+    """A server of NATS that will not do; the text goes on behind its name."""
 
 
 class Opened(Client):
@@ -76,7 +77,10 @@ class Line:
         self._client = Opened()
         self._inbox = ""
         self._numbers = itertools.count()
-        self._answers: dict[str, asyncio.Future[Msg]] = {}
+        #: By the number of the question: its subject, in small letters, and who waits.
+        self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        #: What the server has said to subjects that this user may not use, and how often.
+        self._not_allowed: dict[str, int] = {}
         self._error = ""
         self._subscriptions: set[Any] = set()
 
@@ -94,22 +98,20 @@ class Line:
         line._client.has_certificate = server.is_tls and servers.has_certificate
         try:
             await asyncio.wait_for(line._connect(servers, server), timeout)
+        except asyncio.CancelledError:
+            line.abort("nobody waits any more")
+            raise
         except TimeoutError:
             await line.close()
             raise BrokerUnavailable(f"{server.label} does not answer") from None
         except nats.errors.NoServersError:
             raise BrokerUnavailable(f"{server.label}: {line._error}") from None
-        except (OSError, ValueError, nats.errors.Error) as error:
+        except Unfit as error:
             await line.close()
-            raise BrokerUnavailable(f"{server.label}: {_text(error)}") from None
-        except asyncio.CancelledError:
-            line.abort("nobody waits any more")
-            raise
-        version = line._client.connected_server_version
-        if (version.major, version.minor) < OLDEST:
+            raise BrokerUnavailable(f"{server.label} {error}") from None
+        except Exception as error:
             await line.close()
-            text = f"{version.major}.{version.minor}.{version.patch}"
-            raise BrokerUnavailable(f"{server.label} is NATS {text}, and fastws needs 2.9 or newer")
+            raise BrokerUnavailable(f"{server.label}: {text_of(error)}") from None
         return line
 
     async def _connect(self, servers: Servers, server: Server) -> None:
@@ -130,16 +132,48 @@ class Line:
             # Where a line breaks its end is told by `lost`, and not by what these raise.
             getattr(self._client, name).add_done_callback(_look_at)
         self._inbox = self._client.new_inbox()
-        await self.subscribe(f"{self._inbox}.*", self._answered)
+        self._check_server()
+        answers = f"{self._inbox}.*"
+        await self.subscribe(answers, self._answered)
+        await self.flush()
+        self.check_allowed(answers)
+
+    def _check_server(self) -> None:
+        """Raise :class:`Unfit` where it is of no use; anything where it is no server of NATS."""
+        version, most = self._client.connected_server_version, self.max_payload
+        if not version.major:
+            raise ValueError("a server says its version")
+        if (version.major, version.minor) < OLDEST:
+            text = f"{version.major}.{version.minor}.{version.patch}"
+            raise Unfit(f"is NATS {text}, and fastws needs 2.9 or newer")
+        if most < LEAST_PAYLOAD:
+            raise Unfit(f"has max_payload {most}, and fastws needs {LEAST_PAYLOAD} bytes or more")
 
     async def _failed(self, error: Exception) -> None:
-        text = _text(error)
+        text = text_of(error)
         if isinstance(error, nats.errors.SlowConsumerError):
             self.abort("too much came at once")
-        elif "permissions violation" in text.lower():
-            log.error("broker %s: %s", self.label, text)
+        elif NOT_ALLOWED.match(text):
+            self._take_not_allowed(text)
         else:
             self._error = text
+
+    def _take_not_allowed(self, text: str) -> None:
+        """This user may not use a subject: a line of the log, and for who waits for an answer an error."""
+        count = self._not_allowed[text] = self._not_allowed.get(text, 0) + 1
+        is_told = self._inbox.lower() in text  # it cannot be used at all, and who connects is told
+        if str(count).strip("0") == "1" and not is_told:  # the first, the tenth, the hundredth …
+            log.error("broker %s: %s%s", self.label, text, "" if count == 1 else f" ({count:,} times)")
+        for number, (subject, answer) in list(self._answers.items()):
+            if text == f'permissions violation for publish to "{subject}"':
+                del self._answers[number]
+                _fail(answer, BrokerRefused(text))
+
+    def check_allowed(self, subject: str) -> None:
+        """Raise :class:`BrokerRefused` where a subject that was subscribed to, and flushed, is not heard."""
+        text = f'permissions violation for subscription to "{subject.lower()}"'
+        if text in self._not_allowed:
+            raise BrokerRefused(text)
 
     async def _closed(self) -> None:
         self._end(self._error or "the connection was closed")
@@ -152,10 +186,8 @@ class Line:
             subscription._stop_processing()
         self._subscriptions.clear()
         answers, self._answers = self._answers, {}
-        for answer in answers.values():
-            if not answer.done():
-                answer.set_exception(LineLost(f"{self.label}: {reason}"))
-                answer.exception()  # it may be that nobody waits
+        for _, answer in answers.values():
+            _fail(answer, LineLost(f"{self.label}: {reason}"))
 
     def abort(self, reason: str) -> None:
         """End it at once: a server that has stopped takes no goodbye."""
@@ -204,11 +236,29 @@ class Line:
 
     async def flush(self) -> None:
         """Wait until all that was sent before has arrived. Raises :class:`LineLost`."""
+        answered = asyncio.ensure_future(self._guarded(self._flush()))
         try:
-            await self._guarded(self._client.flush(SILENT_SECONDS))  # type: ignore[arg-type]
-        except nats.errors.FlushTimeoutError:
-            self.abort(f"no answer within {SILENT_SECONDS:g} s")
-            raise LineLost(f"{self.label}: no answer within {SILENT_SECONDS:g} s") from None
+            # nats-py lets who waits for a PONG wait on when the connection has ended.
+            await asyncio.wait(
+                (answered, self.lost), timeout=SILENT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if answered.done():
+                answered.result()
+                return
+            if not self.lost.done():
+                self.abort(f"no answer within {SILENT_SECONDS:g} s")
+            raise LineLost(f"{self.label}: {self.lost.result()}")
+        finally:
+            answered.cancel()
+
+    async def _flush(self) -> None:
+        # The PING of nats-py overtakes what it has not written yet.
+        queue, flusher = self._client._flush_queue, self._client._flusher_task
+        if queue is not None and flusher is not None and not flusher.done():
+            written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            await queue.put(written)
+            await written
+        await self._client.flush(FOR_LONG)
 
     async def ask(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
@@ -216,12 +266,12 @@ class Line:
         """Send a question, in the order of the calls; return its answer. Raises :class:`LineLost`."""
         number = str(next(self._numbers))
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._answers[number] = answer
+        self._answers[number] = (subject.lower(), answer)
         await self.send(subject, payload, headers, f"{self._inbox}.{number}")
         return answer
 
     async def wait(self, answer: asyncio.Future[Msg], seconds: float | None = None) -> Msg:
-        """Return an answer. Raises :class:`LineLost` and :class:`NoAnswer`."""
+        """Return an answer. Raises :class:`LineLost`, :class:`NoAnswer` and :class:`BrokerRefused`."""
         seconds = ANSWER_SECONDS if seconds is None else seconds
         try:
             found = await asyncio.wait_for(answer, seconds)
@@ -234,26 +284,26 @@ class Line:
     async def request(
         self, subject: str, question: Mapping[str, object] | None = None, seconds: float | None = None
     ) -> dict[str, Any]:
-        """Ask the JetStream API, and return what it says. Raises :class:`LineLost` and :class:`NoAnswer`."""
+        """Ask the JetStream API, and return what it says. Raises as :meth:`wait` does."""
         payload = b"" if question is None else json.dumps(question).encode()
         found = await self.wait(await self.ask(f"$JS.API.{subject}", payload), seconds)
         said: dict[str, Any] = json.loads(found.data)
         return said
 
     async def _answered(self, message: Msg) -> None:
-        answer = self._answers.pop(message.subject.rpartition(".")[2], None)
+        _, answer = self._answers.pop(message.subject.rpartition(".")[2], ("", None))
         if answer is not None and not answer.done():
             answer.set_result(message)
 
     async def _guarded(self, call: Awaitable[Any]) -> Any:
         try:
             return await call
-        except nats.errors.FlushTimeoutError:
-            raise
         except (nats.errors.Error, OSError, AttributeError, AssertionError) as error:
             # nats-py has no transport any more where it fails with the last two.
-            self.abort(_text(error) or "the connection was closed")
-            raise LineLost(f"{self.label}: {_text(error)}") from None
+            is_gone = isinstance(error, AttributeError | AssertionError)
+            text = "the connection was closed" if is_gone else text_of(error)
+            self.abort(text)
+            raise LineLost(f"{self.label}: {text}") from None
 
 
 def _look_at(task: asyncio.Task[None]) -> None:
@@ -261,12 +311,7 @@ def _look_at(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-def _text(error: BaseException) -> str:
-    if isinstance(error, nats.errors.UnexpectedEOF):
-        return "the connection was closed"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {error}"
-    text = str(error).removeprefix("nats: ").strip("'\" \r\n")
-    return text or type(error).__name__
+def _fail(answer: asyncio.Future[Msg], error: BrokerUnavailable) -> None:
+    if not answer.done():
+        answer.set_exception(error)
+        answer.exception()  # it may be that nobody waits

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 from nats.aio.msg import Msg
 
 from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic, TopicKind
-from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line, LineLost, NoAnswer
+from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
+from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
 
 __all__ = ["EXPECTED", "OTHER_BYTES", "Ack", "Raw", "Stream", "WrongSequence", "once_id"]
 

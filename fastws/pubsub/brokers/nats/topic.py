@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import Append, Appended, BrokerRefused, BrokerTopic, Kept, Sink, Verdict
-from fastws.pubsub.brokers.nats.line import LineLost, NoAnswer
+from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.streams import Stream
 from fastws.pubsub.events import Position
 
@@ -96,6 +96,8 @@ class NatsTopic:
         self._waiting: deque[Pending | Reading] = deque()
         self._by_run: dict[tuple[str, int], Pending] = {}
         self._writer: asyncio.Task[None] | None = None
+        #: The log has been told that nobody answers.
+        self._is_slow = False
         self._set_up()
 
     # -- what each kind does in its way ---------------------------------------------------------
@@ -196,10 +198,12 @@ class NatsTopic:
                         self._waiting.popleft()
                 else:
                     await self._write_some()
+                self._is_slow = False
             except BrokerRefused as error:
                 self._refuse(error)
             except (LineLost, NoAnswer) as error:
                 self._is_checked = False
+                self._say_slow(error)
                 await asyncio.sleep(PAUSE)
                 if isinstance(first, Reading) and self._waiting and self._waiting[0] is first:
                     self._refuse(error)
@@ -224,6 +228,12 @@ class NatsTopic:
         assert isinstance(pending, Pending)
         self._by_run.pop((pending.run.sender, pending.run.number), None)
         return pending
+
+    def _say_slow(self, error: BrokerUnavailable) -> None:
+        """Nobody answers for the stream, though the server is there: say so once."""
+        if isinstance(error, NoAnswer) and not self._is_slow:
+            self._is_slow = True
+            log.error("broker: topic %s waits: %s", self.topic.name, error)
 
     def _say_strange(self, error: Exception) -> None:
         log.error("broker: topic %s holds what is nothing of fastws: %s", self.topic.name, error)

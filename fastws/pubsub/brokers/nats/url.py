@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 __all__ = ["Server", "Servers"]
 
 DEFAULT_PORT = 4222
+#: What stands in a file of credentials, as ``nsc`` writes it.
+USER_JWT = re.compile(rb"-+BEGIN NATS USER JWT-+\r?\n[\w.-]+\r?\n")
+USER_SEED = re.compile(rb"-+BEGIN USER NKEY SEED-+\r?\n(SU[A-Z2-7]+)\r?\n")
 #: In front of the subjects, and in the names of the streams.
 PREFIX = re.compile(r"[A-Za-z0-9_-]{1,32}")
 KNOWN = ("ca", "cert", "creds", "key", "prefix", "replicas")
@@ -53,6 +56,7 @@ class Servers:
 
     Raises:
         ValueError: It is none, or a file cannot be read. The text has no secret.
+        ImportError: ``creds=`` needs nkeys, which is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -69,6 +73,8 @@ class Servers:
             raise ValueError("replicas= is 1 to 5")
         self.replicas = int(replicas)
         self._creds = _file(found, "creds")
+        if self._creds is not None:
+            _check_credentials(self._creds)
         self._ca = _file(found, "ca")
         self._cert = _file(found, "cert")
         self._key = _file(found, "key")
@@ -148,3 +154,23 @@ def _file(found: dict[str, str], name: str) -> str | None:
             return path
     except OSError as error:
         raise ValueError(f"{name}={path}: {error.strerror}") from None
+
+
+def _check_credentials(path: str) -> None:
+    """Raise ``ValueError`` where a file has no user's key, and ``ImportError`` where nkeys is missing."""
+    try:
+        import nkeys
+    except ImportError as error:
+        text = f"creds= needs nkeys: pip install 'fastws-server[nats]' ({error})"
+        raise ImportError(text) from None
+    data = Path(path).read_bytes()
+    seed = USER_SEED.search(data)
+    try:
+        if USER_JWT.search(data) is None or seed is None:
+            raise ValueError
+        nkeys.from_seed(bytearray(seed[1])).wipe()
+    except Exception:
+        # Whatever nkeys says: it may name the seed.
+        raise ValueError(
+            f"creds={path}: this is no file of credentials, with a user's JWT and seed"
+        ) from None
