@@ -6,6 +6,7 @@ import re
 
 from tests.faults import (
     brokers,
+    bullets,
     churn,
     clock,
     crowds,
@@ -26,7 +27,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
-    documents, workers, scanners,
+    documents, bullets, workers, scanners,
 )  # fmt: skip
 
 
