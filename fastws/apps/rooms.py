@@ -14,9 +14,11 @@ import fastws
 
 __all__ = ["Rooms", "application"]
 
-MOST_ROOMS, MOST_PEOPLE, MOST_LETTERS, MOST_NAME = 200, 10_000, 500, 24
+MOST_ROOMS, MOST_LETTERS, MOST_NAME = 200, 500, 24
 #: The name of a room, and which of its topics it is.
 TOPIC = re.compile(r"rooms/([a-z0-9-]{1,32})(/rules|/muted|/typing)?")
+#: What a moderator may choose: everybody may say one thing in so many seconds.
+SLOW = ("0", "5", "15", "60")
 
 
 class Rooms:
@@ -32,15 +34,13 @@ class Rooms:
         self.hub.topic("rooms/*/rules", mode="keyed", max_keys=2)
         self.hub.topic("rooms/*/muted", mode="keyed", max_keys=100, key_ttl=600)
         self.hub.topic("rooms/*/typing", mode="keyed", max_keys=100, key_ttl=4)
+        for slow in SLOW:  # the ``once`` of what each person said last, for so long
+            self.hub.topic(f"rooms/*/said-{slow}", mode="keyed", key_ttl=int(slow) or 60)
         #: Rooms that somebody of this process has entered.
         self.open: set[str] = set()
-        #: The last ``once`` of each person: a page that got no answer says the same again.
-        self.said: dict[str, str | None] = {}
         self.opening = fastws.RateLimit("10/m")
         self.talking = fastws.RateLimit("2/s", burst=5)
         self.typing = fastws.RateLimit("1/s", burst=3)
-        #: What a moderator may choose: everybody may say one thing in so many seconds.
-        self.slow = {each: fastws.RateLimit(f"{60 // int(each)}/m", burst=1) for each in ("5", "15", "60")}
         feed = fastws.Feed(
             self.hub,
             may_subscribe=self.may_subscribe,
@@ -76,8 +76,7 @@ class Rooms:
 
     async def make_place(self, client: fastws.FeedClient) -> None:
         """Forget a room that nobody is in, where there are too many."""
-        if not self.opening.allow(client.request):
-            raise fastws.FeedError("too_fast", "too many rooms", self.opening.retry_after(client.request))
+        self.count(self.opening, client.request)
         if len(self.open) < MOST_ROOMS:
             return
         room = next((each for each in self.open if not self.hub.count(f"rooms/{each}")), None)
@@ -102,24 +101,26 @@ class Rooms:
             raise fastws.FeedError("muted", "you are muted in this room")
         if found[2] == "/typing":
             self.count(self.typing, person)
-            source = None if publication.remove else "1"
-            return replace(publication, key=client.user.public_id, source=source)
+            return replace(publication, key=client.user.public_id, source=None if publication.remove else "1")
         said = message_of(publication.value)
         if "delete" in said and not moderates:
             return False
-        if publication.once is None or publication.once != self.said.get(person):
-            self.count(self.talking, person)
-            if (slow := self.slow.get(rules.get("slow", "0"))) and not moderates:
-                self.count(slow, (topic, person))
-            if len(self.said) >= MOST_PEOPLE:
-                self.said.clear()
-            self.said[person] = publication.once
+        await self.take_turn(topic, "0" if moderates else rules.get("slow", "0"), person, publication.once)
         return publication.with_value({**said, "time": round(time.time())})
+
+    async def take_turn(self, topic: str, slow: str, person: str, once: str | None) -> None:
+        """Refuse who talks too fast. A page that got no answer says the same again: that does not count."""
+        last = (await self.hub.snapshot(said := f"{topic}/said-{slow}")).get(person)
+        if last is not None and once is not None and json.loads(last) == once:
+            return
+        self.count(self.talking, person)
+        if last is not None and slow != "0":
+            raise fastws.FeedError("too_fast", f"one message in {slow} s", retry_after=int(slow))
+        await self.hub.publish_confirmed(said, json=once, key=person)
 
     def count(self, limit: fastws.RateLimit, who: object) -> None:
         if not limit.allow(who):
-            wait = limit.retry_after(who)
-            raise fastws.FeedError("too_fast", f"wait for {wait:.0f} s", retry_after=wait)
+            raise fastws.FeedError("too_fast", "wait a moment", retry_after=limit.retry_after(who))
 
 
 def message_of(value: Any) -> dict[str, str]:
@@ -136,7 +137,7 @@ def is_rule(part: str, publication: fastws.Publication) -> bool:
     """True for what a moderator may set: a slow mode, or who is muted."""
     if part == "/muted":
         return len(publication.key or "") == 16 and publication.source in (None, "true")
-    return publication.key == "slow" and publication.source in ("0", "5", "15", "60")
+    return publication.key == "slow" and publication.source in SLOW
 
 
 def application(folder: str = "site") -> list[fastws.Route | fastws.Static]:

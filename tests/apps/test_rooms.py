@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -144,6 +145,8 @@ async def test_slow_mode_is_for_all_but_the_moderator(talk: Talk) -> None:
     await bob.say(pub=TOPIC, d={"text": "one"}, id=1)
     await bob.until("ack")
     assert await bob.error(pub=TOPIC, d={"text": "two"}) == "too_fast"
+    await bob.say(pub=TOPIC, d={"text": "late"}, once="abc", id=4)
+    assert (await bob.until("error"))["error"]["retry_ms"] == 5000
     await talk.clock.advance(5.1)
     await bob.say(pub=TOPIC, d={"text": "two"}, id=2)
     await bob.until("ack")
@@ -217,14 +220,6 @@ async def test_a_room_that_nobody_is_in_makes_place_for_another(
     await dan.until("ack")
 
 
-async def test_a_process_forgets_who_said_what_last(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "MOST_PEOPLE", 1)
-    for name in ("ann", "bob"):
-        client = await talk.enter(name)
-        await client.say(pub=TOPIC, d={"text": name}, id=1)
-        await client.until("ack")
-
-
 async def test_the_pages(talk: Talk) -> None:
     pages = {route.path: route.http for route in Rooms(PAGES).routes if isinstance(route, fastws.Route)}
     moved = pages["/rooms"](fastws.Request(target="/rooms"))  # type: ignore[misc, operator]
@@ -233,20 +228,45 @@ async def test_the_pages(talk: Talk) -> None:
     assert b"<h1" in page.body  # type: ignore[union-attr]
 
 
-async def test_two_workers(tmp_path: Any) -> None:
+@asynccontextmanager
+async def two_workers() -> AsyncIterator[tuple[Rooms, Rooms, Client, Client, Client]]:
+    """Ann opens a room at one worker; Bob is in it at both."""
     one, two = Rooms(PAGES), Rooms(PAGES)
     async with (
         memory_broker(one.hub, two.hub),
         pair(one.routes, FEED) as first,
         pair(two.routes, FEED) as second,
+        pair(one.routes, FEED) as third,
     ):
-        ann, bob = Client(first), Client(second)
-        for client, name in ((ann, "ann"), (bob, "bob")):
+        clients = Client(first), Client(second), Client(third)
+        for client, name in zip(clients, ("ann", "bob", "bob"), strict=True):
             await client.say(auth=f"{name:_<16} {name}")
-            for part in ("/rules", ""):
+            for part in ("/rules", "/muted", ""):
                 await client.say(sub=TOPIC + part)
                 await client.until("live")
-        await until(lambda: one.hub.count(TOPIC) == two.hub.count(TOPIC) == 1, "both listen")
+        yield one, two, *clients
+
+
+async def test_slow_mode_and_a_mute_hold_at_each_worker() -> None:
+    async with two_workers() as (_, two, ann, bob, again):
+        await ann.say(pub=f"{TOPIC}/rules", k="slow", d=60, id=1)
+        await ann.until("ack")
+        await bob.say(pub=TOPIC, d={"text": "rude"}, once="abc", id=1)
+        assert not (await bob.until("ack"))["ack"]["dup"]
+        person = (await ann.until("u"))["u"].partition("#")[2]
+        assert await again.error(pub=TOPIC, d={"text": "more"}, once="def") == "too_fast"
+        await again.say(pub=TOPIC, d={"text": "rude"}, once="abc", id=1)
+        assert (await again.until("ack"))["ack"]["dup"]
+        await ann.say(pub=f"{TOPIC}/muted", k=person, d=True, id=2)
+        await ann.until("ack")
+        assert person in await two.hub.snapshot(f"{TOPIC}/muted")
+        for client in (bob, again):
+            assert await client.error(pub=TOPIC, d={"text": "no"}) == "muted"
+
+
+async def test_two_workers() -> None:
+    async with two_workers() as (one, two, ann, bob, _):
+        await until(lambda: (one.hub.count(TOPIC), two.hub.count(TOPIC)) == (2, 1), "all listen")
         assert await bob.error(pub=f"{TOPIC}/rules", k="slow", d=5) == "forbidden"
         await ann.say(pub=TOPIC, d={"text": "hello"})
         assert (await bob.until("d"))["d"]["text"] == "hello"

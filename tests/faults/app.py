@@ -14,7 +14,9 @@ from typing import Any
 import fastws
 import fastws.yjs
 from fastws.apps import builtin
+from fastws.apps.bullets import Bullets
 from fastws.protocol.http.messages import Request, Response
+from fastws.web.static_files import packaged_static
 
 __all__ = ["routes"]
 
@@ -30,6 +32,13 @@ class Topic(fastws.Handler):
 
     def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
         self.hub.publish("all", message)
+
+
+class Comments(fastws.Handler):
+    """Whoever comes here says bullet comments, and sees none."""
+
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
+        BULLETS.hub.publish("bullets", json=json.loads(message))
 
 
 class Shared(fastws.Handler):
@@ -159,7 +168,12 @@ def counters(request: Request) -> Response:
 #: Goes with the process.
 DOCUMENTS = tempfile.TemporaryDirectory()
 
+#: Without its robots.
+BULLETS = Bullets(fastws.Static("/", packaged_static()))
+
 routes = [
+    fastws.Route("/comments", Comments()),
+    *BULLETS.routes,
     fastws.Route("/counters", http=counters),
     # Whoever reads 1 KiB a second takes less than the kernel counts as progress within the write limit.
     fastws.Route("/dropping", Topic("drop_oldest"), timeouts={"write": None}),

@@ -6,6 +6,7 @@ import re
 
 from tests.faults import (
     brokers,
+    bullets,
     churn,
     clock,
     crowds,
@@ -28,7 +29,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, latency, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods,
-    churn, documents, metering, workers, scanners,
+    churn, documents, bullets, metering, workers, scanners,
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ def test_there_is_each_row_once() -> None:
     wanted[5:5] = ["F6-latency-nats", "F6-latency-redis", "F6-nats", "F6-redis"]
     assert list(ALL) == [
         *wanted,
+        "bullets",
         "bus",
         "bus-stopped",
         "documents",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -162,10 +163,12 @@ def test_a_server_that_closes_or_refuses_or_is_not_there() -> None:
         b"": "the server ended the connection without a close frame",
     }
     for answer, error in answers.items():
-        # The request is read: what is closed with bytes unread is reset.
-        with raw_server(
-            lambda connection, number, answer=answer: [connection.recv(4096), connection.sendall(answer)]
-        ) as url:
+
+        def talk(connection: socket.socket, number: int, answer: bytes = answer) -> None:
+            connection.recv(4096)  # what is closed with bytes unread is reset
+            connection.sendall(answer)
+
+        with raw_server(talk) as url:
             made = follow(url, '{"send": "x"}', clients=1)
         assert (made.failed, made.errors[0].text) == (1, error)
     made = follow(url, '{"send": "x"}', clients=1)
