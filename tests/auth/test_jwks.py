@@ -199,6 +199,10 @@ async def test_a_real_fetch(page: Any, caplog: pytest.LogCaptureFixture) -> None
     with pytest.raises(fastws.FeedError, match="unavailable"):
         await answered(closed(request(), token("a")))
     assert "Connection refused" in caplog.text
+    secure = fastws.jwt_auth(page.url.replace("http://", "https://"), algorithms=["RS256"])
+    with pytest.raises(fastws.FeedError, match="unavailable"):
+        await answered(secure(request(), token("a")))
+    assert "SSL" in caplog.text
 
 
 @pytest.mark.live

@@ -16,6 +16,7 @@ import pytest
 from fastws.cli.check import toml
 from fastws.cli.main import main
 from fastws.pubsub.overrides import overrides
+from tests.kit.logging_kept import logging_kept
 
 APP = """
 import fastws
@@ -95,6 +96,17 @@ def test_an_address_in_use_may_be_that_of_the_server_that_runs(capsys: pytest.Ca
         assert f"listeners: {address}\n" in out
         assert err == f"warning: {address} is in use: by the server that runs now, or by another program\n"
     assert check("--bind", address, "--bind", "unix:x", code=0, capsys=capsys)[1] == ""
+
+
+def test_a_server_warns_of_variables_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTWS_PROT", "1")
+    with logging_kept():
+        assert main(["serve", "--port", "0", "--pid", "nowhere/pid"]) == 3
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("FASTWS_PROT in the environment is no option; did you mean 'FASTWS_PORT'?")
+    assert "--pid nowhere/pid" in second
 
 
 def test_no_secret_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

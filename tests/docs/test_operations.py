@@ -31,7 +31,7 @@ def names(loop: ManualLoop) -> set[str]:
     server = served(loop, Recorder())
     found = metrics(server)
     meters: Meters = begin_measuring()
-    meters.closed(server.own_counters, 1000, by_peer=True)
+    server.own_counters.peer_closed(1000)
     meters.answered(404, upgrade=True)
     meters.recovered("resumed")
     meters.topic_counters("rooms/*")

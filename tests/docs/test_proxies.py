@@ -88,12 +88,14 @@ def test_haproxy_with_the_certificate(certified: Path) -> None:
     )
 
 
-def test_haproxy_that_passes_tls_on(certified: Path) -> None:
+@pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
+def test_haproxy_that_passes_tls_on(certified: Path, version: str) -> None:
     haproxy, (_, block) = program("haproxy"), blocks("haproxy")
     port, inner = free_port(), free_port()
     code = block.code.replace("bind :443", f"bind 127.0.0.1:{port}").replace(
         "127.0.0.1:8443", f"127.0.0.1:{inner}"
     )
+    code = code.replace("send-proxy-v2", version)
     serve_behind(
         haproxy,
         code,
