@@ -12,6 +12,7 @@ from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
 from fastws.feed.strict_json import members
 from fastws.pubsub.hub_keyed import REMOVAL
+from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import note_of
 from fastws.pubsub.patterns import check_name
 
@@ -84,7 +85,8 @@ async def _offer(
             publication.topic, message, publication.key, note, once, line
         )
     except (ValueError, TypeError) as error:
-        raise FeedError("bad_request", str(error)) from error
+        code = "limit" if isinstance(error.__context__, KeysFull) else "bad_request"
+        raise FeedError(code, str(error)) from error
     except (BrokerUnavailable, TimeoutError) as error:
         log.error("a client's message has no position: %s", error)
         raise FeedError("unavailable", "it may not have been published", 1) from error

@@ -174,7 +174,7 @@ ERRORS = {
     "bad_request": "no command, or one with a field that cannot be",
     "unauthorized": "a command before the token",
     "forbidden": "this client may not; a topic that nobody knows answers the same",
-    "limit": "too many topics",
+    "limit": "too many topics; a key more than the topic may have",
     "subscribed": "the topic is subscribed already, and stays so",
     "too_large": "the command has more than 64 KiB; its `id` is known where it is the last field",
     "too_fast": "more than 50 commands in a second, or more than the application allows",

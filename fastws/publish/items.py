@@ -96,7 +96,7 @@ def _message(members: dict[str, Member], key: str | None) -> tuple[Any, bytes]:
         raise TypeError(f"{given[0]!r} is text")
     if given == ["message"]:
         if key is not None:
-            checked_source(text)
+            _check_source(text)
         return text, b""
     if key is not None:
         raise ValueError("the value of a key is JSON, so there is no 'base64'")
@@ -104,6 +104,13 @@ def _message(members: dict[str, Member], key: str | None) -> tuple[Any, bytes]:
         return base64.b64decode(text, validate=True), b""
     except binascii.Error:
         raise ValueError("'base64' is not base64") from None
+
+
+def _check_source(text: str) -> None:
+    try:
+        checked_source(text)
+    except ValueError as error:
+        raise ValueError(f"with a 'key' the 'message' is the source text of JSON: {error}") from None
 
 
 def _is_removal(members: dict[str, Member]) -> bool:

@@ -30,10 +30,11 @@ class Follower:
 
     Nothing is queued: a message is read from the history when it is taken. Cancelling a step loses nothing.
     It belongs to the hub's loop, and one coroutine at a time may take events: for another one a step raises
-    :class:`fastws.ConcurrencyError`. Outside of its block it raises ``RuntimeError``.
+    :class:`fastws.ConcurrencyError`. Outside of its block it raises ``RuntimeError``. In another
+    block it goes on where it was.
     """
 
-    __slots__ = ("_begin", "_closing", "_order", "_places", "_said", "_taker")
+    __slots__ = ("_begin", "_closing", "_left", "_order", "_places", "_said", "_taker")
 
     def __init__(self, begin: Callable[[Follower], None]) -> None:
         #: Starts it: sees to the positions when the block begins.
@@ -45,24 +46,30 @@ class Follower:
         #: What comes before messages.
         self._said: deque[Event] = deque()
         self._closing = False
+        #: Where it was when its block ended.
+        self._left: dict[str, Position] = {}
         self._taker = Taker()
 
     @property
     def positions(self) -> dict[str, Position]:
         """For each topic the position behind what was taken: where to follow on, as ``since=``."""
-        places = (self._places or {}).items()
+        if self._places is None:
+            return dict(self._left)
+        places = self._places.items()
         return {topic.name: topic.position_at(place) for topic, place in places if place is not None}
 
     async def __aenter__(self) -> Follower:
         if self._places is not None:
             raise RuntimeError("this follower is used already")
         self._places = {}
+        self._closing = False
         self._begin(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left |= self.positions
         topics, self._places = self._places or {}, None
         for topic in topics:
             topic.unfollow(self)
@@ -110,7 +117,8 @@ class Follower:
     # -- for the hub ----------------------------------------------------------------------------
 
     def add(self, topic: NumberedTopic, since: Position | None) -> None:
-        """Follow a topic, from a position or from now on."""
+        """Follow a topic, from where it was in another block, from a position or from now on."""
+        since = self._left.get(topic.name, since)
         self.wait(topic)
         self._order.append(topic)
         topic.followers.append(self)

@@ -93,3 +93,13 @@ def test_the_end_of_a_subscription(loop: ManualLoop, feed: fastws.Feed, hub: fas
     hub.publish("quotes", "2", key="a")
     assert after_a_tick(loop, client) == []
     assert hub.count("quotes") == 0
+
+
+def test_a_key_too_many(loop: ManualLoop) -> None:
+    hub = fastws.Hub()
+    hub.topic("quotes", mode="keyed", max_keys=1)
+    client = Client(loop, fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone))
+    client.said()
+    client.say('{"pub":"quotes","d":1,"k":"a"}')
+    assert client.code('{"pub":"quotes","d":1,"k":"b","id":1}') == "limit"
+    assert client.say('{"pub":"quotes","d":2,"k":"a","id":2}')[0]["ack"]

@@ -125,7 +125,11 @@ WRONG: dict[str, tuple[Any, int | None, str]] = {
     "a message that is null": ([{"topic": "a", "message": None}], 0, "'message' is text"),
     "base64 that is none": ([{"topic": "a", "base64": "!"}], 0, "not base64"),
     "a value that is bytes": ([{"topic": "quotes", "base64": "", "key": "k"}], 0, "no 'base64'"),
-    "a value that is no JSON": ([{"topic": "quotes", "message": "{", "key": "k"}], 0, "no JSON"),
+    "a value that is no JSON": (
+        [{"topic": "quotes", "message": "{", "key": "k"}],
+        0,
+        "source text of JSON: no JSON",
+    ),
     "a key that is empty": ([{"topic": "quotes", "json": 1, "key": ""}], 0, "1 to 255 bytes"),
     "a key that is missing": ([{"topic": "quotes", "json": 1}], 0, "is keyed"),
     "a key of a topic without": ([{"topic": "rooms/a", "json": 1, "key": "k"}], 0, "has no keys"),

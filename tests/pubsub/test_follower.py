@@ -136,7 +136,7 @@ class TestUse:
                     await anext(events)
             with pytest.raises(RuntimeError, match="async with"):
                 await waiting
-            assert follower.positions == {}
+            assert follower.positions == {"t": await hub.position("t")}
             hub.publish("t", "nobody follows")
 
         loop.run(scenario())
@@ -207,5 +207,32 @@ def test_each_message_exactly_once_or_told(steps: list[tuple[str, str, int]]) ->
                     for name, number in seen.items()
                     for at in [await hub.position(name)]
                 }
+
+        loop.run(scenario())
+
+
+class TestAnotherBlock:
+    def test_it_goes_on_where_it_was(self, loop: ManualLoop) -> None:
+        async def scenario() -> None:
+            hub = made(t=5)
+            hub.topic("k", mode="keyed")
+            start = await hub.position("t")
+            follower = hub.follow("t", "k", since={"t": start})
+            assert follower.positions == {}
+            for number in range(4):
+                hub.publish("t", str(number))
+            async with follower as events:
+                await take(events, 4)  # both beginnings, "0", and that the keyed one has nothing
+            at = follower.positions["t"]
+            assert at == start.after(1)
+            hub.publish("t", "4")
+            hub.publish("k", json=1, key="a")
+            async with follower as events:
+                first, second, *rest = await take(events, 8)
+                assert (first.resumed, first.at, second.resumed) == (True, at, True)
+                assert [event.message for event in rest if isinstance(event, Message)] == [
+                    *["1", "1", "2", "3", "4"]
+                ]
+            assert follower.positions["t"] == await hub.position("t")
 
         loop.run(scenario())

@@ -59,7 +59,7 @@ def declare(key: bytes = KEY, **changes: Any) -> bytes:
         (hello(1) + declare(key_ttl=0.0), "a key_ttl that is none"),
         (hello(1) + declare()[:-1] + b"]", "no JSON"),
         (hello(1) + encode_record(Kind.DECLARE, 1, KEY, 0, 1, declare()[29:]), "digest of others"),
-        (hello(1) + declare(b"default\0a//b"), "cannot be a topic"),
+        (hello(1) + declare(b"default\0a//b"), "cannot be the name of a topic"),
         (hello(1) + declare(b"default\0" + b"\xff"), "no text"),
         (hello(1) + declare() + encode_record(Kind.PUBLISH, 0, KEY, 2, 0, FRAME), "a run of 2 messages"),
         (hello(1) + declare() + encode_record(Kind.PUBLISH, 0, KEY, 1, 0, b"x" * 9), "no message"),
