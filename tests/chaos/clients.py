@@ -251,6 +251,8 @@ class Publisher:
         self.doubt = 1000
         #: Numbers that were sent over lines that broke in the next moment: they may not have arrived.
         self.doubtful: set[int] = set()
+        #: How many had been sent each time when a line broke.
+        self.breaks: list[int] = []
         #: What the server has said over the last line.
         self.answers: list[str] = []
         self._is_stopped = False
@@ -283,6 +285,7 @@ class Publisher:
                 await asyncio.wait([line.lost], timeout=5)
                 self.answers += line.heard
             else:
+                self.breaks.append(self.sent)
                 self.doubtful.update(range(max(first, self.sent - self.doubt), self.sent))
 
     def payload(self) -> str:

@@ -11,18 +11,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.chaos.clients import TEXT, Line, Publisher, Truth, masked
+from tests.chaos.clients import Line, Truth
+from tests.chaos.publishers import NodePublisher
 
-__all__ = ["FeedReader", "HistoryReader", "NodePublisher", "Outage", "PlainReader", "Segment"]
+__all__ = ["FeedReader", "HistoryReader", "Outage", "PlainReader", "Segment"]
 
 #: A message of a feed: the position of a topic with a history, publisher, number, and when it was sent.
-DATA = re.compile(r'\{"t":"[hp]"(?:,"at":"([^":]+):(\d+)")?,"d":"(\d+) (\d+) (\d+)"\}')
+DATA = re.compile(r'\{"t":"[hp]"(?:,"at":"([^":]+):(\d+)")?(?:,"u":null)?,"d":"(\d+) (\d+) (\d+)"\}')
 #: One of so many messages counts for the figures of latency.
 SAMPLE = 8
 #: So long after an outage a loss in it may be noticed.
 LATE_SECONDS = 3.0
-#: What a worker was sent in so many seconds before it was killed may have died with it.
-DOUBT_SECONDS = 0.5
 
 
 @dataclass
@@ -36,23 +35,6 @@ class Outage:
     end: float = 0.0
     #: When another node's message came that was sent after the end.
     returned: float = 0.0
-
-
-class NodePublisher(Publisher):
-    """Publishes to a topic at one node, with the time."""
-
-    def __init__(self, port: int, number: int, interval: float, topic: str, node: int) -> None:
-        super().__init__(port, number, interval, topic)
-        self.topic = topic
-        self.node = node
-        self.doubt = int(DOUBT_SECONDS / interval) + 5
-
-    def payload(self) -> str:
-        return f"{self.number} {self.sent} {time.monotonic_ns()}"
-
-    def goodbye(self, line: Line) -> None:
-        if line.transport is not None:
-            line.transport.write(masked(TEXT, b"?"))  # how long did it take?
 
 
 class FeedReader:
@@ -86,6 +68,8 @@ class FeedReader:
             self._line = line
             await line.lost
             self.is_synced = False
+            if not self._is_stopped:
+                self.ended()
             await asyncio.sleep(self._chance.uniform(0.0, 0.05))
 
     def stop(self) -> None:
@@ -97,6 +81,9 @@ class FeedReader:
 
     def since(self) -> str:
         return ""
+
+    def ended(self) -> None:
+        """The line has broken."""
 
     def sync(self, said: dict[str, Any]) -> None:
         raise NotImplementedError
@@ -193,17 +180,29 @@ class HistoryReader(FeedReader):
 class Segment:
     """What a client of a plain topic heard over one connection."""
 
-    #: By publisher: how many it had sent when this began.
+    #: By publisher: how many it had sent when this began; and when the line broke, empty while it has not.
     began: dict[int, int]
+    ended: dict[int, int] = field(default_factory=dict)
     #: The first number and the last one, and those between them that were left out.
     first: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=dict)
     missing: dict[int, set[int]] = field(default_factory=dict)
+    #: How many it was told not to come, in all and before the last one that came.
     reported: int = 0
+    settled: int = 0
 
-    def unclear(self) -> int:
-        """How many may have been lost before the first that came."""
-        return sum(max(first - self.began[number], 0) for number, first in self.first.items())
+    def unseen(self, published: dict[int, set[int]]) -> int:
+        """How many it may have been told of, and could not miss: before the first, and behind the last."""
+        count = 0
+        for number, numbers in published.items():
+            began = self.began[number]
+            end = self.ended.get(number, began)
+            if number not in self.first:
+                count += len(numbers.intersection(range(began, end)))
+                continue
+            count += len(numbers.intersection(range(began, self.first[number])))
+            count += len(numbers.intersection(range(self.last[number] + 1, end)))
+        return count
 
 
 class PlainReader(FeedReader):
@@ -219,8 +218,11 @@ class PlainReader(FeedReader):
         faults: Counter[str],
         publishers: dict[int, NodePublisher],
         outages: list[Outage],
+        heard: dict[int, set[int]],
     ) -> None:
         super().__init__(port, node, chance, faults)
+        #: By publisher: what any client has heard.
+        self._heard = heard
         self._publishers = publishers
         self._outages = outages
         self.segments: list[Segment] = []
@@ -234,12 +236,18 @@ class PlainReader(FeedReader):
         sent = {number: each.sent for number, each in self._publishers.items()}
         self.segments.append(Segment(last.sent if last is not None and is_late else sent))
 
+    def ended(self) -> None:
+        if self.segments and not self.segments[-1].ended:
+            self.segments[-1].ended = {number: each.sent for number, each in self._publishers.items()}
+
     def gap(self, missed: int | None, reason: str) -> None:
         self.segments[-1].reported += missed or 0
         self.missed += missed or 0
 
     def data(self, epoch: str, offset: str, publisher: int, number: int, sent: int) -> None:
         segment = self.segments[-1]
+        segment.settled = segment.reported
+        self._heard[publisher].add(number)
         last = segment.last.get(publisher, number - 1)
         segment.first.setdefault(publisher, number)
         segment.last[publisher] = number

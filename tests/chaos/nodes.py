@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 
 from fastws.loop.event_loops import loop_factory
 from tests.chaos.clients import Truth
-from tests.chaos.feeds import FeedReader, HistoryReader, NodePublisher, Outage, PlainReader
+from tests.chaos.feeds import FeedReader, HistoryReader, Outage, PlainReader, Segment
 from tests.chaos.proxy import CuttingProxy
+from tests.chaos.publishers import NodePublisher, OncePublisher
 from tests.cli.helpers import Child, running
 from tests.kit.nats import Nats
 from tests.kit.redis import Redis
@@ -49,14 +50,18 @@ class Speaker(fastws.Handler):
         hub.publish(self.topic, message)
         self.longest = max(self.longest, time.thread_time_ns() - began)
 
+def may_publish(client, publication):
+    return True
+
 routes = [
-    fastws.Route("/feed", fastws.Feed(hub, may_subscribe=fastws.anyone)),
-    fastws.Route("/h", Speaker("h")),
+    fastws.Route("/feed", fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=may_publish)),
     fastws.Route("/p", Speaker("p")),
 ]
 """
 BROKERS: dict[str, Callable[[Path], Any]] = {"redis": Redis, "nats": Nats}
 NODES = 2
+#: Of each node: who publishes to the topic with a history, at most 50 a second, and to the plain one.
+SPEAKERS = {"h": 4, "p": 2}
 #: Nothing that is waited for may take longer.
 PATIENCE = 60.0
 #: Seconds around a fault that say nothing of how fast it is without.
@@ -92,9 +97,14 @@ class NodesVerdict:
     delivered: int = 0
     cuts: int = 0
     kills: int = 0
-    #: Of plain topics: messages that clients did not get, as their numbers say, and as they were told.
+    #: Messages with an id that had their position already when they were sent again.
+    repeated: int = 0
+    #: Of plain topics: messages that clients did not get, as their numbers say, and as they were told: first
+    #: of those that stayed from the first message to the last, then of the others while they were there.
     missing: int = 0
     reported: int = 0
+    missing_between: int = 0
+    reported_between: int = 0
     #: Messages of topics with a history that clients were told they missed.
     missed: int = 0
     told: Counter[str] = field(default_factory=Counter)
@@ -151,12 +161,19 @@ class Siege:
         self.verdict = NodesVerdict()
         ports = [urlsplit(node.address()).port or 0 for node in nodes]
         self.proxies = [CuttingProxy(port, self.chance, plan.shortest, plan.longest) for port in ports]
-        places = [(topic, node) for topic in "hp" for node in range(NODES) for _ in range(2)]
-        interval = len(places) / plan.rate
-        self.publishers = [
-            NodePublisher(ports[node], number, interval, topic, node)
-            for number, (topic, node) in enumerate(places)
-        ]
+        self.once: list[OncePublisher] = []
+        self.plain: list[NodePublisher] = []
+        for topic, count in SPEAKERS.items():
+            interval = 2 * NODES * count / plan.rate
+            for node in [*range(NODES)] * count:
+                number = len(self.once) + len(self.plain)
+                if topic == "h":
+                    self.once.append(OncePublisher(ports[node], number, interval, topic, node))
+                else:
+                    self.plain.append(NodePublisher(ports[node], number, interval, topic, node))
+        self.publishers: list[OncePublisher | NodePublisher] = [*self.once, *self.plain]
+        #: What any client has heard of each publisher of the plain topic.
+        self.heard: dict[int, set[int]] = {each.number: set() for each in self.plain}
         self.outages = self.verdict.outages
         self.ports = ports
         self.histories: list[HistoryReader] = []
@@ -168,12 +185,16 @@ class Siege:
         plan, verdict = self.plan, self.verdict
         for proxy in self.proxies:
             await proxy.start()
-        speakers = {each.number: each for each in self.publishers if each.topic == "p"}
+        for publisher in self.once:
+            publisher.port = self.proxies[publisher.node].port
+        speakers = {each.number: each for each in self.plain}
         for number in range(plan.clients // 2):
             node = number % NODES
             chance, faults = random.Random(plan.seed + number), verdict.faults
             self.histories.append(HistoryReader(self.proxies[node].port, node, chance, faults, self.truth))
-            self.plains.append(PlainReader(self.ports[node], node, chance, faults, speakers, self.outages))
+            self.plains.append(
+                PlainReader(self.ports[node], node, chance, faults, speakers, self.outages, self.heard)
+            )
         readers: list[FeedReader] = [*self.histories, *self.plains]
         reading = [asyncio.create_task(reader.run()) for reader in readers]
         await self._until(lambda: all(reader.is_synced for reader in readers), "all clients are there")
@@ -213,20 +234,10 @@ class Siege:
     def _plains_know_all(self) -> bool:
         """What is missing is what was reported: only the tail may take a second."""
         return all(
-            reader.segments[-1].reported >= self._missing(reader, -1, doubtful=False)
-            for reader in self.plains
-        ) and all(
-            reader.segments[-1].last.get(publisher.number, -1) >= publisher.sent - 1
-            for reader in self.plains
-            for publisher in self.publishers
-            if publisher.topic == "p"
+            segment.reported >= _missing(segment, self.heard)
+            and all(segment.last.get(each.number, -1) >= each.sent - 1 for each in self.plain)
+            for segment in (reader.segments[-1] for reader in self.plains)
         )
-
-    def _missing(self, reader: PlainReader, segment: int, *, doubtful: bool) -> int:
-        count = 0
-        for number, missing in reader.segments[segment].missing.items():
-            count += len(missing if doubtful else missing - self.publishers[number].doubtful)
-        return count
 
     # -- what dies ------------------------------------------------------------------------------
 
@@ -285,6 +296,9 @@ class Siege:
             verdict.codes += reader.codes
         verdict.missed = sum(reader.missed for reader in self.histories)
         self._judge_histories()
+        for publisher in self.plain:
+            if lost := publisher.lost(self.heard[publisher.number]):
+                verdict.faults["messages of a plain topic that nobody has heard"] += len(lost)
         for reader in self.plains:
             self._judge_plain(reader)
         self._judge_latencies()
@@ -299,33 +313,40 @@ class Siege:
                 verdict.faults["a position that nobody has seen"] += 1
             verdict.numbered += len(messages)
         published = truth.published()
-        for publisher in self.publishers:
-            if publisher.topic != "h":
-                continue
+        for publisher in self.once:
+            verdict.repeated += publisher.repeated
             numbers = published.get(publisher.number, [])
             if numbers != sorted(set(numbers)):
                 verdict.faults["a publisher out of order, or a double"] += 1
-            lost = set(range(publisher.sent)) - set(numbers) - publisher.doubtful
-            if lost:
-                verdict.faults["messages that were never numbered"] += len(lost)
+            if set(numbers) != set(range(publisher.acknowledged)):
+                verdict.faults["acknowledged is not what has a position"] += 1
 
     def _judge_plain(self, reader: PlainReader) -> None:
-        faults = self.verdict.faults
-        for index, segment in enumerate(reader.segments):
-            sure = self._missing(reader, index, doubtful=False)
-            all_missing = self._missing(reader, index, doubtful=True)
-            self.verdict.missing += sure
-            self.verdict.reported += segment.reported
-            if sure > segment.reported:
-                faults["messages of a plain topic that were lost in silence"] += sure - segment.reported
-            too_many = segment.reported - all_missing - segment.unclear()
-            # Who came back may be told of what was lost before.
-            if len(reader.segments) == 1 and too_many > 0:
+        """What was reported is what is missing.
+
+        Who comes or goes meanwhile may be told of more, but never of more than it did not get while it was
+        there: it cannot know what came before its first message or behind its last one.
+        """
+        faults, verdict, published = self.verdict.faults, self.verdict, self.heard
+        for segment in reader.segments:
+            missing = _missing(segment, published)
+            told = segment.settled if segment.ended else segment.reported
+            if missing > told:
+                faults["messages of a plain topic that were lost in silence"] += missing - told
+            too_many = segment.reported - missing
+            if len(reader.segments) > 1:
+                verdict.missing_between += missing
+                verdict.reported_between += segment.reported
+                too_many -= segment.unseen(published)
+            else:
+                verdict.missing += missing
+                verdict.reported += segment.reported
+            if too_many > 0:
                 faults["messages of a plain topic reported, and not lost"] += too_many
-            for number, missing in segment.missing.items():
-                publisher = self.publishers[number]
-                if publisher.node == reader.node and missing - publisher.doubtful:
-                    faults["messages of the same node that did not come"] += len(missing)
+            for publisher in self.plain:
+                left_out = segment.missing.get(publisher.number, set()) & published[publisher.number]
+                if publisher.node == reader.node and left_out:
+                    faults["messages of the same node that did not come"] += len(left_out)
 
     def _judge_latencies(self) -> None:
         there, away = [], []
@@ -340,8 +361,13 @@ class Siege:
         verdict = self.verdict
         verdict.local, verdict.local_p99 = _quantiles(there)
         verdict.local_away, verdict.local_p99_away = _quantiles(away)
-        answers = [int(text) for publisher in self.publishers for text in publisher.answers]
+        answers = [int(text) for publisher in self.plain for text in publisher.answers]
         verdict.longest_publish = max(answers, default=0) / 1e9
+
+
+def _missing(segment: Segment, published: dict[int, set[int]]) -> int:
+    """How many were published, and left out between the first one that came and the last."""
+    return sum(len(numbers & published[number]) for number, numbers in segment.missing.items())
 
 
 def _quantiles(seconds: list[float]) -> tuple[float, float]:
