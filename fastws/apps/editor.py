@@ -13,6 +13,7 @@ __all__ = ["Editor", "application"]
 #: Anybody may come. A document of a quarter of a megabyte takes some 12 MiB of memory while it is open.
 LIMITS = {"max_document": 256 * 1024, "max_open": 100, "max_clients": 200, "max_awareness": 1024}
 MOST_DOCUMENTS = 1_000
+NOT_BUILT = fastws.Response(200, "export {};\n", headers={"Content-Type": "text/javascript; charset=utf-8"})
 
 
 class Editor:
@@ -33,8 +34,11 @@ class Editor:
         ]
         vendor = pages.directory / "vendor"
         if find_spec("pycrdt") is None or not (vendor / "editor.js").is_file():
-            # The page finds no script there, and says how to make it.
-            self.routes.append(fastws.Route("/editor/{document}", http=page))
+            # The page finds an empty script there, and says how to make it.
+            self.routes += [
+                fastws.Route("/editor/{document}", http=page),
+                fastws.Route("/vendor/editor.js", http=lambda _: NOT_BUILT),
+            ]
             return
         self.documents = fastws.yjs.Documents(store(), limits=LIMITS)
         self.routes += [

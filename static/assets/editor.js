@@ -18,10 +18,9 @@ start();
 async function start() {
   byId("name").textContent = decodeURIComponent(name);
   document.title = `fastws: ${decodeURIComponent(name)}`;
-  let vendor;
-  try {
-    vendor = await import("/vendor/editor.js");
-  } catch {
+  // Where it was not built the module is empty. Another server may have none.
+  const vendor = await import("/vendor/editor.js").catch(() => ({}));
+  if (!vendor.Doc) {
     show("closed", "Not built");
     byId("missing").hidden = false;
     byId("text").hidden = true;

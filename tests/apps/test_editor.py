@@ -54,7 +54,11 @@ def test_it_is_a_page_alone_where_something_is_missing(
     else:
         monkeypatch.setattr(editor, "find_spec", lambda name: None)
     routes = Editor(pages).routes
-    assert [getattr(each, "handler", None) for each in routes] == [None, None]
+    assert [getattr(each, "handler", None) for each in routes] == [None, None, None]
+    script = routes[-1]
+    assert isinstance(script, fastws.Route) and script.path == "/vendor/editor.js"
+    answer = script.http(fastws.Request())  # type: ignore[misc]
+    assert (answer.status, answer.body) == (200, b"export {};\n")  # type: ignore[union-attr]
 
 
 def test_where_documents_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

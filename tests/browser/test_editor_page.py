@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from fastws.apps import editor
 from tests.browser.chromium import expect
 from tests.browser.conftest import SERVER_GONE, Site, Troubles
 from tests.kit.stock_editors import StockEditors, require_editor
@@ -149,10 +150,13 @@ def test_a_document_that_is_full_says_so(page: Page, site: Site, code: int) -> N
     expect(page.get_by_role("button", name="Reconnect")).to_be_visible()
 
 
-def test_it_says_how_it_is_made(page: Page, site: Site, troubles: Troubles) -> None:
-    """Without its script, or without pycrdt, the server has nothing there."""
-    page.route("**/vendor/*", lambda route: route.fulfill(status=404))
-    troubles.provoked = "404|Failed to fetch"
+def test_it_says_how_it_is_made(page: Page, site: Site) -> None:
+    """Without its script, or without pycrdt, the server has an empty one there: the console stays empty."""
+    empty = editor.NOT_BUILT
+    page.route(
+        "**/vendor/*",
+        lambda route: route.fulfill(status=empty.status, content_type="text/javascript", body=empty.body),
+    )
     page.goto(f"{site.url}/editor")
     expect(page.locator("#status")).to_have_text("Not built")
     expect(page.get_by_text("npm run build --prefix static-build")).to_be_visible()
