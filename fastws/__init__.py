@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from fastws.publish.publisher import Publisher
     from fastws.pubsub.events import (
         Ended,
+        Event,
         Gap,
         Live,
         Member,
@@ -98,6 +99,7 @@ _MODULES = {
     "ConnectionClosedError": "errors",
     "ConnectionClosedOK": "errors",
     "Ended": "pubsub.events",
+    "Event": "pubsub.events",
     "FastWSError": "errors",
     "Feed": "feed.feed",
     "FeedClient": "feed.access",
@@ -179,6 +181,7 @@ __all__ = [
     "ConnectionClosedError",
     "ConnectionClosedOK",
     "Ended",
+    "Event",
     "FastWSError",
     "Feed",
     "FeedClient",

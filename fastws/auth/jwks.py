@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
-from http.client import HTTPException
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,12 +42,68 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None  # an error with the status: the keys come from where the operator said
 
 
-def fetch(url: str) -> bytes:
-    """Return what is at a URL; it blocks its thread. Raises ``OSError`` and ``ValueError``."""
-    opener = urllib.request.build_opener(_NoRedirect)
+class _Limit(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Ends a fetch that takes too long.
+
+    The timeout of a socket is for one read, and a site may send byte by byte.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.is_over = False
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._connection(HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(self._connection(HTTPSConnection), req)
+
+    def _connection(self, kind: type[HTTPConnection]) -> Any:
+        def connect(host: str, **options: Any) -> HTTPConnection:
+            made = kind(host, **options)
+            opens = made.connect
+
+            def open_and_note() -> None:
+                opens()
+                self._sockets.append(made.sock)
+
+            made.connect = open_and_note  # type: ignore[method-assign]
+            return made
+
+        return connect
+
+    def _end(self) -> None:
+        self.is_over = True
+        for each in self._sockets:
+            with suppress(OSError):
+                socket.socket.shutdown(each, socket.SHUT_RDWR)  # below TLS: the other thread reads there
+
+
+def fetch(url: str, seconds: float = FETCH_SECONDS) -> bytes:
+    """Return what is at a URL; it blocks its thread.
+
+    Raises ``OSError``, ``ValueError`` and ``HTTPException``.
+    """
+    limit = _Limit(seconds)
+    opener = urllib.request.build_opener(_NoRedirect, limit)
     request = urllib.request.Request(url, headers={"Accept": "application/json", "User-Agent": "fastws"})
-    with opener.open(request, timeout=FETCH_SECONDS) as response:
-        data: bytes = response.read(MAX_BYTES + 1)
+    try:
+        with limit, opener.open(request, timeout=seconds) as response:
+            data: bytes = response.read(MAX_BYTES + 1)
+    except (OSError, HTTPException):
+        if not limit.is_over:
+            raise
+    if limit.is_over:
+        raise TimeoutError(f"it took more than {seconds:g} s")
     if len(data) > MAX_BYTES:
         raise ValueError(f"it has more than {MAX_BYTES} bytes")
     return data

@@ -21,6 +21,9 @@ __all__ = ["JWTAuth", "jwt_auth"]
 #: Characters of a token: with more it is looked at no closer.
 MAX_CHARACTERS = 16 * 1024
 
+#: Claims that are moments.
+TIMES = ("exp", "nbf", "iat")
+
 UserOf = Callable[[Mapping[str, Any]], User | Awaitable[User | None] | None]
 
 
@@ -150,7 +153,6 @@ class JWTAuth(Authenticator):
                 leeway=self._leeway,
                 options={"require": ["exp"]},
             )
-            return claims
         except jwt.ExpiredSignatureError:
             raise Refused("it has expired (exp)") from None
         except jwt.ImmatureSignatureError:
@@ -165,6 +167,13 @@ class JWTAuth(Authenticator):
             raise Refused("its signature is not that of the key") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Refused("%s", str(error) or type(error).__name__) from None
+        for name in TIMES:
+            # PyJWT takes "1" as well (RFC 7519, section 2: a NumericDate is a number).
+            if name in claims and (
+                isinstance(claims[name], bool) or not isinstance(claims[name], (int, float))
+            ):
+                raise Refused("its %s is no number", name)
+        return claims
 
     def _user_of(self, claims: dict[str, Any]) -> User | Awaitable[User]:
         expires_at = float(claims["exp"]) + self._leeway

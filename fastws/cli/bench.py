@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fastws.cli.bench_plans import SCENARIOS, make_keyed, make_plan, make_storm, urls_and_scenario
 from fastws.cli.errors import CannotStart
 from fastws.cli.options import HEADER, Command, option
 
 if TYPE_CHECKING:
-    from fastws.loadgen import Plan
-    from fastws.loadgen.keyed import Keyed
     from fastws.loadgen.ramp import Growth
-    from fastws.loadgen.storm import Storm
     from fastws.loadgen.thresholds import Threshold
 
     ParamType = click.ParamType[Any]
@@ -87,22 +85,6 @@ def parse_separator(text: str) -> str:
 
 TIME = Parsed("TIME", parse_seconds)
 THRESHOLD = Parsed("THRESHOLD", parse_threshold)
-#: The scenarios that an option is for.
-SCENARIO_OF_OPTION = {
-    "depth": ("echo",),
-    "publishers": ("fanout", "feed"),
-    "window": ("fanout",),
-    "speak_once": ("idle",),
-    "stayers": ("resume",),
-    "missed": ("resume",),
-    "spread": ("resume",),
-    "keys": ("keyed",),
-    "stalled": ("keyed",),
-    "stall": ("keyed",),
-    "slow": ("keyed",),
-    "slow_rate": ("keyed",),
-    "moved_by": ("keyed",),
-}
 COUNT = Parsed("N", parse_count)
 
 
@@ -111,9 +93,13 @@ COUNT = Parsed("N", parse_count)
     epilog="Exit codes: 0 measured, 1 clients failed or a threshold was missed, 2 wrong usage, "
     "3 cannot start.",
 )
-@click.argument("url")
-@click.argument(
-    "scenario", type=click.Choice(["echo", "fanout", "room", "connect", "idle", "feed", "keyed", "resume"])
+@click.argument("words", nargs=-1, required=True, metavar=f"URL... {{{'|'.join(SCENARIOS)}}}")
+@option(
+    "--script",
+    section="Load",
+    metavar="FILE",
+    type=click.Path(),
+    help="In place of a scenario: a file of steps that each client takes, one JSON object a line.",
 )
 @option("--clients", section="Load", type=COUNT, default="100", show_default=True, help="Connections in all.")
 @option("--publishers", section="Load", type=COUNT, help="fanout: how many of the clients publish.  [1]")
@@ -142,14 +128,10 @@ COUNT = Parsed("N", parse_count)
     is_flag=True,
     help="Print ready, measure for --duration at each line of the standard input, and report at its end.",
 )
-@option(
-    "--warmup",
-    section="Load",
-    type=TIME,
-    default="1s",
-    show_default=True,
-    help="Time before it, which does not count.",
-)
+@option("--warmup", section="Load", type=TIME, metavar="TIME",
+        help="Time before it, which does not count.  [1s; 0 with --script]")  # fmt: skip
+@option("--ramp", section="Load", type=TIME, metavar="TIME",
+        help="Open the clients evenly over this time.  [0: as fast as they can]")  # fmt: skip
 @option(
     "--at-once",
     section="Load",
@@ -246,9 +228,9 @@ COUNT = Parsed("N", parse_count)
     section="Results",
     type=THRESHOLD,
     multiple=True,
-    metavar="reach=1",
-    help="Exit with 1 where the run misses this threshold. At most: p50 p90 p99 p99.9 max mean cpu rss "
-    "errors; at least: reach rate rounds. Repeatable.",
+    metavar="p99<50ms",
+    help="Exit with 1 where the run misses this threshold. With < (or =): p50 p90 p99 p99.9 max mean cpu rss "
+    "errors; with > (or =): reach rate rounds. Repeatable.",
 )
 @option(
     "--json",
@@ -265,8 +247,8 @@ COUNT = Parsed("N", parse_count)
     type=click.Path(),
     help="Write the report as a page.",
 )
-def bench(url: str, scenario: str, **options: Any) -> int:
-    """Measure the WebSocket server at URL (ws:// or wss://).
+def bench(words: Sequence[str], **options: Any) -> int:
+    """Measure the WebSocket server at URL (ws:// or wss://). Clients take several URLs in turn.
 
     \b
     echo     each client sends, and waits for its own message to come back
@@ -284,16 +266,18 @@ def bench(url: str, scenario: str, **options: Any) -> int:
         from fastws.loadgen.feed_client import check_feed
     except ImportError as error:
         raise CannotStart(missing_module(error)) from None
+    urls, scenario = urls_and_scenario(words, options["script"])
     until = options.pop("until")
     names = ("json_file", "html_file", "step", "require", "turns")
     of_the_report = {name: options.pop(name) for name in names}
     try:
         if scenario in ("keyed", "resume"):
             make = make_keyed if scenario == "keyed" else make_storm
-            return measure.measure_feed(make(url, options), until=until, **of_the_report)
-        plan = make_plan(url, scenario, options, duration=STEP_SECONDS if until else RUN_SECONDS)
+            return measure.measure_feed(make(urls, options), until=until, **of_the_report)
+        plan = make_plan(urls, scenario, options, duration=STEP_SECONDS if until else RUN_SECONDS)
         if scenario == "feed" and not (plan.headers or plan.origin or plan.subprotocols):
-            check_feed(url, options["topic"], insecure=plan.insecure)
+            for url in urls:
+                check_feed(url, options["topic"], insecure=plan.insecure)
         if until:
             return measure.measure_ramp(plan, until=until, **of_the_report)
         return measure.measure_once(plan, **of_the_report)
@@ -309,87 +293,3 @@ def missing_module(error: ImportError) -> str:
     if error.name == "fastws.loadgen._loadgen":
         return "the load generator's C module is not built: it needs Linux, and a C compiler at installation"
     return f"the package {error.name} is missing: pip install {error.name}"
-
-
-def make_plan(url: str, scenario: str, options: dict[str, Any], *, duration: float) -> Plan:
-    """Make the plan; ``duration`` is its default.
-
-    Raises click.UsageError for options that do not belong together, and PlanError.
-    """
-    from fastws.loadgen import Plan, Scenario
-
-    check_scenario(scenario, options)
-    for name in ("depth", "window"):
-        if options[name] and options["rate"]:
-            raise click.UsageError(
-                f"--{name} is for a closed loop and --rate for an open one: give one of them"
-            )
-    values = {name: value for name, value in options.items() if value is not None}
-    topic = values.pop("topic")
-    if scenario == "feed":
-        url, scenario = through_feed(url, topic, values), "fanout"
-    values["binary"] = not values.pop("text")
-    values["headers"] = values.pop("header")
-    values["subprotocols"] = values.pop("subprotocol")
-    values.setdefault("duration", duration)
-    return Plan(url=url, scenario=Scenario(scenario), **values)
-
-
-def check_scenario(scenario: str, options: dict[str, Any]) -> None:
-    """Raise click.UsageError for an option of another scenario."""
-    for name, needed in SCENARIO_OF_OPTION.items():
-        if options[name] and scenario not in needed:
-            raise click.UsageError(
-                f"--{name.replace('_', '-')} belongs to {' and '.join(needed)}, not to {scenario}"
-            )
-
-
-def through_feed(url: str, topic: str, values: dict[str, Any]) -> str:
-    """Make the values of a fan-out those of one through a feed; return the URL that subscribes."""
-    import json
-    from urllib.parse import quote
-
-    from fastws.loadgen.payload import filler
-    from fastws.loadgen.plan import STAMP_SIZE
-    from fastws.loadgen.storm import MAX_RATE
-
-    if "message" in values:
-        raise click.UsageError("--message is not for a feed, whose messages are JSON objects: give --size")
-    publishers = values.get("publishers", 1)
-    most = MAX_RATE * publishers
-    if values.setdefault("rate", most) > most:
-        raise click.UsageError(
-            f"a feed takes 50 commands a second from a client: {publishers} publishers send at most {most:g}"
-        )
-    text = filler(max(0, values["size"] - STAMP_SIZE), binary=False).decode()
-    command = json.dumps({"pub": topic, "d": "STAMP" + text}, separators=(",", ":"))
-    values["message"] = command.replace('"d":"STAMP', '"d":"{stamp}', 1)
-    return f"{url}{'&' if '?' in url else '?'}topic={quote(topic)}"
-
-
-def make_storm(url: str, options: dict[str, Any]) -> Storm:
-    """Return what a storm is to be. Raises click.UsageError for options of other scenarios, and PlanError."""
-    from fastws.loadgen.storm import Storm
-
-    names = ("topic", "clients", "stayers", "missed", "rate", "size", "spread", "insecure", "pid")
-    return Storm(url=url, **chosen("resume", options, names))
-
-
-def make_keyed(url: str, options: dict[str, Any]) -> Keyed:
-    """Return how a keyed topic is to be measured. Raises as :func:`make_storm`."""
-    from fastws.loadgen.keyed import Keyed
-
-    names = (
-        "topic", "clients", "keys", "stalled", "stall", "slow", "slow_rate", "rate", "moved_by", "duration",
-        "insecure", "pid",
-    )  # fmt: skip
-    return Keyed(url=url, **chosen("keyed", options, names))
-
-
-def chosen(scenario: str, options: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the options that were given. Raises click.UsageError for those that the scenario has not."""
-    check_scenario(scenario, options)
-    for name in ("message", "deflate", "merged_by", "to_others", "header", "origin", "subprotocol"):
-        if options[name]:
-            raise click.UsageError(f"--{name.replace('_', '-')} is not for {scenario}")
-    return {name: options[name] for name in names if options[name] is not None}

@@ -40,7 +40,7 @@ def merge(reports: Sequence[str], require: Sequence[Threshold], json_file: str |
         from fastws.cli import measure
         from fastws.loadgen import report
         from fastws.loadgen.merging import ReportError, merge_reports
-        from fastws.loadgen.thresholds import missed_thresholds
+        from fastws.loadgen.thresholds import check
     except ImportError as error:
         raise CannotStart(missing_module(error)) from None
     measure.check_writable(json_file)
@@ -52,7 +52,7 @@ def merge(reports: Sequence[str], require: Sequence[Threshold], json_file: str |
         raise click.UsageError(f"a report is no JSON: {error}") from None
     except ReportError as error:
         raise click.UsageError(str(error)) from None
-    missed = missed_thresholds(require, result)
-    report.print_result(result, measure.console(json_file))
-    measure.write(json_file, lambda: measure.dumps({**result.to_json(), "broken": missed}))
-    return measure.exit_code(result, missed)
+    checks = check(require, result)
+    report.print_result(result, measure.console(json_file), checks)
+    measure.write(json_file, lambda: measure.dumps(measure.result_json(result, checks)))
+    return measure.exit_code(result, checks)

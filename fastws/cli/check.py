@@ -20,14 +20,12 @@ from fastws.cli.config_option import config_of, tables_of
 from fastws.cli.errors import EXIT_CANNOT_START, CannotStart
 from fastws.cli.options import Command
 from fastws.cli.serve import serve
-from fastws.cli.sources import source_of
+from fastws.cli.sources import mistyped_variables, source_of
 
 __all__ = ["TRIALS", "check"]
 
 #: Their values are not shown.
 SECRETS = ("auth_basic", "auth_token", "ssl_keyfile_password")
-#: Environment variables of ours that are no options of ``fastws serve``.
-OTHER_VARIABLES = ("FASTWS_COMPILED", "FASTWS_DOCUMENTS", "FASTWS_ENGINE")
 
 
 class CheckCommand(Command):
@@ -190,9 +188,13 @@ def try_application(app: str | None, options: dict[str, Any]) -> str:
 
 
 def try_listeners(app: str | None, options: dict[str, Any]) -> str:
+    from fastws.cli.listeners import taken
     from fastws.cli.start import choose_addresses
 
-    return ", ".join(map(str, choose_addresses(options)))
+    addresses = choose_addresses(options)
+    for address in addresses:
+        taken(address)
+    return ", ".join(map(str, addresses))
 
 
 def try_operation(app: str | None, options: dict[str, Any]) -> str:
@@ -227,15 +229,14 @@ TRIALS: dict[str, Callable[[str | None, dict[str, Any]], str]] = {
 
 def warnings(context: click.Context, options: dict[str, Any]) -> Iterator[str]:
     """Yield what works, and may be a mistake all the same."""
-    from fastws.cli.config_file import suggestion
+    from fastws.cli.listeners import taken
+    from fastws.cli.start import choose_addresses
 
-    prefix = f"{context.auto_envvar_prefix}_"
-    known = {f"{prefix}{(param.name or '').upper()}" for param in context.command.params}
-    for name in sorted(os.environ):
-        if name.startswith(prefix) and name not in known and name not in OTHER_VARIABLES:
-            close = suggestion(name, known)
-            if close:
-                yield f"{name} in the environment is no option{close}"
+    yield from mistyped_variables(context)
+    with contextlib.suppress(click.ClickException):
+        for address in choose_addresses(options):
+            if taken(address):
+                yield f"{address} is in use: by the server that runs now, or by another program"
     config = config_of(context)
     if config is None or not any(name in config.options for name in (*SECRETS, "broker")):
         return

@@ -46,6 +46,10 @@ class Control:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
         self._file.close()
         self._sock.close()
 
@@ -58,7 +62,10 @@ class Control:
             raise CannotStart(f"the server at {self._path} does not answer: {os_error_text(error)}") from None
         if not line:
             raise CannotStart(f"the server at {self._path} has closed: it ends, or you may not ask it")
-        said = json.loads(line)
-        if "error" in said:
-            raise Refused(said["error"])
-        return said["answer"]
+        try:
+            said = json.loads(line)
+            if "error" in said:
+                raise Refused(str(said["error"]))
+            return said["answer"]
+        except (ValueError, TypeError, KeyError):
+            raise CannotStart(f"what answers at {self._path} is not fastws") from None

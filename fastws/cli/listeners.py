@@ -149,6 +149,23 @@ def open_listeners(addresses: list[ListenAddress], backlog: int) -> list[Listene
     return listeners
 
 
+def taken(address: ListenAddress) -> bool:
+    """Return whether somebody listens at an address of TCP now. Nobody can connect meanwhile.
+
+    Raises `CannotStart` where nobody can listen, now or later.
+    """
+    if not isinstance(address, TCPAddress):
+        return False
+    try:
+        for sock in open_tcp(address, None):
+            sock.close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return True
+        raise CannotStart(f"cannot listen on {address}: {explain(error, address)}") from error
+    return False
+
+
 def open_sockets(address: ListenAddress, backlog: int) -> list[socket.socket]:
     try:
         if isinstance(address, TCPAddress):
@@ -174,8 +191,8 @@ def explain(error: OSError, address: ListenAddress) -> str:
     return os_error_text(error)
 
 
-def open_tcp(address: TCPAddress, backlog: int) -> list[socket.socket]:
-    """Open a socket for each address of the host, all on the same port."""
+def open_tcp(address: TCPAddress, backlog: int | None) -> list[socket.socket]:
+    """Open a socket for each address of the host, all on the same port. None: they do not listen."""
     infos = socket.getaddrinfo(
         address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -192,7 +209,7 @@ def open_tcp(address: TCPAddress, backlog: int) -> list[socket.socket]:
 
 
 def open_all(
-    addresses: Sequence[tuple[socket.AddressFamily, str]], port: int, backlog: int
+    addresses: Sequence[tuple[socket.AddressFamily, str]], port: int, backlog: int | None
 ) -> list[socket.socket]:
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
@@ -215,7 +232,7 @@ def open_all(
     return sockets
 
 
-def listen_tcp(family: int, host: str, port: int, backlog: int) -> socket.socket:
+def listen_tcp(family: int, host: str, port: int, backlog: int | None) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # on Windows it would allow two servers on one port
@@ -223,7 +240,8 @@ def listen_tcp(family: int, host: str, port: int, backlog: int) -> socket.socket
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
-        sock.listen(backlog)
+        if backlog is not None:
+            sock.listen(backlog)
     except BaseException:
         sock.close()
         raise

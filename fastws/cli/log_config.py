@@ -60,7 +60,7 @@ def _reader(suffix: str, where: str) -> Callable[[str], Any]:
             try:
                 return importlib.import_module("yaml").safe_load  # type: ignore[no-any-return]
             except ImportError:
-                raise CannotStart(f"{where} needs PyYAML: pip install 'fastws[yaml]'") from None
+                raise CannotStart(f"{where} needs PyYAML: pip install 'fastws-server[yaml]'") from None
     return _read_ini
 
 

@@ -20,7 +20,7 @@ from fastws.loadgen.keyed import Keyed, run_keyed
 from fastws.loadgen.machine import made_by
 from fastws.loadgen.ramp import Growth, Ramp, Step, ramp_up
 from fastws.loadgen.storm import Storm, run_storm
-from fastws.loadgen.thresholds import Threshold, missed_thresholds
+from fastws.loadgen.thresholds import Check, Threshold, check
 
 __all__ = ["Failed", "measure_once", "measure_feed", "measure_ramp"]
 
@@ -56,11 +56,17 @@ def measure_once(
     else:
         with report.live(plan) as watch:
             result = run(plan, watch)
-    missed = missed_thresholds(require, result)
-    report.print_result(result, console(json_file))
-    write(json_file, lambda: dumps({**result.to_json(), "broken": missed}))
-    write(html_file, lambda: result_page(result, missed).encode())
-    return exit_code(result, missed)
+    checks = check(require, result)
+    report.print_result(result, console(json_file), checks)
+    write(json_file, lambda: dumps(result_json(result, checks)))
+    write(html_file, lambda: result_page(result, checks).encode())
+    return exit_code(result, checks)
+
+
+def result_json(result: Result, checks: Sequence[Check]) -> dict[str, Any]:
+    """Return what ``--json`` writes: the figures, and what became of each threshold."""
+    missed = [str(each) for each in checks if not each.met]
+    return {**result.to_json(), "thresholds": [each.to_json() for each in checks], "broken": missed}
 
 
 def measure_feed(
@@ -97,11 +103,11 @@ def turns_of_input() -> Iterator[str]:
         yield line
 
 
-def exit_code(result: Result, missed: Sequence[str]) -> int:
+def exit_code(result: Result, checks: Sequence[Check]) -> int:
     """Return the exit code of a run. Where it is not 0, stderr says why."""
     if result.interrupted:
         return EXIT_INTERRUPTED
-    lines = [f"required {line}" for line in missed]
+    lines = [f"required {each}" for each in checks if not each.met]
     if result.errors:
         lines = [f"{error.text} ({error.count:,})" for error in result.errors] + lines
     elif not result.measured:

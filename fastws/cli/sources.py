@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import click
 from click.core import ParameterSource
 
 from fastws.cli.config_option import config_of
 
-__all__ = ["COMMAND_LINE", "DEFAULT", "source_of"]
+__all__ = ["COMMAND_LINE", "DEFAULT", "mistyped_variables", "source_of"]
 
 COMMAND_LINE = "the command line"
 DEFAULT = "the default"
+#: Environment variables of ours that are no options of ``fastws serve``.
+OTHER_VARIABLES = ("FASTWS_COMPILED", "FASTWS_DOCUMENTS", "FASTWS_ENGINE")
 
 
 def source_of(ctx: click.Context, param: click.Parameter) -> str:
@@ -29,3 +32,15 @@ def source_of(ctx: click.Context, param: click.Parameter) -> str:
     if source is ParameterSource.DEFAULT_MAP and (config := config_of(ctx)) is not None:
         return config.places.get(name, config.path)
     return DEFAULT
+
+
+def mistyped_variables(ctx: click.Context) -> Iterator[str]:
+    """Yield what is wrong with variables of the environment whose names nearly are those of options."""
+    prefix = f"{ctx.auto_envvar_prefix}_"
+    known = {f"{prefix}{(param.name or '').upper()}" for param in ctx.command.params}
+    for name in sorted(os.environ):
+        if name.startswith(prefix) and name not in known and name not in OTHER_VARIABLES:
+            from fastws.cli.config_file import suggestion  # not above: it is for who has made a mistake
+
+            if close := suggestion(name, known):
+                yield f"{name} in the environment is no option{close}"

@@ -41,6 +41,7 @@ from fastws.cli.observing import Observing
 from fastws.cli.publish_listener import Publishing, check_publish, publish_beside, publish_sockets, say
 from fastws.cli.reread import Reread
 from fastws.cli.secret_files import secret_lines
+from fastws.cli.sources import mistyped_variables
 from fastws.cli.ways import Ways, listener_addresses
 from fastws.cli.worker_options import without_effect
 from fastws.config import Compression, Settings
@@ -78,6 +79,8 @@ def start(app: str | None, options: dict[str, Any]) -> int:
     ways = Ways(options)
     logs.check_log_options(options)
     logs.configure(options)
+    for line in mistyped_variables(click.get_current_context()):
+        log.warning("%s", line)
     for line in ways.conflicts():
         log.warning("--ssl-certfile: %s", line)
     settings = make_settings(options)

@@ -11,6 +11,7 @@ import click
 
 from fastws import json
 from fastws.cli.control_client import Control, Refused
+from fastws.cli.errors import CannotStart
 from fastws.cli.options import Command, option
 from fastws.cli.top_keys import Keys
 from fastws.cli.top_screen import Rates, Screen
@@ -19,7 +20,7 @@ from fastws.observe.inspect import SORTS
 __all__ = ["top"]
 
 #: Keys that sort.
-SORT_KEYS = {"q": "queued", "a": "age", "t": "rtt", "r": "received", "s": "sent", "d": "dropped", "o": "open"}
+SORT_KEYS = {"b": "queued", "a": "age", "t": "rtt", "r": "received", "s": "sent", "d": "dropped", "o": "open"}
 
 Pull = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -70,8 +71,8 @@ def top(
     """Show a running server: workers, rates, the slowest clients, topics, closes.
 
     PATH is what `fastws serve --control` says, URL the address of `fastws serve --metrics`, where single
-    clients are not known. Keys: q a t r s d o sort, / filters, up and down select, k closes the selected
-    client, Ctrl-C ends. It costs the server nothing while nobody looks.
+    clients are not known. Keys: b a t r s d o sort, / filters, up and down select, k closes the selected
+    client, q ends. It costs the server nothing while nobody looks.
     """
     asked = {"sort": sort, "match": match, "limit": limit}
     with ExitStack() as stack:
@@ -94,12 +95,28 @@ def puller(target: str, stack: ExitStack) -> Pull:
         from fastws.cli.top_metrics import pulled
 
         return lambda asked: pulled(target)
-    line = stack.enter_context(Control(target))
+    line: Control | None = Control(target)
+
+    @stack.callback
+    def close() -> None:
+        nonlocal line
+        if line is not None:
+            line.close()
+        line = None
 
     def pull(asked: dict[str, Any]) -> dict[str, Any]:
-        if "close" in asked:
-            line.ask("close", id=asked.pop("close"))
-        found: dict[str, Any] = line.ask("top", **asked)
+        nonlocal line
+        to_close = asked.pop("close", None)
+        line = line or Control(target)
+        try:
+            if to_close is not None:
+                line.ask("close", id=to_close)
+            found: dict[str, Any] = line.ask("top", **asked)
+        except Refused:
+            raise
+        except CannotStart:
+            close()  # the next look finds the server that has come since
+            raise
         return found
 
     return pull
@@ -125,13 +142,15 @@ def watch(
     screen: Screen,
     rates: Rates,
 ) -> int:
-    """Look, show, and obey the keys, until Ctrl-C."""
+    """Look, show, and obey the keys, until q or Ctrl-C. Raises `CannotStart` where the first look fails."""
     try:
         while True:
             try:
                 rates.take(pull(asked))
                 screen.note = ""
-            except Refused as error:
+            except CannotStart as error:
+                if not rates.now:
+                    raise
                 screen.note = error.format_message()
             live.update(screen.view(rates, asked), refresh=True)
             due = time.monotonic() + interval
@@ -142,12 +161,18 @@ def watch(
                 if obey(key, asked, screen, rates, keys):
                     break
                 live.update(screen.view(rates, asked), refresh=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ends):
         return 0
 
 
+class Ends(Exception):
+    """The person has seen enough."""
+
+
 def obey(key: str, asked: dict[str, Any], screen: Screen, rates: Rates, keys: Keys) -> bool:
-    """Do what a key says; True when the server is to be asked at once."""
+    """Do what a key says; True when the server is to be asked at once. Raises `Ends`."""
+    if key == "q":
+        raise Ends
     clients = rates.now.get("clients", [])
     if key in SORT_KEYS:
         asked["sort"] = SORT_KEYS[key]

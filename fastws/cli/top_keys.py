@@ -46,6 +46,8 @@ class Keys:
             if not select.select([self._fd], [], [], seconds)[0]:
                 return None
             self._typed = os.read(self._fd, 1024)
+            if not self._typed:
+                raise KeyboardInterrupt  # the terminal has gone
         arrow = ARROWS.get(self._typed[:3])
         key = arrow or self._typed[:1].decode("ascii", "ignore")
         self._typed = self._typed[3 if arrow else 1 :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -38,7 +39,7 @@ def pulled(url: str) -> dict[str, Any]:
             text = response.read().decode()
     except ImportError as error:
         raise CannotStart(str(error)) from None
-    except (OSError, URLError, ValueError) as error:
+    except (OSError, URLError, HTTPException, ValueError) as error:
         raise CannotStart(f"no metrics at {url}: {getattr(error, 'reason', error)}") from None
     return view_of(text)
 
@@ -77,7 +78,7 @@ def view_of(text: str) -> dict[str, Any]:
         "connections": int(found["fastws_tcp_connections"]),
         "websockets": int(found["fastws_connections"]),
         "totals": dict(totals),
-        "closes": dict(closes.most_common()),
+        "closes": dict((+closes).most_common()),
         "workers": [],
         "clients": [],
         "knows_clients": False,

@@ -27,8 +27,9 @@ class Rates:
         self._before: dict[str, Any] = {}
 
     def take(self, found: dict[str, Any]) -> None:
-        """Take a new look."""
-        self._before, self.now = self.now or found, found
+        """Take a new look. A server that was started again has nothing to be compared with."""
+        again = bool(self.now) and found["seconds"] < self.now["seconds"]
+        self._before, self.now = found if again else self.now or found, found
 
     def of(self, name: str) -> float:
         """Return how much a total grows in a second; since the start, where there is one look only."""
@@ -58,8 +59,10 @@ class Screen:
         self.note = ""
         self._console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
-    def live(self) -> Live:
-        """Return what draws the view again and again."""
+    def live(self) -> Any:
+        """Return what draws the view again and again; where there is no terminal, one below the other."""
+        if not self._console.is_terminal:
+            return Pages(self._console)
         return Live(console=self._console, screen=True, auto_refresh=False)
 
     def print(self, rates: Rates, asked: dict[str, Any]) -> None:
@@ -78,6 +81,23 @@ class Screen:
             parts.append(topics(found["topics"]))
         parts.append(Text(self.note, style="bold red"))
         return Group(*parts)
+
+
+class Pages:
+    """Prints each view; a context manager as ``Live`` is one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> Pages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave all as it is."""
+
+    def update(self, view: Group, *, refresh: bool) -> None:
+        """Print a view."""
+        self._console.print(view)
 
 
 def head(rates: Rates) -> Text:

@@ -41,7 +41,24 @@ static void
 counters_dealloc(CountersObject *self)
 {
     PyBuffer_Release(&self->memory);    /* does nothing where there is none */
+    PyBuffer_Release(&self->closes_memory);
     Py_TYPE(self)->tp_free((PyObject *)self);
+}
+
+/* Hold memory for so many integers. */
+static int
+take_memory(PyObject *memory, Py_buffer *buffer, size_t integers)
+{
+    size_t size = integers * sizeof(long long);
+
+    if (PyObject_GetBuffer(memory, buffer, PyBUF_WRITABLE) < 0)
+        return -1;
+    if (buffer->len < (Py_ssize_t)size || (uintptr_t)buffer->buf % sizeof(long long) != 0) {
+        PyBuffer_Release(buffer);
+        PyErr_Format(PyExc_ValueError, "counters need %zu bytes at a multiple of 8", size);
+        return -1;
+    }
+    return 0;
 }
 
 static PyObject *
@@ -50,13 +67,8 @@ counters_share(CountersObject *self, PyObject *memory)
     Py_buffer buffer;
     CounterRow *row;
 
-    if (PyObject_GetBuffer(memory, &buffer, PyBUF_WRITABLE) < 0)
+    if (take_memory(memory, &buffer, COUNTERS) < 0)
         return NULL;
-    if (buffer.len < (Py_ssize_t)sizeof(CounterRow) || (uintptr_t)buffer.buf % sizeof(long long) != 0) {
-        PyBuffer_Release(&buffer);
-        PyErr_Format(PyExc_ValueError, "counters need %zu bytes at a multiple of 8", sizeof(CounterRow));
-        return NULL;
-    }
     row = buffer.buf;
     for (int i = 0; i < COUNTERS; i++) {
         long long counted = *place_in(self->row, i) - *place_in(&self->base, i);
@@ -68,6 +80,50 @@ counters_share(CountersObject *self, PyObject *memory)
     PyBuffer_Release(&self->memory);
     self->memory = buffer;
     Py_RETURN_NONE;
+}
+
+static PyObject *
+counters_count_closes(CountersObject *self, PyObject *memory)
+{
+    Py_buffer buffer;
+
+    if (take_memory(memory, &buffer, CLOSES) < 0)
+        return NULL;
+    self->closes = buffer.buf;
+    PyBuffer_Release(&self->closes_memory);
+    self->closes_memory = buffer;
+    Py_RETURN_NONE;
+}
+
+/* Count at the place of a code, from `first` on; False where it has none. */
+static PyObject *
+count_close(CountersObject *self, PyObject *code, int first)
+{
+    long number = PyLong_AsLong(code);
+    int place = -1;
+
+    if (number == -1 && PyErr_Occurred())
+        return NULL;
+    if (number >= FIRST_CODE && number < FIRST_CODE + CODES)
+        place = first + (int)(number - FIRST_CODE);
+    else if (first == CODES && number >= 3000 && number < 5000)
+        place = FREE_CODES + (number >= 4000);
+    if (place < 0 || self->closes == NULL)
+        Py_RETURN_FALSE;
+    self->closes[place]++;
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+counters_server_closed(CountersObject *self, PyObject *code)
+{
+    return count_close(self, code, 0);
+}
+
+static PyObject *
+counters_peer_closed(CountersObject *self, PyObject *code)
+{
+    return count_close(self, code, CODES);
 }
 
 static PyObject *
@@ -145,6 +201,15 @@ static PyMethodDef methods[] = {
      "share($self, memory, /)\n--\n\n"
      "Write to this memory from now on, and add to what stands there.\n\n"
      "Raises BufferError, TypeError and ValueError for memory that cannot be written or is too small."},
+    {"count_closes", (PyCFunction)counters_count_closes, METH_O,
+     "count_closes($self, memory, /)\n--\n\n"
+     "Count closes in this memory from now on. Raises as share does."},
+    {"server_closed", (PyCFunction)counters_server_closed, METH_O,
+     "server_closed($self, code, /)\n--\n\n"
+     "Count a WebSocket that we have closed; False where the code has no place, or nobody asks for it."},
+    {"peer_closed", (PyCFunction)counters_peer_closed, METH_O,
+     "peer_closed($self, code, /)\n--\n\n"
+     "Count a WebSocket that its peer has closed, or left; False as of server_closed."},
     {NULL},
 };
 

@@ -29,12 +29,18 @@ typedef struct {
 #undef DECLARE
 } CounterRow;
 
+/* What ends WebSockets: each code of the protocol, first by the server, then by the client, and 3xxx and 4xxx of
+ * clients. counters.py has the same. */
+enum { FIRST_CODE = 1000, CODES = 16, FREE_CODES = 2 * CODES, CLOSES = FREE_CODES + 2 };
+
 typedef struct {
     PyObject_HEAD
     CounterRow *row;        /* own, or in memory that processes share */
     CounterRow base;        /* what stood there before this server began */
     CounterRow own;
     Py_buffer memory;       /* of the row, where it is shared */
+    long long *closes;      /* of CLOSES; NULL: nobody asks for them */
+    Py_buffer closes_memory;
 } CountersObject;
 
 #endif

@@ -36,3 +36,12 @@ class Counters:
         Raises ``BufferError``, ``TypeError`` and ``ValueError`` for memory that cannot be written or is too
         small.
         """
+
+    def count_closes(self, memory: memoryview, /) -> None:
+        """Count closes in this memory from now on. Raises as :meth:`share` does."""
+
+    def server_closed(self, code: int, /) -> bool:
+        """Count a WebSocket that we have closed; False where the code has no place, or nobody asks for it."""
+
+    def peer_closed(self, code: int, /) -> bool:
+        """Count a WebSocket that its peer has closed, or left; False as of :meth:`server_closed`."""

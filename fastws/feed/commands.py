@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from fastws import json
-from fastws.feed.protocol import MAX_COMMAND_BYTES, MAX_ID_CHARACTERS, MAX_KEY_BYTES, MAX_ONCE_BYTES
+from fastws.feed.protocol import (
+    MAX_COMMAND_BYTES,
+    MAX_ID_CHARACTERS,
+    MAX_KEY_BYTES,
+    MAX_ONCE_BYTES,
+    MAX_RECENT,
+)
 from fastws.feed.strict_json import BadJSON, Member, members
 
 __all__ = ["Auth", "BadCommand", "Command", "Pub", "Sub", "Unsub", "parse_command"]
+
+#: Text as clients make it themselves: without escapes.
+_LAST_ID = re.compile(
+    rf',\s*"id"\s*:\s*(-?(?:0|[1-9]\d{{0,14}})|"[ !#-\[\]-~]{{0,{MAX_ID_CHARACTERS}}}")\s*\}}\s*\Z', re.ASCII
+)
 
 
 class BadCommand(Exception):
@@ -31,7 +43,8 @@ class Sub:
 
     topic: str
     since: str | None = None
-    recent: int = 0
+    #: None: as the topic says.
+    recent: int | None = None
     #: Messages per second at most; None: as the server says.
     rate: float | None = None
     id: str | int | None = None
@@ -41,7 +54,7 @@ class Sub:
         return _text(
             {"sub": self.topic},
             since=self.since,
-            recent=self.recent or None,
+            recent=self.recent,
             rate=self.rate,
             id=self.id,
         )
@@ -94,9 +107,10 @@ class Auth:
     """Say who you are: the first time, or with a new token."""
 
     token: str
+    id: str | int | None = None
 
     def build(self) -> str:
-        return _text({"auth": self.token})
+        return _text({"auth": self.token}, id=self.id)
 
 
 Command = Sub | Unsub | Pub | Auth
@@ -115,7 +129,8 @@ def parse_command(text: str | bytes) -> Command:
     if not isinstance(text, str):
         raise BadCommand("bad_request", "a command is a text message")
     if len(text) > MAX_COMMAND_BYTES or len(text.encode("utf-8", "replace")) > MAX_COMMAND_BYTES:
-        raise BadCommand("too_large", f"a command has at most {MAX_COMMAND_BYTES} bytes")
+        reason = f"a command has at most {MAX_COMMAND_BYTES} bytes"
+        raise BadCommand("too_large", reason, _last_id(text))
     try:
         given = members(text)
     except BadJSON as error:
@@ -128,6 +143,15 @@ def parse_command(text: str | bytes) -> Command:
     fields = _Fields(given, id)
     command: Command = _VERBS[verbs[0]](fields)
     return command
+
+
+def _last_id(text: str) -> Any:
+    """Return the id at the end of a command that is too large to be read; None where another field is last.
+
+    What stands there is a field of the command itself, and no part of a value: behind it is one brace.
+    """
+    found = _LAST_ID.search(text, max(0, len(text) - 2 * MAX_ID_CHARACTERS))
+    return None if found is None else json.loads(found[1])
 
 
 def _id_of(given: dict[str, Member]) -> Any:
@@ -180,9 +204,9 @@ class _Fields:
 def _sub(fields: _Fields) -> Sub:
     topic = fields.take_topic("sub")
     since = fields.text("since", MAX_ONCE_BYTES)
-    recent = fields.number("recent") or 0
-    if not isinstance(recent, int) or not 0 <= recent < 2**31:
-        raise fields.bad("recent is an integer from 0 on")
+    recent = fields.number("recent")
+    if recent is not None and (not isinstance(recent, int) or not 0 <= recent <= MAX_RECENT):
+        raise fields.bad(f"recent is an integer from 0 to {MAX_RECENT}")
     rate = fields.number("rate")
     if rate is not None and not 0 < rate < float("inf"):
         raise fields.bad("rate is more than 0")
@@ -217,7 +241,7 @@ def _auth(fields: _Fields) -> Auth:
     token = fields.text("auth", MAX_COMMAND_BYTES)
     if token is None:
         raise fields.bad("auth is a token")
-    return Auth(token)
+    return Auth(token, fields.id)
 
 
 _VERBS: dict[str, Any] = {"sub": _sub, "unsub": _unsub, "pub": _pub, "auth": _auth}

@@ -16,6 +16,7 @@ from fastws.feed.commands import Pub
 from fastws.feed.event_buffer import EventBuffer
 from fastws.feed.followed import FollowedTopic
 from fastws.feed.line import FeedLine, Token
+from fastws.feed.protocol import MAX_COMMAND_BYTES
 from fastws.pubsub.events import Event, Position, Published
 from fastws.pubsub.hub_history import starts_of
 
@@ -33,7 +34,7 @@ def follow(
     *topics: str,
     token: Token | None = None,
     since: Position | str | Mapping[str, Position | str] | None = None,
-    recent: int = 0,
+    recent: int | None = None,
     rate: float | None = None,
     buffer: int = 1024,
     backoff: Backoff | None = None,
@@ -52,7 +53,7 @@ def follow(
         since: Where to begin: a position or its text for one topic, or a mapping from names to these for
             several. Default: from now on.
         recent: How many of the last messages come first, where there is no ``since``, or where that is not
-            known any more. Default 0.
+            known any more. Default None: as many as the topic says, which are none where it says nothing.
         rate: At most so many messages of a topic a second; then the newest counts. Default: as the server
             allows.
         buffer: Events that wait to be taken. With more, the connection is not read, and the server takes this
@@ -77,7 +78,8 @@ def follow(
     connect(url, **options)  # says now what is wrong with them
     if token is not None and not isinstance(token, str) and not callable(token):
         raise TypeError(f"token= is text or a function, not {type(token).__name__}")
-    check_number("recent", recent, 0)
+    if recent is not None:
+        check_number("recent", recent, 0)
     check_number("buffer", buffer, 1)
     if rate is not None and not rate > 0:
         raise ValueError(f"rate= is more than 0, not {rate}")
@@ -181,8 +183,9 @@ class FeedFollower:
             Where it is, in a topic that keeps messages.
 
         Raises:
-            FeedError: The server refuses it; ``code`` says why. ``"lost"``: the connection ended before the
-                answer, so it may have been published; not with ``once``.
+            FeedError: The server refuses it; ``code`` says why. ``"too_large"``: as JSON it has more
+                than 64 KiB, and was not sent. ``"lost"``: the connection ended before the answer, so it may
+                have been published; not with ``once``.
             TimeoutError: No answer within ``timeout``: it may have been published.
             TypeError: ``message`` is no JSON.
             ValueError: There is a NaN or an infinity in it.
@@ -198,7 +201,10 @@ class FeedFollower:
             source = json.finite_dumps(message).decode()
 
         def build(command: int) -> str:
-            return Pub(topic, source, data, key, remove, once, command).build()
+            text = Pub(topic, source, data, key, remove, once, command).build()
+            if len(text.encode()) > MAX_COMMAND_BYTES:
+                raise FeedError("too_large", f"a command has at most {MAX_COMMAND_BYTES} bytes")
+            return text
 
         try:
             async with asyncio.timeout(timeout) as limit:

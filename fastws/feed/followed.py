@@ -29,7 +29,7 @@ class FollowedTopic:
 
     __slots__ = ("at", "command", "ends", "name", "rate", "recent")
 
-    def __init__(self, name: str, since: Position | None, recent: int, rate: float | None) -> None:
+    def __init__(self, name: str, since: Position | None, recent: int | None, rate: float | None) -> None:
         self.name = name
         #: Where to go on after a reconnect. None while a snapshot is not complete: nothing less would do.
         self.at = since

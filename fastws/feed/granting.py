@@ -11,8 +11,9 @@ from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position
 from fastws.pubsub.patterns import check_name
 from fastws.pubsub.presence.shown import Shown, info_source
+from fastws.pubsub.wishes import AS_DECLARED
 
-__all__ = ["granted", "is_over", "seen_as", "start_of"]
+__all__ = ["granted", "is_over", "recent_of", "seen_as", "start_of"]
 
 
 def start_of(sub: Sub) -> Position | None:
@@ -22,6 +23,11 @@ def start_of(sub: Sub) -> Position | None:
         return None if sub.since is None else Position.parse(sub.since)
     except ValueError as error:
         raise FeedError("bad_request", str(error)) from None
+
+
+def recent_of(sub: Sub) -> int:
+    """Return how many of the last messages a client begins with, as ``hub.subscribe`` counts them."""
+    return AS_DECLARED if sub.recent is None else sub.recent
 
 
 async def granted(settings: FeedSettings, client: FeedClient, topic: str) -> Grant:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from fastws.feed.access import FeedError
@@ -30,9 +30,14 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
     name = getattr(hook, "__name__", type(hook).__name__)
     try:
         answer = hook(*args)
-        if inspect.isawaitable(answer):
-            return await asyncio.get_running_loop().create_task(_limited(answer, name), name=HOOK)
-        return answer
+        if not inspect.isawaitable(answer):
+            return answer
+        task = asyncio.get_running_loop().create_task(_limited(answer, name), name=HOOK)
+        try:
+            return await task
+        finally:
+            if task.done() and isinstance(answer, Coroutine):
+                answer.close()  # a client that left at once has cancelled the task before that began it
     except (FeedError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as exc:

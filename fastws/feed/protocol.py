@@ -15,6 +15,7 @@ __all__ = [
     "MAX_ID_CHARACTERS",
     "MAX_KEY_BYTES",
     "MAX_ONCE_BYTES",
+    "MAX_RECENT",
     "MAX_TOPICS",
     "PING_SECONDS",
     "SUBPROTOCOL",
@@ -36,6 +37,8 @@ MAX_ID_CHARACTERS = 64
 #: Bytes of ``once``, and of a key.
 MAX_ONCE_BYTES = 128
 MAX_KEY_BYTES = 255
+#: For how many of the last messages a client may ask; it is sent as many of them as are kept.
+MAX_RECENT = 999_999_999
 
 
 class Close(IntEnum):

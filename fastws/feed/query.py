@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qs
 
 from fastws.feed.commands import Sub
+from fastws.feed.protocol import MAX_RECENT
 
 __all__ = ["query_of", "topics_of"]
 
 MAX_FIELDS = 1000
+#: A number as JSON has it.
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 
 
 def topics_of(query: str) -> list[Sub]:
@@ -45,20 +49,19 @@ def _for_each(name: str, given: list[str], topics: int) -> list[str]:
     return given * topics if len(given) == 1 else given + [""] * (topics - len(given))
 
 
-def _whole(text: str) -> int:
+def _whole(text: str) -> int | None:
     if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValueError("recent= in the URL is an integer from 0 on")
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_RECENT))):
+        raise ValueError(f"recent= in the URL is an integer from 0 to {MAX_RECENT}")
     return int(text)
 
 
 def _more_than_nothing(text: str) -> float | None:
-    try:
-        number = float(text) if text else None
-    except ValueError:
-        number = 0.0
-    if number is not None and not 0 < number < float("inf"):
+    if not text:
+        return None
+    number = float(text) if _NUMBER.fullmatch(text) else 0.0
+    if not 0 < number < float("inf"):
         raise ValueError("rate= in the URL is a number of more than 0")
     return number
 

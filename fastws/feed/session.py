@@ -8,7 +8,7 @@ from typing import Any
 
 from fastws.feed.access import FeedClient, FeedError, Grant, User, note_user
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
-from fastws.feed.granting import granted, seen_as, start_of
+from fastws.feed.granting import granted, recent_of, seen_as, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
@@ -247,7 +247,7 @@ class Session(SessionCore):
         topic = sub.topic
         try:
             joined = self._settings.hub._subscribe_view(
-                self._line, topic, since, sub.recent, least(sub.rate, grant.max_rate)
+                self._line, topic, since, recent_of(sub), least(sub.rate, grant.max_rate)
             )
         except (ValueError, RuntimeError) as error:
             log.exception("a feed cannot subscribe to %r", topic)

@@ -176,7 +176,7 @@ ERRORS = {
     "forbidden": "this client may not; a topic that nobody knows answers the same",
     "limit": "too many topics",
     "subscribed": "the topic is subscribed already, and stays so",
-    "too_large": "the command has more than 64 KiB",
+    "too_large": "the command has more than 64 KiB; its `id` is known where it is the last field",
     "too_fast": "more than 50 commands in a second, or more than the application allows",
     "unavailable": "it cannot be done now; try again",
     "internal": "the application failed; the reason is in its log",

@@ -14,26 +14,46 @@ static const char *const COUNT_NAMES[COUNTS] = {"scheduled", "sent", "received",
                                                 "foreign"};
 
 /* The host is a numeric address. One of IPv6 may have a zone, which is a number too: fe80::1%2. */
-static int set_address(generator *g, const char *host, int port) {
+static int set_address(endpoint *e, const char *host, int port) {
     char address[INET6_ADDRSTRLEN];
     size_t length = strcspn(host, "%");
     if (length >= sizeof address) length = sizeof address - 1;
     memcpy(address, host, length);
     address[length] = 0;
-    struct sockaddr_in *v4 = (struct sockaddr_in *)&g->address;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&g->address;
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&e->address;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&e->address;
     if (inet_pton(AF_INET, address, &v4->sin_addr) == 1) {
         v4->sin_family = AF_INET;
         v4->sin_port = htons((uint16_t)port);
-        g->address_len = sizeof *v4;
+        e->address_len = sizeof *v4;
     } else if (inet_pton(AF_INET6, address, &v6->sin6_addr) == 1) {
         v6->sin6_family = AF_INET6;
         v6->sin6_port = htons((uint16_t)port);
         if (host[length]) v6->sin6_scope_id = (uint32_t)strtoul(host + length + 1, NULL, 10);
-        g->address_len = sizeof *v6;
+        e->address_len = sizeof *v6;
     } else {
         PyErr_SetString(PyExc_ValueError, "not a numeric address");
         return -1;
+    }
+    return 0;
+}
+
+static int set_endpoints(generator *g, PyObject *list) {
+    Py_ssize_t n = PyList_Size(list);
+    if (n < 1) return PyErr_SetString(PyExc_ValueError, "no endpoint"), -1;
+    g->endpoints = calloc(n, sizeof *g->endpoints);
+    if (!g->endpoints) return PyErr_NoMemory(), -1;
+    g->endpoints_len = (uint32_t)n;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        const char *host, *name;
+        int port;
+        struct in6_addr numeric;
+        endpoint *e = g->endpoints + i;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(list, i), "sis", &host, &port, &name)) return -1;
+        if (set_address(e, host, port) < 0) return -1;
+        e->server_is_ip = inet_pton(AF_INET, name, &numeric) == 1 || inet_pton(AF_INET6, name, &numeric) == 1;
+        e->server_name = strdup(name);
+        if (!e->server_name) return PyErr_NoMemory(), -1;
     }
     return 0;
 }
@@ -96,26 +116,24 @@ static int set_clients(generator *g) {
 }
 
 static int generator_init(generator *g, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"scenario", "host", "port", "handshakes", "frame", "clients", "senders", "depth",
+    static char *names[] = {"scenario", "endpoints", "handshakes", "frame", "clients", "senders", "depth",
                             "window", "rate", "phase", "size", "stamp_at", "stamp_mask", "separator", "deflate",
-                            "send_once", "tls", "verify", "server_name", "base", "limit", "to_others", "nonce_at",
+                            "send_once", "tls", "verify", "base", "limit", "to_others", "nonce_at",
                             "nonce_offset", "nonce_len", NULL};
-    const char *host, *server_name;
-    int port, scenario;
-    PyObject *handshakes;
+    int scenario;
+    PyObject *endpoints, *handshakes;
     Py_buffer frame = {0}, mask = {0};
     unsigned n, senders, depth, window;
     double rate, limit;
     long long size, base;
     if (g->clients) return PyErr_SetString(PyExc_RuntimeError, "already initialised"), -1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "isiO!y*IIIIddLny*ippppsLdp|nnn", names, &scenario, &host, &port,
-                                     &PyList_Type, &handshakes, &frame, &n, &senders, &depth, &window, &rate,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "iO!O!y*IIIIddLny*ippppLdp|nnn", names, &scenario, &PyList_Type,
+                                     &endpoints, &PyList_Type, &handshakes, &frame, &n, &senders, &depth, &window, &rate,
                                      &g->phase, &size, &g->stamp_at, &mask, &g->separator, &g->deflate, &g->send_once,
-                                     &g->tls, &g->verify, &server_name, &base, &limit, &g->to_others,
+                                     &g->tls, &g->verify, &base, &limit, &g->to_others,
                                      &g->nonce_at, &g->nonce_offset, &g->nonce_len))
         return -1;
     int result = -1;
-    struct in6_addr numeric;
     if (scenario < ECHO || scenario > IDLE || n < 1 || senders > n || depth < 1 || window < 1 || rate < 0 ||
         mask.len != STAMP_DIGITS || (g->stamp_at >= 0 && g->stamp_at + STAMP_DIGITS > frame.len) || g->nonce_len < 0 ||
         g->nonce_len > STAMP_DIGITS || g->nonce_at < 0 || g->nonce_at + g->nonce_len > frame.len ||
@@ -134,13 +152,7 @@ static int generator_init(generator *g, PyObject *args, PyObject *kwargs) {
     g->limit = (int64_t)(limit * 1e9);
     g->reads_content = g->stamp_at >= 0 || g->separator >= 0 || g->nonce_len > 0;
     memcpy(g->stamp_mask, mask.buf, STAMP_DIGITS);
-    g->server_name = strdup(server_name);
-    g->server_is_ip = inet_pton(AF_INET, server_name, &numeric) == 1 || inet_pton(AF_INET6, server_name, &numeric) == 1;
-    if (!g->server_name) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    if (set_address(g, host, port) < 0 || set_handshakes(g, handshakes) < 0 || set_frames(g, &frame) < 0 ||
+    if (set_endpoints(g, endpoints) < 0 || set_handshakes(g, handshakes) < 0 || set_frames(g, &frame) < 0 ||
         set_clients(g) < 0 || (g->tls && tls_new_context(g) < 0) || (g->deflate && message_load_zlib() < 0))
         goto done;
     g->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -178,7 +190,8 @@ static void generator_dealloc(generator *g) {
     free(g->inflated);
     free(g->hist);
     free(g->complete);
-    free(g->server_name);
+    for (uint32_t i = 0; i < g->endpoints_len; i++) free(g->endpoints[i].server_name);
+    free(g->endpoints);
     PyTypeObject *type = Py_TYPE(g);
     type->tp_free((PyObject *)g);
     Py_DECREF(type);
@@ -193,9 +206,10 @@ static int enter(generator *g) {
 
 static PyObject *generator_open(generator *g, PyObject *args) {
     unsigned at_once;
-    if (!PyArg_ParseTuple(args, "I", &at_once) || enter(g) < 0) return NULL;
+    double ramp = 0;
+    if (!PyArg_ParseTuple(args, "I|d", &at_once, &ramp) || enter(g) < 0) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    loop_open(g, at_once ? at_once : 1);
+    loop_open(g, at_once ? at_once : 1, (int64_t)(ramp * 1e9));
     Py_END_ALLOW_THREADS
     g->busy = 0;
     return PyLong_FromUnsignedLong(g->alive);

@@ -97,12 +97,19 @@ struct snapshot { /* what the run had done, and what this thread had cost, at on
 
 enum { HIST_HALF_BITS = 10, HIST_HALF = 1 << HIST_HALF_BITS, HIST_LEN = 33 * HIST_HALF };
 
+typedef struct { /* where clients connect to */
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    char *server_name;
+    int server_is_ip;
+} endpoint;
+
 typedef struct {
     PyObject_HEAD
     /* settings */
     enum scenario scenario;
-    struct sockaddr_storage address;
-    socklen_t address_len;
+    endpoint *endpoints;           /* the clients take them in turn, as they take the handshakes */
+    uint32_t endpoints_len;
     uint32_t n, senders, depth, window, handshakes_len; /* senders: the first of the clients; 0: all only receive */
     struct { uint8_t *head; size_t head_len; char accept[29]; } *handshakes;
     uint8_t *frames;               /* `batch` copies of the frame, masked, ready to send */
@@ -117,8 +124,7 @@ typedef struct {
     double interval, phase;        /* ns between messages of an open loop; 0: closed loop */
     int deflate, send_once;        /* permessage-deflate is offered; idle clients send one message */
     int to_others;                 /* the server does not send a message back to its sender */
-    int tls, verify, server_is_ip;
-    char *server_name;
+    int tls, verify;
     SSL_CTX *ctx;
     /* the loop */
     int epfd, busy, no_pwait2;
@@ -149,11 +155,15 @@ typedef struct {
     uint64_t *hist, *hist_seen;    /* hist_seen: as it was at the last `interval` */
 } generator;
 
+static inline const endpoint *endpoint_of(const generator *g, const client *c) {
+    return g->endpoints + (c - g->clients) % g->endpoints_len;
+}
+
 /* A function that returns int returns -1 when the client is gone or an exception is set, unless it says more. */
 
 /* _loadgen_loop.c */
 int64_t now_ns(void);
-void loop_open(generator *g, uint32_t at_once);
+void loop_open(generator *g, uint32_t at_once, int64_t ramp);
 void loop_run(generator *g, int64_t drain);
 void loop_answer_pings(generator *g);
 void loop_close(generator *g, int64_t patience);

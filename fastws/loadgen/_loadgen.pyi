@@ -12,8 +12,7 @@ class Generator:
         self,
         *,
         scenario: int,
-        host: str,
-        port: int,
+        endpoints: list[tuple[str, int, str]],
         handshakes: list[tuple[bytes, bytes]],
         frame: bytes,
         clients: int,
@@ -30,7 +29,6 @@ class Generator:
         send_once: bool,
         tls: bool,
         verify: bool,
-        server_name: str,
         base: int,
         limit: float,
         to_others: bool,
@@ -42,8 +40,9 @@ class Generator:
 
         Args:
             scenario: The index in `enum scenario`.
-            host: A numeric address.
-            handshakes: Request heads, each with the accept token that its response must carry.
+            endpoints: Numeric addresses, ports, and names in certificates. The clients take them in turn.
+            handshakes: Request heads, each with the accept token that its response must carry. The clients
+                take them in turn too.
             frame: One message as it goes over the wire.
             senders: How many of the clients send, from the first on.
             depth: Echo: messages that each client has outstanding.
@@ -65,8 +64,11 @@ class Generator:
             OSError: libssl or libz is needed and missing.
         """
 
-    def open(self, at_once: int, /) -> int:
-        """Open all clients, at most ``at_once`` at the same time. Return how many are open."""
+    def open(self, at_once: int, ramp: float = 0.0, /) -> int:
+        """Open all clients, at most ``at_once`` at the same time. Return how many are open.
+
+        They begin evenly over ``ramp`` seconds.
+        """
 
     def run(self, *, begin: int, start: int, end: int, drain: float, until_drained: bool) -> None:
         """Send from ``begin`` to ``end``, count from ``start`` to ``end``: ns of CLOCK_MONOTONIC.

@@ -90,13 +90,14 @@ ssize_t client_recv(generator *g, client *c, uint8_t *p, size_t n) {
 
 /* `since`: the moment from which the time of its handshake counts. */
 int client_connect(generator *g, client *c, int64_t since) {
-    c->fd = socket(g->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const endpoint *to = endpoint_of(g, c);
+    c->fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     c->state = CONNECTING;
     c->since = since;
     g->opening++;
     if (c->fd < 0) return client_fail(g, c, E_CONNECT, errno);
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    if (connect(c->fd, (struct sockaddr *)&g->address, g->address_len) && errno != EINPROGRESS)
+    if (connect(c->fd, (const struct sockaddr *)&to->address, to->address_len) && errno != EINPROGRESS)
         return client_fail(g, c, E_CONNECT, errno);
     struct epoll_event e = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
     c->armed = 1;

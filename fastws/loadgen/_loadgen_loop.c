@@ -112,13 +112,20 @@ static int turn(generator *g, int64_t wake) {
 
 static int stopping(generator *g) { return __atomic_load_n(&g->stop, __ATOMIC_RELAXED); }
 
-void loop_open(generator *g, uint32_t at_once) {
-    int64_t checked = g->now = now_ns();
+/* How many clients may have begun to open: all, or of a ramp those whose time has come. */
+static uint32_t ramped(const generator *g, int64_t begin, int64_t ramp) {
+    int64_t passed = g->now - begin;
+    return passed >= ramp ? g->n : 1 + (uint32_t)((double)passed / (double)ramp * (g->n - 1));
+}
+
+void loop_open(generator *g, uint32_t at_once, int64_t ramp) {
+    int64_t begin = now_ns(), checked = g->now = begin;
     while (!stopping(g) && (g->opening || g->next_open < g->n)) {
         /* When no client of the first ones opens, no other will. */
         if (!g->counts.opened && g->counts.failed >= at_once) g->next_open = g->n;
-        while (g->opening < at_once && g->next_open < g->n) client_connect(g, g->clients + g->next_open++, g->now);
-        turn(g, g->now + 100 * MS);
+        uint32_t may = ramped(g, begin, ramp);
+        while (g->opening < at_once && g->next_open < may) client_connect(g, g->clients + g->next_open++, g->now);
+        turn(g, g->now + (may < g->n ? MS : 100 * MS));
         if (g->now - checked > 100 * MS) {
             fail_overdue_clients(g);
             checked = g->now;

@@ -84,13 +84,14 @@ void tls_free_context(generator *g) {
 
 /* The handshake of a client whose TCP connection is there; `tls_handshake` goes on with it. */
 int tls_start(generator *g, client *c) {
+    const endpoint *to = endpoint_of(g, c);
     c->state = TLS_HANDSHAKE;
     c->ssl = ssl.SSL_new(g->ctx);
     if (!c->ssl || !ssl.SSL_set_fd(c->ssl, c->fd)) return client_fail(g, c, E_TLS, 0);
-    if (!g->server_is_ip) ssl.SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0, g->server_name);
+    if (!to->server_is_ip) ssl.SSL_ctrl(c->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, 0, to->server_name);
     if (g->verify) {
-        int named = g->server_is_ip ? ssl.X509_VERIFY_PARAM_set1_ip_asc(ssl.SSL_get0_param(c->ssl), g->server_name)
-                                    : ssl.SSL_set1_host(c->ssl, g->server_name);
+        int named = to->server_is_ip ? ssl.X509_VERIFY_PARAM_set1_ip_asc(ssl.SSL_get0_param(c->ssl), to->server_name)
+                                     : ssl.SSL_set1_host(c->ssl, to->server_name);
         if (!named) return client_fail(g, c, E_TLS, 0);
     }
     return 0;

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 __all__ = ["KINDS", "ErrorCount", "describe_errors"]
 
-#: The order of `enum kind` in `_loadgen.h`.
+#: The order of `enum kind` in `_loadgen.h`, and those that only scripts have.
 KINDS = [
     "connect",
     "timeout",
@@ -25,6 +25,8 @@ KINDS = [
     "deflate",
     "stalled",
     "foreign",
+    "unmet",
+    "unsubscribed",
 ]
 
 #: By the detail of the kind `upgrade`.
@@ -100,6 +102,10 @@ def sentence(kind: str, detail: int, note: str) -> str:
             return "the server did not accept permessage-deflate"
         case "foreign":
             return FOREIGN_ANSWERS[detail]
+        case "unmet":
+            return f"what line {detail} of the script expects did not come in time"
+        case "unsubscribed":
+            return f"the feed refused the topic of line {detail} of the script"
     return "nothing came for a second, so the run went on without what was missing"
 
 

@@ -24,7 +24,8 @@ from fastws.loadgen.plan import LoadgenError
 from fastws.loadgen.target import Target, resolve
 from fastws.protocol.websocket.handshake import new_key, request_head
 
-__all__ = ["PATIENCE", "Door", "FeedClient", "check_feed", "command", "failures", "percentiles", "stamped"]
+__all__ = ["PATIENCE", "Door", "FeedClient", "check_feed", "command", "failures", "next_frame", "percentiles",
+           "stamped"]  # fmt: skip
 
 #: Seconds in which a feed without a load says how its topic stands.
 HELLO_SECONDS = 5.0
@@ -90,9 +91,9 @@ class FeedClient(asyncio.Protocol):
         if not self._opened and not self._read_head():
             return
         start = 0
-        while (frame := _frame(buffer, start)) is not None:
-            opcode, begin, start = frame
-            self._take(opcode, bytes(buffer[begin:start]))
+        while (frame := next_frame(buffer, start)) is not None:
+            first, begin, start = frame
+            self._take(first & 0x0F, bytes(buffer[begin:start]))
         del buffer[:start]
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -280,14 +281,14 @@ def _offset(position: str) -> int | None:
     return int(number) if number.isdigit() else None
 
 
-def _frame(buffer: bytearray, start: int) -> tuple[int, int, int] | None:
-    """Return (opcode, begin, end) of the frame at ``start``; None while a part of it is missing.
+def next_frame(buffer: bytearray, start: int) -> tuple[int, int, int] | None:
+    """Return (first byte, begin, end) of the frame at ``start``; None while a part of it is missing.
 
     A server's frames are not masked (RFC 6455, section 5.1).
     """
     if len(buffer) - start < 2:
         return None
-    opcode, length, begin = buffer[start] & 0x0F, buffer[start + 1] & 0x7F, start + 2
+    length, begin = buffer[start + 1] & 0x7F, start + 2
     if length > 125:
         size = 2 if length == 126 else 8
         if len(buffer) - begin < size:
@@ -295,4 +296,4 @@ def _frame(buffer: bytearray, start: int) -> tuple[int, int, int] | None:
         length = int.from_bytes(buffer[begin : begin + size])
         begin += size
     end = begin + length
-    return (opcode, begin, end) if len(buffer) >= end else None
+    return (buffer[start], begin, end) if len(buffer) >= end else None

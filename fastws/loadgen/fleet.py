@@ -29,7 +29,7 @@ EXIT_SECONDS = 5.0
 class Fleet:
     """A context manager: the processes start before it and have ended after it."""
 
-    def __init__(self, plan: Plan, target: Target) -> None:
+    def __init__(self, plan: Plan, targets: tuple[Target, ...]) -> None:
         """Start the processes. Raises LoadgenError where a process may not have enough descriptors."""
         raise_descriptor_limit(plan)
         base = time.monotonic_ns()
@@ -38,7 +38,7 @@ class Fleet:
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             for process in range(plan.processes):
-                self._start(Share(plan, target, process, base))
+                self._start(Share(plan, targets, process, base))
         except BaseException:
             self._end()
             raise

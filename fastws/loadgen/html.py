@@ -10,6 +10,7 @@ from fastws.loadgen.machine import made_by
 from fastws.loadgen.ramp import Quantity, Ramp, Step
 from fastws.loadgen.report import milliseconds, ramp_header, ramp_table, rows, title
 from fastws.loadgen.result import Result
+from fastws.loadgen.thresholds import Check
 
 __all__ = ["ramp_page", "result_page"]
 
@@ -44,11 +45,12 @@ LOAD_TITLES = {Quantity.CLIENTS: "clients", Quantity.RATE: "planned a second"}
 NINES = (0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 97.5, 99.0, 99.5, 99.9, 99.95, 99.99, 99.995, 99.999)
 
 
-def result_page(result: Result, notes: Iterable[str] = ()) -> str:
-    """The page of a run: its table, remarks and curves. ``notes`` are the thresholds that it misses."""
+def result_page(result: Result, checks: Sequence[Check] = ()) -> str:
+    """The page of a run: its table, remarks and curves. ``checks`` are the thresholds that were asked for."""
     body = [f"<h1>{escape(title(result.plan))}</h1>"]
-    body += [f'<p class="note">{escape(note)}</p>' for note in [*notes, *result.remarks]]
-    body.append(table([], rows(result)))
+    missed = [str(each) for each in checks if not each.met]
+    body += [f'<p class="note">{escape(note)}</p>' for note in [*missed, *result.remarks]]
+    body.append(table([], rows(result, checks)))
     body += charts(result)
     return page(title(result.plan), body, result.date)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastws.loadgen.errors import ErrorCount
 from fastws.loadgen.histogram import COMPRESSED_COOKIE, COOKIE, HALF_BITS, Slots, merge, summary
-from fastws.loadgen.plan import Plan
+from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.result import FORMAT, Result, ServerUsage
 from fastws.loadgen.validity import Load, saturation
 
@@ -22,7 +22,7 @@ __all__ = ["ReportError", "merge_reports"]
 #: Figures of a report that add up.
 SUMS = ("rate", "sent_rate", "received", "expected", "other", "opened", "failed", "lost")
 #: What reports have to have in common.
-COMMON = ("scenario", "size", "binary", "deflate")
+COMMON = ("scenario", "size", "binary", "deflate", "script")
 #: Slots of a histogram of one hour with three digits.
 MAX_SLOTS = 64 << HALF_BITS
 
@@ -78,7 +78,8 @@ def _merged(reports: list[dict[str, Any]], plans: list[Plan]) -> Result:
     plan = replace(
         plans[0],
         clients=sum(each.clients for each in plans),
-        processes=1 if rounds else sum(each.processes for each in plans),
+        more_urls=tuple(dict.fromkeys(url for each in plans for url in each.urls if url != plans[0].url)),
+        processes=1 if plans[0].scenario is Scenario.ROOM else sum(each.processes for each in plans),
         rate=None if None in rates else sum(rate for rate in rates if rate is not None),
     )
     return Result(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 __all__ = ["LoadgenError", "Plan", "PlanError", "Scenario"]
@@ -12,6 +13,9 @@ __all__ = ["LoadgenError", "Plan", "PlanError", "Scenario"]
 STAMP_SIZE = 9
 #: Stands for the stamp in a message of the user's own.
 STAMP_FIELD = "{stamp}"
+#: Headers whose values no report repeats, and what it shows instead.
+SECRET_HEADERS = ("authorization", "cookie", "proxy-authorization")
+HIDDEN = "..."
 
 
 class LoadgenError(Exception):
@@ -35,6 +39,8 @@ class Scenario(StrEnum):
     CONNECT = "connect"
     #: Clients open a connection and hold it.
     IDLE = "idle"
+    #: Each client does what the steps of a script say.
+    SCRIPT = "script"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,12 @@ class Plan:
 
     url: str
     scenario: Scenario
+    #: Other URLs of the same server or cluster: clients take them and ``url`` in turn.
+    more_urls: tuple[str, ...] = ()
+    #: The text of the script (`fastws.loadgen.script`). In a report: what identifies it.
+    script: str | None = None
+    #: Seconds over which the clients begin to open, evenly. 0: as fast as ``at_once`` lets them.
+    ramp: float = 0.0
     #: Connections of all processes together. For `connect`: how many of them connect at the same time.
     clients: int = 100
     #: Fan-out: how many of the clients publish. They take turns.
@@ -99,8 +111,10 @@ class Plan:
         for name in ("clients", "publishers", "depth", "window", "processes", "at_once"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} must be at least 1")
-        if self.size < 0 or self.warmup < 0 or self.duration <= 0 or self.connect_timeout <= 0:
-            raise PlanError("size and warmup may not be negative, and duration and timeout must be above 0")
+        if min(self.size, self.warmup, self.ramp) < 0 or self.duration <= 0 or self.connect_timeout <= 0:
+            raise PlanError(
+                "size, warmup and ramp may not be negative, and duration and timeout must be above 0"
+            )
         if self.rate is not None and self.rate <= 0:
             raise PlanError("rate must be above 0")
         if self.publishers > self.clients:
@@ -122,10 +136,24 @@ class Plan:
             raise PlanError(f"all publishers belong to the first process, which has {self.share(0)} clients")
         if self.scenario is Scenario.IDLE and self.rate is not None:
             raise PlanError("idle clients send nothing, so there is no rate")
+        if self.scenario is Scenario.CONNECT and self.ramp:
+            raise PlanError("the clients of connect open and close all the time, so there is no ramp")
+        if (self.scenario is Scenario.SCRIPT) != (self.script is not None):
+            raise PlanError("a script is for clients that follow one")
+        if self.scenario is Scenario.SCRIPT and (self.rate is not None or self.deflate):
+            raise PlanError("a script says when its clients send, and they do not compress")
 
     def share(self, process: int) -> int:
         """Return how many of the clients belong to one of the processes."""
         return self.clients // self.processes + (process < self.clients % self.processes)
+
+    def first(self, process: int) -> int:
+        """Return the number of the first client of one of the processes, among all."""
+        return sum(self.share(each) for each in range(process))
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return (self.url, *self.more_urls)
 
     @property
     def stamped(self) -> bool:
@@ -133,11 +161,24 @@ class Plan:
         return self.scenario is Scenario.FANOUT
 
     def to_json(self) -> dict[str, Any]:
+        """Return the values for a generator process."""
         return asdict(self)
+
+    def to_report(self) -> dict[str, Any]:
+        """Return the values for a report: without what may be secret in headers and the script."""
+        headers = [
+            (name, HIDDEN if name.lower() in SECRET_HEADERS else value) for name, value in self.headers
+        ]
+        digest = None if self.script is None else f"sha256:{sha256(self.script.encode()).hexdigest()[:16]}"
+        return {**asdict(self), "headers": headers, "script": digest}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Plan:
         """The inverse of `to_json`. JSON has made lists of the tuples."""
         headers = tuple((name, value) for name, value in values["headers"])
-        rest = {"scenario": Scenario(values["scenario"]), "subprotocols": tuple(values["subprotocols"])}
+        rest = {
+            "scenario": Scenario(values["scenario"]),
+            "subprotocols": tuple(values["subprotocols"]),
+            "more_urls": tuple(values.get("more_urls", ())),
+        }
         return cls(**{**values, **rest, "headers": headers})

@@ -107,6 +107,8 @@ def load_text(step: Step) -> str:
             return f"{clients} that are idle"
         case Scenario.CONNECT:
             return f"{result.rate:,.0f} handshakes a second"
+        case Scenario.SCRIPT:
+            return f"{clients} that follow the script"
         case Scenario.ROOM:
             return f"a room of {clients} at {result.rounds_rate or 0.0:,.1f} rounds a second"
     return f"{clients} at {result.sent_rate:,.0f} messages a second"

@@ -15,13 +15,17 @@ from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.ramp import Ramp, Step
 from fastws.loadgen.result import UNITS, Result
 from fastws.loadgen.run import Phase, Progress
+from fastws.loadgen.thresholds import Check
 
 __all__ = ["ramp_table", "live", "print_ramp", "print_result", "print_table", "rows", "title"]
 
 BAR_WIDTH = 20
+SENT_LABELS = {Scenario.FANOUT: "published", Scenario.SCRIPT: "sent"}
 #: Between two lines of progress where there is no terminal.
 LINE_SECONDS = 5.0
 
+#: The label of a threshold that the run does not hold.
+MISSED = "missed"
 #: What is timed in each scenario.
 LATENCY_LABELS = {
     Scenario.ECHO: "latency",
@@ -29,6 +33,7 @@ LATENCY_LABELS = {
     Scenario.ROOM: "all received after",
     Scenario.CONNECT: "handshake",
     Scenario.IDLE: "handshake",
+    Scenario.SCRIPT: "latency",
 }
 
 
@@ -43,21 +48,22 @@ def title(plan: Plan) -> str:
         words += [f"{plan.window} outstanding"] if plan.rate is None else []
     if plan.rate is not None:
         words.append(f"{plan.rate:,g} a second")
-    if plan.scenario not in (Scenario.CONNECT, Scenario.IDLE):
+    if plan.scenario not in (Scenario.CONNECT, Scenario.IDLE, Scenario.SCRIPT):
         words.append(f"{size} B {'binary' if plan.binary else 'text'}")
     words += ["deflate"] if plan.deflate else []
     words += [f"{plan.processes} processes"] if plan.processes > 1 else []
-    return f"{plan.scenario} {plan.url}: {', '.join(words)}"
+    words += [f"opened over {plan.ramp:g} s"] if plan.ramp else []
+    return f"{plan.scenario} {' '.join(plan.urls)}: {', '.join(words)}"
 
 
-def rows(result: Result) -> Iterator[tuple[str, str]]:
-    """Yield (label, figure) of each row of the table."""
+def rows(result: Result, checks: Iterable[Check] = ()) -> Iterator[tuple[str, str]]:
+    """Yield (label, figure) of each row of the table, and one for each threshold of ``checks``."""
     held = result.plan.scenario is Scenario.IDLE
     yield ("held" if held else "throughput"), f"{result.rate:,.0f} {result.unit}"
     if result.rounds_rate is not None:
         yield "rounds", f"{result.rounds_rate:,.1f} /s"
-    elif result.plan.scenario is Scenario.FANOUT:
-        yield "published", f"{result.sent_rate:,.0f} messages/s"
+    if result.plan.scenario in SENT_LABELS:
+        yield SENT_LABELS[result.plan.scenario], f"{result.sent_rate:,.0f} messages/s"
     if result.latency is not None:
         shown = "  ".join(f"{name} {milliseconds(value)}" for name, value in result.latency.items())
         yield LATENCY_LABELS[result.plan.scenario], shown
@@ -71,6 +77,8 @@ def rows(result: Result) -> Iterator[tuple[str, str]]:
     yield "generator CPU", f"{shares} of a core" + (" each" if len(result.loads) > 1 else "")
     if result.server is not None:
         yield from server_rows(result)
+    for check in checks:
+        yield "threshold" if check.met else MISSED, str(check)
 
 
 def server_rows(result: Result) -> Iterator[tuple[str, str]]:
@@ -100,13 +108,13 @@ def print_table(heading: str, rows: Iterable[tuple[str, str]], console: Console)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for label, figure in rows:
-        table.add_row(Text(label), Text(figure, style="red" if label == "error" else ""))
+        table.add_row(Text(label), Text(figure, style="red" if label in ("error", MISSED) else ""))
     console.print(table)
 
 
-def print_result(result: Result, console: Console) -> None:
-    """Print the table of a run and its remarks."""
-    print_table(title(result.plan), rows(result), console)
+def print_result(result: Result, console: Console, checks: Iterable[Check] = ()) -> None:
+    """Print the table of a run, with the thresholds that were asked for, and its remarks."""
+    print_table(title(result.plan), rows(result, checks), console)
     for remark in result.remarks:
         console.print(Text(f"note: {remark}", style="yellow"))
 

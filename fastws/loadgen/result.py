@@ -27,6 +27,7 @@ UNITS = {
     Scenario.ROOM: "deliveries/s",
     Scenario.CONNECT: "handshakes/s",
     Scenario.IDLE: "clients",
+    Scenario.SCRIPT: "messages/s",
 }
 #: A generator that sent later than this gets a remark.
 LATE_SECONDS = 0.01
@@ -131,7 +132,7 @@ class Result:
     @property
     def measured(self) -> bool:
         """Whether something was received (or opened, or held)."""
-        return self.rate > 0
+        return self.rate > 0 or (self.plan.scenario is Scenario.SCRIPT and self.sent_rate > 0)
 
     def to_json(self) -> dict[str, Any]:
         """The whole result, as ``fastws bench --json`` writes it."""
@@ -144,7 +145,7 @@ class Result:
             "fastws": __version__,
             "made_by": made_by(),
             **own,
-            "plan": self.plan.to_json(),
+            "plan": self.plan.to_report(),
             "generator": loads,
             "histogram_ns": encoded,
             "ok": self.ok,
@@ -183,7 +184,7 @@ def build_result(
         rate=main_rate(plan, rates, totals),
         unit=UNITS[plan.scenario],
         sent_rate=rates["sent"],
-        rounds_rate=rates["rounds"] if plan.scenario is Scenario.ROOM else None,
+        rounds_rate=rates["rounds"] if plan.scenario is Scenario.ROOM or rates["rounds"] else None,
         latency=summary(histogram),
         reach=received / expected if expected else None,
         received=received,
@@ -236,6 +237,8 @@ def reach(plan: Plan, totals: Counter[str]) -> tuple[int, int]:
             return totals["alive"], plan.clients
         case Scenario.ECHO:
             return totals["received"], totals["scheduled"]
+        case Scenario.SCRIPT:
+            return totals["answered"], totals["scheduled"]
     return totals["received"], totals["scheduled"] * receivers
 
 

@@ -28,6 +28,8 @@ TURN_DELAY = 0.002
 DRAIN_SECONDS = 2.0
 #: The same for a turn of a room, which ends with a round: a slow server needs some seconds for one.
 ROUND_SECONDS = 20.0
+#: In these a server may close a client that has received nothing.
+NEED_NO_ANSWER = (Scenario.CONNECT, Scenario.IDLE, Scenario.SCRIPT)
 
 
 class Phase(StrEnum):
@@ -88,10 +90,14 @@ def run(
         raise PlanError(
             "a fan-out in turns needs one process: another does not know when all has been received"
         )
-    target = resolve(plan.url)
+    if turns is not None and plan.scenario is Scenario.SCRIPT:
+        raise PlanError("the clients of a script open and close in each run, so there are no turns")
+    targets = tuple(resolve(url) for url in plan.urls)
+    if len({target.tls for target in targets}) > 1:
+        raise PlanError("all URLs must begin with ws://, or all with wss://")
     probe = ServerProbe(plan.pid) if plan.pid is not None else None
     before = probe() if probe else None
-    with Fleet(plan, target) as fleet:
+    with Fleet(plan, targets) as fleet:
         return _Run(plan, fleet, probe, before, watch).result(turns)
 
 
@@ -164,11 +170,11 @@ class _Run:
 
     def _check_open(self) -> None:
         """Raise LoadgenError where not a single client has opened."""
-        if self._plan.scenario is Scenario.CONNECT or self._sum("alive"):
+        if self._plan.scenario in (Scenario.CONNECT, Scenario.SCRIPT) or self._sum("alive"):
             return
         reports = [share_report({**event, "snapshots": None, "slots": []}) for event in self._latest.values()]
         errors = build_result(self._plan, reports).errors
-        raise LoadgenError(f"no client could open {self._plan.url}: {errors[0].text}")
+        raise LoadgenError(f"no client could open {' or '.join(self._plan.urls)}: {errors[0].text}")
 
     def _measure(self) -> None:
         begin = time.monotonic() + START_DELAY
@@ -243,7 +249,7 @@ class _Run:
 
     def _is_refused(self) -> bool:
         """Whether the server has closed a client before any client has received something."""
-        if self._plan.scenario in (Scenario.CONNECT, Scenario.IDLE) or self._sum("received"):
+        if self._plan.scenario in NEED_NO_ANSWER or self._sum("received"):
             return False
         kinds = (KINDS[kind] for event in self._latest.values() for kind, _, _ in event["errors"])
         return "closed" in kinds

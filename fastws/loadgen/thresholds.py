@@ -1,4 +1,4 @@
-"""Thresholds such as ``p99=50ms``: ``--require`` checks them after a run, ``--until`` after each step."""
+"""Thresholds such as ``p99<50ms``: ``--require`` checks them after a run, ``--until`` after each step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import ge, le
+from typing import Any
 
 from fastws.loadgen.result import Result
 
-__all__ = ["Threshold", "missed_thresholds", "metrics", "parse_duration", "parse_threshold"]
+__all__ = ["Check", "Threshold", "check", "missed_thresholds", "metrics", "parse_duration", "parse_threshold"]
+
+#: The name of a metric, and how its bound is written: ``p99<50ms``, ``p99<=50ms`` or ``p99=50ms``.
+_THRESHOLD = re.compile(r"\s*([a-z0-9.]+)\s*(<=?|>=?|=)(.*)", re.DOTALL)
 
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Zµ/%]*)")
 _SECONDS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "m": 60.0, "min": 60.0}
@@ -64,12 +68,20 @@ def unit(metric: str) -> str:
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Parse ``METRIC=VALUE``. Raises ValueError; its text is the message for the user."""
-    metric, found, value = text.partition("=")
-    metric = metric.strip().rstrip("<>").strip()
-    if not found or metric not in (*_UPPER_BOUND, *_LOWER_BOUND):
+    """Parse ``METRIC=VALUE``, ``METRIC<VALUE`` or ``METRIC>VALUE``: the bound itself is good.
+
+    Raises ValueError; its text is the message for the user.
+    """
+    found = _THRESHOLD.fullmatch(text)
+    if found is None or found[1] not in (*_UPPER_BOUND, *_LOWER_BOUND):
         raise ValueError(
             f"{text!r}: write METRIC=VALUE with one of {', '.join((*_UPPER_BOUND, *_LOWER_BOUND))}"
+        )
+    metric, sign, value = found.groups()
+    if sign.startswith(">" if metric in _UPPER_BOUND else "<"):
+        words, other = ("at most", "<") if metric in _UPPER_BOUND else ("at least", ">")
+        raise ValueError(
+            f"{text!r}: a threshold says how much {metric} is {words}: write {metric}{other}{value}"
         )
     match metric:
         case "cpu":
@@ -96,13 +108,36 @@ def parse_number(value: str, units: dict[str, float], text: str) -> float:
     return float(found[1]) * scale
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A threshold, and what became of it. ``value`` is None where the run has not measured this metric."""
+
+    threshold: Threshold
+    value: float | None
+    met: bool
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.threshold}: it was not measured"
+        return f"{self.threshold}: it was {self.value:.4g}{unit(self.threshold.metric)}"
+
+    def to_json(self) -> dict[str, Any]:
+        metric = self.threshold.metric
+        return {
+            "metric": metric,
+            "at_most" if self.threshold.at_most else "at_least": self.threshold.bound,
+            "unit": unit(metric).strip(),
+            "value": self.value,
+            "met": self.met,
+        }
+
+
+def check(thresholds: Iterable[Threshold], result: Result) -> list[Check]:
+    """Compare a run with each threshold."""
+    measured = metrics(result)
+    return [Check(each, measured.get(each.metric), each.is_met(result)) for each in thresholds]
+
+
 def missed_thresholds(thresholds: Iterable[Threshold], result: Result) -> list[str]:
     """One sentence for each threshold that the run misses."""
-    measured = metrics(result)
-    return [
-        f"{threshold}: it was {measured[threshold.metric]:.4g}{unit(threshold.metric)}"
-        if threshold.metric in measured
-        else f"{threshold}: it was not measured"
-        for threshold in thresholds
-        if not threshold.is_met(result)
-    ]
+    return [str(each) for each in check(thresholds, result) if not each.met]

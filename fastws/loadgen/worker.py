@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from fastws.loadgen import histogram
 from fastws.loadgen._loadgen import Generator
 from fastws.loadgen.payload import make_payload
 from fastws.loadgen.plan import Plan, Scenario
+from fastws.loadgen.script_engine import Engine, ScriptEngine
 from fastws.loadgen.target import Target
 
 __all__ = ["PROGRESS_SECONDS", "Share", "main", "make_generator"]
@@ -32,6 +34,8 @@ PROGRESS_SECONDS = 0.5
 CLOSE_SECONDS = 1.0
 #: Between two turns the worker answers pings so often. A server waits longer for a pong.
 PING_CHECK_SECONDS = 2.0
+#: Clients of these open while the run goes on.
+OPENS_LATER = (Scenario.CONNECT, Scenario.SCRIPT)
 #: The order of `enum scenario` in `_loadgen.h`.
 SCENARIOS = [Scenario.ECHO, Scenario.FANOUT, Scenario.ROOM, Scenario.CONNECT, Scenario.IDLE]
 
@@ -41,7 +45,8 @@ class Share:
     """The part of a run that belongs to one process."""
 
     plan: Plan
-    target: Target
+    #: One for each URL. The clients take them in turn.
+    targets: tuple[Target, ...]
     #: The number of the process.
     process: int
     #: Stamps count from here: nanoseconds of the monotonic clock, the same in all processes.
@@ -53,18 +58,23 @@ class Share:
     @classmethod
     def from_json(cls, line: bytes) -> Share:
         values = orjson.loads(line)
-        plan, target = Plan.from_json(values["plan"]), Target(**values["target"])
-        return cls(plan, target, values["process"], values["base"])
+        targets = tuple(Target(**target) for target in values["targets"])
+        return cls(Plan.from_json(values["plan"]), targets, values["process"], values["base"])
+
+    def own_targets(self) -> list[Target]:
+        """The targets, beginning with that of the process's first client."""
+        first = self.plan.first(self.process) % len(self.targets)
+        return [*self.targets[first:], *self.targets[:first]]
 
 
 def make_generator(share: Share) -> Generator:
     """Make the C engine for one share. Raises OSError where libssl or libz is needed and missing."""
-    plan, target, message = share.plan, share.target, make_payload(share.plan)
+    plan, targets, message = share.plan, share.own_targets(), make_payload(share.plan)
+    handshakes = zip(*(target.handshakes(plan) for target in targets), strict=True)
     return Generator(
         scenario=SCENARIOS.index(plan.scenario),
-        host=target.address,
-        port=target.port,
-        handshakes=target.handshakes(plan),
+        endpoints=[(target.address, target.port, target.name) for target in targets],
+        handshakes=list(chain.from_iterable(handshakes)),
         frame=message.frame,
         clients=plan.share(share.process),
         senders=senders(plan, share.process),
@@ -78,9 +88,8 @@ def make_generator(share: Share) -> Generator:
         separator=-1 if plan.merged_by is None else ord(plan.merged_by),
         deflate=plan.deflate,
         send_once=plan.speak_once,
-        tls=target.tls,
+        tls=targets[0].tls,
         verify=not plan.insecure,
-        server_name=target.name,
         base=share.base,
         limit=plan.connect_timeout,
         to_others=plan.to_others,
@@ -88,6 +97,15 @@ def make_generator(share: Share) -> Generator:
         nonce_offset=message.nonce_offset,
         nonce_len=message.nonce_len,
     )
+
+
+def make_engine(share: Share) -> Engine:
+    """Make the engine that the plan needs."""
+    plan = share.plan
+    if plan.scenario is not Scenario.SCRIPT:
+        return make_generator(share)
+    clients = plan.share(share.process)
+    return ScriptEngine(plan, share.own_targets(), first=plan.first(share.process), clients=clients)
 
 
 def senders(plan: Plan, process: int) -> int:
@@ -112,7 +130,7 @@ class Worker:
 
     def __init__(self, share: Share) -> None:
         self._plan = share.plan
-        self._generator = make_generator(share)
+        self._generator = make_engine(share)
         self._commands: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._write_lock = threading.Lock()
         #: Between two turns there is no progress to report, and another generator has the core.
@@ -137,8 +155,8 @@ class Worker:
         engine.join()
 
     def _work(self) -> None:
-        if self._plan.scenario is not Scenario.CONNECT:
-            self._generator.open(self._plan.at_once)
+        if self._plan.scenario not in OPENS_LATER:
+            self._generator.open(self._plan.at_once, self._plan.ramp)
         self._report("opened")
         while (command := self._next_command()) is not None:
             self._generator.run(

@@ -19,6 +19,7 @@ cdef class Turn:
     cdef public object clock
     cdef public bint has_published
     cdef public Published published
+    cdef public double rest_seconds
 
     cpdef schedule(self, Writable writable)
     cpdef publish(self)

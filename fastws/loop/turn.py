@@ -69,6 +69,7 @@ class Turn:
         "clock",
         "has_published",
         "published",
+        "rest_seconds",
     )
 
     def __init__(
@@ -82,6 +83,8 @@ class Turn:
         #: What topics publish, once there are topics; and whether one has published in this turn.
         self.published: Published | None = None
         self.has_published = False
+        #: Set by a topic that leaves a message of a flood out: whoever sent it may be read so much later.
+        self.rest_seconds = 0.0
 
     def schedule(self, writable: Writable) -> None:
         """Flush ``writable`` once, at the end of this turn."""

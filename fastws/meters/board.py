@@ -11,10 +11,11 @@ import logging
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from fastws.connection.counters import COUNTER_NAMES
+from fastws.connection.counters import CLOSES, COUNTER_NAMES, LEFT
 from fastws.meters.histogram import HISTOGRAM_INTEGERS
 from fastws.meters.memory import locked, memory_file
 
@@ -23,7 +24,7 @@ __all__ = ["MAX_LABEL", "ROW_INTEGERS", "Board", "Kind", "Series"]
 log = logging.getLogger("fastws.error")
 
 #: Of each row: the integers of all names.
-ROW_INTEGERS = 4096
+ROW_INTEGERS = 8192
 #: Bytes of all names together.
 NAMES_BYTES = 64 * 1024
 #: Most characters of a label: a route may be long.
@@ -32,7 +33,7 @@ MAX_LABEL = 200
 #: The integers before the names.
 MAGIC, NAMES_USED, PLACES_USED, ROWS_USED = range(4)
 HEADER_BYTES = 64
-MAGIC_NUMBER = 0x66617374777331
+MAGIC_NUMBER = 0x66617374777332
 
 ENTRY = struct.Struct("<HHI")
 SEPARATOR = "\x1f"
@@ -52,6 +53,8 @@ class Kind(IntEnum):
     HISTOGRAM = 3
     #: As :class:`fastws.connection.counters.Counters` writes them.
     COUNTERS = 4
+    #: As they count closes.
+    CLOSES = 5
 
 
 WIDTHS = {
@@ -59,6 +62,7 @@ WIDTHS = {
     Kind.GAUGE: 1,
     Kind.HISTOGRAM: HISTOGRAM_INTEGERS,
     Kind.COUNTERS: len(COUNTER_NAMES),
+    Kind.CLOSES: len(CLOSES),
 }
 
 
@@ -152,14 +156,17 @@ class Board:
 
     def _read_names(self) -> None:
         end = self._integers[NAMES_USED]
-        while self._names_read < end:
-            start = HEADER_BYTES + self._names_read
+        # Another thread may read the same ones at the same time.
+        at = self._names_read
+        while at < end:
+            start = HEADER_BYTES + at
             kind, size, place = ENTRY.unpack_from(self._memory, start)
             start += ENTRY.size
             name, *labels = self._memory[start : start + size].decode().split(SEPARATOR)
             series = Series(Kind(kind), name, tuple(labels), place)
             self._series[name, series.labels] = series
-            self._names_read += ENTRY.size + size
+            at += ENTRY.size + size
+        self._names_read = at
 
     def series(self) -> list[Series]:
         """Return all names, in the order in which they were added."""
@@ -184,16 +191,13 @@ class Board:
 
     def sums(self, series: Series) -> list[int]:
         """Return the integers of a name, each summed over all rows that were ever used."""
-        first = ROWS_START + series.place
-        end = ROWS_START + self._integers[ROWS_USED] * ROW_INTEGERS
-        return [
-            sum(self._integers[start:end:ROW_INTEGERS]) for start in range(first, first + WIDTHS[series.kind])
-        ]
+        rows = [self.of_row(index, series) for index in range(self._integers[ROWS_USED])]
+        return [sum(column) for column in zip(*rows, strict=True)] or [0] * WIDTHS[series.kind]
 
     def of_row(self, index: int, series: Series) -> list[int]:
         """Return the integers of a name in one row."""
         start = ROWS_START + index * ROW_INTEGERS + series.place
-        return list(self._integers[start : start + WIDTHS[series.kind]])
+        return self._integers[start : start + WIDTHS[series.kind]].tolist()
 
     def counters(self, index: int | None = None) -> dict[str, int]:
         """Return what all the :attr:`Kind.COUNTERS` of a row, or of all rows, have counted, by name."""
@@ -204,6 +208,20 @@ class Board:
                 found = self.sums(series) if index is None else self.of_row(index, series)
                 totals = [total + number for total, number in zip(totals, found, strict=True)]
         return dict(zip(COUNTER_NAMES, totals, strict=True))
+
+    def closes(self) -> Iterator[tuple[str, str, str, int]]:
+        """Return how many WebSockets have ended, by route, code and who closed; those of none are left out.
+
+        1006 without a close frame is always there, so that a first one is seen as one more.
+        """
+        for series in self.series():
+            if series.kind is Kind.CLOSES:
+                for place, number in enumerate(self.sums(series)):
+                    if number or place == LEFT:
+                        yield series.labels[0], *CLOSES[place], number
+            elif series.name == "close":
+                route, code, initiator = series.labels
+                yield route, code, initiator, self.sums(series)[0]
 
     def clear(self, index: int) -> None:
         """Give a row back: its process has ended, however it did. Its counters stay.
@@ -218,9 +236,9 @@ class Board:
                 row[place] = 0
             elif series.kind is Kind.COUNTERS:
                 row[place + QUEUE_BYTES] = 0
-                cut = self._series.get(("close", (*series.labels, "1006", "none")))
-                if cut is not None:
-                    row[cut.place] += row[place + OPENED] - row[place + CLOSED]
+                closes = self._series.get(("closes", series.labels))
+                if series.name == "route" and closes is not None:
+                    row[closes.place + LEFT] += row[place + OPENED] - row[place + CLOSED]
                 row[place + CLOSED] = row[place + OPENED]
 
     def close(self) -> None:

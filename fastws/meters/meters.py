@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from fastws.connection.counters import COUNTER_NAMES, UNCOUNTED, Counters
+from fastws.connection.counters import CLOSES, COUNTER_NAMES, UNCOUNTED, Counters
 from fastws.meters.board import Board, Kind
 from fastws.meters.histogram import Histogram
 
 __all__ = ["Meters", "begin_measuring", "end_measuring", "measuring"]
-
-#: Close codes below have a meaning of their own each (RFC 6455, section 7.4); above they are anybody's.
-FIRST_FREE_CODE = 3000
-NO_CLOSE_FRAME = 1006
 
 #: What a handshake comes to, by the status of the response.
 RESULTS = {
@@ -43,8 +39,6 @@ class Meters:
         #: The route of each of our counters.
         self._routes: dict[Counters, str] = {}
         self._counters: dict[tuple[str, ...], Counters] = {}
-        #: The places of closes, by their route's counters, their code, and who closed.
-        self._closes: dict[tuple[Counters, int, bool], int | None] = {}
         self.pings = self._histogram("ping")
         self.publishes = self._histogram("publish")
         self.deliveries = self._histogram("delivery")
@@ -77,10 +71,15 @@ class Meters:
         found = self._shared_counters("route", route)
         if found is None:
             return instead
-        self._routes[found] = route
-        # Before a worker dies: who clears its row adds no names.
-        self.count("close", route, "1006", "none", by=0)
+        self.count_closes(found, route)
         return found
+
+    def count_closes(self, counters: Counters, route: str) -> None:
+        """Count the closes of a route's WebSockets with its counters."""
+        place = self.board.add(Kind.CLOSES, "closes", route)
+        if place is not None:
+            self._routes[counters] = route
+            counters.count_closes(self._row[place : place + len(CLOSES)])
 
     def topic_counters(self, topics: str) -> Counters:
         """Return where the topics of a class count; "" is for those of none."""
@@ -96,19 +95,9 @@ class Meters:
             found.share(self._row[place : place + len(COUNTER_NAMES)])
         return found
 
-    def closed(self, counters: Counters, code: int, *, by_peer: bool) -> None:
-        """Count a WebSocket that has ended. With 1006 a client has said nothing: its TCP has ended."""
-        thousand = code // 1000 if by_peer and code >= FIRST_FREE_CODE else 0
-        key = counters, thousand or code, by_peer
-        if key not in self._closes:
-            # Else each client could make names of its own.
-            text = f"{thousand}xxx" if thousand else str(code)
-            initiator = "server" if not by_peer else "none" if code == NO_CLOSE_FRAME else "client"
-            route = self._routes.get(counters, "")
-            self._closes[key] = self.board.add(Kind.COUNTER, "close", route, text, initiator)
-        place = self._closes[key]
-        if place is not None:
-            self._row[place] += 1
+    def server_closed(self, counters: Counters, code: int) -> None:
+        """Count a WebSocket that the server has closed with a code of the application's own."""
+        self.count("close", self._routes.get(counters, ""), str(code), "server")
 
     def answered(self, status: int, *, upgrade: bool) -> None:
         """Count a response; with ``upgrade`` that to a handshake, which it refuses."""

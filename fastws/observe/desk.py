@@ -85,10 +85,8 @@ class Desk:
 
     def _closes(self) -> dict[str, int]:
         closes: Counter[str] = Counter()
-        for series in self._board.series():
-            if series.name == "close":
-                _, code, initiator = series.labels
-                closes[f"{code} {initiator}"] += self._board.sums(series)[0]
+        for _, code, initiator, number in self._board.closes():
+            closes[f"{code} {initiator}"] += number
         return dict((+closes).most_common())
 
     async def _ask(self, ask: str, **values: Any) -> dict[int, Any]:

@@ -13,7 +13,7 @@ from prometheus_client.core import (
 )
 
 from fastws.connection.counters import COUNTER_NAMES
-from fastws.meters.board import Kind, Series
+from fastws.meters.board import Board, Kind, Series
 from fastws.meters.histogram import BOUNDS
 from fastws.observe.processes import process_families
 from fastws.observe.sources import Source
@@ -33,11 +33,6 @@ POLICIES = {"drop_oldest": "dropped_oldest", "drop_newest": "dropped_newest"}
 
 #: Counters that the board has by name: the metric, its help, its labels.
 BOARD_COUNTERS = {
-    "close": (
-        "closes",
-        "WebSockets that have ended, by close code and by who closed; none: TCP ended without a close frame.",
-        ("route", "code", "initiator"),
-    ),
     "http": ("http_requests", "Responses to requests, also to handshakes that were refused.", ("status",)),
     "recovery": (
         "recoveries",
@@ -65,7 +60,8 @@ Found = list[tuple[Series, list[int]]]
 
 def families(source: Source) -> Iterator[Metric]:
     """Return what one scrape of a server and its workers gives."""
-    found = [(series, source.board.sums(series)) for series in source.board.series()]
+    named = [series for series in source.board.series() if series.kind is not Kind.CLOSES]
+    found = [(series, source.board.sums(series)) for series in named]
     own = source.own()
     yield GaugeMetricFamily(
         "fastws_tcp_connections", "TCP connections that are open.", value=source.connections()
@@ -79,6 +75,7 @@ def families(source: Source) -> Iterator[Metric]:
     )  # fmt: skip
     yield from by_route(found, own)
     yield handshakes(found, own)
+    yield closes(source.board)
     yield from board_counters(found)
     yield from topic_families(found)
     workers = GaugeMetricFamily("fastws_workers", "Processes that serve, by state.", labels=["state"])
@@ -147,6 +144,18 @@ def handshakes(found: Found, own: dict[str, int]) -> Metric:
     family.add_metric(["accepted"], opened)
     for series, (number,) in of_name(found, "handshake"):
         family.add_metric(series.labels, number)
+    return family
+
+
+def closes(board: Board) -> Metric:
+    """Return what ended the WebSockets."""
+    family = CounterMetricFamily(
+        "fastws_closes",
+        "WebSockets that have ended, by close code and by who closed; none: TCP ended without a close frame.",
+        labels=["route", "code", "initiator"],
+    )
+    for *labels, number in board.closes():
+        family.add_metric(labels, number)
     return family
 
 

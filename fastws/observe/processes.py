@@ -3,12 +3,59 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-__all__ = ["process_families"]
+__all__ = ["OpenFiles", "process_families"]
+
+#: Seconds after which the files of a process are listed again, where the system does not say their number.
+LIST_SECONDS = 60.0
+
+
+class OpenFiles:
+    """Knows how many files processes have open.
+
+    Linux 6.2 and newer say it as the size of a folder. Before, they have to be listed, and of thousands that
+    takes milliseconds: a scrape gets the number of the last list, and a thread makes the next one.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: By process: how many there were, and when.
+        self._lists: dict[int, tuple[int, float]] = {}
+
+    def of(self, pid: int) -> int:
+        """Return how many files a process has open. Raises ``OSError`` where it has ended."""
+        folder = f"/proc/{pid}/fd"
+        if size := os.stat(folder).st_size:
+            return size
+        if pid not in self._lists:
+            self._list(pid)
+        number, listed_at = self._lists[pid]
+        now = self._clock()
+        if now - listed_at >= LIST_SECONDS:
+            self._lists[pid] = number, now
+            threading.Thread(target=self._list, args=(pid,), name="fastws-files", daemon=True).start()
+        return number
+
+    def keep(self, pids: Sequence[int]) -> None:
+        """Forget other processes: they have ended."""
+        for pid in self._lists.keys() - set(pids):
+            del self._lists[pid]
+
+    def _list(self, pid: int) -> None:
+        try:
+            number = len(os.listdir(f"/proc/{pid}/fd"))
+        except OSError:
+            number = 0  # it has ended meanwhile
+        self._lists[pid] = number, self._clock()
+
+
+FILES = OpenFiles()
 
 
 def process_families(pids: list[int]) -> Iterator[Metric]:
@@ -32,11 +79,10 @@ def process_families(pids: list[int]) -> Iterator[Metric]:
                 found = fields_of(pid)
                 cpu += (int(found[11]) + int(found[12])) / ticks
             memory += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * page
-            # Linux 6.2 says the number as the size of the folder: to list thousands would cost milliseconds.
-            folder = f"/proc/{pid}/fd"
-            files += os.stat(folder).st_size or len(os.listdir(folder))
+            files += FILES.of(pid)
         except (OSError, IndexError):
             continue  # it has ended meanwhile
+    FILES.keep([os.getpid(), *children])
     yield CounterMetricFamily("process_cpu_seconds", "CPU time of all processes, in seconds.", value=cpu)
     yield GaugeMetricFamily(
         "process_resident_memory_bytes", "Resident memory of all processes, in bytes.", value=memory

@@ -35,9 +35,9 @@ def encoded(
     found: dict[str, Any] = {"topic": topic}
     given = [each for each in (message, json) if each is not UNSET]
     if len(given) != (0 if remove else 1):
-        raise TypeError(
-            "remove= goes without a message" if remove else "publish a message or json=, not both"
-        )
+        if remove:
+            raise TypeError("remove= goes without a message")
+        raise TypeError("publish a message or json=, not both" if given else "publish a message, or json=")
     if json is not UNSET:
         found["json"] = json
     elif isinstance(message, str):

@@ -83,7 +83,7 @@ class Audience(TopicRegistry):
         return shown
 
     def _subscribe_shown(
-        self, ws: Any, topic: str, present: Any, since: Any, recent: int, max_rate: float | None
+        self, ws: Any, topic: str, present: Any, since: Any, recent: int | None, max_rate: float | None
     ) -> Synced | None:
         """Let ``ws`` listen, and clients of feeds see it."""
         shown = shown_as(present)

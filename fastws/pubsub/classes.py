@@ -13,18 +13,22 @@ from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.patterns import Pattern
 
 __all__ = [
+    "MAX_KEYS",
     "PresenceMode",
     "TopicClass",
     "TopicClasses",
     "TopicMode",
     "check_history",
     "check_keyed",
+    "check_unkeyed",
     "checked_every",
     "checked_presence",
 ]
 
 #: Seconds in which the changes of a keyed topic are collected, where nothing else is said.
 KEYED_EVERY = 0.025
+#: How many keys a keyed topic may have, where nothing else is said.
+MAX_KEYS = 10_000
 
 
 class TopicMode(StrEnum):
@@ -69,6 +73,8 @@ class TopicClass:
     deflate: DeflatePool | None
     #: None: nothing.
     presence: PresenceMode | None = None
+    #: How many of the last messages a client begins with that says nothing else.
+    recent: int = 0
 
     @property
     def is_numbered(self) -> bool:
@@ -104,6 +110,8 @@ class TopicClasses:
             return
         for known in self._patterns:
             other = known.pattern
+            if other.text == pattern.text:
+                raise ValueError(f"pattern {pattern.text!r} exists already")
             if other.prefix == pattern.prefix and other.overlaps(pattern):
                 raise ValueError(
                     f"patterns {other.text!r} and {pattern.text!r} tie: a topic may fit both, "
@@ -126,11 +134,21 @@ class TopicClasses:
         return found
 
 
-def check_history(history: int, ttl: float, history_bytes: int) -> None:
+def check_history(history: int, ttl: float, history_bytes: int, recent: int) -> None:
     """Raise ``TypeError`` and ``ValueError`` for arguments of :meth:`fastws.Hub.topic` that cannot be."""
     check_number("history", history, 0)
+    check_number("recent", recent, 0)
+    if recent and not history:
+        raise ValueError("recent= is for a topic with history=: no other one has messages to begin with")
     check_number("history_bytes", history_bytes, 1)
     check_seconds("ttl", ttl)
+
+
+def check_unkeyed(max_keys: int, key_ttl: float | None) -> None:
+    """Raise ``ValueError`` where a topic without keys is told what only one with keys can be."""
+    for name, is_given in (("max_keys", max_keys != MAX_KEYS), ("key_ttl", key_ttl is not None)):
+        if is_given:
+            raise ValueError(f"{name}= is for a topic with mode='keyed'")
 
 
 def check_keyed(

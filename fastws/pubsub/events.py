@@ -205,4 +205,5 @@ class Published:
 
 
 #: What a :class:`fastws.Follower` brings.
+#: What a follower brings: one of these.
 Event = Synced | Message | Removed | Live | Gap | Presence | Ended

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fastws.connection.publication import Publication
+from fastws.loop.state import loop_state_of
 from fastws.pubsub.notes import frame_of
 from fastws.pubsub.numbered import NumberedTopic, tell_gap
-from fastws.pubsub.pace import Sampler
+from fastws.pubsub.pace import Sampler, rest_seconds
 
 if TYPE_CHECKING:
     from fastws.pubsub.classes import TopicClass
@@ -35,6 +36,7 @@ class Gate:
         "_collected",
         "_keep",
         "_left_out",
+        "_rest_seconds",
         "_sampler",
         "_tells",
         "_ticker",
@@ -50,6 +52,7 @@ class Gate:
         self._ticker = ticker
         rate = None if settings is None else settings.sample
         self._sampler = None if rate is None else Sampler(rate)
+        self._rest_seconds = 0.0 if rate is None else rest_seconds(rate)
         self._keep = None if settings is None else settings.keep
         #: What every subscription may have at most.
         self.max_rate = None if settings is None else settings.max_rate
@@ -110,6 +113,7 @@ class Gate:
         if self._sampler.lets_through(loop.time()):
             return True
         self._left_out += 1
+        loop_state_of(loop).turn.rest_seconds = self._rest_seconds
         if not self._tells:
             self._tells = True
             loop.call_later(TELL_SECONDS, self._tell)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fastws.config import UNSET, Compression, SlowConsumerPolicy, Unset, check_number
+from fastws.config import UNSET, Compression, SlowConsumerPolicy, Unset
 from fastws.connection.publication import Publication
 from fastws.protocol.websocket.frames import FIN, Opcode
 from fastws.pubsub.bus.records import split_frames
@@ -26,6 +26,7 @@ from fastws.pubsub.numbered import NumberedTopic, tell_gap
 from fastws.pubsub.pace import checked_rate
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.topic import Topic
+from fastws.pubsub.wishes import recent_asked
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
@@ -84,7 +85,7 @@ class Hub(HubShared):
         topic: str,
         *,
         since: Position | str | None = None,
-        recent: int = 0,
+        recent: int | None = None,
         present: str | Member | None = None,
         max_rate: float | None = None,
     ) -> Synced | None:
@@ -102,7 +103,8 @@ class Hub(HubShared):
                 any more is left out; the return value tells. Default None: begin now, a keyed topic with a
                 snapshot of all its keys.
             recent: Of a topic with a history, begin with the last so many messages, as far as they are kept:
-                for who was not here before, and where ``since`` cannot be continued at all. Default 0.
+                for who was not here before, and where ``since`` cannot be continued at all. Default: as
+                many as :meth:`topic` says.
             present: Who ``ws`` is shown as, where the topic has a ``presence``: a name, or a
                 :class:`fastws.Member`. Connections of one name are one member. Default None: not shown.
             max_rate: How many messages it is sent in any second at most, evenly spread: of a keyed topic all
@@ -132,9 +134,9 @@ class Hub(HubShared):
         if present is not None:
             return self._subscribe_shown(ws, topic, present, since, recent, max_rate)
         start = None if since is None else position_of(since)
-        check_number("recent", recent, 0)
+        wanted = recent_asked(recent)
         rate = checked_rate("max_rate", max_rate)
-        if (start is not None or recent) and self._numbered(topic) is None:
+        if (start is not None or wanted > 0) and self._numbered(topic) is None:
             raise self._no_history(topic)
         if not outbox.is_open:
             return None
@@ -147,11 +149,11 @@ class Hub(HubShared):
             if not outbox.is_open:  # what it took evicted it
                 return None  # type: ignore[unreachable]
         if rate is not None:
-            return self._subscribe_paced(subscriber, found, rate, start, recent)
+            return self._subscribe_paced(subscriber, found, rate, start, wanted)
         if isinstance(found, SequencedTopic):
-            return self._subscribe_kept(subscriber, found, start, recent)
+            return self._subscribe_kept(subscriber, found, start, wanted)
         if isinstance(found, KeyedTopic):
-            return self._subscribe_keyed(subscriber, found, start, recent)
+            return self._subscribe_keyed(subscriber, found, start, wanted)
         subscriber.topics[found] = None
         found.subscribers[subscriber] = None
         return None
@@ -222,12 +224,13 @@ class Hub(HubShared):
 
         Raises:
             TypeError: As :meth:`publish`.
-            ValueError: As :meth:`publish`; but one key too many is an error in the loop.
+            ValueError: As :meth:`publish`; but one key too many is told in the log.
             RuntimeError: The hub's loop is closed; or there are topics with a history or keys, and the hub
                 does not know its loop yet: ``async with hub``.
         """
         note = b"" if json is UNSET else JSON_NOTE
         message = message_of(message, json)
+        self._check_kept(topic)
         if key is not None or self._is_keyed(topic):
             self._publish_keyed_threadsafe(topic, message, key)
             return

@@ -19,7 +19,7 @@ from fastws.pubsub.keeper.sequencer import SharedSequencer
 from fastws.pubsub.numbered import NumberedTopic, count_resumed
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.sequencer import Sequencer
-from fastws.pubsub.wishes import Wish
+from fastws.pubsub.wishes import AS_DECLARED, Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.fanout import Subscriber
@@ -220,10 +220,12 @@ class HubHistory(Audience):
         fan_out = self._fan_out
         assert fan_out is not None
         if subscriber in topic.subscribers or subscriber in topic.behind:
-            if since is not None or recent:
+            if since is not None or recent > 0:
                 raise self._subscribed_already(topic)
             return self._going_on(subscriber, topic, topic.last_position())
         puller = puller_of(fan_out)
+        if recent == AS_DECLARED:
+            recent = topic.recent
         if not topic.can_sync(since):
             self._wait_for_copy(subscriber, topic, Wish(since, recent))
             return None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import UNSET, Unset
@@ -16,6 +17,7 @@ from fastws.pubsub.keyed import KeyedTopic, checked_key
 from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import JSON_NOTE
 from fastws.pubsub.numbered import count_resumed
+from fastws.pubsub.patterns import check_name
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.wishes import Wish
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from fastws.pubsub.numbered import NumberedTopic
 
 __all__ = ["REMOVAL", "HubKeyed", "message_of"]
+
+log = logging.getLogger("fastws.error")
 
 #: Bytes of an id for ``publish_confirmed``.
 MAX_ONCE_BYTES = 255
@@ -217,7 +221,7 @@ class HubKeyed(HubHistory):
             raise TypeError(f"exclude= cannot be with topic {topic!r}: its keys are the same for all")
 
     def _check_recent(self, topic: KeyedTopic, recent: int) -> None:
-        if recent:
+        if recent > 0:
             raise ValueError(
                 f"topic {topic.name!r} is keyed: recent= is not for it, its keys come in any case"
             )
@@ -240,6 +244,11 @@ class HubKeyed(HubHistory):
         made = None if self._classes is None else self._classes.find(topic)
         return made is not None and made.is_numbered
 
+    def _check_kept(self, topic: str) -> None:
+        """Raise ``ValueError`` for a name that no topic can have which keeps something. From any thread."""
+        if self._has_positions(topic):
+            check_name(topic)
+
     def _publish_keyed_threadsafe(self, topic: str, message: Any, key: str | None) -> None:
         if not self._is_keyed(topic):
             raise self._not_keyed(topic)
@@ -251,7 +260,10 @@ class HubKeyed(HubHistory):
         self._loop.call_soon_threadsafe(self._put_by_name, topic, key, source)
 
     def _put_by_name(self, topic: str, key: str | None, source: bytes) -> None:
-        self._put(self._keyed(topic), key, source)
+        try:
+            self._put(self._keyed(topic), key, source)
+        except ValueError as error:  # nobody is there who could be told
+            log.error("publish_threadsafe: %s", error)
 
     def _no_loop(self) -> RuntimeError:
         return RuntimeError("the hub does not know its loop yet: start it with `async with hub`")

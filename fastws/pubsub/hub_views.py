@@ -17,8 +17,9 @@ from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.lanes import made_lane, pacer_of
 from fastws.pubsub.numbered import NumberedTopic, count_resumed
 from fastws.pubsub.pace import Pace, least
+from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.views import View, view_of
-from fastws.pubsub.wishes import Wish
+from fastws.pubsub.wishes import AS_DECLARED, Wish
 
 if TYPE_CHECKING:
     from fastws.connection.outbox import Outbox
@@ -58,6 +59,8 @@ class HubViews(HubKeyed):
             return None
         subscriber = self._subscriber(outbox, ws)
         found = self._listened(topic)
+        if recent == AS_DECLARED:
+            recent = found.recent if isinstance(found, SequencedTopic) else 0
         rate = self._joins(subscriber, found, max_rate)
         view: Any = found if isinstance(found, KeyedTopic) else view_of(found)
         if view.batch:
@@ -257,6 +260,7 @@ class HubViews(HubKeyed):
         if isinstance(channel, KeyedTopic):
             self._check_recent(channel, recent)
             subscriber.outbox.keep_fresh()
+        asked, recent = recent, recent if recent != AS_DECLARED else getattr(channel, "recent", 0)
         if is_numbered and not channel.can_sync(since):
             self._wait_for_copy(subscriber, channel, Wish(since, recent, pace=Pace(rate)))
             return None
@@ -264,7 +268,7 @@ class HubViews(HubKeyed):
             raise self._subscribed_already(channel)
         lane = self._lane_of(channel)
         if subscriber in lane.cursors:
-            if since is not None or recent:
+            if since is not None or asked > 0:
                 raise self._subscribed_already(channel)
             place = lane.cursors[subscriber].place
             return Synced(channel.name, channel.position_at(place)) if is_numbered else None

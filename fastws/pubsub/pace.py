@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 
-__all__ = ["Pace", "Sampler", "checked_rate", "least"]
+__all__ = ["Pace", "Sampler", "checked_rate", "least", "rest_seconds"]
 
 #: So many of the last times are remembered: with more the distance between two is exact enough.
 MAX_TIMES = 100
 #: At the beginning of a flood so large a part of a second's messages is let through at once.
 BURST_PART = 10
+#: Seconds by which a sender of a flood is read later, at most; less than the second number is not worth it.
+MAX_REST_SECONDS = 0.004
+MIN_REST_SECONDS = 0.002
 
 
 def checked_rate(name: str, rate: float | None) -> float | None:
@@ -27,6 +30,15 @@ def checked_rate(name: str, rate: float | None) -> float | None:
 def least(*rates: float | None) -> float | None:
     """Return the least of several rates, None where there is none."""
     return min((rate for rate in rates if rate is not None), default=None)
+
+
+def rest_seconds(rate: float) -> float:
+    """Return how much later a sender is read of whose messages ``rate`` a second are let through.
+
+    It is half of the time from one to the next, so that what is let through is as many and not much older.
+    """
+    seconds = min(MAX_REST_SECONDS, 0.5 / rate)
+    return seconds if seconds >= MIN_REST_SECONDS else 0.0
 
 
 class Pace:

@@ -18,7 +18,7 @@ def check_name(name: str) -> None:
     """
     wrong = _what_is_wrong(name)
     if wrong is not None:
-        raise ValueError(f"{name[:80]!r} cannot be a topic with a history: {wrong}")
+        raise ValueError(f"{name[:80]!r} cannot be the name of a topic: {wrong}")
 
 
 def _what_is_wrong(name: str) -> str | None:
@@ -36,7 +36,7 @@ def _what_is_wrong(name: str) -> str | None:
         return "it has a *"
     for segment in name.split("/"):
         if segment in ("", ".", ".."):
-            return f"the segment {segment!r} between slashes"
+            return f"it has the segment {segment!r} between slashes"
     return None
 
 

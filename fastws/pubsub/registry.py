@@ -19,11 +19,13 @@ from fastws.meters.meters import measuring
 from fastws.protocol.websocket.deflate import DeflatePool
 from fastws.pubsub.bus.registry import bus_of
 from fastws.pubsub.classes import (
+    MAX_KEYS,
     TopicClass,
     TopicClasses,
     TopicMode,
     check_history,
     check_keyed,
+    check_unkeyed,
     checked_every,
     checked_presence,
 )
@@ -85,7 +87,8 @@ class TopicRegistry:
         history: int = 0,
         ttl: float = 300.0,
         history_bytes: int = 2**20,
-        max_keys: int = 10_000,
+        recent: int = 0,
+        max_keys: int = MAX_KEYS,
         key_ttl: float | None = None,
         every: float | None = None,
         presence: str | None = None,
@@ -116,6 +119,8 @@ class TopicRegistry:
                 were removed, so that a client which comes back is sent only what has changed. Default 300.
             history_bytes: How many bytes all of them may have; the newest is kept, however large.
                 Default: 1 MiB.
+            recent: With how many of the last messages a client begins, where neither it nor :meth:`subscribe`
+                says how many. Default 0.
             max_keys: How many keys a keyed topic may have; one more is a ``ValueError`` where it is
                 published. So many removed keys are known, too. Default 10,000.
             key_ttl: Seconds after which a value that was not published again is removed. Default: never.
@@ -147,13 +152,14 @@ class TopicRegistry:
             What was declared: it has ``merge`` and ``policy``. Nothing has to be done with it.
 
         Raises:
-            TypeError: ``history``, ``history_bytes`` or ``max_keys`` is no integer, ``ttl``, ``key_ttl``,
-                ``every``, ``max_rate`` or ``sample`` no number, ``keep`` no function or without ``sample``,
-                ``merge`` no text, ``compression`` no :class:`fastws.Compression`.
+            TypeError: ``history``, ``history_bytes``, ``recent`` or ``max_keys`` is no integer, ``ttl``,
+                ``key_ttl``, ``every``, ``max_rate`` or ``sample`` no number, ``keep`` no function or without
+                ``sample``, ``merge`` no text, ``compression`` no :class:`fastws.Compression`.
             ValueError: The topic exists already; a topic could fit this pattern and another one, and neither
                 wins; ``pattern`` is none; ``policy`` is none, or is ``"drop_newest"`` with a history, which
                 drops the oldest; a number is out of range; ``mode`` is none; a keyed topic is given
-                ``history``, ``merge``, ``policy`` or ``sample``; ``presence`` is neither; or ``history`` or
+                ``history``, ``merge``, ``policy`` or ``sample``, any other one ``max_keys`` or ``key_ttl``,
+                or one without a history ``recent``; ``presence`` is neither; or ``history`` or
                 ``"keyed"`` is asked of a hub that shares by a path, where nobody numbers messages.
         """
         if overrides:
@@ -168,9 +174,11 @@ class TopicRegistry:
         if not (merge is None or isinstance(merge, str)):
             raise TypeError(f"merge= is the text between two messages, not {type(merge).__name__}")
         kind = TopicMode(mode)
-        check_history(history, ttl, history_bytes)
+        check_history(history, ttl, history_bytes, recent)
         if kind is TopicMode.KEYED:
             check_keyed(history, merge, policy, sample, max_keys, key_ttl)
+        else:
+            check_unkeyed(max_keys, key_ttl)
         if keep is not None and (sample is None or not callable(keep)):
             raise TypeError("keep= is a function of a message, for a topic with sample=")
         shape = Pattern(str.__str__(pattern))
@@ -195,6 +203,7 @@ class TopicRegistry:
             chosen,
             pool,
             checked_presence(presence),
+            min(recent, history),
         )
         self._check_new(shape)
         if made.presence is not None and self._presences is None:

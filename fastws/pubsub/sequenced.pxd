@@ -6,6 +6,7 @@ from fastws.pubsub.numbered cimport NumberedTopic
 
 cdef class SequencedTopic(NumberedTopic):
     cdef public History history
+    cdef readonly Py_ssize_t recent
 
     cpdef keep(self, bytes frame)
     cpdef bint is_empty(self) except -1

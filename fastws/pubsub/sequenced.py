@@ -26,11 +26,12 @@ CHUNK_MESSAGES = 1024
 class SequencedTopic(NumberedTopic):
     """A place in it is the offset of the next message."""
 
-    __slots__ = ("history",)
+    __slots__ = ("history", "recent")
 
     def __init__(self, name: str, settings: TopicClass, sequencer: Any, epoch: str) -> None:
         NumberedTopic.__init__(self, name, settings, sequencer, epoch)
         self.history = History(settings.history, settings.history_bytes, settings.ttl)
+        self.recent = settings.recent
 
     def keep(self, frame: bytes) -> None:
         """Give a message that is published its position."""

@@ -220,11 +220,15 @@ class Site:
             counters.row.evicted += 1
         if self.meters is not None:
             machine = connection.machine
-            self.meters.closed(counters, machine.close_code, by_peer=machine.closed_by_peer)
+            if machine.closed_by_peer:
+                counters.peer_closed(machine.close_code)
+            elif not counters.server_closed(machine.close_code):
+                self.meters.server_closed(counters, machine.close_code)
 
     def measure(self, meters: Meters) -> None:
         """Count each route's WebSockets for itself from now on, and what else ``meters`` asks for."""
         self.meters = meters
+        meters.count_closes(self.counters, "")
         for endpoint in self.router.endpoints:
             if endpoint.callbacks is None and endpoint.application is None:
                 continue  # no WebSocket is there

@@ -1,79 +1,34 @@
-"""``jwt_auth``: each thing that can be wrong with a token, and where keys come from. No socket."""
+"""``jwt_auth``: each thing that can be wrong with a token. No socket."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import inspect
 import json
-import logging
-import os
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 import fastws
-from fastws.auth.jwks import FetchedKeys
-from fastws.auth.keys import FileKeys
+from tests.auth.tokens import (
+    CURVE,
+    EDWARDS,
+    GOOD,
+    HOURS,
+    NOW,
+    OTHER,
+    PRIVATE,
+    SECRET,
+    jwk,
+    pem,
+    refused,
+    request,
+    signed,
+    user_of,
+)  # fmt: skip
 from tests.rows import all_rows
-
-SECRET = "a secret of more than thirty-two bytes"
-OTHER = "another one of more than thirty-two bytes"
-NOW = int(time.time())
-#: Longer than all tests take.
-HOURS = 36_000
-PRIVATE = rsa.generate_private_key(65537, 2048)
-CURVE = ec.generate_private_key(ec.SECP256R1())
-EDWARDS = ed25519.Ed25519PrivateKey.generate()
-GOOD = {"sub": "ann", "exp": NOW + HOURS}
-
-
-def pem(key: Any) -> bytes:
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    data: bytes = key.public_key().public_bytes(serialization.Encoding.PEM, form)
-    return data
-
-
-def jwk(key: Any, kid: str | None = None, **more: Any) -> dict[str, Any]:
-    maker = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-    made: dict[str, Any] = maker.to_jwk(key.public_key(), as_dict=True)
-    return {**made, **({} if kid is None else {"kid": kid}), **more}
-
-
-def signed(claims: Any = None, key: Any = SECRET, algorithm: str = "HS256", **header: Any) -> str:
-    return jwt.encode(GOOD if claims is None else claims, key, algorithm, headers=header or None)
-
-
-def request(*fields: tuple[str, str], target: str = "/") -> fastws.Request:
-    return fastws.Request("GET", target, list(fields), peer=("192.0.2.1", 7))
-
-
-async def answered(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
-
-
-async def user_of(auth: Any, token: str) -> fastws.User:
-    """What a feed is told; and a route must say the same."""
-    user = await answered(auth(request(), token))
-    assert isinstance(user, fastws.User)
-    assert await answered(auth(request(("Authorization", f"Bearer {token}")))) is None
-    return user
-
-
-async def refused(auth: Any, token: str) -> None:
-    """The same words for every mistake, in a feed and in a route."""
-    with pytest.raises(fastws.FeedError) as caught:
-        await answered(auth(request(), token))
-    assert str(caught.value) == "unauthorized: the token is not valid"
-    response = await answered(auth(request(("Authorization", f"Bearer {token}"))))
-    assert response.status == 401 and response.body == b"401 Unauthorized\n"
-    assert response.headers["www-authenticate"] == 'Bearer realm="fastws", error="invalid_token"'
 
 
 async def test_a_good_token_is_a_user() -> None:
@@ -104,12 +59,16 @@ def cut(token: str) -> str:
     return f"{head}.{part({**GOOD, 'sub': 'eve'})}.{signature}"
 
 
+AIMED = {**GOOD, "aud": "chat", "iss": "us"}
 HUGE = '{"sub":"ann","exp":1e999}'
 #: What is wrong, and what the log says of it.
 WRONG: dict[str, tuple[str, str]] = {
     "expired": (signed({**GOOD, "exp": NOW - 11}), "it has expired (exp)"),
     "no exp": (signed({"sub": "ann"}), "it has no exp"),
     "exp of text": (signed({**GOOD, "exp": "soon"}), "exp"),
+    "exp of digits": (signed({**AIMED, "exp": str(NOW + HOURS)}), "its exp is no number"),
+    "nbf of a truth": (signed({**AIMED, "nbf": True}), "its nbf is no number"),
+    "iat of digits": (signed({**AIMED, "iat": "1"}), "iat"),
     "exp without an end": (
         jwt.api_jws.encode(HUGE.encode(), SECRET, "HS256"),
         "Expiration Time",
@@ -289,190 +248,3 @@ async def test_keys_of_every_kind(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert (await user_of(auth, signed())).id == "ann"
     with pytest.raises(ValueError, match="at least 32 bytes"):
         fastws.jwt_auth({"kty": "oct", "k": "abc"}, algorithms=["HS256"])
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_a_file_of_keys_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    path, clock = tmp_path / "secret", Clock()
-    path.write_text(SECRET + "\n")
-    keys = FileKeys(str(path), ["HS256"], clock)
-    assert keys.find(None, "HS256") == SECRET.encode()
-    path.write_text(OTHER + "!\n")
-    clock.now = 0.5
-    assert keys.find(None, "HS256") == SECRET.encode()
-    clock.now = 1.0
-    assert keys.find(None, "HS256") == OTHER.encode() + b"!" and "read again" in caplog.text
-    for second, text in ((2.0, "short"), (3.0, '{"a": ' * 5000), (4.0, "x" * (2**18 + 1)), (5.0, "{")):
-        path.write_text(text)
-        clock.now = second
-        assert keys.find(None, "HS256") == OTHER.encode() + b"!"
-    assert caplog.text.count("hold on") == 4
-    os.unlink(path)
-    for second in (6.0, 7.0, 8.0):
-        clock.now = second
-        assert keys.find(None, "HS256") == OTHER.encode() + b"!"
-    assert caplog.text.count("hold on") == 5
-
-
-class Site:
-    """What is at the URL, and how often it was asked for."""
-
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
-        self.asked = 0
-
-    def __call__(self, url: str) -> bytes:
-        assert url == "https://id.example/keys"
-        self.asked += 1
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return json.dumps({"keys": answer}).encode()
-
-
-def fetched(site: Site, clock: Clock) -> Any:
-    auth = fastws.jwt_auth("https://id.example/keys", algorithms=["RS256"])
-    auth._keys = FetchedKeys("https://id.example/keys", ["RS256"], get=site, clock=clock)
-    return auth
-
-
-def token(kid: str | None, key: Any = PRIVATE) -> str:
-    return signed(key=key, algorithm="RS256", **({} if kid is None else {"kid": kid}))
-
-
-async def fetches_end(auth: Any) -> None:
-    while auth._keys._fetching is not None:
-        await asyncio.sleep(0.001)
-
-
-async def test_keys_of_a_url_are_fetched_once_for_many(caplog: pytest.LogCaptureFixture) -> None:
-    site, clock = Site([jwk(PRIVATE, "a")]), Clock()
-    auth = fetched(site, clock)
-    users = await asyncio.gather(*(answered(auth(request(), token("a"))) for _ in range(50)))
-    assert {user.id for user in users} == {"ann"} and site.asked == 1
-    assert (await user_of(auth, token(None))).id == "ann"
-
-
-async def test_unknown_names_fetch_again_once_in_half_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    site, clock = Site([jwk(PRIVATE, "a")], [jwk(PRIVATE, "a"), jwk(PRIVATE, "b")]), Clock()
-    auth = fetched(site, clock)
-    assert (await user_of(auth, token("a"))).id == "ann"
-    for number in range(100):
-        await refused(auth, token(f"x{number}"))
-    assert site.asked == 1 and len(auth._keys._keys._keys) == 1
-    clock.now = 31.0
-    await asyncio.gather(*(refused(auth, token(f"x{number}")) for number in range(100)))
-    assert site.asked == 2
-    assert (await user_of(auth, token("b"))).id == "ann"
-
-
-async def test_old_keys_serve_while_new_ones_come(caplog: pytest.LogCaptureFixture) -> None:
-    site, clock = Site([jwk(PRIVATE, "a")], OSError("no route"), [jwk(PRIVATE, "b")]), Clock()
-    auth = fetched(site, clock)
-    await user_of(auth, token("a"))
-    clock.now = 301.0
-    assert isinstance(auth(request(), token("a")), fastws.User)  # at once
-    await fetches_end(auth)
-    assert site.asked == 2 and "cannot be fetched: no route" in caplog.text
-    assert isinstance(auth(request(), token("a")), fastws.User) and site.asked == 2
-    clock.now = 307.0
-    assert isinstance(auth(request(), token("a")), fastws.User)
-    await fetches_end(auth)
-    await refused(auth, token("a"))
-    assert site.asked == 3
-
-
-async def test_without_keys_nobody_is_refused_for_good(caplog: pytest.LogCaptureFixture) -> None:
-    site, clock = Site(OSError("no route"), ValueError("no JSON"), [jwk(PRIVATE, "a")]), Clock()
-    auth = fetched(site, clock)
-    for _ in range(3):
-        with pytest.raises(fastws.FeedError) as caught:
-            await answered(auth(request(), token("a")))
-        assert (caught.value.code, caught.value.retry_after) == ("unavailable", 5)
-        response = await answered(auth(request(("Authorization", f"Bearer {token('a')}"))))
-        assert response.status == 503 and response.headers["retry-after"] == "5"
-    assert site.asked == 1 and "cannot be checked now" in caplog.text
-    clock.now = 6.0
-    with pytest.raises(fastws.FeedError):
-        await answered(auth(request(), token("a")))
-    clock.now = 12.0
-    assert (await user_of(auth, token("a"))).id == "ann"
-    site.answers[:] = [OSError("gone")]
-    clock.now = 12.0 + 3600
-    with pytest.raises(fastws.FeedError, match="unavailable"):
-        await answered(auth(request(), token("a")))
-
-
-async def test_few_wait_for_a_fetch_and_one_who_goes_takes_nobody_along(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("fastws.auth.jwks.MAX_WAITING", 2)
-    site, clock = Site([jwk(PRIVATE, "a")]), Clock()
-    auth = fetched(site, clock)
-    waiting = [asyncio.ensure_future(auth(request(), token("a"))) for _ in range(3)]
-    await asyncio.sleep(0)
-    waiting[0].cancel()
-    done = await asyncio.gather(*waiting, return_exceptions=True)
-    assert isinstance(done[0], asyncio.CancelledError) and done[1].id == "ann"
-    assert isinstance(done[2], fastws.FeedError) and done[2].code == "unavailable"
-
-
-@pytest.fixture
-def page() -> Iterator[Any]:
-    """A server of keys in a thread: what it answers can be set."""
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-    from threading import Thread
-
-    class Handler(BaseHTTPRequestHandler):
-        answer: Any = (200, json.dumps({"keys": [jwk(PRIVATE, "a")]}).encode(), ())
-
-        def do_GET(self) -> None:
-            status, body, fields = self.answer
-            self.send_response(status)
-            for field in fields:
-                self.send_header(*field)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    server.url = f"http://127.0.0.1:{server.server_port}/keys"  # type: ignore[attr-defined]
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.mark.live
-async def test_a_real_fetch(page: Any, caplog: pytest.LogCaptureFixture) -> None:
-    def auth() -> Any:
-        return fastws.jwt_auth(page.url, algorithms=["RS256"])
-
-    assert (await user_of(auth(), token("a"))).id == "ann"
-    for answer, words in (
-        ((404, b"", ()), "status 404"),
-        ((302, b"", [("Location", "http://127.0.0.1:1/")]), "status 302"),
-        ((200, b"x" * (2**18 + 1), ()), "more than 262144 bytes"),
-        ((200, b"{}", ()), "no key for RS256"),
-        ((200, b"", [("Transfer-Encoding", "chunked")]), "cannot be fetched"),
-    ):
-        page.RequestHandlerClass.answer = answer
-        with pytest.raises(fastws.FeedError, match="unavailable"):
-            await answered(auth()(request(), token("a")))
-        assert words in caplog.text
-    closed = fastws.jwt_auth("http://127.0.0.1:1/keys", algorithms=["RS256"])
-    with pytest.raises(fastws.FeedError, match="unavailable"):
-        await answered(closed(request(), token("a")))
-    assert "Connection refused" in caplog.text

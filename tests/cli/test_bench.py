@@ -50,6 +50,15 @@ def nobody() -> str:
         (["echo", "--merged-by", "\\"], "neither one character nor an escape"),
         (["echo", "--header", "X"], "'X' has no colon"),
         (["echo", "--require", "p98=1"], "write METRIC=VALUE"),
+        (["echo", "--require", "p99>1s"], "write p99<1s"),
+        (["echo", "--ramp", "soon"], "'soon' is not a number"),
+        (["connect", "--ramp", "1s"], "there is no ramp"),
+        (["resume", "--ramp", "1s"], "--ramp is not for resume"),
+        (["ws://127.0.0.1:2/", "keyed"], "keyed takes one URL"),
+        (["echo", "--script", "x"], "--script says what clients do: leave echo out"),
+        (["--script", os.devnull], "there is no step"),
+        (["--script", os.devnull, "--rate", "5"], "--rate is not for a script"),
+        (["--script", os.devnull, "--depth", "5"], "--depth belongs to echo, not to script"),
         (["echo", "--until", "p99=1x"], "is not a number with one of the units"),
         (["echo", "--step", "clients-1"], "so that the load grows"),
         (["echo", "--step", "clients+1"], "--step belongs to --until"),
@@ -73,7 +82,7 @@ def nobody() -> str:
         (["keyed", "--missed", "3"], "--missed belongs to resume, not to keyed"),
         (["keyed", "--stalled", "200"], "as many clients can stall as there are"),
         (["swim"], "'swim' is not one of"),
-        ([], "Missing argument"),
+        ([], "is not one of"),
     ],
 )
 def test_a_wrong_command_line_is_usage(
@@ -320,3 +329,20 @@ def read_until(descriptor: int, word: bytes) -> bytes:
             shown += os.read(descriptor, 65536)
     assert word in shown, shown
     return shown
+
+
+def test_a_script_and_its_thresholds(fastws_here: Callable[..., Result], url: str, tmp_path: Path) -> None:
+    file, report = tmp_path / "talk.jsonl", tmp_path / "talk.json"
+    file.write_text('{"send": "hello"}\n{"expect": "hello"}\n')
+    args = ("bench", url, url, "--script", str(file), *SHORT, "--warmup", "0")
+    result = fastws_here(*args, "--require", "p99<5s", "--require", "rate>1M", "--json", str(report))
+    assert result.returncode == 1
+    assert "p99 at most 5000 ms: it was" in result.stdout
+    made = orjson.loads(report.read_bytes())
+    assert [each["met"] for each in made["thresholds"]] == [True, False]
+    file.write_text('{"send": "hello"}\n{"wait": 0}')
+    wrong = fastws_here(*args)
+    assert_one_line(wrong, 2, f"{file}: line 2: wait: write a time above 0")
+    file.write_bytes(b"\xff")
+    assert "is not a text in UTF-8" in fastws_here(*args).stderr
+    assert fastws_here("bench", url, "--script", str(tmp_path / "none")).returncode == 3

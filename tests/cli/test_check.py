@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import socket
 import tomllib
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -87,6 +88,15 @@ def test_each_option_has_a_line_that_says_where_it_comes_from(
     assert read[0]["header"] == ['X-A: \u00e9"\\']
 
 
+def test_an_address_in_use_may_be_that_of_the_server_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        out, err = check("--bind", address, code=0, capsys=capsys)
+        assert f"listeners: {address}\n" in out
+        assert err == f"warning: {address} is in use: by the server that runs now, or by another program\n"
+    assert check("--bind", address, "--bind", "unix:x", code=0, capsys=capsys)[1] == ""
+
+
 def test_no_secret_is_shown(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = folder / "f.toml"
     file.write_text('auth-token = ["abcdef"]\nssl-keyfile-password = "ghijkl"\n')
@@ -122,6 +132,7 @@ def test_secrets_come_from_files(folder: Path, capsys: pytest.CaptureFixture[str
         (["--ssl-certfile", "no.pem"], "fastws check: --ssl-certfile no.pem: No such file or directory"),
         (["--broker", "redis://:geheim@127.0.0.1:1"], "fastws check: --broker redis://"),
         (["--publish", "8001"], "fastws check: --publish 127.0.0.1:8001 needs --publish-token-file"),
+        (["--host", "192.0.2.1"], "fastws check: cannot listen on 192.0.2.1:8080: this machine has no such"),
         (["--bind", "x"], "fastws check: --bind 'x' is not HOST:PORT, unix:PATH or fd://N"),
         (
             ["--access-log-format", "{pear}"],

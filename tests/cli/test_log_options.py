@@ -107,7 +107,7 @@ def test_what_a_file_may_not_say(name: str, text: str, why: str, tmp_path: Path)
 def test_yaml_needs_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "l.yml").write_text("a: 1")
     monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    with pytest.raises(CannotStart, match=r"needs PyYAML: pip install 'fastws\[yaml\]'"):
+    with pytest.raises(CannotStart, match=r"needs PyYAML: pip install 'fastws-server\[yaml\]'"):
         read_log_config(str(tmp_path / "l.yml"))
 
 

@@ -68,7 +68,8 @@ class Desk:
                     said = self._answer(question)
                     if said is None:
                         break
-                    client.sendall(json.dumps(said).encode() + b"\n")
+                    text = said if isinstance(said, bytes) else json.dumps(said).encode()
+                    client.sendall(text + b"\n")
 
     def close(self) -> None:
         self._sock.shutdown(socket.SHUT_RDWR)
@@ -84,7 +85,13 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def desk(path: Path) -> Iterator[Desk]:
     answers: dict[str, Any] = {"top": {"answer": look()}, "drain": {"answer": "it drains"}, "reload": None}
-    made = Desk(path, lambda question: answers.get(question["ask"], {"error": "no"}))
+    others: dict[str, Any] = {"HTTP": b"HTTP/1.1 400 Bad Request", "list": [], "nothing": {}}
+
+    def answer(question: dict[str, Any]) -> Any:
+        match = question.get("match")
+        return others[match] if match in others else answers.get(question["ask"], {"error": "no"})
+
+    made = Desk(path, answer)
     yield made
     made.close()
 
@@ -127,6 +134,9 @@ def test_json_lines(path: Path, desk: Desk, capsys: pytest.CaptureFixture[str], 
     [
         (["top", "PATH.not", "--once"], 3, "no server answers at"),
         (["top", "http://127.0.0.1:1", "--once"], 3, "no metrics at http://127.0.0.1:1/metrics"),
+        (["top", "PATH", "--once", "--match", "HTTP"], 3, "PATH is not fastws"),
+        (["top", "PATH", "--once", "--match", "list"], 3, "PATH is not fastws"),
+        (["top", "PATH", "--once", "--match", "nothing"], 3, "PATH is not fastws"),
         (["ctl", "close", "1-2-3", "--control", "PATH"], 1, "fastws ctl: no"),
         (["ctl", "reload", "--control", "PATH"], 3, "has closed"),
         (["ctl", "reload", "now", "--control", "PATH"], 2, "takes no value"),
@@ -139,6 +149,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     assert main([each.replace("PATH", str(path)) for each in arguments]) == code
     captured = capsys.readouterr()
+    said = said.replace("PATH", str(path))
     assert said in captured.err and captured.err.count("\n") == 1
 
 
@@ -157,6 +168,9 @@ def test_rates_are_between_two_looks() -> None:
     assert rates.of("messages_received") == 100.0 and rates.cpu(1) == 0.25
     rates.take(look(time=103.0, workers=[]))
     assert rates.cpu(1) is None
+    # It was started again: nothing goes back.
+    rates.take(look(time=105.0, seconds=2.0, totals={"messages_received": 10}))
+    assert rates.of("messages_received") == 5.0
 
 
 def test_numbers_as_people_read_them() -> None:
@@ -202,12 +216,12 @@ def test_keys_sort_filter_select_and_close() -> None:
         values.pop("close", None)
         return look()
 
-    keys: Any = Typed("a", "down", "down", "k", "/", "x", "up")
+    keys: Any = Typed("a", "down", "down", "k", "/", "x", "up", "q", "never read")
     live, screen = Live(), Screen()
     assert watch(pull, asked, 60.0, keys, live, screen, Rates()) == 0
     assert [each.get("close") for each in pulled] == [None, None, "1-8-bb", None]
     assert pulled[1]["sort"] == "age" and pulled[-1]["match"] == "/a"
-    assert screen.selected == 0 and live.updates >= 5
+    assert screen.selected == 0 and live.updates >= 5 and keys.keys == ["never read"]
 
 
 def test_a_refusal_is_shown(path: Path, desk: Desk) -> None:
@@ -255,6 +269,7 @@ fastws_connections{route="/a"} 2.0
 fastws_tcp_connections 3.0
 fastws_messages_received_total{route="/a"} 7.0
 fastws_closes_total{code="1000",initiator="client",route="/a"} 4.0
+fastws_closes_total{code="1006",initiator="none",route="/a"} 0.0
 fastws_handshakes_total{result="accepted"} 6.0
 fastws_handshakes_total{result="refused"} 1.0
 fastws_workers{state="ready"} 1.0
@@ -298,7 +313,9 @@ def test_of_a_scrape(capsys: pytest.CaptureFixture[str]) -> None:
             thread.join()
 
 
-def test_a_view_that_stays(path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_that_stays(
+    path: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with open(os.devnull, "rb") as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
 
@@ -308,6 +325,9 @@ def test_a_view_that_stays(path: Path, desk: Desk, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("fastws.cli.top_keys.time.sleep", interrupted)
         assert main(["top", str(path)]) == 0
     assert len(desk.asked) == 1
+    # Without a terminal the views stand one below the other.
+    shown = capsys.readouterr().out
+    assert shown.count("2 WebSockets, 3 connections") == 1 and "\x1b" not in shown
 
 
 def test_the_client_to_close_is_asked_for_once(path: Path, desk: Desk) -> None:
@@ -322,3 +342,38 @@ def test_the_client_to_close_is_asked_for_once(path: Path, desk: Desk) -> None:
         with pytest.raises(Refused):
             pull(asked)
         assert pull(asked) == look() and "close" not in asked
+
+
+def test_a_server_that_goes_away_is_asked_until_it_is_back(path: Path) -> None:
+    from contextlib import ExitStack
+
+    from fastws.cli.top import puller
+
+    with ExitStack() as stack:
+        desk = Desk(path, lambda question: {"answer": look()})
+        pull, screen, seen = puller(str(path), stack), Screen(), []
+
+        class Watched(Typed):
+            def read(self, seconds: float) -> str | None:
+                seen.append(screen.note)
+                return super().read(seconds)
+
+        keys: Any = Watched("a", "t", "b", "r", "q")
+        steps = iter(range(9))
+
+        def step(asked: dict[str, Any]) -> dict[str, Any]:
+            nonlocal desk
+            number = next(steps)
+            if number == 1:  # it lets go of us
+                desk._answer = lambda question: None
+            elif number == 2:  # nobody is there
+                desk.close()
+                path.unlink()
+            elif number == 3:
+                desk = Desk(path, lambda question: {"answer": look()})
+            return pull(asked)
+
+        assert watch(step, {"sort": "rtt", "match": ""}, 60.0, keys, Live(), screen, Rates()) == 0
+    desk.close()
+    assert seen[0] == "" and "has closed" in seen[1] and "no server answers" in seen[2]
+    assert seen[3:] == ["", ""]

@@ -128,6 +128,22 @@ async def converse(port: int, context: ssl.SSLContext | None) -> None:
             assert await reader.readexactly(3) == b"ok\n"
         writer.close()
         await writer.wait_closed()
+        await hear_events(port, context)
+
+
+async def hear_events(port: int, context: ssl.SSLContext | None) -> None:
+    """Server-sent events come one by one: no proxy waits for more of them."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname=HOST if context else None
+    )
+    target = "/feeds/quotes?topic=quotes"
+    head = f"GET {target} HTTP/1.1\r\nHost: {HOST}:{port}\r\nAccept: text/event-stream\r\n\r\n"
+    writer.write(head.encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    for text in (b'{"hello":', b'"sync":', b'"snap":', b'"live":', b'"set":', b'"set":'):
+        await reader.readuntil(text)
+    writer.close()
+    await writer.wait_closed()
 
 
 def check_log(log: str, *, unix: bool) -> None:

@@ -16,6 +16,7 @@ from tests.faults import (
     half_open,
     handlers,
     logs_full,
+    metering,
     scanners,
     slow,
     workers,
@@ -26,7 +27,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
-    documents, workers, scanners,
+    documents, metering, workers, scanners,
 )  # fmt: skip
 
 
@@ -40,8 +41,10 @@ ALL = {name: ROWS[name] for name in sorted(ROWS, key=_order)}
 #: The parts of the page, each with its rows.
 _of_workers = [name for name, row in ALL.items() if row.run.__module__ == workers.__name__]
 _of_brokers = [name for name in ALL if name.startswith("F6-")]
+_of_operation = ["F10", "F15", "metrics", "scrape"]
 PARTS = {
-    "figures": [name for name in ALL if name not in (*_of_workers, *_of_brokers)],
+    "figures": [name for name in ALL if name not in (*_of_workers, *_of_brokers, *_of_operation)],
+    "operation": _of_operation,
     "workers": _of_workers,
     "brokers": _of_brokers,
 }

@@ -21,7 +21,16 @@ QUICK = ["F7", "F9", "F10", "F12", "F13", "F14", "F15", "F16", "bus"]
 def test_there_is_each_row_once() -> None:
     wanted = [f"F{number}" for number in (*range(1, 6), *range(7, 20))]
     wanted[5:5] = ["F6-nats", "F6-redis"]
-    assert list(ALL) == [*wanted, "bus", "bus-stopped", "documents", "slowhttptest", "testssl"]
+    assert list(ALL) == [
+        *wanted,
+        "bus",
+        "bus-stopped",
+        "documents",
+        "metrics",
+        "scrape",
+        "slowhttptest",
+        "testssl",
+    ]
 
 
 @pytest.mark.slow

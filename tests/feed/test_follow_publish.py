@@ -61,6 +61,18 @@ async def test_an_error_is_the_answer_too(server: ScriptedFeed) -> None:
         assert refused.value.retry_after == 0.8
 
 
+async def test_what_no_feed_takes_is_not_sent(server: ScriptedFeed) -> None:
+    async with fastws.follow(server.url) as feed:
+        peer = await server.next()
+        peer.hello()
+        with pytest.raises(fastws.FeedError, match="too_large: a command has at most 65536 bytes"):
+            await feed.publish("a", "\u00e9" * 33_000)
+        publishing = asyncio.create_task(feed.publish("a", 1))
+        assert await peer.heard("pub") == [{"pub": "a", "d": 1}]
+        peer.ack(None)
+        await publishing
+
+
 async def test_no_answer_is_an_error_after_a_while(server: ScriptedFeed) -> None:
     async with fastws.follow(server.url) as feed:
         with pytest.raises(TimeoutError, match=r"within 0\.02 s"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -159,6 +160,22 @@ class TestGreedy:
         client.said()
         assert client.say(*['{"unsub":"t"}'] * 300)[-1] == 4429
 
+    def test_one_that_is_too_large_gets_its_answer(self, loop: ManualLoop) -> None:
+        client = Client(loop, feed_of(fastws.Hub()))
+        client.said()
+        (answer,) = client.say('{"pub":"t","d":"' + "x" * 65536 + '","id":8}')
+        assert (answer["id"], answer["error"]["code"]) == (8, "too_large")
+
+    @pytest.mark.parametrize("rate", ["1_0", "+1", " 1", "0x1", "1e400", "nan", "\u0661", "1.", ".5", "1e"])
+    def test_rates_that_are_none(self, loop: ManualLoop, rate: str) -> None:
+        query = f"?topic=a&rate={quote(rate)}"
+        assert Client(loop, feed_of(fastws.Hub()), query).said() == [4400]
+
+    @pytest.mark.parametrize("rate", ["1", "10", "0.5", "2e1", "1E+1", ""])
+    def test_rates(self, loop: ManualLoop, rate: str) -> None:
+        said = Client(loop, feed_of(fastws.Hub()), f"?topic=a&rate={quote(rate)}").said()
+        assert said[1]["sync"]["lossy"]
+
     def test_the_url(self, loop: ManualLoop) -> None:
         feed = feed_of(fastws.Hub())
         for query in ("?since=x", "?topic=a&recent=x", "?topic=a&rate=-1", "?topic=a&recent=1&recent=2"):
@@ -175,3 +192,31 @@ class TestGreedy:
         assert client.code(f'{{"sub":"{name}"}}') == "bad_request"
         assert client.code(f'{{"pub":"{name}","d":1}}') == "bad_request"
         assert client.say('{"sub":"a"}')[0]["t"] == "a"
+
+
+class TestRecent:
+    def test_as_the_topic_says(self, loop: ManualLoop) -> None:
+        hub = fastws.Hub()
+        hub.topic("t", history=10, recent=2)
+        hub.topic("plain")
+        feed = feed_of(hub)
+        client = Client(loop, feed)
+        client.say(*[f'{{"pub":"t","d":{number}}}' for number in range(5)])
+        for query, values in (
+            ("?topic=t", [3, 4]),
+            ("?topic=t&recent=0", []),
+            ("?topic=t&recent=3", [2, 3, 4]),
+            ("?topic=t&rate=5", [4]),
+        ):
+            said = Client(loop, feed, query).said()
+            loop.advance(1)
+            assert [each["d"] for each in said if "d" in each] == values
+        assert [*Client(loop, feed, "?topic=plain").said()[1]] == ["t", "sync"]
+
+    @pytest.mark.parametrize("recent", ["1000000000", "-1", "1.0", "1e3"])
+    def test_what_is_none(self, loop: ManualLoop, recent: str) -> None:
+        client = Client(loop, feed_of(fastws.Hub()))
+        client.said()
+        (answer,) = client.say(f'{{"sub":"t","recent":{recent}}}')
+        assert answer["error"]["reason"] == "recent is an integer from 0 to 999999999"
+        assert Client(loop, feed_of(fastws.Hub()), f"?topic=t&recent={recent}").said() == [4400]

@@ -129,6 +129,33 @@ def test_the_deepest_that_is_taken() -> None:
     assert isinstance(parse_command(f'{{"pub":"t","d":{brackets}}}'), Pub)
 
 
+@pytest.mark.parametrize(
+    ("end", "id"),
+    [
+        (',"id":8}', 8),
+        (', "id" : -8 } ', -8),
+        (',"id":"a b"}', "a b"),
+        (',"id":""}', ""),
+        (f',"id":"{"x" * 64}"}}', "x" * 64),
+        (f',"id":"{"x" * 65}"}}', None),
+        (',"id":1234567890123456}', None),
+        (',"id":08}', None),
+        (',"id":1.5}', None),
+        (',"id":"\\u0061"}', None),
+        (',"id":true}', None),
+        (',"id":8,"k":"x"}', None),
+        (',"b":{"id":8}}', None),
+        (',"b":{"x":1,"id":8}}', None),
+        (',"k":",\\"id\\":8}"}', None),
+        (',"kid":8}', None),
+    ],
+)
+def test_the_id_of_a_command_that_is_too_large(end: str, id: object) -> None:
+    with pytest.raises(BadCommand) as caught:
+        parse_command('{"pub":"t","d":"' + "x" * MAX_COMMAND_BYTES + '"' + end)
+    assert (caught.value.code, caught.value.id) == ("too_large", id)
+
+
 def test_an_error_names_what_it_is_about() -> None:
     with pytest.raises(BadCommand) as caught:
         parse_command('{"sub":"t","recent":-1,"id":"a"}')

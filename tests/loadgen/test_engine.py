@@ -58,7 +58,7 @@ def generator(url: str, plan: Plan, clients: int, process: int = 1) -> Generator
         host="localhost",
         path="/",
     )
-    return make_generator(Share(whole, target, process % plan.processes, time.monotonic_ns()))
+    return make_generator(Share(whole, (target,), process % plan.processes, time.monotonic_ns()))
 
 
 def listen(url: str, plan: Plan, clients: int) -> tuple[dict[str, int], list[tuple[int, int, int]]]:
@@ -304,8 +304,7 @@ def test_stop_ends_a_run_and_everything_can_be_asked_meanwhile() -> None:
 
 SETTINGS: dict[str, Any] = {
     "scenario": 0,
-    "host": "127.0.0.1",
-    "port": 1,
+    "endpoints": [("127.0.0.1", 1, "localhost")],
     "handshakes": [(b"GET / HTTP/1.1\r\n\r\n", b"x" * 28)],
     "frame": b"\x81\x80abcd",
     "clients": 1,
@@ -322,7 +321,6 @@ SETTINGS: dict[str, Any] = {
     "send_once": False,
     "tls": False,
     "verify": True,
-    "server_name": "localhost",
     "base": 0,
     "limit": 1.0,
     "to_others": False,
@@ -340,9 +338,10 @@ SETTINGS: dict[str, Any] = {
         {"rate": -1.0},
         {"stamp_mask": b"short"},
         {"stamp_at": 1},
-        {"host": "localhost"},
-        {"host": "1" * 100},
-        {"host": "%1"},
+        {"endpoints": []},
+        {"endpoints": [("localhost", 1, "localhost")]},
+        {"endpoints": [("1" * 100, 1, "localhost")]},
+        {"endpoints": [("%1", 1, "localhost")]},
         {"handshakes": []},
         {"handshakes": [(b"x", b"short")]},
     ],
@@ -354,7 +353,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("host", ["::1", "::1%1"])
 def test_an_ipv6_address_and_one_initialisation_only(host: str) -> None:
-    one = Generator(**{**SETTINGS, "host": host})
+    one = Generator(**{**SETTINGS, "endpoints": [(host, 1, "localhost")]})
     assert one.open(1) == 0
     assert one.counters()["failed"] == 1
     with pytest.raises(RuntimeError, match="already"):

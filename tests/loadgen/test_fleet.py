@@ -66,7 +66,7 @@ def wait_for(fleet: Fleet, event: str) -> dict[str, object]:
 @pytest.mark.live
 def test_processes_end_with_the_context_in_the_middle_of_everything() -> None:
     with websockets_server(echo) as url:
-        with Fleet(Plan(url=url, scenario=Scenario.ECHO, clients=4, processes=2), resolve(url)) as fleet:
+        with Fleet(Plan(url=url, scenario=Scenario.ECHO, clients=4, processes=2), (resolve(url),)) as fleet:
             processes = list(fleet._processes)
             wait_for(fleet, "opened")
             now = time.monotonic_ns()
@@ -81,7 +81,7 @@ def test_a_process_that_dies_is_told() -> None:
         whole = Plan(url=url, scenario=Scenario.ECHO, clients=1)
         with (
             pytest.raises(LoadgenError, match="a generator process ended with status -9"),
-            Fleet(whole, resolve(url)) as fleet,
+            Fleet(whole, (resolve(url),)) as fleet,
         ):
             wait_for(fleet, "opened")
             fleet._processes[0].kill()
@@ -91,4 +91,4 @@ def test_a_process_that_dies_is_told() -> None:
 def test_a_process_that_cannot_start_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(FileNotFoundError):
-        Fleet(plan(1), resolve("ws://127.0.0.1:1/"))
+        Fleet(plan(1), (resolve("ws://127.0.0.1:1/"),))

@@ -18,6 +18,7 @@ from fastws.loadgen.procstat import Usage
 from fastws.loadgen.ramp import Ramp, Step
 from fastws.loadgen.result import Moment, build_result
 from fastws.loadgen.run import Phase, Progress
+from fastws.loadgen.thresholds import Check, parse_threshold
 from tests.loadgen.results import PLAN, counts, result, share, slots_of
 
 VOID = {"meta", "line", "polyline"}
@@ -135,7 +136,7 @@ def test_the_page_of_a_run_stands_alone() -> None:
     moments = [Moment(at / 2, 100.0 * at, 1.0, 2.0, 10) for at in range(-1, 5)]
     made = build_result(plan, [share(slots=slots_of(*range(1, 500)))], moments=moments)
     made.remarks = ["a & b"]
-    page = result_page(made, ["p99 at most 1 ms: it was 2 ms"])
+    page = result_page(made, [Check(parse_threshold("p99<1ms"), 2.0, met=False)])
     seen = check_page(page)
     assert seen.count("svg") == 3 and seen.count("table") == 1
     assert "&lt;script&gt;" in page and "a &amp; b" in page and "it was 2 ms" in page

@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection
 
 from fastws.cli.dev_ca import ensure_authority, issue, subject_name
 from fastws.loadgen import LoadgenError, Plan, Progress, Result, Scenario, run
-from tests.loadgen.servers import Chat, accept, echo, raw_server, websockets_server
+from tests.loadgen.servers import Chat, Handler, accept, echo, raw_server, websockets_server
 
 pytestmark = pytest.mark.live
 
@@ -431,3 +431,22 @@ def test_turns_after_a_loss_do_not_wait_long_for_what_cannot_come() -> None:
         plan = Plan(url=url, scenario=Scenario.ECHO, clients=3, duration=0.1, warmup=0)
         made = run(plan, turns=range(2))
     assert made.lost == 1 and not made.ok and made.seconds < 5
+
+
+@pytest.mark.parametrize("scenario", ["echo", "idle"])
+def test_clients_take_several_urls_in_turn_and_open_over_a_ramp(scenario: str) -> None:
+    opened: list[list[float]] = [[], []]
+
+    def noted(server: int) -> Handler:
+        async def handle(ws: ServerConnection) -> None:
+            opened[server].append(time.monotonic())
+            await echo(ws)
+
+        return handle
+
+    with websockets_server(noted(0)) as url, websockets_server(noted(1)) as other:
+        made = bench(url, scenario, more_urls=(other,), ramp=0.3, clients=7, processes=2)
+    assert made.ok, made.errors
+    assert [len(moments) for moments in opened] == [4, 3]
+    moments = [*opened[0], *opened[1]]
+    assert max(moments) - min(moments) > 0.2

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fastws.loadgen.thresholds import Threshold, metrics, missed_thresholds, parse_duration, parse_threshold
+from fastws.loadgen.thresholds import (
+    Threshold,
+    check,
+    metrics,
+    missed_thresholds,
+    parse_duration,
+    parse_threshold,
+)
 from tests.loadgen.results import result
 
 
@@ -69,3 +76,32 @@ def test_what_was_not_measured_is_no_metric() -> None:
     found = metrics(result(p99=10.0))
     assert {"p50", "p99", "max", "reach", "rate", "errors"} <= set(found)
     assert not {"cpu", "rss", "rounds"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("p99<50ms", "p99 at most 50 ms"),
+        ("p99 <= 0.05s", "p99 at most 50 ms"),
+        ("p99=50", "p99 at most 50 ms"),
+        ("rate>1k", "rate at least 1000"),
+        ("reach>=99%", "reach at least 0.99"),
+    ],
+)
+def test_a_bound_is_written_as_in_other_tools(text: str, shown: str) -> None:
+    assert str(parse_threshold(text)) == shown
+
+
+@pytest.mark.parametrize(("text", "right"), [("p99>50ms", "p99<50ms"), ("rate<5", "rate>5")])
+def test_a_bound_of_the_wrong_side_is_told(text: str, right: str) -> None:
+    with pytest.raises(ValueError, match=f"write {right}$"):
+        parse_threshold(text)
+
+
+def test_each_threshold_is_reported() -> None:
+    thresholds = [parse_threshold(text) for text in ("p99<5ms", "rate>1M", "rounds>5")]
+    assert [each.to_json() for each in check(thresholds, result(p99=1.0))] == [
+        {"metric": "p99", "at_most": 5.0, "unit": "ms", "value": pytest.approx(1.0, rel=0.01), "met": True},
+        {"metric": "rate", "at_least": 1e6, "unit": "", "value": 100.0, "met": False},
+        {"metric": "rounds", "at_least": 5.0, "unit": "", "value": None, "met": False},
+    ]

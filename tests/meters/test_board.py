@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fastws.connection.counters import COUNTER_NAMES, UNCOUNTED
+from fastws.connection.counters import CLOSES, COUNTER_NAMES, UNCOUNTED, Counters, PlainCounters
 from fastws.meters.board import MAX_LABEL, ROW_INTEGERS, Board, Kind, Series
 from fastws.meters.histogram import BOUNDS, HISTOGRAM_INTEGERS, Histogram
 from fastws.meters.meters import Meters, begin_measuring, end_measuring, measuring
@@ -45,35 +45,59 @@ def test_a_worker_that_dies_has_lost_its_websockets_and_their_queues() -> None:
     topics = meters.topic_counters("rooms/*")
     counters.websockets_opened, counters.websockets_closed, counters.queue_bytes = 5, 2, 1000
     counters.messages_sent = topics.messages_sent = 9
-    meters.closed(counters, 1000, by_peer=True)
-    meters.closed(counters, 1000, by_peer=True)
+    meters.topic_counters("/a").websockets_opened = 7
+    assert counters.peer_closed(1000) and counters.peer_closed(1000)
     assert board.counters()["messages_sent"] == 9, "what topics count is counted by routes"
     assert board.counters(0)["messages_sent"] == 0 and board.counters(1)["messages_sent"] == 9
     board.clear(1)
     totals = board.counters()
     assert (totals["websockets_opened"], totals["websockets_closed"], totals["queue_bytes"]) == (5, 5, 0)
-    assert found(board)["close", "/a", "1006", "none"] == [3]
-    board.clear(1)
-    assert found(board)["close", "/a", "1006", "none"] == [3]
+    for _ in range(2):
+        assert list(board.closes()) == [("/a", "1000", "client", 2), ("/a", "1006", "none", 3)]
+        board.clear(1)
 
 
 def test_a_client_can_make_no_names_of_its_own() -> None:
     board = Board.private()
     meters = Meters(board)
     counters = meters.route_counters("/x" * 300, UNCOUNTED)
-    for code in range(3000, 4999):
-        meters.closed(counters, code, by_peer=True)
-    meters.closed(counters, 4401, by_peer=False)
-    meters.closed(UNCOUNTED, 1006, by_peer=True)
-    closes = {series.labels for series in board.series() if series.name == "close"}
-    route = ("/x" * 300)[:MAX_LABEL]
-    assert closes == {
-        (route, "3xxx", "client"),
-        (route, "4xxx", "client"),
-        (route, "4401", "server"),
-        (route, "1006", "none"),
-        ("", "1006", "none"),
-    }
+    for code in range(900, 5100):
+        counters.peer_closed(code)
+    assert counters.server_closed(1012) and not counters.server_closed(4401)
+    meters.server_closed(counters, 4401)
+    meters.server_closed(UNCOUNTED, 1000)
+    own = Counters()
+    meters.count_closes(own, "")
+    assert own.peer_closed(1006)
+    closes = {(code, initiator): number for of, code, initiator, number in board.closes() if of}
+    assert {of for of, *_ in board.closes() if of} == {("/x" * 300)[:MAX_LABEL]}
+    by_client = {(str(code), "none" if code == 1006 else "client"): 1 for code in range(1000, 1016)}
+    free = {("3xxx", "client"): 1000, ("4xxx", "client"): 1000}
+    assert closes == {**by_client, **free, ("1012", "server"): 1, ("4401", "server"): 1}
+    others = [("", "1000", "server", 1), ("", "1006", "none", 1)]
+    assert sorted(each for each in board.closes() if not each[0]) == others
+
+
+@pytest.mark.parametrize("kind", [Counters, PlainCounters])
+def test_closes_have_a_place_each(kind: type[Counters]) -> None:
+    counters, memory = kind(), memoryview(bytearray(8 * len(CLOSES)))
+    assert not counters.peer_closed(1000), "nobody asks for it"
+    counters.count_closes(memory)
+    for code in range(900, 5100):
+        assert counters.peer_closed(code) == (code in range(1000, 1016) or code in range(3000, 5000))
+        assert counters.server_closed(code) == (code in range(1000, 1016))
+    assert list(memory.cast("q")) == [1] * 32 + [1000, 1000]
+    for wrong, error in (
+        (memory.toreadonly(), BufferError),
+        (memory[8:], ValueError),
+        (memoryview(b""), BufferError),
+    ):
+        with pytest.raises(error):
+            counters.count_closes(wrong)
+    if kind is Counters:
+        for close in (counters.peer_closed, counters.server_closed):
+            with pytest.raises(TypeError):
+                close("1000")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -118,6 +142,25 @@ def test_names_that_another_process_adds_are_the_same_for_all() -> None:
     assert found(board)["close", "/b", "1000", "client"] == [4]
     (series,) = [each for each in board.series() if each.labels[:1] == ("/b",)]
     assert (board.of_row(0, series), board.of_row(1, series)) == ([1], [3])
+
+
+def test_two_threads_may_read_names_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board.create(1)
+    other = Board.attach(os.dup(board.fd))
+    for number in range(3):
+        other.add(Kind.COUNTER, "n", str(number))
+
+    def meanwhile(*args: object) -> Series:
+        monkeypatch.undo()
+        board.series()
+        return Series(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("fastws.meters.board.Series", meanwhile)
+    board.series()
+    other.add(Kind.COUNTER, "n", "3")
+    assert [series.labels for series in board.series()] == [("0",), ("1",), ("2",), ("3",)]
+    board.close()
+    other.close()
 
 
 @pytest.mark.parametrize("size", [0, 8, 64 * 1024 + 64, Board.size_of(1) + 8, Board.size_of(2)])

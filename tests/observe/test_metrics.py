@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -18,7 +19,7 @@ from fastws.meters.board import Board
 from fastws.meters.meters import begin_measuring
 from fastws.observe import Metrics, metrics
 from fastws.observe.collector import metrics_of
-from fastws.observe.processes import boot_time, process_families
+from fastws.observe.processes import OpenFiles, boot_time, process_families
 from fastws.observe.sources import OwnSource
 from fastws.server.shared_page import Membership, SharedPage
 from tests.kit import ManualLoop, RawClient, Recorder
@@ -268,3 +269,28 @@ def test_processes_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert boot_time() == 0.0
     monkeypatch.setattr("os.path.exists", lambda path: False)
     assert numbers() == {}
+
+
+def test_files_are_not_listed_for_each_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Linux before 6.2, which does not say how many there are."""
+    now, listed = [0.0], [0]
+    monkeypatch.setattr("os.stat", lambda path: os.stat_result([0] * 10))
+
+    def listdir(path: str) -> list[str]:
+        listed[0] += 1
+        if path == "/proc/8/fd":
+            raise FileNotFoundError(path)
+        return ["file"] * listed[0]
+
+    monkeypatch.setattr("os.listdir", listdir)
+    files = OpenFiles(lambda: now[0])
+    assert [files.of(7) for _ in range(100)] == [1] * 100 and listed[0] == 1
+    assert files.of(8) == 0
+    now[0] = 61.0
+    assert files.of(7) == 1, "the list is made beside it"
+    for thread in threading.enumerate():
+        if thread.name == "fastws-files":
+            thread.join()
+    assert files.of(7) == 3 and listed[0] == 3
+    files.keep([7])
+    assert files.of(8) == 0 and files.of(7) == 3 and listed[0] == 4

@@ -185,3 +185,35 @@ def test_the_memory_of_a_key(loop: ManualLoop, hub: Hub) -> None:
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size / 1000 < 600
+
+
+class TestWhatNobodyCanBeTold:
+    def test_a_key_too_many_of_a_thread_is_a_line_of_the_log(
+        self, loop: ManualLoop, hub: Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def scenario() -> dict[str, str]:
+            async with hub:
+                for key in "abcdef":
+                    hub.publish_threadsafe("t", json=1, key=key)
+                await asyncio.sleep(0)
+                return await hub.snapshot("t")
+
+        assert [*loop.run(scenario())] == [*"abcde"]
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "publish_threadsafe: topic 't' holds 5 keys, its max_keys, and not 'f'"
+        )
+        assert record.exc_info is None
+
+    def test_a_bad_name_raises_in_the_thread(self, loop: ManualLoop, hub: Hub) -> None:
+        async def scenario() -> None:
+            hub.topic("k/*", mode="keyed")
+            hub.topic("s/*", history=3)
+            async with hub:
+                with pytest.raises(ValueError, match="'s/..' cannot be the name of a topic"):
+                    hub.publish_threadsafe("s/..", "x")
+                with pytest.raises(ValueError, match="cannot be the name of a topic"):
+                    hub.publish_threadsafe("k/..", json=1, key="a")
+                hub.publish_threadsafe("plain/..", "x")
+
+        loop.run(scenario())

@@ -42,7 +42,7 @@ def test_names(name: str, wrong: str | None) -> None:
     if wrong is None:
         check_name(name)
     else:
-        with pytest.raises(ValueError, match=f"cannot be a topic with a history: .*{wrong}"):
+        with pytest.raises(ValueError, match=f"cannot be the name of a topic: .*{wrong}"):
             check_name(name)
 
 
@@ -70,7 +70,6 @@ def test_what_is_no_pattern(pattern: str) -> None:
 
 
 TIES = [
-    ("rooms/*", "rooms/*", True),
     ("rooms/*", "rooms/**", True),
     ("*/a", "*/b", False),
     ("*/a", "*/*", True),
@@ -92,6 +91,21 @@ def test_ties(one: str, two: str, tie: bool) -> None:
                 hub.topic(second, history=5)
         else:
             hub.topic(second, history=5)
+
+
+def test_a_pattern_is_declared_once() -> None:
+    hub = Hub()
+    hub.topic("rooms/*")
+    with pytest.raises(ValueError, match=r"pattern 'rooms/\*' exists already"):
+        hub.topic("rooms/*", history=5)
+
+
+@pytest.mark.parametrize("settings", [{"max_keys": 5}, {"key_ttl": 60}, {"history": 5, "key_ttl": 60}])
+def test_what_only_keys_have(settings: Any) -> None:
+    hub = Hub()
+    with pytest.raises(ValueError, match=r"is for a topic with mode='keyed'"):
+        hub.topic("rooms/*", **settings)
+    hub.topic("rooms/*")  # nothing was declared
 
 
 def test_its_own_name_wins_then_the_longest_prefix(loop: Any) -> None:

@@ -24,7 +24,7 @@ from fastws.pubsub.notes import JSON_NOTE, MAX_AUTHOR_BYTES, author_of, frame_of
 
 __all__ = ["BLOB_BYTES", "NODE_BYTES", "Blob", "body_of", "blobs", "encode_blob", "kept_of", "read_blob"]
 
-MAGIC = b"fws1"
+FAMILY, MAGIC = b"fws", b"fws1"
 NODE_BYTES = 8
 BLOB = struct.Struct(f"<4s{NODE_BYTES}sIQI")
 SIZE = struct.Struct("<I")
@@ -93,13 +93,18 @@ def encode_blob(node: bytes, life: int, number: int, bodies: Sequence[bytes] = (
 
 def read_blob(blob: bytes) -> Blob:
     """Return what a blob says. Raises :class:`BadRecord`."""
+    version = blob[: len(MAGIC)]
+    if version != MAGIC:
+        if version.startswith(FAMILY):
+            raise BadRecord(f"a node of another version of fastws speaks {version!r}, not {MAGIC!r}")
+        raise BadRecord("what is no blob")
     try:
-        magic, node, life, number, count = BLOB.unpack_from(blob)
+        _, node, life, number, count = BLOB.unpack_from(blob)
         bodies = list(_bodies(blob))
     except struct.error:
         raise BadRecord("what is no blob") from None
-    if magic != MAGIC or len(bodies) != count:
-        raise BadRecord("what is no blob of this version")
+    if len(bodies) != count:
+        raise BadRecord("what is no blob")
     return Blob(node, life, number, bodies)
 
 

@@ -52,6 +52,7 @@ class Outbox:
             oldest = self._waiting[0]
             self._remove()
             oldest.is_dropped = True
+            oldest.blob = b""  # whoever still has it has no memory of it
             self._dropped(oldest.name)
         return one
 

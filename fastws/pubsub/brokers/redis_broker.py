@@ -32,7 +32,7 @@ from fastws.pubsub.brokers.base import (
 from fastws.pubsub.brokers.outbox import Outbox
 from fastws.pubsub.brokers.redis_answers import entries_of, kept_of_answer
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
-from fastws.pubsub.brokers.redis_line import PUBLISH, Command
+from fastws.pubsub.brokers.redis_line import Command
 from fastws.pubsub.brokers.redis_places import place_at
 from fastws.pubsub.brokers.redis_scripts import (
     APPEND,
@@ -60,6 +60,8 @@ MAX_SECONDS = 1e9
 SHORT_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 #: Seconds that a last turn may take, and between two looks.
 CLOSE_SECONDS, LOOK_SECONDS = 1.0, 0.005
+#: So many commands whose blobs were dropped may stay where they are.
+FEW_VOIDS = 1000
 CHANNEL_END = len("}:p")
 CHANNEL_START = len("fastws:{")
 VERDICTS = {b"ok": Verdict.DONE, b"duplicate": Verdict.DUPLICATE, b"full": Verdict.FULL}
@@ -84,11 +86,14 @@ class RedisBroker:
         self._node = secrets.token_hex(8)
         self._connected: Connected | None = None
         self._outbox = Outbox(self._dropped)
-        #: What waits for a connection.
+        #: What waits for a connection; and how many of these may wait for nothing.
         self._waiting: list[Command] = []
+        self._voids = 0
         #: The channels that are heard.
         self._channels: dict[str, None] = {}
         self._returning: asyncio.Task[None] | None = None
+        #: What was said of the server's policy where it is full.
+        self._eviction = ""
         self._came_back = asyncio.Event()
 
     # -- the connections ------------------------------------------------------------------------
@@ -133,7 +138,7 @@ class RedisBroker:
         self._came_back.clear()
         error = BrokerUnavailable(f"{self.label} is away: {reason}")
         left = connected.left_over()
-        self._waiting[:0] = [command for command in left if command.is_repeated]
+        self._waiting[:0] = [each for each in left if each.is_repeated and not each.is_void]
         self._sink.state(State.AWAY, reason)
         for command in left:
             if not command.is_repeated:
@@ -190,15 +195,17 @@ class RedisBroker:
                 self._refused(name, answer)
             self._outbox.taken(one)
 
-        channel = plain_channel(name)
-        arguments = (PUBLISH, channel, blob)
-        self._send(Command(channel, arguments, done, is_repeated=True, is_void=lambda: one.is_dropped))
+        self._send(Command(plain_channel(name), (), done, is_repeated=True, waiting=one))
 
     def _refused(self, name: str, error: Exception) -> None:
         log.error("broker %s: a message to %s was refused: %s", self.label, name, refused(error))
         self._dropped(name)
 
     def _dropped(self, name: str) -> None:
+        self._voids += 1
+        if self._voids > max(len(self._waiting) // 2, FEW_VOIDS):
+            self._voids = 0
+            self._waiting = [command for command in self._waiting if not command.is_void]
         if self._sink is not None:
             self._sink.dropped(name)
 
@@ -247,6 +254,14 @@ class RedisBroker:
         )
         if answer[0] == b"differ":
             raise _differ(answer)
+        connected = self._connected
+        if connected is not None and connected.eviction not in ("", self._eviction):
+            self._eviction = connected.eviction
+            log.warning(
+                "broker %s: its maxmemory-policy is %s: what it evicts is lost, and told; set noeviction",
+                self.label,
+                self._eviction,
+            )
 
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets."""

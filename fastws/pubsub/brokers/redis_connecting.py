@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from redis.exceptions import InvalidResponse, RedisError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import name_of
 from fastws.pubsub.brokers.redis_line import Command, CommandLine, Subscriptions
 from fastws.pubsub.brokers.redis_places import Layout, Place
-from fastws.pubsub.brokers.redis_scripts import SCRIPTS
-from fastws.pubsub.brokers.redis_server import Server, parsed_info, server_of, words_for
+from fastws.pubsub.brokers.redis_scripts import CHECK, SCRIPTS, keys_of, plain_channel
+from fastws.pubsub.brokers.redis_server import Server, is_forbidden, parsed_info, server_of, words_for
 
 __all__ = ["Connected", "Connecting"]
 
@@ -23,6 +25,10 @@ RETRY, LONGEST_RETRY = 0.05, 1.0
 ATTEMPT_SECONDS = 5.0
 #: Seconds between two looks at connections, and between two questions for a sign of life.
 LOOK_SECONDS, PING_LOOKS = 1.0, 3
+#: What OpenSSL says where a server answers without TLS, and redis-py where one ends the connection.
+NO_TLS, CLOSED = "WRONG_VERSION_NUMBER", "Connection closed by server."
+#: No hub has this name; what a node may do is tried there.
+NOBODYS = name_of("\0nodes", "rights")
 
 
 class Opened(NamedTuple):
@@ -55,6 +61,8 @@ class Connected:
         #: Why one has ended; "" while all last.
         self.reason = ""
         self.since = asyncio.get_running_loop().time()
+        #: What servers do where they are full, other than to say so.
+        self.eviction = next((one.server.eviction for one in opened if one.server.eviction), "")
         self._commands = [CommandLine(one.commands, self._ended, one.server) for one in opened]
         self._subscriptions = [
             Subscriptions(one.subscriptions, self._ended, one.server, heard) for one in opened
@@ -154,13 +162,21 @@ class Connecting:
             for connection in opened:
                 with suppress(RedisError, OSError):
                     await connection.disconnect(nowait=True)
-            if isinstance(error, InvalidResponse):
+            if isinstance(error, (InvalidResponse, ValueError, MemoryError)):
                 text = f"{self._label}: what is there does not speak Redis's protocol"
                 raise BrokerUnavailable(text) from None
             if isinstance(error, (RedisError, OSError, EOFError)):
-                raise BrokerUnavailable(f"{self._label}: {words_for(error)}") from None
+                raise BrokerUnavailable(f"{self._label}: {self._words_for(error)}") from None
             raise
         return Connected(layout, pairs, self._heard, self._lost)
+
+    def _words_for(self, error: Exception) -> str:
+        text = words_for(error)
+        if self._place.is_tls and (isinstance(error, RedisTimeout) or NO_TLS in text):
+            return f"it does not speak TLS ({text})"
+        if not self._place.is_tls and CLOSED in text:
+            return f"{text} Does it want TLS, rediss://?"
+        return text
 
     async def _pair(self, place: Place, opened: list[Any], *, is_cluster: bool) -> Opened:
         commands = await self._open(place, opened)
@@ -168,7 +184,10 @@ class Connecting:
         server = server_of(info, label=self._label, is_cluster=is_cluster)
         for script in SCRIPTS:
             await _ask(commands, "SCRIPT", "LOAD", script.text)
-        return Opened(commands, await self._open(place, opened), server)
+        subscriptions = await self._open(place, opened)
+        if not is_cluster:  # there it would have to be a channel of this node
+            await _check_rights(commands, subscriptions)
+        return Opened(commands, subscriptions, server)
 
     async def _open(self, place: Place, opened: list[Any]) -> Any:
         connection: Any = await place.connection()
@@ -190,6 +209,24 @@ class Connecting:
                 yield connected
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(2 * pause, LONGEST_RETRY)
+
+
+async def _check_rights(commands: Any, subscriptions: Any) -> None:
+    """Try all that a node does. Raises :class:`redis.exceptions.NoPermissionError` where it may not."""
+    channel = plain_channel(NOBODYS)
+    asked = [
+        (commands, ("PUBLISH", channel, "")),
+        (commands, ("EVALSHA", CHECK.digest, "1", keys_of(NOBODYS)[0], channel)),
+        (subscriptions, ("SUBSCRIBE", channel)),
+        (subscriptions, ("UNSUBSCRIBE", channel)),
+    ]
+    for connection, arguments in asked:
+        try:
+            await _ask(connection, *arguments)
+        except ResponseError as error:
+            # It may be full, or busy: that is told when something cannot be done.
+            if is_forbidden(error):
+                raise
 
 
 async def _ask(connection: Any, *arguments: str) -> Any:

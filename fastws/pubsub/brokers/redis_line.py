@@ -19,10 +19,12 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from fastws.pubsub.brokers.redis_scripts import Script
+from fastws.pubsub.brokers.outbox import Waiting
+from fastws.pubsub.brokers.redis_bounds import ANSWER_BYTES, KEPT_BYTES, MESSAGE_BYTES, allow
+from fastws.pubsub.brokers.redis_scripts import READ, Script
 from fastws.pubsub.brokers.redis_server import Server, words_for
 
-__all__ = ["ANSWER_SECONDS", "PUBLISH", "Command", "CommandLine", "Subscriptions"]
+__all__ = ["ANSWER_SECONDS", "Command", "CommandLine", "Subscriptions"]
 
 #: Who gives no answer for so many seconds is let go.
 ANSWER_SECONDS = 8.0
@@ -32,10 +34,8 @@ PACKED_BYTES = 256 * 1024
 ANSWERS_AT_ONCE = 64
 
 
-#: Among the arguments of a command: that which publishes there.
-PUBLISH = "PUBLISH"
 #: What subscribes and unsubscribes, and how a message begins; and what publishes: to all, and within a slot.
-WHOLE = ("SUBSCRIBE", "UNSUBSCRIBE", b"message", PUBLISH)
+WHOLE = ("SUBSCRIBE", "UNSUBSCRIBE", b"message", "PUBLISH")
 SHARDED = ("SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", "SPUBLISH")
 #: It has forgotten the scripts, is the master no more, or another one has what this is about. The next
 #: connections begin with the command that was answered so: to send it again here would change the order.
@@ -51,11 +51,11 @@ class Command:
         told.
         done: Called with the answer, which may be an exception.
         is_repeated: Whether the next connection is sent it where this one has not answered.
-        is_void: Says whether nobody wants it any more.
+        waiting: A blob that it publishes on the channel that is its key.
         script: A script that is to run, with its keys.
     """
 
-    __slots__ = ("arguments", "done", "is_repeated", "is_void", "key", "script", "size")
+    __slots__ = ("arguments", "done", "is_repeated", "key", "script", "size", "waiting")
 
     def __init__(
         self,
@@ -64,16 +64,23 @@ class Command:
         done: Callable[[Any], None],
         *,
         is_repeated: bool = False,
-        is_void: Callable[[], bool] | None = None,
+        waiting: Waiting | None = None,
         script: tuple[Script, tuple[str, ...]] | None = None,
     ) -> None:
         self.key = key
         self.arguments = arguments
         self.done = done
         self.is_repeated = is_repeated
-        self.is_void = is_void
+        self.waiting = waiting
         self.script = script
         self.size = sum([len(each) for each in arguments if isinstance(each, (bytes, str))])
+        if waiting is not None:
+            self.size += len(waiting.blob)
+
+    @property
+    def is_void(self) -> bool:
+        """True where its blob was dropped meanwhile."""
+        return self.waiting is not None and self.waiting.is_dropped
 
 
 class Line:
@@ -140,7 +147,7 @@ class Line:
         size = 0
         while self._waiting and size < PACKED_BYTES:
             command = self._waiting.popleft()
-            if command.is_void is None or not command.is_void():
+            if not command.is_void:
                 found.append(self._sent(command))
                 size += command.size
         return found
@@ -179,6 +186,8 @@ class CommandLine(Line):
         #: Names for epochs, of which the scripts take one where they begin one.
         self._token = secrets.token_hex(5)
         self._tokens = 0
+        #: How many questions for what a topic keeps are not answered: only such an answer may be large.
+        self._reads = 0
         super().__init__(connection, lost)
 
     def left_over(self) -> list[Command]:
@@ -192,9 +201,13 @@ class CommandLine(Line):
 
     def _sent(self, command: Command) -> tuple[Any, ...]:
         self._unanswered.append(command)
-        if command.script is None:
-            return (self._publish, *command.arguments[1:])
+        if command.waiting is not None:
+            return (self._publish, command.key, command.waiting.blob)
+        assert command.script is not None
         script, keys = command.script
+        if script is READ:
+            self._reads += 1
+            allow(self._connection, KEPT_BYTES)
         self._tokens += 1
         epoch = f"{self._token}.{self._tokens:x}"
         head = (epoch, *self._server, self._publish)
@@ -206,6 +219,10 @@ class CommandLine(Line):
         if isinstance(answer, ELSEWHERE):
             raise answer
         command = self._unanswered.popleft()
+        if command.script is not None and command.script[0] is READ:
+            self._reads -= 1
+            if not self._reads:
+                allow(self._connection, ANSWER_BYTES)
         self._owed_since = self._loop.time() if self._unanswered else 0.0
         command.done(answer)
 
@@ -234,6 +251,7 @@ class Subscriptions(Line):
         self._channels: set[str] = set()
         #: By channel: those who wait until it is heard.
         self._asked: dict[str, list[asyncio.Future[None]]] = {}
+        allow(connection, MESSAGE_BYTES)
         super().__init__(connection, lost)
 
     def subscribe(self, *channels: str) -> list[asyncio.Future[None]]:

@@ -30,16 +30,24 @@ from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
 
 from fastws.pubsub.brokers.base import redacted
+from fastws.pubsub.brokers.redis_bounds import SLOTS_BYTES, BoundedParser, allow
 
 __all__ = ["Cluster", "Layout", "OneServer", "Place", "Sentinels", "place_at"]
 
 #: What we do ourselves: the library waits for nothing but the connection, and tries nothing twice.
-OPTIONS: dict[str, Any] = {"socket_timeout": None, "protocol": 2, "health_check_interval": 0}
+OPTIONS: dict[str, Any] = {
+    "socket_timeout": None,
+    "protocol": 2,
+    "health_check_interval": 0,
+    "parser_class": BoundedParser,
+}
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
+#: Parameters that name a file.
+FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 #: Of a cluster.
 SLOTS = 16384
-#: What a sentinel has to answer.
-SENTINEL_SECONDS = 2.0
+#: What a sentinel has to answer; and a server that is to agree on TLS: one without it may be silent.
+SENTINEL_SECONDS, TLS_SECONDS = 2.0, 3.0
 
 
 class Layout(NamedTuple):
@@ -56,6 +64,8 @@ class Layout(NamedTuple):
 
 class Place:
     """Makes connections that are not connected yet."""
+
+    is_tls = False
 
     async def connection(self) -> AbstractConnection:
         """Return one to who is the master now. Raises what redis-py does."""
@@ -76,7 +86,8 @@ class OneServer(Place):
     def __init__(self, url: str) -> None:
         options: dict[str, Any] = dict(parse_url(url))
         self._class = options.pop("connection_class", Connection)
-        self._options = {**options, **OPTIONS}
+        self.is_tls = self._class is SSLConnection
+        self._options = {**_checking(options, is_tls=self.is_tls), **OPTIONS}
         self._make()  # so that a parameter that is none is told now
 
     def _make(self) -> AbstractConnection:
@@ -112,6 +123,7 @@ class Sentinels(Place):
         self._options = options
         self._sentinel_options = sentinel_options | ({"ssl": True} if is_tls else {})
         self._class = SSLConnection if is_tls else Connection
+        self.is_tls = is_tls
 
     async def connection(self) -> AbstractConnection:
         seconds = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
@@ -140,6 +152,7 @@ class Cluster(Place):
         self._addresses = addresses
         self._options = options
         self._class = SSLConnection if is_tls else Connection
+        self.is_tls = is_tls
 
     def _node(self, host: str, port: int) -> Node:
         return Node(self._class, {**self._options, **OPTIONS, "host": host, "port": port})
@@ -150,6 +163,7 @@ class Cluster(Place):
             node: Any = await self._node(host, port).connection()
             try:
                 await node.connect()
+                allow(node, SLOTS_BYTES)
                 await node.send_command("CLUSTER", "SLOTS", check_health=False)
                 return self._read(await node.read_response(disconnect_on_error=False), host)
             except (RedisError, OSError) as error:
@@ -219,7 +233,33 @@ def _several(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{redacted(url)}: {error}") from None
     options.pop("host")
-    return addresses, name, options
+    return addresses, name, _checking(options, is_tls=parts.scheme.startswith("rediss"))
+
+
+def _checking(options: dict[str, Any], *, is_tls: bool) -> dict[str, Any]:
+    """Return options that have the name of a TLS server checked: not all versions of redis-py do by default.
+
+    Raises:
+        ValueError: A file that they name cannot be read.
+    """
+    if not is_tls:
+        return options
+    for name in FILES:
+        if name in options:
+            _check_file(name, options[name])
+    checking = {} if options.get("ssl_cert_reqs") == "none" else {"ssl_check_hostname": True}
+    # A password that is missing is no question to the terminal.
+    return {"socket_connect_timeout": TLS_SECONDS, "ssl_password": ""} | checking | options
+
+
+def _check_file(name: str, path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            is_pem = b"-----BEGIN " in file.read()
+    except OSError as error:
+        raise ValueError(f"{name}={path}: {error.strerror}") from None
+    if not is_pem:
+        raise ValueError(f"{name}={path}: it is no PEM file")
 
 
 def _sentinels(url: str, *, is_tls: bool) -> Sentinels:
@@ -228,6 +268,7 @@ def _sentinels(url: str, *, is_tls: bool) -> Sentinels:
         raise ValueError(f"{redacted(url)} is no redis+sentinel://HOST:PORT,HOST:PORT/MASTER")
     names = {"sentinel_username": "username", "sentinel_password": "password"}
     given = {own: options.pop(name) for name, own in names.items() if name in options}
+    given |= {each: value for each, value in options.items() if each.startswith("ssl_")}
     return Sentinels(addresses, master, options, given, is_tls=is_tls)
 
 

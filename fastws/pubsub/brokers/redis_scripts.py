@@ -4,10 +4,10 @@ Of a topic, whose name is ``N``, there are under ``fastws:{N}:``
 
 - ``h``, a hash: ``e`` the epoch, ``n`` the last offset, ``s`` the server that has written last, ``d`` and
   ``i`` the digest of the settings and these as JSON, ``c`` the offset of the last clear, ``k`` how many keys
-  there are, and ``w:SENDER`` the last number of a sender, its offset and when that was,
+  there are, ``x`` when the stream expires, and ``w:SENDER`` the last number of a sender, its offset and when
+  that was,
 - ``s``, a stream: each item under the ID ``OFFSET-0``; of a message ``t`` (milliseconds) and ``m`` (body), of
-a
-  change ``v`` (verb), ``t`` and ``k`` (key),
+  a change ``v`` (verb), ``t`` and ``k`` (key),
 - ``k``, a hash: of each key ``OFFSET:MILLISECONDS:VALUE``,
 - ``u``, a hash: which nodes use it, ``DIGEST:MILLISECONDS``,
 - ``o:ID``, a position, for 300 s: the message with that id.
@@ -21,7 +21,17 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["APPEND", "DECLARE", "READ", "SCRIPTS", "Script", "keys_of", "plain_channel", "topic_channel"]
+__all__ = [
+    "APPEND",
+    "CHECK",
+    "DECLARE",
+    "READ",
+    "SCRIPTS",
+    "Script",
+    "keys_of",
+    "plain_channel",
+    "topic_channel",
+]
 
 
 class Script:
@@ -58,17 +68,18 @@ end
 local function begin()
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
   redis.call('HSET', KEYS[1], 'e', ARGV[1], 'n', 0, 's', ARGV[2], 'c', 0, 'k', 0)
-  return ARGV[1], 0
+  return ARGV[1], 0, 0
 end
-local function life()
-  local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'k')
+local function life(sender)
+  local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'k', 'kind', 'd', 'x', sender or 'w:')
   if not h[1] or not h[2] then return begin() end
   if h[3] ~= ARGV[2] then
     if ARGV[3] ~= '1' then return begin() end
     redis.call('HSET', KEYS[1], 's', ARGV[2])
   end
-  if tonumber(h[4] or 0) ~= redis.call('HLEN', KEYS[3]) then return begin() end
-  return h[1], tonumber(h[2])
+  local count = tonumber(h[4] or 0)
+  if (count > 0 or h[5] ~= 'history') and count ~= redis.call('HLEN', KEYS[3]) then return begin() end
+  return h[1], tonumber(h[2]), count, h[6], tonumber(h[7] or 0), h[8]
 end
 """
 
@@ -108,8 +119,8 @@ return {'ok', epoch, last}
 APPEND = Script(
     LIFE
     + """
-local epoch, last = life()
-local digest = redis.call('HGET', KEYS[1], 'd')
+local sender = 'w:' .. ARGV[10]
+local epoch, last, count, digest, kept_until, known_run = life(sender)
 if digest and digest ~= ARGV[5] then
   return {'differ', redis.call('HGET', KEYS[1], 'i') or '{}'}
 end
@@ -120,11 +131,9 @@ if KEYS[5] then
   end
 end
 local t = now()
-local sender = 'w:' .. ARGV[10]
 if ARGV[10] ~= '' then
-  local known = redis.call('HGET', KEYS[1], sender)
-  if known then
-    local number, offset = string.match(known, '^(%d+):(%d+):')
+  if known_run then
+    local number, offset = string.match(known_run, '^(%d+):(%d+):')
     if tonumber(ARGV[11]) <= tonumber(number) then return {'duplicate', epoch, tonumber(offset)} end
   elseif redis.call('HLEN', KEYS[1]) > 100 then
     local all = redis.call('HGETALL', KEYS[1])
@@ -136,7 +145,6 @@ if ARGV[10] ~= '' then
 end
 local first, state, parts = last + 1, 'ok', {}
 local keyed = ARGV[6] == 'keyed'
-local count = keyed and redis.call('HLEN', KEYS[3]) or 0
 for i = 13, #ARGV, 4 do
   local verb, key, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local does = true
@@ -151,7 +159,7 @@ for i = 13, #ARGV, 4 do
     elseif verb == '3' then
       does = count > 0
       if does then
-        count = 0
+        count, kept_until = 0, 0
         redis.call('DEL', KEYS[3], KEYS[2])
         redis.call('HSET', KEYS[1], 'c', last + 1)
       end
@@ -175,11 +183,20 @@ for i = 13, #ARGV, 4 do
     parts[#parts + 1] = struct.pack('<BHI', tonumber(verb), #key, #body) .. key .. body
   end
 end
-redis.call('HSET', KEYS[1], 'n', last, 'k', count)
-if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], sender, ARGV[11] .. ':' .. last .. ':' .. t) end
+local state_of = {'n', last, 'k', count}
+if ARGV[10] ~= '' then
+  state_of[5], state_of[6] = sender, ARGV[11] .. ':' .. last .. ':' .. t
+end
+local kept = tonumber(ARGV[8])
+if #parts > 0 and t + kept > (kept_until or 0) then
+  local more = kept + math.floor(kept / 8) + 1000
+  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', more))
+  state_of[#state_of + 1] = 'x'
+  state_of[#state_of + 1] = string.format('%.0f', t + more)
+end
+redis.call('HSET', KEYS[1], unpack(state_of))
 if KEYS[5] and state == 'ok' then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[12]) end
 if #parts > 0 then
-  redis.call('PEXPIRE', KEYS[2], ARGV[8])
   redis.call(ARGV[4], ARGV[9], epoch .. ' ' .. first .. ' ' .. #parts .. '\\n' .. table.concat(parts))
 end
 return {state, epoch, last}
@@ -242,4 +259,19 @@ return {epoch, last, t, since, expired, found}
 """
 )
 
-SCRIPTS = (DECLARE, APPEND, READ)
+#: Does all that the others do, and leaves nothing. KEYS: one that nobody uses. ARGV: a channel.
+CHECK = Script("""
+local key = KEYS[1]
+redis.call('TIME')
+redis.call('DEL', key)
+for _, command in ipairs({
+  {'HSET', key, 'a', '1'}, {'HGET', key, 'a'}, {'HMGET', key, 'a'}, {'HGETALL', key}, {'HLEN', key},
+  {'PEXPIRE', key, '1000'}, {'PERSIST', key}, {'EXISTS', key}, {'HDEL', key, 'a'},
+  {'XADD', key, 'MAXLEN', '~', '1', '1-0', 'a', '1'}, {'XRANGE', key, '-', '+', 'COUNT', '1'},
+  {'XREVRANGE', key, '+', '-', 'COUNT', '1'}, {'DEL', key},
+  {'SET', key, '', 'PX', '1000'}, {'GET', key}, {'DEL', key}, {'PUBLISH', ARGV[1], ''}
+}) do redis.call(unpack(command)) end
+return 'ok'
+""")
+
+SCRIPTS = (DECLARE, APPEND, READ, CHECK)

@@ -9,12 +9,14 @@ from redis.exceptions import AskError, NoScriptError, TryAgainError
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import BrokerRefused
 
-__all__ = ["Server", "parsed_info", "refused", "server_of", "words_for"]
+__all__ = ["Server", "is_forbidden", "parsed_info", "refused", "server_of", "words_for"]
 
 #: Streams came with 5.0.
 OLDEST = (5, 0)
 #: Channels of slots with this one.
 SHARDED = (7, 0)
+#: The policy of a server that deletes nothing by itself.
+KEEPING = "noeviction"
 NO_REPLICATION_ID = "0" * 40
 
 
@@ -28,6 +30,8 @@ class Server(NamedTuple):
     is_durable: bool
     #: True where channels belong to slots of a cluster.
     is_sharded: bool = False
+    #: What it does where it is full, other than to say so; "": it says so.
+    eviction: str = ""
 
 
 def server_of(info: dict[str, Any], *, label: str, is_cluster: bool = False) -> Server:
@@ -46,7 +50,9 @@ def server_of(info: dict[str, Any], *, label: str, is_cluster: bool = False) -> 
     # A replica that has taken over has a second name: what its master had confirmed last may be missing.
     has_taken_over = info.get("master_replid2", NO_REPLICATION_ID) != NO_REPLICATION_ID
     is_durable = info.get("aof_enabled") == "1" and not has_taken_over
-    return Server(identity, is_durable, is_sharded=is_cluster and numbers >= SHARDED)
+    policy = str(info.get("maxmemory_policy", KEEPING))
+    eviction = "" if policy == KEEPING else policy
+    return Server(identity, is_durable, is_sharded=is_cluster and numbers >= SHARDED, eviction=eviction)
 
 
 def parsed_info(answer: bytes) -> dict[str, Any]:
@@ -74,6 +80,7 @@ MEANINGS = {
     "MASTERDOWN": "it is a replica without its master",
     "MOVED": "it is a node of a cluster",
     "BUSY": "a script runs there for too long",
+    "WRONGTYPE": "another program has a key with this name",
 }
 
 
@@ -95,11 +102,17 @@ def words_for(error: BaseException) -> str:
         "used memory > 'maxmemory'": MEANINGS["OOM"],
         "read only replica": MEANINGS["READONLY"],
         "no permissions": MEANINGS["NOPERM"],
+        "user executing the script can't": MEANINGS["NOPERM"],
         "loading the dataset": MEANINGS["LOADING"],
     }.items():
         if part in low:
             return f"{meaning} ({text})"
     return text
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """True where this user may not do what was asked."""
+    return words_for(error).startswith(MEANINGS["NOPERM"])
 
 
 def refused(error: BaseException) -> BrokerRefused:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 
 from fastws.pubsub.brokers.base import Broker, name_of, names_in
 from fastws.pubsub.brokers.envelope import NODE_BYTES, Blob, blobs, encode_blob, kept_of, read_blob
@@ -83,6 +84,8 @@ class Plain:
         self._missed = 0
         self._dropped = 0
         self._too_large = 0
+        #: The names of topics in which something came, since the last look, that makes no sense.
+        self._strange: set[str] = set()
         #: How many of other nodes have not come, in all.
         self.missed = 0
 
@@ -135,7 +138,7 @@ class Plain:
             missed, bodies = self._compare(name, blob)
             frames = [kept_of(body) for body in bodies]
         except (BadRecord, ValueError) as error:
-            log.error("broker %s: topic %s holds what is no message: %s", self._broker.label, name, error)
+            self._take_strange(name, str(error))
             return
         if missed:
             self._missed += missed
@@ -144,6 +147,14 @@ class Plain:
             self._skip(hub, topic, missed)
         if frames:
             self._relay(hub, topic, frames)
+
+    def _take_strange(self, name: str, reason: str) -> None:
+        """It may have been messages of a node of another version: tell it, once in a second."""
+        if name not in self._strange:
+            self._strange.add(name)
+            log.error("broker %s: topic %s holds what is no message: %s", self._broker.label, name, reason)
+            with suppress(ValueError):
+                self._skip(*names_in(name), None)
 
     def _compare(self, name: str, blob: Blob) -> tuple[int | None, list[bytes]]:
         """Return how many messages are missing before those that are new, and them."""
@@ -177,6 +188,7 @@ class Plain:
             source.silent_ticks += 1
             if source.silent_ticks >= REMEMBER_TICKS:
                 del self._sources[key]
+        self._strange.clear()
         self._say()
 
     def _say(self) -> None:

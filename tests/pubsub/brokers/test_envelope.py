@@ -47,8 +47,10 @@ def test_what_is_no_blob() -> None:
     for cut in range(len(whole)):
         with pytest.raises(BadRecord):
             read_blob(whole[:cut])
-    with pytest.raises(BadRecord, match="of this version"):
-        read_blob(b"fws2" + whole[4:])
+    with pytest.raises(BadRecord, match="another version of fastws speaks b'fws2'"):
+        read_blob(b"fws2 has blobs of its own")
+    with pytest.raises(BadRecord, match="no blob"):
+        read_blob(b"f" + whole)
 
 
 def run_of(*payloads: str) -> tuple[bytes, int]:

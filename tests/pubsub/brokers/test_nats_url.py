@@ -45,6 +45,9 @@ def test_a_url_names_servers(url: str) -> None:
         ("nats://a?replicas=7", "replicas="),
         ("nats://a?creds=/no/such/file", "creds=/no/such/file: No such file"),
         ("tls://a?ca=/no/such/file", "ca=/no/such/file: No such file"),
+        (f"tls://a?ca={__file__}", "test_nats_url.py: "),
+        (f"tls://a?cert={__file__}", "test_nats_url.py: "),
+        (f"tls://a?key={__file__}", "key= needs cert="),
     ],
 )
 def test_what_is_none_is_refused_in_one_line(url: str, text: str) -> None:

@@ -67,6 +67,8 @@ def test_a_password_is_not_in_what_is_said_of_a_mistake() -> None:
         ("redis+sentinel://h", "HOST:PORT,HOST:PORT/MASTER"),
         ("redis+sentinel://h:x/m", "Port could not be cast"),
         ("redis+sentinel://,/m", "is no HOST:PORT"),
+        ("rediss://h?ssl_ca_certs=/no/such", "ssl_ca_certs=/no/such: No such file"),
+        (f"rediss+cluster://h?ssl_certfile={__file__}", "it is no PEM file"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_told_where_the_hub_is_made(url: str, reason: str) -> None:

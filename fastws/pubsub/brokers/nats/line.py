@@ -49,12 +49,15 @@ class Opened(Client):
     """A client that does not go on in the clear where TLS was asked for, and says why it was not let in."""
 
     must_be_tls = False
+    has_certificate = False
 
     async def _process_info(self, info: dict[str, Any], initial_connection: Any = None) -> None:
         if self.must_be_tls and not info.get("tls_required"):
             if not info.get("tls_available"):
                 raise nats.errors.Error("it does not speak TLS")
             info["tls_required"] = True
+        if info.get("tls_verify") and not self.has_certificate:
+            raise nats.errors.Error("it asks for a certificate: cert=FILE and key=FILE")
         await super()._process_info(info, bool(initial_connection))
 
 
@@ -88,6 +91,7 @@ class Line:
         """
         line = cls(server.label)
         line._client.must_be_tls = server.is_tls
+        line._client.has_certificate = server.is_tls and servers.has_certificate
         try:
             await asyncio.wait_for(line._connect(servers, server), timeout)
         except TimeoutError:

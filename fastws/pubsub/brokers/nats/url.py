@@ -14,7 +14,7 @@ __all__ = ["Server", "Servers"]
 DEFAULT_PORT = 4222
 #: In front of the subjects, and in the names of the streams.
 PREFIX = re.compile(r"[A-Za-z0-9_-]{1,32}")
-KNOWN = ("ca", "creds", "prefix", "replicas")
+KNOWN = ("ca", "cert", "creds", "key", "prefix", "replicas")
 WHAT = "a NATS URL is nats://HOST:PORT or tls://HOST:PORT, several with commas between them"
 
 
@@ -47,6 +47,7 @@ class Servers:
         url: One URL, or several with commas between them: ``nats://USER:PASSWORD@HOST:PORT``,
             ``nats://TOKEN@HOST``, ``tls://HOST``. Parameters behind any of them are for all: ``creds=FILE``
             (credentials with a key), ``ca=FILE`` (whose certificates are taken, of ``tls://``),
+            ``cert=FILE`` and ``key=FILE`` (a certificate of one's own, for servers that ask for one),
             ``prefix=NAME`` (default "fastws": what the subjects and streams begin with) and ``replicas=N``
             (default 1: on how many servers of a cluster a stream is).
 
@@ -69,11 +70,22 @@ class Servers:
         self.replicas = int(replicas)
         self._creds = _file(found, "creds")
         self._ca = _file(found, "ca")
+        self._cert = _file(found, "cert")
+        self._key = _file(found, "key")
+        if self._key is not None and self._cert is None:
+            raise ValueError("key= needs cert=")
+        if self._ca is not None or self._cert is not None:
+            self._tls()  # what is wrong with the files is told now
 
     @property
     def label(self) -> str:
         """Their addresses, without a secret."""
         return ",".join(server.label for server in self.all)
+
+    @property
+    def has_certificate(self) -> bool:
+        """True where this side has a certificate of its own."""
+        return self._cert is not None
 
     def options(self, server: Server) -> dict[str, Any]:
         """Return what nats-py has to be told for one of them."""
@@ -85,9 +97,21 @@ class Servers:
         if self._creds is not None:
             found["user_credentials"] = self._creds
         if server.is_tls:
-            found["tls"] = ssl.create_default_context(cafile=self._ca)
+            found["tls"] = self._tls()
             found["tls_hostname"] = server.host
         return found
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self._ca)
+        except ssl.SSLError as error:
+            raise ValueError(f"ca={self._ca}: {error.reason or error}") from None
+        if self._cert is not None:
+            try:
+                context.load_cert_chain(self._cert, self._key, "")  # nobody is asked for one
+            except ssl.SSLError as error:
+                raise ValueError(f"cert={self._cert}: {error.reason or error}") from None
+        return context
 
 
 def _server(url: str, before: list[Server]) -> Server:

@@ -1,0 +1,75 @@
+"""How much memory an answer of Redis may take: what is there may be no Redis, and never come to an end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio.connection import DefaultParser
+from redis.exceptions import InvalidResponse
+
+__all__ = ["ANSWER_BYTES", "KEPT_BYTES", "MESSAGE_BYTES", "SLOTS_BYTES", "BoundedParser", "allow"]
+
+MIB = 1024 * 1024
+#: Bytes of one answer while the connection is made, and of those to most commands.
+ANSWER_BYTES = MIB // 8
+#: Of who has which slots of a cluster; of what a topic keeps; and of one message of a channel: a node
+#: publishes at most 32 MiB.
+SLOTS_BYTES = 4 * MIB
+KEPT_BYTES = 512 * MIB
+MESSAGE_BYTES = 33 * MIB
+
+
+class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type]
+    """Reads answers as redis-py does, until one is larger than :func:`allow` says."""
+
+    most = ANSWER_BYTES
+    taken = 0
+
+    def on_connect(self, connection: Any) -> None:
+        """Begin a connection."""
+        super().on_connect(connection)
+        self._stream: Any = Counted(self._stream, self)
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return the next answer. Raises :class:`redis.exceptions.InvalidResponse` for one too large."""
+        self.taken = 0
+        return await super().read_response(*args, **options)
+
+    def take(self, size: int) -> None:
+        """Count bytes of the answer that is read now."""
+        self.taken += size
+        if self.taken > self.most:
+            raise InvalidResponse(f"an answer of more than {self.most} bytes")
+
+
+class Counted:
+    """What a parser reads from."""
+
+    def __init__(self, stream: Any, parser: BoundedParser) -> None:
+        self._stream = stream
+        self._parser = parser
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def read(self, size: int) -> Any:
+        """Return some bytes."""
+        data = await self._stream.read(size)
+        self._parser.take(len(data))
+        return data
+
+    async def readline(self) -> Any:
+        """Return a line, which asyncio bounds."""
+        data = await self._stream.readline()
+        self._parser.take(len(data))
+        return data
+
+    async def readexactly(self, size: int) -> Any:
+        """Return so many bytes. Where they are too many none are waited for."""
+        self._parser.take(size)
+        return await self._stream.readexactly(size)
+
+
+def allow(connection: Any, most: int) -> None:
+    """Let each answer of a connection that :class:`BoundedParser` reads have at most so many bytes."""
+    connection._parser.most = most
