@@ -15,6 +15,7 @@ from tests.faults import (
     floods,
     half_open,
     handlers,
+    keyed,
     logs_full,
     metering,
     scanners,
@@ -27,7 +28,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods, churn,
-    documents, metering, workers, scanners,
+    documents, keyed, metering, workers, scanners,
 )  # fmt: skip
 
 
