@@ -162,7 +162,7 @@ MOST_CPU: dict[tuple[str, str], float] = {
 #: The same of instructions. Of 16 in a turn most of the work is the kernel's, which callgrind does not count.
 MOST: dict[tuple[str, str], float] = {
     (FEED, EQUAL): 1.12,
-    (FEED + IN_TURN, EQUAL + IN_TURN): 1.22,
+    (FEED + IN_TURN, EQUAL + IN_TURN): 1.25,
     (EQUAL + IN_TURN + SLOWLY, EQUAL + IN_TURN): 1.1,
     (FEED + IN_TURN + SLOWLY, FEED + IN_TURN): 1.1,
     (FEED + IN_TURN + LATE, FEED + IN_TURN): 1.05,
