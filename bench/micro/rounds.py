@@ -13,14 +13,16 @@ import zlib
 from collections.abc import Callable
 
 __all__ = [
-    "BUFFER", "CLOSE", "COMPRESSED", "CONTINUATION", "FIN", "TEXT", "Ends", "Rounds", "connect", "deflated",
-    "frame", "opened", "unconnected", "upgrade",
+    "BUFFER", "CLOSE", "COMPRESSED", "CONTINUATION", "FIN", "MARK", "TEXT", "Ends", "Rounds", "connect",
+    "deflated", "frame", "opened", "unconnected", "upgrade",
 ]  # fmt: skip
 
 MASK = b"\x12\x34\x56\x78"
 TEXT, CONTINUATION, CLOSE, FIN, COMPRESSED = 1, 0, 8, 0x80, 0x40
 #: A recv of its own would ask malloc(3) for as much each time.
 BUFFER = bytearray(65536)
+#: What is called before and after what counts.
+MARK: list[Callable[[], object]] = [os.getppid]
 
 
 def upgrade(path: str, extensions: str = "") -> bytes:
@@ -83,9 +85,6 @@ class Rounds:
     read after each run, and have to be as many. In the end all are closed.
     """
 
-    #: Is called before and after what counts.
-    mark: Callable[[], object] = os.getppid
-
     def __init__(self, socks: list[socket.socket], size: int, begin: Callable[[], object]) -> None:
         self.socks, self.others, self.size, self.begin = socks, socks[:-1], size, begin
         self._loop = asyncio.get_running_loop()
@@ -113,7 +112,7 @@ class Rounds:
             self.begin()
             return
         if self._counts:
-            self.mark()
+            MARK[0]()
         if self._missing:
             self._over.set_exception(AssertionError(f"{self._missing} bytes are missing"))
         else:
@@ -122,7 +121,7 @@ class Rounds:
     async def run(self, rounds: int, *, counts: bool = False) -> None:
         self._left, self._counts, self._over = rounds, counts, self._loop.create_future()
         if counts:
-            self.mark()
+            MARK[0]()
         self._next()
         await self._over
         for sock in self.others:

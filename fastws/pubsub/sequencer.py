@@ -33,6 +33,8 @@ IDLE_TOPICS = 10_000
 SWEEP_SECONDS = 1.0
 #: So long an id of ``publish_confirmed(once=...)`` is known.
 ONCE_SECONDS = 300.0
+#: So many ids are known at most, of all topics together: some 50 MB where they are as long as they may be.
+ONCE_IDS = 100_000
 
 
 class Sequencer(Timed):
@@ -171,6 +173,8 @@ class Sequencer(Timed):
     def remember(self, topic: str, once: str, at: Position) -> None:
         """Note where the message with this id is."""
         self._once[topic, once] = (self.time() + ONCE_SECONDS, at)
+        if len(self._once) > ONCE_IDS:
+            self._once.popitem(last=False)
         self._arm()
 
     def _forget_ids(self, now: float) -> None:

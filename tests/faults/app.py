@@ -13,6 +13,7 @@ from typing import Any
 
 import fastws
 import fastws.yjs
+from bench.servers.feeds import feed
 from fastws.apps import builtin
 from fastws.apps.bullets import Bullets
 from fastws.protocol.http.messages import Request, Response
@@ -175,6 +176,7 @@ routes = [
     fastws.Route("/comments", Comments()),
     *BULLETS.routes,
     fastws.Route("/counters", http=counters),
+    fastws.Route("/feed", feed),
     # Whoever reads 1 KiB a second takes less than the kernel counts as progress within the write limit.
     fastws.Route("/dropping", Topic("drop_oldest"), timeouts={"write": None}),
     # A worker that stood still has as much to tell its clients at once as the bus has kept for it.

@@ -16,6 +16,7 @@ from tests.faults import (
     floods,
     half_open,
     handlers,
+    keyed,
     latency,
     logs_full,
     metering,
@@ -29,7 +30,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, latency, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods,
-    churn, documents, bullets, metering, workers, scanners,
+    churn, documents, bullets, keyed, metering, workers, scanners,
 )  # fmt: skip
 
 

@@ -133,9 +133,9 @@ def test_the_end_that_a_server_tells_has_no_age() -> None:
     assert (change.oldest, change.newest, change.values) == (None, None, 1)
 
 
-def test_a_server_changes_the_keys_itself_beside_clients_that_do_not_keep_up() -> None:
+def test_a_server_changes_the_keys_itself_beside_clients_that_do_not_keep_up(tmp_path: Path) -> None:
     folder = Path(bench.__file__).parent / "servers"
-    with running(folder, "serve", "feeds:routes", "--app-dir", folder, "--port", 0) as child:
+    with running(tmp_path, "serve", "feeds:routes", "--app-dir", folder, "--port", 0) as child:
         url = child.address().replace("http", "ws", 1) + "/feed"
         for _ in range(2):  # the second time the topic has values, and the end of the first
             plan = Keyed(url=url, topic="table", moved_by="moves", stalled=1, slow=1, slow_rate=900, **QUICK)

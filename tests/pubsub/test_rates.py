@@ -101,6 +101,30 @@ class TestMaxRate:
         assert paced.gaps == []
         assert len(other.messages) > 100
 
+    def test_keyed_counts_batches_and_the_last_one_is_in_time(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", mode="keyed")
+        paced = Mirror(loop, turn)
+        hub.subscribe(paced, "t", max_rate=10)
+        loop.advance(1)
+        paced.read()
+        seen: list[tuple[float, str]] = []
+        for number in range(1000):
+            hub.publish("t", str(number), key=f"k{number % 50}")
+            published = loop.time()
+            for step in (0, STEP):
+                loop.advance(step)
+                seen += [(loop.time(), json.dumps(message)) for message in paced.read()]
+        loop.advance(0)
+        while "999" not in seen[-1][1] and loop.time() < published + 1:
+            loop.advance(0.005)
+            seen += [(loop.time(), json.dumps(message)) for message in paced.read()]
+        never_more_than(10, seen)
+        changes = [text for _, text in seen if '"set"' in text]
+        assert sum(text.count('"k') for text in changes) > 5 * len(changes), "a batch has many keys"
+        # The tick of the topic comes first (0.025 s), then its turn at ten a second.
+        assert seen[-1][0] <= published + 0.025 + 0.1 + 0.005
+
     def test_the_kernel_holds_little_of_what_is_replaced(self, loop: ManualLoop, turn: Turn) -> None:
         class Fresh(Client):
             fresh = 0

@@ -122,6 +122,13 @@ class TestConfirmed:
         loop.advance(0.2)
         assert not loop.run(hub.publish_confirmed("t", "a", once="id")).duplicate
 
+    def test_so_many_ids(self, loop: ManualLoop, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("fastws.pubsub.sequencer.ONCE_IDS", 2)
+        for once in "abc":
+            loop.run(hub.publish_confirmed("t", once, once=once))
+        known = [loop.run(hub.publish_confirmed("t", "x", once=once)).duplicate for once in "cba"]
+        assert known == [True, True, False]
+
     @pytest.mark.parametrize("once", ["", "x" * 256, "ü" * 128])
     def test_bad_ids(self, loop: ManualLoop, hub: Hub, once: str) -> None:
         with pytest.raises(ValueError, match="once= has 1 to 255 bytes"):
