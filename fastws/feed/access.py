@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -174,8 +174,9 @@ class Publication:
         Raises ``TypeError`` for what is none, ``ValueError`` for a NaN or an infinity in it.
         """
         if isinstance(value, (bytes, bytearray, memoryview)):
-            return replace(self, source=None, data=bytes(value), remove=False)
-        return replace(self, source=json.finite_dumps(value).decode(), data=None, remove=False)
+            return Publication(self.topic, None, bytes(value), self.key, once=self.once)
+        source = json.finite_dumps(value).decode()
+        return Publication(self.topic, source, None, self.key, once=self.once)
 
 
 class FeedClient:

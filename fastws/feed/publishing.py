@@ -10,7 +10,7 @@ from fastws.feed.access import FeedClient, FeedError, Publication, User
 from fastws.feed.commands import Pub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
-from fastws.feed.strict_json import members
+from fastws.feed.strict_json import is_canonical, members
 from fastws.pubsub.hub_keyed import REMOVAL
 from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import note_of
@@ -48,17 +48,19 @@ async def _allowed(settings: FeedSettings, client: FeedClient, given: Publicatio
         return given
     if answer is False or answer is None:
         raise FeedError("forbidden", "this client may not publish here")
-    if not (isinstance(answer, Publication) and _is_sound(answer)):
+    if not (isinstance(answer, Publication) and _is_sound(answer, given.topic)):
         assert hook is not None
         raise nonsense(hook, answer, "a bool or a fastws.Publication that can be published")
     return answer
 
 
-def _is_sound(changed: Publication) -> bool:
+def _is_sound(changed: Publication, checked_topic: str) -> bool:
     """True for a publication of the application that clients can be sent."""
     try:
-        check_name(changed.topic)
-        if changed.source is not None and len(members(f'{{"d":{changed.source}}}')) != 1:
+        if changed.topic != checked_topic:
+            check_name(changed.topic)
+        source = changed.source
+        if source is not None and not is_canonical(source) and len(members(f'{{"d":{source}}}')) != 1:
             return False  # '1,"user":"bob"' would be members of the message
     except (ValueError, TypeError, AttributeError):
         return False

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What a topic does with a message before it is published: it may collect it, or leave it out."""
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ class Gate:
         if self._sampler.lets_through(loop.time()):
             return True
         self._left_out += 1
-        loop_state_of(loop).turn.rest_seconds = self._rest_seconds
+        if self._rest_seconds:
+            loop_state_of(loop).turn.rest_seconds = self._rest_seconds
         if not self._tells:
             self._tells = True
             loop.call_later(TELL_SECONDS, self._tell)

@@ -12,7 +12,7 @@ MAX_TIMES = 100
 #: At the beginning of a flood so large a part of a second's messages is let through at once.
 BURST_PART = 10
 #: Seconds by which a sender of a flood is read later, at most; less than the second number is not worth it.
-MAX_REST_SECONDS = 0.004
+MAX_REST_SECONDS = 0.008
 MIN_REST_SECONDS = 0.002
 
 
@@ -35,9 +35,9 @@ def least(*rates: float | None) -> float | None:
 def rest_seconds(rate: float) -> float:
     """Return how much later a sender is read of whose messages ``rate`` a second are let through.
 
-    It is half of the time from one to the next, so that what is let through is as many and not much older.
+    It is a quarter of the time from one to the next: what is let through is as many, and not much older.
     """
-    seconds = min(MAX_REST_SECONDS, 0.5 / rate)
+    seconds = min(MAX_REST_SECONDS, 0.25 / rate)
     return seconds if seconds >= MIN_REST_SECONDS else 0.0
 
 

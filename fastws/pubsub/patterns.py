@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import zip_longest
 
 __all__ = ["Pattern", "check_name"]
 
 MAX_NAME_BYTES = 255
 ONE, REST = "*", "**"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_name(name: str) -> None:
@@ -30,7 +32,7 @@ def _what_is_wrong(name: str) -> str | None:
         return "it is empty"
     if size > MAX_NAME_BYTES:
         return f"it has {size} bytes, which is more than {MAX_NAME_BYTES}"
-    if any(char < " " or "\x7f" <= char <= "\x9f" for char in name):
+    if _CONTROL.search(name) is not None:
         return "it has a control character"
     if ONE in name:
         return "it has a *"

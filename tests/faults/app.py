@@ -11,6 +11,8 @@ import tempfile
 import time
 from typing import Any
 
+import orjson
+
 import fastws
 import fastws.yjs
 from bench.servers.feeds import feed
@@ -39,7 +41,7 @@ class Comments(fastws.Handler):
     """Whoever comes here says bullet comments, and sees none."""
 
     def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
-        BULLETS.hub.publish("bullets", json=json.loads(message))
+        BULLETS.hub.publish("bullets", json=orjson.loads(message))
 
 
 class Shared(fastws.Handler):
