@@ -6,7 +6,8 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from types import GeneratorType
+from typing import Any, TypeGuard
 
 from fastws.feed.access import FeedError
 from fastws.loop.fatal import is_cancelled, is_collected
@@ -27,12 +28,11 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
     Raises:
         FeedError: The hook's own; or ``"internal"`` where it raised anything else, or took longer than 10 s.
     """
-    name = getattr(hook, "__name__", type(hook).__name__)
     try:
         answer = hook(*args)
-        if not inspect.isawaitable(answer):
+        if not _is_awaitable(answer):
             return answer
-        task = asyncio.get_running_loop().create_task(_limited(answer, name), name=HOOK)
+        task = asyncio.get_running_loop().create_task(_limited(answer, _name_of(hook)), name=HOOK)
         try:
             return await task
         finally:
@@ -44,15 +44,24 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
         # One outside ``Exception`` too, such as a panic of pyo3, and what a cancelled task raises.
         if is_cancelled(exc) or is_collected(exc):
             raise
-        log.exception("the hook %s failed", name)
+        log.exception("the hook %s failed", _name_of(hook))
     raise FeedError("internal", "the application failed")
 
 
 def nonsense(hook: Callable[..., Any], answer: object, wanted: str) -> FeedError:
     """Return the error for an answer that means nothing."""
-    name = getattr(hook, "__name__", type(hook).__name__)
-    log.error("the hook %s returned %r, which is not %s", name, answer, wanted)
+    log.error("the hook %s returned %r, which is not %s", _name_of(hook), answer, wanted)
     return FeedError("internal", "the application failed")
+
+
+def _name_of(hook: Callable[..., Any]) -> str:
+    name: str = getattr(hook, "__name__", type(hook).__name__)
+    return name
+
+
+def _is_awaitable(answer: object) -> TypeGuard[Awaitable[Any]]:
+    # The same as inspect's, which asks an abstract class first.
+    return hasattr(answer, "__await__") or (isinstance(answer, GeneratorType) and inspect.isawaitable(answer))
 
 
 async def _limited(answer: Awaitable[Any], name: str) -> Any:

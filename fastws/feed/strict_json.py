@@ -47,7 +47,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = JSONDecoder(object_pairs_hook=_once)
+_DECODER: Any = JSONDecoder(object_pairs_hook=_once)
 
 
 def members(text: str) -> dict[str, Member]:
