@@ -50,7 +50,13 @@ CLIENTS = {
     "fastws bench ws://127.0.0.1:8080/broadcast fanout --clients 1000": {0},
     "fastws bench ws://127.0.0.1:8080/wsecho echo --clients 200": {0},
     "fastws bench ws://127.0.0.1:8080/broadcast room --clients 50": {0},
-    "fastws bench ws://127.0.0.1:8080/wsecho echo --rate 20000 --require p99=50ms --require reach=1": {0, 1},
+    "fastws bench ws://127.0.0.1:8080/wsecho echo --rate 20000 --require 'p99<50ms' --require reach=1": {
+        0,
+        1,
+    },
+    "fastws bench ws://127.0.0.1:8080/wsecho ws://127.0.0.1:8080/echo echo --ramp 1s --duration 2s": {0},
+    "fastws bench ws://127.0.0.1:8080/wsecho --script talk.jsonl --clients 50 --ramp 1s --duration 3s"
+    " --require 'p99<1s'": {0, 1},
 }
 #: Commands that talk to the feed of their page.
 OF_A_FEED = [
@@ -255,6 +261,13 @@ def well(command: str, folder: Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
+def write_files(page: Path, folder: Path) -> None:
+    """Write the files that a page shows."""
+    for block in blocks_of(page):
+        if block.kind == "file":
+            (folder / block.arguments[0]).write_text(block.code, encoding="utf-8")
+
+
 def make_certificates(folder: Path) -> None:
     """The files of the commands with TLS: of ``fastws cert``, and two that an authority would have made."""
     if (folder / "certs" / "server.pem").exists() and (folder / "chat.example.org.pem").exists():
@@ -266,6 +279,7 @@ def make_certificates(folder: Path) -> None:
     well("fastws cert", folder)
 
 
+LOAD_GENERATOR = ROOT / "docs" / "load-generator.md"
 WITH_SHELL = [
     page
     for page in PAGES
@@ -295,16 +309,15 @@ class TestAsTheyStand:
             pass
 
     def test_it_talks_to_the_server_of_the_first_command(self, clone: Path) -> None:
+        write_files(LOAD_GENERATOR, clone)
         with started(clone, alone(FIRST.rpartition(" && ")[2])) as (server, _):
             for command, codes in CLIENTS.items():
                 done = complete(beside(server, command), clone)
                 assert done.returncode in codes, f"{command}: {done.stdout}"
 
     def test_it_talks_to_the_feed_of_its_page(self, clone: Path) -> None:
-        page = ROOT / "docs" / "load-generator.md"
-        (file,) = [block for block in blocks_of(page) if block.kind == "file"]
-        (serve,) = [block for block in blocks_of(page) if block.arguments == ("server",)]
-        (clone / file.arguments[0]).write_text(file.code, encoding="utf-8")
+        (serve,) = [block for block in blocks_of(LOAD_GENERATOR) if block.arguments == ("server",)]
+        write_files(LOAD_GENERATOR, clone)
         with started(clone, alone(serve.code.strip())) as (server, _):
             for command in OF_A_FEED:
                 done = complete(beside(server, command), clone)
