@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
 import os
 import signal
 import tempfile
 import time
-from typing import Any
-
-import orjson
 
 import fastws
 import fastws.yjs
-from bench.servers.feeds import feed
 from fastws.apps import builtin
-from fastws.apps.bullets import Bullets
-from fastws.protocol.http.messages import Request, Response
-from fastws.web.static_files import packaged_static
+from tests.faults.counters import counters
 
 __all__ = ["routes"]
 
@@ -35,13 +27,6 @@ class Topic(fastws.Handler):
 
     def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
         self.hub.publish("all", message)
-
-
-class Comments(fastws.Handler):
-    """Whoever comes here says bullet comments, and sees none."""
-
-    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
-        BULLETS.hub.publish("bullets", json=orjson.loads(message))
 
 
 class Shared(fastws.Handler):
@@ -150,35 +135,11 @@ async def is_cancelled(ws: fastws.WebSocket) -> None:
     await asyncio.sleep(0)
 
 
-def _server() -> fastws.Server:
-    return next(each for each in gc.get_objects() if isinstance(each, fastws.Server))
-
-
-def counters(request: Request) -> Response:
-    """The server's counters, and how much waits for the clients now."""
-    server = _server()
-    waiting = [connection.outbox.buffered_amount for connection in server.connections]
-    state: dict[str, Any] = {
-        **server.counters.as_dict(),
-        "open": len(server.connections),
-        "buffered_max": max(waiting, default=0),
-        "tasks": len(asyncio.all_tasks()),
-        "uncollectable": len(gc.garbage),
-    }
-    return Response(200, json.dumps(state))
-
-
 #: Goes with the process.
 DOCUMENTS = tempfile.TemporaryDirectory()
 
-#: Without its robots.
-BULLETS = Bullets(fastws.Static("/", packaged_static()))
-
 routes = [
-    fastws.Route("/comments", Comments()),
-    *BULLETS.routes,
     fastws.Route("/counters", http=counters),
-    fastws.Route("/feed", feed),
     # Whoever reads 1 KiB a second takes less than the kernel counts as progress within the write limit.
     fastws.Route("/dropping", Topic("drop_oldest"), timeouts={"write": None}),
     # A worker that stood still has as much to tell its clients at once as the bus has kept for it.

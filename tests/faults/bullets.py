@@ -15,10 +15,10 @@ SLOW = 100
 def bullets(record: Record) -> None:
     viewers, flood = record.choose(1_000, 50), record.choose(5_000, 250)
     rounds = record.choose(3, 1)
-    with server("--no-access-log") as site:
+    with server("--no-access-log", app="tests.faults.bullets_app:routes") as site:
         costs = _alternate(rounds, flood, lambda rate: _ten_send(record, site, viewers, rate))
         _tell(record, "ten send", costs, flood, 1.1)
-    with server("--no-access-log") as site:
+    with server("--no-access-log", app="tests.faults.bullets_app:routes") as site:
         costs = _alternate(rounds, flood, lambda rate: _viewers_send(record, site, viewers, rate))
         _tell(record, f"{viewers:,} viewers send", costs, flood, 2)
 

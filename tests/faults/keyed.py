@@ -28,7 +28,10 @@ def keyed(record: Record) -> None:
     seconds, stall = record.choose((20, 12), (4, 2))
     # A client that stalls is not ended for it here.
     options = ("--no-access-log", "--host", SERVER, "--timeout-write", "60")
-    with networks() as (ours, theirs), server(*options, prefix=inside(ours)) as site:
+    with (
+        networks() as (ours, theirs),
+        server(*options, app="tests.faults.feeds_app:routes", prefix=inside(ours)) as site,
+    ):
         for pid, link in ((ours, "ours"), (theirs, "theirs")):
             words = ["mtu", "1500", "gso_max_segs", "1"]
             subprocess.run([*inside(pid), "ip", "link", "set", link, *words], check=True)
