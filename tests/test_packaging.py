@@ -49,7 +49,7 @@ def test_no_generated_c_is_in_the_tree() -> None:
 
 def test_what_can_be_compiled_is_compiled() -> None:
     """In CI it must be; elsewhere the sources in Python are enough."""
-    if os.environ.get("FASTWS_REQUIRE_C") != "1":
+    if os.environ.get("TESTS_REQUIRE_C") != "1":
         pytest.skip("a build without a C compiler is complete too")
     with all_rows() as row:
         for module in (*hot_path(), *WRITTEN_IN_C):

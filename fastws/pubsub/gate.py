@@ -92,7 +92,7 @@ class Gate:
         """Publish what was collected. The first exception is raised when all of it was tried."""
         collected, self._collected = self._collected, []
         failed: Exception | None = None
-        self.is_open = True
+        was_open, self.is_open = self.is_open, True
         try:
             for publish in collected:
                 try:
@@ -100,7 +100,7 @@ class Gate:
                 except Exception as error:
                     failed = failed or error
         finally:
-            self.is_open = False
+            self.is_open = was_open
         if failed is not None:
             raise failed
 

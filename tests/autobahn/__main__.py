@@ -32,7 +32,7 @@ def main(args: list[str] | None = None) -> int:
                 report = suite.run(run, certificates, options.reports)
             except Missing as missing:
                 print(f"SKIPPED autobahn {run.name}: {missing}", flush=True)
-                failed |= os.environ.get("FASTWS_REQUIRE_AUTOBAHN") == "1"
+                failed |= os.environ.get("TESTS_REQUIRE_AUTOBAHN") == "1"
                 continue
             show(report)
             results.record(report, options.reports, tested)

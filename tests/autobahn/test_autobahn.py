@@ -35,7 +35,7 @@ def test_every_case_is_acceptable(what: Run, tmp_path: Path) -> None:
     try:
         report = run(what, make_certificates(tmp_path), tmp_path)
     except Missing as missing:
-        if os.environ.get("FASTWS_REQUIRE_AUTOBAHN") == "1":
+        if os.environ.get("TESTS_REQUIRE_AUTOBAHN") == "1":
             raise
         pytest.skip(f"autobahn: {missing}")
     failures = report.failures()

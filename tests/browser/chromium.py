@@ -50,10 +50,10 @@ def missing() -> str | None:
 
 
 def require() -> None:
-    """Skip where there is no browser; with FASTWS_REQUIRE_BROWSER=1, as CI has it, fail."""
+    """Skip where there is no browser; with TESTS_REQUIRE_BROWSER=1, as CI has it, fail."""
     if reason := missing():
-        if os.environ.get("FASTWS_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"FASTWS_REQUIRE_BROWSER is set, but {reason}", pytrace=False)
+        if os.environ.get("TESTS_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"TESTS_REQUIRE_BROWSER is set, but {reason}", pytrace=False)
         pytest.skip(reason)
 
 

@@ -1,6 +1,6 @@
 """Both pages in a real Chromium, against ``python -m fastws serve`` in a process of its own.
 
-Without a browser these tests are skipped, with the reason; ``FASTWS_REQUIRE_BROWSER=1`` makes that
+Without a browser these tests are skipped, with the reason; ``TESTS_REQUIRE_BROWSER=1`` makes that
 a failure, so that no CI passes without having looked.
 """
 

@@ -48,8 +48,8 @@ def check_site(story: Story, block: Block) -> None:
     """The site as it stands, but for the places of certificate, socket and port."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None:
-        if os.environ.get("FASTWS_REQUIRE_NGINX") == "1":
-            pytest.fail("FASTWS_REQUIRE_NGINX is set, but there is no nginx", pytrace=False)
+        if os.environ.get("TESTS_REQUIRE_NGINX") == "1":
+            pytest.fail("TESTS_REQUIRE_NGINX is set, but there is no nginx", pytrace=False)
         return
     folder = story.folder / f"nginx-{block.line}"
     folder.mkdir()

@@ -29,7 +29,7 @@ PAGE = ROOT / "docs" / "deploy.md"
 def program(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
     if found is None:
-        variable = f"FASTWS_REQUIRE_{name.upper()}"
+        variable = f"TESTS_REQUIRE_{name.upper()}"
         if os.environ.get(variable) == "1":
             pytest.fail(f"{variable} is set, but there is no {name}", pytrace=False)
         pytest.skip(f"{name} is not installed")

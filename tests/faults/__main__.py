@@ -57,7 +57,7 @@ def _run(each: Row, full: bool, reports: Path) -> dict[str, Any]:
     except Missing as missing:
         print(f"  SKIPPED {each.name}: {missing}", flush=True)
         record.note(f"skipped: {missing}")
-        skipped = os.environ.get("FASTWS_REQUIRE_FAULTS") != "1"
+        skipped = os.environ.get("TESTS_REQUIRE_FAULTS") != "1"
     except Exception as error:  # one row that breaks must not hide the others
         traceback.print_exc()
         record.equal("the row runs to its end", f"{type(error).__name__}: {error}"[:300], "yes")

@@ -55,7 +55,7 @@ def fuzz(target: str, seconds: int, grow: bool) -> bool:
         missing = "atheris"
     if missing:
         print(f"SKIPPED fuzz {target}: {missing} is not installed", flush=True)
-        return os.environ.get("FASTWS_REQUIRE_FUZZ") != "1"
+        return os.environ.get("TESTS_REQUIRE_FUZZ") != "1"
     seeds = CORPUS / target
     seeds.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:

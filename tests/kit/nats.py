@@ -12,8 +12,8 @@ __all__ = ["Nats", "need_nats"]
 
 
 def need_nats() -> None:
-    """Skip where there is no nats-server; with FASTWS_REQUIRE_NATS=1, as CI has it, fail."""
-    need("nats-server", "FASTWS_REQUIRE_NATS")
+    """Skip where there is no nats-server; with TESTS_REQUIRE_NATS=1, as CI has it, fail."""
+    need("nats-server", "TESTS_REQUIRE_NATS")
 
 
 class Nats(Program):

@@ -11,8 +11,8 @@ __all__ = ["Redis", "need_redis"]
 
 
 def need_redis() -> None:
-    """Skip where there is no redis-server; with FASTWS_REQUIRE_REDIS=1, as CI has it, fail."""
-    need("redis-server", "FASTWS_REQUIRE_REDIS")
+    """Skip where there is no redis-server; with TESTS_REQUIRE_REDIS=1, as CI has it, fail."""
+    need("redis-server", "TESTS_REQUIRE_REDIS")
 
 
 class Redis(Program):

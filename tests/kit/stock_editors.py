@@ -24,14 +24,14 @@ PATIENCE = 30
 
 
 def require_editor() -> None:
-    """Skip where the editor is not built; with FASTWS_REQUIRE_EDITOR=1, as CI has it, fail."""
+    """Skip where the editor is not built; with TESTS_REQUIRE_EDITOR=1, as CI has it, fail."""
     reason = None
     if shutil.which("node") is None:
         reason = "node is not installed"
     elif not ((BUILD / "node_modules" / "yjs").is_dir() and (ROOT / "static/vendor/editor.js").is_file()):
         reason = "the editor is not built: npm ci and npm run build in static-build"
-    if reason is not None and os.environ.get("FASTWS_REQUIRE_EDITOR") == "1":
-        pytest.fail(f"FASTWS_REQUIRE_EDITOR is set, but {reason}", pytrace=False)
+    if reason is not None and os.environ.get("TESTS_REQUIRE_EDITOR") == "1":
+        pytest.fail(f"TESTS_REQUIRE_EDITOR is set, but {reason}", pytrace=False)
     if reason is not None:
         pytest.skip(reason)
 

@@ -1,7 +1,7 @@
 """Real servers, real sockets, and clients that were not written here.
 
 ``ws`` of node is installed from the lock file in ``node/``; without node its tests are skipped, with
-the reason, and ``FASTWS_REQUIRE_NODE=1`` makes that a failure, so that no CI passes without it.
+the reason, and ``TESTS_REQUIRE_NODE=1`` makes that a failure, so that no CI passes without it.
 ``FASTWS_ENGINE`` chooses the engine of every server whose test does not say which.
 """
 
@@ -51,8 +51,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which node finds ``ws``."""
     folder = tmp_path_factory.mktemp("node")
     reason = install_ws(folder)
-    if reason is not None and os.environ.get("FASTWS_REQUIRE_NODE") == "1":
-        pytest.fail(f"FASTWS_REQUIRE_NODE is set, but {reason}", pytrace=False)
+    if reason is not None and os.environ.get("TESTS_REQUIRE_NODE") == "1":
+        pytest.fail(f"TESTS_REQUIRE_NODE is set, but {reason}", pytrace=False)
     if reason is not None:
         pytest.skip(reason)
     return folder

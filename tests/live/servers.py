@@ -71,7 +71,7 @@ class Site:
 def needs_engine(name: str) -> None:
     """Skip the test where the engine was not built; in CI that is a failure."""
     built = importlib.util.find_spec("fastws.protocol.websocket._frames") is not None
-    if name == "c" and not built and os.environ.get("FASTWS_REQUIRE_C") != "1":
+    if name == "c" and not built and os.environ.get("TESTS_REQUIRE_C") != "1":
         pytest.skip("the C engine is not built")
 
 

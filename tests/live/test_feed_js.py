@@ -27,8 +27,8 @@ def test_it_is_small() -> None:
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name.partition(".")[0])
 def test_in_node(module: Path, tmp_path: Path) -> None:
     if shutil.which("node") is None:
-        if os.environ.get("FASTWS_REQUIRE_NODE") == "1":
-            pytest.fail("FASTWS_REQUIRE_NODE is set, but node is not installed", pytrace=False)
+        if os.environ.get("TESTS_REQUIRE_NODE") == "1":
+            pytest.fail("TESTS_REQUIRE_NODE is set, but node is not installed", pytrace=False)
         pytest.skip("node is not installed")
     table = tmp_path / "table.json"
     table.write_text(json.dumps([row.text for row in MESSAGES]), encoding="utf-8")

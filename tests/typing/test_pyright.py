@@ -20,7 +20,7 @@ def pyright(*arguments: str) -> dict[str, object]:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
         report: dict[str, object] = json.loads(done.stdout)
     except (json.JSONDecodeError, subprocess.TimeoutExpired) as exc:
-        if os.environ.get("FASTWS_REQUIRE_PYRIGHT") == "1":
+        if os.environ.get("TESTS_REQUIRE_PYRIGHT") == "1":
             raise
         pytest.skip(f"pyright does not run here: {exc}")
     return report

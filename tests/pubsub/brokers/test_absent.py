@@ -105,7 +105,7 @@ asyncio.run(main())
 @pytest.mark.system
 def test_a_publish_never_waits(tmp_path: Path) -> None:
     """Counted in instructions, for both kinds of topics, while the broker is there and while it is away."""
-    need("valgrind", "FASTWS_REQUIRE_VALGRIND")
+    need("valgrind", "TESTS_REQUIRE_VALGRIND")
     assert shutil.which("valgrind") is not None
     (tmp_path / "program.py").write_text(PROGRAM)
     out = tmp_path / "out"
