@@ -342,4 +342,7 @@ class Poller:
                     if member.rests:
                         self._wake(member, fd)
             if epoll is self._resting_epoll:
-                self._look_later()
+                if reads < READS_PER_POLL * SLOTS:
+                    self._look_later()
+                else:  # there may be more, and the loop has had its turn
+                    self._loop.call_soon(self._look, epoll, context=Context())

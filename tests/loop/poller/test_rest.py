@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import select
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import pytest
 
 from fastws import Hub, WebSocket
 from fastws.loop import poller
+from fastws.loop.native import SLOTS
 from fastws.loop.poller import READS_OF_WORTH
+from fastws.pubsub import gate
 from fastws.testing.wire import CLOSE, TEXT, frame
 from tests.kit import until
 from tests.loop.poller.talking import Run, Script, Talker, epolls, served, talking, transport_reads
@@ -79,6 +82,28 @@ def test_a_run_of_messages_is_one_read(run: Run) -> None:
             await talker.write(b"".join(frame(TEXT, f"flood {number}") for number in range(100)))
             await talker.echo()
             assert handler.heard[-101:-1] == [f"flood {number}" for number in range(100)]
+
+    run(main())
+
+
+def test_more_than_one_look_reads(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are read in the next turns of the loop, and not a rest later."""
+    monkeypatch.setattr(poller, "READS_PER_POLL", 1)
+    monkeypatch.setattr(gate, "rest_seconds", lambda rate: 0.2)
+
+    async def main() -> None:
+        handler = Flooded()
+        async with served(handler) as server, AsyncExitStack() as stack:
+            talkers = [await stack.enter_async_context(talking(server)) for _ in range(3 * SLOTS)]
+            for talker in talkers:
+                await talker.say("flood")
+            await until(lambda: handler.heard.count("flood") == len(talkers))
+            for talker in talkers:
+                talker.sock.send(frame(TEXT, "flood again"))
+            await until(lambda: "flood again" in handler.heard)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert handler.heard.count("flood again") == len(talkers)
 
     run(main())
 
