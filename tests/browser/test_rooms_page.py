@@ -103,7 +103,7 @@ def test_who_opens_a_room_moderates_it_by_the_keyboard(new_page: Callable[..., P
     write(bob, "one")
     said(ann, "deleted by the moderator", "one")
     write(bob, "two")
-    expect(bob.get_by_text("Not sent: wait for 60 s.")).to_be_visible()
+    expect(bob.get_by_text("Not sent: one message in 60 s.")).to_be_visible()
     expect(bob.get_by_label("Message", exact=True)).to_have_value("two")
     ann.get_by_role("button", name="Mute Bob for ten minutes").click(force=True)
     write(bob, "three")
