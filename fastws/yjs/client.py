@@ -38,12 +38,14 @@ class Client:
         may_write: False: it is told of changes, and makes none.
     """
 
-    __slots__ = ("may_write", "subscriber")
+    __slots__ = ("is_asked", "may_write", "subscriber")
 
     def __init__(self, ws: Any, *, may_write: bool) -> None:
         #: What a hub takes for it.
         self.subscriber = ws
         self.may_write = may_write
+        #: True until it has answered what the document lacks.
+        self.is_asked = False
 
     @property
     def is_congested(self) -> bool:

@@ -128,6 +128,7 @@ class Room:
         self._hub.subscribe(client.subscriber, self.name)
         self._hub.subscribe(client.subscriber, self._here)
         if client.may_write:
+            client.is_asked = True
             client.say(sync_message(STEP_1, self._content.state()))
         if present := self._awareness.present():
             client.say(awareness_message(present))
@@ -177,7 +178,18 @@ class Room:
         elif step not in (STEP_2, UPDATE):
             raise BadMessage(f"a sync message of kind {step}")
         elif client.may_write:
-            yield from self._content.steps(content, client)
+            if step == STEP_2:
+                client.is_asked = False
+            try:
+                yield from self._content.steps(content, client)
+            except EarlyUpdate:
+                # A client that comes back goes on at once, and what it had said before may be lost with
+                # another process. Its answer to what the document lacks has both.
+                if step == STEP_2:
+                    raise
+                if not client.is_asked:
+                    client.is_asked = True
+                    yield sync_message(STEP_1, self._content.state())
         elif step == UPDATE:
             raise PermissionError("this client may only read")
 

@@ -9,6 +9,7 @@ import pytest
 import fastws
 from fastws.testing import Clock
 from fastws.yjs import DocumentLimits, Documents, MemoryStore
+from fastws.yjs.document import EMPTY_UPDATE
 from fastws.yjs.protocol import STEP_1, STEP_2, UPDATE, Entry, awareness_message, sync_message
 from tests.kit import until
 from tests.yjs.editors import Editor, site, slow_clock, structs
@@ -158,7 +159,7 @@ BAD: dict[str, str | bytes] = {
     "cut short": b"\x00\x02\x05ab",
     "something behind": sync_message(STEP_1, b"\x00") + b"!",
     "no update": sync_message(UPDATE, b"\x1b"),
-    "an update behind what is known": sync_message(UPDATE, structs(9, 2, b"\x04\x01x", clock=7)),
+    "an answer behind what is known": sync_message(STEP_2, structs(9, 2, b"\x04\x01x", clock=7)),
     "a state vector of many": sync_message(STEP_1, bytes.fromhex("fe80ff3c")),
     "no large update": sync_message(UPDATE, b"\x01" * 100),
     "no state vector": sync_message(STEP_1, b"\x05\x01"),
@@ -184,6 +185,22 @@ async def test_who_breaks_the_protocol_is_closed_for_good(what: str) -> None:
         await until(lambda: str(ann) == str(bob) == "still unharmed")
 
 
+async def test_who_comes_back_and_goes_on_is_asked_for_what_was_lost() -> None:
+    """A worker was killed that knew more: what is said before the answer begins behind what is known."""
+    early = sync_message(UPDATE, structs(9, 2, b"\x04\x01x", clock=7))
+    link = site()
+    async with link as ws:
+        asked = await ws.recv()
+        ws.send_nowait(early)
+        ws.send_nowait(sync_message(STEP_2, EMPTY_UPDATE))
+        ws.send_nowait(early)
+        ws.send_nowait(early)
+        ws.send_nowait(sync_message(STEP_1, b"\x00"))
+        assert await ws.recv() == asked  # once, though it was early twice
+        assert await ws.recv() == sync_message(STEP_2, EMPTY_UPDATE)
+        assert not ws.closed
+
+
 #: Below this text of client 5 these cannot be: a map in the middle of a word.
 HELLO = "01010500040101740568656c6c6f00"
 FAILS = {
@@ -201,7 +218,7 @@ async def test_what_pycrdt_fails_at_harms_nobody(what: str) -> None:
         ann, bad = Editor(ws, 1), await link.connect("/yjs/a")
         ann.text += "unharmed"
         bad.send_nowait(sync_message(UPDATE, bytes.fromhex(HELLO)))
-        bad.send_nowait(sync_message(UPDATE, bytes.fromhex(FAILS[what])))
+        bad.send_nowait(sync_message(STEP_2, bytes.fromhex(FAILS[what])))
         await bad.wait_closed()
         assert bad.close_code == 4400
         bob = Editor(await link.connect("/yjs/a"), 2)
