@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from statistics import median
 from typing import Any
 
-from tests.faults.harness import Record, Site, bench, median, row, server, start_bench
+from tests.faults.harness import Record, Site, bench, row, server, start_bench
 
 COMMENT = {"text": "{stamp}", "colour": 1}
 SLOW = 100

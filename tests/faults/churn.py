@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from statistics import median
 
-from tests.faults.harness import MIB, Record, Site, herd, median, row, server
+from tests.faults.harness import MIB, Record, Site, herd, row, server
 from tests.live.raw import CLOSE, TEXT, close_frame, frame, frames, upgrade
 
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate"

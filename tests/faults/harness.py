@@ -37,7 +37,7 @@ __all__ = [
     "certificates",
     "eventually",
 ]
-__all__ += ["bench", "herd", "load_of_machine", "median", "result_of", "row", "server"]
+__all__ += ["bench", "herd", "load_of_machine", "result_of", "row", "server"]
 
 #: How many times its bound a figure may have in the short form, by its unit.
 SHORT_FORM = {"ms": 10, "% of a core": 2}
@@ -312,10 +312,6 @@ def start_bench(site: Site, *args: str, path: str = "/echo") -> subprocess.Popen
     command = [sys.executable, "-m", "fastws", "bench", url, *args, *secure, "--json", "-"]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment())
-
-
-def median(values: list[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def load_of_machine() -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.faults.crossing import BARE, HISTORY, PLAIN, STORED, measure
-from tests.faults.harness import Missing, Record, median, row
+from tests.faults.harness import Missing, Record, row
 from tests.kit.nats import Nats
 from tests.kit.redis import Redis
 

@@ -12,8 +12,9 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
+from statistics import median
 
-from tests.faults.harness import Missing, Record, Site, eventually, herd, median, row, server, start_bench
+from tests.faults.harness import Missing, Record, Site, eventually, herd, row, server, start_bench
 from tests.kit.process import cpu_seconds
 
 #: By name: the path and the load. The next message is sent when the one before has come to everybody: each
