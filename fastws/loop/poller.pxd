@@ -31,7 +31,6 @@ cdef class Poller:
     cdef Py_ssize_t _resting
     cdef double _rest_seconds
     cdef Py_ssize_t _looks_in_vain
-    cdef list _woken
 
     cpdef bint add(self, Polled connection, object sock, object context)
     @cython.locals(member=Member)
@@ -44,8 +43,6 @@ cdef class Poller:
     @cython.locals(member=Member, connection=Polled, turn=Turn, index=Py_ssize_t, size=Py_ssize_t)
     cpdef _hand_over_some(self, list members, list got, Py_ssize_t start, Py_ssize_t end)
     cpdef _judge(self, Member member, int fd, double rest_seconds)
-    @cython.locals(woken=list, left_out=dict, number=Py_ssize_t, member=Member, rest_seconds=double)
-    cdef _judge_woken(self)
     cdef _rest(self, Member member, int fd)
     cdef _wake(self, Member member, int fd)
     cdef _register(self, Member member, int fd, object target)

@@ -108,7 +108,6 @@ class Poller:
         "_slots",
         "_turn",
         "_wakeups",
-        "_woken",
     )
 
     def __init__(
@@ -133,8 +132,6 @@ class Poller:
         #: The time between two looks at it, and how many in a row have found nothing.
         self._rest_seconds = 0.0
         self._looks_in_vain = 0
-        #: Those whose coroutines this poll has woken, with their descriptors: as many as there are wake-ups.
-        self._woken: list[tuple[Member, int]] = []
 
     def keep(self) -> None:
         """Keep the epoll set open until :meth:`release`: it takes its descriptor now, and none later."""
@@ -221,8 +218,6 @@ class Poller:
                         self._hand_over(got)
                     finally:
                         fatal = self._wakeups.end()
-                        if self._woken:
-                            self._judge_woken()
                 if fatal is not None:
                     raise fatal
                 if len(got) < most:
@@ -272,10 +267,7 @@ class Poller:
                 connection.abort()
                 if isinstance(exc, (KeyboardInterrupt, SystemExit)):
                     fatal = exc
-            if self._wakeups.waiting() > len(self._woken):
-                while self._wakeups.waiting() > len(self._woken):
-                    self._woken.append((member, got[2 * index]))
-            elif turn.rest_seconds or member.rests:
+            if turn.rest_seconds or member.rests:
                 self._judge(member, got[2 * index], turn.rest_seconds)
         return fatal
 
@@ -294,15 +286,6 @@ class Poller:
         self._rest_seconds = min(rest_seconds, self._rest_seconds) if self._resting else rest_seconds
         if not member.rests:
             self._rest(member, fd)
-
-    def _judge_woken(self) -> None:
-        """Decide it of those whose coroutines have had the messages by now."""
-        woken, self._woken = self._woken, []
-        left_out = self._wakeups.left_out
-        for number, (member, fd) in enumerate(woken):
-            rest_seconds = left_out.get(number, 0.0)
-            if rest_seconds or member.rests:
-                self._judge(member, fd, rest_seconds)
 
     def _rest(self, member: Member, fd: int) -> None:
         """Move a socket to the second set; without a descriptor for that set nobody rests."""

@@ -71,7 +71,7 @@ class LoopState:
         #: Which handshakes are answered in this turn.
         self.admissions = Admissions(loop.call_soon)
         #: Resumes the coroutines that wait for messages.
-        self.wakeups = Wakeups(loop, self.turn)
+        self.wakeups = Wakeups(loop)
         #: The timers of all connections.
         self.wheel = Wheel(loop.call_at, loop.time)
         self.read_buffer = ReadBuffer(READ_BUFFER_BYTES)

@@ -1,20 +1,16 @@
 # Types for the compiled build of wakeups.py; the source itself stays plain Python.
 cimport cython
-from fastws.loop.turn cimport Turn
 
 cdef int PENDING, DONE, CANCELLED
 
 @cython.final
 cdef class Wakeups:
     cdef list _due
-    cdef Turn _turn
-    cdef dict left_out
     cdef readonly object done
     cdef readonly object loop
 
     cpdef begin(self)
-    cpdef Py_ssize_t waiting(self)
-    @cython.locals(due=list, turn=Turn, number=Py_ssize_t)
+    @cython.locals(due=list)
     cpdef end(self)
     cpdef call_back(self, callback, argument, context)
 

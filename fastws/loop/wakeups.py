@@ -11,10 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from fastws.loop.turn import Turn
+from typing import Any
 
 __all__ = ["Waiter", "Wakeups"]
 
@@ -26,18 +23,14 @@ Callback = Callable[[Any], object]
 class Wakeups:
     """One per event loop: calls back those whose message has come."""
 
-    __slots__ = ("_due", "_turn", "done", "left_out", "loop")
+    __slots__ = ("_due", "done", "loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, turn: Turn) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._turn = turn
         #: A Future that is done, for the callbacks of tasks: they ask an asyncio Future by C, not by name.
         self.done: asyncio.Future[None] = loop.create_future()
         self.done.set_result(None)
         self._due: list[tuple[Callback, Any, Context]] | None = None
-        #: Of the callbacks that the last :meth:`end` has called, by number: those by which a message of a
-        #: flood was left out, and how long their connections may rest (``Turn.rest_seconds``).
-        self.left_out: dict[int, float] = {}
 
     def begin(self) -> None:
         """Collect callbacks until the caller calls :meth:`end`.
@@ -46,19 +39,11 @@ class Wakeups:
         """
         self._due = []
 
-    def waiting(self) -> int:
-        """Return how many callbacks were collected."""
-        return 0 if self._due is None else len(self._due)
-
     def end(self) -> BaseException | None:
         """Call back all that were woken; return what has to end the loop (``SystemExit``), if raised."""
         due, self._due = self._due, None
         fatal: BaseException | None = None
-        turn = self._turn
-        if self.left_out:
-            self.left_out = {}
-        for number, (callback, argument, context) in enumerate(due or ()):
-            turn.rest_seconds = 0.0
+        for callback, argument, context in due or ():
             try:
                 try:
                     context.run(callback, argument)
@@ -69,8 +54,6 @@ class Wakeups:
                     self.loop.call_exception_handler(what)
             except BaseException as exc:
                 fatal = exc
-            if turn.rest_seconds:
-                self.left_out[number] = turn.rest_seconds
         return fatal
 
     def call_back(self, callback: Callback, argument: Any, context: Context) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from fastws.connection.inbox import Inbox
 from fastws.errors import ConcurrencyError, ConnectionClosedOK
+from fastws.loop.wakeups import Wakeups
 from tests.conftest import Run
-from tests.loop.rooms import wakeups_of
 
 
 def make(high: int = 4) -> tuple[Inbox, list[str]]:
     said: list[str] = []
-    wakeups = wakeups_of(asyncio.get_running_loop())
+    wakeups = Wakeups(asyncio.get_running_loop())
     return Inbox(high, lambda: said.append("pause"), lambda: said.append("resume"), wakeups), said
 
 

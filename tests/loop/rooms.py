@@ -8,15 +8,10 @@ from typing import Any
 
 from fastws.connection.inbox import Inbox
 from fastws.loop.inline_task import create_task
-from fastws.loop.turn import Turn
 from fastws.loop.wakeups import Wakeups
 from tests.conftest import Run
 
 Body = Callable[["Room"], Coroutine[Any, Any, Any]]
-
-
-def wakeups_of(loop: asyncio.AbstractEventLoop) -> Wakeups:
-    return Wakeups(loop, Turn(loop.call_soon))
 
 
 class Room:
@@ -24,7 +19,7 @@ class Room:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.wakeups = wakeups_of(self.loop)
+        self.wakeups = Wakeups(self.loop)
         self.inbox = Inbox(1000, lambda: None, lambda: None, self.wakeups)
         self.seen: list[Any] = []
 

@@ -15,8 +15,9 @@ import pytest
 from fastws.connection.inbox import Inbox
 from fastws.errors import ConnectionClosedOK
 from fastws.loop.inline_task import InlineTask, create_task
+from fastws.loop.wakeups import Wakeups
 from tests.conftest import Run
-from tests.loop.rooms import Room, _nothing, collect, room_of, wakeups_of
+from tests.loop.rooms import Room, _nothing, collect, room_of
 
 
 def test_messages_are_read_within_the_poll_that_brought_them(run: Run) -> None:
@@ -187,7 +188,7 @@ def test_a_message_of_another_loop(run: Run) -> None:
 
     async def then(room: Room) -> None:
         other = asyncio.new_event_loop()
-        inbox = Inbox(10, lambda: None, lambda: None, wakeups_of(other))
+        inbox = Inbox(10, lambda: None, lambda: None, Wakeups(other))
 
         async def body(room: Room) -> None:
             await room.inbox.get()

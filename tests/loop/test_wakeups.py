@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from fastws.loop.wakeups import Waiter
+from fastws.loop.wakeups import Waiter, Wakeups
 from tests.conftest import Run
-from tests.loop.rooms import wakeups_of
 
 
 async def wait_for(waiter: Waiter) -> str:
@@ -21,7 +20,7 @@ async def wait_for(waiter: Waiter) -> str:
 @pytest.mark.parametrize("polled", [False, True])
 def test_a_task_waits_until_it_is_woken(run: Run, polled: bool) -> None:
     async def scenario() -> None:
-        wakeups = wakeups_of(asyncio.get_running_loop())
+        wakeups = Wakeups(asyncio.get_running_loop())
         waiter = Waiter(wakeups)
         assert asyncio.isfuture(waiter)
         task = asyncio.create_task(wait_for(waiter))
@@ -42,7 +41,7 @@ def test_a_task_waits_until_it_is_woken(run: Run, polled: bool) -> None:
     run(scenario())
 
 
-def _poll(wakeups: Any, waiters: list[Waiter]) -> None:
+def _poll(wakeups: Wakeups, waiters: list[Waiter]) -> None:
     wakeups.begin()
     for waiter in waiters:
         waiter.wake()
@@ -51,7 +50,7 @@ def _poll(wakeups: Any, waiters: list[Waiter]) -> None:
 
 def test_cancelling(run: Run) -> None:
     async def scenario() -> None:
-        waiter = Waiter(wakeups_of(asyncio.get_running_loop()))
+        waiter = Waiter(Wakeups(asyncio.get_running_loop()))
         task = asyncio.create_task(wait_for(waiter))
         await asyncio.sleep(0)
         task.cancel("why")
@@ -61,7 +60,7 @@ def test_cancelling(run: Run) -> None:
             await task
         with pytest.raises(asyncio.CancelledError, match="why"):
             waiter.result()
-        nameless = Waiter(wakeups_of(asyncio.get_running_loop()))
+        nameless = Waiter(Wakeups(asyncio.get_running_loop()))
         assert nameless.cancel()
         with pytest.raises(asyncio.CancelledError):
             nameless.result()
@@ -80,7 +79,7 @@ def test_one_callback_that_fails_fails_no_other(run: Run) -> None:
             raise SystemExit(4)
 
         loop.set_exception_handler(note)
-        wakeups = wakeups_of(loop)
+        wakeups = Wakeups(loop)
         variable = ContextVar[str]("variable")
         called: list[str] = []
 
@@ -110,7 +109,7 @@ def test_one_callback_that_fails_fails_no_other(run: Run) -> None:
 
 def test_who_abandons_it_is_not_called_back(run: Run) -> None:
     async def scenario() -> None:
-        waiter = Waiter(wakeups_of(asyncio.get_running_loop()))
+        waiter = Waiter(Wakeups(asyncio.get_running_loop()))
         called: list[Waiter] = []
         waiter.on_wake(called.append, copy_context())
         waiter.abandon()

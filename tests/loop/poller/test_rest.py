@@ -74,42 +74,6 @@ def test_rest(run: Run) -> None:
     run(main())
 
 
-def test_a_coroutine_that_floods_rests_alone(run: Run) -> None:
-    """Its messages come to it after the poll has handed all of them over."""
-    hub = Hub()
-    hub.topic("flood", sample=ONE_AN_HOUR)
-    heard: list[str | bytes] = []
-
-    async def publish_or_echo(ws: WebSocket) -> None:
-        async for message in ws:
-            heard.append(message)
-            if str(message).startswith("flood"):
-                hub.publish("flood", message)
-            else:
-                await ws.send(message)
-
-    async def main() -> None:
-        hub.publish("flood", "the only one")
-        async with served(publish_or_echo) as server, talking(server) as talker, talking(server) as other:
-            before = epolls()
-            for talking_now in (talker, other):  # both are read by one poll
-                talking_now.sock.send(frame(TEXT, "flood" if talking_now is talker else "hello"))
-            assert (await other.hear()).text == "hello"
-            await until(lambda: epolls() == before + 1)
-            for number in range(READS_OF_WORTH - 1):
-                await talker.echo(f"{number}")
-            await talker.say("flood again")
-            for number in range(READS_OF_WORTH - 1):
-                await talker.echo(f"again {number}")
-                await other.echo(f"other {number}")
-            assert epolls() == before + 1
-            await talker.echo("last")
-            await until(lambda: epolls() == before)
-            assert heard.count("flood again") == 1
-
-    run(main())
-
-
 def test_a_run_of_messages_is_one_read(run: Run) -> None:
     async def main() -> None:
         handler = Flooded()
