@@ -6,8 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from types import GeneratorType
-from typing import Any, TypeGuard
+from typing import Any
 
 from fastws.feed.access import FeedError
 from fastws.loop.fatal import is_cancelled, is_collected
@@ -30,7 +29,7 @@ async def ask(hook: Callable[..., Any], *args: object) -> Any:
     """
     try:
         answer = hook(*args)
-        if not _is_awaitable(answer):
+        if not inspect.isawaitable(answer):
             return answer
         task = asyncio.get_running_loop().create_task(_limited(answer, _name_of(hook)), name=HOOK)
         try:
@@ -57,11 +56,6 @@ def nonsense(hook: Callable[..., Any], answer: object, wanted: str) -> FeedError
 def _name_of(hook: Callable[..., Any]) -> str:
     name: str = getattr(hook, "__name__", type(hook).__name__)
     return name
-
-
-def _is_awaitable(answer: object) -> TypeGuard[Awaitable[Any]]:
-    # The same as inspect's, which asks an abstract class first.
-    return hasattr(answer, "__await__") or (isinstance(answer, GeneratorType) and inspect.isawaitable(answer))
 
 
 async def _limited(answer: Awaitable[Any], name: str) -> Any:

@@ -10,7 +10,7 @@ from fastws.feed.access import FeedClient, FeedError, Publication, User
 from fastws.feed.commands import Pub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
-from fastws.feed.strict_json import is_canonical, members
+from fastws.feed.strict_json import members
 from fastws.pubsub.hub_keyed import REMOVAL
 from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import note_of
@@ -59,8 +59,7 @@ def _is_sound(changed: Publication, checked_topic: str) -> bool:
     try:
         if changed.topic != checked_topic:
             check_name(changed.topic)
-        source = changed.source
-        if source is not None and not is_canonical(source) and len(members(f'{{"d":{source}}}')) != 1:
+        if changed.source is not None and len(members(f'{{"d":{changed.source}}}')) != 1:
             return False  # '1,"user":"bob"' would be members of the message
     except (ValueError, TypeError, AttributeError):
         return False

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from fastws import json
 
-__all__ = ["MAX_DEPTH", "BadJSON", "Member", "is_canonical", "loads", "members", "objects"]
+__all__ = ["MAX_DEPTH", "BadJSON", "Member", "loads", "members", "objects"]
 
 #: Arrays and objects within each other, the command's own object among them.
 MAX_DEPTH = 64
@@ -47,7 +47,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER: Any = JSONDecoder(object_pairs_hook=_once)
+_DECODER = JSONDecoder(object_pairs_hook=_once)
 
 
 def members(text: str) -> dict[str, Member]:
@@ -59,26 +59,13 @@ def members(text: str) -> dict[str, Member]:
     if not isinstance(parsed, dict):
         raise BadJSON("not a JSON object")
     _check_depth(text)
-    if _is_as_written(parsed, text):
+    if json.dumps(parsed) == text.encode():
+        # As a browser most often writes it: no name stands twice, and each value has the text that we write.
         return {name: Member(value, json.dumps(value).decode()) for name, value in parsed.items()}
     try:
         return _members(text, text.index("{"))[0]
-    except (ValueError, RecursionError, StopIteration) as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(error) from None
-
-
-def is_canonical(source: str) -> bool:
-    """True for the text of one value that needs no closer look; False says nothing about it."""
-    is_shallow = source.count("[") + source.count("{") < MAX_DEPTH
-    return is_shallow and _is_as_written(json.loads(source), source)
-
-
-def _is_as_written(value: Any, source: str) -> bool:
-    """True where orjson writes a value in the same way, and a browser most often does.
-
-    Then no name stands twice, no number was changed, and each part has the text that orjson writes for it.
-    """
-    return json.dumps(value) == source.encode()
 
 
 def objects(text: str, most: int) -> Iterator[dict[str, Member]]:
@@ -107,7 +94,7 @@ def objects(text: str, most: int) -> Iterator[dict[str, Member]]:
             found, at = _members(text, begin)
             if not is_shallow:
                 _check_depth(text[begin:at])
-        except (ValueError, RecursionError, StopIteration) as error:
+        except (ValueError, RecursionError) as error:
             bad = _bad(error)
             bad.index = index
             raise bad from None
@@ -119,18 +106,17 @@ def _bad(error: Exception) -> BadJSON:
     """Return what to say of text that is JSON by one parser, and not by another."""
     if isinstance(error, BadJSON):
         return error
-    is_syntax = isinstance(error, (JSONDecodeError, RecursionError, StopIteration))
+    is_syntax = isinstance(error, (JSONDecodeError, RecursionError))
     return BadJSON("not JSON" if is_syntax else "a number with too many digits")
 
 
 def _members(text: str, at: int) -> tuple[dict[str, Member], int]:
     found: dict[str, Member] = {}
-    decode = _DECODER.scan_once
     at = _after_space(text, at + 1)
     while text[at] != "}":
-        name, at = decode(text, at)
+        name, at = _DECODER.raw_decode(text, at)
         at = _after_space(text, _after_space(text, at) + 1)  # the colon
-        value, end = decode(text, at)
+        value, end = _DECODER.raw_decode(text, at)
         if name in found:
             raise BadJSON(f"the name {name[:40]!r} stands twice")
         found[name] = Member(value, text[at:end])
@@ -141,8 +127,6 @@ def _members(text: str, at: int) -> tuple[dict[str, Member], int]:
 
 
 def _after_space(text: str, at: int) -> int:
-    if text[at : at + 1] > " ":
-        return at
     space: Any = _SPACE.match(text, at)
     end: int = space.end()
     return end
