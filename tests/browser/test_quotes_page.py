@@ -24,7 +24,7 @@ window.WebSocket = class extends WebSocket {
     constructor(...args) {
         super(...args);
         this.addEventListener("message", ({ data }) => {
-            const { set = {} } = JSON.parse(data);
+            const { snap = {}, set = snap } = JSON.parse(data);
             if (Object.keys(set).at(-1) === "#") window.at = set["#"].at;
         });
     }
