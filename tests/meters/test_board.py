@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from fastws.connection.counters import CLOSES, COUNTER_NAMES, UNCOUNTED, Counters, PlainCounters
+from fastws.connection.counters import COUNTER_NAMES, UNCOUNTED, Counters
 from fastws.meters.board import MAX_LABEL, ROW_INTEGERS, Board, Kind, Series
 from fastws.meters.histogram import BOUNDS, HISTOGRAM_INTEGERS, Histogram
 from fastws.meters.meters import Meters, begin_measuring, end_measuring, measuring
@@ -76,28 +76,6 @@ def test_a_client_can_make_no_names_of_its_own() -> None:
     assert closes == {**by_client, **free, ("1012", "server"): 1, ("4401", "server"): 1}
     others = [("", "1000", "server", 1), ("", "1006", "none", 1)]
     assert sorted(each for each in board.closes() if not each[0]) == others
-
-
-@pytest.mark.parametrize("kind", [Counters, PlainCounters])
-def test_closes_have_a_place_each(kind: type[Counters]) -> None:
-    counters, memory = kind(), memoryview(bytearray(8 * len(CLOSES)))
-    assert not counters.peer_closed(1000), "nobody asks for it"
-    counters.count_closes(memory)
-    for code in range(900, 5100):
-        assert counters.peer_closed(code) == (code in range(1000, 1016) or code in range(3000, 5000))
-        assert counters.server_closed(code) == (code in range(1000, 1016))
-    assert list(memory.cast("q")) == [1] * 32 + [1000, 1000]
-    for wrong, error in (
-        (memory.toreadonly(), BufferError),
-        (memory[8:], ValueError),
-        (memoryview(b""), BufferError),
-    ):
-        with pytest.raises(error):
-            counters.count_closes(wrong)
-    if kind is Counters:
-        for close in (counters.peer_closed, counters.server_closed):
-            with pytest.raises(TypeError):
-                close("1000")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 import fastws
 from fastws import Hub, Route, Server
-from fastws.connection.counters import COUNTER_NAMES, UNCOUNTED, Counters, PlainCounters
+from fastws.connection.counters import CLOSES, COUNTER_NAMES, UNCOUNTED, Counters, PlainCounters
 from fastws.server.shared_page import Membership, SharedPage
 from tests.kit import ManualLoop, RawClient, Recorder
 from tests.kit.fanout import Kernel
@@ -201,6 +201,26 @@ class TestMemory:
         with pytest.raises(error):
             counters.share(memory)
         assert counters.evicted == 1
+
+    def test_closes_have_a_place_each(self, kind: Any) -> None:
+        counters, memory = kind(), memoryview(bytearray(8 * len(CLOSES)))
+        assert not counters.peer_closed(1000), "nobody asks for it"
+        counters.count_closes(memory)
+        for code in range(900, 5100):
+            assert counters.peer_closed(code) == (code in range(1000, 1016) or code in range(3000, 5000))
+            assert counters.server_closed(code) == (code in range(1000, 1016))
+        assert list(memory.cast("q")) == [1] * 32 + [1000, 1000]
+        for wrong, error in (
+            (memory.toreadonly(), BufferError),
+            (memory[8:], ValueError),
+            (memoryview(b""), BufferError),
+        ):
+            with pytest.raises(error):
+                counters.count_closes(wrong)
+        if kind is Counters:
+            for close in (counters.peer_closed, counters.server_closed):
+                with pytest.raises(TypeError):
+                    close("1000")
 
 
 def test_wrong_use_of_the_counters_in_c() -> None:
