@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -29,6 +30,9 @@ settings.load_profile("fastws")
 
 def pytest_configure(config: pytest.Config) -> None:
     watchdog.install(config)
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would the programs of tests.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
