@@ -52,7 +52,7 @@ def main() -> int:
     for fault, count in verdict.faults.items():
         print(f"WRONG {fault}: {count}")
     if verdict.faults:
-        print(verdict.log[-5000:])
+        print(verdict.log[-8000:])
     return 1 if verdict.faults or p99 > RETURN_P99 else 0
 
 
@@ -79,7 +79,7 @@ def nodes(plan: NodesPlan) -> int:
     for fault, count in verdict.faults.items():
         print(f"WRONG {fault}: {count}")
     if verdict.faults:
-        print(verdict.log[-5000:])
+        print(verdict.log[-8000:])
     return 1 if verdict.faults else 0
 
 

@@ -229,7 +229,9 @@ class Siege:
         if len(places) > 1:
             return False
         [(epoch, offset)] = places
-        return max(self.truth.epochs.get(epoch, {0: ""})) == offset
+        # Who has published may know of a position before anybody has heard of it.
+        acknowledged = max((each.last[1] for each in self.once if each.last[0] == epoch), default=0)
+        return max(max(self.truth.epochs.get(epoch, {0: ""})), acknowledged) == offset
 
     def _plains_know_all(self) -> bool:
         """What is missing is what was reported: only the tail may take a second."""
@@ -318,8 +320,12 @@ class Siege:
             numbers = published.get(publisher.number, [])
             if numbers != sorted(set(numbers)):
                 verdict.faults["a publisher out of order, or a double"] += 1
-            if set(numbers) != set(range(publisher.acknowledged)):
+            if lacking := set(range(publisher.acknowledged)) ^ set(numbers):
                 verdict.faults["acknowledged is not what has a position"] += 1
+                verdict.log += f"publisher {publisher.number}: {sorted(lacking)} of {publisher.sent}\n"
+            if publisher.strange:
+                verdict.faults["an answer to something else"] += len(publisher.strange)
+                verdict.log += f"publisher {publisher.number}: {publisher.strange[:3]}\n"
 
     def _judge_plain(self, reader: PlainReader) -> None:
         """What was reported is what is missing.

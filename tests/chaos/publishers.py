@@ -57,6 +57,9 @@ class OncePublisher:
         self.sent = 0
         #: How many had one already when they were sent again; and how often each error was said.
         self.repeated = 0
+        #: The last position that it was told; and answers to something else.
+        self.last = ("", 0)
+        self.strange: list[str] = []
         self._line: OnceLine | None = None
         self._is_stopped = False
 
@@ -72,13 +75,13 @@ class OncePublisher:
             payload = f"{self.number} {self.sent} {time.monotonic_ns()}"
             said = {"pub": self.topic, "d": payload, "once": f"{self.number}-{self.sent}", "id": self.sent}
             self.sent += 1
-            while not await self._publish(json.dumps(said).encode()):
+            while not await self._publish(json.dumps(said).encode(), self.sent - 1):
                 pass
             self.acknowledged += 1
         if self._line is not None and self._line.transport is not None:
             self._line.transport.abort()
 
-    async def _publish(self, command: bytes) -> bool:
+    async def _publish(self, command: bytes, number: int) -> bool:
         """Send it once; True where it has a position."""
         line = self._line
         if line is None or line.lost.done():
@@ -101,7 +104,11 @@ class OncePublisher:
             answer.cancel()
             return False
         said = answer.result()
+        if said["id"] != number:
+            self.strange.append(f"{said} is no answer to {number}")
         if "ack" in said:
+            epoch, _, offset = said["ack"]["at"].rpartition(":")
+            self.last = epoch, int(offset)
             self.repeated += bool(said["ack"].get("dup"))
             return True
         await asyncio.sleep((said["error"].get("retry_ms") or 20) / 1000)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import hiredis
 from redis.asyncio.connection import DefaultParser
 from redis.exceptions import InvalidResponse
 
-__all__ = ["ANSWER_BYTES", "KEPT_BYTES", "MESSAGE_BYTES", "SLOTS_BYTES", "BoundedParser", "allow"]
+__all__ = [
+    "ANSWER_BYTES",
+    "KEPT_BYTES",
+    "MESSAGE_BYTES",
+    "NOT_ENOUGH",
+    "SLOTS_BYTES",
+    "BoundedParser",
+    "BoundedReader",
+    "allow",
+]
 
 MIB = 1024 * 1024
 #: Bytes of one answer while the connection is made, and of those to most commands.
@@ -17,6 +28,8 @@ ANSWER_BYTES = MIB // 8
 SLOTS_BYTES = 4 * MIB
 KEPT_BYTES = 512 * MIB
 MESSAGE_BYTES = 33 * MIB
+#: In place of an answer that has not come to its end.
+NOT_ENOUGH = object()
 
 
 class BoundedParser(DefaultParser):  # type: ignore[misc, valid-type]
@@ -73,3 +86,32 @@ class Counted:
 def allow(connection: Any, most: int) -> None:
     """Let each answer of a connection that :class:`BoundedParser` reads have at most so many bytes."""
     connection._parser.most = most
+
+
+class BoundedReader:
+    """Finds the answers in what a connection says, while each has at most :attr:`most` bytes.
+
+    Args:
+        parse_error: What makes an exception of an error.
+    """
+
+    def __init__(self, parse_error: Callable[[str], Exception]) -> None:
+        self.most = ANSWER_BYTES
+        self._taken = 0
+        self._reader = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=parse_error, notEnoughData=NOT_ENOUGH
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        self._reader.feed(data)
+        self._taken += len(data)
+
+    def next(self) -> Any:
+        """Return the next answer, or ``NOT_ENOUGH``. Raises :class:`redis.exceptions.InvalidResponse`."""
+        answer = self._reader.gets()
+        if answer is not NOT_ENOUGH:
+            self._taken = 0
+        elif self._taken > self.most:
+            raise InvalidResponse(f"an answer of more than {self.most} bytes")
+        return answer

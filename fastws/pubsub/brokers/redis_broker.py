@@ -29,7 +29,7 @@ from fastws.pubsub.brokers.base import (
     redacted,
     settings_text,
 )
-from fastws.pubsub.brokers.outbox import Outbox
+from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
 from fastws.pubsub.brokers.redis_answers import entries_of, kept_of_answer
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
 from fastws.pubsub.brokers.redis_line import Command
@@ -88,6 +88,8 @@ class RedisBroker:
         self._outbox = Outbox(self._dropped)
         #: What waits for a connection; and how many of these may wait for nothing.
         self._waiting: list[Command] = []
+        #: After an outage: sends what plain topics have published, which has to wait a little longer.
+        self._settling: asyncio.TimerHandle | None = None
         self._voids = 0
         #: The channels that are heard.
         self._channels: dict[str, None] = {}
@@ -123,12 +125,21 @@ class RedisBroker:
         if connected.reason:
             raise BrokerUnavailable(connected.reason)
         self._connected = connected
+        if self._returning is not None:
+            self._settling = self._loop.call_later(SETTLE_SECONDS, self._settled)
         waiting, self._waiting = self._waiting, []
         for command in waiting:
-            connected.send(command)
+            self._send(command)
         self._came_back.set()
         if self._sink is not None:
             self._sink.state(State.READY)
+
+    def _settled(self) -> None:
+        """All other nodes should hear again."""
+        self._settling = None
+        waiting, self._waiting = self._waiting, []
+        for command in waiting:
+            self._send(command)
 
     def _lost(self, connected: Connected, reason: str) -> None:
         """A connection is gone, or does not answer."""
@@ -136,6 +147,7 @@ class RedisBroker:
             return
         self._connected = None
         self._came_back.clear()
+        self._stop_settling()
         error = BrokerUnavailable(f"{self.label} is away: {reason}")
         left = connected.left_over()
         self._waiting[:0] = [each for each in left if each.is_repeated and not each.is_void]
@@ -167,16 +179,17 @@ class RedisBroker:
         if self._sink is None:
             return
         for _ in range(int(CLOSE_SECONDS / LOOK_SECONDS)):
-            if self._connected is None or self._connected.is_idle:
+            if self._connected is None or (self._connected.is_idle and not self._waiting):
                 break
             await asyncio.sleep(LOOK_SECONDS)
         self._sink = None
+        self._stop_settling()
         if self._returning is not None:
             self._returning.cancel()
         connected, self._connected = self._connected, None
         left, self._waiting = self._waiting, []
         if connected is not None:
-            left = connected.left_over()
+            left += connected.left_over()
             connected.fail(BrokerUnavailable(f"{self.label} is closed"))
             await connected.close()
         for command in left:
@@ -316,10 +329,15 @@ class RedisBroker:
     # -- commands -------------------------------------------------------------------------------
 
     def _send(self, command: Command) -> None:
-        if self._connected is None:
+        if self._connected is None or (command.waiting is not None and self._settling is not None):
             self._waiting.append(command)
         else:
             self._connected.send(command)
+
+    def _stop_settling(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
 
     def _script(self, script: Script, topic: BrokerTopic, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
         """Run a script now, or not at all."""

@@ -20,12 +20,20 @@ from redis.exceptions import (
 )
 
 from fastws.pubsub.brokers.outbox import Waiting
-from fastws.pubsub.brokers.redis_bounds import ANSWER_BYTES, KEPT_BYTES, MESSAGE_BYTES, allow
+from fastws.pubsub.brokers.redis_bounds import (
+    ANSWER_BYTES,
+    KEPT_BYTES,
+    MESSAGE_BYTES,
+    NOT_ENOUGH,
+    BoundedReader,
+)
 from fastws.pubsub.brokers.redis_scripts import READ, Script
 from fastws.pubsub.brokers.redis_server import Server, words_for
 
 __all__ = ["ANSWER_SECONDS", "Command", "CommandLine", "Subscriptions"]
 
+#: Why a connection has ended where it says nothing, as redis-py says it.
+CLOSED = "Connection closed by server."
 #: Who gives no answer for so many seconds is let go.
 ANSWER_SECONDS = 8.0
 #: Bytes of commands that are packed together.
@@ -83,11 +91,11 @@ class Command:
         return self.waiting is not None and self.waiting.is_dropped
 
 
-class Line:
-    """What both connections have in common: a task that writes, and one that reads.
+class Line(asyncio.Protocol):
+    """What both connections have in common: they are written and read here, without a task that waits.
 
     Args:
-        connection: One of redis-py that is connected.
+        connection: One of redis-py that is connected, and owes no answer.
         lost: Called once, with this line and the reason, when it has ended by itself.
     """
 
@@ -96,17 +104,15 @@ class Line:
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Command] = deque()
-        self._has_some = asyncio.Event()
-        self._tasks = [self._loop.create_task(self._guard(run())) for run in (self._write, self._read)]
+        #: Whether what comes next waits for the end of this turn; and whether the server does not read.
+        self._is_collecting = False
+        self._is_paused = False
         self.is_open = True
-        #: When the server was last heard; and since when it has to say something, 0: it has not.
+        #: Since when the server has to say something, 0: it has not.
         self._owed_since = 0.0
-
-    async def _guard(self, running: Any) -> None:
-        try:
-            await running
-        except (RedisError, OSError, EOFError, ValueError) as error:
-            self._end(words_for(error))
+        self._reader = BoundedReader(connection._parser.parse_error)
+        self._transport: Any = connection._writer.transport
+        self._transport.set_protocol(self)
 
     def _end(self, reason: str) -> None:
         if self.is_open:
@@ -116,30 +122,31 @@ class Line:
     async def close(self) -> None:
         """Let go of the connection."""
         self.is_open = False
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
         await self._connection.disconnect(nowait=True)
-
-    def send(self, command: Command) -> None:
-        """Send a command with those of this turn."""
-        self._waiting.append(command)
-        self._has_some.set()
 
     def is_stuck(self) -> bool:
         """True when the server owes an answer for too long."""
         return 0 < self._owed_since < self._loop.time() - ANSWER_SECONDS
 
-    async def _write(self) -> None:
-        while True:
-            await self._has_some.wait()
-            self._has_some.clear()
-            while packed := self._next():
-                if not self._owed_since:
-                    self._owed_since = self._loop.time()
-                await self._connection.send_packed_command(
-                    self._connection.pack_commands(packed), check_health=False
-                )
+    # -- what leaves ----------------------------------------------------------------------------
+
+    def send(self, command: Command) -> None:
+        """Send a command: the first of a turn at once, the others together at its end."""
+        self._waiting.append(command)
+        if not self._is_collecting:
+            self._is_collecting = True
+            self._loop.call_soon(self._end_turn)
+            self._write()
+
+    def _end_turn(self) -> None:
+        self._is_collecting = False
+        self._write()
+
+    def _write(self) -> None:
+        while self.is_open and not self._is_paused and (packed := self._next()):
+            if not self._owed_since:
+                self._owed_since = self._loop.time()
+            self._transport.writelines(self._connection.pack_commands(packed))
 
     def _next(self) -> list[tuple[Any, ...]]:
         """Return the next commands to be sent together."""
@@ -156,18 +163,45 @@ class Line:
         """Note that a command is sent, and return what is sent."""
         raise NotImplementedError
 
-    async def _read(self) -> None:
-        while True:
+    def pause_writing(self) -> None:
+        """The server reads too slowly: what is sent waits here."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """It has read."""
+        self._is_paused = False
+        self._write()
+
+    # -- what comes -----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the server says."""
+        self._reader.feed(data)
+        self._take_some()
+
+    def _take_some(self) -> None:
+        """Take answers; where there are many, the others when all else has had a turn."""
+        try:
             for _ in range(ANSWERS_AT_ONCE):
-                try:
-                    answer = await self._connection.read_response(disconnect_on_error=False)
-                except ResponseError as error:
-                    answer = error
+                answer = self._reader.next() if self.is_open else NOT_ENOUGH
+                if answer is NOT_ENOUGH:
+                    self._transport.resume_reading()
+                    return
+                if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                    raise answer
                 self._take(answer)
-            await asyncio.sleep(0)
+        except (RedisError, OSError, EOFError, ValueError) as error:
+            self._end(words_for(error))
+            return
+        self._transport.pause_reading()
+        self._loop.call_soon(self._take_some)
 
     def _take(self, answer: Any) -> None:
         raise NotImplementedError
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say why, unless that is known."""
+        self._end(CLOSED if exc is None else words_for(exc))
 
 
 class CommandLine(Line):
@@ -207,7 +241,7 @@ class CommandLine(Line):
         script, keys = command.script
         if script is READ:
             self._reads += 1
-            allow(self._connection, KEPT_BYTES)
+            self._reader.most = KEPT_BYTES
         self._tokens += 1
         epoch = f"{self._token}.{self._tokens:x}"
         head = (epoch, *self._server, self._publish)
@@ -222,7 +256,7 @@ class CommandLine(Line):
         if command.script is not None and command.script[0] is READ:
             self._reads -= 1
             if not self._reads:
-                allow(self._connection, ANSWER_BYTES)
+                self._reader.most = ANSWER_BYTES
         self._owed_since = self._loop.time() if self._unanswered else 0.0
         command.done(answer)
 
@@ -251,8 +285,8 @@ class Subscriptions(Line):
         self._channels: set[str] = set()
         #: By channel: those who wait until it is heard.
         self._asked: dict[str, list[asyncio.Future[None]]] = {}
-        allow(connection, MESSAGE_BYTES)
         super().__init__(connection, lost)
+        self._reader.most = MESSAGE_BYTES
 
     def subscribe(self, *channels: str) -> list[asyncio.Future[None]]:
         """Hear channels; each future is done when one is heard."""

@@ -99,6 +99,7 @@ class Gateway:
     def _followed(self, key: bytes, *, is_followed: bool) -> None:
         name = name_of(*names_of(key))
         if is_followed:
+            self.plain.followed(name)
             self._broker.follow(name)
         else:
             self._broker.unfollow(name)

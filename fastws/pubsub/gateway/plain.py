@@ -78,7 +78,8 @@ class Plain:
         self._gateway = secrets.randbits(LIFE_BITS) << LIFE_BITS
         self._lives = 0
         self._ways: dict[str, Way] = {}
-        self._sources: dict[tuple[bytes, str], Source] = {}
+        #: By the name of the topic, and by node.
+        self._sources: dict[str, dict[bytes, Source]] = {}
         #: Messages, since the last line of the log: of other nodes that did not come; of this one that were
         #: dropped unsent, of which the first number is not known; and that were too large.
         self._missed = 0
@@ -128,6 +129,10 @@ class Plain:
 
     # -- what comes -----------------------------------------------------------------------------
 
+    def followed(self, name: str) -> None:
+        """Somebody here follows a topic that nobody did. Nobody misses what came meanwhile."""
+        self._sources.pop(name, None)
+
     def take(self, name: str, data: bytes) -> None:
         """Take a blob of any node, this one too."""
         try:
@@ -158,10 +163,11 @@ class Plain:
 
     def _compare(self, name: str, blob: Blob) -> tuple[int | None, list[bytes]]:
         """Return how many messages are missing before those that are new, and them."""
-        source = self._sources.get((blob.node, name))
+        sources = self._sources.setdefault(name, {})
+        source = sources.get(blob.node)
         if source is None or blob.life != source.life:
             is_other = source is not None and (blob.life ^ source.life) >> LIFE_BITS
-            source = self._sources[blob.node, name] = Source(blob)
+            source = sources[blob.node] = Source(blob)
             if is_other:
                 source.expected += len(blob.bodies)
                 return None, blob.bodies
@@ -184,10 +190,13 @@ class Plain:
                 self._broker.publish(name, encode_blob(self.node, way.life, way.number))
             elif way.silent_ticks >= FORGET_TICKS:
                 del self._ways[name]
-        for key, source in list(self._sources.items()):
-            source.silent_ticks += 1
-            if source.silent_ticks >= REMEMBER_TICKS:
-                del self._sources[key]
+        for name, sources in list(self._sources.items()):
+            for node, source in list(sources.items()):
+                source.silent_ticks += 1
+                if source.silent_ticks >= REMEMBER_TICKS:
+                    del sources[node]
+            if not sources:
+                del self._sources[name]
         self._strange.clear()
         self._say()
 

@@ -169,6 +169,31 @@ async def test_a_worker_that_was_away_from_plain_topics_is_told_what_it_missed()
         assert 10 < missed(client) < 30
 
 
+async def test_who_follows_a_topic_again_is_not_told_what_came_meanwhile() -> None:
+    server = BrokerServer()
+    brokers: list[Any] = []
+
+    def make() -> Any:
+        brokers.append(server.broker())
+        return brokers[-1]
+
+    async with nodes(make) as (one, two):
+        broker = brokers[1]
+        client = await of_topic(two, "t")
+        await until(lambda: "default/t" in broker._followed)
+        one.publish("t", "1")
+        await until(lambda: heard(client) == ["1"])
+        two.unsubscribe(client, "t")
+        await until(lambda: "default/t" not in broker._followed)
+        one.publish("t", "2")
+        await asyncio.sleep(0.02)
+        again = await of_topic(two, "t")
+        await until(lambda: "default/t" in broker._followed)
+        one.publish("t", "3")
+        await until(lambda: heard(again) == ["3"])
+        assert not again.gaps
+
+
 async def test_the_end_of_what_was_dropped_is_told_within_two_seconds() -> None:
     server = BrokerServer()
     async with nodes(server.broker) as (one, two):

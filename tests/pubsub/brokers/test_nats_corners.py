@@ -16,7 +16,6 @@ from tests.kit.nats import Nats
 
 pytest.importorskip("nats")
 
-from nats.errors import SlowConsumerError
 
 from fastws.pubsub.brokers.nats import history as histories
 from fastws.pubsub.brokers.nats.failures import NoAnswer
@@ -246,7 +245,7 @@ async def test_who_does_not_answer_in_time_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(f"{PACKAGE}.line.ANSWER_SECONDS", 0.05)
 
-    async def be_silent(message: object) -> None:
+    def be_silent(message: object) -> None:
         """Hear, and say nothing."""
 
     async with nodes(server.url) as (node,):
@@ -256,15 +255,6 @@ async def test_who_does_not_answer_in_time_is_not_waited_for(
             await line.wait(await line.ask("silence", b""))
         with pytest.raises(NoAnswer, match="nobody answers"):
             await line.wait(await line.ask("nobody", b""))
-
-
-async def test_too_much_at_once_is_an_interruption(server: Nats) -> None:
-    async with nodes(server.url) as (node,):
-        line = line_of(node)
-        await line._failed(SlowConsumerError("s", "", 1, None))
-        await node.away()
-        assert node.reasons[-1] == "too much came at once"
-        await node.back()
 
 
 async def test_what_nobody_thought_of_ends_no_task(

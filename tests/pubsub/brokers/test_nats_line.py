@@ -49,7 +49,7 @@ async def lines(heard: Heard) -> AsyncIterator[Line]:
             await line.close()
 
 
-async def _nothing(message: Any) -> None:
+def _nothing(message: Any) -> None:
     """Hear, and do nothing."""
 
 

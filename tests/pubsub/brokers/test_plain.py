@@ -68,6 +68,16 @@ def test_doubles_go_and_gaps_are_told() -> None:
     assert wire.plain.missed == 4
 
 
+def test_who_follows_a_topic_again_is_not_told_what_nobody_here_could_miss() -> None:
+    wire = Wire()
+    wire.take(5, "5")
+    wire.take(5, "5", name="hub/u")
+    wire.plain.followed("hub/t")
+    wire.take(9, "9")
+    wire.take(9, "9", name="hub/u")
+    assert wire.heard == ["5", "5", "9", 3, "9"]
+
+
 def test_other_nodes_and_topics_are_apart() -> None:
     wire = Wire()
     wire.take(5, "a")

@@ -29,7 +29,7 @@ from fastws.pubsub.brokers.nats.line import LOOK_SECONDS, Line
 from fastws.pubsub.brokers.nats.streams import OTHER_BYTES, Stream
 from fastws.pubsub.brokers.nats.topic import NatsTopic
 from fastws.pubsub.brokers.nats.url import Servers
-from fastws.pubsub.brokers.outbox import Outbox, Waiting
+from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox, Waiting
 from fastws.pubsub.events import Position
 
 __all__ = ["NatsBroker"]
@@ -75,13 +75,14 @@ class NatsBroker:
         self._was_ready = False
         self._run: asyncio.Task[None] | None = None
         self._outbox: Outbox
-        #: Blobs that were not sent over this line.
+        #: Blobs that were not sent over this line; and whether they may be, which after an outage is later.
         self._unsent: deque[Waiting] = deque()
+        self._may_send = False
         self._sent: Waiting | None = None
         #: There is something to send; and something was sent.
         self._news, self._sent_news = asyncio.Event(), asyncio.Event()
         #: Subjects that are heard, with what takes their messages, and how they are left.
-        self._heard: dict[str, Callable[[Msg], Awaitable[None]]] = {}
+        self._heard: dict[str, Callable[[Msg], None]] = {}
         self._subscriptions: dict[str, Any] = {}
         self._changes: deque[str] = deque()
         prefix = servers.prefix
@@ -150,17 +151,26 @@ class NatsBroker:
         await line.flush()
         self._unsent = deque(self._outbox)
         self._sent = None
+        loop = asyncio.get_running_loop()
+        opening = loop.call_later(SETTLE_SECONDS if self._was_ready else 0, self._open)
         self._is_ready.set()
         self._was_ready = True
         self._sink.state(State.READY)
-        writer = asyncio.get_running_loop().create_task(self._write(line))
+        writer = loop.create_task(self._write(line))
         try:
             await self._confirm(line)
         finally:
+            opening.cancel()
             writer.cancel()
+
+    def _open(self) -> None:
+        """Send from now on what plain topics publish."""
+        self._may_send = True
+        self._news.set()
 
     def _forget_line(self) -> None:
         self._is_ready.clear()
+        self._may_send = False
         self._line = None
         self._subscriptions.clear()
         for stream in (self._histories, self._keys):
@@ -175,12 +185,11 @@ class NatsBroker:
                 self._news.clear()
                 while self._changes:
                     await self._change(line, self._changes.popleft())
-                while self._unsent:
+                while self._unsent and self._may_send:
                     one = self._unsent.popleft()
                     if not one.is_dropped:
                         await line.send(f"{self._plain}.{one.name}", one.blob)
-                        self._sent = one
-                        self._sent_news.set()
+                        self._note_sent(one)
                 if not self._changes:
                     await self._news.wait()
 
@@ -225,14 +234,24 @@ class NatsBroker:
     def publish(self, name: str, blob: bytes) -> None:
         """Send a blob, now or when the broker is back."""
         one = self._outbox.add(name, blob)
-        if self._line is not None:
-            self._unsent.append(one)
-            self._news.set()
+        line = self._line
+        if line is None:
+            return
+        is_next = self._may_send and not self._unsent and not self._changes
+        if is_next and line.post(f"{self._plain}.{name}", blob):
+            self._note_sent(one)
+            return
+        self._unsent.append(one)
+        self._news.set()
+
+    def _note_sent(self, one: Waiting) -> None:
+        self._sent = one
+        self._sent_news.set()
 
     def follow(self, name: str) -> None:
         """Hear a plain topic."""
 
-        async def deliver(message: Msg) -> None:
+        def deliver(message: Msg) -> None:
             self._sink.deliver(name, message.data)
 
         self._hear(f"{self._plain}.{name}", deliver)
@@ -241,7 +260,7 @@ class NatsBroker:
         """Hear it no more."""
         self._leave(f"{self._plain}.{name}")
 
-    def _hear(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> None:
+    def _hear(self, subject: str, heard: Callable[[Msg], None]) -> None:
         if subject not in self._heard:
             self._heard[subject] = heard
             self._changes.append(subject)

@@ -64,6 +64,14 @@ class Last(NamedTuple):
     at: Position
 
 
+class Posted(NamedTuple):
+    """A message that was sent at once: what it says, behind which number it has to come, and its answer."""
+
+    stored: Stored
+    expected: int
+    answer: asyncio.Future[Msg]
+
+
 class HistoryTopic(NatsTopic):
     """One topic with a history, as this node knows it."""
 
@@ -92,7 +100,7 @@ class HistoryTopic(NatsTopic):
 
     # -- what is known --------------------------------------------------------------------------
 
-    async def hear(self, message: Msg) -> None:
+    def hear(self, message: Msg) -> None:
         """Take what the stream has taken."""
         try:
             stored = read(message.data)
@@ -245,18 +253,27 @@ class HistoryTopic(NatsTopic):
 
     # -- what is appended -----------------------------------------------------------------------
 
-    async def _write_some(self) -> None:
-        if not self._is_checked:
-            await self._refresh()
+    def _post(self) -> Posted | None:
+        if not self._is_checked or not self._stream.is_there:
+            return None
         self._leave_out_doubles()
-        if not self._waiting or isinstance(self._waiting[0], Reading):
-            return
-        room = self._stream.line.max_payload - OTHER_BYTES // 2 - HEAD_BYTES
-        pendings, parts, once = next_parts(self._waiting, self.topic.name, room)
-        stored, expected = Stored(self._epoch, self._offset + 1, parts), self._sequence
-        for pending in pendings:
-            pending.is_sent = True
-        answer = await self._stream.put(self.topic.name, encode(stored), expected=expected, once=once)
+        if not self._waiting:
+            return None
+        stored, expected, once = self._next_message()
+        answer = self._stream.put_now(self.topic.name, encode(stored), expected=expected, once=once)
+        return None if answer is None else Posted(stored, expected, answer)
+
+    async def _write_some(self, posted: Posted | None) -> None:
+        if posted is None:
+            if not self._is_checked:
+                await self._refresh()
+            self._leave_out_doubles()
+            if not self._waiting or isinstance(self._waiting[0], Reading):
+                return
+            stored, expected, once = self._next_message()
+            answer = await self._stream.put(self.topic.name, encode(stored), expected=expected, once=once)
+        else:
+            stored, expected, answer = posted
         try:
             ack = await self._stream.taken(answer)
         except WrongSequence:
@@ -270,6 +287,14 @@ class HistoryTopic(NatsTopic):
             return
         self._know(ack.sequence, stored)
         self._leave_out_doubles()
+
+    def _next_message(self) -> tuple[Stored, int, str]:
+        """Return the next message, the number that it has to come behind, and its id, or ""."""
+        room = self._stream.line.max_payload - OTHER_BYTES // 2 - HEAD_BYTES
+        pendings, parts, once = next_parts(self._waiting, self.topic.name, room)
+        for pending in pendings:
+            pending.is_sent = True
+        return Stored(self._epoch, self._offset + 1, parts), self._sequence, once
 
     async def _hears_more_than(self, sequence: int) -> bool:
         """Wait until what another node has appended is heard: to ask for it takes so long that others win."""

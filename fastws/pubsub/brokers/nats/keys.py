@@ -63,7 +63,7 @@ class KeyedTopic(NatsTopic):
 
     # -- what is known --------------------------------------------------------------------------
 
-    async def hear(self, message: Msg) -> None:
+    def hear(self, message: Msg) -> None:
         """Take what the stream has taken."""
         try:
             sequence = int((message.headers or {})["Nats-Sequence"])
@@ -168,7 +168,7 @@ class KeyedTopic(NatsTopic):
 
     # -- what is appended -----------------------------------------------------------------------
 
-    async def _write_some(self) -> None:
+    async def _write_some(self, posted: None) -> None:
         # Where a run is written again, the stream knows the ids of what it has taken.
         if not self._is_checked:
             await self._refresh()

@@ -18,6 +18,7 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.protocol.command import hpub_cmd, pub_cmd
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import BrokerRefused
@@ -30,6 +31,8 @@ __all__ = ["Line"]
 
 #: A server that is silent for so many seconds is given up, and asked whether it is there so often.
 SILENT_SECONDS, LOOK_SECONDS = 2.0, 1.0
+#: While so many bytes wait to be written, nothing is sent at once.
+POST_BYTES = 64 * 1024
 #: Seconds that nobody waits for: what waits is given up before.
 FOR_LONG = 3600
 #: Seconds for the answer of a stream: while it has no leader there is none.
@@ -51,6 +54,21 @@ class Opened(Client):
 
     must_be_tls = False
     has_certificate = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By the number of the subscription: what is called with its messages, at once. The library's own
+        #: way, a queue and a task for each, lets a message wait for another turn of the loop.
+        self.heard: dict[int, Callable[[Msg], None]] = {}
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        heard = self.heard.get(sid)
+        if heard is None:
+            return  # it was left meanwhile
+        try:
+            heard(self._build_message(sid, subject, reply, data, await self._process_headers(headers)))
+        except Exception as error:
+            await self._error_cb(error)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: Any = None) -> None:
         if self.must_be_tls and not info.get("tls_required"):
@@ -151,9 +169,7 @@ class Line:
 
     async def _failed(self, error: Exception) -> None:
         text = text_of(error)
-        if isinstance(error, nats.errors.SlowConsumerError):
-            self.abort("too much came at once")
-        elif NOT_ALLOWED.match(text):
+        if NOT_ALLOWED.match(text):
             self._take_not_allowed(text)
         else:
             self._error = text
@@ -214,15 +230,17 @@ class Line:
 
     # -- what is sent, and what is heard ---------------------------------------------------------
 
-    async def subscribe(self, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> Any:
+    async def subscribe(self, subject: str, heard: Callable[[Msg], None]) -> Any:
         """Have ``heard`` called with each message, one after the other; return what :meth:`leave` takes."""
-        subscription = await self._guarded(self._client.subscribe(subject, cb=heard))
+        self._client.heard[self._client._sid + 1] = heard  # so the next subscription is called
+        subscription = await self._guarded(self._client.subscribe(subject))
         self._subscriptions.add(subscription)
         return subscription
 
     async def leave(self, subscription: Any) -> None:
         """Hear it no more."""
         self._subscriptions.discard(subscription)
+        self._client.heard.pop(subscription._id, None)
         with suppress(nats.errors.Error, OSError):
             await subscription.unsubscribe()
 
@@ -233,6 +251,28 @@ class Line:
         await self._guarded(
             self._client.publish(subject, payload, reply, None if headers is None else dict(headers))
         )
+
+    def post(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None, reply: str = ""
+    ) -> bool:
+        """Send a message at once; False: others wait to be sent, or the server does not read, or is gone.
+
+        What the library does besides is checked by whoever calls this: how large a message may be.
+        """
+        client = self._client
+        writer = getattr(client._transport, "_io_writer", None)
+        if client._pending or writer is None or not client.is_connected or self.lost.done():
+            return False
+        transport = writer.transport
+        if transport.is_closing() or transport.get_write_buffer_size() > POST_BYTES:
+            return False
+        if headers:
+            lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+            head = f"NATS/1.0\r\n{lines}\r\n".encode()
+            transport.write(hpub_cmd(subject, reply, head, payload))
+        else:
+            transport.write(pub_cmd(subject, reply, payload))
+        return True
 
     async def flush(self) -> None:
         """Wait until all that was sent before has arrived. Raises :class:`LineLost`."""
@@ -264,11 +304,25 @@ class Line:
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
     ) -> asyncio.Future[Msg]:
         """Send a question, in the order of the calls; return its answer. Raises :class:`LineLost`."""
+        number, answer = self._question(subject)
+        await self.send(subject, payload, headers, f"{self._inbox}.{number}")
+        return answer
+
+    def ask_now(
+        self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
+    ) -> asyncio.Future[Msg] | None:
+        """Send a question at once and return its answer; None where :meth:`post` does not send it."""
+        number, answer = self._question(subject)
+        if self.post(subject, payload, headers, f"{self._inbox}.{number}"):
+            return answer
+        del self._answers[number]
+        return None
+
+    def _question(self, subject: str) -> tuple[str, asyncio.Future[Msg]]:
         number = str(next(self._numbers))
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._answers[number] = (subject.lower(), answer)
-        await self.send(subject, payload, headers, f"{self._inbox}.{number}")
-        return answer
+        return number, answer
 
     async def wait(self, answer: asyncio.Future[Msg], seconds: float | None = None) -> Msg:
         """Return an answer. Raises :class:`LineLost`, :class:`NoAnswer` and :class:`BrokerRefused`."""
@@ -290,7 +344,7 @@ class Line:
         said: dict[str, Any] = json.loads(found.data)
         return said
 
-    async def _answered(self, message: Msg) -> None:
+    def _answered(self, message: Msg) -> None:
         _, answer = self._answers.pop(message.subject.rpartition(".")[2], ("", None))
         if answer is not None and not answer.done():
             answer.set_result(message)

@@ -13,7 +13,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from nats.aio.msg import Msg
 from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic, TopicKind
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
+from fastws.pubsub.brokers.nats.reader import EXPECTED, Raw, Reader
 
 __all__ = ["EXPECTED", "OTHER_BYTES", "Ack", "Raw", "Stream", "WrongSequence", "once_id"]
 
@@ -32,13 +32,10 @@ KEEP_SECONDS = 3600
 NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE = 10059, 10037, 10071
 #: The name is taken, and the stream has other settings.
 NAME_IN_USE = 10058
-CONTROL = "100"
 #: Another node may have set its settings back in the same moment: they are looked at again after so long.
 ASK_SECONDS = 5.0
 #: So often a consumer is asked for, and waited for so many seconds, before all patience goes into one more.
 CONSUMER_ATTEMPTS, CONSUMER_SECONDS = 8, 0.5
-#: The header with the number that the last message of a subject has to have.
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_LINE = re.compile(rb"Nats-Expected-Last-Subject-Sequence: (\d+)\r\n")
 #: Bytes of a message for its subject, its headers, and what stands around an item.
 OTHER_BYTES = 8192
@@ -48,19 +45,6 @@ FOR_EVER = 10**9
 
 class WrongSequence(Exception):
     """Somebody else has appended meanwhile."""
-
-
-class Raw(NamedTuple):
-    """A message of a stream."""
-
-    sequence: int
-    subject: str
-    data: bytes
-    #: The number of the message that its sender believed to be the last one of its subject; -1: it did not
-    #: say.
-    behind: int = -1
-    #: Seconds since it was taken, by the server's clock, as far as that was asked.
-    age: float = 0.0
 
 
 class Ack(NamedTuple):
@@ -108,6 +92,11 @@ class Stream:
         if self._line is None:
             raise LineLost("the broker is away")
         return self._line
+
+    @property
+    def is_there(self) -> bool:
+        """True while there is a line."""
+        return self._line is not None
 
     def use(self, line: Line | None) -> None:
         """Take another line; None: there is none."""
@@ -205,12 +194,15 @@ class Stream:
             expected: The number that the last message of this subject has to have; 0: there is none.
             once: The id of a message that is taken once.
         """
-        headers = {}
-        if expected is not None:
-            headers[EXPECTED] = str(expected)
-        if once:
-            headers["Nats-Msg-Id"] = once
-        return await self.line.ask(f"{self.subject}.{subject}", data, headers)
+        return await self.line.ask(f"{self.subject}.{subject}", data, _headers(expected, once))
+
+    def put_now(
+        self, subject: str, data: bytes, *, expected: int | None = None, once: str = ""
+    ) -> asyncio.Future[Msg] | None:
+        """Do as :meth:`put`, at once; None where that cannot be."""
+        if self._line is None:
+            return None
+        return self._line.ask_now(f"{self.subject}.{subject}", data, _headers(expected, once))
 
     async def taken(self, answer: asyncio.Future[Msg]) -> Ack:
         """Return what the stream says to a message.
@@ -299,72 +291,19 @@ class Stream:
         await self.line.ask(f"$JS.API.STREAM.PURGE.{self.name}", json.dumps(question).encode())
 
 
+def _headers(expected: int | None, once: str) -> dict[str, str]:
+    headers = {}
+    if expected is not None:
+        headers[EXPECTED] = str(expected)
+    if once:
+        headers["Nats-Msg-Id"] = once
+    return headers
+
+
 def once_id(name: str, *parts: object) -> str:
     """Return an id of a message that its stream takes once."""
     text = "\0".join([name, *map(str, parts)])
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-class Reader:
-    """Takes the messages of one consumer, until it has no more."""
-
-    def __init__(self, line: Line, subject: str) -> None:
-        self._line = line
-        self._subject = subject
-        self._found: list[tuple[Msg, int, int]] = []
-        self._is_complete = False
-        self._now = 0.0
-        self._news = asyncio.Event()
-
-    def begin(self, said: Mapping[str, Any]) -> None:
-        """Take what the server says of the consumer."""
-        self._now = _seconds(said["created"])
-        if not said["num_pending"] and not said["delivered"]["consumer_seq"]:
-            self._is_complete = True
-        self._news.set()
-
-    async def take(self, message: Msg) -> None:
-        """Take one message."""
-        if message.headers and message.headers.get("Status") == CONTROL:
-            stalled = message.headers.get("Nats-Consumer-Stalled")
-            for reply in filter(None, (message.reply, stalled)):
-                await self._line.send(reply, b"")
-            if self._now and message.headers.get("Description") == "Idle Heartbeat" and not stalled:
-                # The last of them was deleted meanwhile, as the oldest is when there are too many.
-                self._is_complete = True
-                self._news.set()
-            return
-        # $JS.ACK. … .STREAM-SEQUENCE.CONSUMER-SEQUENCE.TIME.PENDING, and more behind them in later versions.
-        parts = message.reply.split(".")
-        at = 5 if len(parts) == 9 else 7
-        self._found.append((message, int(parts[at]), int(parts[at + 2])))
-        if parts[at + 3] == "0":
-            self._is_complete = True
-        self._news.set()
-
-    async def wait(self) -> list[Raw]:
-        """Return all of them. Raises :class:`LineLost` and :class:`NoAnswer`."""
-        while not (self._is_complete and self._now):
-            self._news.clear()
-            news = asyncio.ensure_future(self._news.wait())
-            done, _ = await asyncio.wait(
-                (news, self._line.lost), timeout=ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
-            news.cancel()
-            if self._line.lost.done():
-                raise LineLost(f"{self._line.label}: {self._line.lost.result()}")
-            if not done:
-                raise NoAnswer(f"{self._line.label}: a stream has stopped in the middle of its messages")
-        return [
-            Raw(
-                sequence,
-                message.subject.removeprefix(self._subject + "."),
-                message.data,
-                int((message.headers or {}).get(EXPECTED, -1)),
-                max(self._now - time / NANOSECONDS, 0.0),
-            )
-            for message, sequence, time in self._found
-        ]
 
 
 def _longer(one: int | None, other: int) -> int:
@@ -385,12 +324,6 @@ def _reading(filter: str, inbox: str) -> dict[str, object]:
         "mem_storage": True,
         "num_replicas": 1,
     }
-
-
-def _seconds(text: str) -> float:
-    """Return the seconds since 1970 of a time as Go writes it."""
-    whole, _, part = text.removesuffix("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{part or 0}")
 
 
 def _error(said: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from nats.aio.msg import Msg
 
@@ -111,7 +112,7 @@ class NatsTopic:
         """The subject on which the stream says what it has taken of this topic."""
         raise NotImplementedError
 
-    async def hear(self, message: Msg) -> None:
+    def hear(self, message: Msg) -> None:
         """Take what the stream has taken."""
         raise NotImplementedError
 
@@ -122,8 +123,15 @@ class NatsTopic:
         """Return what is kept behind a position. Raises as :meth:`_write_some` does."""
         raise NotImplementedError
 
-    async def _write_some(self) -> None:
+    def _post(self) -> Any:
+        """Send the first runs at once, where that can be; return what :meth:`_write_some` is then told."""
+        return None
+
+    async def _write_some(self, posted: Any) -> None:
         """Write the first runs that wait, as many as fit.
+
+        Args:
+            posted: What :meth:`_post` has sent; None: nothing.
 
         Raises:
             BrokerRefused: The first of them was refused.
@@ -181,11 +189,13 @@ class NatsTopic:
     def _add(self, one: Pending | Reading) -> None:
         self._waiting.append(one)
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.get_running_loop().create_task(self._write())
+            posted = None if isinstance(one, Reading) else self._post()
+            self._writer = asyncio.get_running_loop().create_task(self._write(posted))
 
-    async def _write(self) -> None:
+    async def _write(self, posted: Any) -> None:
         while self._waiting:
-            await self._ready()
+            if posted is None:
+                await self._ready()
             if not self._waiting:
                 return
             first = self._waiting[0]
@@ -197,7 +207,8 @@ class NatsTopic:
                     if self._waiting and self._waiting[0] is first:
                         self._waiting.popleft()
                 else:
-                    await self._write_some()
+                    sent, posted = posted, None
+                    await self._write_some(sent)
                 self._is_slow = False
             except BrokerRefused as error:
                 self._refuse(error)
