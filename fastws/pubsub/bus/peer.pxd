@@ -14,6 +14,9 @@ cdef class Peer:
     cdef Decoder _decoder
     cdef object _queue
     cdef Py_ssize_t _max_waiting
+    cdef Peer _joined
+    cdef list _handed
+    cdef bint _is_behind
     cdef Py_ssize_t _read_bytes
     cdef public Py_ssize_t waiting
     cdef public bint is_open
@@ -31,3 +34,6 @@ cdef class Peer:
     @cython.locals(record=Record)
     cdef _wait(self, data)
     cdef _take(self, records)
+    cdef _hand(self, data)
+    cdef _take_data(self, data)
+    cpdef join(self, Peer other)

@@ -45,6 +45,9 @@ class Peer:
 
     __slots__ = (
         "_decoder",
+        "_handed",
+        "_is_behind",
+        "_joined",
         "_loop",
         "_lost",
         "_max_waiting",
@@ -86,6 +89,11 @@ class Peer:
         self._queue: deque[memoryview | bytearray] = deque()
         self._read_bytes = READ_BYTES
         self._max_waiting = max_waiting
+        #: The other end, where it is in this process; what it has handed over; and whether what it wrote
+        #: before that is still in the socket.
+        self._joined: Peer | None = None
+        self._handed: list[bytes] = []
+        self._is_behind = False
         self.waiting = 0
         self.is_open = True
         #: Messages that were dropped for this peer and that it has not been told of.
@@ -106,6 +114,16 @@ class Peer:
         self.write(hello(identity))
         if self.is_open:
             loop.add_reader(self._sock.fileno(), self._readable)
+            if self._handed:
+                loop.call_soon(self._take_handed)
+
+    def join(self, other: Peer) -> None:
+        """Hand over what is written without the socket: the other end is in this process, on the same loop.
+
+        The socket tells only when one of them has ended.
+        """
+        self._joined, other._joined = other, self
+        self._is_behind = other._is_behind = True
 
     def has_room(self, size: int) -> bool:
         """True when ``size`` bytes more may wait. Who has missed something comes down to one half first."""
@@ -115,6 +133,9 @@ class Peer:
     def write(self, data: bytes) -> None:
         """Write ``data``, or let it wait behind what waits. Never waits itself."""
         if not self.is_open:
+            return
+        if self._joined is not None:
+            self._joined._hand(data)
             return
         taken = 0
         if not self._queue:
@@ -135,6 +156,19 @@ class Peer:
         self.waiting += len(data) - taken
         if self.waiting > MAX_WAITING_FACTOR * self._max_waiting + MAX_RECORD_BYTES:
             self._end("it has not read for too long")
+
+    def _hand(self, data: bytes) -> None:
+        """Take what the other end writes, in the next turn."""
+        self._handed.append(data)
+        if len(self._handed) == 1 and self._loop is not None:
+            self._loop.call_soon(self._take_handed)
+
+    def _take_handed(self) -> None:
+        while self._is_behind and self.is_open:
+            self._is_behind = self._readable()
+        handed, self._handed = self._handed, []
+        if handed and self.is_open:
+            self._take_data(handed[0] if len(handed) == 1 else b"".join(handed))
 
     def _wait(self, data: bytes) -> None:
         """Put data behind what waits. Small pieces become one, which costs less than an object for each."""
@@ -167,6 +201,7 @@ class Peer:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._queue.clear()
+        self._joined = None
         self.waiting = 0
 
     def _writable(self) -> None:
@@ -214,8 +249,14 @@ class Peer:
             data = b""
         self._read_bytes = READ_BYTES if len(data) < READ_BYTES else LARGE_READ_BYTES
         if not data:
+            self._is_behind = False
+            self._take_handed()
             self._end(TORN if self._decoder.is_torn else "")
             return True
+        self._take_data(data)
+        return True
+
+    def _take_data(self, data: bytes) -> None:
         try:
             self._take(self._decoder.feed(data))
         except BadRecord as error:
@@ -225,7 +266,6 @@ class Peer:
             except BadRecord as earlier:
                 reason = str(earlier)
             self._end(reason)
-        return True
 
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:

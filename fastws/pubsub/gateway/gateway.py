@@ -17,6 +17,7 @@ from fastws.meters.meters import measuring
 from fastws.pubsub.brokers.base import Broker, Entry, State, name_of
 from fastws.pubsub.brokers.envelope import NODE_BYTES
 from fastws.pubsub.bus.lanes import key_of, names_of
+from fastws.pubsub.bus.peer import Peer
 from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.pubsub.gateway.census import CENSUS, Census
 from fastws.pubsub.gateway.node_bus import NodeBus
@@ -75,10 +76,11 @@ class Gateway:
         await self._broker.start(self, timeout)
         self.census.start()
 
-    def add_worker(self, bus_line: socket.socket, keeper_line: socket.socket, identity: int) -> None:
+    def add_worker(
+        self, bus_line: socket.socket, keeper_line: socket.socket, identity: int
+    ) -> tuple[Peer, Peer]:
         """Serve a worker over connected stream sockets, which the gateway owns from now on."""
-        self.bus.add_peer(bus_line, identity)
-        self.keeper.add_worker(keeper_line, identity)
+        return self.bus.add_peer(bus_line, identity), self.keeper.add_worker(keeper_line, identity)
 
     async def close(self) -> None:
         """Hand over what waits, for a second at most, and let go of all."""

@@ -63,9 +63,9 @@ class Node:
     def _connect(self, gateway: Gateway) -> None:
         bus_line, its_bus_line = socket.socketpair()
         keeper_line, its_keeper_line = socket.socketpair()
-        gateway.add_worker(its_bus_line, its_keeper_line, self.bus.identity)
-        self._client.connect(keeper_line)
-        self.bus.add_peer(bus_line, gateway.identity)
+        far, far_keeper = gateway.add_worker(its_bus_line, its_keeper_line, self.bus.identity)
+        self._client.connect(keeper_line).join(far_keeper)
+        self.bus.add_peer(bus_line, gateway.identity).join(far)
         self.bus.begin()
 
     def start_soon(self) -> None:

@@ -80,17 +80,18 @@ class KeeperClient(Numbering):
 
     # -- the line -------------------------------------------------------------------------------
 
-    def connect(self, sock: socket.socket, number: int = 0) -> None:
+    def connect(self, sock: socket.socket, number: int = 0) -> Peer:
         """Take a keeper, which has just been started. What an earlier one has not taken is its part now."""
         self._number = number
         if self._peer is not None:
             self._peer.close()
             self._lose()
-        self._peer = Peer(
+        self._peer = peer = Peer(
             sock, KEEPER_IDENTITY, receiver=Receiver(NoHubs()), receive=self._received, lost=self._lost
         )
         if self._loop is not None:
             self._open(self._loop)
+        return peer
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Read and write from now on."""

@@ -77,7 +77,7 @@ class Keeper:
             Kind.GAP: self._gap,
         }
 
-    def add_worker(self, sock: socket.socket, identity: int) -> None:
+    def add_worker(self, sock: socket.socket, identity: int) -> Peer:
         """Serve a worker over a connected stream socket, which the keeper owns from now on."""
         peer = Peer(
             sock,
@@ -89,6 +89,7 @@ class Keeper:
         )
         self._members[peer] = Member(peer)
         peer.start(self._loop, KEEPER_IDENTITY)
+        return peer
 
     def close(self) -> None:
         """Let go of all workers."""
