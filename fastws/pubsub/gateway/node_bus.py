@@ -92,6 +92,8 @@ class NodeBus(Bus):
         hubs: Any = NodeHubs(self)
         self.hubs = hubs
         self._receiver = Receiver(hubs)
+        #: Something was relayed in this turn.
+        self._is_collecting = False
         #: Who follows a topic, by key.
         self._followers: dict[bytes, set[Peer]] = {}
 
@@ -141,10 +143,20 @@ class NodeBus(Bus):
     # -- what comes from other nodes ------------------------------------------------------------
 
     def relay(self, hub: str, topic: str, frames: list[bytes]) -> None:
-        """Give the workers that follow a topic what another node has published."""
+        """Give the workers that follow a topic what another node has published.
+
+        The first of a turn at once, the others together at its end.
+        """
         link = self.hubs.get(hub).link  # type: ignore[union-attr]
         for frame in frames:
             link.forward(topic, frame)
+        if not self._is_collecting and self.loop is not None:
+            self._is_collecting = True
+            self.loop.call_soon(self._end_turn)
+            self.outgoing.flush()
+
+    def _end_turn(self) -> None:
+        self._is_collecting = False
 
     def skip(self, hub: str, topic: str, missed: int | None) -> None:
         """Tell them that messages of another node do not come; None: nobody knows how many."""
