@@ -20,6 +20,7 @@ from tests.faults import (
     latency,
     logs_full,
     metering,
+    present,
     scanners,
     slow,
     workers,
@@ -29,8 +30,8 @@ from tests.faults.harness import ROWS
 __all__ = ["ALL", "PARTS"]
 
 FILES = (
-    brokers, latency, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods,
-    churn, documents, bullets, keyed, metering, workers, scanners,
+    brokers, latency, present, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers,
+    floods, churn, documents, bullets, keyed, metering, workers, scanners,
 )  # fmt: skip
 
 

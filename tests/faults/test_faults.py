@@ -20,7 +20,14 @@ QUICK = ["F7", "F9", "F10", "F12", "F13", "F14", "F15", "F16", "bus", "keyed"]
 
 def test_there_is_each_row_once() -> None:
     wanted = [f"F{number}" for number in (*range(1, 6), *range(7, 20))]
-    wanted[5:5] = ["F6-latency-nats", "F6-latency-redis", "F6-nats", "F6-redis"]
+    wanted[5:5] = [
+        "F6-latency-nats",
+        "F6-latency-redis",
+        "F6-nats",
+        "F6-presence-nats",
+        "F6-presence-redis",
+        "F6-redis",
+    ]
     assert list(ALL) == [
         *wanted,
         "bullets",

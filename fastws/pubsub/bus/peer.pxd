@@ -17,6 +17,7 @@ cdef class Peer:
     cdef Peer _joined
     cdef list _handed
     cdef bint _is_behind
+    cdef bint _is_taking
     cdef Py_ssize_t _read_bytes
     cdef public Py_ssize_t waiting
     cdef public bint is_open
@@ -34,6 +35,5 @@ cdef class Peer:
     @cython.locals(record=Record)
     cdef _wait(self, data)
     cdef _take(self, records)
-    cdef _hand(self, data)
     cdef _take_data(self, data)
     cpdef join(self, Peer other)

@@ -47,6 +47,7 @@ class Peer:
         "_decoder",
         "_handed",
         "_is_behind",
+        "_is_taking",
         "_joined",
         "_loop",
         "_lost",
@@ -94,6 +95,8 @@ class Peer:
         self._joined: Peer | None = None
         self._handed: list[bytes] = []
         self._is_behind = False
+        #: Records are taken just now.
+        self._is_taking = False
         self.waiting = 0
         self.is_open = True
         #: Messages that were dropped for this peer and that it has not been told of.
@@ -135,7 +138,7 @@ class Peer:
         if not self.is_open:
             return
         if self._joined is not None:
-            self._joined._hand(data)
+            self._joined._hand(data, is_free=not self._is_taking)
             return
         taken = 0
         if not self._queue:
@@ -157,10 +160,14 @@ class Peer:
         if self.waiting > MAX_WAITING_FACTOR * self._max_waiting + MAX_RECORD_BYTES:
             self._end("it has not read for too long")
 
-    def _hand(self, data: bytes) -> None:
-        """Take what the other end writes, in the next turn."""
+    def _hand(self, data: bytes, *, is_free: bool) -> None:
+        """Take what the other end writes: at once, or in the next turn where one of both takes something."""
         self._handed.append(data)
-        if len(self._handed) == 1 and self._loop is not None:
+        if len(self._handed) > 1 or self._loop is None:
+            return
+        if is_free and not self._is_taking:
+            self._take_handed()
+        else:
             self._loop.call_soon(self._take_handed)
 
     def _take_handed(self) -> None:
@@ -257,6 +264,7 @@ class Peer:
         return True
 
     def _take_data(self, data: bytes) -> None:
+        self._is_taking = True
         try:
             self._take(self._decoder.feed(data))
         except BadRecord as error:
@@ -266,6 +274,8 @@ class Peer:
             except BadRecord as earlier:
                 reason = str(earlier)
             self._end(reason)
+        finally:
+            self._is_taking = False
 
     def _take(self, records: Iterable[Record]) -> None:
         for record in records:

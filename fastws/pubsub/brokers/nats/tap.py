@@ -1,7 +1,7 @@
 """Takes messages out of what a NATS server says, at once, and leaves all else to nats-py.
 
-The library reads in a task of its own, which runs a turn of the loop later. What is no whole message goes that
-way, and all behind it too until the library has taken it: the order stays.
+The library reads in a task of its own, which runs a turn of the loop later. What is no whole message goes
+that way, and all behind it too until the library has taken it: the order stays.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 __all__ = ["Tap", "headers_of"]
 
-#: ``MSG SUBJECT SID [REPLY] BYTES``, and HMSG with the bytes of the headers before those of everything.
-MESSAGE = re.compile(rb"(H?)MSG ([^ \r\n]+) (\d{1,18}) (?:([^ \r\n]+) )?(?:(\d{1,9}) )?(\d{1,9})\r\n")
+#: ``MSG SUBJECT SID [REPLY] BYTES``; and HMSG, with the bytes of the headers before those of everything.
+MESSAGE = re.compile(rb"MSG ([^ \r\n]+) (\d{1,18}) (?:([^ \r\n]+) )?(\d{1,9})\r\n")
+WITH_HEADERS = re.compile(rb"HMSG ([^ \r\n]+) (\d{1,18}) (?:([^ \r\n]+) )?(\d{1,9}) (\d{1,9})\r\n")
 #: How the headers of a message begin that says no status.
 PLAIN_HEAD = b"NATS/1.0\r\n"
 END = b"\r\n"
@@ -50,16 +51,18 @@ class Tap(asyncio.Protocol):
         """Return where what is no whole message begins."""
         at, size = 0, len(data)
         for _ in range(MESSAGES_AT_ONCE):
-            found = MESSAGE.match(data, at)
+            found, head = MESSAGE.match(data, at), 0
             if found is None:
-                break
-            kind, subject, number, reply, head_bytes, all_bytes = found.groups()
+                found = WITH_HEADERS.match(data, at)
+                if found is None:
+                    break
+                head = int(found[4])
             start = found.end()
-            stop = start + int(all_bytes)
-            behind = start + int(head_bytes or 0)
-            if stop + len(END) > size or bool(kind) is (head_bytes is None):
+            stop = start + int(found[found.re.groups])
+            if stop + len(END) > size:
                 break
-            self._take(int(number), subject, reply or b"", data[behind:stop], data[start:behind])
+            behind = start + head
+            self._take(int(found[2]), found[1], found[3] or b"", data[behind:stop], data[start:behind])
             at = stop + len(END)
         return at
 
