@@ -10,8 +10,8 @@ __all__ = ["MAX_WAITING_BYTES", "SETTLE_SECONDS", "Outbox", "Waiting"]
 #: So much waits for a broker that is away. Beyond it the oldest is dropped, and told.
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 #: Seconds after an outage for which everything waits that plain topics publish: other nodes come back within
-#: them, and hear again. A node tries at least twice a second, and connects in a few milliseconds.
-SETTLE_SECONDS = 0.75
+#: them, and hear again. A node tries at least four times a second, and connects in a few milliseconds.
+SETTLE_SECONDS = 0.5
 
 
 class Waiting:

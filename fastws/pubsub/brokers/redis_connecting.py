@@ -21,7 +21,7 @@ from fastws.pubsub.brokers.redis_server import Server, is_forbidden, parsed_info
 __all__ = ["Connected", "Connecting"]
 
 #: Seconds of the first and the longest pause before another attempt, and that one attempt may take.
-RETRY, LONGEST_RETRY = 0.05, 0.5
+RETRY, LONGEST_RETRY = 0.05, 0.25
 ATTEMPT_SECONDS = 5.0
 #: Seconds between two looks at connections, and between two questions for a sign of life.
 LOOK_SECONDS, PING_LOOKS = 1.0, 3

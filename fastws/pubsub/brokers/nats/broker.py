@@ -37,7 +37,7 @@ __all__ = ["NatsBroker"]
 log = logging.getLogger("fastws.error")
 
 #: Seconds between two attempts to connect, at first and at most.
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25
 #: Seconds that one server has to answer, and that what waits has at the end.
 CONNECT_SECONDS, CLOSE_SECONDS = 2.0, 1.0
 #: What is sent within so many seconds is confirmed together.

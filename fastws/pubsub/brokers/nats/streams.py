@@ -30,8 +30,8 @@ NANOSECONDS = 1_000_000_000
 KEEP_SECONDS = 3600
 #: Of the errors of JetStream: a stream that is not there, no message, another last number than expected.
 NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE = 10059, 10037, 10071
-#: The name is taken, and the stream has other settings.
-NAME_IN_USE = 10058
+#: Another node was faster: the name is taken, and the stream has other settings; or its subjects are taken.
+FASTER = (10058, 10065)
 #: Another node may have set its settings back in the same moment: they are looked at again after so long.
 ASK_SECONDS = 5.0
 #: So often a consumer is asked for, and waited for so many seconds, before all patience goes into one more.
@@ -137,8 +137,9 @@ class Stream:
             if said["error"].get("err_code") != NO_STREAM:
                 raise BrokerRefused(_error(said))
             said = await self.line.request(f"STREAM.CREATE.{self.name}", self._settings())
-            if said.get("error", {}).get("err_code") == NAME_IN_USE:  # another node was faster
-                said = await self.line.request(f"STREAM.INFO.{self.name}")
+            if said.get("error", {}).get("err_code") in FASTER:
+                again = await self.line.request(f"STREAM.INFO.{self.name}")
+                said = said if "error" in again else again
         if "error" in said:
             raise BrokerRefused(_error(said))
         config = said["config"]
