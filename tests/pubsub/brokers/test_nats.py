@@ -415,6 +415,27 @@ async def test_while_it_is_away_much_waits_and_the_oldest_is_dropped(server: Nat
         assert (await waiting).at.offset == 1
 
 
+async def test_what_waits_is_sent_when_the_other_nodes_hear_again(server: Nats) -> None:
+    async with nodes(server.url, 2) as (a, b):
+        await b.follow("hub/p")
+        again = b.broker._connect_again
+
+        async def late() -> Any:
+            await a.back()
+            await asyncio.sleep(0.1)
+            return await again()
+
+        b.broker._connect_again = late  # type: ignore[method-assign]
+        server.stop()
+        await a.away()
+        a.broker.publish("hub/p", b"while it is away")
+        server.start()
+        await a.back()
+        a.broker.publish("hub/p", b"when it is back")
+        await until(lambda: len(b.blobs) == 2)
+        assert [blob for _, blob in b.blobs] == [b"while it is away", b"when it is back"]
+
+
 async def test_a_server_that_stands_still_is_left_and_found_again(server: Nats) -> None:
     topic = history()
     async with nodes(server.url, 2) as (a, b):

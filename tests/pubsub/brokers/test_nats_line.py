@@ -15,9 +15,12 @@ from fastws.pubsub.brokers.base import BrokerRefused
 from fastws.pubsub.brokers.nats.failures import LineLost
 from fastws.pubsub.brokers.nats.line import Line
 from fastws.pubsub.brokers.nats.url import Servers
+from tests.kit import until
 
 pytestmark = pytest.mark.live
 
+#: So large are the pieces that what a server says may come in.
+SIZES = (1, 2, 7, 30, 100, 100_000)
 INFO = b'INFO {"version":"2.9.0","max_payload":1048576,"headers":true}\r\n'
 
 
@@ -28,8 +31,17 @@ class Heard:
         self.data = b""
         self.before_pong = b""
         self.is_silent = False
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def say(self, data: bytes, size: int) -> None:
+        """Say something in pieces."""
+        assert self.writer is not None
+        for at in range(0, len(data), size):
+            self.writer.write(data[at : at + size])
+            await asyncio.sleep(0)
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
         writer.write(INFO)
         while data := await reader.read(65536):
             self.data += data
@@ -90,3 +102,40 @@ async def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPat
         with pytest.raises(LineLost, match=r"no answer within 0.05 s"):
             await line.flush()
         assert line.lost.done()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_messages_are_taken_in_their_order_in_whatever_pieces(size: int) -> None:
+    heard = Heard()
+    found: list[tuple[str, bytes, str, Any]] = []
+    async with lines(heard) as line:
+        await line.subscribe(
+            "s.*", lambda each: found.append((each.subject, each.data, each.reply, each.headers))
+        )
+        number = line._client._sid
+        said, wanted = [], []
+        for each in range(150):
+            text = b"x" * (each % 40) + b"\r\nMSG %d" % each
+            head = b"NATS/1.0\r\nNats-Sequence: %d\r\n\r\n" % each
+            kind = each % 5
+            if kind == 0:
+                said.append(b"MSG s.%d %d %d\r\n%b\r\n" % (each, number, len(text), text))
+            elif kind == 1:
+                said.append(b"MSG s.%d %d back %d\r\n%b\r\nPING\r\n" % (each, number, len(text), text))
+            elif kind == 2:
+                sizes = len(head), len(head) + len(text)
+                said.append(b"HMSG s.%d %d %d %d\r\n%b%b\r\n" % (each, number, *sizes, head, text))
+            elif kind == 3:
+                status = b"NATS/1.0 503\r\n\r\n"
+                sizes = len(status), len(status)
+                said.append(b"HMSG s.%d %d back %d %d\r\n%b\r\n" % (each, number, *sizes, status))
+            else:
+                said.append(b"MSG s.%d 9999 %d\r\n%b\r\n+OK\r\n" % (each, len(text), text))
+                continue
+            headers = {2: {"Nats-Sequence": str(each)}, 3: {"Status": "503"}}.get(kind)
+            wanted.append((f"s.{each}", b"" if kind == 3 else text, "back" * (kind in (1, 3)), headers))
+        await heard.say(b"".join(said), size)
+        await until(lambda: len(found) >= len(wanted))
+        assert found == wanted
+        await line.flush()
+        assert not line.lost.done()

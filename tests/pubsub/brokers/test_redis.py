@@ -7,6 +7,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -216,6 +217,36 @@ async def test_connections_that_are_cut(shared: Redis) -> None:
         assert len(heard(plain)) + missed(plain) == 61
         assert len(set(heard(plain))) == len(heard(plain))
         assert all(reason == "broker" for _, _, reason in plain.gaps)
+
+
+@pytest.mark.system
+async def test_what_waits_is_sent_when_the_other_nodes_hear_again(redis: Redis) -> None:
+    brokers: list[Any] = []
+
+    def make() -> RedisBroker:
+        brokers.append(RedisBroker(redis.url))
+        return brokers[-1]
+
+    async with nodes(make) as (one, two):
+        plain = await of_topic(two, "t")
+        one.publish("t", "0")
+        await until(lambda: heard(plain) == ["0"])
+        use = brokers[1]._use
+
+        async def late(connected: Any) -> None:
+            await until(lambda: brokers[0]._connected is not None)
+            await asyncio.sleep(0.1)
+            await use(connected)
+
+        brokers[1]._use = late
+        redis.stop()
+        await until(lambda: brokers[0]._connected is None)
+        one.publish("t", "1")
+        redis.start()
+        await rejoined(one)
+        one.publish("t", "2")
+        await until(lambda: heard(plain) == ["0", "1", "2"])
+        assert not plain.gaps
 
 
 @pytest.mark.system
