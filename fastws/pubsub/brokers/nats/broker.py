@@ -21,11 +21,12 @@ from fastws.pubsub.brokers.base import (
     State,
     TopicKind,
 )
+from fastws.pubsub.brokers.nats.confirming import Confirming
 from fastws.pubsub.brokers.nats.declaring import Declarations
 from fastws.pubsub.brokers.nats.failures import LineLost
 from fastws.pubsub.brokers.nats.history import HistoryTopic
 from fastws.pubsub.brokers.nats.keys import KeyedTopic
-from fastws.pubsub.brokers.nats.line import LOOK_SECONDS, Line
+from fastws.pubsub.brokers.nats.line import Line
 from fastws.pubsub.brokers.nats.streams import OTHER_BYTES, Stream
 from fastws.pubsub.brokers.nats.topic import NatsTopic
 from fastws.pubsub.brokers.nats.url import Servers
@@ -40,8 +41,6 @@ log = logging.getLogger("fastws.error")
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.25
 #: Seconds that one server has to answer, and that what waits has at the end.
 CONNECT_SECONDS, CLOSE_SECONDS = 2.0, 1.0
-#: What is sent within so many seconds is confirmed together.
-CONFIRM_SECONDS = 0.005
 
 
 async def connect_to_any(servers: Servers, timeout: float) -> Line:
@@ -78,9 +77,9 @@ class NatsBroker:
         #: Blobs that were not sent over this line; and whether they may be, which after an outage is later.
         self._unsent: deque[Waiting] = deque()
         self._may_send = False
-        self._sent: Waiting | None = None
-        #: There is something to send; and something was sent.
-        self._news, self._sent_news = asyncio.Event(), asyncio.Event()
+        self._confirming: Confirming
+        #: There is something to send.
+        self._news = asyncio.Event()
         #: Subjects that are heard, with what takes their messages, and how they are left.
         self._heard: dict[str, Callable[[Msg], None]] = {}
         self._subscriptions: dict[str, Any] = {}
@@ -150,7 +149,7 @@ class NatsBroker:
             await self._subscribe(line, subject)
         await line.flush()
         self._unsent = deque(self._outbox)
-        self._sent = None
+        self._confirming = Confirming(self._outbox)
         loop = asyncio.get_running_loop()
         opening = loop.call_later(SETTLE_SECONDS if self._was_ready else 0, self._open)
         self._is_ready.set()
@@ -158,7 +157,7 @@ class NatsBroker:
         self._sink.state(State.READY)
         writer = loop.create_task(self._write(line))
         try:
-            await self._confirm(line)
+            await self._confirming.run(line)
         finally:
             opening.cancel()
             writer.cancel()
@@ -189,23 +188,9 @@ class NatsBroker:
                     one = self._unsent.popleft()
                     if not one.is_dropped:
                         await line.send(f"{self._plain}.{one.name}", one.blob)
-                        self._note_sent(one)
+                        self._confirming.note(one)
                 if not self._changes:
                     await self._news.wait()
-
-    async def _confirm(self, line: Line) -> None:
-        """Learn what has arrived; where nothing is sent, whether the server is there. Until the line ends."""
-        line.lost.add_done_callback(lambda _: self._sent_news.set())
-        while not line.lost.done():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._sent_news.wait(), LOOK_SECONDS)
-            if self._sent is not None:
-                await asyncio.sleep(CONFIRM_SECONDS)
-            self._sent_news.clear()
-            last, self._sent = self._sent, None
-            await line.flush()
-            if last is not None:
-                self._outbox.taken(last)
 
     async def close(self) -> None:
         """Hand over what waits, for a second at most, and disconnect."""
@@ -239,14 +224,10 @@ class NatsBroker:
             return
         is_next = self._may_send and not self._unsent and not self._changes
         if is_next and line.post(f"{self._plain}.{name}", blob):
-            self._note_sent(one)
+            self._confirming.note(one)
             return
         self._unsent.append(one)
         self._news.set()
-
-    def _note_sent(self, one: Waiting) -> None:
-        self._sent = one
-        self._sent_news.set()
 
     def follow(self, name: str) -> None:
         """Hear a plain topic."""
