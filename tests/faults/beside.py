@@ -1,7 +1,7 @@
 """Compares what servers need for one message: in short turns, one after the other, on the same core.
 
-A server alone on its core sleeps between two messages, and how long it takes to wake up differs from second to
-second by more than what is to be found. With its clients on the same core it does not: one of both always runs.
+A server alone on its core sleeps between two messages, and how long it takes to wake up differs from second
+to second by more than what is to be found. With its clients on its core one of both always runs.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Clients:
         self._since = 0.0
 
     def turn(self, seconds: float) -> float:
-        """Send for so long; return microseconds of CPU for one message that has come. Once a second scrape."""
+        """Send for so long; return microseconds of CPU for one message that has come. A scrape each second."""
         self._run(LEAD_SECONDS)
         scrape = None
         self._since += seconds
