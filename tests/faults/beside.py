@@ -77,7 +77,7 @@ class Clients:
         self._since = 0.0
 
     def turn(self, seconds: float) -> float:
-        """Send for so long; return microseconds of CPU for one message that has come. A scrape each second."""
+        """Send for so long; return microseconds of CPU for one message that has come. Each second scrape."""
         self._run(LEAD_SECONDS)
         scrape = None
         self._since += seconds
