@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -25,9 +24,11 @@ from tests.faults.harness import Site, server
 __all__ = ["Estimate", "Trio", "compare", "estimate"]
 
 #: Before each turn, which begins with what another one has left in the caches.
-LEAD_SECONDS = 0.03
+LEAD_SECONDS = 0.01
 FIRST_SECONDS = 0.3
 CLOSE_SECONDS = 1.0
+#: Of the server with the option, when a trio has had its turns.
+SCRAPES = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Trio:
 
     plain: tuple[float, float]
     other: float
+    #: Seconds of CPU for one scrape of the latter.
+    scrape: float = 0.0
 
     @property
     def more(self) -> float:
@@ -67,29 +70,25 @@ class Estimate:
 class Clients:
     """The clients of one server. They stay open, and rest between two turns."""
 
-    def __init__(self, site: Site, path: str, plan: Plan, scraped: str | None) -> None:
+    def __init__(self, site: Site, path: str, plan: Plan) -> None:
         self._pid = site.pid
         plan = replace(plan, url=f"ws://127.0.0.1:{site.port}{path}")
         self._generator = make_generator(Share(plan, (resolve(plan.url),), 0, time.monotonic_ns()))
         self._generator.open(plan.at_once)
-        self._scraped = scraped
-        #: Seconds of turns since the last scrape.
-        self._since = 0.0
 
     def turn(self, seconds: float) -> float:
-        """Send for so long; return microseconds of CPU for one message that has come. Each second scrape."""
+        """Send for so long; return microseconds of CPU for one message that has come."""
         self._run(LEAD_SECONDS)
-        scrape = None
-        self._since += seconds
-        if self._scraped is not None and self._since >= 1:
-            self._since -= 1
-            scrape = threading.Thread(target=_scrape, args=(self._scraped, seconds / 2))
-            scrape.start()
         before, received = cpu_seconds(self._pid), self._received()
         self._run(seconds)
-        if scrape is not None:
-            scrape.join()
         return (cpu_seconds(self._pid) - before) / (self._received() - received) * 1e6
+
+    def scrape(self, url: str) -> float:
+        """Scrape a server that has just been busy; return seconds of its CPU."""
+        self._run(LEAD_SECONDS)
+        before = cpu_seconds(self._pid)
+        urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": OPENMETRICS})).read()
+        return cpu_seconds(self._pid) - before
 
     def close(self) -> None:
         self._generator.close(CLOSE_SECONDS)
@@ -103,15 +102,9 @@ class Clients:
         return self._generator.counters()["received"]
 
 
-def _scrape(url: str, after: float) -> None:
-    """Scrape from another core: who asks would disturb."""
-    os.sched_setaffinity(0, OTHERS)
-    time.sleep(after)
-    urllib.request.urlopen(url).read()
-
-
 CORES = sorted(os.sched_getaffinity(0))
-OTHERS = CORES[:-1] or CORES
+#: What Prometheus asks for.
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 def compare(
@@ -131,7 +124,7 @@ def compare(
     Args:
         path: of the clients' URL.
         plan: their load.
-        scraped: what to get once a second of load, from a server with the option.
+        scraped: what is scraped of a server with the option.
         turns: of each server, in an order that is new each time.
         turn: seconds of one.
     """
@@ -156,11 +149,12 @@ def _trio(
     with ExitStack() as stack:
         #: The third has the option; who starts first is left to chance.
         made: dict[int, Clients] = {}
+        url = ""
         for index in random.sample(range(3), 3):
-            options = option if index == 2 else ()
-            site = stack.enter_context(server("--no-access-log", *options))
+            site = stack.enter_context(server("--no-access-log", *(option if index == 2 else ())))
+            url = scraped(site) if index == 2 else url
             os.sched_setaffinity(site.pid, CORES[-1:])
-            made[index] = Clients(site, path, plan, scraped(site) if options else None)
+            made[index] = Clients(site, path, plan)
             stack.callback(made[index].close)
         costs: dict[int, list[float]] = {index: [] for index in made}
         for clients in made.values():
@@ -168,7 +162,8 @@ def _trio(
         for _ in range(turns):
             for index in random.sample(range(3), 3):
                 costs[index].append(made[index].turn(turn))
-    return Trio((median(costs[0]), median(costs[1])), median(costs[2]))
+        scrapes = [made[2].scrape(url) for _ in range(SCRAPES)]
+    return Trio((median(costs[0]), median(costs[1])), median(costs[2]), fmean(scrapes))
 
 
 def estimate(values: Sequence[float], samples: int = 2000) -> Estimate:
