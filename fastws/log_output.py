@@ -127,8 +127,8 @@ class RequestIdFilter(logging.Filter):
 
     That is the one of :func:`fastws.current_request`; or that of the :class:`fastws.WebSocket` or the
     :class:`fastws.Request` among the arguments of the line, or in ``extra={"websocket": ws}``: callbacks of a
-    :class:`fastws.Request` among the arguments of the line, or in ``extra={"websocket": ws}``: callbacks of a
-    such as ``%(request_id)s`` ``-`` stands where there is none.
+    handler are called for many clients in turn. In a format such as ``%(request_id)s`` a ``-`` stands where
+    there is none.
 
     It lets all records through; it belongs to a handler.
     """

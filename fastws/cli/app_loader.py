@@ -22,6 +22,7 @@ from fastws.asgi.application import ASGI
 from fastws.cli.errors import CannotStart
 from fastws.connection.handlers import Handler, is_async
 from fastws.loop.fatal import is_cancelled
+from fastws.pubsub.overrides import TableRefused
 from fastws.server.application import Application
 from fastws.server.factory import made
 from fastws.web.routes import Route
@@ -75,6 +76,8 @@ def import_module(name: str, app_dir: str) -> ModuleType:
         raise CannotStart(f"cannot import {name}: {located(error)}") from error
     except KeyboardInterrupt:
         raise
+    except TableRefused as error:
+        raise CannotStart(str(error)) from error
     except BaseException as error:  # SystemExit too: of a program that does not look at its __name__
         raise CannotStart(f"cannot import {name}: {located(error)}") from error
 
@@ -127,6 +130,8 @@ def failures_told(target: str) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit):
         raise
+    except TableRefused as error:
+        raise CannotStart(str(error)) from error
     except BaseException as error:
         if is_cancelled(error):
             raise
@@ -151,7 +156,8 @@ def is_library(filename: str) -> bool:
 
 def is_of_the_user(filename: str) -> bool:
     """True for a file that is neither ours nor the import system's."""
-    return not filename.startswith((PACKAGE, "<")) and filename != importlib.__file__
+    # Compiled modules name themselves from the top: fastws/pubsub/registry.py.
+    return not filename.startswith((PACKAGE, "<", "fastws/")) and filename != importlib.__file__
 
 
 def as_app(value: Any, interface: str, target: str, **options: Any) -> Any:

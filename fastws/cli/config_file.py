@@ -11,6 +11,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, time
 from typing import Any
 
 import click
@@ -218,7 +219,8 @@ class _Reader:
             if not isinstance(value, str):
                 self._wrong(path, f"{path[-1]} is text, not {shown(value)}")
         else:
-            self._wrong(path, f"a topic has no {path[-1]!r}{suggestion(name, (*NUMBERS, *WORDS))}")
+            hint = suggestion(written(name), map(written, (*NUMBERS, *WORDS)))
+            self._wrong(path, f"a topic has no {path[-1]!r}{hint}")
         return value
 
     def _listeners(self, tables: Any) -> list[dict[str, Any]]:
@@ -270,7 +272,7 @@ def shown(value: Any) -> str:
         return "a table"
     if isinstance(value, list):
         return "a list"
-    return repr(value)
+    return str(value) if isinstance(value, (date, time)) else repr(value)
 
 
 def _wanted(param: click.Parameter, value: Any) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from fastws.cli.options import option
 
@@ -20,6 +21,9 @@ FOUND = "fastws.config"
 
 def _read(ctx: click.Context, param: click.Parameter, path: str | None) -> str | None:
     """The callback of ``--config``: click asks its map of defaults behind the environment."""
+    if path == "" and ctx.get_parameter_source("config") is ParameterSource.COMMANDLINE:
+        # Where a script's variable is empty, the server would have none of its options.
+        raise click.UsageError("--config names no file")
     if path and not ctx.resilient_parsing:
         from fastws.cli.config_file import read_config
 

@@ -10,11 +10,13 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
+from fastws._version import __version__
 from fastws.cli.build import build_text
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.logs import say
@@ -279,12 +281,15 @@ def unix_files(addresses: list[ListenAddress]) -> list[tuple[str, tuple[int, int
     return [(address.path, inode(address.path)) for address in addresses if isinstance(address, UnixAddress)]
 
 
-def announce(listeners: list[Listener], schemes: list[str], loop: str) -> None:
+def announce(listeners: list[Listener], schemes: list[str], options: Mapping[str, Any]) -> None:
     """Say where the server is: to stderr at any log level, for a user of --port 0 learns the port from it.
 
-    ``schemes``: ``http`` or ``https`` of each listener; of all of them where there is one.
+    ``schemes``: ``http`` or ``https`` of each listener; of all of them where there is one. ``options``: those
+    of ``fastws serve``.
     """
-    build = f"; {build_text(loop)}"
+    build = f"; fastws {__version__}, {build_text(options['loop'])}"
+    if options["config"] is not None:
+        build += f", options of {options['config']}"
     for index, listener in enumerate(listeners):
         scheme = schemes[min(index, len(schemes) - 1)]
         say(f"Serving on {listener.url(scheme)} (press Ctrl-C to stop){build}")

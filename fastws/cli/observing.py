@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import time
@@ -17,7 +18,7 @@ from fastws.cli import logs
 from fastws.cli.errors import CannotStart, os_error_text
 from fastws.cli.listeners import FDAddress, ListenAddress, Listener, open_listeners, parse_address, unix_files
 from fastws.cli.options import adds, option
-from fastws.server.descriptors import inode, remove_own, take_over
+from fastws.server.descriptors import inode, is_socket, remove_own, take_over
 from fastws.workers.notify import beat_watchdog, watchdog_seconds
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def opened_control(path: str) -> socket.socket:
     except ControlRefused as error:
         raise CannotStart(f"--control {path}: {error}") from None
     except OSError as error:
-        raise CannotStart(f"--control {path}: {os_error_text(error)}") from None
+        is_file = error.errno == errno.EADDRINUSE and not is_socket(path)
+        reason = "there is a file that is no socket" if is_file else os_error_text(error)
+        raise CannotStart(f"--control {path}: {reason}") from None
 
 
 class Observing:

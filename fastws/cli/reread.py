@@ -56,13 +56,12 @@ class Reread:
         except click.ClickException as error:
             log.error("the options stay as they were: %s", " ".join(error.format_message().split()))
             return
-        changed = [name for name, value in options.items() if value != self._options.get(name)]
+        changed = _changes(self._options, options)
         hello["app"] = app
         hello["options"] = options
         self._options = options
         if changed:
-            names = ", ".join(name.replace("_", "-") for name in changed)
-            log.info("the file of options has been read again; changed: %s", names)
+            log.info("the file of options has been read again; changed: %s", ", ".join(changed))
 
     def _read(self) -> tuple[str | None, Options]:
         context = self._command.make_context(self._command.name, list(self._arguments))
@@ -84,3 +83,20 @@ class Reread:
         if [each["values"]["bind"] for each in before] != [each["values"]["bind"] for each in after]:
             log.warning("[[listeners]] change with a restart only")
             options["tables"] = {**options["tables"], "listeners": before}
+
+
+def _changes(before: Options, after: Options) -> list[str]:
+    """Return the names of the options and kinds of tables whose values differ; lines may have moved."""
+    changed = [
+        name.replace("_", "-") for name in after if name != "tables" and after[name] != before.get(name)
+    ]
+    old, new = _values(before["tables"]), _values(after["tables"])
+    return changed + [kind for kind in new if new[kind] != old[kind]]
+
+
+def _values(tables: Any) -> dict[str, Any]:
+    """Return the values of the tables, without the places where they stand."""
+    named = {
+        kind: {name: each["values"] for name, each in tables[kind].items()} for kind in ("routes", "topics")
+    }
+    return {"listeners": [each["values"] for each in tables["listeners"]], **named}

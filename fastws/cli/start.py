@@ -140,7 +140,7 @@ def serve_here(
 
     def started(server: Server) -> None:
         hang_up.take_signal()  # before anybody is told that we are here
-        announce(listeners, ways.schemes, options["loop"])
+        announce(listeners, ways.schemes, options)
         observing.serving(server)
         say(publishing[1])
         notify_ready()

@@ -72,7 +72,7 @@ def run_workers(
     hello = {"app": app, "options": plain_options(options), "ways": numbers}
 
     def serving() -> None:
-        announce(listeners, ways.schemes, options["loop"])
+        announce(listeners, ways.schemes, options)
         observing.announce()
         say(publishing[1])
 

@@ -15,6 +15,18 @@ __all__ = ["Rates", "Screen"]
 
 #: Columns where the view is no terminal's.
 PIPE_WIDTH = 140
+#: Lines of the head without its first, and of a table without its rows.
+HEAD_LINES = 4
+TABLE_LINES = 4
+#: Lines that workers leave to clients, in a view of so many.
+LEAST_LINES = 8
+EVERYTHING = 1_000_000
+#: Characters between two columns of clients, and before and behind all of them.
+GAP, EDGES = 3, 2
+#: Columns of clients that give way where the terminal is narrow, the first of them first.
+GIVE_WAY = ("STATE", "OUT", "IN", "OPEN", "RTT", "DROPPED", "AGE", "PATH", "USER", "PEER")
+#: Columns whose text may be cut, and to how many characters at least.
+CUT, LEAST_CUT = ("USER", "PATH"), 8
 #: Closes by code that are shown.
 CLOSES_SHOWN = 8
 
@@ -71,15 +83,24 @@ class Screen:
 
     def view(self, rates: Rates, asked: dict[str, Any], *, selects: bool = True) -> Group:
         """Return the whole view."""
-        found = rates.now
+        found, console = rates.now, self._console
         parts: list[Any] = [head(rates)]
-        if found["workers"]:
+        if self.note:
+            parts.append(Text(self.note, style="bold red", no_wrap=True, overflow="ellipsis"))
+        # Of a terminal: what is below its last line, nobody sees.
+        left = console.height - HEAD_LINES - len(parts) if selects and console.is_terminal else EVERYTHING
+        if found["workers"] and left - len(found["workers"]) - TABLE_LINES >= LEAST_LINES:
             parts.append(workers(rates))
+            left -= len(found["workers"]) + TABLE_LINES
         if found["clients"] or found.get("knows_clients", True):
-            parts.append(clients(found["clients"], asked, self.selected if selects else -1))
-        if found["topics"]:
-            parts.append(topics(found["topics"]))
-        parts.append(Text(self.note, style="bold red"))
+            rows = max(left - TABLE_LINES - 1, 1)
+            first = max(min(self.selected - rows // 2, len(found["clients"]) - rows), 0)
+            shown = found["clients"][first : first + rows]
+            selected = self.selected - first if selects else -1
+            parts.append(clients(shown, asked, selected, console.width))
+            left -= len(shown) + TABLE_LINES + 1
+        if found["topics"] and left > TABLE_LINES:
+            parts.append(topics(found["topics"][: left - TABLE_LINES]))
         return Group(*parts)
 
 
@@ -112,7 +133,9 @@ def head(rates: Rates) -> Text:
         f"out {rates.of('messages_sent'):,.0f} messages/s {size(rates.of('bytes_sent'))}/s\n"
         f"waiting {size(totals.get('queue_bytes', 0))}, dropped {totals.get('messages_dropped', 0):,}, "
         f"evicted {totals.get('evicted', 0):,}, limited {totals.get('limited', 0):,}\n"
-        f"closes  {closes or 'none'}"
+        f"closes  {closes or 'none'}",
+        no_wrap=True,
+        overflow="ellipsis",
     )
 
 
@@ -142,30 +165,65 @@ def workers(rates: Rates) -> Table:
     return made
 
 
-def clients(found: list[dict[str, Any]], asked: dict[str, Any], selected: int) -> Table:
-    users = ["USER"] if any(each["user"] for each in found) else []
-    made = table(
-        "ID", "PEER", *users, "PATH", "STATE", "QUEUED", "AGE", "RTT", "IN", "OUT", "DROPPED", "OPEN"
-    )
+def clients(found: list[dict[str, Any]], asked: dict[str, Any], selected: int, width: int) -> Table:
+    rows = [client_row(each) for each in found]
+    columns = ["ID", "PEER", "USER", "PATH", "STATE", "QUEUED", "AGE", "RTT", "IN", "OUT", "DROPPED", "OPEN"]
+    if not any(each["user"] for each in found):
+        columns.remove("USER")
+    fit(columns, rows, width)
+    made = table(*columns)
     made.title = f"clients by {asked['sort']}" + (f", with {asked['match']!r}" if asked["match"] else "")
     made.title_justify = "left"
-    for number, each in enumerate(found):
-        made.add_row(
-            each["id"],
-            each["peer"],
-            *([each["user"]] if users else []),
-            each["path"],
-            each["state"],
-            size(each["queued"]),
-            f"{each['age']:.1f} s" if each["age"] else "-",
-            "-" if each["rtt"] is None else f"{each['rtt'] * 1000:.1f} ms",
-            f"{each['received']:,}",
-            f"{each['sent']:,}",
-            f"{each['dropped']:,}",
-            duration(each["seconds"]),
-            style="reverse" if number == selected else "",
-        )
+    for number, row in enumerate(rows):
+        made.add_row(*(row[name] for name in columns), style="reverse" if number == selected else "")
     return made
+
+
+def client_row(each: dict[str, Any]) -> dict[str, str]:
+    return {
+        "ID": each["id"],
+        "PEER": each["peer"],
+        "USER": each["user"],
+        "PATH": each["path"],
+        "STATE": each["state"],
+        "QUEUED": size(each["queued"]),
+        "AGE": f"{each['age']:.1f} s" if each["age"] else "-",
+        "RTT": "-" if each["rtt"] is None else f"{each['rtt'] * 1000:.1f} ms",
+        "IN": f"{each['received']:,}",
+        "OUT": f"{each['sent']:,}",
+        "DROPPED": f"{each['dropped']:,}",
+        "OPEN": duration(each["seconds"]),
+    }
+
+
+def fit(columns: list[str], rows: list[dict[str, str]], width: int) -> None:
+    """Make the rows as narrow as ``width``: columns give way, and users and paths are cut."""
+
+    def widest(name: str) -> int:
+        return max(len(name), *(len(row[name]) for row in rows)) if rows else len(name)
+
+    def room() -> int:
+        """Characters that are left for what may be cut."""
+        whole = sum(widest(name) for name in columns if name not in CUT)
+        return width - whole - GAP * (len(columns) - 1) - EDGES
+
+    def least() -> int:
+        return sum(min(widest(name), LEAST_CUT) for name in CUT if name in columns)
+
+    for name in GIVE_WAY:
+        if room() >= least():
+            break
+        if name in columns:
+            columns.remove(name)
+    left = room()
+    cut = sorted((name for name in CUT if name in columns), key=widest)
+    for number, name in enumerate(cut):
+        # The narrower one leaves what it does not need to the other.
+        most = max(left // (len(cut) - number), 1)
+        for row in rows:
+            if len(row[name]) > most:
+                row[name] = row[name][: most - 1] + "\u2026"
+        left -= min(widest(name), most)
 
 
 def topics(found: list[dict[str, Any]]) -> Table:

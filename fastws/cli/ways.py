@@ -154,7 +154,7 @@ def make_certificates(options: dict[str, Any]) -> Certificates | None:
     """The certificates that ``--ssl-certfile`` and its companions name, renewed when their files change."""
     certfiles, ca_certs = options["ssl_certfile"], options["ssl_ca_certs"]
     if not certfiles:
-        for name in ("keyfile", "ca_certs", "cert_reqs", "ciphers"):
+        for name in ("keyfile", "keyfile_password_file", "ca_certs", "cert_reqs", "ciphers"):
             if options[f"ssl_{name}"]:
                 raise click.UsageError(f"--ssl-{name.replace('_', '-')} needs --ssl-certfile")
         return None

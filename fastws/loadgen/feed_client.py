@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import ssl
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -20,31 +18,26 @@ from urllib.parse import quote
 import orjson
 
 from fastws.loadgen.errors import printable
+from fastws.loadgen.light_frames import CLOSE, PING, PONG, TEXT, client_frame, close_of, next_frame
 from fastws.loadgen.plan import LoadgenError
 from fastws.loadgen.target import Target, resolve
 from fastws.protocol.websocket.handshake import new_key, request_head
 
-__all__ = ["PATIENCE", "Door", "FeedClient", "check_feed", "command", "failures", "next_frame", "percentiles",
+__all__ = ["PATIENCE", "Door", "FeedClient", "check_feed", "command", "failures", "percentiles",
            "stamped"]  # fmt: skip
 
 #: Seconds in which a feed without a load says how its topic stands.
 HELLO_SECONDS = 5.0
-TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
-#: A mask of zeros leaves the bytes as they are (RFC 6455, section 5.3): this is a measuring instrument.
-NO_MASK = bytes(4)
 STAMP = b'"d":"@'
-#: Percentiles that are told, with their names.
 #: Seconds in which clients must have caught up.
 PATIENCE = 30.0
+#: Percentiles that are told, with their names.
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
 def command(**fields: object) -> bytes:
     """Return the frame of a command."""
-    payload = orjson.dumps(fields)
-    size = len(payload)
-    head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
-    return head + NO_MASK + payload
+    return client_frame(TEXT, orjson.dumps(fields))
 
 
 def stamped(at: float, size: int) -> str:
@@ -135,10 +128,10 @@ class FeedClient(asyncio.Protocol):
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            self.say(bytes([0x80 | PONG, 0x80 | len(payload)]) + NO_MASK + payload)
+            self.say(client_frame(PONG, payload))
         elif opcode == CLOSE:
-            code = struct.unpack("!H", payload[:2])[0] if len(payload) > 1 else 1005
-            self.fail(f"closed with {code} {payload[2:].decode('utf-8', 'replace')}".rstrip())
+            code, reason = close_of(payload)
+            self.fail(f"closed with {code} {reason}".rstrip())
         elif b'"d":' in payload:
             self._message(payload)
         elif b'"live":' in payload:
@@ -179,11 +172,7 @@ class Door:
         self._target = target
         joint = "&" if "?" in target.path else "?"
         self._query = f"{joint}topic={quote(topic)}" if topic else ""
-        self._ssl: ssl.SSLContext | None = None
-        if target.tls:
-            self._ssl = ssl.create_default_context()
-            if insecure:
-                self._ssl.check_hostname, self._ssl.verify_mode = False, ssl.CERT_NONE
+        self._ssl = target.context(insecure=insecure)
 
     def client(self, kind: type[ClientType], since: str, on_live: Callable[[FeedClient], None]) -> ClientType:
         """Return a client that is not connected yet."""
@@ -279,21 +268,3 @@ def failures(clients: Iterable[FeedClient]) -> dict[str, int]:
 def _offset(position: str) -> int | None:
     number = position.rpartition(":")[2]
     return int(number) if number.isdigit() else None
-
-
-def next_frame(buffer: bytearray, start: int) -> tuple[int, int, int] | None:
-    """Return (first byte, begin, end) of the frame at ``start``; None while a part of it is missing.
-
-    A server's frames are not masked (RFC 6455, section 5.1).
-    """
-    if len(buffer) - start < 2:
-        return None
-    length, begin = buffer[start + 1] & 0x7F, start + 2
-    if length > 125:
-        size = 2 if length == 126 else 8
-        if len(buffer) - begin < size:
-            return None
-        length = int.from_bytes(buffer[begin : begin + size])
-        begin += size
-    end = begin + length
-    return (buffer[start], begin, end) if len(buffer) >= end else None

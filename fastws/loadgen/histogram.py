@@ -13,7 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-__all__ = ["Histogram", "Slots", "filled_slots", "merge", "summary"]
+__all__ = ["Histogram", "Slots", "decoded", "filled_slots", "merge", "summary"]
 
 #: (slot, count) of each slot that is not empty.
 Slots = list[tuple[int, int]]
@@ -23,6 +23,8 @@ LOWEST, HIGHEST, DIGITS = 1, 3600 * 10**9, 3
 HALF_BITS = 10
 #: The first words of the encoding, version 2: of the compressed form, and of what is inside of it.
 COMPRESSED_COOKIE, COOKIE = 0x1C849314, 0x1C849313
+#: So many slots are more than those of one hour with three digits.
+MAX_SLOTS = 64 << HALF_BITS
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
 
@@ -97,6 +99,52 @@ def zigzag(number: int) -> bytes:
         rest >>= 7
     out.append(rest)
     return bytes(out)
+
+
+def decoded(encoded: str | None) -> Slots:
+    """Return the counts of an encoded histogram: the inverse of ``Histogram.encode``.
+
+    None has none. What is no histogram raises ``ValueError``, ``struct.error`` or ``zlib.error``.
+    """
+    if encoded is None:
+        return []
+    packed = base64.b64decode(encoded, validate=True)
+    cookie, length = struct.unpack_from(">ii", packed)
+    if cookie != COMPRESSED_COOKIE or length != len(packed) - 8:
+        raise ValueError("a histogram of another kind")
+    unpacked = zlib.decompressobj().decompress(packed[8:], 16 * MAX_SLOTS)
+    cookie, size = struct.unpack_from(">ii", unpacked)
+    head = struct.calcsize(">iiiiqqd")
+    if cookie != COOKIE or size != len(unpacked) - head:
+        raise ValueError("a histogram of another kind")
+    slots: Slots = []
+    slot, at = 0, head
+    while at < len(unpacked):
+        number, at = unzigzag(unpacked, at)
+        if number > 0:
+            slots.append((slot, number))
+            slot += 1
+        else:
+            slot -= number
+        if slot > MAX_SLOTS:
+            raise ValueError("a histogram with too many slots")
+    return slots
+
+
+def unzigzag(data: bytes, at: int) -> tuple[int, int]:
+    """Return the signed number that begins at an index, and the index behind it."""
+    number = shift = 0
+    while shift < 56:
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            break
+    else:
+        number |= data[at] << 56
+        at += 1
+    return (number >> 1) ^ -(number & 1), at
 
 
 def merge(parts: Iterable[Slots]) -> Histogram:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import struct
 import zlib
@@ -12,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastws.loadgen.errors import ErrorCount
-from fastws.loadgen.histogram import COMPRESSED_COOKIE, COOKIE, HALF_BITS, Slots, merge, summary
+from fastws.loadgen.histogram import decoded, merge, summary
 from fastws.loadgen.plan import Plan, Scenario
 from fastws.loadgen.result import FORMAT, Result, ServerUsage
 from fastws.loadgen.validity import Load, saturation
@@ -23,8 +22,6 @@ __all__ = ["ReportError", "merge_reports"]
 SUMS = ("rate", "sent_rate", "received", "expected", "other", "opened", "failed", "lost")
 #: What reports have to have in common.
 COMMON = ("scenario", "size", "binary", "deflate", "script")
-#: Slots of a histogram of one hour with three digits.
-MAX_SLOTS = 64 << HALF_BITS
 
 
 class ReportError(ValueError):
@@ -65,7 +62,7 @@ def _plan_of(name: str, report: Any) -> Plan:
 
 def _merged(reports: list[dict[str, Any]], plans: list[Plan]) -> Result:
     sums: dict[str, Any] = {name: sum(report[name] for report in reports) for name in SUMS}
-    histogram = merge(_slots(report["histogram_ns"]) for report in reports)
+    histogram = merge(decoded(report["histogram_ns"]) for report in reports)
     rounds = [report["rounds_rate"] for report in reports if report["rounds_rate"] is not None]
     generators = [each for report in reports for each in report["generator"]]
     loads = [Load(each["wall"], each["cpu"], each["waited"]) for each in generators]
@@ -100,46 +97,3 @@ def _merged(reports: list[dict[str, Any]], plans: list[Plan]) -> Result:
         histogram=histogram,
         **sums,
     )
-
-
-def _slots(encoded: str | None) -> Slots:
-    """Return the counts of an encoded histogram: the inverse of ``Histogram.encode``."""
-    if encoded is None:
-        return []
-    packed = base64.b64decode(encoded, validate=True)
-    cookie, length = struct.unpack_from(">ii", packed)
-    if cookie != COMPRESSED_COOKIE or length != len(packed) - 8:
-        raise ValueError("a histogram of another kind")
-    unpacked = zlib.decompressobj().decompress(packed[8:], 16 * MAX_SLOTS)
-    cookie, size = struct.unpack_from(">ii", unpacked)
-    head = struct.calcsize(">iiiiqqd")
-    if cookie != COOKIE or size != len(unpacked) - head:
-        raise ValueError("a histogram of another kind")
-    slots: Slots = []
-    slot, at = 0, head
-    while at < len(unpacked):
-        number, at = _zigzag(unpacked, at)
-        if number > 0:
-            slots.append((slot, number))
-            slot += 1
-        else:
-            slot -= number
-        if slot > MAX_SLOTS:
-            raise ValueError("a histogram with too many slots")
-    return slots
-
-
-def _zigzag(data: bytes, at: int) -> tuple[int, int]:
-    """Return the signed number that begins at an index, and the index behind it."""
-    number = shift = 0
-    while shift < 56:
-        byte = data[at]
-        at += 1
-        number |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            break
-    else:
-        number |= data[at] << 56
-        at += 1
-    return (number >> 1) ^ -(number & 1), at

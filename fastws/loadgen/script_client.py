@@ -12,11 +12,20 @@ from typing import Any, cast
 
 import orjson
 
-from fastws.loadgen.feed_client import CLOSE, NO_MASK, PING, PONG, TEXT, next_frame
+from fastws.loadgen.light_frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    client_frame,
+    close_of,
+    next_frame,
+)  # fmt: skip
 
 __all__ = ["STAMP", "Failure", "Inbox", "ScriptClient", "fits", "stamp"]
 
-CONTINUATION, BINARY = 0x0, 0x2
 #: So many of the newest messages are kept for the next `expect`.
 KEPT = 1000
 #: A moment in a message: seconds of the monotonic clock, the same in all processes of a machine.
@@ -144,14 +153,7 @@ class ScriptClient(asyncio.Protocol):
 
     def _write(self, opcode: int, payload: bytes) -> None:
         assert self._transport is not None
-        size = len(payload)
-        if size < 126:
-            head = bytes([0x80 | opcode, 0x80 | size])
-        elif size < 1 << 16:
-            head = struct.pack("!BBH", 0x80 | opcode, 0xFE, size)
-        else:
-            head = struct.pack("!BBQ", 0x80 | opcode, 0xFF, size)
-        self._transport.write(head + NO_MASK + payload)
+        self._transport.write(client_frame(opcode, payload))
 
     def _fail(self, failure: Failure) -> None:
         if not self.ended.done():
@@ -184,8 +186,7 @@ class ScriptClient(asyncio.Protocol):
         if opcode == PING:
             self._write(PONG, payload)
         elif opcode == CLOSE:
-            code = struct.unpack("!H", payload[:2])[0] if len(payload) > 1 else 1005
-            reason = payload[2:].decode("utf-8", "replace")
+            code, reason = close_of(payload)
             self._fail(Failure("closed", code, f"{code} {reason}" if reason else ""))
         elif opcode in (TEXT, BINARY, CONTINUATION):
             self._message += payload

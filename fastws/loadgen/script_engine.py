@@ -131,7 +131,7 @@ class ScriptEngine:
     async def _run(self, begin: float, drain: float) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         gate = asyncio.Semaphore(self._plan.at_once)
-        context = self._context()
+        context = self._targets[0].context(insecure=self._plan.insecure)
         async with asyncio.TaskGroup() as group:
             live = (self._live(number, begin, gate, context) for number in self._numbers)
             clients = [group.create_task(each) for each in live]
@@ -151,14 +151,6 @@ class ScriptEngine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._stopping.wait()
-
-    def _context(self) -> ssl.SSLContext | None:
-        if not self._targets[0].tls:
-            return None
-        context = ssl.create_default_context()
-        if self._plan.insecure:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
 
     def _take_snapshot(self) -> None:
         try:

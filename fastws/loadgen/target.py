@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,15 @@ class Target:
     name: str
     host: str
     path: str
+
+    def context(self, *, insecure: bool) -> ssl.SSLContext | None:
+        """Make the TLS of clients that are written in Python; None where there is no TLS."""
+        if not self.tls:
+            return None
+        context = ssl.create_default_context()
+        if insecure:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
 
     def handshakes(self, plan: Plan) -> list[tuple[bytes, bytes]]:
         """Make request heads, each with the accept token that its response must carry. Raises PlanError."""

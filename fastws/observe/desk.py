@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from fastws.logs import escape
 from fastws.meters.board import Board
 from fastws.observe.inspect import SORTS, answer
 from fastws.server.server import Server
@@ -19,6 +21,10 @@ from fastws.workers.watch import Watch
 
 __all__ = ["Desk", "LoneDesk", "WorkersDesk"]
 
+log = logging.getLogger("fastws.error")
+
+#: What is to be done, and the name of what it is done to; the log has a line of each.
+ORDERS = {"reload": "", "drain": "", "close": "id", "log_level": "level"}
 #: Seconds that workers have to answer; those that hang are left out.
 ANSWER_SECONDS = 3.0
 
@@ -39,6 +45,10 @@ class Desk:
         ask = question.get("ask")
         if ask == "top":
             return await self._top(question)
+        if ask in ORDERS:
+            # Before it is obeyed: by its new level the log may leave the line out.
+            value = escape(str(question.get(ORDERS[ask], "")))
+            log.info("an order at the control socket: %s", f"{ask} {value}".replace("_", "-", 1).rstrip())
         if ask == "close":
             closed = await self._ask("close", id=str(question["id"]))
             if not closed:

@@ -141,7 +141,7 @@ def path_of(connection: Connection) -> str:
 def user_of(connection: Connection) -> str:
     """Return who it is, as ``authorize`` has noted; "" where nobody knows."""
     user = getattr(connection.ws.request, "user", None)
-    return "" if user is None else logs.escape(str(getattr(user, "id", user))[:MAX_USER])
+    return logs.escape(logs.user_text(user)[:MAX_USER])
 
 
 def topics(limit: int) -> list[dict[str, Any]]:

@@ -17,6 +17,10 @@ WORDS = ("mode", "merge", "policy")
 NUMBERS = ("history", "ttl", "history_bytes", "max_keys", "key_ttl", "every", "max_rate", "sample")
 
 
+class TableRefused(ValueError):
+    """A table says what only the program may; the text names its place in the file."""
+
+
 class Overrides:
     """What tables say of topics, by the pattern of their class.
 
@@ -53,8 +57,8 @@ class Overrides:
         """Return the numbers that a class is declared with, or its table has, in the order of ``NUMBERS``.
 
         Raises:
-            ValueError: the table says something else than a number that was declared otherwise, or begins or
-                ends a history.
+            TableRefused: the table says something else than a number that was declared otherwise, or begins
+                or ends a history.
         """
         self._declared.add(pattern)
         table = self._tables.get(pattern, {"values": {}, "places": {}})
@@ -63,12 +67,12 @@ class Overrides:
             ours = declared[name]
             if name in WORDS:
                 if value != ours:
-                    raise ValueError(
+                    raise TableRefused(
                         f"{places[name]}: {name} of {pattern!r} is {_shown(ours)} in the program; only "
                         "numbers may be changed"
                     )
             elif name == "history" and bool(value) != bool(ours):
-                raise ValueError(
+                raise TableRefused(
                     f"{places[name]}: history of {pattern!r} is {ours} in the program; a number may change, "
                     "but not whether there is a history"
                 )

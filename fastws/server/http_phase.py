@@ -297,7 +297,7 @@ class ServerPhase(Responses):
     # -- from a request to a WebSocket ----------------------------------------------------------
 
     def _upgrade(self, request: Request, endpoint: Endpoint | None) -> None:
-        refused = upgrade_refusal(request, endpoint)
+        refused = upgrade_refusal(request, endpoint, self._site.refused_origins)
         admissions = self._connection.loop_state.admissions
         if refused is not None:
             self._refuse(refused)

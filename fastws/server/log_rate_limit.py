@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 
@@ -75,5 +76,12 @@ class LogRateLimit(logging.Filter):
         for cause, _ in over:
             del self._periods[cause]
         return ", ".join(
-            f"{lines - self._lines} lines of {cause!r}" for cause, lines in over if lines > self._lines
+            f"{lines - self._lines} lines like '{_in_words(cause)}'"
+            for cause, lines in over
+            if lines > self._lines
         )
+
+
+def _in_words(cause: str) -> str:
+    """Return an unformatted message as a person reads it: dots stand for its values."""
+    return re.sub(r"%[^a-zA-Z%]*([a-zA-Z%])", lambda found: "%" if found[1] == "%" else "...", cause)

@@ -17,6 +17,7 @@ cdef class Site:
     cdef readonly dict connections
     cdef readonly set excess
     cdef readonly dict proxied
+    cdef readonly object refused_origins
     cdef readonly object meters
     cdef public object traces
     cdef object _page

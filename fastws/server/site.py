@@ -20,6 +20,7 @@ from fastws.connection.handlers import Callbacks, HandlerLike, as_handler
 from fastws.server.address_limits import AddressLimiter
 from fastws.server.application import Application
 from fastws.server.forwarded import TrustedProxies
+from fastws.server.log_rate_limit import LogRateLimit
 from fastws.server.send_buffer import SendBuffer
 from fastws.web.dates import http_date
 from fastws.web.routes import Route, Router
@@ -41,6 +42,9 @@ App = HandlerLike | Route | Static | Sequence[Route | Static] | Application
 #: Connections above ``limit_concurrency`` that stay open until their request is answered 503; the server
 #: closes any more as soon as it has accepted them.
 MAX_WAITING_FOR_503 = 32
+
+#: Most lines about refused origins in a period of seconds.
+ORIGIN_LINES, ORIGIN_SECONDS = 10, 60.0
 
 #: Seconds between two warnings that the server is full.
 FULL_WARNING_INTERVAL = 10.0
@@ -66,6 +70,7 @@ class Site:
         "limits",
         "meters",
         "proxied",
+        "refused_origins",
         "response_headers",
         "router",
         "routers",
@@ -114,6 +119,8 @@ class Site:
         self.routers: dict[Connection, Router] = {}
         for endpoint in self.router.endpoints:
             endpoint.counters = self.counters
+        #: Writes that an origin is refused: a page of somebody else may have many visitors.
+        self.refused_origins = LogRateLimit(ORIGIN_LINES, ORIGIN_SECONDS, logging.INFO)
         #: None: nobody measures (:mod:`fastws.meters`).
         self.meters: Meters | None = None
         #: Who is told of each handshake (:mod:`fastws.observe.otel`); None: nobody.

@@ -13,15 +13,19 @@ from fastws.protocol.websocket.handshake import check_upgrade, choose_subprotoco
 
 if TYPE_CHECKING:
     from fastws.connection.connection import Connection
+    from fastws.server.log_rate_limit import LogRateLimit
     from fastws.web.routes import Endpoint
 
 __all__ = ["accept", "upgrade_refusal"]
 
-log = logging.getLogger("fastws.error")
 
+def upgrade_refusal(
+    request: Request, endpoint: Endpoint | None, refused_origins: LogRateLimit
+) -> Response | None:
+    """Return why a handshake cannot open a WebSocket at its path, None when ``authorize`` may decide.
 
-def upgrade_refusal(request: Request, endpoint: Endpoint | None) -> Response | None:
-    """Return why a handshake cannot open a WebSocket at its path, None when ``authorize`` may decide."""
+    ``refused_origins`` writes the line of an origin that is refused.
+    """
     takes = endpoint is not None and (endpoint.callbacks is not None or endpoint.application is not None)
     if endpoint is None or (not takes and request.method in endpoint.methods):
         return error_response(404)
@@ -31,7 +35,8 @@ def upgrade_refusal(request: Request, endpoint: Endpoint | None) -> Response | N
     refused = check_upgrade(request, endpoint.origins, endpoint.require_origin)
     if refused is not None and refused.status == 403:
         path, origin = logs.escape(request.path), logs.escape(request.offer.origin or "none")
-        log.info("%s refuses the origin %s: --origin, or origins= in Python, lets others in", path, origin)
+        text = "%s refuses the origin %s: --origin, or origins= in Python, lets others in"
+        refused_origins.log(logging.INFO, text, path, origin)
     return refused
 
 

@@ -76,6 +76,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         ("import json\n\njson.loads('{')\n", r"JSONDecodeError: .* \(.*\.py, line 3\)"),
         ("import sys\nsys.exit('used as a program')\n", r"SystemExit: used as a program \(.*\.py, line 2\)"),
         ("class Panic(BaseException): pass\nraise Panic('no')\n", r"Panic: no \(.*\.py, line 2\)"),
+        ("import fastws\n\nfastws.Hub('h').topic('', history=-1)\n", r"ValueError: .*\.py, line 3\)"),
         ("from json import nothing\n", r"ImportError: cannot import name 'nothing' .*\.py, line 1\)"),
     ],
 )

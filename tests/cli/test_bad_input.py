@@ -36,6 +36,8 @@ from tests.cli.helpers import Result, assert_one_line, fastws
         (["--limit-messages-per-second", "0"], "Invalid value for '--limit-messages-per-second'"),
         (["--timeout-graceful-shutdown", "soon"], "'soon' is not a valid float"),
         (["--ssl-keyfile", "key.pem"], "--ssl-keyfile needs --ssl-certfile"),
+        (["--ssl-keyfile-password-file", "f"], "--ssl-keyfile-password-file needs --ssl-certfile"),
+        (["--config", ""], "--config names no file"),
         (["--factory"], "--factory needs MODULE:ATTR"),
         (["app"], "'app' is not module:attr"),
         (["a:b", "c:d"], "unexpected extra argument (c:d)"),

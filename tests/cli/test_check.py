@@ -186,6 +186,9 @@ TABLES = [
         '[topics."news"]\npolicy = "evict"',
         "line 2: policy of 'news' is not said in the program; only numbers",
     ),
+    ('[topics."news"]\nhistroy = 5', "line 2: a topic has no 'histroy'; did you mean 'history'?"),
+    ('[topics."news"]\nmax-kyes = 5', "line 2: a topic has no 'max-kyes'; did you mean 'max-keys'?"),
+    ("host = 2020-01-01", "line 1: host is text, not 2020-01-01"),
     ('[topics."plain"]\nhistory = 5', "line 2: history of 'plain' is 0 in the program; a number may change"),
     ('[topics."quotse/*"]\nevery = 1', "line 1: the application declares no topic 'quotse/*'; did you mean"),
     ('[routes."/ws"]\nws-max-size = 9\nws-ping-interval = 0\norigin = "*"\nrequire-origin = true', None),
@@ -213,6 +216,7 @@ def test_tables_are_compared_with_the_application(
     (folder / "f.toml").write_text(text)
     _, err = check("--config", "f.toml", "checked_app:routes", code=3 if problem else 0, capsys=capsys)
     assert (problem is None and err == "") or (problem is not None and problem in err)
+    assert "cannot import" not in err
 
 
 def test_values_as_toml() -> None:

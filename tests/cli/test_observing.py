@@ -41,6 +41,7 @@ def _measuring_ends() -> Any:
         (["--metrics", "0", "--require-broker"], 2, "--require-broker needs --broker"),
         (["--metrics", "192.0.2.1:0"], 3, "cannot listen on 192.0.2.1:0"),
         (["--control", "nowhere/s"], 3, "--control nowhere/s: No such file or directory"),
+        (["--control", "open"], 3, "--control open: there is a file that is no socket"),
         (["--control", "open/s"], 3, "nobody else may write there"),
         (["--pid", "nowhere/pid"], 3, "--pid nowhere/pid: No such file or directory"),
     ],

@@ -20,7 +20,7 @@ from fastws.cli.main import main
 from fastws.cli.top import obey, watch
 from fastws.cli.top_keys import Keys
 from fastws.cli.top_metrics import view_of
-from fastws.cli.top_screen import Rates, Screen, duration, size
+from fastws.cli.top_screen import Rates, Screen, clients, duration, size
 from fastws.errors import FastWSError
 
 CLIENT = {
@@ -115,6 +115,38 @@ def test_no_column_for_users_that_nobody_knows() -> None:
     console.print(Screen().view(rates, {"sort": "rtt", "match": ""}))
     shown = console.export_text()
     assert "192.0.2.7:1" in shown and "USER" not in shown
+
+
+@pytest.mark.parametrize(
+    ("width", "columns", "cut"),
+    [
+        (200, "ID PEER USER PATH STATE QUEUED AGE RTT IN OUT DROPPED OPEN", False),
+        (120, "ID PEER USER PATH STATE QUEUED AGE RTT IN OUT DROPPED OPEN", True),
+        (80, "ID PEER USER PATH QUEUED AGE DROPPED", True),
+        (40, "ID PEER QUEUED", False),
+    ],
+)
+def test_on_a_narrow_terminal_columns_give_way(width: int, columns: str, cut: bool) -> None:
+    found = [{**CLIENT, "user": "u" * 30}, {**CLIENT, "path": "/p" * 20}]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(clients(found, {"sort": "rtt", "match": ""}, -1, width))
+    _, names, _, first, second = (line.strip() for line in console.export_text().splitlines() if line.strip())
+    assert names.split() == columns.split()
+    assert "192.0.2.7:1 " in first and "70.0 kB" in first
+    assert ("\u2026" in first + second) == cut and ("u" * 30 in first) == (width == 200)
+
+
+def test_what_the_terminal_has_no_room_for() -> None:
+    """The mistake stands above, and the client that is selected is among those that are shown."""
+    screen, rates = Screen(), Rates()
+    screen._console = Console(width=80, height=16, force_terminal=True, record=True, file=io.StringIO())
+    screen.note, screen.selected = "no server answers", 30
+    rates.take(look(clients=[{**CLIENT, "id": f"1-{number}-a"} for number in range(40)]))
+    screen._console.print(screen.view(rates, {"sort": "rtt", "match": ""}))
+    lines = screen._console.export_text().splitlines()
+    assert len(lines) <= 16
+    assert lines[5] == "no server answers" and any("1-30-a" in line for line in lines)
+    assert not any("WORKER" in line or "1-2-a" in line for line in lines)
 
 
 def test_json_lines(path: Path, desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:

@@ -2,53 +2,63 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
-import os
 import re
 import socket
 import tempfile
-import threading
 import urllib.request
-from collections.abc import Iterator
 from statistics import median
+from typing import NamedTuple
 
-from tests.faults.harness import Missing, Record, Site, eventually, herd, row, server, start_bench
+from fastws.loadgen.plan import Plan, Scenario
+from tests.faults.beside import compare, estimate
+from tests.faults.harness import Missing, Record, Site, eventually, herd, row, server
 from tests.kit.process import cpu_seconds
 
-#: By name: the path and the load. The next message is sent when the one before has come to everybody: each
-#: turn of either server has one, whoever is faster.
-LOADS = {
-    "echo": ("/echo", "echo --clients 1 --depth 1"),
-    "to 100 clients": ("/broadcast", "fanout --clients 100 --window 1"),
-    "to 1,000 clients": ("/broadcast", "fanout --clients 1000 --window 1"),
-}
+
+class Load(NamedTuple):
+    """The next message is sent when the one before has come to everybody."""
+
+    name: str
+    path: str
+    plan: Plan
+    seconds: float
+
+
+#: Seconds of a turn, and how many each server has.
+TURN, TURNS = 0.03, 60
+LOADS = (
+    Load("echo", "/echo", Plan(url="", scenario=Scenario.ECHO, clients=1), 80),
+    Load("to 100 clients", "/broadcast", Plan(url="", scenario=Scenario.FANOUT, clients=100), 80),
+    Load("to 1,000 clients", "/broadcast", Plan(url="", scenario=Scenario.FANOUT, clients=1000), 150),
+)
 
 
 @row("metrics", "metrics that are scraped each second: the CPU for one message, beside a server without")
 def metrics_cost(record: Record) -> None:
-    servers, turns = record.choose((4, 2), (1, 1))
-    ratios: dict[str, list[float]] = {name: [] for name in LOADS}
-    for _ in range(servers):
-        # Fresh ones: where the interpreter's objects lie moves a figure by a percent.
-        with (
-            server("--no-access-log") as plain,
-            server("--no-access-log", "--metrics", "0") as metered,
-            scraped(metered),
-        ):
-            for _ in range(turns):
-                for name, (path, load) in LOADS.items():
-                    # One core may be faster: each server is on either of them.
-                    costs = [
-                        _cost(order, path, load, record.choose("2s", "0.3s"))
-                        for order in ((plain, metered), (metered, plain))
-                    ]
-                    both = [cost[metered.pid] / cost[plain.pid] for cost in costs]
-                    ratios[name].append(math.prod(both) ** 0.5 - 1)
-    for name, found in ratios.items():
-        record.at_most(f"{name}: CPU more for each message", median(found) * 100, record.choose(1, 50), "%")
-        record.note(f"{name}: {len(found)} comparisons, from {min(found):+.1%} to {max(found):+.1%}")
+    for load in LOADS:
+        found = compare(
+            ("--metrics", "0"),
+            load.path,
+            load.plan,
+            lambda site: f"{_metrics(site)}/metrics",
+            seconds=record.choose(load.seconds, 0),
+            turns=record.choose(TURNS, 5),
+            turn=TURN,
+        )
+        more = estimate([trio.more for trio in found])
+        nothing = estimate([trio.nothing for trio in found])
+        scrape = median(trio.scrape for trio in found)
+        # Of a second of CPU the scrape takes its part, and the messages have the rest.
+        whole = (1 + more.mid) / (1 - scrape) - 1
+        record.at_most(f"{load.name}: CPU more for each message", whole * 100, record.choose(1, 50), "%")
+        if record.full:
+            record.at_most(f"{load.name}: half the interval of 95 %", more.half * 100, 0.4, "%")
+        record.note(
+            f"{load.name}: without scrapes {more.mid:+.2%}, {more}; a scrape takes {scrape * 1000:.1f} ms"
+        )
+        record.note(
+            f"{load.name}: {len(found)} comparisons; of two without metrics {nothing.mid:+.2%}, {nothing}"
+        )
 
 
 @row("scrape", "a scrape, and a look of `fastws top`, beside 8,000 connections")
@@ -94,39 +104,8 @@ def _looks(site: Site, path: str, number: int = 50) -> float:
         return (cpu_seconds(site.pid) - before) / number * 1000
 
 
-def _cost(sites: tuple[Site, Site], path: str, load: str, seconds: str) -> dict[int, float]:
-    """Microseconds of CPU for one message, of both at the same time, each with its clients on one core."""
-    args = [*load.split(), "--duration", seconds, "--warmup", "0.3s"]
-    cores = sorted(os.sched_getaffinity(0))
-    running = []
-    for site, core in zip(sites, (cores[0], cores[-1]), strict=True):
-        running.append(start_bench(site, *args, "--pid", str(site.pid), path=path))
-        for pid in (site.pid, running[-1].pid):
-            os.sched_setaffinity(pid, {core})
-    found = [json.loads(process.communicate(timeout=60)[0])["server"]["cpu_us"] for process in running]
-    return {site.pid: cost for site, cost in zip(sites, found, strict=True)}
-
-
 def _metrics(site: Site) -> str:
     eventually(lambda: "Metrics on " in site.stderr(), 5)
     found = re.search(r"Metrics on (\S+)", site.stderr())
     assert found is not None
     return found[1].rstrip("/")
-
-
-@contextlib.contextmanager
-def scraped(site: Site) -> Iterator[None]:
-    """Scrape each second while the block runs."""
-    ended, url = threading.Event(), f"{_metrics(site)}/metrics"
-
-    def scrape() -> None:
-        while not ended.wait(1.0):
-            urllib.request.urlopen(url).read()
-
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()

@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 
+from tests.faults.beside import Trio, estimate
 from tests.faults.harness import Missing, Record
 from tests.faults.rows import ALL
 
@@ -40,6 +41,19 @@ def test_there_is_each_row_once() -> None:
         "slowhttptest",
         "testssl",
     ]
+
+
+def test_an_estimate_is_not_moved_by_what_is_far_off() -> None:
+    values = [0.01 + 0.001 * number for number in range(-5, 6)]
+    calm, moved = estimate(values), estimate([*values[:-1], 5.0])
+    assert calm.mid == pytest.approx(0.01) and calm.low < 0.01 < calm.high
+    assert moved.mid == pytest.approx(calm.mid, abs=0.001)
+    assert 0 < calm.half < estimate([10 * value for value in values]).half
+
+
+def test_what_a_comparison_says() -> None:
+    trio = Trio((4.0, 1.0), 3.0)
+    assert (trio.more, trio.nothing) == (0.5, 3.0)
 
 
 @pytest.mark.slow

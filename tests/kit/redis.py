@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
+import pytest
+
+from fastws import BrokerUnavailable, Hub
 from tests.kit.programs import Program, need
 
-__all__ = ["Redis", "need_redis"]
+__all__ = ["Redis", "need_redis", "refusal"]
 
 
 def need_redis() -> None:
@@ -54,3 +58,17 @@ class Redis(Program):
         command = ["redis-cli", "-p", str(self.port), "--no-auth-warning", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10)
         return (done.stdout + done.stderr).strip()
+
+
+async def refusal(url: str, timeout: float = 5.0) -> str:
+    """Return what a hub says that cannot start, in one line and before long."""
+    from fastws.pubsub.brokers.redis_broker import RedisBroker
+
+    hub = Hub(broker=RedisBroker(url))
+    begin = time.monotonic()
+    with pytest.raises(BrokerUnavailable) as failure:
+        await hub.start(timeout)
+    assert time.monotonic() - begin < timeout + 2
+    await hub.close()
+    assert "\n" not in str(failure.value)
+    return str(failure.value)

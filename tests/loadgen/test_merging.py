@@ -11,8 +11,8 @@ import pytest
 
 from fastws.cli.main import main
 from fastws.loadgen.errors import ErrorCount
-from fastws.loadgen.histogram import Histogram
-from fastws.loadgen.merging import ReportError, _slots, merge_reports
+from fastws.loadgen.histogram import Histogram, decoded
+from fastws.loadgen.merging import ReportError, merge_reports
 from tests.loadgen.results import PLAN, result, slots_of
 
 
@@ -44,7 +44,7 @@ def test_histograms_are_read_as_they_were_written(times: list[float]) -> None:
     for slot, count in slots:
         merged[slot] = merged.get(slot, 0) + count * 1000
     filled = sorted(merged.items())
-    assert _slots(Histogram(filled).encode().decode()) == filled
+    assert decoded(Histogram(filled).encode().decode()) == filled
 
 
 def test_what_does_not_fit() -> None:

@@ -266,7 +266,9 @@ def test_processes_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 1e9 < both["process_start_time_seconds"] <= time.time()
     with monkeypatch.context() as patched:
         patched.setattr("fastws.observe.processes.Path.read_text", lambda self: "")
+        boot_time.cache_clear()
         assert boot_time() == 0.0
+    boot_time.cache_clear()
     monkeypatch.setattr("os.path.exists", lambda path: False)
     assert numbers() == {}
 

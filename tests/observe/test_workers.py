@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections import Counter
 from pathlib import Path
@@ -219,6 +220,9 @@ def test_a_person_looks_and_gives_orders(tmp_path: Path) -> None:
         asyncio.run(visit(server))
         assert server.process.wait(30) == 0
     assert not (tmp_path / "control").exists()
+    orders = re.findall(r"an order at the control socket: (.*)", server.stderr())
+    assert [order.split()[0] for order in orders] == ["close", "log-level", "reload", "drain"]
+    assert orders[1] == "log-level debug"
     assert "Traceback" not in server.stderr()
 
 

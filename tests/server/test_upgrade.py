@@ -99,6 +99,15 @@ class TestUpgrade:
             "/strict refuses the origin none",
         ]
 
+    def test_so_many_refused_origins_fill_no_log(
+        self, loop: ManualLoop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        site = Site(loop, Route("/", Recorder()))
+        with caplog.at_level("INFO", "fastws.error"):
+            for number in range(50):
+                assert site.client().upgrade("/", f"Origin: https://{number}.example").status == 403
+        assert len(caplog.records) == 10
+
     def test_a_handler_beside_an_endpoint_of_other_methods(self, loop: ManualLoop) -> None:
         site = Site(loop, Route("/", Recorder(), http=body, methods=["POST"]))
         assert site.client().upgrade("/").status == 101

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -46,11 +47,23 @@ class TestReading:
         assert list(hello["options"]["tables"]["routes"]) == ["/x"]
         assert caplog.messages == [
             "--workers changes with a restart only",
-            "the file of options has been read again; changed: ws-max-size, tables",
+            "the file of options has been read again; changed: ws-max-size, routes",
         ]
         caplog.clear()
         reread.refresh(hello)
         assert caplog.messages == ["--workers changes with a restart only"]
+
+    def test_a_table_that_has_moved_has_not_changed(
+        self, again: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO", "fastws.error")
+        reread, hello = again('[topics."t"]\nhistory = 5\n')
+        (tmp_path / "f.toml").write_text('ws-max-size = 5\n\n[topics."t"]\nhistory = 5\n')
+        reread.refresh(hello)
+        (tmp_path / "f.toml").write_text('ws-max-size = 5\n\n[topics."t"]\nhistory = 6\n')
+        reread.refresh(hello)
+        again_read = "the file of options has been read again; changed: "
+        assert caplog.messages == [f"{again_read}ws-max-size", f"{again_read}topics"]
 
     @pytest.mark.parametrize(
         ("text", "why"),
@@ -115,9 +128,7 @@ def test_workers_follow_the_file(tmp_path: Path) -> None:
 
     with running(tmp_path, "serve", "--config", "fastws.toml") as server:
         server.line("Serving on https://")
-        plain, secure = (
-            line.split()[2] for line in server.stderr().splitlines() if line.startswith("Serving on")
-        )
+        plain, secure = re.findall(r"Serving on (\S+)", server.stderr())
         assert get(plain)[1]["x-server"] == "first"
         assert get(plain, "/")[0] == 404
         secure = secure.replace("127.0.0.1", "localhost")

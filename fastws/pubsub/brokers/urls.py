@@ -78,8 +78,11 @@ def read_broker_file(path: str) -> str:
     try:
         with open(path, encoding="utf-8") as file:
             line = file.readline().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the file {path} with the URL of the broker cannot be read: {error}") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"the file {path} with the URL of the broker cannot be read: {reason}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"the file {path} with the URL of the broker is no UTF-8") from None
     if not line:
         raise ValueError(f"the file {path} has no URL of a broker in its first line")
     return line

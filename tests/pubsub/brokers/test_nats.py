@@ -19,6 +19,7 @@ from fastws.pubsub.brokers.base import BrokerRefused, Item, Verb, Verdict
 from fastws.pubsub.events import Position
 from tests.kit import until
 from tests.kit.nats import Nats, need_nats
+from tests.kit.talkers import talking
 from tests.live.servers import make_certificates
 
 pytest.importorskip("nats")
@@ -110,13 +111,11 @@ async def test_what_is_no_server_for_us_is_refused(greeting: bytes, text: str) -
         await writer.wait_closed()
         open_lines.remove(writer)
 
-    fake = await asyncio.start_server(talk, "127.0.0.1", 0)
-    port = fake.sockets[0].getsockname()[1]
-    with pytest.raises(fastws.BrokerUnavailable, match=text):
-        async with nodes(f"nats://127.0.0.1:{port}", timeout=1):
-            pass
-    await until(lambda: not open_lines)
-    fake.close()
+    async with talking(talk) as port:
+        with pytest.raises(fastws.BrokerUnavailable, match=text):
+            async with nodes(f"nats://127.0.0.1:{port}", timeout=1):
+                pass
+        await until(lambda: not open_lines)
 
 
 async def test_without_jetstream_only_plain_topics_pass(tmp_path: Path) -> None:

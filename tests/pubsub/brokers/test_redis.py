@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from fastws.pubsub.brokers.redis_broker import RedisBroker
 from tests.kit import until
 from tests.kit.nodes import heard, missed, nodes, of_topic, rejoined
 from tests.kit.ports import free_port
-from tests.kit.redis import Redis, need_redis
+from tests.kit.redis import Redis, need_redis, refusal
 
 
 @pytest.fixture
@@ -32,17 +31,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     need_redis()
     with Redis(tmp_path_factory.mktemp("shared")) as server:
         yield server
-
-
-async def refusal(url: str, timeout: float = 5.0) -> str:
-    """What a hub says that cannot start."""
-    hub = Hub(broker=RedisBroker(url))
-    begin = time.monotonic()
-    with pytest.raises(BrokerUnavailable) as failure:
-        await hub.start(timeout)
-    assert time.monotonic() - begin < timeout + 2
-    await hub.close()
-    return str(failure.value)
 
 
 # -- that cannot be -----------------------------------------------------------------------------
@@ -69,57 +57,6 @@ async def test_passwords(redis: Redis, caplog: pytest.LogCaptureFixture) -> None
     await until(lambda: "is away" in caplog.text)
     await hub.close()
     assert "s3cret" not in caplog.text and "wr0ng" not in caplog.text + text
-
-
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", b"*-7\r\n$$"])
-async def test_what_is_there_speaks_another_language(answer: bytes) -> None:
-    need_redis()
-
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(speak, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    assert "does not speak Redis's protocol" in await refusal(f"redis://127.0.0.1:{port}")
-    server.close()
-
-
-async def test_what_is_there_says_nothing() -> None:
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    text = await refusal(f"redis://127.0.0.1:{port}", 0.3)
-    assert text.endswith("no answer within 0.3 s")
-    server.close()
-
-
-INFOS = {
-    b"redis_version:3.2.1": "Redis 3.2.1 is too old: 5.0 is needed",
-    b"redis_version:7.0.0\r\nrole:slave": "it is a replica, which may not be written to",
-    b"redis_version:7.0.0\r\nloading:1": "it is still loading its data",
-    b"redis_version:7.0.0\r\nrole:master\r\ncluster_enabled:1": "a node of a cluster",
-}
-
-
-@pytest.mark.parametrize("info", INFOS)
-async def test_a_server_that_will_not_do(info: bytes) -> None:
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            if line == b"SETINFO\r\n":
-                writer.write(b"+OK\r\n")
-            elif line == b"INFO\r\n":
-                writer.write(b"$%d\r\n%b\r\n" % (len(info), info))
-        writer.close()
-
-    server = await asyncio.start_server(speak, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    assert INFOS[info] in await refusal(f"redis://127.0.0.1:{port}")
-    server.close()
 
 
 @pytest.mark.system
