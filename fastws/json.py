@@ -28,7 +28,7 @@ def finite_dumps(value: Any) -> bytes:
         ValueError: There is a NaN or an infinity in it.
     """
     data = dumps(value)
-    if b"null" in data:
+    if data.find(b"null") >= 0:  # `in` would look for a number first, and make an exception
         _check_finite(value)
     return data
 

@@ -138,8 +138,9 @@ class HubViews(HubKeyed):
         """Send a client of a feed its own message, which was left out of a flood."""
         subscriber: Any = None if sender is None else sender.outbox.subscriptions
         if found.view is not None and found.view.is_heard_by(subscriber):
-            found.gate.has_own(subscriber)
-            found.view.show(subscriber, note + encode(TEXT if isinstance(message, str) else BINARY, message))
+            found.gate.keep_own(
+                subscriber, note + encode(TEXT if isinstance(message, str) else BINARY, message)
+            )
 
     def _offer(self, topic: str, message: Any, key: str | None, exclude: Any, note: bytes) -> int:
         """Publish a message, with its note where it has one; see :meth:`fastws.Hub.publish`."""

@@ -90,7 +90,9 @@ class Sampler:
 
     def lets_through(self, now: float) -> bool:
         """True for a message that goes on."""
-        ahead = max(self._ahead, now)
+        ahead = self._ahead
+        if ahead < now:
+            ahead = now
         # The smallest part of an interval is not missing: ten tenths may be less than one.
         if ahead + self._interval > now + self._burst + 1e-9:
             return False
