@@ -22,6 +22,7 @@ from tests.faults import (
     metering,
     scanners,
     slow,
+    strangers,
     workers,
 )
 from tests.faults.harness import ROWS
@@ -30,7 +31,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, latency, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers, floods,
-    churn, documents, bullets, keyed, metering, workers, scanners,
+    churn, documents, bullets, keyed, strangers, metering, workers, scanners,
 )  # fmt: skip
 
 
