@@ -178,7 +178,7 @@ class Publication:
         """
         if isinstance(value, _BINARY):
             return Publication(self.topic, None, bytes(value), self.key, once=self.once)
-        source = json.finite_dumps(value).decode()
+        source = json.finite_text(value)
         changed = Publication(self.topic, source, None, self.key, once=self.once)
         if source.count("[") + source.count("{") < MAX_DEPTH:
             object.__setattr__(changed, "_is_ours", True)

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What a topic does with a message before it is published: it may collect it, or leave it out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """How often: at most so many messages in any second, and of a flood so many a second."""
 
 from __future__ import annotations
