@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -14,11 +15,16 @@ from fastws.yjs.protocol import SYNC, UPDATE, Entry, awareness_message, sync_mes
 from tests.faults.documents import EMBEDDED
 from tests.faults.harness import MIB, Record, Site, row, server
 from tests.kit.process import cpu_seconds
-from tests.live.raw import BINARY, TEXT, frame, upgrade
+from tests.live.raw import BINARY, CLOSE, TEXT, frame, frames, upgrade
 from tests.yjs.editors import structs
 
 #: At most so many MiB, and so much of a core, may one client cost; others' echoes take so long at most.
 MOST_MIB, MOST_CPU, MOST_MS = 64, 100, 250
+
+
+CODE = re.compile(rb'"error":\{"code":"([a-z_]+)"')
+#: The codes of errors and of closes that the strangers of one attack have heard.
+HEARD: set[str] = set()
 
 
 class Refused(Exception):
@@ -63,10 +69,15 @@ class Stranger:
         return not self._writer.transport.is_closing()
 
     async def _hear(self) -> None:
-        """Read all, and forget it."""
+        """Read all; remember why the server refuses something."""
         with suppress(OSError):
-            while await self._reader.read(65536):
-                pass
+            while said := await self._reader.read(65536):
+                HEARD.update(code.decode() for code in CODE.findall(said))
+                HEARD.update(
+                    str(each.code)
+                    for each in frames(said)
+                    if each.opcode == CLOSE and len(each.payload) < 126 and 4400 <= each.code < 4600
+                )
 
     def leave(self) -> None:
         self._writer.transport.abort()
@@ -140,7 +151,7 @@ def _in_turn(*said: Any) -> Callable[[int], Any]:
 
 
 ROOM = "rooms/strangers"
-NAME = {"auth": "secret-of-sixteen <img src=x onerror=alert(1)>"}
+NAME = {"auth": "secret-of-sixteen <b onclick=alert(1)>"}
 #: What no feed takes.
 NONSENSE = (
     "",
@@ -158,9 +169,6 @@ NONSENSE = (
     b"\x00\xff",
 )
 ATTACKS: dict[str, Attack] = {
-    "rooms, 10,000 subscriptions": _feed(
-        "/feeds/rooms", NAME, commands=lambda n: {"sub": f"rooms/room-{n % 10_000}", "id": n}
-    ),
     "rooms, a flood": _feed(
         "/feeds/rooms",
         NAME,
@@ -183,6 +191,9 @@ ATTACKS: dict[str, Attack] = {
     ),
     "rooms, nonsense": _feed("/feeds/rooms", NAME, commands=_in_turn(*NONSENSE)),
     "rooms, no token and no reading": _feed("/feeds/rooms", listens=False, commands=_in_turn(*NONSENSE)),
+    "rooms, 10,000 subscriptions": _feed(
+        "/feeds/rooms", NAME, commands=lambda n: {"sub": f"rooms/room-{n % 10_000}", "id": n}
+    ),
     "chat, a flood": _many("/ws", "x" * 500, listens=True),
     "chat, one that does not read": _many("/ws", "<script>" * 60, listens=False),
     "quotes, one that does not read": _feed(
@@ -211,6 +222,20 @@ ATTACKS: dict[str, Attack] = {
 }
 
 
+#: What those hear who listen: their attacks are no other ones than they should be.
+TOLD: dict[str, set[str]] = {
+    "rooms, a flood": {"too_fast"},
+    "rooms, a thousand names": {"too_fast"},
+    "rooms, what nobody may": {"bad_request", "forbidden", "too_fast"},
+    "rooms, nonsense": {"bad_request", "too_fast"},
+    "rooms, 10,000 subscriptions": {"too_fast"},
+    "quotes, nonsense": {"bad_request"},
+    "bullets, a flood": {"too_fast"},
+    "bullets, nonsense": {"bad_request"},
+    "editor, garbage": {"4400"},
+}
+
+
 @row("strangers", "one hostile client on each page of the gallery")
 def strangers(record: Record) -> None:
     with server("--no-access-log", app=None) as site:
@@ -230,7 +255,10 @@ async def _all(record: Record, site: Site) -> None:
     for name, attack in ATTACKS.items():
         if name.startswith("editor") and not is_built:
             continue
+        HEARD.clear()
         worst, memory, share = await _witness(site, attack, record.choose(8, 1))
+        if name in TOLD:
+            record.equal(f"{name}: is told", ", ".join(sorted(HEARD)), ", ".join(sorted(TOLD[name])))
         record.at_most(f"{name}: an echo beside", 1000 * worst, MOST_MS, "ms")
         record.at_most(f"{name}: memory", memory / MIB, MOST_MIB, "MiB")
         record.at_most(f"{name}: the server", share, MOST_CPU, "% of a core")
