@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["checked_source", "dumps", "finite_dumps", "loads"]
+__all__ = ["checked_source", "dumps", "finite_dumps", "finite_text", "loads"]
 
 _orjson: Any = None
 
@@ -27,10 +27,15 @@ def finite_dumps(value: Any) -> bytes:
         TypeError: As :func:`dumps`.
         ValueError: There is a NaN or an infinity in it.
     """
-    data = dumps(value)
-    if b"null" in data:
+    return finite_text(value).encode()
+
+
+def finite_text(value: Any) -> str:
+    """Return what :func:`finite_dumps` does as text. Raises as that."""
+    text: str = (_orjson or _imported()).dumps(value).decode()
+    if "null" in text:  # of bytes `in` would look for a number first, and make an exception
         _check_finite(value)
-    return data
+    return text
 
 
 def _check_finite(value: Any) -> None:

@@ -10,9 +10,15 @@ import fastws.yjs
 
 __all__ = ["Editor", "application"]
 
-#: Anybody may come. A document of a quarter of a megabyte takes some 12 MiB of memory while it is open.
-LIMITS = {"max_document": 256 * 1024, "max_open": 100, "max_clients": 200, "max_awareness": 1024}
-MOST_DOCUMENTS = 1_000
+#: Anybody may come. A document of so many bytes takes some 6 MiB of memory at most while it is open.
+LIMITS = {
+    "max_document": 128 * 1024,
+    "max_open": 100,
+    "max_open_by_address": 8,
+    "max_clients": 200,
+    "max_awareness": 1024,
+}
+MOST_DOCUMENTS, MOST_BYTES = 1_000, 16 * 1024 * 1024
 NOT_BUILT = fastws.Response(200, "export {};\n", headers={"Content-Type": "text/javascript; charset=utf-8"})
 
 
@@ -52,7 +58,7 @@ def store() -> fastws.yjs.Store:
     folder = os.environ.get("FASTWS_DOCUMENTS")
     if folder:
         return fastws.yjs.FileStore(folder, max_documents=MOST_DOCUMENTS)
-    return fastws.yjs.MemoryStore()
+    return fastws.yjs.MemoryStore(max_bytes=MOST_BYTES)
 
 
 def application(folder: str = "site") -> list[fastws.Route | fastws.Static]:

@@ -39,8 +39,7 @@ class Rooms:
         #: Rooms that somebody of this process has entered.
         self.open: set[str] = set()
         self.opening = fastws.RateLimit("10/m")
-        self.talking = fastws.RateLimit("2/s", burst=5)
-        self.typing = fastws.RateLimit("1/s", burst=3)
+        self.talking, self.typing = fastws.RateLimit("2/s", burst=5), fastws.RateLimit("1/s", burst=3)
         feed = fastws.Feed(
             self.hub,
             may_subscribe=self.may_subscribe,
@@ -100,7 +99,8 @@ class Rooms:
         if person in await self.hub.snapshot(f"{topic}/muted"):
             raise fastws.FeedError("muted", "you are muted in this room")
         if found[2] == "/typing":
-            self.count(self.typing, person)
+            if not publication.remove:
+                self.count(self.typing, person)
             return replace(publication, key=client.user.public_id, source=None if publication.remove else "1")
         said = message_of(publication.value)
         if "delete" in said and not moderates:

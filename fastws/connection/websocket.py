@@ -140,7 +140,7 @@ class WebSocket(WebSocketCore):
             ConnectionClosed: The WebSocket is closing or closed.
             TypeError, ValueError: ``value`` is not JSON; the second for a NaN or an infinity in it.
         """
-        await self.send(json.finite_dumps(value).decode())
+        await self.send(json.finite_text(value))
 
     def send_json_nowait(self, value: Any) -> SendStatus:
         """:meth:`send_nowait` of ``value`` as JSON text (orjson).
@@ -151,7 +151,7 @@ class WebSocket(WebSocketCore):
         Raises:
             TypeError, ValueError: ``value`` is not JSON; the second for a NaN or an infinity in it.
         """
-        return self.send_nowait(json.finite_dumps(value).decode())
+        return self.send_nowait(json.finite_text(value))
 
     @property
     def buffered_amount(self) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastws import json
 from fastws.errors import FastWSError
-from fastws.feed.strict_json import loads
+from fastws.feed.strict_json import MAX_DEPTH, loads
 from fastws.protocol.http.messages import Request
 from fastws.pubsub.notes import MAX_AUTHOR_BYTES
 from fastws.pubsub.patterns import check_name
@@ -31,6 +31,7 @@ __all__ = [
     "note_user",
 ]
 
+_BINARY = bytes, bytearray, memoryview
 _CODE = re.compile(r"[a-z][a-z_]{0,31}")
 #: A year: more seconds than anybody waits.
 MAX_RETRY_SECONDS = 365 * 24 * 3600
@@ -162,6 +163,8 @@ class Publication:
     remove: bool = False
     #: The client's id for it: within 300 s it is published once.
     once: str | None = None
+    #: True where the JSON text is of our own making and not deep, and need not be looked at again.
+    _is_ours: bool = field(default=False, init=False, repr=False, compare=False)
 
     @property
     def value(self) -> Any:
@@ -173,10 +176,13 @@ class Publication:
 
         Raises ``TypeError`` for what is none, ``ValueError`` for a NaN or an infinity in it.
         """
-        if isinstance(value, (bytes, bytearray, memoryview)):
+        if isinstance(value, _BINARY):
             return Publication(self.topic, None, bytes(value), self.key, once=self.once)
-        source = json.finite_dumps(value).decode()
-        return Publication(self.topic, source, None, self.key, once=self.once)
+        source = json.finite_text(value)
+        changed = Publication(self.topic, source, None, self.key, once=self.once)
+        if source.count("[") + source.count("{") < MAX_DEPTH:
+            object.__setattr__(changed, "_is_ours", True)
+        return changed
 
 
 class FeedClient:

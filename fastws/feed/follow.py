@@ -198,7 +198,7 @@ class FeedFollower:
         if isinstance(message, (bytes, bytearray, memoryview)):
             data = bytes(message)
         elif not remove:
-            source = json.finite_dumps(message).decode()
+            source = json.finite_text(message)
 
         def build(command: int) -> str:
             text = Pub(topic, source, data, key, remove, once, command).build()

@@ -48,7 +48,7 @@ async def _allowed(settings: FeedSettings, client: FeedClient, given: Publicatio
         return given
     if answer is False or answer is None:
         raise FeedError("forbidden", "this client may not publish here")
-    if not (isinstance(answer, Publication) and _is_sound(answer, given.topic)):
+    if not (isinstance(answer, Publication) and (answer is given or _is_sound(answer, given.topic))):
         assert hook is not None
         raise nonsense(hook, answer, "a bool or a fastws.Publication that can be published")
     return answer
@@ -59,8 +59,10 @@ def _is_sound(changed: Publication, checked_topic: str) -> bool:
     try:
         if changed.topic != checked_topic:
             check_name(changed.topic)
-        if changed.source is not None and len(members(f'{{"d":{changed.source}}}')) != 1:
-            return False  # '1,"user":"bob"' would be members of the message
+        # '1,"user":"bob"' would be members of the message.
+        may_be_more = changed.source is not None and not changed._is_ours
+        if may_be_more and len(members(f'{{"d":{changed.source}}}')) != 1:
+            return False
     except (ValueError, TypeError, AttributeError):
         return False
     is_binary = isinstance(changed.data, bytes)
@@ -71,9 +73,10 @@ def _is_sound(changed: Publication, checked_topic: str) -> bool:
 async def _offer(
     settings: FeedSettings, line: Any, client: FeedClient, publication: Publication
 ) -> tuple[str | None, bool]:
-    if publication.key is None and settings.hub._is_keyed(publication.topic):
+    is_keyed = settings.hub._is_keyed(publication.topic)
+    if is_keyed and publication.key is None:
         raise FeedError("bad_request", "this topic is keyed: say whose value it is, by a key k")
-    if publication.key is not None and not settings.hub._is_keyed(publication.topic):
+    if not is_keyed and publication.key is not None:
         raise FeedError("bad_request", "this topic has no keys")
     user = client.user
     note = note_of(None if user is None else user.public_id)

@@ -23,7 +23,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKET = re.compile(r"[\[\]{}]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 #: Digits that may be too many for a double, and for orjson, which makes one of them.
-_LONG_NUMBER = re.compile(r"\d{19}")
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
 
 
 class BadJSON(ValueError):
@@ -37,7 +37,12 @@ class Member(NamedTuple):
     """The value of one member, and its text."""
 
     value: Any
-    source: str
+    #: None: it is the text that we write for the value.
+    text: str | None
+
+    @property
+    def source(self) -> str:
+        return json.dumps(self.value).decode() if self.text is None else self.text
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -61,7 +66,7 @@ def members(text: str) -> dict[str, Member]:
     _check_depth(text)
     if json.dumps(parsed) == text.encode():
         # As a browser most often writes it: no name stands twice, and each value has the text that we write.
-        return {name: Member(value, json.dumps(value).decode()) for name, value in parsed.items()}
+        return {name: Member(value, None) for name, value in parsed.items()}
     try:
         return _members(text, text.index("{"))[0]
     except (ValueError, RecursionError) as error:

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What a topic does with a message before it is published: it may collect it, or leave it out."""
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ log = logging.getLogger("fastws.error")
 
 #: Those who listen are told once in so many seconds how many messages were left out.
 TELL_SECONDS = 1.0
+#: A client waits so many seconds at most for its own message that was left out, and so many bytes of such
+#: messages wait. It leaves with the next one for all, in one write: a write of its own is the dearest part.
+OWN_SECONDS = 0.05
+OWN_BYTES = 2**20
 
 
 class Gate:
@@ -36,11 +41,16 @@ class Gate:
         "_collected",
         "_keep",
         "_left_out",
+        "_loop",
+        "_own",
+        "_own_bytes",
+        "_own_due",
         "_rest_seconds",
         "_sampler",
         "_tells",
         "_ticker",
         "_topic",
+        "_turn",
         "_untold",
         "is_open",
         "lane",
@@ -53,7 +63,7 @@ class Gate:
         rate = None if settings is None else settings.sample
         self._sampler = None if rate is None else Sampler(rate)
         self._rest_seconds = 0.0 if rate is None else rest_seconds(rate)
-        self._keep = None if settings is None else settings.keep
+        self._keep: Any = None if settings is None else settings.keep
         #: What every subscription may have at most.
         self.max_rate = None if settings is None else settings.max_rate
         #: True while what was held back goes through; always where nothing is ever held back.
@@ -66,6 +76,13 @@ class Gate:
         self._left_out = 0
         self._untold: dict[Any, int] = {}
         self._tells = False
+        #: Where messages were left out last, and what is told there that who sends them may rest.
+        self._loop: Any = None
+        self._turn: Any = None
+        #: What was left out, and those that have said it, who get it a little later; and what sees to that.
+        self._own: list[tuple[Any, bytes]] = []
+        self._own_bytes = 0
+        self._own_due: asyncio.TimerHandle | None = None
 
     def is_only_for_paced(self) -> bool:
         """True when nothing was declared for this topic."""
@@ -107,14 +124,18 @@ class Gate:
 
     def lets_through(self, message: str | bytes) -> bool:
         """True for a message that is published. Of one that is not, everybody will be told."""
-        if self._sampler is None or self._is_kept(message):
+        if self._sampler is None:
             return True
         loop = asyncio.get_running_loop()
-        if self._sampler.lets_through(loop.time()):
+        if loop is not self._loop:
+            self._loop, self._turn = loop, loop_state_of(loop).turn
+        if (self._keep is not None and self._is_kept(message)) or self._sampler.lets_through(loop.time()):
+            if self._own:
+                self._show_own()
             return True
         self._left_out += 1
         if self._rest_seconds:
-            loop_state_of(loop).turn.rest_seconds = self._rest_seconds
+            self._turn.rest_seconds = self._rest_seconds
         if not self._tells:
             self._tells = True
             loop.call_later(TELL_SECONDS, self._tell)
@@ -122,7 +143,7 @@ class Gate:
 
     def _is_kept(self, message: str | bytes) -> bool:
         try:
-            return self._keep is not None and bool(self._keep(message))
+            return bool(self._keep(message))
         except Exception:
             log.exception("keep= of topic %r has failed: the message counts as any other", self._topic.name)
             return False
@@ -153,9 +174,25 @@ class Gate:
         """Return how many messages were left out of which a client has not been told."""
         return max(self._left_out + self._untold.get(subscriber, 0), 0)
 
-    def has_own(self, subscriber: Any) -> None:
-        """A client is sent its own message, though that was left out."""
+    def keep_own(self, subscriber: Any, kept: bytes) -> None:
+        """Send a client its own message soon, though that was left out."""
         self._untold[subscriber] = self._untold.get(subscriber, 0) - 1
+        self._own.append((subscriber, kept))
+        self._own_bytes += len(kept)
+        if self._own_bytes > OWN_BYTES:
+            self._show_own()
+        elif self._own_due is None:
+            self._own_due = asyncio.get_running_loop().call_later(OWN_SECONDS, self._show_own)
+
+    def _show_own(self) -> None:
+        if self._own_due is not None:
+            self._own_due.cancel()
+            self._own_due = None
+        own, self._own, self._own_bytes = self._own, [], 0
+        for subscriber, kept in own:
+            view = self._topic.view
+            if view is not None and view.is_heard_by(subscriber):  # it has not left meanwhile
+                view.show(subscriber, kept)
 
     def _tell(self) -> None:
         """Tell everybody that keeps up; who does not is told when it does again."""

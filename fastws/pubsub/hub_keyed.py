@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import UNSET, Unset
-from fastws.json import checked_source, finite_dumps
+from fastws.json import checked_source, finite_text
 from fastws.pubsub.classes import TopicMode
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.events import Position, Published, Synced
@@ -298,7 +298,7 @@ def message_of(message: Any, json: Any) -> Any:
         return message
     if message is not UNSET:
         raise TypeError("publish a message or json=, not both")
-    return finite_dumps(json).decode()
+    return finite_text(json)
 
 
 def _check_once(once: object) -> None:

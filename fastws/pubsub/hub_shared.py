@@ -9,7 +9,7 @@ from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.follower import Follower
-from fastws.pubsub.hub_views import HubViews, Joined
+from fastws.pubsub.hub_views import HubViews, Joined, lane_of
 from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.notes import frame_of
 from fastws.pubsub.pace import Pace, least
@@ -142,7 +142,7 @@ class HubShared(HubViews):
     def _begin_paced(self, channel: Any, subscriber: Any, pace: Pace, synced: Synced, place: Any) -> None:
         """Let a client that has waited listen at a pace of its own."""
         subscriber.cursors.stop_waiting(channel)
-        self._lane_of(channel).add(subscriber, place, pace)
+        lane_of(channel, self._fan_out).add(subscriber, place, pace)
         if not channel.tell_sync(subscriber, synced) and channel.policy is not DROP_OLDEST:
             subscriber.outbox.evict()
         elif isinstance(channel, View):

@@ -2,6 +2,7 @@
 cimport cython
 from fastws.connection.publication cimport Publication
 from fastws.pubsub.fanout cimport FanOut, Subscriber, fan_out_of
+from fastws.pubsub.gate cimport Gate
 from fastws.pubsub.hub_keyed cimport HubKeyed
 from fastws.pubsub.keyed cimport KeyedTopic
 from fastws.pubsub.numbered cimport NumberedTopic
@@ -13,6 +14,8 @@ cdef object TEXT, BINARY, encode
 cdef class HubViews(HubKeyed):
     @cython.locals(fan_out=FanOut, found=Topic, plain=bytes, count=Py_ssize_t, view=View)
     cdef Py_ssize_t _offer(self, topic, message, key, exclude, bytes note) except -1
+    @cython.locals(gate=Gate)
+    cdef Py_ssize_t _gated(self, found, message, exclude, bytes note) except -1
     @cython.locals(view=View, kept=bytes)
     cdef Py_ssize_t _publish_unheard(self, Topic found, topic, message, bytes note, exclude) except -1
     cdef Subscriber _subscriber(self, outbox, ws)

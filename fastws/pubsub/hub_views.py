@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastws.pubsub.fanout import FanOut
     from fastws.pubsub.topic import Topic
 
-__all__ = ["HubViews", "Joined"]
+__all__ = ["HubViews", "Joined", "lane_of"]
 
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
@@ -138,8 +138,9 @@ class HubViews(HubKeyed):
         """Send a client of a feed its own message, which was left out of a flood."""
         subscriber: Any = None if sender is None else sender.outbox.subscriptions
         if found.view is not None and found.view.is_heard_by(subscriber):
-            found.gate.has_own(subscriber)
-            found.view.show(subscriber, note + encode(TEXT if isinstance(message, str) else BINARY, message))
+            found.gate.keep_own(
+                subscriber, note + encode(TEXT if isinstance(message, str) else BINARY, message)
+            )
 
     def _offer(self, topic: str, message: Any, key: str | None, exclude: Any, note: bytes) -> int:
         """Publish a message, with its note where it has one; see :meth:`fastws.Hub.publish`."""
@@ -206,16 +207,21 @@ class HubViews(HubKeyed):
         if not gate.lets_through(message):
             return 0
         if gate.collects():
-            gate.collect(lambda: self._offer(found.name, message, None, exclude, note))
-            listeners: int = found.listeners()
-            excluded = _subscriber_of(exclude)
-            is_paced = found.paced() and excluded in gate.lane.cursors
-            return listeners - int(is_paced or excluded in found.subscribers)
+            return self._collect(found, message, exclude, note)
         gate.is_open = True
         try:
             return self._offer(found.name, message, None, exclude, note)
         finally:
             gate.is_open = False
+
+    def _collect(self, found: Any, message: Any, exclude: Any, note: bytes) -> int:
+        """Publish with the next tick; return how many clients listen now."""
+        gate: Gate = found.gate
+        gate.collect(lambda: self._offer(found.name, message, None, exclude, note))
+        listeners: int = found.listeners()
+        excluded = _subscriber_of(exclude)
+        is_paced = found.paced() and excluded in gate.lane.cursors
+        return listeners - int(is_paced or excluded in found.subscribers)
 
     def _publish_unheard(
         self, found: Topic | None, topic: str, message: str | bytes, note: bytes, exclude: Any
@@ -266,7 +272,7 @@ class HubViews(HubKeyed):
             return None
         if subscriber in channel.subscribers or (is_numbered and subscriber in channel.behind):
             raise self._subscribed_already(channel)
-        lane = self._lane_of(channel)
+        lane = lane_of(channel, self._fan_out)
         if subscriber in lane.cursors:
             if since is not None or asked > 0:
                 raise self._subscribed_already(channel)
@@ -284,15 +290,6 @@ class HubViews(HubKeyed):
             count_resumed(subscriber, synced)
         lane.add(subscriber, place, Pace(rate))
         return synced
-
-    def _lane_of(self, channel: Any) -> Any:
-        """Return the lane of a topic or its view, made where it has none."""
-        if channel.gate is None:
-            channel.gate = Gate(channel, None, None)
-        if channel.gate.lane is None:
-            assert self._fan_out is not None
-            channel.gate.lane = made_lane(channel, pacer_of(self._fan_out))
-        return channel.gate.lane
 
     def _subscriber(self, outbox: Outbox, ws: Any) -> Subscriber:
         """Return what an outbox is to the topics of this loop."""
@@ -346,3 +343,12 @@ class HubViews(HubKeyed):
 
 def _subscriber_of(ws: Any) -> Any:
     return None if ws is None else ws.outbox.subscriptions
+
+
+def lane_of(channel: Any, fan_out: Any) -> Any:
+    """Return the lane of a topic or its view, made where it has none."""
+    if channel.gate is None:
+        channel.gate = Gate(channel, None, None)
+    if channel.gate.lane is None:
+        channel.gate.lane = made_lane(channel, pacer_of(fan_out))
+    return channel.gate.lane

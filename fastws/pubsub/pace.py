@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """How often: at most so many messages in any second, and of a flood so many a second."""
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ class Sampler:
 
     def lets_through(self, now: float) -> bool:
         """True for a message that goes on."""
-        ahead = max(self._ahead, now)
+        ahead = self._ahead
+        if ahead < now:
+            ahead = now
         # The smallest part of an interval is not missing: ten tenths may be less than one.
         if ahead + self._interval > now + self._burst + 1e-9:
             return False

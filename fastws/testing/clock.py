@@ -144,8 +144,12 @@ class Clock:
         return call
 
     def _run_due(self) -> None:
+        due_now: list[Call] = []
         while (due := self._next()) is not None and due <= self._now + ROUNDING_SECONDS:
-            heapq.heappop(self._timers)[2].run()
+            due_now.append(heapq.heappop(self._timers)[2])
+        # Not those that these set: a callback to which it is too early by a rounding waits once more.
+        for call in due_now:
+            call.run()
 
     def _next(self) -> float | None:
         while self._timers and self._timers[0][2].cancelled():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from fastws.connection.websocket import WebSocket
 from fastws.errors import FastWSError
 from fastws.feed.access import FeedError
 from fastws.feed.hooks import ask
+from fastws.protocol.http.addresses import address_of
 from fastws.pubsub.hub import Hub
 from fastws.yjs.client import Budget, Client
 from fastws.yjs.content import TooLarge
@@ -57,8 +59,8 @@ class Documents:
 
     A client that breaks the protocol is closed with 4400, one that may not come or write with 4403, one
     whose document would become too large with 4413: after these ``y-websocket`` does not connect again.
-    Where the store fails it is closed with 4500, and where there are too many documents or clients with
-    4503: then it does.
+    Where the store fails it is closed with 4500, and where there are too many documents or clients, or its
+    address has too many documents open, with 4503: then it does.
 
     Args:
         store: Where documents are kept: a :class:`fastws.yjs.MemoryStore`, a :class:`fastws.yjs.FileStore`,
@@ -98,6 +100,8 @@ class Documents:
         self._limits = limits or DocumentLimits()
         #: Documents by name, from the beginning of their opening to the end of their close.
         self._open: dict[str, _Open] = {}
+        #: How many clients each address has at each document.
+        self._addresses: dict[str, Counter[str]] = {}
         #: To all processes: for stores that they do not share.
         self._line: Line | None = None
         self._clock: Callable[[], float] = time.perf_counter
@@ -123,6 +127,14 @@ class Documents:
         request: Any = ws.request
         name = _checked_name(request.path_params.get("document"))
         client = Client(ws, may_write=await self._access(request, name))
+        address = address_of(ws.peer)
+        self._arrive(address, name)
+        try:
+            await self._attend(ws, name, client)
+        finally:
+            self._depart(address, name)
+
+    async def _attend(self, ws: WebSocket, name: str, client: Client) -> None:
         opened = await self._enter(name)
         room = opened.room
         try:
@@ -133,6 +145,25 @@ class Documents:
         finally:
             room.leave(client)
             await self._leave(opened)
+
+    def _arrive(self, address: str | None, name: str) -> None:
+        """Count a client of an address; None: it has none, as at a Unix socket. Raises ``Refused``."""
+        if address is None:
+            return
+        documents = self._addresses.setdefault(address, Counter())
+        if name not in documents and len(documents) >= self._limits.max_open_by_address:
+            raise Refused(FULL, "too many documents are open at your address")
+        documents[name] += 1
+
+    def _depart(self, address: str | None, name: str) -> None:
+        if address is None:
+            return
+        documents = self._addresses[address]
+        documents[name] -= 1
+        if not documents[name]:
+            del documents[name]
+            if not documents:
+                del self._addresses[address]
 
     async def _talk(self, ws: WebSocket, room: Room, client: Client) -> None:
         """Take what a client says. Between two steps others work, and who takes too much time waits."""

@@ -25,6 +25,9 @@ class DocumentLimits:
     max_document: int = 1024 * 1024
     #: Documents that are open in this process; 4503 beyond it.
     max_open: int = 1_000
+    #: Documents that clients of one address (of IPv6 its first 64 bits) have open in this process; 4503
+    #: beyond it. Behind a proxy they are of one address where that does not say whose the requests are.
+    max_open_by_address: int = 1_000
     #: Clients of one document in this process; 4503 beyond it.
     max_clients: int = 1_000
     #: Bytes of JSON that one client may say about itself; 4400 beyond it.

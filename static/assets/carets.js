@@ -115,7 +115,7 @@ export function carets(vendor, text, awareness, nameOf) {
       position: "relative",
       marginLeft: "-1px",
       marginRight: "-1px",
-      borderLeft: "2px solid var(--who)",
+      borderLeft: "2px solid color-mix(in srgb, var(--who) 65%, var(--text))",
     },
     ".caret-name": {
       position: "absolute",

@@ -174,6 +174,15 @@ async def test_who_types_is_shown_by_the_own_name_for_four_seconds(talk: Talk) -
     assert list((await ann.until("rm"))["rm"]) == list(changed["set"])
 
 
+async def test_who_has_said_it_types_no_more_however_often_he_did(talk: Talk) -> None:
+    ann, bob = await talk.enter("ann"), await talk.enter("bob")
+    for _ in range(6):
+        await bob.say(pub=f"{TOPIC}/typing", k="me", d=1)
+    await bob.say(pub=f"{TOPIC}/typing", k="me", rm=True)
+    await talk.clock.advance(0.1)
+    assert (await ann.until("rm"))["rm"] or (await ann.until("rm"))
+
+
 async def test_how_fast_one_may_talk(talk: Talk) -> None:
     ann = await talk.enter("ann")
     for n in range(5):

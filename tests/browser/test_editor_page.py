@@ -144,7 +144,7 @@ def test_a_document_that_is_full_says_so(page: Page, site: Site, code: int) -> N
     mine = open_editor(page, site, f"full-{code}")
     mine.click()
     page.keyboard.insert_text("x" * 200)
-    page.keyboard.insert_text("y" * (262_000 if code == 4413 else 263_000))
+    page.keyboard.insert_text("y" * (131_000 if code == 4413 else 132_000))
     expect(page.locator("#status")).to_have_text("Closed")
     expect(page.locator("#hint")).to_contain_text(str(code))
     expect(page.get_by_role("button", name="Reconnect")).to_be_visible()

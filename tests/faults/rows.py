@@ -23,6 +23,7 @@ from tests.faults import (
     present,
     scanners,
     slow,
+    strangers,
     workers,
 )
 from tests.faults.harness import ROWS
@@ -31,7 +32,7 @@ __all__ = ["ALL", "PARTS"]
 
 FILES = (
     brokers, latency, present, crowds, slow, descriptors, endings, logs_full, clock, half_open, handlers,
-    floods, churn, documents, bullets, keyed, metering, workers, scanners,
+    floods, churn, documents, bullets, keyed, strangers, metering, workers, scanners,
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tests.faults.rows import ALL
 pytestmark = pytest.mark.live
 
 #: Short forms that hold on two shared cores: what they check are counts, not milliseconds.
-QUICK = ["F7", "F9", "F10", "F12", "F13", "F14", "F15", "F16", "bus", "keyed"]
+QUICK = ["F7", "F9", "F10", "F12", "F13", "F14", "F15", "F16", "bus", "keyed", "strangers"]
 
 
 def test_there_is_each_row_once() -> None:
@@ -39,6 +39,7 @@ def test_there_is_each_row_once() -> None:
         "metrics",
         "scrape",
         "slowhttptest",
+        "strangers",
         "testssl",
     ]
 

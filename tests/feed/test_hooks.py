@@ -191,6 +191,23 @@ class TestGrants:
         client.said()
         assert client.say('{"pub":"kept/a","d":"hi"}')[0]["d"] == "HI"
 
+    @pytest.mark.parametrize("depth", [10, 200])
+    def test_a_value_of_the_application_is_not_too_deep_for_receivers(
+        self, loop: ManualLoop, hub: fastws.Hub, depth: int
+    ) -> None:
+        deep: list[Any] = []
+        for _ in range(depth):
+            deep = [deep]
+        client = Client(
+            loop, feed_of(hub, may_publish=lambda client, said: said.with_value(deep)), "?topic=kept/a"
+        )
+        client.said()
+        (answer,) = client.say('{"pub":"kept/a","d":1}')
+        if depth == 10:
+            assert answer["d"] == deep
+        else:
+            assert answer["error"]["code"] == "internal"
+
     def test_once(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         ann = Client(loop, feed_of(hub, authenticate=by_token))
         bob = Client(loop, ann.server)

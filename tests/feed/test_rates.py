@@ -100,6 +100,65 @@ def test_ones_own_on_top(loop: ManualLoop, history: int) -> None:
     assert deaf.said() == []
 
 
+class TestOnesOwn:
+    """What was left out comes to who has said it, a little later: with what all get, where that comes."""
+
+    def sampled(self, loop: ManualLoop) -> tuple[fastws.Hub, Client]:
+        hub = fastws.Hub()
+        hub.topic("t", sample=1)
+        feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=fastws.anyone)
+        sender = Client(loop, feed, "?topic=t")
+        sender.said()
+        hub.publish("t", "let through")
+        loop.settle()
+        assert [each["d"] for each in sender.said()] == ["let through"]
+        return hub, sender
+
+    def say(self, loop: ManualLoop, sender: Client, text: str = "own") -> None:
+        sender.raw.text(f'{{"pub":"t","d":"{text}"}}')
+        loop.settle()
+
+    def data(self, sender: Client) -> list[str]:
+        return [each["d"] for each in sender.said() if "d" in each]
+
+    def test_it_waits_for_what_all_get(self, loop: ManualLoop) -> None:
+        hub, sender = self.sampled(loop)
+        loop.advance(0.98)
+        self.say(loop, sender)
+        assert self.data(sender) == []
+        loop.advance(0.03)
+        assert hub.publish("t", "next") == 1
+        loop.settle()
+        assert self.data(sender) == ["own", "next"]
+        loop.advance(0.1)
+        assert self.data(sender) == []
+
+    def test_but_not_for_long(self, loop: ManualLoop) -> None:
+        _, sender = self.sampled(loop)
+        self.say(loop, sender)
+        loop.advance(0.04)
+        assert self.data(sender) == []
+        loop.advance(0.02)
+        assert self.data(sender) == ["own"]
+
+    def test_who_leaves_meanwhile_gets_nothing_more(self, loop: ManualLoop) -> None:
+        hub, sender = self.sampled(loop)
+        self.say(loop, sender)
+        sender.raw.text('{"unsub":"t"}')
+        loop.settle()
+        loop.advance(0.1)
+        assert self.data(sender) == []
+        assert hub.count("t") == 0
+
+    def test_not_much_waits(self, loop: ManualLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("fastws.pubsub.gate.OWN_BYTES", 100)
+        _, sender = self.sampled(loop)
+        self.say(loop, sender, "x" * 80)
+        assert self.data(sender) == []
+        self.say(loop, sender, "y" * 80)
+        assert self.data(sender) == ["x" * 80, "y" * 80]
+
+
 class TestRenewed:
     """A renewed token may have another rate; nothing is lost in silence when it changes."""
 

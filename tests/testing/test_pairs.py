@@ -226,6 +226,24 @@ class TestEnds:
             assert recorder.closes()[0][0] == 1006
 
 
+async def test_a_timer_that_is_set_again_because_it_fires_early_by_a_rounding_waits_for_its_time() -> None:
+    times: list[float] = []
+    with Clock() as clock:
+        loop = asyncio.get_running_loop()
+        due = clock.time() + 0.1 + 1e-9
+
+        def fire() -> None:
+            times.append(loop.time())
+            if loop.time() < due and len(times) < 10:
+                loop.call_at(due, fire)
+
+        loop.call_at(due, fire)
+        loop.call_at(clock.time() + 0.1, int)
+        await clock.advance(0.2)
+    assert times[-1] >= due
+    assert len(times) <= 2
+
+
 class TestClock:
     @both_loops
     async def test_pings_and_latency(self) -> None:

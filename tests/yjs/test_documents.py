@@ -279,6 +279,35 @@ class TestLimits:
             assert other.close_code == 4503
             assert not ws.closed
 
+    async def test_documents_of_one_address(self) -> None:
+        documents = Documents(MemoryStore(), limits={"max_open_by_address": 2})
+        link = site(documents)
+        async with link as ws:
+            await ws.recv()
+            second, same = await link.connect("/yjs/b"), await link.connect("/yjs/b")
+            await same.recv()
+            third = await link.connect("/yjs/c")
+            await third.wait_closed()
+            assert (third.close_code, third.close_reason) == (
+                4503,
+                "too many documents are open at your address",
+            )
+            await second.close()
+            fourth = await link.connect("/yjs/c")
+            await fourth.wait_closed()
+            assert fourth.close_code == 4503
+            await same.close()
+            await until(lambda: documents.names == ["a"])
+            await (await link.connect("/yjs/c")).recv()
+        await until(lambda: not documents._addresses)
+
+    async def test_who_has_no_address_is_not_counted(self) -> None:
+        documents = Documents(MemoryStore(), limits={"max_open_by_address": 1})
+        documents._arrive(None, "a")
+        documents._arrive(None, "b")
+        documents._depart(None, "a")
+        assert documents._addresses == {}
+
     async def test_clients(self) -> None:
         link = site(Documents(MemoryStore(), limits={"max_clients": 1}))
         async with link as ws:
