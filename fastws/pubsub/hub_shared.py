@@ -143,7 +143,7 @@ class HubShared(HubViews):
         """Let a client that has waited listen at a pace of its own."""
         subscriber.cursors.stop_waiting(channel)
         self._lane_of(channel).add(subscriber, place, pace)
-        if not channel.tell_sync(subscriber, synced) and channel.policy is not DROP_OLDEST:
+        if not channel.tell_sync(subscriber, synced) and subscriber.policy_of(channel) is not DROP_OLDEST:
             subscriber.outbox.evict()
         elif isinstance(channel, View):
             channel.tell_live(subscriber)

@@ -1,8 +1,8 @@
 """Releases what topics have collected, every so many seconds: one timer for all topics with that number.
 
-Nothing waits longer than that, and ticks are at least so far apart. While changes keep coming there is one after
-each interval: counted from the first change since the last tick, each round would be longer by the time until
-that comes, and every value as much older.
+Nothing waits longer than that, and ticks are at least so far apart. While changes keep coming there is one
+after each interval: counted from the first change since the last tick, each round would be longer by the time
+until that comes, and every value as much older.
 """
 
 from __future__ import annotations
