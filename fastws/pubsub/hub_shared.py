@@ -131,7 +131,9 @@ class HubShared(HubViews):
         wishes, waiting.wishes = waiting.wishes, {}
         fan_out = self._fan_out
         for who, wish in wishes.items():
-            if isinstance(who, Follower):
+            if topic.has_to_wait(who, wish):
+                waiting.wishes[who] = wish
+            elif isinstance(who, Follower):
                 who.begin_at(topic, *topic.follow_waiting(wish))
             elif wish.pace is not None:
                 self._begin_paced(waiting, who, wish.pace, *topic.join_waiting(wish))
