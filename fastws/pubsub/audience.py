@@ -191,6 +191,10 @@ class Audience(TopicRegistry):
         """True where somebody here wants to know what other processes say in a topic."""
         return bool(self.count(topic) or topic in self._inside())
 
+    def _topics_heard(self) -> list[str]:
+        heard = [name for name, topic in self._topics.items() if topic.is_heard()]
+        return [*heard, *self._inside()]
+
     def _inside(self) -> list[str]:
         """Return the topics by which hubs tell each other something, as far as this one wants to hear it."""
         return [KICKS] * bool(self._known) + [PRESENCE] * (self._presences is not None)
