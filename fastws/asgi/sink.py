@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fastws.connection.foreign import SINKS
 from fastws.connection.outbox import Outbox
 from fastws.loop.state import loop_state_of
 
@@ -50,10 +51,11 @@ class Sink:
     It refuses bytes from the first message on until ``send`` has returned for all that it was given.
     """
 
-    def __init__(self, send: SendVerb, close: CloseVerb) -> None:
+    def __init__(self, send: SendVerb, close: CloseVerb, held: Callable[[], int] | None) -> None:
         self._send = send
         self._close = close
-        self._loop = asyncio.get_running_loop()
+        self._held = held
+        self.loop = asyncio.get_running_loop()
         self._messages: deque[str | bytes] = deque()
         self._task: asyncio.Task[None] | None = None
         #: Why the topic's policy has ended this client; None while it has not.
@@ -70,10 +72,12 @@ class Sink:
         """Send the messages that were put; the outbox queues what follows until that is done."""
         self.outbox.pause()
         if self._task is None and self.outbox.is_open:
-            self._task = self._loop.create_task(self._run())
+            self._task = self.loop.create_task(self._run())
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        """Return about how many bytes wait here, and behind ``send`` as far as that is known."""
+        waiting = sum(map(len, self._messages))
+        return waiting if self._held is None else waiting + self._held()
 
     def is_closing(self) -> bool:
         return not self.outbox.is_open
@@ -103,12 +107,13 @@ class Sink:
         if self._task is not None:
             self._task.cancel()
         else:
-            self._task = self._loop.create_task(self._run())
+            self._task = self.loop.create_task(self._run())
 
     def _leave(self) -> None:
         self.outbox.is_open = False
         self.outbox.leave_topics()
         self._messages.clear()
+        SINKS.discard(self)
 
     # -- the task that sends --------------------------------------------------------------------
 
@@ -167,11 +172,17 @@ class SinkHost:
         """No coroutine waits for a foreign outbox: the application's own ``send`` waits instead."""
 
 
-def open_sink(send: SendVerb, close: CloseVerb, limits: Limits) -> Sink:
-    """Return a sink with its outbox. Raises ``RuntimeError`` where no event loop runs."""
-    sink = Sink(send, close)
+def open_sink(
+    send: SendVerb, close: CloseVerb, limits: Limits, held: Callable[[], int] | None = None
+) -> Sink:
+    """Return a sink with its outbox. Raises ``RuntimeError`` where no event loop runs.
+
+    ``held`` says how many bytes ``send`` has taken that have not gone on. Default None: nobody knows.
+    """
+    sink = Sink(send, close, held)
     transport: SinkTransport = sink
     turn = loop_state_of(asyncio.get_running_loop()).turn
     sink.outbox = Outbox(SinkHost(sink), transport, turn, -1, limits)
     sink.outbox.frame_variant = OWN_VARIANT
+    SINKS.add(sink)
     return sink

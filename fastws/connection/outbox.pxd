@@ -6,6 +6,9 @@ from fastws.connection.congestion cimport Congestion
 from fastws.connection.publication cimport Channel, Publication
 
 cdef class Subscriptions:
+    cdef public dict policies
+
+    cpdef policy_of(self, Channel channel)
     cpdef take_published(self)
     cpdef fall_behind(self, Channel channel, list batch)
     cpdef writable(self)
@@ -35,6 +38,7 @@ cdef class Outbox(Congestion):
     cpdef bint takes_joined(self)
     cpdef deliver_joined(self, Channel channel, list batch, bytes joined)
     cpdef evict(self)
+    @cython.locals(subscriptions=Subscriptions)
     cpdef _deliver_blocked(self, Channel channel, Publication publication)
     @cython.locals(subscriptions=Subscriptions)
     cpdef _take_published(self)

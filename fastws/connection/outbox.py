@@ -44,7 +44,14 @@ DROP_OLDEST = SlowConsumerPolicy.DROP_OLDEST
 class Subscriptions:
     """What a connection listens to; see :mod:`fastws.pubsub.fanout`."""
 
-    __slots__ = ()
+    __slots__ = ("policies",)
+
+    #: Of the channels for which this client has a policy of its own; None where there are none.
+    policies: dict[Channel, SlowConsumerPolicy] | None
+
+    def policy_of(self, channel: Channel) -> SlowConsumerPolicy | None:
+        """Return what becomes of this client where it is too slow for a channel."""
+        return channel.policy if self.policies is None else self.policies.get(channel, channel.policy)
 
     def take_published(self) -> None:
         """Deliver to the outbox what this turn published for it so far."""
@@ -256,11 +263,13 @@ class Outbox(Congestion):
     def _deliver_blocked(self, channel: Channel, publication: Publication) -> None:
         size = publication.size
         if self.is_full(size):
-            if channel.policy is DROP_NEWEST:
+            subscriptions = self.subscriptions
+            policy = channel.policy if subscriptions is None else subscriptions.policy_of(channel)
+            if policy is DROP_NEWEST:
                 self.count_dropped(1)
                 self.counters.row.dropped_newest += 1
                 return
-            if channel.policy is not DROP_OLDEST:
+            if policy is not DROP_OLDEST:
                 self.evict()
                 return
             self._drop_oldest(size)

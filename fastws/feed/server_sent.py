@@ -219,7 +219,7 @@ class EventStream:
 
     def _start(self) -> None:
         settings, client, user, topics = self._begin
-        self._sink = open_sink(self._send, self._close, Limits())
+        self._sink = open_sink(self._send, self._close, Limits(), lambda: self._size)
         self.outbox = self._sink.outbox
         self._pieces.append(b"retry: %d\n\n" % random.randint(*RETRY_MS))
         self._session = Session(settings, self, client)

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fastws.config import SlowConsumerPolicy
 from fastws.pubsub.bus.link import Link
 from fastws.pubsub.bus.records import split_frames
+from fastws.pubsub.classes import TopicMode
 from fastws.pubsub.events import Presence, Synced
 from fastws.pubsub.kicks import KICKS, KnownClient, KnownClients, kick_frame
 from fastws.pubsub.numbered import NumberedTopic
@@ -82,17 +84,39 @@ class Audience(TopicRegistry):
         shown: Board = board
         return shown
 
-    def _subscribe_shown(
-        self, ws: Any, topic: str, present: Any, since: Any, recent: int | None, max_rate: float | None
+    def _subscribe_as(
+        self,
+        ws: Any,
+        topic: str,
+        present: Any,
+        policy: Any,
+        since: Any,
+        recent: int | None,
+        max_rate: float | None,
     ) -> Synced | None:
-        """Let ``ws`` listen, and clients of feeds see it."""
-        shown = shown_as(present)
-        self._board(topic)  # raises before anything is done
+        """Let ``ws`` listen, be seen by clients of feeds, and have a policy of its own, as it was asked."""
+        shown = None if present is None else shown_as(present)
+        if shown is not None:
+            self._board(topic)  # raises before anything is done
+        chosen = None if policy is None else self._policy_for(topic, policy)
         hub: Any = self
         synced: Synced | None = hub.subscribe(ws, topic, since=since, recent=recent, max_rate=max_rate)
         if ws.outbox.is_open:
-            self._board(topic).show(ws.outbox.subscriptions, shown)
+            subscriber = ws.outbox.subscriptions
+            if shown is not None:
+                self._board(topic).show(subscriber, shown)
+            if chosen is not None:
+                subscriber.policies = {**(subscriber.policies or {}), self._find(topic): chosen}
         return synced
+
+    def _policy_for(self, topic: str, policy: Any) -> SlowConsumerPolicy | None:
+        """Return the policy of one client of a topic. Raises ``ValueError`` where it cannot be."""
+        made = None if self._classes is None else self._classes.find(topic)
+        if made is not None and made.mode is TopicMode.KEYED:
+            raise ValueError(
+                f"policy= is not for topic {topic!r}: a slow client of keys is sent the last ones"
+            )
+        return self._chosen_policy(policy, 0 if made is None else made.history)
 
     def _attend(self, ws: Any, topic: str, shown: Shown | None) -> None:
         """Tell a client of a feed, which listens to a topic, who is here; others see it as ``shown``."""
@@ -166,6 +190,10 @@ class Audience(TopicRegistry):
     def _is_heard(self, topic: str) -> bool:
         """True where somebody here wants to know what other processes say in a topic."""
         return bool(self.count(topic) or topic in self._inside())
+
+    def _topics_heard(self) -> list[str]:
+        heard = [name for name, topic in self._topics.items() if topic.is_heard()]
+        return [*heard, *self._inside()]
 
     def _inside(self) -> list[str]:
         """Return the topics by which hubs tell each other something, as far as this one wants to hear it."""

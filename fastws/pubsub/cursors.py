@@ -159,7 +159,8 @@ class Cursors:
         synced = self._syncs.pop(topic, None) if self._syncs else None
         if synced is None:
             return True
-        if not topic.tell_sync(self._subscriber, synced) and topic.policy is not DROP_OLDEST:
+        subscriber = self._subscriber
+        if not topic.tell_sync(subscriber, synced) and subscriber.policy_of(topic) is not DROP_OLDEST:
             self.evict()
         # What the handler did then decides: it may have unsubscribed, and even subscribed again.
         return self.is_ready() and topic in self._places and topic not in self._syncs
@@ -173,11 +174,12 @@ class Cursors:
         outbox = subscriber.outbox
         outbox.count_dropped(missed)
         outbox.counters.row.dropped_oldest += missed
-        if self.is_slow and topic.policy is EVICT:
+        policy = subscriber.policy_of(topic)
+        if self.is_slow and policy is EVICT:
             self.evict()
             return False
         self._places[topic] = place
-        if not topic.tell_gap(subscriber, missed, "slow") and topic.policy is not DROP_OLDEST:
+        if not topic.tell_gap(subscriber, missed, "slow") and policy is not DROP_OLDEST:
             self.evict()  # nothing is left out in silence: it comes back with its position
         # What the handler did then decides: it may have unsubscribed, closed, sent or published.
         return self.is_ready() and topic in self._places and not topic.skip_forgotten(self._places[topic])[1]

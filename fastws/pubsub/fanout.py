@@ -53,6 +53,7 @@ class Subscriber(Subscriptions):
         #: The turn in which it took something, and the number up to which it has taken all.
         self.turn_number = 0
         self.last_seq = 0
+        self.policies = None
 
     def take_published(self) -> None:
         """Deliver, in the order of publishing, what this turn published for this client so far."""

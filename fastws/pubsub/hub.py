@@ -88,6 +88,7 @@ class Hub(HubShared):
         recent: int | None = None,
         present: str | Member | None = None,
         max_rate: float | None = None,
+        policy: SlowConsumerPolicy | str | None = None,
     ) -> Synced | None:
         """Let ``ws`` receive what is published to ``topic`` from now on. Twice does no harm.
 
@@ -111,6 +112,7 @@ class Hub(HubShared):
                 that has changed since, of any other the newest one, and ``Handler.on_gap`` is told, once a
                 second, how many were left out (``"sampled"``). The last one comes at most ``1 / max_rate``
                 seconds late. A topic's own ``max_rate`` may be less. Default None: as many as there are.
+            policy: What becomes of ``ws`` where it is too slow. Default None: as before, or the topic's.
 
         Returns:
             Where the subscription begins, and what it has missed. None for a topic without positions, for a
@@ -123,7 +125,7 @@ class Hub(HubShared):
             ValueError: ``since`` is no position, or it or ``recent`` was given for a topic without positions,
                 or for one that ``ws`` listens to already; ``recent`` was given for a keyed topic;
                 ``max_rate`` is 0 or less, or ``ws`` listens already without one; the topic has positions and
-                a bad name; ``present`` was given for a topic without ``presence``, or is too long.
+                a bad name, or cannot have that ``policy``; ``present`` is too long, or it shows nobody.
             RuntimeError: ``ws`` belongs to another event loop than the hub's earlier subscribers.
         """
         try:
@@ -131,8 +133,8 @@ class Hub(HubShared):
         except AttributeError:
             what = type(ws).__name__
             raise TypeError(f"a hub takes a fastws.WebSocket or fastws.subscriber(ws), not {what}") from None
-        if present is not None:
-            return self._subscribe_shown(ws, topic, present, since, recent, max_rate)
+        if present is not None or policy is not None:
+            return self._subscribe_as(ws, topic, present, policy, since, recent, max_rate)
         start = None if since is None else position_of(since)
         wanted = recent_asked(recent)
         rate = checked_rate("max_rate", max_rate)
@@ -337,10 +339,6 @@ class Hub(HubShared):
             _tell_gap(found, missed, reason)
             if found.view is not None:
                 found.view.offer_gap(missed, reason, self._fan_out)
-
-    def _topics_heard(self) -> list[str]:
-        heard = [name for name, topic in self._topics.items() if topic.is_heard()]
-        return [*heard, *self._inside()]
 
 
 class HubLifespan:

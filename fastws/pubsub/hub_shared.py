@@ -131,7 +131,9 @@ class HubShared(HubViews):
         wishes, waiting.wishes = waiting.wishes, {}
         fan_out = self._fan_out
         for who, wish in wishes.items():
-            if isinstance(who, Follower):
+            if topic.has_to_wait(who, wish):
+                waiting.wishes[who] = wish
+            elif isinstance(who, Follower):
                 who.begin_at(topic, *topic.follow_waiting(wish))
             elif wish.pace is not None:
                 self._begin_paced(waiting, who, wish.pace, *topic.join_waiting(wish))
@@ -143,7 +145,7 @@ class HubShared(HubViews):
         """Let a client that has waited listen at a pace of its own."""
         subscriber.cursors.stop_waiting(channel)
         lane_of(channel, self._fan_out).add(subscriber, place, pace)
-        if not channel.tell_sync(subscriber, synced) and channel.policy is not DROP_OLDEST:
+        if not channel.tell_sync(subscriber, synced) and subscriber.policy_of(channel) is not DROP_OLDEST:
             subscriber.outbox.evict()
         elif isinstance(channel, View):
             channel.tell_live(subscriber)

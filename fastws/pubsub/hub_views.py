@@ -320,6 +320,8 @@ class HubViews(HubKeyed):
             source.gate.release()  # what was published before still arrives
         if source.presence is not None:
             source.presence.leave(subscriber)
+        if subscriber is not None and subscriber.policies is not None:
+            subscriber.policies.pop(found, None)
         if found.batch and subscriber in found.subscribers:
             subscriber.take_published()
         if subscriber in found.subscribers:

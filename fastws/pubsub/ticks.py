@@ -1,9 +1,15 @@
-"""Releases what topics have collected, every so many seconds: one timer for all topics with that number."""
+"""Releases what topics have collected, every so many seconds: one timer for all topics with that number.
+
+Nothing waits longer than that, and ticks are at least so far apart. While changes keep coming there is one
+after each interval: counted from the first change since the last tick, each round would be longer by the time
+until that comes, and every value as much older.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import Any, Protocol
 
 __all__ = ["Ticker", "Tickers"]
@@ -19,22 +25,31 @@ class Collecting(Protocol):
 
 
 class Ticker:
-    """A tick comes ``every`` seconds after the first topic has something for it; none comes without."""
+    """A tick comes ``every`` seconds after the last one where a topic has something for it by then.
 
-    __slots__ = ("_loop", "_timer", "_waiting", "every")
+    After a pause it comes as long after the first topic has something.
+    """
+
+    __slots__ = ("_last", "_loop", "_timer", "_waiting", "every")
 
     def __init__(self, every: float) -> None:
         self.every = every
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[Collecting, None] = {}
+        #: When the last tick came, by the clock of ``_loop``.
+        self._last = -math.inf
 
     def add(self, topic: Collecting) -> None:
         """Release ``topic`` with the next tick, on the loop that runs."""
         loop = asyncio.get_running_loop()
         if not self._waiting or loop is not self._loop:
+            now = loop.time()
+            due = self._last + self.every
+            if due <= now or loop is not self._loop:
+                due = now + self.every
             self._loop = loop
-            self._timer = loop.call_later(self.every, self._tick)
+            self._timer = loop.call_at(due, self._tick)
         self._waiting[topic] = None
 
     def release(self) -> None:
@@ -45,6 +60,8 @@ class Ticker:
 
     def _tick(self) -> None:
         self._timer = None
+        assert self._loop is not None
+        self._last = self._loop.time()
         waiting, self._waiting = self._waiting, {}
         for topic in waiting:
             try:

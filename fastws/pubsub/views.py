@@ -203,7 +203,7 @@ class View(SequencedTopic):
 
     def wait(self, who: Any, wish: Wish) -> None:
         self.wishes[who] = wish
-        self.source.want_copy()
+        self.source.want_copy(who)
 
     # -- a part of its topic --------------------------------------------------------------------
 

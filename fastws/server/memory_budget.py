@@ -7,8 +7,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
 
+from fastws.connection.foreign import SINKS
 from fastws.pubsub.kept import kept_bytes
 
 if TYPE_CHECKING:
@@ -27,39 +29,48 @@ LOOK_COST_FACTOR = 100
 LOG_INTERVAL = 60.0
 
 
+class Client(Protocol):
+    """A connection of ours; or a sink, whose client comes to another framework or by plain HTTP."""
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    def evict(self, reason: str) -> None: ...
+
+
 class Waiting:
     """What waits for the clients: bytes of their own, and publications, which several may wait for."""
 
-    def __init__(self, connections: Iterable[Connection]) -> None:
+    def __init__(self, clients: Iterable[Client]) -> None:
         #: Of each client what waits for it, the largest first.
-        self.clients: list[tuple[int, Connection]] = []
+        self.clients: list[tuple[int, Client]] = []
         self._holders: Counter[Publication] = Counter()
         self.size = 0
-        for connection in connections:
-            if connection.ws is not None and connection.outbox.is_open and _holds(connection.outbox):
-                self._add(connection)
+        for client in clients:
+            if client.outbox.is_open and _holds(client.outbox):
+                self._add(client)
         self.clients.sort(key=lambda client: -client[0])
 
-    def _add(self, connection: Connection) -> None:
-        outbox = connection.outbox
+    def _add(self, client: Client) -> None:
+        outbox = client.outbox
         published = outbox.publications()
-        self.clients.append((outbox.buffered_amount, connection))
+        self.clients.append((outbox.buffered_amount, client))
         self.size += outbox.buffered_amount - sum(each.size for each in published)
         for each in published:
             if not self._holders[each]:
                 self.size += each.size
             self._holders[each] += 1
 
-    def evict(self, connection: Connection) -> None:
+    def evict(self, client: Client) -> None:
         """Close a client, and count no more what waited only for it."""
-        outbox = connection.outbox
+        outbox = client.outbox
         published = outbox.publications()
         self.size -= outbox.buffered_amount - sum(each.size for each in published)
         for each in published:
             self._holders[each] -= 1
             if not self._holders[each]:
                 self.size -= each.size
-        connection.evict("memory budget")
+        client.evict("memory budget")
 
 
 class MemoryBudget:
@@ -67,7 +78,8 @@ class MemoryBudget:
 
     Args:
         budget: bytes that all of it may have.
-        connections: those of the server, which changes them.
+        connections: those of the server, which changes them. Clients of other frameworks, and of server-sent
+            events, count too, as far as they are served by this loop.
     """
 
     def __init__(self, budget: int, connections: Iterable[Connection]) -> None:
@@ -102,16 +114,18 @@ class MemoryBudget:
     def look(self) -> None:
         """Evict clients while there is too much, the one for which most waits first."""
         kept = kept_bytes()
-        most = sum(each.outbox.buffered_amount for each in self._connections if _holds(each.outbox))
+        foreign: list[Client] = [sink for sink in list(SINKS) if sink.loop is self._loop]
+        everybody = chain(self._connections, foreign)
+        most = sum(each.outbox.buffered_amount for each in everybody if _holds(each.outbox))
         if kept + most <= self._budget:
             self._tell(kept, 0)
             return
         # A message that waits for many is there once: that was only the most that it may be.
-        waiting = Waiting(self._connections)
-        for size, connection in waiting.clients:
+        waiting = Waiting([*(each for each in self._connections if each.ws is not None), *foreign])
+        for size, client in waiting.clients:
             if kept + waiting.size <= self._budget:
                 break
-            waiting.evict(connection)
+            waiting.evict(client)
             self._evicted += 1
             self._most = max(self._most, size)
         self._tell(kept, kept + waiting.size)

@@ -52,6 +52,9 @@ async def test_it_refuses_bytes_until_send_has_returned() -> None:
     assert not sink.outbox.is_direct()
     write(sink, "one")
     assert sink.outbox.blocked
+    assert sink.outbox.buffered_amount == 3
+    await settle()
+    assert sink.outbox.blocked
     assert sink.outbox.buffered_amount == 0, "the framework does not say what it holds"
     framework.gate.set()
     await settle()

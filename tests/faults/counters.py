@@ -25,6 +25,8 @@ def counters(request: Request) -> Response:
         **server.counters.as_dict(),
         "open": len(server.connections),
         "buffered_max": max(waiting, default=0),
+        # Of those that are open, since they came: messages that waited at the same time.
+        "peak_queue_max": max((each.outbox.peak_queue for each in server.connections), default=0),
         "tasks": len(asyncio.all_tasks()),
         "uncollectable": len(gc.garbage),
     }

@@ -48,8 +48,9 @@ _of_workers = [name for name, row in ALL.items() if row.run.__module__ == worker
 _of_brokers = [name for name in ALL if name.startswith("F6-")]
 _of_operation = ["F10", "F15", "metrics", "scrape"]
 PARTS = {
-    "figures": [name for name in ALL if name not in (*_of_workers, *_of_brokers, *_of_operation)],
+    "figures": [name for name in ALL if name not in (*_of_workers, *_of_brokers, *_of_operation, "keyed")],
     "operation": _of_operation,
     "workers": _of_workers,
     "brokers": _of_brokers,
+    "keys": ["keyed"],
 }

@@ -69,3 +69,23 @@ def test_what_fails_keeps_nothing_from_the_others(loop: ManualLoop, caplog: pyte
     loop.advance(0.1)
     assert (said, other.released, gate.is_open) == (["behind it"], 1, False)
     assert "cannot be sent" in caplog.text
+
+
+def test_ticks_are_an_interval_apart_while_changes_keep_coming(loop: ManualLoop) -> None:
+    """Else each round would be longer by the time until the first change after a tick."""
+    ticker = Tickers().of(0.1)
+    one = Collecting()
+    ticker.add(one)
+    loop.advance(0.1)
+    loop.advance(0.06)
+    ticker.add(one)  # 60 ms behind the tick: the next one is due in 40
+    loop.advance(0.039)
+    assert one.released == 1
+    loop.advance(0.002)
+    assert one.released == 2
+    loop.advance(0.3)
+    ticker.add(one)  # after a pause it waits for others
+    loop.advance(0.099)
+    assert one.released == 2
+    loop.advance(0.002)
+    assert one.released == 3

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
 import pytest
 
-from fastws import Hub
+from fastws import Feed, Hub, Limits, Route, anyone
+from fastws.asgi.sink import open_sink
 from fastws.pubsub.kept import HUBS
 from fastws.server.memory_budget import LOG_INTERVAL
 from fastws.testing.wire import BINARY
@@ -102,6 +104,78 @@ def test_a_message_that_waits_for_many_counts_once(loop: ManualLoop) -> None:
         loop.settle()
     loop.advance(SECONDS)
     assert len(room.evicted()) == 50
+
+
+class Foreign:
+    """A WebSocket of another framework, whose ``send`` never returns."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.codes: list[int] = []
+        self.outbox = open_sink(self.send, self.close, Limits(send_queue_bytes=10 * BUDGET)).outbox
+        hub.subscribe(self, "t")
+
+    async def send(self, message: object) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def close(self, code: int, reason: str) -> None:
+        self.codes.append(code)
+
+
+def test_clients_of_other_frameworks_count(loop: ManualLoop) -> None:
+    room = Room(loop)
+    room.add(300_000, 200_000)
+    hub = Hub()
+    clients = [Foreign(hub) for _ in range(2)]
+    hub.publish("t", "the one that send has")
+    for _ in range(4):
+        loop.settle()
+        hub.publish("t", "x" * 100_000)
+    loop.advance(SECONDS)
+    assert (room.evicted(), [client.codes for client in clients]) == (
+        [],
+        [[], []],
+    )  # counts once
+    hub.publish("t", "x" * 200_000)
+    loop.advance(SECONDS)
+    # To let one of them go frees nothing as long as the other one waits for the same.
+    assert (room.evicted(), [client.codes for client in clients]) == ([], [[1008], [1008]])
+    assert hub.count("t") == 0
+
+
+def test_one_that_another_loop_serves_is_left_alone(loop: ManualLoop) -> None:
+    room = Room(loop)
+    room.add(0)
+    with ManualLoop() as other:  # type: ignore[abstract]
+        hub = Hub()
+        client = Foreign(hub)
+        for _ in range(3):
+            hub.publish("t", "x" * BUDGET)
+            other.settle()
+        room.server._budget.look()  # type: ignore[union-attr]
+        assert client.codes == [] and hub.count("t") == 1
+
+
+def test_server_sent_events_count(loop: ManualLoop) -> None:
+    hub = Hub()
+    feed = Feed(hub, may_subscribe=anyone)
+    server = served(
+        loop, Route("/", feed, http=feed.sse), memory_budget=BUDGET // 2, timeouts={"write": None}
+    )
+    reads, stalls = RawClient(server, loop), RawClient(server, loop)
+    for client in (reads, stalls):
+        client.get("/?topic=t")
+        loop.settle()
+    stalls.stall(1000)
+    for _ in range(15):
+        hub.publish("t", "x" * 50_000)
+        loop.settle()
+        reads.transport.take_sent()
+    assert hub.count("t") == 2
+    loop.advance(SECONDS)
+    assert hub.count("t") == 1
+    hub.publish("t", "the last one")
+    loop.settle()
+    assert b"the last one" in reads.transport.take_sent()
 
 
 @pytest.mark.parametrize("keyed", [False, True])

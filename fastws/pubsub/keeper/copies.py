@@ -79,7 +79,7 @@ class Copies:
     def _complete(self, hub: Any, topic: SharedPart) -> None:
         if topic.is_complete():
             topic.go_live()
-            hub._release(topic)
+            self._release(hub, topic)
 
     def _numbered(self, topic: SharedPart, record: Record) -> None:
         hub = self._hub(topic)
@@ -90,7 +90,13 @@ class Copies:
         hub = self._hub(topic)
         topic.take_probe(record.number)
         if topic.copy is Copy.LIVE and hub is not None:
-            hub._release(topic)
+            self._release(hub, topic)
+
+    def _release(self, hub: Any, topic: SharedPart) -> None:
+        """Let those that wait begin; for those that came behind the question ask again."""
+        hub._release(topic)
+        if topic.take_late():
+            self.probe(topic)
 
     def _gap(self, topic: SharedPart, record: Record) -> None:
         hub = self._hub(topic)

@@ -70,6 +70,9 @@ class SharedPart(NumberedTopic):
         self.wishes: dict[Any, Wish] = {}
         #: The keeper has been asked whether more has come there than here.
         self.is_probed = False
+        #: Those that began to wait when the keeper had been asked already: the answer may be older than what
+        #: they know from another process.
+        self.late: set[Any] = set()
         #: So many copies were let go of which the keeper may still send something.
         self.partings = 0
         #: For so many seconds nobody has used the copy.
@@ -129,16 +132,28 @@ class SharedPart(NumberedTopic):
 
     def wait(self, who: Any, wish: Wish) -> None:
         self.wishes[who] = wish
-        self.want_copy()
+        self.want_copy(who)
 
-    def want_copy(self) -> None:
-        """Somebody waits until more is known here."""
+    def want_copy(self, who: Any) -> None:
+        """A client or a follower waits until more is known here."""
         self.idle_ticks = 0
         self.use()
-        if self.copy is Copy.LIVE:
+        if self.is_probed or self.copy in (Copy.ASKED, Copy.COMING):
+            self.late.add(who)
+        elif self.copy is Copy.LIVE:
             self.client.copies.probe(self)
         else:
             self.client.copies.follow(self)
+
+    def has_to_wait(self, who: Any, wish: Wish) -> bool:
+        """True where what has come may be older than what somebody knows who waits for it."""
+        return who in self.late and not self.can_sync(wish.since)
+
+    def take_late(self) -> bool:
+        """Let those that still wait be late no more; False where there are none."""
+        waiting = self.wishes.keys() | (() if self.view is None else self.view.wishes.keys())
+        late, self.late = self.late, set()
+        return not late.isdisjoint(waiting)
 
     def join_waiting(self, wish: Wish) -> tuple[Synced, Any]:
         """Return where a client that has waited begins, and its place."""
@@ -206,6 +221,7 @@ class SharedPart(NumberedTopic):
         self.copy = Copy.NONE
         self.is_live = False
         self.is_probed = False
+        self.late.clear()
         self.forget_all()
         self.rest()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from fastws.errors import BrokerUnavailable
+from fastws.pubsub.bus.records import Record
 from fastws.pubsub.events import Gap, Message, Position, Synced
 from fastws.pubsub.keeper import queue
 from fastws.pubsub.keeper.copies import LINGER_TICKS
+from fastws.pubsub.keeper.keeper import Keeper
 from fastws.pubsub.keeper.shared_topic import Copy
 from tests.kit import until
 from tests.kit.keepers import Client, Worker, workers
@@ -164,6 +167,40 @@ async def test_a_client_that_was_ahead_of_this_worker_waits_for_it() -> None:
         assert synced is None
         await until(lambda: cat.syncs)
         assert cat.syncs[0].reason == "future"
+
+
+@pytest.mark.parametrize("question", ["_ask", "_follow"])
+async def test_an_answer_that_is_older_than_a_client_does_not_let_it_begin(
+    question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came here behind the question, and knows what the keeper had not numbered when it answered."""
+    answered: list[object] = []
+    answer = getattr(Keeper, question)
+
+    def note(keeper: Keeper, member: Any, topic: Any, record: Record) -> None:
+        answer(keeper, member, topic, record)
+        answered.append(member)
+
+    monkeypatch.setattr(Keeper, question, note)
+    async with workers() as found:
+        one, two = found.all
+        await two.hub.publish_confirmed("t", "first")
+        start = await one.hub.position("t")
+        if question == "_ask":
+            await two.hub.position("t")
+        seen = len(answered)
+        ann, _ = two.client(since=start.after(2))
+        two.stop_reading()
+        await until(lambda: len(answered) > seen)
+        for text in "abc":
+            await one.hub.publish_confirmed("t", text)
+        bob, synced = two.client(since=start.after(2))
+        assert synced is None
+        two.read_on()
+        await until(lambda: ann.syncs and bob.syncs)
+        assert ann.syncs[0].reason == "future"
+        assert [(told.resumed, told.reason) for told in bob.syncs] == [(True, None)]
+        await heard(bob, ["c"])
 
 
 async def test_a_worker_with_other_settings_is_refused_until_the_others_have_left(
