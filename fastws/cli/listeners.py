@@ -287,7 +287,7 @@ def announce(listeners: list[Listener], schemes: list[str], options: Mapping[str
     ``schemes``: ``http`` or ``https`` of each listener; of all of them where there is one. ``options``: those
     of ``fastws serve``.
     """
-    build = f"; fastws {__version__}, {build_text(options['loop'])}"
+    build = f"; {build_text(options['loop'])}, fastws {__version__}"
     if options["config"] is not None:
         build += f", options of {options['config']}"
     for index, listener in enumerate(listeners):

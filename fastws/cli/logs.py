@@ -127,10 +127,9 @@ def configure(options: Mapping[str, Any], *, worker: int | str | None = None) ->
 
 
 def say(text: str) -> None:
-    """Tell who has started the server, at any log level; on a terminal the line has no time."""
+    """Tell who has started the server, at any log level: a line on stderr, JSON where the log is."""
     for handler in logging.getLogger("fastws").handlers:
-        form = handler.formatter
-        if isinstance(form, JSONFormatter) or (isinstance(form, TextFormatter) and not sys.stderr.isatty()):
+        if isinstance(handler.formatter, JSONFormatter):
             handler.emit(logging.LogRecord("fastws.error", logging.INFO, __file__, 0, text, None, None))
             return
     click.echo(text, err=True)

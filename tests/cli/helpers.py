@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import re
 import signal
 import ssl
 import subprocess
@@ -15,24 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-__all__ = [
-    "PATIENCE",
-    "Child",
-    "DATED",
-    "Result",
-    "assert_one_line",
-    "environment",
-    "fastws",
-    "get",
-    "running",
-]
+__all__ = ["PATIENCE", "Child", "Result", "assert_one_line", "environment", "fastws", "get", "running"]
 
 ROOT = Path(__file__).parents[2]
 #: Which build is tested, in the children too.
 BUILD = ("FASTWS_COMPILED", "FASTWS_ENGINE")
 Result = subprocess.CompletedProcess[str]
-#: The time and the level before the message of a line of the log.
-DATED = re.compile(r"\d{4}-\d\d-\d\d [\d:]+(Z|[+-]\d\d:\d\d) [a-z]+ +(?=\S)")
 #: Seconds for what must come: less than a test has, so that the failure shows what the command said.
 PATIENCE = 50
 
@@ -116,15 +103,12 @@ class Child:
         return self.out.read_text()
 
     def line(self, start: str) -> str:
-        """The first line of stderr or stdout that begins with ``start``, as soon as it is there.
-
-        It may stand behind the time and the level of the log, which are not returned.
-        """
+        """The first line of stderr or stdout that begins with ``start``, as soon as it is there."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for line in (self.stderr() + self.stdout()).splitlines():
-                if (message := DATED.sub("", line)).startswith(start):
-                    return message
+                if line.startswith(start):
+                    return line
             if self.process.poll() is not None:
                 break
             time.sleep(0.01)

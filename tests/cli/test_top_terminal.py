@@ -33,7 +33,8 @@ class Terminal:
 
     def tmux(self, *words: str) -> str:
         command = ["tmux", "-S", str(self._folder / "tmux"), *words]
-        env = {**environment(), "TERM": "xterm"}
+        # A size that the tests' own terminal has, or xdist makes up, is not that of this window.
+        env = {k: v for k, v in environment(TERM="xterm").items() if k not in ("COLUMNS", "LINES")}
         done = subprocess.run(command, capture_output=True, text=True, cwd=self._folder, env=env, timeout=20)
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -23,7 +23,6 @@ from nats.protocol.command import hpub_cmd, pub_cmd
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import BrokerRefused
 from fastws.pubsub.brokers.nats.failures import NOT_ALLOWED, LineLost, NoAnswer, text_of
-from fastws.pubsub.brokers.nats.tap import Tap, headers_of
 from fastws.pubsub.brokers.nats.url import Server, Servers
 
 log = logging.getLogger("fastws.error")
@@ -62,30 +61,15 @@ class Opened(Client):
         #: way, a queue and a task for each, lets a message wait for another turn of the loop.
         self.heard: dict[int, Callable[[Msg], None]] = {}
 
-    def tap(self) -> None:
-        """Hear messages from now on without the library's task."""
-        Tap(self, self._take_message)
-
-    def _take_message(self, number: int, subject: bytes, reply: bytes, data: bytes, head: bytes) -> None:
-        heard = self.heard.get(number)
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        heard = self.heard.get(sid)
         if heard is None:
             return  # it was left meanwhile
-        headers = headers_of(head) if head else None
-        if head and headers is None:
-            # A status: the library reads it, without waiting for anything.
-            reading = self._process_headers(head)
-            try:
-                reading.send(None)
-            except StopIteration as done:
-                headers = done.value
-            reading.close()
         try:
-            heard(self._build_message(number, subject, reply, data, headers))
+            found = await self._process_headers(headers)
+            heard(self._build_message(sid, subject, reply, data, found))
         except Exception:
             log.exception("a message of NATS cannot be taken")
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        self._take_message(sid, subject, reply, data, headers)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: Any = None) -> None:
         if self.must_be_tls and not info.get("tls_required"):
@@ -168,7 +152,6 @@ class Line:
             getattr(self._client, name).add_done_callback(_look_at)
         self._inbox = self._client.new_inbox()
         self._check_server()
-        self._client.tap()
         answers = f"{self._inbox}.*"
         await self.subscribe(answers, self._answered)
         await self.flush()
