@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -103,7 +103,7 @@ def fields_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-@cache
+@lru_cache(maxsize=1)
 def boot_time() -> float:
     """Return when the machine started. Of many cores /proc/stat is long, so it is read once."""
     for line in Path("/proc/stat").read_text().splitlines():

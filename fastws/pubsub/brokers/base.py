@@ -69,8 +69,6 @@ __all__ = [
     "settings_text",
 ]
 
-#: Of so many topics the names are known that were used last.
-KNOWN_NAMES = 4096
 #: So long an id of ``publish_confirmed(once=...)`` is known.
 ONCE_SECONDS = 300
 
@@ -295,13 +293,13 @@ class Broker(Protocol):
 # -- names --------------------------------------------------------------------------------------
 
 
-@lru_cache(KNOWN_NAMES)
+@lru_cache(maxsize=256)
 def name_of(hub: str, topic: str) -> str:
     """Return the name of a hub's topic. Any text has one."""
     return f"{_encoded(hub)}/{_encoded(topic)}"
 
 
-@lru_cache(KNOWN_NAMES)
+@lru_cache(maxsize=256)
 def names_in(name: str) -> tuple[str, str]:
     """Return the names of hub and topic. Raises ``ValueError`` for what :func:`name_of` never returns."""
     hub, slash, topic = name.partition("/")
