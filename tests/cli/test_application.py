@@ -116,7 +116,7 @@ def test_a_start_that_fails_is_exit_3_with_a_line_and_its_traceback(
     if not options:
         assert done.stderr.splitlines()[-1] == last
     assert f'  File "{folder}/app.py", line {line}, in {hook}' in done.stderr
-    assert done.stderr.count("Traceback") <= (2 if options else 1)
+    assert done.stderr.count("Traceback") <= (2 if options else 1), done.stderr
 
 
 def test_hooks_and_tasks_of_one_process(folder: Path) -> None:
