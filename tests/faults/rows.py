@@ -47,10 +47,13 @@ ALL = {name: ROWS[name] for name in sorted(ROWS, key=_order)}
 _of_workers = [name for name, row in ALL.items() if row.run.__module__ == workers.__name__]
 _of_brokers = [name for name in ALL if name.startswith("F6-")]
 _of_operation = ["F10", "F15", "metrics", "scrape"]
+_of_gallery = ["bullets", "documents", "strangers"]
+_elsewhere = {*_of_workers, *_of_brokers, *_of_operation, *_of_gallery, "keyed"}
 PARTS = {
-    "figures": [name for name in ALL if name not in (*_of_workers, *_of_brokers, *_of_operation, "keyed")],
+    "figures": [name for name in ALL if name not in _elsewhere],
     "operation": _of_operation,
     "workers": _of_workers,
     "brokers": _of_brokers,
     "keys": ["keyed"],
+    "gallery": _of_gallery,
 }
