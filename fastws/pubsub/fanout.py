@@ -84,6 +84,8 @@ class Subscriber(Subscriptions):
     def writable(self) -> None:
         if self.cursors is not None:
             self.fan_out.puller.add(self.cursors)
+        if self.fan_out.pacer is not None:
+            self.fan_out.pacer.unblock(self)
 
     def leave(self) -> None:
         """End all subscriptions. What was published in this turn and not taken yet does not arrive."""

@@ -263,8 +263,13 @@ class KeyedTopic(NumberedTopic):
         return frames, place
 
     def read_one(self, place: Any) -> tuple[list[bytes], Any]:
-        """As :meth:`read`, but one frame at most, also of what is not released, and no ``live``."""
+        """As :meth:`read`, but one frame at most, also of what is not released, and no ``live``.
+
+        A snapshot that begins now has what was published since it was asked for: changes come only later.
+        """
         frames: list[bytes] = []
+        if place[0] < 0:
+            place = -1, self._target()
         return frames, self._read(frames, place, self.keys.last)
 
     def has_read_all(self, place: Any) -> bool:

@@ -32,8 +32,6 @@ log = logging.getLogger("fastws.error")
 TELL_SECONDS = 1.0
 #: What all clients are sent in one turn of the loop: a chunk more at most.
 TURN_BYTES = 1024 * 1024
-#: A client whose socket is blocked is asked again after so many seconds at least, however high its rate.
-BLOCKED_SECONDS = 0.01
 #: So many may wait for their time before those that have gone are looked for.
 FEW_WAITING = 64
 
@@ -41,11 +39,13 @@ FEW_WAITING = 64
 class Pacer:
     """Calls those that wait for their time: one timer for all of one loop."""
 
-    __slots__ = ("_counter", "_loop", "_most", "_timer", "_waiting", "_when")
+    __slots__ = ("_blocked", "_counter", "_loop", "_most", "_timer", "_waiting", "_when")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._waiting: list[tuple[float, int, PacedCursor]] = []
+        #: Those whose time came while their socket was blocked.
+        self._blocked: dict[Subscriber, dict[PacedCursor, None]] = {}
         #: With more of them those are forgotten that have gone.
         self._most = FEW_WAITING
         self._counter = 0
@@ -67,6 +67,23 @@ class Pacer:
             self._forget_gone()
         if self._timer is None or when < self._when:
             self._set(when)
+
+    def block(self, cursor: PacedCursor) -> None:
+        """Pull for ``cursor`` when its socket takes bytes."""
+        self._blocked.setdefault(cursor.subscriber, {})[cursor] = None
+
+    def unblock(self, subscriber: Subscriber) -> None:
+        """Pull, in a turn of its own, for those that wait for the socket of ``subscriber``."""
+        for cursor in self._blocked.pop(subscriber, ()):
+            self.add(cursor, self._loop.time())
+
+    def forget(self, cursor: PacedCursor) -> None:
+        """Hold on no longer to one that has left."""
+        blocked = self._blocked.get(cursor.subscriber)
+        if blocked is not None:
+            blocked.pop(cursor, None)
+            if not blocked:
+                del self._blocked[cursor.subscriber]
 
     def _forget_gone(self) -> None:
         """Hold on to no client that has left, or waits for another time now: theirs may be days away."""
@@ -146,7 +163,7 @@ class PacedCursor:
             return None
         pacer = self._lane.pacer
         if not outbox.takes_joined():
-            pacer.add(self, now + max(self.pace.interval, BLOCKED_SECONDS))
+            pacer.block(self)
             return None
         due = self.pace.due()
         if due > now:
@@ -186,6 +203,7 @@ class Lane(Topic):
         cursor = self.cursors.pop(subscriber, None)
         if cursor is not None:
             self.idle.pop(cursor, None)
+            self.pacer.forget(cursor)
         if not self.cursors:
             self.finish()
 
