@@ -208,9 +208,7 @@ class TestMaxRate:
         assert texts == (['{"t":"t","snap":{"a":2,"b":2}}'] if "mode" in options else ["2"])
 
     @pytest.mark.parametrize("after", ["unsubscribe", "leave"])
-    def test_who_leaves_with_a_socket_that_is_blocked(
-        self, loop: ManualLoop, turn: Turn, after: str
-    ) -> None:
+    def test_who_leaves_with_a_socket_that_is_blocked(self, loop: ManualLoop, turn: Turn, after: str) -> None:
         hub = Hub()
         client = Client(loop, turn)
         hub.subscribe(client, "t", max_rate=1)

@@ -28,6 +28,9 @@ ANSWER_BYTES = MIB // 8
 SLOTS_BYTES = 4 * MIB
 KEPT_BYTES = 512 * MIB
 MESSAGE_BYTES = 33 * MIB
+#: What begins with these has parts, whose number comes first and ends within so many bytes.
+AGGREGATES = (b"*", b"%", b"~", b">")
+MAX_HEAD_BYTES = 32
 #: In place of an answer that has not come to its end.
 NOT_ENOUGH = object()
 
@@ -66,8 +69,14 @@ class Counted:
         return getattr(self._stream, name)
 
     async def read(self, size: int) -> Any:
-        """Return some bytes."""
+        """Return some bytes; of the first ones enough to know how many parts the answer has."""
         data = await self._stream.read(size)
+        if not self._parser.taken and not self._parser._reader.has_data():
+            while not has_head(data, self._parser.most):
+                more = await self._stream.read(size)
+                if not more:
+                    break
+                data += more
         self._parser.take(len(data))
         return data
 
@@ -81,6 +90,25 @@ class Counted:
         """Return so many bytes. Where they are too many none are waited for."""
         self._parser.take(size)
         return await self._stream.readexactly(size)
+
+
+def has_head(data: bytes, most: int) -> bool:
+    """True when ``data``, where an answer begins, says how many parts it has, or it has none.
+
+    The parser makes a list for as many parts as are announced, before any of them comes: one for two
+    milliards kept the collector of garbage busy for seconds.
+
+    Raises:
+        InvalidResponse: There are more than ``most``.
+    """
+    if data[:1] not in AGGREGATES:
+        return True
+    count, end, _ = data[1:MAX_HEAD_BYTES].partition(b"\r\n")
+    if not end and len(data) < MAX_HEAD_BYTES:
+        return False
+    if not end or (count.isdigit() and int(count) > most):
+        raise InvalidResponse(f"an answer of more than {most} parts")
+    return True
 
 
 def allow(connection: Any, most: int) -> None:

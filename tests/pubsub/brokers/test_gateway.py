@@ -12,6 +12,7 @@ import pytest
 
 from fastws import BrokerUnavailable, Hub
 from fastws.pubsub.brokers.base import Item
+from fastws.pubsub.bus import following
 from fastws.pubsub.gateway.gateway import Gateway
 from fastws.pubsub.keeper.changes import Verb, encode_wanted
 from fastws.testing import BrokerServer
@@ -169,7 +170,10 @@ async def test_a_worker_that_was_away_from_plain_topics_is_told_what_it_missed()
         assert 10 < missed(client) < 30
 
 
-async def test_who_follows_a_topic_again_is_not_told_what_came_meanwhile() -> None:
+async def test_who_follows_a_topic_again_is_not_told_what_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "LINGER_TICKS", 1)
     server = BrokerServer()
     brokers: list[Any] = []
 

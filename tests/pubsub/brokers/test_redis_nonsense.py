@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 pytest.importorskip("redis")
 
+from redis.exceptions import InvalidResponse
+
+from fastws.pubsub.brokers.redis_bounds import has_head
 from tests.kit.redis import refusal
 from tests.kit.talkers import says, talking
 
@@ -16,6 +20,7 @@ NONSENSE = {
     "an error without an end": (b"-ERR ", b"a" * 65536),
     "a text without an end": (b"$9000000000000\r\n", b"a" * 65536),
     "a list without an end": (b"*2000000000\r\n", b"+a\r\n" * 16384),
+    "a list without an end, whose head is cut": (b"*20000", b"00000\r\n"),
     "a list in a list": (b"*9\r\n" * 4000, b"*9\r\n" * 16384),
 }
 
@@ -43,6 +48,19 @@ async def test_an_answer_that_never_ends(what: str) -> None:
     async with talking(speak) as port:
         assert "does not speak Redis's protocol" in await refusal(f"redis://127.0.0.1:{port}")
     assert taken < 16 * 1024 * 1024
+    # A list for as many parts as are announced is searched by the collector of garbage, for seconds.
+    assert all(len(each) < 10**7 for each in gc.get_objects() if type(each) is list)
+
+
+@pytest.mark.parametrize("mark", [b"*", b"%", b"~", b">"])
+def test_the_number_of_parts_is_known_before_they_are_read(mark: bytes) -> None:
+    most = mark + b"100\r\n"
+    assert has_head(most, 100) and has_head(mark + b"-1\r\n", 100) and has_head(b"+OK\r\n", 100)
+    for end in range(1, len(most) - 1):
+        assert not has_head(most[:end], 100)
+    for head in (mark + b"101\r\n", mark + b"0" * 40):
+        with pytest.raises(InvalidResponse, match="more than 100 parts"):
+            has_head(head, 100)
 
 
 @pytest.mark.parametrize("answer", [b"$100\r\nabc", b"*2\r\n+a\r\n", b"+OK", b"$"])
