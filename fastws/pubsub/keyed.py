@@ -38,7 +38,7 @@ MAX_KEY_BYTES = 255
 #: Between two frames that say that nothing waits.
 LIVE_SECONDS = 1.0
 #: A snapshot serves others who join, until so large a part of the keys has changed since.
-CHANGED_PART = 4
+CHANGED_PART = 0.25
 
 Place = tuple[int, int]
 
@@ -214,11 +214,15 @@ class KeyedTopic(NumberedTopic):
             self._snapshot[position] = frame, end
         return frame, end
 
-    def _target(self) -> int:
-        """Return the target of a snapshot that begins now: of the last one, while few keys have changed."""
+    def _target(self, changed_part: float = CHANGED_PART) -> int:
+        """Return the target of a snapshot that begins now: of the last one, while few keys have changed.
+
+        Args:
+            changed_part: That part of the keys is few.
+        """
         keys = self.keys
         target = self._snapshot_target
-        is_stale = target < max(keys.cleared, keys.floor) or keys.last - target > keys.count // CHANGED_PART
+        is_stale = target < max(keys.cleared, keys.floor) or keys.last - target > keys.count * changed_part
         if is_stale or target < 0:
             self._snapshot = {}
             self._snapshot_target = keys.last
@@ -269,7 +273,7 @@ class KeyedTopic(NumberedTopic):
         """
         frames: list[bytes] = []
         if place[0] < 0:
-            place = -1, self._target()
+            place = -1, self._target(0)
         return frames, self._read(frames, place, self.keys.last)
 
     def has_read_all(self, place: Any) -> bool:

@@ -188,24 +188,27 @@ class TestMaxRate:
         loop.advance(1)
 
     @pytest.mark.parametrize("options", [{"mode": "keyed"}, {"history": 5}, {}])
+    @pytest.mark.parametrize("changes", [1, 3])
     def test_a_socket_that_was_blocked_is_not_waited_for_by_time(
-        self, loop: ManualLoop, turn: Turn, options: dict[str, Any]
+        self, loop: ManualLoop, turn: Turn, options: dict[str, Any], changes: int
     ) -> None:
         """What could not be sent at its time is sent when the socket takes it, and is the newest."""
         hub = Hub()
         hub.topic("t", **options)
-        keys = ["a", "b"] if "mode" in options else [None]
+        is_keyed = "mode" in options
+        for key in "abcde":
+            hub.publish("t", "0", key=key if is_keyed else None)
+        loop.advance(1)
         client = Client(loop, turn)
         client.stall()
-        for number in range(3):
-            for key in keys:
-                hub.publish("t", str(number), key=key)
+        hub.subscribe(client, "t", max_rate=0.01)
+        for number in range(1, changes + 1):
+            hub.publish("t", str(number), key="a" if is_keyed else None)
             loop.advance(1)
-            if not number:
-                hub.subscribe(client, "t", max_rate=0.01)
         client.reads_on()
         _, *texts = client.texts()
-        assert texts == (['{"t":"t","snap":{"a":2,"b":2}}'] if "mode" in options else ["2"])
+        snap = f'{{"t":"t","snap":{{"b":0,"c":0,"d":0,"e":0,"a":{changes}}}}}'
+        assert texts == [snap if is_keyed else str(changes)]
 
     @pytest.mark.parametrize("after", ["unsubscribe", "leave"])
     def test_who_leaves_with_a_socket_that_is_blocked(self, loop: ManualLoop, turn: Turn, after: str) -> None:
