@@ -23,9 +23,13 @@ def topics_of(query: str) -> list[Sub]:
     one alone is for all topics.
 
     Raises:
-        ValueError: A number is none, there are more positions than topics, or more than 1,000 fields.
+        ValueError: A number is none, a name is not UTF-8, there are more positions than topics, or more
+            than 1,000 fields.
     """
-    fields = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    try:
+        fields = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("the URL is not UTF-8") from None
     topics = fields.get("topic", [])
     since = fields.get("since", [])
     if len(since) > len(topics):

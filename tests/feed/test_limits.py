@@ -178,7 +178,13 @@ class TestGreedy:
 
     def test_the_url(self, loop: ManualLoop) -> None:
         feed = feed_of(fastws.Hub())
-        for query in ("?since=x", "?topic=a&recent=x", "?topic=a&rate=-1", "?topic=a&recent=1&recent=2"):
+        for query in (
+            "?since=x",
+            "?topic=a&recent=x",
+            "?topic=a&rate=-1",
+            "?topic=a&recent=1&recent=2",
+            "?topic=%FF",
+        ):
             assert Client(loop, feed, query).said() == [4400]
         said = Client(loop, feed, "?topic=a&topic=b&rate=5&other=1").said()
         assert sum("sync" in each for each in said) == 2
