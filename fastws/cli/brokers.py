@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import click
@@ -13,13 +13,14 @@ from fastws.cli.errors import CannotStart
 from fastws.cli.options import adds, option
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.urls import broker_at, check_broker, is_broker_url, read_broker_file
-from fastws.pubsub.bus.registry import install_broker, use_broker
+from fastws.pubsub.bus.registry import install_broker, start_all, use_broker
 
 __all__ = [
     "broker_options",
     "check_reachable",
     "choose_broker",
     "gateway_hello",
+    "join_own",
     "joined",
     "use_in_worker",
 ]
@@ -62,7 +63,7 @@ def choose_broker(options: dict[str, Any]) -> str | None:
     return str(broker)
 
 
-def check_reachable(broker: str | None) -> None:
+def check_reachable(broker: str | None, what: str = "--broker") -> None:
     """Connect, and let go: whether workers can be joined is known before they start. Raises `CannotStart`."""
     if broker is None or not is_broker_url(broker):
         return
@@ -77,7 +78,7 @@ def check_reachable(broker: str | None) -> None:
     try:
         asyncio.run(connect())
     except BrokerUnavailable as error:
-        raise CannotStart(f"--broker {error}") from None
+        raise CannotStart(f"{what} {error}") from None
 
 
 class NoSink:
@@ -99,7 +100,8 @@ class NoSink:
 def joined(broker: str | None) -> Callable[[Coroutine[Any, Any, int]], Coroutine[Any, Any, int]]:
     """Return what serves in this process while its hubs are joined with others.
 
-    Call it before the application is loaded, whose hubs it is about.
+    Call it before the application is loaded, whose hubs it is about. Those that have a ``broker=`` of their
+    own are joined too.
     """
     node = None
     if broker is not None:
@@ -108,19 +110,30 @@ def joined(broker: str | None) -> Callable[[Coroutine[Any, Any, int]], Coroutine
             node = install_broker(broker)
 
     async def serve(serving: Coroutine[Any, Any, int]) -> int:
-        if node is None:
-            return await serving
         try:
-            await node.start(START_SECONDS)
-        except BrokerUnavailable as error:
-            serving.close()
-            raise CannotStart(f"--broker {error}") from None
-        try:
+            if node is not None:
+                await started(node.start, "--broker")
+            await join_own()
             return await serving
         finally:
-            await node.close()
+            serving.close()  # where it has not begun
+            if node is not None:
+                await node.close()
 
     return serve
+
+
+async def join_own() -> None:
+    """Join the hubs of the application that have a ``broker=`` of their own. Raises `CannotStart`."""
+    await started(start_all, "broker")
+
+
+async def started(start: Callable[[float], Awaitable[None]], what: str) -> None:
+    """Wait until a broker has answered. Raises `CannotStart`."""
+    try:
+        await start(START_SECONDS)
+    except BrokerUnavailable as error:
+        raise CannotStart(f"{what} {error}") from None
 
 
 def gateway_hello(broker: str | None) -> dict[str, Any]:

@@ -210,10 +210,15 @@ def try_operation(app: str | None, options: dict[str, Any]) -> str:
 def try_broker(app: str | None, options: dict[str, Any]) -> str:
     from fastws.cli.brokers import check_reachable, choose_broker
     from fastws.pubsub.brokers.base import redacted
+    from fastws.pubsub.bus.registry import broker_urls
 
     broker = choose_broker(options)
     check_reachable(broker)
-    return "none" if broker is None else f"{redacted(broker)} is reached"
+    own = broker_urls()  # of the hubs of the application, which has been tried
+    for url in own:
+        check_reachable(url, "broker")
+    reached = own if broker is None else [broker, *own]
+    return ", ".join(f"{redacted(url)} is reached" for url in reached) or "none"
 
 
 #: What is tried, one after the other; each returns in words what it has found, or raises a `ClickException`.

@@ -15,7 +15,7 @@ import click
 
 from fastws.cli import logs
 from fastws.cli.app_loader import AsyncFactory
-from fastws.cli.brokers import use_in_worker
+from fastws.cli.brokers import join_own, use_in_worker
 from fastws.cli.certificates import silence_bad_server_names
 from fastws.cli.publish_listener import publish_beside
 from fastws.cli.start import (
@@ -119,9 +119,11 @@ async def _serve(serving: Coroutine[Any, Any, int], bus: Bus, ways: Ways) -> int
     await bus.start()
     meters = measuring()
     try:
+        await join_own()
         async with contextlib.nullcontext() if meters is None else sampling(meters, bus):
             return await ways.watched(serving)
     finally:
+        serving.close()  # where it has not begun
         await bus.close()
 
 

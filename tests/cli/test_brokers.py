@@ -11,6 +11,7 @@ from fastws import Hub
 from fastws.cli.brokers import check_reachable, choose_broker, gateway_hello, joined, use_in_worker
 from fastws.cli.errors import CannotStart
 from fastws.pubsub.bus import registry
+from tests.cli.helpers import assert_one_line, fastws
 from tests.kit.ports import free_port
 
 
@@ -71,6 +72,16 @@ async def test_a_single_process_does_not_serve_without_its_broker() -> None:
     with pytest.raises(CannotStart, match="--broker redis://127.0.0.1"):
         await serve(serving())
     assert not served
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "workers"])
+def test_a_server_does_not_start_without_the_broker_of_one_of_its_hubs(
+    tmp_path: Path, options: list[str]
+) -> None:
+    url = f"redis://:s3cret@127.0.0.1:{free_port()}"
+    (tmp_path / "app.py").write_text(f"import fastws\nhub = fastws.Hub(broker={url!r})\nroutes = []\n")
+    done = fastws("serve", "app:routes", "--port", 0, *options, cwd=tmp_path)
+    assert_one_line(done, 3, "fastws serve: broker redis://***@127.0.0.1")
 
 
 async def test_without_a_broker_nothing_changes() -> None:

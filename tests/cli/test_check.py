@@ -15,6 +15,7 @@ import pytest
 
 from fastws.cli.check import toml
 from fastws.cli.main import main
+from fastws.pubsub.bus import registry
 from fastws.pubsub.overrides import overrides
 from tests.kit.logging_kept import logging_kept
 
@@ -251,3 +252,15 @@ def test_a_certificate_has_its_time(
     monkeypatch.setattr("fastws.cli.check.datetime", Later)
     _, err = check(*files, code=3, capsys=capsys)
     assert re.match(r"fastws check: --ssl-certfile server\.pem is valid from \S+ to \S+\n", err)
+
+
+def test_the_broker_of_a_hub_of_the_application_is_tried(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(registry, "_groups", {})
+    (folder / "own_broker.py").write_text(
+        'import fastws\nhub = fastws.Hub(broker="redis://:geheim@127.0.0.1:1")\nroutes = []\n'
+    )
+    _, err = check("own_broker:routes", code=3, capsys=capsys)
+    assert err.startswith("fastws check: broker redis://***@127.0.0.1:1: Error 111")
+    assert err.count("\n") == 1

@@ -185,3 +185,19 @@ asyncio.run(main())
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
     assert (done.stdout, done.stderr) == ("1\n2\n", "")
+
+
+async def test_a_hub_with_a_broker_of_its_own(tmp_path: Path, redis: Redis) -> None:
+    """Each worker is a node then, and nothing has to be started by the application."""
+    app = APP.replace("Hub()", f"Hub(broker={redis.url!r})")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "app.py").write_text(app)
+    serve = ("serve", "app:routes", "--port", 0)
+    with running(tmp_path / "one", *serve, "--workers", 2) as one, running(tmp_path / "two", *serve) as two:
+        async with clients_of([one, two]) as clients:
+            await asyncio.gather(publish(clients[0].url, "p", 5), publish(clients[-1].url, "h", 5))
+            expected = list(range(5))
+            await until(lambda: all(each.heard["p"] == each.heard["h"] == expected for each in clients))
+            census = redis.cli("PUBSUB", "NUMSUB", "fastws:{%00nodes/census}:p")
+            assert census.split()[-1] == "3"

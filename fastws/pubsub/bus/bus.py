@@ -70,7 +70,7 @@ class Bus:
         self.hubs: WeakValueDictionary[str, BusHub] = WeakValueDictionary()
         self.lanes: dict[bytes, tuple[Link, Lane]] = {}
         self._peers: list[Peer] = []
-        self.outgoing = Outgoing(self._peers, self._wake)
+        self.outgoing = Outgoing(self._peers, self.wake)
         self._timer: asyncio.TimerHandle | None = None
         self._flooded_peers = flooded_peers
         self._following = Following(self, flooded_peers)
@@ -82,7 +82,7 @@ class Bus:
         self.holdings = Holdings(self)
         #: Who starts workers gives a bus another one (:mod:`fastws.pubsub.keeper`).
         self.keeper = Numbering()
-        #: What :meth:`_wake` calls where the bus has not started: a first use may start it.
+        #: What :meth:`wake` calls where the bus has not started: a first use may start it.
         self.on_first_use: Callable[[], None] | None = None
         #: What is called where the loop has been closed under the bus.
         self.on_loop_gone: Callable[[], None] = self.reset
@@ -117,7 +117,7 @@ class Bus:
         if self.loop is None and self.on_first_use is not None:
             # Not in the background of a first use only: what others publish until then does not come here.
             with suppress(RuntimeError):
-                asyncio.get_running_loop().call_soon(self._wake)
+                asyncio.get_running_loop().call_soon(self.wake)
         return Link(self, name)
 
     def leave(self, name: str) -> None:
@@ -235,12 +235,13 @@ class Bus:
         self.forget_closed_loop()
         self.check_thread()
         if self.loop is None:
-            self._wake()
+            self.wake()
         self._following.follow(key)
 
     # -- what leaves ----------------------------------------------------------------------------
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let what waits leave at the end of this turn; or start, where a first use does."""
         self.forget_closed_loop()
         loop = self.loop
         if loop is None:

@@ -11,7 +11,17 @@ from fastws.pubsub.brokers.urls import broker_at, broker_in_environment, check_b
 from fastws.pubsub.bus.bus import Bus
 from fastws.pubsub.bus.group import Group
 
-__all__ = ["Membership", "bus_of", "group_of", "install", "install_broker", "installed", "use_broker"]
+__all__ = [
+    "Membership",
+    "broker_urls",
+    "bus_of",
+    "group_of",
+    "install",
+    "install_broker",
+    "installed",
+    "start_all",
+    "use_broker",
+]
 
 
 class Membership(Protocol):
@@ -97,6 +107,17 @@ def bus_of(broker: Any) -> Bus | None:
     if path not in _groups:
         _groups[path] = Group(path)
     return _groups[path].bus
+
+
+def broker_urls() -> list[str]:
+    """Return the URLs of brokers that hubs of this process have asked for."""
+    return [key for key in _groups if isinstance(key, str) and is_broker_url(key)]
+
+
+async def start_all(timeout: float) -> None:
+    """Start what joins the hubs that were made so far. Raises :class:`fastws.BrokerUnavailable`."""
+    for group in list(_groups.values()):
+        await group.start(timeout)
 
 
 def group_of(bus: Bus) -> Membership | None:

@@ -185,7 +185,10 @@ class KeeperClient(Numbering):
             self._schedule()
 
     def _schedule(self) -> None:
-        if self._loop is not None and not self._is_scheduled:
+        if self._loop is None:
+            if self._bus.loop is None:
+                self._bus.wake()
+        elif not self._is_scheduled:
             self._is_scheduled = True
             self._loop.call_soon(self.flush)
 

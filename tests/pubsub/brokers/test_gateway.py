@@ -17,7 +17,7 @@ from fastws.pubsub.gateway.gateway import Gateway
 from fastws.pubsub.keeper.changes import Verb, encode_wanted
 from fastws.testing import BrokerServer
 from tests.kit import until
-from tests.kit.keepers import Worker
+from tests.kit.keepers import Client, Worker
 from tests.kit.nodes import beat, heard, missed, nodes, of_topic, rejoined
 
 
@@ -365,3 +365,32 @@ async def test_a_kind_that_was_changed_begins_anew() -> None:
     await new.publish_confirmed("h", "2", key="a")
     assert await new.snapshot("h") == {"a": "2"}
     await new.close()
+
+
+@pytest.mark.parametrize("first", ["publish", "confirmed", "subscribe", "history"])
+def test_a_hub_that_was_made_before_the_loop_joins_at_its_first_use(first: str) -> None:
+    """Also where that is of a topic that the broker numbers."""
+    server = BrokerServer()
+    hub = Hub(broker=server.broker())
+    hub.topic("h", history=100)
+
+    async def use() -> None:
+        async with nodes(server.broker, count=1) as (other,):
+            client = Client()
+            match first:
+                case "publish":
+                    hub.publish("h", "1")
+                case "confirmed":
+                    await hub.publish_confirmed("h", "1")
+                case "subscribe":
+                    hub.subscribe(client, "h")
+                    await until(lambda: client.syncs)
+                    hub.publish("h", "1")
+                case "history":
+                    assert await hub.history("h") == []
+                    hub.publish("h", "1")
+            there = await of_topic(other, "h", recent=5)
+            await until(lambda: heard(there) == ["1"])
+            await hub.close()
+
+    asyncio.run(use())
