@@ -15,7 +15,8 @@ NONSENSE = {
     "a line without an end": (b"+", b"a" * 65536),
     "an error without an end": (b"-ERR ", b"a" * 65536),
     "a text without an end": (b"$9000000000000\r\n", b"a" * 65536),
-    "a list without an end": (b"*2000000000\r\n", b"+a\r\n" * 16384),
+    # hiredis makes room for as many as are announced, and to free two thousand million takes seconds.
+    "a list without an end": (b"*10000000\r\n", b"+a\r\n" * 16384),
     "a list in a list": (b"*9\r\n" * 4000, b"*9\r\n" * 16384),
 }
 
