@@ -169,7 +169,10 @@ async def test_a_worker_that_was_away_from_plain_topics_is_told_what_it_missed()
         assert 10 < missed(client) < 30
 
 
-async def test_who_follows_a_topic_again_is_not_told_what_came_meanwhile() -> None:
+async def test_who_follows_a_topic_again_is_not_told_what_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastws.pubsub.bus.following.LINGER_TICKS", 1)
     server = BrokerServer()
     brokers: list[Any] = []
 
