@@ -49,7 +49,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(0)
         self.sock = sock
-        #: True when the other side has gone: nothing more comes, and nothing can be sent.
+        #: True when the other side has gone, and all that it has said has been read.
         self.ended = False
         self._out: deque[tuple[memoryview, list[int]]] = deque()
         self._in = bytearray()
@@ -85,7 +85,8 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                self._end()
+                # Nobody takes it any more; what the other side has said before is still to be read.
+                self._drop_output()
                 return
             _close_all(fds)
             if sent == len(data):
@@ -140,6 +141,9 @@ class Channel:
 
     def _end(self) -> None:
         self.ended = True
+        self._drop_output()
+
+    def _drop_output(self) -> None:
         for _, fds in self._out:
             _close_all(fds)
         self._out.clear()

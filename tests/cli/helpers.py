@@ -103,14 +103,15 @@ class Child:
         return self.out.read_text()
 
     def line(self, start: str) -> str:
-        """The first line of stderr or stdout that begins with ``start``, as soon as it is there."""
+        """The first whole line of stderr or stdout that begins with ``start``, as soon as it is there."""
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            for line in (self.stderr() + self.stdout()).splitlines():
-                if line.startswith(start):
-                    return line
-            if self.process.poll() is not None:
-                break
+        has_ended = False
+        while not has_ended and time.monotonic() < deadline:
+            has_ended = self.process.poll() is not None  # before its last words are read
+            for said in (self.stderr(), self.stdout()):
+                for line in said.splitlines(keepends=True):
+                    if line.startswith(start) and line.endswith("\n"):
+                        return line[:-1]
             time.sleep(0.01)
         raise AssertionError(f"no line {start!r}; stderr: {self.stderr()!r}, stdout: {self.stdout()!r}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import Child, fastws, running
+from tests.cli.helpers import PATIENCE, Child, fastws, running
 from tests.cli.test_serve import get
 
 pytestmark = pytest.mark.live
@@ -89,7 +89,8 @@ def told(folder: Path) -> list[tuple[str, int]]:
 
 
 def until(happened: Callable[[], object], server: Child) -> None:
-    for _ in range(2000):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if happened():
             return
         time.sleep(0.01)

@@ -18,6 +18,7 @@ from fastws.cli.main import main
 from fastws.pubsub.bus import registry
 from fastws.pubsub.overrides import overrides
 from tests.kit.logging_kept import logging_kept
+from tests.kit.ports import free_port
 
 APP = """
 import fastws
@@ -91,8 +92,8 @@ def test_each_option_has_a_line_that_says_where_it_comes_from(
 
 
 def test_an_address_in_use_may_be_that_of_the_server_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        address = f"127.0.0.1:{other.getsockname()[1]}"
+    address = f"127.0.0.1:{(port := free_port())}"
+    with socket.create_server(("127.0.0.1", port)):
         out, err = check("--bind", address, code=0, capsys=capsys)
         assert f"listeners: {address}\n" in out
         assert err == f"warning: {address} is in use: by the server that runs now, or by another program\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.helpers import Child, fastws, running
+from tests.cli.helpers import PATIENCE, Child, fastws, running
 from tests.cli.test_serve import get
 
 pytestmark = pytest.mark.live
@@ -170,7 +170,8 @@ def test_a_reload_whose_factory_fails_keeps_the_workers(folder: Path) -> None:
 
 def said(server: Child, text: str) -> None:
     """Wait until stderr has the text."""
-    for _ in range(1000):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if text in server.stderr():
             return
         time.sleep(0.01)

@@ -22,6 +22,7 @@ from fastws.cli.listeners import (
     open_listeners,
     parse_address,
 )
+from tests.kit.ports import free_port
 
 IPV6 = socket.has_ipv6 and os.path.exists("/proc/net/if_inet6")
 
@@ -120,9 +121,7 @@ def test_a_dual_stack_socket_of_a_parent_is_at_every_address() -> None:
 def test_a_busy_port_is_named_and_nothing_stays_open(listening: list[Listener]) -> None:
     listening += open_listeners([TCPAddress("127.0.0.1", 0)], 5)
     port = listening[0].sockets[0].getsockname()[1]
-    free = open_listeners([TCPAddress("127.0.0.1", 0)], 5)[0].sockets[0]
-    other = free.getsockname()[1]
-    free.close()
+    other = free_port()
     with pytest.raises(CannotStart, match=f"127.0.0.1:{port}: it is in use"):
         open_listeners([TCPAddress("127.0.0.1", other), TCPAddress("127.0.0.1", port)], 5)
     listening += open_listeners([TCPAddress("127.0.0.1", other)], 5)

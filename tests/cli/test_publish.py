@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,9 +155,8 @@ def test_an_input_that_is_closed_or_fails_is_one_line(
 
 @pytest.mark.live
 def test_a_server_that_is_not_there_or_refuses(fastws_here: Here, served: PageServer, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    assert_one_line(fastws_here("publish", "a", "x", "--url", url), 1, "connection: ")
+    nobody = "http://127.0.0.1:1"
+    assert_one_line(fastws_here("publish", "a", "x", "--url", nobody), 1, "connection: ")
     assert_one_line(fastws_here("publish", "a", "x", "--url", served.url), 1, "unauthorized: ")
     missing = f"unix:{tmp_path}/missing"
     assert_one_line(fastws_here("publish", "a", "x", "--url", missing), 1, "No such file or directory")

@@ -119,8 +119,11 @@ async def test_cancelled_in_the_race_it_leaves_nothing() -> None:
         names.install()
         before = open_files()
         loop = asyncio.get_running_loop()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await create_connection(loop, asyncio.Protocol, "server.test", 1, stagger=0.01)
-        assert len(names.tried) == 2
+        connecting = asyncio.ensure_future(
+            create_connection(loop, asyncio.Protocol, "server.test", 1, stagger=0.01)
+        )
+        await until(lambda: len(names.tried) == 2)
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
         assert open_files() == before

@@ -13,7 +13,7 @@ import fastws
 from tests.cli.helpers import Child, running
 from tests.workers.processes import READY
 
-LIMIT_SECONDS = 40
+LIMIT_SECONDS = 150
 #: An application: a client is told its worker, then hears what it says.
 ECHO_APP = """
 import os

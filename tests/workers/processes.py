@@ -6,14 +6,15 @@ import re
 import time
 from pathlib import Path
 
-from tests.cli.helpers import Child
+from tests.cli.helpers import PATIENCE, Child
 
 READY = re.compile(r"worker \d+ \(pid (\d+)\) is ready")
 
 
 def pids(server: Child, count: int) -> list[int]:
     """The processes of the workers, as soon as so many have become ready."""
-    for _ in range(2000):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         found = [int(pid) for pid in READY.findall(server.stderr())]
         if len(found) >= count:
             return found
@@ -29,7 +30,8 @@ def gone(pid: int) -> bool:
 
 
 def wait_gone(pid: int) -> None:
-    for _ in range(1000):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if gone(pid):
             return
         time.sleep(0.01)

@@ -23,7 +23,7 @@ from tests.cli.test_serve import get
 from tests.workers.crowd import ECHO_APP, limited, ready, said, until, url_of
 from tests.workers.processes import pids, wait_gone
 
-pytestmark = [pytest.mark.live, pytest.mark.system]
+pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]
 
 #: ``/totals`` is what all workers have counted.
 APP = f"""{ECHO_APP}

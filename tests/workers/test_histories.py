@@ -19,7 +19,7 @@ from tests.cli.helpers import Child, running
 from tests.workers.crowd import besieged, limited, ready, said, until, url_of
 from tests.workers.processes import gone, pids
 
-pytestmark = [pytest.mark.live, pytest.mark.system]
+pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]
 
 ROOM = """
 import os

@@ -15,7 +15,7 @@ from tests.cli.helpers import Child
 from tests.workers.crowd import besieged, ready, until, url_of
 from tests.workers.processes import gone, pids
 
-pytestmark = [pytest.mark.live, pytest.mark.system]
+pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]
 
 ROOM = """
 import os

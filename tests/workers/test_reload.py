@@ -46,6 +46,13 @@ def answers(server: Child, answer: str) -> bool:
     return all(get(server.address(), "/")[2] == answer.encode() for _ in range(10))
 
 
+def has_reloaded(server: Child, times: int = 0) -> bool:
+    """Whether at least so many reloads have begun, and the last of them has come to its end."""
+    text = server.stderr()
+    ended = max(text.rfind("reload: done"), text.rfind("that serve stay"))
+    return text.count("are replaced") >= times and text.rfind("are replaced") < ended
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_change_starts_the_application_again(tmp_path: Path, workers: int) -> None:
     (tmp_path / "app.py").write_text(APP)
@@ -75,11 +82,12 @@ def test_a_change_starts_the_application_again(tmp_path: Path, workers: int) -> 
         # An editor saves by a rename; a new module and one that is gone are changes too.
         save(tmp_path, "four")
         until(lambda: answers(server, "four"))
-        reloads = server.stderr().count("reload: done")
+        until(lambda: has_reloaded(server))  # a worker answers before its supervisor knows of it
+        reloads = server.stderr().count("are replaced")
         (tmp_path / "new.py").touch()
-        until(said(server, "reload: done", reloads + 1))
+        until(lambda: has_reloaded(server, reloads + 1))
         (tmp_path / "new.py").unlink()
-        until(said(server, "reload: done", reloads + 2))
+        until(lambda: has_reloaded(server, reloads + 2))
 
         # Other files are none, and neither is what Python writes itself.
         reloads = server.stderr().count("are replaced")

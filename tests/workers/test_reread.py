@@ -16,6 +16,7 @@ from fastws.cli.config_option import tables_of
 from fastws.cli.reread import Reread
 from fastws.cli.serve import serve
 from tests.cli.helpers import PATIENCE, get, running
+from tests.workers.processes import pids, wait_gone
 
 
 class TestReading:
@@ -133,9 +134,12 @@ def test_workers_follow_the_file(tmp_path: Path) -> None:
         assert get(plain, "/")[0] == 404
         secure = secure.replace("127.0.0.1", "localhost")
         assert get(secure, "/", tmp_path / "ca.pem")[0] == 200
+        before = pids(server, 2)
         file.write_text(text.replace("first", "second").replace('routes = ["/healthz"]', 'routes = ["/"]'))
         server.process.send_signal(signal.SIGHUP)
         until("reload: done")
+        for pid in before:  # until then it may serve whoever came before it was told to leave
+            wait_gone(pid)
         assert get(plain, "/")[1]["x-server"] == "second"
         assert get(plain)[0] == 404
         file.write_text("nonsense = 1\n")

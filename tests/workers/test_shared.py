@@ -14,7 +14,7 @@ from tests.cli.helpers import Child, running
 from tests.workers.crowd import CLIENTS, besieged, connected, limited, ready, said, until, url_of
 from tests.workers.processes import pids
 
-pytestmark = [pytest.mark.live, pytest.mark.system]
+pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]
 
 PRODUCER = """
 import asyncio

@@ -33,7 +33,7 @@ from tests.workers.crowd import (
 )
 from tests.workers.processes import gone, pids, wait_gone
 
-pytestmark = [pytest.mark.live, pytest.mark.system]
+pytestmark = [pytest.mark.live, pytest.mark.system, pytest.mark.timeout(180)]
 
 #: Clients are told their worker, then hear each other.
 ROOM = """

@@ -319,8 +319,9 @@ async def test_what_is_too_large_is_dropped_and_told(
 
 
 async def test_what_is_more_than_may_wait_is_dropped_and_told_everywhere(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("fastws.pubsub.bus.bus.TICK", 3600.0)  # no tick but that of the test
     async with workers() as found:
         one, two = found.all
         (ann, _), (bob, _) = one.client(), two.client()
