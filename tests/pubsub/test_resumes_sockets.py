@@ -50,8 +50,9 @@ class Client:
         while self.last < MESSAGES:
             query = "" if self.at is None else f"?since={self.at}&got={self.got}"
             sock = socket.create_connection(("127.0.0.1", self.port))
+            options: dict[str, Any] = {"sock": sock, "compression": None, "open_timeout": 60}
             with sock.dup() as line:
-                async with fastws.connect(self.url + query, sock=sock, compression=None) as ws:
+                async with fastws.connect(self.url + query, **options) as ws:
                     self.synced_to(json.loads(await ws.recv()))
                     await self.listen(ws, self.chance.randrange(5, 400), pauses=pauses)
                     line.shutdown(socket.SHUT_RDWR)
