@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.helpers import PATIENCE, Child, environment, fastws, get, running
+from tests.workers.crowd import CLIENTS
 from tests.workers.helpers import ask, opened, said, until
 from tests.workers.processes import gone, pids, wait_gone
 
@@ -138,9 +139,10 @@ def test_one_worker_more_and_one_fewer(tmp_path: Path) -> None:
 
 def test_a_worker_that_leaves_says_so_first(tmp_path: Path) -> None:
     """Kept connections to it: their next response is the last, and `/healthz` says 503 in it."""
-    with running(tmp_path, "serve", "--port", 0, "--workers", 2, "--timeout-drain", 600) as server:
+    options = ["--workers", 2, "--timeout-drain", 600, "--ws-ping-interval", 0]
+    with running(tmp_path, "serve", "--port", 0, *options) as server:
         address = server.address()
-        held = [opened(address) for _ in range(4)]  # so that the worker has somebody to wait for
+        held = [opened(address) for _ in range(CLIENTS)]  # so that each worker has somebody to wait for
         host, port = address.removeprefix("http://").split(":")
         kept = [socket.create_connection((host, int(port)), PATIENCE) for _ in range(2)]
         for client in kept:
