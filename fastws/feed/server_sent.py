@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 from collections import deque
@@ -15,7 +16,7 @@ from fastws.asgi.sink import open_sink
 from fastws.config import Limits
 from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Sub
-from fastws.feed.granting import granted, is_over, start_of
+from fastws.feed.granting import granted, is_over, replay_of, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.query import topics_of
 from fastws.feed.session import Session
@@ -62,7 +63,7 @@ async def events_for(settings: FeedSettings, request: Any) -> Any:
         # A page of an origin that may come here is to see the status, as it would see the events.
         refusal = headers
         if error.retry_after is not None:
-            refusal["Retry-After"] = str(max(1, round(error.retry_after)))
+            refusal["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
         if error.code == "unauthorized":
             refusal["WWW-Authenticate"] = "Bearer"
         text = error.reason or error.code
@@ -133,7 +134,12 @@ async def _admit(
     for sub in subs:
         start_of(sub)
     grants = [await granted(settings, client, sub.topic) for sub in subs]
-    return client, client.user, list(zip(subs, grants, strict=True))
+    topics = list(zip(subs, grants, strict=True))
+    if settings.replays is not None:
+        sizes = [replay_of(settings, sub, grant) for sub, grant in topics]
+        known = sum(size for size in sizes if size is not None)
+        settings.replays.admit(known or (None if None in sizes else 0), request)
+    return client, client.user, topics
 
 
 def _asked(request: Any) -> list[Sub]:
