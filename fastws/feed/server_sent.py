@@ -117,8 +117,7 @@ async def _admit(
     """Return who it is, and what was granted. Raises :class:`FeedError`."""
     client = FeedClient(request)
     if settings.authenticate is not None:
-        scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
-        user = await ask(settings.authenticate, request, token if scheme.lower() == "bearer" else None)
+        user = await ask(settings.authenticate, request, _token_of(request))
         if user is None:
             raise FeedError("unauthorized", "who are you?")
         if not isinstance(user, User):
@@ -135,11 +134,21 @@ async def _admit(
         start_of(sub)
     grants = [await granted(settings, client, sub.topic) for sub in subs]
     topics = list(zip(subs, grants, strict=True))
-    if settings.replays is not None:
+    if settings.replays is not None and request.method != "HEAD":
         sizes = [replay_of(settings, sub, grant) for sub, grant in topics]
         known = sum(size for size in sizes if size is not None)
         settings.replays.admit(known or (None if None in sizes else 0), request)
     return client, client.user, topics
+
+
+def _token_of(request: Any) -> str | None:
+    """Return the token of a request. Raises :class:`FeedError` where a proxy may have read another one."""
+    headers = request.headers
+    given = (headers.get_list if isinstance(request, Request) else headers.getlist)("authorization")
+    if len(given) > 1:
+        raise FeedError("bad_request", "Authorization stands twice")
+    scheme, _, token = (given[0] if given else "").partition(" ")
+    return token if scheme.lower() == "bearer" else None
 
 
 def _asked(request: Any) -> list[Sub]:

@@ -339,6 +339,16 @@ class TestEvents:
         loop.advance(seconds)
         assert b" 200 OK" in get(f"?topic=t&since={start}").transport.take_sent()
 
+    def test_a_head_costs_nothing(self, loop: ManualLoop, hub: fastws.Hub) -> None:
+        fill(loop, hub, 20)
+        server = site(loop, feed_of(hub))
+        for _ in range(5):
+            raw = RawClient(server, loop, peername=("192.0.2.1", 5))
+            raw.get("/feed?topic=t&recent=20", method="HEAD")
+            loop.settle()
+            assert raw.transport.take_sent().startswith(b"HTTP/1.1 200 OK\r\n")
+        assert "sync" in Page(loop, server).sub(recent=20)
+
     def test_all_topics_of_the_url(self, loop: ManualLoop, hub: fastws.Hub) -> None:
         hub.topic("u", history=10)
         fill(loop, hub, 6)
