@@ -44,11 +44,12 @@ class Feed(Handler):
             yet: then a token must come within 10 s. Default None: clients are nobody in particular.
         max_topics: How many topics one client may have. Default 128.
         ping: Seconds of silence after which a client is sent ``{}``, so that it sees a dead line. Default 10.
-        replay_bytes_by_address: How many bytes of what topics keep, messages and snapshots, the clients of
-            one address (of IPv6 its first 64 bits) are sent in a minute: as many at once, and as they come
-            back evenly, again. While there are some left, a client is sent all that it asks for; when they
-            are spent, one that comes for more is refused with ``too_fast``, and told when to come back, or
-            with status 429. What is published to who listens is not counted. Each process counts for itself.
+        replay_bytes_by_address: How many bytes of what topics keep, messages and snapshots, and of lists of
+            who is here, the clients of one address (of IPv6 its first 64 bits) are sent in a minute: as many
+            at once, and as they come back evenly, again. While there are some left, a client is sent all that
+            it asks for; when they are spent, one that comes for more is refused with ``too_fast``, and told
+            when to come back (or with 429). What is published to who listens is not counted. Each process
+            counts for itself.
             Behind a proxy all clients are of one address where that does not say whose the requests are.
             Default 256 MiB; None: no limit.
 

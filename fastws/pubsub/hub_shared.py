@@ -60,21 +60,23 @@ class HubShared(HubViews):
     def _replay_size(
         self, topic: str, since: Position | None, recent: int, max_rate: float | None
     ) -> int | None:
-        """Return about how many bytes of what a topic keeps :meth:`_subscribe_view` would let be sent.
+        """Return about how many bytes of what a topic keeps :meth:`_subscribe_view` would let be sent, and of
+        who is here.
 
         None where something would be, and it is not known here yet how much.
         """
         made = None if self._classes is None else self._classes.find(topic)
+        found: Any = self._topics.get(topic)
+        shown = 0 if found is None or found.presence is None else found.presence.news.size()
         if made is None or not made.is_numbered:
-            return 0
+            return shown
         if recent == AS_DECLARED:
             recent = made.recent
-        found: Any = self._topics.get(topic)
         if found is None or not found.can_sync(since):
             asks = since is not None or recent > 0 or made.mode is TopicMode.KEYED
             return None if asks and self._link is not None else 0
         is_paced = least(max_rate, made.max_rate) is not None
-        return replay_size(found, since, recent, is_paced=is_paced)
+        return shown + replay_size(found, since, recent, is_paced=is_paced)
 
     def _place_of(self, subscriber: Any, channel: Any, cursor: Any) -> tuple[Position | None, int]:
         """Return where a client is, and how many messages it will not be sent when it leaves that place."""

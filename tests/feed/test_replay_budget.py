@@ -371,6 +371,28 @@ class TestEvents:
             assert raw.transport.take_sent().count(b'"d":') == 30
 
 
+def test_lists_of_who_is_here(loop: ManualLoop, hub: fastws.Hub) -> None:
+    hub.topic("here", presence="list")
+    hub.topic("count", presence="count")
+
+    def may_subscribe(client: fastws.FeedClient, topic: str) -> fastws.Grant:
+        return fastws.Grant(info="x" * 900)
+
+    server = site(loop, fastws.Feed(hub, may_subscribe=may_subscribe, replay_bytes_by_address=10_000))
+    pages = [Page(loop, server, f"192.0.2.{number}") for number in range(10, 20)]
+    for page in pages:
+        assert "sync" in page.sub("here")
+    loop.advance(1)
+    last = Page(loop, server)
+    for _ in range(2):
+        said = last.sub("here")["rest"]
+        loop.advance(1)
+        assert any("list" in each.get("presence", {}) for each in [*said, *last.said()])
+        last.say('{"unsub":"here"}')
+    retry_of(last.sub("here"))
+    assert "sync" in last.sub("count")
+
+
 def test_topics_of_the_url_and_of_the_user(loop: ManualLoop, hub: fastws.Hub) -> None:
     fill(loop, hub, 20)
     user = fastws.User("ann", topics=("keyed",))
