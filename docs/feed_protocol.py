@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastws.feed.protocol import MAX_COMMAND_BYTES, MAX_COMMANDS_PER_SECOND, MAX_TOPICS, Close
+from fastws.feed.protocol import MAX_COMMAND_BYTES, MAX_COMMANDS_PER_SECOND, MAX_TOPICS, REPLAY_BYTES, Close
 from fastws.feed.table import CLOSES, COMMANDS, ERRORS, MESSAGES
 
 __all__ = ["PAGE", "rewritten"]
@@ -31,8 +31,10 @@ def reference() -> str:
     """The three tables of the protocol."""
     size = f"{MAX_COMMAND_BYTES // 1024} KiB a command"
     rates = f"{MAX_COMMANDS_PER_SECOND} commands a second and {MAX_TOPICS} topics"
+    replays = f"{REPLAY_BYTES // 2**20} MiB"
     parts = [
-        f"**What clients say.** At most {size}, {rates}.",
+        f"**What clients say.** At most {size}, {rates}. Clients of one address are sent {replays} of what "
+        "topics keep in a minute.",
         table(("a client says", "answer"), [(code(row.text), row.answer) for row in COMMANDS]),
         "**What the server says.**",
         table(("the server says", "meaning"), [(code(row.text), row.rule) for row in MESSAGES]),

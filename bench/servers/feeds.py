@@ -41,5 +41,6 @@ async def move(topic: str, keys: int, rate: float, seconds: float) -> None:
     hub.publish(topic, json=[number, begin], key="end")
 
 
-feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=may_publish)
+# All clients of a measurement are of one address.
+feed = fastws.Feed(hub, may_subscribe=fastws.anyone, may_publish=may_publish, replay_bytes_by_address=None)
 routes = [fastws.Route("/feed", feed), fastws.Route("/broadcast", Broadcast())]

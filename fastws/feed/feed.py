@@ -9,7 +9,8 @@ from fastws.connection.handlers import Handler
 from fastws.connection.websocket import WebSocket
 from fastws.feed.access import Authenticate, FeedClient, MayPublish, MaySubscribe, User
 from fastws.feed.guests import Guest, accepted
-from fastws.feed.protocol import MAX_TOPICS, PING_SECONDS, SUBPROTOCOL
+from fastws.feed.protocol import MAX_TOPICS, PING_SECONDS, REPLAY_BYTES, SUBPROTOCOL
+from fastws.feed.replay_budget import ReplayBudget
 from fastws.feed.server_sent import events_for
 from fastws.feed.session import Session
 from fastws.feed.settings import FeedSettings
@@ -43,6 +44,14 @@ class Feed(Handler):
             yet: then a token must come within 10 s. Default None: clients are nobody in particular.
         max_topics: How many topics one client may have. Default 128.
         ping: Seconds of silence after which a client is sent ``{}``, so that it sees a dead line. Default 10.
+        replay_bytes_by_address: How many bytes of what topics keep, messages and snapshots, and of lists of
+            who is here, the clients of one address (of IPv6 its first 64 bits) are sent in a minute: as many
+            at once, and as they come back evenly, again. While there are some left, a client is sent all that
+            it asks for; when they are spent, one that comes for more is refused with ``too_fast``, and told
+            when to come back (or with 429). What is published to who listens is not counted. Each process
+            counts for itself.
+            Behind a proxy all clients are of one address where that does not say whose the requests are.
+            Default 256 MiB; None: no limit.
 
     Raises:
         TypeError: ``hub`` is no :class:`fastws.Hub`, a hook is none, or a number is none.
@@ -61,6 +70,7 @@ class Feed(Handler):
         authenticate: Authenticate | None = None,
         max_topics: int = MAX_TOPICS,
         ping: float = PING_SECONDS,
+        replay_bytes_by_address: int | None = REPLAY_BYTES,
     ) -> None:
         if not isinstance(hub, Hub):
             raise TypeError(f"a feed is of a fastws.Hub, not {hub!r}")
@@ -74,7 +84,13 @@ class Feed(Handler):
             raise TypeError(f"ping is a number of seconds, not {ping!r}")
         if not 1 <= ping <= 3600:
             raise ValueError(f"ping is from 1 to 3600 seconds, not {ping}")
-        self._settings = FeedSettings(hub, may_subscribe, may_publish, authenticate, max_topics, ping)
+        replays = None
+        if replay_bytes_by_address is not None:
+            check_number("replay_bytes_by_address", replay_bytes_by_address, 1)
+            replays = ReplayBudget(replay_bytes_by_address)
+        self._settings = FeedSettings(
+            hub, may_subscribe, may_publish, authenticate, max_topics, ping, replays
+        )
         self._sessions: dict[WebSocket, Session] = {}
 
     async def run(self, websocket: Any, *, user: User | None = None, request: Any = None) -> None:

@@ -9,11 +9,12 @@ from fastws.feed.commands import Sub
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position
+from fastws.pubsub.pace import least
 from fastws.pubsub.patterns import check_name
 from fastws.pubsub.presence.shown import Shown, info_source
 from fastws.pubsub.wishes import AS_DECLARED
 
-__all__ = ["granted", "is_over", "recent_of", "seen_as", "start_of"]
+__all__ = ["granted", "is_over", "recent_of", "replay_of", "seen_as", "start_of"]
 
 
 def start_of(sub: Sub) -> Position | None:
@@ -28,6 +29,13 @@ def start_of(sub: Sub) -> Position | None:
 def recent_of(sub: Sub) -> int:
     """Return how many of the last messages a client begins with, as ``hub.subscribe`` counts them."""
     return AS_DECLARED if sub.recent is None else sub.recent
+
+
+def replay_of(settings: FeedSettings, sub: Sub, grant: Grant) -> int | None:
+    """Return about how many bytes of what a topic keeps a client is sent that joins; None: not known yet."""
+    rate = least(sub.rate, grant.max_rate)
+    size: int | None = settings.hub._replay_size(sub.topic, start_of(sub), recent_of(sub), rate)
+    return size
 
 
 async def granted(settings: FeedSettings, client: FeedClient, topic: str) -> Grant:

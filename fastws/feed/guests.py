@@ -11,6 +11,7 @@ from fastws.asgi.subscriber import Subscriber, close_verb, subscriber, websocket
 from fastws.connection.websocket import WebSocket
 from fastws.feed.protocol import SUBPROTOCOL
 from fastws.feed.query import query_of
+from fastws.feed.replay_budget import peer_of
 from fastws.feed.session import Session
 from fastws.pubsub.events import Synced
 
@@ -56,6 +57,11 @@ class Guest:
     def query(self) -> str:
         """The query of the URL, as it came."""
         return query_of(self.request)
+
+    @property
+    def peer(self) -> Any:
+        """The client's address, as the framework knows it; None where it does not."""
+        return peer_of(self.request, self._websocket)
 
     # -- what a session needs (``Line``) --------------------------------------------------------
 

@@ -18,6 +18,7 @@ __all__ = [
     "MAX_RECENT",
     "MAX_TOPICS",
     "PING_SECONDS",
+    "REPLAY_BYTES",
     "SUBPROTOCOL",
     "VERSION",
     "Close",
@@ -30,6 +31,9 @@ MAX_COMMAND_BYTES = 64 * 1024
 #: Topics of one client; an application may set another number.
 MAX_TOPICS = 128
 MAX_COMMANDS_PER_SECOND = 50
+#: Bytes of what topics keep that the clients of one address are sent in a minute; an application may set
+#: another number. 200 pages behind one address take 50 MiB where each resumes with 256 KiB.
+REPLAY_BYTES = 256 * 2**20
 #: After so many seconds of silence the server says ``{}``; an application may set another number.
 PING_SECONDS = 10.0
 #: Characters of a client's id for a command.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 from collections import deque
@@ -15,7 +16,7 @@ from fastws.asgi.sink import open_sink
 from fastws.config import Limits
 from fastws.feed.access import FeedClient, FeedError, Grant, User
 from fastws.feed.commands import Sub
-from fastws.feed.granting import granted, is_over, start_of
+from fastws.feed.granting import granted, is_over, replay_of, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.query import topics_of
 from fastws.feed.session import Session
@@ -62,7 +63,7 @@ async def events_for(settings: FeedSettings, request: Any) -> Any:
         # A page of an origin that may come here is to see the status, as it would see the events.
         refusal = headers
         if error.retry_after is not None:
-            refusal["Retry-After"] = str(max(1, round(error.retry_after)))
+            refusal["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
         if error.code == "unauthorized":
             refusal["WWW-Authenticate"] = "Bearer"
         text = error.reason or error.code
@@ -116,8 +117,7 @@ async def _admit(
     """Return who it is, and what was granted. Raises :class:`FeedError`."""
     client = FeedClient(request)
     if settings.authenticate is not None:
-        scheme, _, token = (request.headers.get("authorization") or "").partition(" ")
-        user = await ask(settings.authenticate, request, token if scheme.lower() == "bearer" else None)
+        user = await ask(settings.authenticate, request, _token_of(request))
         if user is None:
             raise FeedError("unauthorized", "who are you?")
         if not isinstance(user, User):
@@ -133,7 +133,22 @@ async def _admit(
     for sub in subs:
         start_of(sub)
     grants = [await granted(settings, client, sub.topic) for sub in subs]
-    return client, client.user, list(zip(subs, grants, strict=True))
+    topics = list(zip(subs, grants, strict=True))
+    if settings.replays is not None and request.method != "HEAD":
+        sizes = [replay_of(settings, sub, grant) for sub, grant in topics]
+        known = sum(size for size in sizes if size is not None)
+        settings.replays.admit(known or (None if None in sizes else 0), request)
+    return client, client.user, topics
+
+
+def _token_of(request: Any) -> str | None:
+    """Return the token of a request. Raises :class:`FeedError` where a proxy may have read another one."""
+    headers = request.headers
+    given = (headers.get_list if isinstance(request, Request) else headers.getlist)("authorization")
+    if len(given) > 1:
+        raise FeedError("bad_request", "Authorization stands twice")
+    scheme, _, token = (given[0] if given else "").partition(" ")
+    return token if scheme.lower() == "bearer" else None
 
 
 def _asked(request: Any) -> list[Sub]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastws.feed.access import FeedClient, FeedError, Grant, User, note_user
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
-from fastws.feed.granting import granted, recent_of, seen_as, start_of
+from fastws.feed.granting import granted, recent_of, replay_of, seen_as, start_of
 from fastws.feed.hooks import ask, nonsense
 from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
@@ -18,6 +18,7 @@ from fastws.feed.session_core import Line, SessionCore, Stage
 from fastws.feed.settings import FeedSettings
 from fastws.pubsub.events import Position, Synced
 from fastws.pubsub.pace import least
+from fastws.pubsub.replays import replay_size_of
 
 __all__ = ["Session"]
 
@@ -241,6 +242,9 @@ class Session(SessionCore):
         if len(self._topics) >= self._settings.max_topics:
             raise FeedError("limit", f"at most {self._settings.max_topics} topics")
         grant = await granted(self._settings, self.client, topic)
+        replays = self._settings.replays
+        if replays is not None:
+            replays.admit(replay_of(self._settings, sub, grant), self.client.request, self._line)
         self._join(sub, since, grant)
 
     def _join(self, sub: Sub, since: Position | None, grant: Grant) -> None:
@@ -291,6 +295,10 @@ class Session(SessionCore):
     def sync(self, synced: Synced) -> None:
         """It is known where a subscription begins, or where it goes on in another epoch."""
         subscription = self._topics.get(synced.topic)
+        replays = self._settings.replays
+        if replays is not None and subscription is not None and subscription.unsaid is not None:
+            size = replay_size_of(subscription.view, synced, self._outbox.subscriptions)
+            replays.charge(size, self.client.request, self._line)
         said = synced.resumed, synced.missed, synced.reason, synced.snapshot
         lossy = subscription is not None and subscription.skips
         if subscription is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastws.feed.access import Authenticate, MayPublish, MaySubscribe
+from fastws.feed.replay_budget import ReplayBudget
 
 __all__ = ["FeedSettings"]
 
@@ -21,3 +22,5 @@ class FeedSettings:
     authenticate: Authenticate | None
     max_topics: int
     ping: float
+    #: None: as much is replayed as is asked for.
+    replays: ReplayBudget | None = None

@@ -177,7 +177,8 @@ ERRORS = {
     "limit": "too many topics; a key more than the topic may have",
     "subscribed": "the topic is subscribed already, and stays so",
     "too_large": "the command has more than 64 KiB; its `id` is known where it is the last field",
-    "too_fast": "more than 50 commands in a second, or more than the application allows",
+    "too_fast": "more than 50 commands in a second, or more than the application allows; or too much of what "
+    "topics keep was sent to your address in the last minute. Say it again after `retry_ms`",
     "unavailable": "it cannot be done now; try again",
     "internal": "the application failed; the reason is in its log",
 }

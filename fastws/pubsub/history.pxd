@@ -25,3 +25,5 @@ cdef class History:
     cpdef _drop_first(self)
     @cython.locals(size=Py_ssize_t, found=list, frame=bytes)
     cpdef list frames(self, long long offset, Py_ssize_t max_bytes, Py_ssize_t max_messages)
+    @cython.locals(size=Py_ssize_t, frame=bytes)
+    cpdef Py_ssize_t size_from(self, long long offset) except -1

@@ -122,6 +122,18 @@ class History:
             offset += 1
         return found
 
+    def size_from(self, offset: int) -> int:
+        """Return the bytes of the frames from ``offset`` on, which must be kept."""
+        if offset == self.first:
+            return self.size
+        size = 0
+        while offset < self.next:
+            frame = self._frames[(offset - self._base) % self.messages]
+            assert frame is not None
+            size += len(frame)
+            offset += 1
+        return size
+
     def why_dropped(self) -> str:
         """Return why the last message before ``first`` is gone."""
         return "expired" if self.first - 1 <= self.expired_to else "limit"

@@ -7,6 +7,7 @@ is the fan-out's part (``fanout.py``).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -222,13 +223,14 @@ class Hub(HubShared):
         """Publish from any thread; the message goes out in a later turn of the hub's loop.
 
         Messages of one thread keep their order. A hub that shares what is published sends it in any case, and
-        keeps it before the start. Any other does nothing while it has had no subscriber yet.
+        keeps it before the start. Any other has to know its loop: it was made on it, had a subscriber, or was
+        started, by itself or with a server. One that has topics with a history or keys learns it when it is
+        first used or started.
 
         Raises:
             TypeError: As :meth:`publish`.
             ValueError: As :meth:`publish`; but one key too many is told in the log.
-            RuntimeError: The hub's loop is closed; or there are topics with a history or keys, and the hub
-                does not know its loop yet: ``async with hub``.
+            RuntimeError: The hub does not know its loop yet: ``async with hub``; or its loop is closed.
         """
         note = b"" if json is UNSET else JSON_NOTE
         message = message_of(message, json)
@@ -242,8 +244,8 @@ class Hub(HubShared):
             self._link.call_threadsafe(self._publish_as, topic, message, note)
         elif self._loop is not None:
             self._loop.call_soon_threadsafe(self._publish_as, topic, message, note)
-        elif self._sequencer is not None:
-            raise self._no_loop()
+        elif self._sequencer is not None or self._home is None or self._home.is_closed():
+            raise self._no_loop()  # else nobody has ever listened, as its loop would find
 
     async def start(self, timeout: float = 10.0) -> None:
         """Join the processes that share this hub. Without it the first use does, in the background.
@@ -260,6 +262,7 @@ class Hub(HubShared):
         if self._sequencer is not None:
             self._sequencer.open()
             self._enter()
+        self._home = asyncio.get_running_loop()
         group = None if self._link is None else group_of(self._link.bus)
         if group is not None:
             await group.start(timeout)

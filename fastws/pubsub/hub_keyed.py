@@ -266,7 +266,9 @@ class HubKeyed(HubHistory):
             log.error("publish_threadsafe: %s", error)
 
     def _no_loop(self) -> RuntimeError:
-        return RuntimeError("the hub does not know its loop yet: start it with `async with hub`")
+        return RuntimeError(
+            "the hub does not know its loop yet: start it with `async with hub`, or hub.lifespan in ASGI"
+        )
 
     def _subscribe_keyed(
         self, subscriber: Subscriber, topic: KeyedTopic, since: Position | None, recent: int

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from fastws.config import SlowConsumerPolicy
 from fastws.connection.publication import Publication
+from fastws.pubsub.classes import TopicMode
 from fastws.pubsub.cursors import puller_of
 from fastws.pubsub.follower import Follower
 from fastws.pubsub.hub_views import HubViews, Joined, lane_of
 from fastws.pubsub.keyed import KeyedTopic
 from fastws.pubsub.notes import frame_of
 from fastws.pubsub.pace import Pace, least
+from fastws.pubsub.replays import replay_size
 from fastws.pubsub.views import View
-from fastws.pubsub.wishes import Wish
+from fastws.pubsub.wishes import AS_DECLARED, Wish
 
 if TYPE_CHECKING:
     from fastws.pubsub.events import Position, Synced
@@ -54,6 +56,27 @@ class HubShared(HubViews):
         if missed:
             channel.tell_gap(subscriber, missed, "sampled" if cursor is not None else "slow")
         return self._subscribe_view(ws, channel.name, at, 0, max_rate)
+
+    def _replay_size(
+        self, topic: str, since: Position | None, recent: int, max_rate: float | None
+    ) -> int | None:
+        """Return about how many bytes of what a topic keeps :meth:`_subscribe_view` would let be sent, and of
+        who is here.
+
+        None where something would be, and it is not known here yet how much.
+        """
+        made = None if self._classes is None else self._classes.find(topic)
+        found: Any = self._topics.get(topic)
+        shown = 0 if found is None or found.presence is None else found.presence.news.size()
+        if made is None or not made.is_numbered:
+            return shown
+        if recent == AS_DECLARED:
+            recent = made.recent
+        if found is None or not found.can_sync(since):
+            asks = since is not None or recent > 0 or made.mode is TopicMode.KEYED
+            return None if asks and self._link is not None else 0
+        is_paced = least(max_rate, made.max_rate) is not None
+        return shown + replay_size(found, since, recent, is_paced=is_paced)
 
     def _place_of(self, subscriber: Any, channel: Any, cursor: Any) -> tuple[Position | None, int]:
         """Return where a client is, and how many messages it will not be sent when it leaves that place."""

@@ -53,6 +53,8 @@ cdef class Keys:
     cpdef Entry after(self, long long number, long long to)
     @cython.locals(entry=Entry, index=Py_ssize_t, slots=list, size=Py_ssize_t, taken=cython.longlong, at=cython.longlong, piece=bytes)
     cpdef long long read(self, long long number, long long to, Py_ssize_t max_bytes, list values, list removed)
+    @cython.locals(entry=Entry, index=Py_ssize_t, slots=list, size=Py_ssize_t)
+    cpdef Py_ssize_t size_after(self, long long number) except -1
     cpdef bint is_empty(self) except -1
     @cython.locals(entry=Entry, number=cython.longlong)
     cpdef list items(self)

@@ -262,6 +262,17 @@ class Keys:
                 removed.append(piece)
         return max(to, number)
 
+    def size_after(self, number: int) -> int:
+        """Return the bytes of all pairs, and of the names of tombstones, that changed after ``number``."""
+        numbers = self._numbers
+        slots = self._slots
+        size = 0
+        for index in range(bisect_right(numbers, number), len(slots)):
+            entry = slots[index]
+            if entry.number == numbers[index]:
+                size += len(entry.pair or entry.name) + 1
+        return size
+
     def is_empty(self) -> bool:
         """True when not even a tombstone is kept."""
         return not self._entries

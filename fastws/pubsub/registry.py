@@ -66,6 +66,8 @@ class TopicRegistry:
         self._tickers = Tickers()
         self._fan_out: FanOut | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: The loop on which it is used, as far as anybody has said: no use of it has shown that yet.
+        self._home: asyncio.AbstractEventLoop | None = _running_loop()
         #: The loop that the sequencer holds on to.
         self._entered: asyncio.AbstractEventLoop | None = None
         HUBS.add(self)
@@ -221,6 +223,11 @@ class TopicRegistry:
         self._tally(topic, shape.text)
         return topic
 
+    def _live_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take a loop for the hub's own, as long as nobody has said another one that still can run."""
+        if self._home is None or self._home.is_closed():
+            self._home = loop
+
     def _chosen_policy(
         self, policy: SlowConsumerPolicy | str | None, history: int
     ) -> SlowConsumerPolicy | None:
@@ -321,6 +328,13 @@ class TopicRegistry:
                 return None
             topic = self._make(name)
         return topic if isinstance(topic, NumberedTopic) else None
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _check_numbers(made: TopicClass, keeper: Any) -> None:

@@ -16,6 +16,7 @@ from fastws.connection.connection import Connection
 from fastws.connection.lifetime import PONG_GRACE_SECONDS
 from fastws.loop.state import loop_state_of
 from fastws.protocol.websocket.machine import Machine
+from fastws.pubsub.kept import live_on
 from fastws.server.acceptor import Acceptor
 from fastws.server.access_log import log_websocket
 from fastws.server.counting import Counting
@@ -90,6 +91,7 @@ class Server(Counting):
         Raises:
             StartupFailed: one of them cannot start.
         """
+        live_on(asyncio.get_running_loop())
         await self._hooks.startup()
         if self._budget is not None:
             self._budget.begin()

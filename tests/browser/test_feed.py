@@ -14,6 +14,7 @@ import fastws
 from tests.browser.chromium import chromium
 from tests.browser.conftest import SERVER_GONE, Troubles
 from tests.browser.feed_site import PING, FeedSite
+from tests.feed.test_replay_budget import count_refusals
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -90,6 +91,32 @@ def test_messages_come_and_go(page: Page) -> None:
         page.wait_for_function("() => heard.length === 2")
         heard = page.evaluate("() => [heard[0], [...heard[1][0]]]")
         assert heard == [[{"text": "hi"}, "ann"], [0, 255]]
+
+
+def test_who_was_replayed_too_much_comes_back(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = count_refusals(monkeypatch)
+    with FeedSite(declare, replay_bytes_by_address=60_000) as site:
+        page.goto(site.url)
+        page.wait_for_function("() => window.open_feed")
+        start = str(site.await_(site.hub.position("rooms/1")))
+        for number in range(10):
+            site.call(site.hub.publish, "rooms/1", f"{number}" + "x" * 6_000)
+        # The second one finds the budget spent, and waits for its turn.
+        for times in (1, 2):
+            page.evaluate(
+                """(since) => {
+                    open_feed();
+                    feed.subscribe("rooms/1", {
+                      since,
+                      onmessage: ({ data }) => heard.push(data[0]),
+                      onend: (reason) => heard.push(reason),
+                    });
+                }""",
+                start,
+            )
+            heard = wait_for_messages(page, 10 * times)
+            assert heard == [str(number) for number in range(10)] * times
+    assert len(refused) == 1
 
 
 def test_a_wrong_token_closes_for_good(page: Page, troubles: Troubles) -> None:

@@ -186,6 +186,9 @@ class TestGreedy:
             "?topic=%FF",
         ):
             assert Client(loop, feed, query).said() == [4400]
+        for query in ("?topic=%FF", "?topic=a&since=%C3", "?topic=%ED%A0%80", "?topic=a&%FF=1"):
+            # With a replacement character in its place it would be the name of another topic.
+            assert Client(loop, feed, query).said() == [4400], query
         said = Client(loop, feed, "?topic=a&topic=b&rate=5&other=1").said()
         assert sum("sync" in each for each in said) == 2
 

@@ -168,6 +168,8 @@ def test_refusals(loop: ManualLoop, hub: fastws.Hub) -> None:
     rows = [
         (401, "?topic=kept/a", ()),
         (401, "?topic=kept/a", ("Authorization: Bearer old",)),
+        (400, "?topic=kept/a", (token, token)),
+        (400, "?topic=%FF", (token,)),
         (429, "?topic=kept/a", ("Authorization: Bearer slow",)),
         (503, "?topic=kept/a", ("Authorization: Bearer down",)),
         (403, "?topic=kept/b", (token,)),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import fastws
 from fastws.config import Compression, SlowConsumerPolicy
 from fastws.connection.publication import MERGE_BYTES, MERGE_MESSAGES
 from fastws.loop.turn import Turn
@@ -325,6 +326,60 @@ class TestThreads:
 
         assert run(scenario()) == ["from the loop"]
         assert said == ["a hub belongs to the thread of its loop; here use publish_threadsafe"]
+
+    def test_a_hub_that_knows_no_loop(self) -> None:
+        hub = Hub()
+        for options in ({"message": "x"}, {"message": b"x"}, {"json": {"a": 1}}):
+            with pytest.raises(RuntimeError, match="async with hub"):
+                hub.publish_threadsafe("t", **options)
+        with pytest.raises(ValueError, match="no keys"):
+            hub.publish_threadsafe("t", "x", key="a")
+
+    def test_ways_to_know_the_loop(self, run: Run) -> None:
+        """Made on it, started, or with a server."""
+        early = [Hub(), Hub(), Hub()]
+        for hub in early:
+            with pytest.raises(RuntimeError, match="async with hub"):
+                hub.publish_threadsafe("t", "too early")
+
+        async def scenario() -> list[str]:
+            loop: Any = asyncio.get_running_loop()
+            peer = Peer(loop, Turn(loop.call_soon))
+            await early[0].start()
+            async with early[1].lifespan(None):
+                early[1].publish_threadsafe("t", "to nobody")
+            async with fastws.serve(fastws.Handler(), "127.0.0.1", 0):
+                for number, hub in enumerate([*early, Hub()]):
+                    await asyncio.to_thread(hub.publish_threadsafe, "t", str(number))
+                    hub.subscribe(peer, "t")
+                    await asyncio.to_thread(hub.publish_threadsafe, "t", f"{number} again")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return peer.texts()
+
+        assert sorted(run(scenario())) == [f"{number} again" for number in range(4)]
+
+    def test_a_hub_of_the_loop_of_another_server(self) -> None:
+        """The first server of a process does not bind hubs that are used on another loop."""
+        plain, kept = Hub(), Hub()
+        kept.topic("t", history=5)
+
+        async def first() -> None:
+            async with fastws.serve(fastws.Handler(), "127.0.0.1", 0):
+                await asyncio.to_thread(asyncio.run, second())
+
+        async def second() -> None:
+            loop: Any = asyncio.get_running_loop()
+            for hub in (plain, kept):
+                peer = Peer(loop, Turn(loop.call_soon))
+                hub.subscribe(peer, "t")
+                hub.publish("t", "1")
+                await asyncio.to_thread(hub.publish_threadsafe, "t", "2")
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                assert peer.texts() == ["1", "2"]
+
+        asyncio.run(first())
 
     def test_what_is_changed_afterwards_is_sent_as_it_was(self, loop: ManualLoop) -> None:
         hub, peer = Hub(), Peer(loop, Turn(loop.call_soon))

@@ -61,6 +61,10 @@ class News:
             return self._frame(b"")
         return self._frame(b',"list":[%b]' % b",".join(self._told.values()))
 
+    def size(self) -> int:
+        """Return the bytes of the members that a newcomer would be told."""
+        return sum(map(len, self._told.values()))
+
     def forget(self) -> None:
         """Nobody listens any more, so nobody has been told anything."""
         self._form = Form.NOTHING
