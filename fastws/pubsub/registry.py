@@ -66,6 +66,8 @@ class TopicRegistry:
         self._tickers = Tickers()
         self._fan_out: FanOut | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: The thread in which that ran when the hub came to know it.
+        self._thread = 0
         #: The loop that the sequencer holds on to.
         self._entered: asyncio.AbstractEventLoop | None = None
         HUBS.add(self)
