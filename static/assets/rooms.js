@@ -31,7 +31,12 @@ byId("room").textContent = room;
 document.title = `fastws: ${room}`;
 byId("name").value = name;
 if (name) join();
-else byId("name").focus();
+else {
+  byId("status").textContent = "Not joined";
+  byId("status").dataset.state = "idle";
+  byId("log").dataset.empty = "Say who you are, and come in.";
+  byId("name").focus();
+}
 
 // -- coming and going ------------------------------------------------------------------------
 
@@ -68,6 +73,7 @@ function talk(can) {
 }
 
 function join() {
+  byId("log").dataset.empty = "Nobody has said anything yet.";
   talk(true);
   feed = openFeed("/feeds/rooms", {
     token: () => `${secret} ${name}`,
@@ -150,9 +156,14 @@ function who(user) {
 
 function showTyping() {
   const names = [...typing.values.keys()].filter((id) => id !== feed.user).map(nameOf);
-  const some = names.slice(0, 3).join(", ");
-  byId("typing").textContent =
-    names.length > 3 ? "Several people are typing" : names.length ? `${some} ${names.length > 1 ? "are" : "is"} typing` : "";
+  if (names.length > 3 || !names.length) {
+    byId("typing").textContent = names.length ? "Several people are typing" : "";
+    return;
+  }
+  // However long the names are, one sees what they do; and each is written in its own direction.
+  const some = element("span", "some");
+  some.append(...names.flatMap((each, index) => [index ? ", " : "", element("bdi", "", each)]));
+  byId("typing").replaceChildren(some, element("span", "", `\u00a0${names.length > 1 ? "are" : "is"} typing`));
 }
 
 // -- messages --------------------------------------------------------------------------------
