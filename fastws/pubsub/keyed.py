@@ -19,7 +19,7 @@ from fastws.loop.timers import Timed
 from fastws.protocol.websocket.frames import Opcode, encode
 from fastws.pubsub.events import Live, Message, Position, Removed, Synced
 from fastws.pubsub.history import NEVER_SECONDS
-from fastws.pubsub.keys import Entry, Keys, KeysFull
+from fastws.pubsub.keys import Entry, Keys
 from fastws.pubsub.numbered import NumberedTopic
 from fastws.pubsub.recoveries import recovered
 
@@ -109,12 +109,7 @@ class KeyedTopic(NumberedTopic):
         """Let a key hold a value. Raises :class:`KeysFull`, and ``ValueError`` for a bad key."""
         entry: Any = self.keys.find(key) if isinstance(key, str) else None
         name = checked_key(key) if entry is None else entry.name
-        now = self._sequencer.time()
-        try:
-            self.keys.put(key, name, source, now)
-        except KeysFull:
-            self.expire()  # what is too old by now is in nobody's way
-            self.keys.put(key, name, source, now)
+        self.keys.put(key, name, source, self._sequencer.time())
         self._collect()
 
     def drop(self, key: str) -> bool:
