@@ -24,6 +24,8 @@ let muted;
 let typing;
 /** Rows of messages, by where they are, for who deletes one. */
 const rows = new Map();
+/** Who had a name first, as far as this page has seen. */
+const first = new Map();
 let last = null;
 let saidTyping = -Infinity;
 
@@ -150,8 +152,14 @@ function face(user) {
   return made;
 }
 
+/** A name; with what is behind it where another person had it first, or one that looks the same. */
 function who(user) {
-  return element("bdi", "who", nameOf(user));
+  const made = element("bdi", "who", nameOf(user));
+  const looks = nameOf(user).normalize("NFKD").toLowerCase().replace(/[\s\p{M}]/gu, "");
+  if (!first.has(looks)) first.set(looks, personOf(user));
+  if (first.size > 5000) first.delete(first.keys().next().value);
+  if (first.get(looks) !== personOf(user)) made.append(element("span", "tag", `#${personOf(user).slice(0, 4)}`));
+  return made;
 }
 
 function showTyping() {
