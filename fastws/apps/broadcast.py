@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from fastws.connection.handlers import Handler
-from fastws.connection.websocket import WebSocket
-from fastws.pubsub.hub import Hub
+import fastws
 
 __all__ = ["Broadcast"]
 
 TOPIC = "broadcast"
 
 
-class Broadcast(Handler):
+class Broadcast(fastws.Handler):
     """Sends each message to everybody as it came: text as text, bytes as bytes, nothing merged."""
 
     __slots__ = ("hub",)
 
     def __init__(self) -> None:
-        self.hub = Hub("fastws.broadcast")
+        self.hub = fastws.Hub("fastws.broadcast")
 
-    def on_open(self, ws: WebSocket) -> None:
+    def on_open(self, ws: fastws.WebSocket) -> None:
         self.hub.subscribe(ws, TOPIC)
 
-    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
         self.hub.publish(TOPIC, message)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from fastws import logs
-from fastws.connection.handlers import Handler
-from fastws.connection.websocket import WebSocket
-from fastws.pubsub.hub import Hub
+import fastws
 
 __all__ = ["LIMITS", "TIMEOUTS", "Chat"]
 
@@ -23,19 +20,19 @@ TIMEOUTS = {"ping_interval": 54.0, "ping_timeout": 6.0, "write": 10.0}
 EXPECTED = (1000, 1001, 1005, 1006)
 
 
-class Chat(Handler):
+class Chat(fastws.Handler):
     """Sends each message to everybody in the room, as text, in the hub's order."""
 
     __slots__ = ("hub",)
 
     def __init__(self) -> None:
-        self.hub = Hub("fastws.chat")
+        self.hub = fastws.Hub("fastws.chat")
         self.hub.topic(TOPIC, merge="\n")
 
-    def on_open(self, ws: WebSocket) -> None:
+    def on_open(self, ws: fastws.WebSocket) -> None:
         self.hub.subscribe(ws, TOPIC)
 
-    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
         if isinstance(message, bytes):
             try:
                 message = message.decode()
@@ -44,6 +41,6 @@ class Chat(Handler):
                 return
         self.hub.publish(TOPIC, message.replace("\n", " ").strip())
 
-    def on_close(self, ws: WebSocket, code: int, reason: str) -> None:
+    def on_close(self, ws: fastws.WebSocket, code: int, reason: str) -> None:
         if code not in EXPECTED:
-            log.error("chat: %s closed with %d %s", logs.peer_text(ws.peer), code, logs.escape(reason))
+            log.error("chat: %a closed with %d %a", ws.peer, code, reason)

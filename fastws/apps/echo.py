@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from fastws import logs
-from fastws.connection.handlers import Handler
-from fastws.connection.websocket import WebSocket
+import fastws
 
 __all__ = ["Echo"]
 
 log = logging.getLogger("fastws.error")
 
 
-class Echo(Handler):
+class Echo(fastws.Handler):
     """Sends each message back, and logs it where the level was DEBUG when this was made."""
 
     __slots__ = ("_verbose",)
@@ -21,7 +19,7 @@ class Echo(Handler):
     def __init__(self) -> None:
         self._verbose = log.isEnabledFor(logging.DEBUG)
 
-    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+    def on_message(self, ws: fastws.WebSocket, message: str | bytes) -> None:
         if self._verbose:
-            log.debug("recv: %s", logs.escape(message if isinstance(message, str) else repr(message)))
+            log.debug("recv: %s", ascii(message)[1:-1] if isinstance(message, str) else ascii(message))
         ws.send_nowait(message)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import time
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +18,14 @@ __all__ = ["Rooms", "application"]
 MOST_ROOMS, MOST_LETTERS, MOST_NAME = 200, 500, 24
 #: The name of a room, and which of its topics it is.
 TOPIC = re.compile(r"rooms/([a-z0-9-]{1,32})(/rules|/muted|/typing)?")
-#: What a moderator may choose: everybody may say one thing in so many seconds.
-SLOW = ("0", "5", "15", "60")
+SLOW = ("0", "5", "15", "60")  # a moderator's choices: everybody may say one thing in so many seconds
+UNSEEN = re.compile(r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 class Rooms:
     """Everybody has a name and a secret, which the page keeps. Who opens a room moderates it.
 
-    Args:
-        pages: The folder with ``rooms.html``.
+    ``pages`` is the folder with ``rooms.html``.
     """
 
     def __init__(self, pages: fastws.Static) -> None:
@@ -36,8 +36,7 @@ class Rooms:
         self.hub.topic("rooms/*/typing", mode="keyed", max_keys=100, key_ttl=4)
         for slow in SLOW:  # the ``once`` of what each person said last, for so long
             self.hub.topic(f"rooms/*/said-{slow}", mode="keyed", key_ttl=int(slow) or 60)
-        #: Rooms that somebody of this process has entered.
-        self.open: set[str] = set()
+        self.open: set[str] = set()  # rooms that somebody of this process has entered
         self.opening = fastws.RateLimit("10/m")
         self.talking, self.typing = fastws.RateLimit("2/s", burst=5), fastws.RateLimit("1/s", burst=3)
         feed = fastws.Feed(
@@ -57,10 +56,11 @@ class Rooms:
         if token is None:
             return None
         secret, _, name = token.partition(" ")
-        if len(secret) < 16 or not 1 <= len(name.strip()) <= MOST_NAME or not name.isprintable():
+        name = " ".join(UNSEEN.sub("", unicodedata.normalize("NFKC", name)).split())
+        if len(secret) < 16 or not 1 <= len(name) <= MOST_NAME or not name.isprintable():
             raise fastws.FeedError("bad_request", f"a name has 1 to {MOST_NAME} letters")
         person = base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest())[:16].decode()
-        return fastws.User(person, public_id=f"{name.strip()}#{person}")
+        return fastws.User(person, public_id=f"{name}#{person}")
 
     async def may_subscribe(self, client: fastws.FeedClient, topic: str) -> bool:
         found = TOPIC.fullmatch(topic)

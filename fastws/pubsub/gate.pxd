@@ -1,5 +1,6 @@
 # Types for the compiled build of gate.py; the source itself stays plain Python.
 cimport cython
+from fastws.loop.turn cimport Turn
 from fastws.pubsub.pace cimport Sampler
 
 cdef object loop_state_of
@@ -18,7 +19,8 @@ cdef class Gate:
     cdef dict _untold
     cdef bint _tells
     cdef object _loop
-    cdef object _turn
+    cdef Turn _turn
+    cdef unsigned long _thread
     cdef list _own
     cdef Py_ssize_t _own_bytes
     cdef object _own_due
@@ -26,5 +28,6 @@ cdef class Gate:
     cpdef bint samples(self) except -1
     cpdef bint collects(self) except -1
     cpdef bint lets_through(self, message) except -1
+    cdef _enter(self)
     cdef bint _is_kept(self, message) except -1
     cpdef keep_own(self, subscriber, bytes kept)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from fastws.connection.publication import Publication
@@ -48,6 +49,7 @@ class Gate:
         "_rest_seconds",
         "_sampler",
         "_tells",
+        "_thread",
         "_ticker",
         "_topic",
         "_turn",
@@ -79,6 +81,7 @@ class Gate:
         #: Where messages were left out last, and what is told there that who sends them may rest.
         self._loop: Any = None
         self._turn: Any = None
+        self._thread = 0
         #: What was left out, and those that have said it, who get it a little later; and what sees to that.
         self._own: list[tuple[Any, bytes]] = []
         self._own_bytes = 0
@@ -126,9 +129,10 @@ class Gate:
         """True for a message that is published. Of one that is not, everybody will be told."""
         if self._sampler is None:
             return True
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._loop, self._turn = loop, loop_state_of(loop).turn
+        # The same loop most often, and to ask for it is a system call (Python 3.11).
+        if self._thread != get_ident() or not self._loop.is_running():
+            self._enter()
+        loop = self._loop
         if (self._keep is not None and self._is_kept(message)) or self._sampler.lets_through(loop.time()):
             if self._own:
                 self._show_own()
@@ -140,6 +144,11 @@ class Gate:
             self._tells = True
             loop.call_later(TELL_SECONDS, self._tell)
         return False
+
+    def _enter(self) -> None:
+        """Hold on to the loop that runs."""
+        loop = asyncio.get_running_loop()
+        self._loop, self._turn, self._thread = loop, loop_state_of(loop).turn, get_ident()
 
     def _is_kept(self, message: str | bytes) -> bool:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from fastws.config import UNSET, check_number
@@ -145,6 +146,7 @@ class HubHistory(Audience):
         self._entered = self._sequencer.loop
         if self._loop is None or self._loop.is_closed():
             self._loop = self._entered
+            self._thread = get_ident()
 
     def _publish_kept(
         self, topic: SequencedTopic, message: str | bytes, exclude: Any = None, note: bytes = b""
@@ -276,6 +278,10 @@ class HubHistory(Audience):
 
         Asked by the first publish of a turn, so that it costs little. A loop that does not run is anybody's.
         """
+        # Asking for the running loop is a system call (Python 3.11): a flood of messages that are left out
+        # asks for each.
+        if self._thread == get_ident():
+            return
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:

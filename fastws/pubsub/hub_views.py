@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastws.connection.publication import Publication
@@ -341,6 +342,7 @@ class HubViews(HubKeyed):
             self._link.bus.check_thread()
         self._fan_out = fan_out
         self._loop = asyncio.get_running_loop()
+        self._thread = get_ident()
 
 
 def _subscriber_of(ws: Any) -> Any:

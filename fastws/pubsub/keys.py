@@ -96,7 +96,9 @@ class Keys:
         entry = self._entries.get(key)
         if entry is None or not entry.pair:
             if self.count >= self.max_keys:
-                raise KeysFull
+                if not self.expire(now):  # what is too old by now is in nobody's way
+                    raise KeysFull
+                entry = self._entries.get(key)
             self.count += 1
             if entry is None:
                 entry = self._entries[key] = Entry(key, name)

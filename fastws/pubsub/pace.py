@@ -13,8 +13,10 @@ MAX_TIMES = 100
 #: At the beginning of a flood so large a part of a second's messages is let through at once.
 BURST_PART = 10
 #: Seconds by which a sender of a flood is read later, at most; less than the second number is not worth it.
-MAX_REST_SECONDS = 0.008
+MAX_REST_SECONDS = 0.016
 MIN_REST_SECONDS = 0.002
+#: From this rate on, the burst makes up for what came late.
+BURST_RATE = 20
 
 
 def checked_rate(name: str, rate: float | None) -> float | None:
@@ -36,9 +38,9 @@ def least(*rates: float | None) -> float | None:
 def rest_seconds(rate: float) -> float:
     """Return how much later a sender is read of whose messages ``rate`` a second are let through.
 
-    It is a quarter of the time from one to the next: what is let through is as many, and not much older.
+    It is half of the time from one to the next: what is let through is as many, and not much older.
     """
-    seconds = min(MAX_REST_SECONDS, 0.25 / rate)
+    seconds = min(MAX_REST_SECONDS if rate >= BURST_RATE else MAX_REST_SECONDS / 2, 0.5 / rate)
     return seconds if seconds >= MIN_REST_SECONDS else 0.0
 
 

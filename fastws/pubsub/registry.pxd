@@ -17,6 +17,7 @@ cdef class TopicRegistry:
     cdef object _tickers
     cdef FanOut _fan_out
     cdef object _loop
+    cdef unsigned long _thread
     cdef object _entered
     cdef Link _link
     cdef public str name

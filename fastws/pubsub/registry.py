@@ -66,6 +66,8 @@ class TopicRegistry:
         self._tickers = Tickers()
         self._fan_out: FanOut | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: The thread in which that ran when the hub came to know it.
+        self._thread = 0
         #: The loop on which it is used, as far as anybody has said: no use of it has shown that yet.
         self._home: asyncio.AbstractEventLoop | None = _running_loop()
         #: The loop that the sequencer holds on to.

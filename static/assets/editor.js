@@ -124,7 +124,7 @@ function open(vendor, text, awareness) {
 
 function theme(EditorView) {
   return EditorView.theme({
-    "&": { flex: "1", minWidth: "0", height: "100%" },
+    "&": { flex: "1", minWidth: "0", height: "100%", borderRadius: "inherit" },
     "&.cm-focused": { outline: "2px solid var(--accent)", outlineOffset: "-2px" },
     ".cm-scroller": { fontFamily: "var(--sans)", lineHeight: "1.6", overflow: "auto" },
     ".cm-content": { padding: "1rem 0", caretColor: "var(--text)" },

@@ -24,6 +24,8 @@ let muted;
 let typing;
 /** Rows of messages, by where they are, for who deletes one. */
 const rows = new Map();
+/** Who had a name first, as far as this page has seen. */
+const first = new Map();
 let last = null;
 let saidTyping = -Infinity;
 
@@ -31,7 +33,12 @@ byId("room").textContent = room;
 document.title = `fastws: ${room}`;
 byId("name").value = name;
 if (name) join();
-else byId("name").focus();
+else {
+  byId("status").textContent = "Not joined";
+  byId("status").dataset.state = "idle";
+  byId("log").dataset.empty = "Say who you are, and come in.";
+  byId("name").focus();
+}
 
 // -- coming and going ------------------------------------------------------------------------
 
@@ -68,6 +75,7 @@ function talk(can) {
 }
 
 function join() {
+  byId("log").dataset.empty = "Nobody has said anything yet.";
   talk(true);
   feed = openFeed("/feeds/rooms", {
     token: () => `${secret} ${name}`,
@@ -144,15 +152,26 @@ function face(user) {
   return made;
 }
 
+/** A name; with what is behind it where another person had it first, or one that looks the same. */
 function who(user) {
-  return element("bdi", "who", nameOf(user));
+  const made = element("bdi", "who", nameOf(user));
+  const looks = nameOf(user).normalize("NFKD").toLowerCase().replace(/[\s\p{M}]/gu, "");
+  if (!first.has(looks)) first.set(looks, personOf(user));
+  if (first.size > 5000) first.delete(first.keys().next().value);
+  if (first.get(looks) !== personOf(user)) made.append(element("span", "tag", `#${personOf(user).slice(0, 4)}`));
+  return made;
 }
 
 function showTyping() {
   const names = [...typing.values.keys()].filter((id) => id !== feed.user).map(nameOf);
-  const some = names.slice(0, 3).join(", ");
-  byId("typing").textContent =
-    names.length > 3 ? "Several people are typing" : names.length ? `${some} ${names.length > 1 ? "are" : "is"} typing` : "";
+  if (names.length > 3 || !names.length) {
+    byId("typing").textContent = names.length ? "Several people are typing" : "";
+    return;
+  }
+  // However long the names are, one sees what they do; and each is written in its own direction.
+  const some = element("span", "some");
+  some.append(...names.flatMap((each, index) => [index ? ", " : "", element("bdi", "", each)]));
+  byId("typing").replaceChildren(some, element("span", "", `\u00a0${names.length > 1 ? "are" : "is"} typing`));
 }
 
 // -- messages --------------------------------------------------------------------------------

@@ -16,10 +16,12 @@ from fastws.testing import pair
 
 FOLDER = Path(apps.__file__).parent
 NAMES = ["bullets", "quotes", "rooms"]
+#: Those that are one handler, and how their module calls it.
+HANDLERS = {"broadcast": "Broadcast", "chat": "Chat", "echo": "Echo"}
 
 
-def copied(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the application as ``fastws serve NAME:application --factory`` finds it there."""
+def copied(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, factory: str = "application") -> Any:
+    """Return the application as ``fastws serve my_NAME:FACTORY --factory`` finds it there."""
     (folder / "site").mkdir()
     (folder / "site" / f"{name}.html").write_text("my own page")
     target = folder / f"my_{name}.py"
@@ -29,7 +31,7 @@ def copied(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.application()
+    return getattr(module, factory)()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,10 +48,34 @@ async def test_a_copy_runs(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert page(fastws.Request()).body == b"my own page"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_is_short_and_knows_public_names_alone(name: str) -> None:
-    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", HANDLERS)
+async def test_a_copied_handler_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pair(copied(name, tmp_path, monkeypatch, HANDLERS[name]), "/") as ws:
+        await ws.send("hello")
+        assert await ws.recv() == "hello"
+
+
+async def test_a_copied_editor_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the built scripts its page says how to make them."""
+    routes = copied("editor", tmp_path, monkeypatch)
+    (page,) = [each.http for each in routes if getattr(each, "path", "") == "/editor/{document}"]
+    assert page(fastws.Request()).body == b"my own page"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)
+def test_it_is_short_and_knows_public_names_alone(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
     assert text.count("\n") < 150
-    imported = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Import, ast.ImportFrom))]
+    tree = ast.parse(text)
+    imported = [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
     names = {getattr(node, "module", None) or alias.name for node in imported for alias in node.names}
-    assert not {each for each in names if each.startswith("fastws.")}
+    # The built-in application is made of the others; ``fastws.yjs`` is for everybody.
+    allowed = ("fastws.apps.",) if path.stem == "builtin" else ("fastws.yjs",)
+    assert not {each for each in names if each.startswith("fastws.") and not each.startswith(allowed)}
+    # Neither by an attribute: ``fastws.logs.escape``.
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "fastws"
+    }
+    assert used <= {*fastws.__all__, "yjs"}

@@ -68,13 +68,30 @@ async def test_what_one_says_all_hear_with_the_name_and_the_time(talk: Talk) -> 
 
 
 @pytest.mark.parametrize(
-    "token", ["short ann", "secret-of-sixteen", "secret-of-sixteen " + "x" * 25, "secret-of-sixteen \u202e"]
+    "token",
+    [
+        "short ann",
+        "secret-of-sixteen",
+        "secret-of-sixteen " + "x" * 25,
+        "secret-of-sixteen \u202e",
+        "secret-of-sixteen a\u200bnn",
+        "secret-of-sixteen \u3164\u2800\ufe0f",
+    ],
 )
 async def test_names_that_cannot_be(talk: Talk, token: str) -> None:
     await talk.site.first.say(auth=token)
     with pytest.raises(fastws.ConnectionClosed) as closed:
         await talk.site.first.next()
     assert closed.value.code == 4400
+
+
+@pytest.mark.parametrize(
+    "name", ["ann\u3164", "\uff41nn", " a\u034fnn ", "ann\ufe0f\u2800", "ann\U000e0101"], ids=ascii
+)
+def test_names_that_look_the_same_are_the_same(name: str) -> None:
+    user = Rooms(PAGES).authenticate(None, f"secret-of-sixteen {name}")
+    assert user is not None and user.public_id is not None
+    assert user.public_id.partition("#")[0] == "ann"
 
 
 @pytest.mark.parametrize(

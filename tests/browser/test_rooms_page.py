@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -204,3 +205,25 @@ def test_a_worker_is_killed_in_the_middle_of_the_talk(
     for page in (ann, bob):
         assert page.evaluate("() => shifts") == []
         assert page.locator(".event, .failure").count() == 0
+
+
+def test_who_takes_the_name_of_another_is_told_apart(new_page: Callable[..., Page], site: Site) -> None:
+    ann, other = new_page(), new_page()
+    enter(ann, site, "Ann", "names")
+    write(ann, "I was here first")
+    enter(other, site, "\u00c1nn", "names")
+    write(other, "me too")
+    for page in (ann, other):
+        expect(page.locator(".said .who").first).to_have_text("Ann")
+        expect(page.locator(".said .who").last).to_have_text(re.compile("^\u00c1nn#....$"))
+        expect(page.locator("#members .tag")).to_have_count(1)
+
+
+def test_marks_upon_marks_stay_in_their_message(new_page: Callable[..., Page], site: Site) -> None:
+    page = new_page()
+    enter(page, site, "Ann", "marks")
+    write(page, "before")
+    write(page, "a" + "\u0301" * 400)
+    words = page.locator(".said .words").last
+    expect(words).to_have_css("overflow", "clip")
+    assert (words.bounding_box() or {"height": 0})["height"] < 60

@@ -41,6 +41,20 @@ def tls() -> list[object]:
     return []
 
 
+def paths() -> list[str]:
+    """Every page; the editor where it is built."""
+    is_built = (packaged_static() / "vendor" / "editor.js").is_file()
+    return [*PAGES, "/editor/shifts"] if is_built else [*PAGES]
+
+
+def watched(page: Page, url: str) -> None:
+    """Open a page that notes what moves in it, as somebody who has a name."""
+    page.add_init_script(SHIFTS)
+    page.add_init_script("localStorage.setItem('fastws.name', 'Somebody')")
+    page.goto(url)
+    expect(page.get_by_role("status").first).to_have_text("Connected")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 1280])
 def test_nothing_sticks_out(new_page: Callable[..., Page], site: Site, scheme: str, width: int) -> None:
@@ -64,15 +78,10 @@ def test_nothing_moves_while_a_page_comes_back(
 ) -> None:
     troubles.provoked = SERVER_GONE
     site = start()
-    paths = ["/chat", "/rooms/shifts", "/quotes", "/bullets"]
-    if (packaged_static() / "vendor" / "editor.js").is_file():
-        paths.append("/editor/shifts")
-    pages = {path: new_page(viewport={"width": 320, "height": 640}) for path in paths}
+    # The start page comes back when one asks it to: see below.
+    pages = {path: new_page(viewport={"width": 320, "height": 640}) for path in paths() if path != "/"}
     for path, page in pages.items():
-        page.add_init_script(SHIFTS)
-        page.add_init_script("localStorage.setItem('fastws.name', 'Somebody')")
-        page.goto(site.url + path)
-        expect(page.get_by_role("status").first).to_have_text("Connected")
+        watched(page, site.url + path)
     expect(pages["/quotes"].locator("#sum")).to_have_attribute("data-state", "good")
     expect(pages["/bullets"].locator("#share")).to_contain_text("%")
     for page in pages.values():
@@ -84,3 +93,41 @@ def test_nothing_moves_while_a_page_comes_back(
     for path, page in pages.items():
         expect(page.get_by_role("status").first).to_have_text("Connected")
         assert page.evaluate("() => shifts") == [], path
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_nothing_moves_while_a_page_loads(new_page: Callable[..., Page], site: Site, width: int) -> None:
+    for path in paths():
+        page = new_page(viewport={"width": width, "height": 640})
+        watched(page, site.url + path)
+        page.wait_for_load_state("networkidle" if path == "/" else "load")
+        page.evaluate("() => document.fonts.ready.then(() => new Promise(requestAnimationFrame))")
+        assert page.evaluate("() => shifts") == [], path
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_nothing_moves_while_the_start_page_comes_back(
+    new_page: Callable[..., Page], start: Callable[..., Site], troubles: Troubles, width: int
+) -> None:
+    """By keyboard alone: the button takes the place of the one that sends."""
+    troubles.provoked = SERVER_GONE
+    site = start()
+    page = new_page(viewport={"width": width, "height": 640})
+    watched(page, f"{site.url}/")
+    expect(page.locator(".in")).to_have_text(["Hello Server!"])
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    field = page.get_by_label("Message", exact=True)
+    expect(field).to_be_focused()
+    expect(field).to_be_in_viewport(ratio=1)
+    page.evaluate("() => { shifts.length = 0 }")
+    site.child.stop(signal.SIGKILL)
+    expect(page.get_by_role("status")).to_have_text("Closed")
+    page.keyboard.press("Tab")
+    reconnect = page.get_by_role("button", name="Reconnect")
+    expect(reconnect).to_be_focused()
+    start(port=urlsplit(site.url).port)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Connected")
+    expect(field).to_be_focused()
+    assert page.evaluate("() => shifts") == []

@@ -302,7 +302,10 @@ class TestThreads:
         assert run(scenario()) == ["from a thread"]
 
     @pytest.mark.parametrize("own", [False, True], ids=["no loop", "a loop of its own"])
-    def test_publishing_from_another_thread_is_refused(self, run: Run, own: bool) -> None:
+    @pytest.mark.parametrize("sample", [None, 30.0])
+    def test_publishing_from_another_thread_is_refused(
+        self, run: Run, own: bool, sample: float | None
+    ) -> None:
         """It would not wake the loop, and the message left when that does something else."""
         said: list[str] = []
 
@@ -318,6 +321,7 @@ class TestThreads:
         async def scenario() -> list[str]:
             loop: Any = asyncio.get_running_loop()
             hub, peer = Hub(), Peer(loop, Turn(loop.call_soon))
+            hub.topic("t", sample=sample)
             hub.subscribe(peer, "t")
             await asyncio.to_thread(elsewhere, hub)
             hub.publish("t", "from the loop")

@@ -393,6 +393,15 @@ class TestExpiring:
         client.read()
         assert client.state == {}
 
+    def test_what_has_expired_leaves_room_at_once(self, loop: ManualLoop, turn: Turn) -> None:
+        hub = Hub()
+        hub.topic("t", mode="keyed", key_ttl=5, max_keys=1)
+        loop.run(hub.start())
+        hub.publish("t", "1", key="a")
+        loop.sleep_machine(6)  # its timer has not come yet
+        hub.publish("t", "2", key="b")
+        assert loop.run(hub.snapshot("t")) == {"b": "2"}
+
 
 class TestJoining:
     def test_who_joins_at_one_position_gets_the_same_bytes(

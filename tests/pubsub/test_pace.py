@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastws.pubsub.pace import Pace, Sampler, checked_rate
+from fastws.pubsub.pace import Pace, Sampler, checked_rate, rest_seconds
 
 
 @given(st.floats(0.01, 500), st.lists(st.floats(0, 0.3), max_size=300), st.floats(0, 1e6))
@@ -52,6 +52,22 @@ def test_of_a_flood_so_many_evenly_spread() -> None:
     assert 300 <= len(passed) <= 304
     gaps = [later - earlier for earlier, later in pairwise(passed[4:])]
     assert set(gaps) <= {166, 167, 168}
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds"),
+    [(1, 0.008), (10, 0.008), (20, 0.016), (30, 0.016), (100, 0.005), (250, 0.002), (251, 0)],
+)
+def test_how_long_a_sender_rests(rate: float, seconds: float) -> None:
+    assert rest_seconds(rate) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("rate", [20, 30, 50, 100, 250])
+def test_who_rests_is_let_through_as_often(rate: int) -> None:
+    sampler, rest = Sampler(rate), rest_seconds(rate)
+    looks = [look * rest for look in range(int(10 / rest))]
+    passed = sum(sampler.lets_through(now) for now in looks for _ in range(5))
+    assert 10 * rate - 1 <= passed <= 10 * rate + rate / 10 + 1
 
 
 def test_what_is_no_flood_passes() -> None:

@@ -538,3 +538,19 @@ class TestWhatFails:
         loop.advance(1)
         assert (broken.evicted, other.texts(), hub.count("t")) == (["too slow"], ["1"], 1)
         assert "cannot be sent" in caplog.text
+
+
+def test_a_flood_goes_on_in_another_loop_of_the_same_thread() -> None:
+    """Whoever runs a loop after the other has its hub in both."""
+    hub = Hub()
+    hub.topic("t", sample=10)
+    shown = []
+    for start in (1000.0, 2000.0):
+        with ManualLoop(start) as loop:  # type: ignore[abstract]
+            client = Client(loop, Turn(loop.call_soon, loop.time))
+            hub.subscribe(client, "t")
+            shown.append([hub.publish("t", str(number)) for number in range(3)])
+            loop.advance(1)
+            assert client.gaps == [("t", 2, "sampled")]
+            client.outbox.leave_topics()
+    assert shown == [[1, 0, 0], [1, 0, 0]]
