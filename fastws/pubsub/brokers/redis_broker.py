@@ -27,10 +27,9 @@ from fastws.pubsub.brokers.base import (
     State,
     Verdict,
     redacted,
-    settings_text,
 )
 from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
-from fastws.pubsub.brokers.redis_answers import entries_of, kept_of_answer
+from fastws.pubsub.brokers.redis_answers import differ, entries_of, kept_of_answer, settle
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
 from fastws.pubsub.brokers.redis_line import Command
 from fastws.pubsub.brokers.redis_places import place_at
@@ -120,8 +119,14 @@ class RedisBroker:
         """Go on with new connections: hear again, and send what waits."""
         heard: set[str] = set()
         while missing := [channel for channel in self._channels if channel not in heard]:
-            await asyncio.gather(*connected.subscribe(*missing))
+            asked = connected.subscribe(*missing)
+            answers = await asyncio.gather(*asked, return_exceptions=True)
             heard.update(missing)
+            for channel, answer in zip(missing, answers, strict=True):
+                if isinstance(answer, BrokerRefused):
+                    self._not_heard(channel, answer)
+                elif isinstance(answer, BaseException):
+                    raise answer
         if connected.reason:
             raise BrokerUnavailable(connected.reason)
         self._connected = connected
@@ -234,7 +239,18 @@ class RedisBroker:
         if channel not in self._channels:
             self._channels[channel] = None
             if self._connected is not None:
-                self._connected.subscribe(channel)
+                (heard,) = self._connected.subscribe(channel)
+                heard.add_done_callback(partial(self._look_at, channel))
+
+    def _look_at(self, channel: str, heard: asyncio.Future[None]) -> None:
+        error = None if heard.cancelled() else heard.exception()
+        if isinstance(error, BrokerRefused):
+            self._not_heard(channel, error)
+
+    def _not_heard(self, channel: str, error: BrokerRefused) -> None:
+        """This user may not hear a channel."""
+        if self._channels.pop(channel, self) is None and self._sink is not None:
+            self._sink.refused(channel[CHANNEL_START:-CHANNEL_END], str(error))
 
     def _forget(self, channel: str) -> None:
         if channel in self._channels:
@@ -266,7 +282,7 @@ class RedisBroker:
             (topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS),
         )
         if answer[0] == b"differ":
-            raise _differ(answer)
+            raise differ(answer)
         connected = self._connected
         if connected is not None and connected.eviction not in ("", self._eviction):
             self._eviction = connected.eviction
@@ -288,7 +304,7 @@ class RedisBroker:
 
         def appended(answer: Any) -> Appended:
             if answer[0] == b"differ":
-                raise _differ(answer)
+                raise differ(answer)
             return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
         done = partial(settle, future, appended)
@@ -296,7 +312,7 @@ class RedisBroker:
         return future
 
     async def watch(self, topic: BrokerTopic) -> None:
-        """Hear what is new in a topic; return when it is heard."""
+        """Hear what is new in a topic; return when it is heard. Raises :class:`BrokerRefused`."""
         channel = topic_channel(topic.name)
         self._channels[channel] = None
         while True:
@@ -306,6 +322,9 @@ class RedisBroker:
                 return  # what is among the channels is heard then
             try:
                 await asyncio.gather(*connected.subscribe(channel))
+            except BrokerRefused:
+                self._channels.pop(channel, None)
+                raise
             except BrokerUnavailable:
                 continue
             return
@@ -359,28 +378,6 @@ class RedisBroker:
         is_repeated: bool = False,
     ) -> None:
         self._send(Command(keys[0], arguments, done, is_repeated=is_repeated, script=(script, keys)))
-
-
-def settle(future: asyncio.Future[Any], meaning: Callable[[Any], Any], answer: Any) -> None:
-    """Give a future what an answer means, or why there is none."""
-    if future.done():
-        return
-    if isinstance(answer, asyncio.CancelledError):
-        future.cancel()
-    elif isinstance(answer, BrokerUnavailable):
-        future.set_exception(answer)
-    elif isinstance(answer, Exception):
-        future.set_exception(refused(answer))
-    else:
-        try:
-            future.set_result(meaning(answer))
-        except BrokerRefused as error:
-            future.set_exception(error)
-
-
-def _differ(answer: Any) -> BrokerRefused:
-    """Return what is raised where another node has other settings."""
-    return BrokerRefused(f"another node uses it with other settings: {settings_text(answer[1])}")
 
 
 def _milliseconds(seconds: float) -> int:

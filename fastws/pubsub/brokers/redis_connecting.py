@@ -89,7 +89,7 @@ class Connected:
         return all(line.is_idle for line in self._commands)
 
     def subscribe(self, *channels: str) -> list[asyncio.Future[None]]:
-        """Hear channels; each future is done when one is heard."""
+        """Hear channels; each future is done when one is heard, and fails where this user may not hear it."""
         return [
             future
             for channel in channels

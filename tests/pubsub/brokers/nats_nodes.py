@@ -23,6 +23,7 @@ class Node:
         self.blobs: list[tuple[str, bytes]] = []
         self.lost: list[str] = []
         self.told: list[tuple[str, str, list[Entry]]] = []
+        self.refusals: list[tuple[str, str]] = []
         self.states: list[State] = []
         self.reasons: list[str] = []
 
@@ -34,6 +35,9 @@ class Node:
 
     def appended(self, name: str, epoch: str, entries: list[Entry]) -> None:
         self.told.append((name, epoch, entries))
+
+    def refused(self, name: str, reason: str) -> None:
+        self.refusals.append((name, reason))
 
     def state(self, state: State, reason: str = "") -> None:
         self.states.append(state)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -252,6 +253,12 @@ class NatsBroker:
             self._changes.append(subject)
             self._news.set()
 
+    def _refused(self, subject: str, reason: str) -> None:
+        """This user may not hear a topic. Of one with a history or keys :meth:`watch` tells it."""
+        self._leave(subject)
+        if subject.startswith(f"{self._plain}."):
+            self._sink.refused(subject.removeprefix(f"{self._plain}."), reason)
+
     async def _change(self, line: Line, subject: str) -> None:
         """Follow, or leave, as it is wished now."""
         if subject in self._heard:
@@ -263,7 +270,7 @@ class NatsBroker:
         if subject in self._subscriptions:
             return
         self._subscriptions[subject] = None  # it is under way
-        subscription = await line.subscribe(subject, self._heard[subject])
+        subscription = await line.subscribe(subject, self._heard[subject], partial(self._refused, subject))
         if line is self._line:
             self._subscriptions[subject] = subscription
         if subject not in self._heard:
