@@ -113,7 +113,7 @@ class BrokerTopic:
     @property
     def digest(self) -> str:
         """What is compared."""
-        return blake2b(self.settings, digest_size=8).hexdigest()
+        return _digest(self.settings)
 
 
 class Verb(IntEnum):
@@ -303,6 +303,11 @@ class Broker(Protocol):
 
 
 # -- names --------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _digest(settings: bytes) -> str:
+    return blake2b(settings, digest_size=8).hexdigest()
 
 
 @lru_cache(maxsize=256)

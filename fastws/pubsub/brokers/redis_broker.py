@@ -119,14 +119,9 @@ class RedisBroker:
         """Go on with new connections: hear again, and send what waits."""
         heard: set[str] = set()
         while missing := [channel for channel in self._channels if channel not in heard]:
-            asked = connected.subscribe(*missing)
-            answers = await asyncio.gather(*asked, return_exceptions=True)
+            for channel, error in (await connected.hear(missing)).items():
+                self._not_heard(channel, error)
             heard.update(missing)
-            for channel, answer in zip(missing, answers, strict=True):
-                if isinstance(answer, BrokerRefused):
-                    self._not_heard(channel, answer)
-                elif isinstance(answer, BaseException):
-                    raise answer
         if connected.reason:
             raise BrokerUnavailable(connected.reason)
         self._connected = connected
@@ -240,12 +235,7 @@ class RedisBroker:
             self._channels[channel] = None
             if self._connected is not None:
                 (heard,) = self._connected.subscribe(channel)
-                heard.add_done_callback(partial(self._look_at, channel))
-
-    def _look_at(self, channel: str, heard: asyncio.Future[None]) -> None:
-        error = None if heard.cancelled() else heard.exception()
-        if isinstance(error, BrokerRefused):
-            self._not_heard(channel, error)
+                heard.add_done_callback(partial(_look_at, partial(self._not_heard, channel)))
 
     def _not_heard(self, channel: str, error: BrokerRefused) -> None:
         """This user may not hear a channel."""
@@ -338,12 +328,7 @@ class RedisBroker:
         epoch, offset = ("", 0) if since is None else (since.epoch, since.offset)
         most_bytes = MAX_BYTES if not topic.history else topic.history_bytes
         arguments = (epoch, offset, topic.kind, topic.history, most_bytes, _milliseconds(topic.ttl))
-        asked = self._script(READ, topic, arguments)
-
-        async def answer() -> Kept:
-            return kept_of_answer(await asked, topic)
-
-        return answer()
+        return _kept(self._script(READ, topic, arguments), topic)
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -378,6 +363,17 @@ class RedisBroker:
         is_repeated: bool = False,
     ) -> None:
         self._send(Command(keys[0], arguments, done, is_repeated=is_repeated, script=(script, keys)))
+
+
+async def _kept(asked: asyncio.Future[Any], topic: BrokerTopic) -> Kept:
+    return kept_of_answer(await asked, topic)
+
+
+def _look_at(refused: Callable[[BrokerRefused], None], heard: asyncio.Future[None]) -> None:
+    """Tell it where a channel may not be heard."""
+    error = None if heard.cancelled() else heard.exception()
+    if isinstance(error, BrokerRefused):
+        refused(error)
 
 
 def _milliseconds(seconds: float) -> int:

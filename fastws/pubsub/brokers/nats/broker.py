@@ -55,6 +55,20 @@ async def connect_to_any(servers: Servers, timeout: float) -> Line:
     raise BrokerUnavailable("; ".join(reasons))
 
 
+async def connect_again(servers: Servers, away: Callable[[str], None]) -> Line:
+    """Connect, as soon as there is one; ``away`` is told why there is none, each reason once."""
+    pause, said = FIRST_PAUSE, ""
+    while True:
+        try:
+            return await connect_to_any(servers, CONNECT_SECONDS)
+        except BrokerUnavailable as error:
+            if str(error) != said:
+                said = str(error)
+                away(said)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
 class NatsBroker:
     """One node's way to NATS. Everything here runs on one loop.
 
@@ -126,19 +140,7 @@ class NatsBroker:
             if not self._was_ready:
                 return  # start() raises
             self._sink.state(State.AWAY, reason)
-            line = await self._connect_again()
-
-    async def _connect_again(self) -> Line:
-        pause, said = FIRST_PAUSE, ""
-        while True:
-            try:
-                return await connect_to_any(self._servers, CONNECT_SECONDS)
-            except BrokerUnavailable as error:
-                if str(error) != said:
-                    said = str(error)
-                    self._sink.state(State.AWAY, said)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            line = await connect_again(self._servers, partial(self._sink.state, State.AWAY))
 
     async def _use(self, line: Line) -> None:
         """Hear and send over a line until it ends."""

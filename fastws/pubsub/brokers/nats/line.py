@@ -127,6 +127,7 @@ class Line:
             await line.close()
             raise BrokerUnavailable(f"{server.label} does not answer") from None
         except nats.errors.NoServersError:
+            await line.close()
             raise BrokerUnavailable(f"{server.label}: {line._error}") from None
         except Unfit as error:
             await line.close()
