@@ -51,7 +51,7 @@ SHARDED = ("SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", "SPUBLISH")
 ELSEWHERE = (NoScriptError, ReadOnlyError, MovedError, AskError, TryAgainError, ClusterDownError)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _bulk(text: str | int) -> bytes:
     """Return an argument as Redis reads it. Most come again with each command of a topic."""
     encoded = str(text).encode()
