@@ -43,8 +43,6 @@ class CopyingKeeper(Keeper):
         #: Why the broker is away.
         self._reason = "it has not been reached yet"
         self._came_back = asyncio.Event()
-        #: Something new was told in this turn.
-        self._is_collecting = False
 
     def close(self) -> None:
         """Let go of all workers, and wait for the broker no more."""
@@ -180,21 +178,9 @@ class CopyingKeeper(Keeper):
         if topic is None or topic.copy is Copy.NONE:
             return
         if topic.take_new(epoch, entries):
-            self._tell_new()
-        else:
-            self._load(topic)
-
-    def _tell_new(self) -> None:
-        """Tell workers what is new: the first of a turn at once, the others together at its end."""
-        if self._is_collecting:
             self._schedule()
         else:
-            self._is_collecting = True
-            self._loop.call_soon(self._end_turn)
-            self._flush()
-
-    def _end_turn(self) -> None:
-        self._is_collecting = False
+            self._load(topic)
 
     def take_unheard(self, name: str) -> None:
         """Take that a topic which was watched is heard no more: it is watched again, which says why not."""
