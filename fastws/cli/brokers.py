@@ -93,6 +93,9 @@ class NoSink:
     def appended(self, *_: object) -> None:
         """Do nothing."""
 
+    def refused(self, *_: object) -> None:
+        """Do nothing."""
+
     def state(self, *_: object) -> None:
         """Do nothing."""
 

@@ -185,7 +185,9 @@ class Callbacks:
     :func:`as_handler` does.
     """
 
-    __slots__ = ("on_close", "on_gap", "on_message", "on_open", "on_sync", "on_writable", "tasks")
+    __slots__ = (
+        "on_close", "on_gap", "on_message", "on_open", "on_refused", "on_sync", "on_writable", "tasks"
+    )  # fmt: skip
 
     def __init__(self, given: Any) -> None:
         handler = as_handler(given)
@@ -197,6 +199,8 @@ class Callbacks:
         self.on_writable = _own(handler, "on_writable")
         self.on_gap = _own(handler, "on_gap")
         self.on_sync = _own(handler, "on_sync")
+        #: Of a feed: a broker refuses a topic.
+        self.on_refused = getattr(handler, "_on_refused", None)
         if opens_async(handler):
             self.on_open = _begins_task(handler.on_open, copy(self))
         else:

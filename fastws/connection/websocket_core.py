@@ -111,6 +111,15 @@ class WebSocketCore:
         connection._call(on_sync, self, synced)
         return True
 
+    def tell_refused(self, topic: str) -> bool:
+        """Tell a feed that a broker refuses a topic; False where the handler is none."""
+        connection: Any = self._connection
+        on_refused = getattr(connection.callbacks, "on_refused", None)
+        if on_refused is None:
+            return False
+        connection._call(on_refused, self, topic)
+        return True
+
     # -- sending --------------------------------------------------------------------------------
 
     def _push_or_encode(self, message: Message, compress: Compress) -> SendStatus | bytes:

@@ -155,6 +155,10 @@ class Feed(Handler):
     def on_sync(self, ws: WebSocket, synced: Synced) -> None:
         self._sessions[ws].sync(synced)
 
+    def _on_refused(self, ws: WebSocket, topic: str) -> None:
+        """Tell a client that a broker refuses one of its topics."""
+        self._sessions[ws].refuse(topic)
+
     def on_writable(self, ws: WebSocket) -> None:
         self._sessions[ws].work()
 

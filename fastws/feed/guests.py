@@ -71,6 +71,12 @@ class Guest:
         self.session.sync(synced)
         return True
 
+    def tell_refused(self, topic: str) -> bool:
+        """Tell the session that a broker refuses one of its topics; the hub does."""
+        assert self.session is not None
+        self.session.refuse(topic)
+        return True
+
     def close_nowait(self, code: int, reason: str) -> None:
         if self._ours is not None:
             self._ours.close_nowait(code, reason)

@@ -298,6 +298,12 @@ class EventStream:
         self._session.sync(synced)
         return True
 
+    def tell_refused(self, topic: str) -> bool:
+        """Tell the session that a broker refuses one of its topics; the hub does."""
+        assert self._session is not None
+        self._session.refuse(topic)
+        return True
+
     def close_nowait(self, code: int, reason: str) -> None:
         """End when what was said has been sent: a browser comes back, and is told a status."""
         self._is_over = True

@@ -42,6 +42,8 @@ class Subscription:
     skips: bool
     #: Messages a second, as the client has asked.
     rate: float | None
+    #: Of the command that began it.
+    id: str | int | None = None
     #: What answers the client where the subscription ends before it is known where it begins; None: it is.
     unsaid: Sync | None = None
 
@@ -258,7 +260,7 @@ class Session(SessionCore):
             raise FeedError("internal", "the application failed") from error
         if joined is None:
             return
-        self._topics[topic] = Subscription(joined.topic, joined.skips, sub.rate)
+        self._topics[topic] = Subscription(joined.topic, joined.skips, sub.rate, sub.id)
         self._watch.expire_topic(topic, grant.expires_at)
         self._show(topic, grant)
         synced = joined.synced
@@ -305,15 +307,28 @@ class Session(SessionCore):
             subscription.unsaid = None
         self.say(Sync(synced.topic, str(synced.at), *said, lossy=lossy))
 
+    def refuse(self, topic: str) -> None:
+        """A broker refuses a topic: the client may ask for it again."""
+        subscription = self._take(topic)
+        if subscription is not None:
+            self.say_error(
+                FeedError("unavailable", "the topic cannot be heard now", 1), subscription.id, topic
+            )
+
     def unsubscribe(self, topic: str, reason: str) -> None:
         """End a subscription, and say so."""
-        subscription = self._topics.pop(topic, None)
+        subscription = self._take(topic)
+        if subscription is not None and subscription.unsaid is not None:
+            self.say(subscription.unsaid)
+        self.say(End(topic, reason))
+
+    def _take(self, topic: str) -> Subscription | None:
+        """End a subscription; return what it was."""
+        subscription: Subscription | None = self._topics.pop(topic, None)
         if subscription is not None:
             self._watch.expire_topic(topic, None)
             self._settings.hub._unsubscribe_view(self._line, subscription.view)
-            if subscription.unsaid is not None:
-                self.say(subscription.unsaid)
-        self.say(End(topic, reason))
+        return subscription
 
     def end_topic(self, topic: str) -> None:
         """What was granted has expired."""

@@ -161,8 +161,8 @@ class Ended:
 
     #: The topic's name.
     topic: str
-    #: ``"closed"``: the hub was closed. From a feed ``"revoked"`` or ``"expired"``: this client may follow
-    #: it no more.
+    #: ``"closed"``: the hub was closed. ``"unavailable"``: the broker refuses the topic. From a feed
+    #: ``"revoked"`` or ``"expired"``: this client may follow it no more.
     reason: str
 
 

@@ -25,7 +25,8 @@ class Follower:
     :class:`fastws.Message` for each key that holds something, a :class:`fastws.Live`, and then what changes:
     a :class:`fastws.Message`, or a :class:`fastws.Removed`. Of a key that changed several times before it
     was taken only the last value comes. When the hub is closed
-    there is one :class:`fastws.Ended` for each topic, and the iteration ends. Each topic is in its own
+    there is one :class:`fastws.Ended` for each topic, and the iteration ends; for a topic that a broker
+    refuses there is one with the reason ``"unavailable"``. Each topic is in its own
     order; topics take turns.
 
     Nothing is queued: a message is read from the history when it is taken. Cancelling a step loses nothing.
@@ -147,6 +148,15 @@ class Follower:
     def wake(self) -> None:
         """There is something to take."""
         self._taker.wake()
+
+    def end_topic(self, topic: NumberedTopic, reason: str) -> None:
+        """Nothing more comes of a topic. Without another one the iteration ends."""
+        assert self._places is not None
+        topic.unfollow(self)
+        del self._places[topic]
+        self._order.remove(topic)
+        self._closing = self._closing or not self._order
+        self.say(Ended(topic.name, reason))
 
     def end(self) -> None:
         """The hub is closed: what was published before still comes."""

@@ -113,7 +113,7 @@ class BrokerTopic:
     @property
     def digest(self) -> str:
         """What is compared."""
-        return blake2b(self.settings, digest_size=8).hexdigest()
+        return _digest(self.settings)
 
 
 class Verb(IntEnum):
@@ -211,6 +211,12 @@ class Sink(Protocol):
     def appended(self, name: str, epoch: str, entries: list[Entry]) -> None:
         """Take what is new in a topic that is watched."""
 
+    def refused(self, name: str, reason: str) -> None:
+        """Take that a topic is not heard, though it is followed or was watched: the broker refuses that.
+
+        It counts as followed no more. What :meth:`Broker.watch` has raised is not told here.
+        """
+
     def state(self, state: State, reason: str = "") -> None:
         """Take how it is with the broker, and why, in words without a secret. READY may come twice in a
         row.
@@ -243,7 +249,10 @@ class Broker(Protocol):
         """Send a blob, of at most ``max_bytes``, now or when the broker is back."""
 
     def follow(self, name: str) -> None:
-        """Hear a plain topic, as soon as the broker has taken that. Twice does no harm."""
+        """Hear a plain topic, as soon as the broker has taken that. Twice does no harm.
+
+        Where the broker refuses it :meth:`Sink.refused` is told.
+        """
 
     def unfollow(self, name: str) -> None:
         """Hear it no more."""
@@ -271,6 +280,9 @@ class Broker(Protocol):
         """Hear what is new; return when all that is appended from now on is told. Twice does no harm.
 
         While the broker is away this waits.
+
+        Raises:
+            BrokerRefused: This topic may not be heard.
         """
 
     def unwatch(self, name: str) -> None:
@@ -291,6 +303,11 @@ class Broker(Protocol):
 
 
 # -- names --------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _digest(settings: bytes) -> str:
+    return blake2b(settings, digest_size=8).hexdigest()
 
 
 @lru_cache(maxsize=256)

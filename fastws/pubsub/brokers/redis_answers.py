@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+from collections.abc import Callable
 from typing import Any
 
-from fastws.pubsub.brokers.base import BrokerTopic, Entry, Item, Kept, TopicKind, Verb
+from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import (
+    BrokerRefused,
+    BrokerTopic,
+    Entry,
+    Item,
+    Kept,
+    TopicKind,
+    Verb,
+    settings_text,
+)
+from fastws.pubsub.brokers.redis_server import refused
 
-__all__ = ["entries_of", "kept_of_answer"]
+__all__ = ["differ", "entries_of", "kept_of_answer", "settle"]
 
 ITEM = struct.Struct("<BHI")
 MS = 1000.0
+#: Quicker than a call of the class.
+VERBS = {int(verb): verb for verb in Verb}
 
 
 def entries_of(data: bytes) -> tuple[str, list[Entry]]:
@@ -25,11 +40,11 @@ def entries_of(data: bytes) -> tuple[str, list[Entry]]:
             verb, key_size, size = ITEM.unpack_from(data, at)
             at += ITEM.size
             end = at + key_size + size
-            key = data[at : at + key_size].decode()
+            key = data[at : at + key_size].decode() if key_size else ""
             body = data[at + key_size : end]
             if end > len(data):
                 raise ValueError("it ends within an item")
-            found.append(Entry(offset, Item(body, key, Verb(verb))))
+            found.append(Entry(offset, Item(body, key, VERBS.get(verb) or Verb(verb))))
             offset += 1
             at = end
     except struct.error as error:
@@ -74,3 +89,25 @@ def _value(key: bytes, held: bytes, now: int) -> Entry:
 
 def _offset(entry: Entry) -> int:
     return entry.offset
+
+
+def settle(future: asyncio.Future[Any], meaning: Callable[[Any], Any], answer: Any) -> None:
+    """Give a future what an answer means, or why there is none."""
+    if future.done():
+        return
+    if isinstance(answer, asyncio.CancelledError):
+        future.cancel()
+    elif isinstance(answer, BrokerUnavailable):
+        future.set_exception(answer)
+    elif isinstance(answer, Exception):
+        future.set_exception(refused(answer))
+    else:
+        try:
+            future.set_result(meaning(answer))
+        except BrokerRefused as error:
+            future.set_exception(error)
+
+
+def differ(answer: Any) -> BrokerRefused:
+    """Return what is raised where another node has other settings."""
+    return BrokerRefused(f"another node uses it with other settings: {settings_text(answer[1])}")

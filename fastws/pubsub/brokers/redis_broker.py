@@ -27,10 +27,9 @@ from fastws.pubsub.brokers.base import (
     State,
     Verdict,
     redacted,
-    settings_text,
 )
 from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
-from fastws.pubsub.brokers.redis_answers import entries_of, kept_of_answer
+from fastws.pubsub.brokers.redis_answers import differ, entries_of, kept_of_answer, settle
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
 from fastws.pubsub.brokers.redis_line import Command
 from fastws.pubsub.brokers.redis_places import place_at
@@ -120,7 +119,8 @@ class RedisBroker:
         """Go on with new connections: hear again, and send what waits."""
         heard: set[str] = set()
         while missing := [channel for channel in self._channels if channel not in heard]:
-            await asyncio.gather(*connected.subscribe(*missing))
+            for channel, error in (await connected.hear(missing)).items():
+                self._not_heard(channel, error)
             heard.update(missing)
         if connected.reason:
             raise BrokerUnavailable(connected.reason)
@@ -234,7 +234,13 @@ class RedisBroker:
         if channel not in self._channels:
             self._channels[channel] = None
             if self._connected is not None:
-                self._connected.subscribe(channel)
+                (heard,) = self._connected.subscribe(channel)
+                heard.add_done_callback(partial(_look_at, partial(self._not_heard, channel)))
+
+    def _not_heard(self, channel: str, error: BrokerRefused) -> None:
+        """This user may not hear a channel."""
+        if self._channels.pop(channel, self) is None and self._sink is not None:
+            self._sink.refused(channel[CHANNEL_START:-CHANNEL_END], str(error))
 
     def _forget(self, channel: str) -> None:
         if channel in self._channels:
@@ -266,7 +272,7 @@ class RedisBroker:
             (topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS),
         )
         if answer[0] == b"differ":
-            raise _differ(answer)
+            raise differ(answer)
         connected = self._connected
         if connected is not None and connected.eviction not in ("", self._eviction):
             self._eviction = connected.eviction
@@ -288,7 +294,7 @@ class RedisBroker:
 
         def appended(answer: Any) -> Appended:
             if answer[0] == b"differ":
-                raise _differ(answer)
+                raise differ(answer)
             return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
         done = partial(settle, future, appended)
@@ -296,7 +302,7 @@ class RedisBroker:
         return future
 
     async def watch(self, topic: BrokerTopic) -> None:
-        """Hear what is new in a topic; return when it is heard."""
+        """Hear what is new in a topic; return when it is heard. Raises :class:`BrokerRefused`."""
         channel = topic_channel(topic.name)
         self._channels[channel] = None
         while True:
@@ -306,6 +312,9 @@ class RedisBroker:
                 return  # what is among the channels is heard then
             try:
                 await asyncio.gather(*connected.subscribe(channel))
+            except BrokerRefused:
+                self._channels.pop(channel, None)
+                raise
             except BrokerUnavailable:
                 continue
             return
@@ -319,12 +328,7 @@ class RedisBroker:
         epoch, offset = ("", 0) if since is None else (since.epoch, since.offset)
         most_bytes = MAX_BYTES if not topic.history else topic.history_bytes
         arguments = (epoch, offset, topic.kind, topic.history, most_bytes, _milliseconds(topic.ttl))
-        asked = self._script(READ, topic, arguments)
-
-        async def answer() -> Kept:
-            return kept_of_answer(await asked, topic)
-
-        return answer()
+        return _kept(self._script(READ, topic, arguments), topic)
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -361,26 +365,15 @@ class RedisBroker:
         self._send(Command(keys[0], arguments, done, is_repeated=is_repeated, script=(script, keys)))
 
 
-def settle(future: asyncio.Future[Any], meaning: Callable[[Any], Any], answer: Any) -> None:
-    """Give a future what an answer means, or why there is none."""
-    if future.done():
-        return
-    if isinstance(answer, asyncio.CancelledError):
-        future.cancel()
-    elif isinstance(answer, BrokerUnavailable):
-        future.set_exception(answer)
-    elif isinstance(answer, Exception):
-        future.set_exception(refused(answer))
-    else:
-        try:
-            future.set_result(meaning(answer))
-        except BrokerRefused as error:
-            future.set_exception(error)
+async def _kept(asked: asyncio.Future[Any], topic: BrokerTopic) -> Kept:
+    return kept_of_answer(await asked, topic)
 
 
-def _differ(answer: Any) -> BrokerRefused:
-    """Return what is raised where another node has other settings."""
-    return BrokerRefused(f"another node uses it with other settings: {settings_text(answer[1])}")
+def _look_at(refused: Callable[[BrokerRefused], None], heard: asyncio.Future[None]) -> None:
+    """Tell it where a channel may not be heard."""
+    error = None if heard.cancelled() else heard.exception()
+    if isinstance(error, BrokerRefused):
+        refused(error)
 
 
 def _milliseconds(seconds: float) -> int:

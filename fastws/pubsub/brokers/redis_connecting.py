@@ -12,7 +12,7 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from fastws.errors import BrokerUnavailable
-from fastws.pubsub.brokers.base import name_of
+from fastws.pubsub.brokers.base import BrokerRefused, name_of
 from fastws.pubsub.brokers.redis_line import Command, CommandLine, Subscriptions
 from fastws.pubsub.brokers.redis_places import Layout, Place
 from fastws.pubsub.brokers.redis_scripts import CHECK, SCRIPTS, keys_of, plain_channel
@@ -89,12 +89,23 @@ class Connected:
         return all(line.is_idle for line in self._commands)
 
     def subscribe(self, *channels: str) -> list[asyncio.Future[None]]:
-        """Hear channels; each future is done when one is heard."""
+        """Hear channels; each future is done when one is heard, and fails where this user may not hear it."""
         return [
             future
             for channel in channels
             for future in self._subscriptions[self._layout.place_of(channel)].subscribe(channel)
         ]
+
+    async def hear(self, channels: list[str]) -> dict[str, BrokerRefused]:
+        """Hear channels; return those that this user may not hear. Raises :class:`BrokerUnavailable`."""
+        answers = await asyncio.gather(*self.subscribe(*channels), return_exceptions=True)
+        found: dict[str, BrokerRefused] = {}
+        for channel, answer in zip(channels, answers, strict=True):
+            if isinstance(answer, BrokerRefused):
+                found[channel] = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+        return found
 
     def unsubscribe(self, channel: str) -> None:
         """Hear a channel no more."""

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import (
@@ -28,7 +29,7 @@ from fastws.pubsub.brokers.redis_bounds import (
     BoundedReader,
 )
 from fastws.pubsub.brokers.redis_scripts import READ, Script
-from fastws.pubsub.brokers.redis_server import Server, words_for
+from fastws.pubsub.brokers.redis_server import Server, is_forbidden, refused, words_for
 
 __all__ = ["ANSWER_SECONDS", "Command", "CommandLine", "Subscriptions"]
 
@@ -48,6 +49,24 @@ SHARDED = ("SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", "SPUBLISH")
 #: It has forgotten the scripts, is the master no more, or another one has what this is about. The next
 #: connections begin with the command that was answered so: to send it again here would change the order.
 ELSEWHERE = (NoScriptError, ReadOnlyError, MovedError, AskError, TryAgainError, ClusterDownError)
+
+
+@lru_cache(maxsize=256)
+def _bulk(text: str | int) -> bytes:
+    """Return an argument as Redis reads it. Most come again with each command of a topic."""
+    encoded = str(text).encode()
+    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
+
+
+def pack(arguments: tuple[Any, ...]) -> bytes:
+    """Return a command as Redis reads it: redis-py takes several times as long for one of many arguments."""
+    parts = [b"*%d\r\n" % len(arguments)]
+    for each in arguments:
+        if isinstance(each, bytes):
+            parts += (b"$%d\r\n" % len(each), each, b"\r\n")
+        else:
+            parts.append(_bulk(each))
+    return b"".join(parts)
 
 
 class Command:
@@ -146,7 +165,7 @@ class Line(asyncio.Protocol):
         while self.is_open and not self._is_paused and (packed := self._next()):
             if not self._owed_since:
                 self._owed_since = self._loop.time()
-            self._transport.writelines(self._connection.pack_commands(packed))
+            self._transport.write(b"".join([pack(arguments) for arguments in packed]))
 
     def _next(self) -> list[tuple[Any, ...]]:
         """Return the next commands to be sent together."""
@@ -283,13 +302,15 @@ class Subscriptions(Line):
         self._subscribe, self._unsubscribe, self._message, _ = verbs
         #: What has been asked for, and not the contrary since.
         self._channels: set[str] = set()
+        #: What the server was asked and has not answered, in that order: verbs, and channels.
+        self._order: deque[tuple[Any, ...]] = deque()
         #: By channel: those who wait until it is heard.
         self._asked: dict[str, list[asyncio.Future[None]]] = {}
         super().__init__(connection, lost)
         self._reader.most = MESSAGE_BYTES
 
     def subscribe(self, *channels: str) -> list[asyncio.Future[None]]:
-        """Hear channels; each future is done when one is heard."""
+        """Hear channels; each future is done when one is heard, and fails where this user may not hear it."""
         futures = []
         for channel in channels:
             future: asyncio.Future[None] = self._loop.create_future()
@@ -318,25 +339,42 @@ class Subscriptions(Line):
                     future.exception()  # nobody need look at it
 
     def _sent(self, command: Command) -> tuple[Any, ...]:
-        return command.arguments  # nothing is noted: a channel is named in its answer
+        self._order.append(command.arguments)
+        return command.arguments
 
     def _take(self, answer: Any) -> None:
         self._owed_since = 0.0
         if isinstance(answer, Exception):
-            raise answer
-        if answer == b"PONG":
-            return  # so a connection answers that hears no channel
+            self._take_refusal(answer)
+            return
+        if answer == b"PONG":  # so a connection answers that hears no channel
+            self._order.popleft()
+            return
         if not isinstance(answer, (list, tuple)) or not answer:
             raise ValueError("it says what nobody asked")
         kind = answer[0]
         if kind == self._message:
             self._heard(answer[1].decode(), answer[2])
-        elif kind in (b"subscribe", b"ssubscribe"):
+            return
+        if kind in (b"subscribe", b"ssubscribe"):
             for future in self._asked.pop(answer[1].decode(), ()):
                 if not future.done():
                     future.set_result(None)
         elif kind == b"sunsubscribe" and answer[1].decode() in self._channels:
             raise ValueError("another node of the cluster has that channel now")
+        if self._order:
+            self._order.popleft()
+
+    def _take_refusal(self, error: Exception) -> None:
+        """This user may not hear one of the channels: the others are heard as before."""
+        verb, channel = (*self._order.popleft(), "")[:2] if self._order else ("", "")
+        if verb != self._subscribe or not is_forbidden(error):
+            raise error
+        self._channels.discard(channel)
+        for future in self._asked.pop(channel, ()):
+            if not future.done():
+                future.set_exception(refused(error))
+                future.exception()  # nobody need look at it
 
 
 def _nothing(answer: Any) -> None:

@@ -14,6 +14,7 @@ Parameters behind ``?`` are those of redis-py (``ssl_ca_certs``, ``ssl_certfile`
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -42,6 +43,8 @@ OPTIONS: dict[str, Any] = {
     "parser_class": BoundedParser,
 }
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
+#: Older versions of redis-py leave the password of a key to OpenSSL, which asks the terminal.
+TAKES_PASSWORD = "ssl_password" in inspect.signature(SSLConnection.__init__).parameters
 #: Parameters that name a file.
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 #: Of a cluster.
@@ -249,17 +252,20 @@ def _checking(options: dict[str, Any], *, is_tls: bool) -> dict[str, Any]:
             _check_file(name, options[name])
     checking = {} if options.get("ssl_cert_reqs") == "none" else {"ssl_check_hostname": True}
     # A password that is missing is no question to the terminal.
-    return {"socket_connect_timeout": TLS_SECONDS, "ssl_password": ""} | checking | options
+    password = {"ssl_password": ""} if TAKES_PASSWORD else {}
+    return {"socket_connect_timeout": TLS_SECONDS} | password | checking | options
 
 
 def _check_file(name: str, path: str) -> None:
     try:
         with open(path, "rb") as file:
-            is_pem = b"-----BEGIN " in file.read()
+            text = file.read()
     except OSError as error:
         raise ValueError(f"{name}={path}: {error.strerror}") from None
-    if not is_pem:
+    if b"-----BEGIN " not in text:
         raise ValueError(f"{name}={path}: it is no PEM file")
+    if b"ENCRYPTED" in text and not TAKES_PASSWORD:
+        raise ValueError(f"{name}={path}: it has a password, which needs a newer version of redis-py")
 
 
 def _sentinels(url: str, *, is_tls: bool) -> Sentinels:

@@ -20,6 +20,7 @@ epoch, the first offset and how many items, with spaces between and a line end b
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 __all__ = [
     "APPEND",
@@ -42,16 +43,19 @@ class Script:
         self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
+@lru_cache(maxsize=256)
 def keys_of(name: str, *more: str) -> tuple[str, ...]:
     """Return the keys of a topic, as the scripts take them."""
     return tuple(f"fastws:{{{name}}}:{each}" for each in ("h", "s", "k", "u", *more))
 
 
+@lru_cache(maxsize=256)
 def plain_channel(name: str) -> str:
     """Return the channel of a plain topic."""
     return f"fastws:{{{name}}}:p"
 
 
+@lru_cache(maxsize=256)
 def topic_channel(name: str) -> str:
     """Return the channel of what is appended to a topic."""
     return f"fastws:{{{name}}}:q"

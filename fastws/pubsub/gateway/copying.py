@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
-from fastws.pubsub.brokers.base import Broker, Entry, Kept, State
+from fastws.pubsub.brokers.base import Broker, BrokerRefused, Entry, Kept, State
 from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
 from fastws.pubsub.gateway.relayed_topic import Copy, Relayed
 from fastws.pubsub.keeper.keeper import Keeper
 from fastws.pubsub.keeper.member import Member
+from fastws.pubsub.keeper.records import refusal_record
 from fastws.pubsub.keeper.shared_topic import epoch_digest
 
 __all__ = ["CopyingKeeper"]
@@ -36,7 +37,7 @@ class CopyingKeeper(Keeper):
         Keeper.__init__(self, **options)
         self._broker = broker
         #: By name.
-        self._relayed: dict[str, Relayed] = {}
+        self.relayed: dict[str, Relayed] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._state = State.AWAY
         #: Why the broker is away.
@@ -74,7 +75,7 @@ class CopyingKeeper(Keeper):
         member = self._members.get(peer)
         Keeper._lost(self, peer, reason)
         if member is not None:
-            for topic in self._relayed.values():
+            for topic in self.relayed.values():
                 topic.held.pop(member, None)
 
     # -- the copies -----------------------------------------------------------------------------
@@ -93,6 +94,8 @@ class CopyingKeeper(Keeper):
                 await self._catch_up(topic, asked)
             except BrokerUnavailable as error:
                 topic.current = current + topic.current
+                if isinstance(error, BrokerRefused):
+                    self._tell_refused(topic, error)
                 await self._wait_to_retry(topic, error)
             else:
                 topic.trouble = ""
@@ -103,6 +106,12 @@ class CopyingKeeper(Keeper):
             self._schedule()
             if topic.copy is Copy.LOADING:
                 asked = self._broker.read(topic.spec, topic.position())
+
+    def _tell_refused(self, topic: Relayed, error: BrokerRefused) -> None:
+        """Nobody knows for how long it cannot be read: who listens, or waits to, is told."""
+        record = refusal_record(topic.key, str(error), reading=True)
+        for member in topic.users:
+            member.peer.write(record)
 
     async def _wait_to_retry(self, topic: Relayed, error: BrokerUnavailable) -> None:
         """Wait until the broker is there, or for a moment where it is and has refused or not answered."""
@@ -165,12 +174,19 @@ class CopyingKeeper(Keeper):
 
     def take_new(self, name: str, epoch: str, entries: list[Entry]) -> None:
         """Take what is new in a topic."""
-        topic = self._relayed.get(name)
+        topic = self.relayed.get(name)
         if topic is None or topic.copy is Copy.NONE:
             return
         if topic.take_new(epoch, entries):
             self._schedule()
         else:
+            self._load(topic)
+
+    def take_unheard(self, name: str) -> None:
+        """Take that a topic which was watched is heard no more: it is watched again, which says why not."""
+        topic = self.relayed.get(name)
+        if topic is not None and topic.copy is not Copy.NONE:
+            topic.is_watched = False
             self._load(topic)
 
     def take_state(self, state: State, reason: str) -> None:
@@ -180,6 +196,6 @@ class CopyingKeeper(Keeper):
             self._came_back.clear()
             return
         self._came_back.set()
-        for topic in self._relayed.values():
+        for topic in self.relayed.values():
             if topic.copy is Copy.LIVE:
                 self._load(topic)

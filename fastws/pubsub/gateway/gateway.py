@@ -14,7 +14,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 from fastws.meters.meters import measuring
-from fastws.pubsub.brokers.base import Broker, Entry, State, name_of
+from fastws.pubsub.brokers.base import Broker, Entry, State, name_of, names_in
 from fastws.pubsub.brokers.envelope import NODE_BYTES
 from fastws.pubsub.bus.lanes import key_of, names_of
 from fastws.pubsub.bus.peer import Peer
@@ -30,6 +30,10 @@ log = logging.getLogger("fastws.error")
 
 #: Seconds that workers have to say how many listen.
 COUNT_SECONDS = 4.0
+
+
+#: What the broker refuses to let us hear is tried again after so many seconds, and told again.
+UNHEARD_TICKS = 5
 
 
 class Gateway:
@@ -65,6 +69,9 @@ class Gateway:
         self.census = Census(broker, name, self._count)
         on_the_wire = blake2b(name.encode(), digest_size=NODE_BYTES).digest()
         self.plain = Plain(broker, self.bus.relay, self.bus.skip, on_the_wire)
+        #: Topics that are followed and that the broker refuses, and why; they are tried again.
+        self._unheard: dict[str, str] = {}
+        self._ticks = 0
         self._state = State.AWAY
         #: The last line of the log: none stands there twice in a row.
         self._said = ""
@@ -104,6 +111,7 @@ class Gateway:
             self.plain.followed(name)
             self._broker.follow(name)
         else:
+            self._unheard.pop(name, None)
             self._broker.unfollow(name)
 
     def _asked(self, hub: str, topic: str) -> asyncio.Future[int]:
@@ -117,6 +125,10 @@ class Gateway:
         self.plain.tick(is_ready=self._state is State.READY)
         self.census.tick(is_ready=self._state is State.READY)
         self.keeper.tick()
+        self._ticks += 1
+        if self._ticks % UNHEARD_TICKS == 0 and self._state is State.READY:
+            for name in list(self._unheard):
+                self._broker.follow(name)
 
     # -- what the broker says -------------------------------------------------------------------
 
@@ -125,6 +137,7 @@ class Gateway:
         if name == CENSUS:
             self.census.take(blob)
         else:
+            self._unheard.pop(name, None)
             self.plain.take(name, blob)
 
     def dropped(self, name: str) -> None:
@@ -134,6 +147,18 @@ class Gateway:
     def appended(self, name: str, epoch: str, entries: list[Entry]) -> None:
         """Take what is new in a topic with a history or keys."""
         self.keeper.take_new(name, epoch, entries)
+
+    def refused(self, name: str, reason: str) -> None:
+        """Take that a topic is not heard here. What other nodes publish to it does not come: tell it."""
+        if name in self.keeper.relayed:
+            self.keeper.take_unheard(name)
+            return
+        if self._unheard.get(name) != reason:
+            text = "broker %s: topic %s is not heard, what other nodes publish does not come: %s"
+            log.error(text, self._broker.label, name, reason)
+        self._unheard[name] = reason
+        if name != CENSUS:
+            self.bus.skip(*names_in(name), None)
 
     def state(self, state: State, reason: str = "") -> None:
         """Take how it is with the broker."""

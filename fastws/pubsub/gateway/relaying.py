@@ -16,6 +16,7 @@ from fastws.pubsub.brokers.base import (
     State,
     Verdict,
 )
+from fastws.pubsub.bus.peer import Peer
 from fastws.pubsub.bus.records import BadRecord, Kind, Record, encode_record
 from fastws.pubsub.classes import TopicMode
 from fastws.pubsub.gateway.copying import CopyingKeeper
@@ -24,7 +25,7 @@ from fastws.pubsub.gateway.tickets import Ticket, Tickets
 from fastws.pubsub.keeper.keeper import HubTopics, Keeper
 from fastws.pubsub.keeper.kept_topic import KeptTopic
 from fastws.pubsub.keeper.member import Member
-from fastws.pubsub.keeper.records import Declaration, read_confirm
+from fastws.pubsub.keeper.records import Declaration, read_confirm, refusal_record
 from fastws.pubsub.keeper.records import Verdict as Told
 
 __all__ = ["RelayingKeeper"]
@@ -51,6 +52,8 @@ class RelayingKeeper(CopyingKeeper):
         self._node = node
         self._tickets = Tickets()
         self._ticks = 0
+        #: Topics that workers were refused, whose records may still be on their way.
+        self._gone: dict[Member, dict[bytes, tuple[Relayed, str]]] = {}
         #: Messages that the broker has refused since the last line of the log, by why.
         self._refused: dict[str, int] = {}
 
@@ -65,7 +68,7 @@ class RelayingKeeper(CopyingKeeper):
                 topic = RelayedStream(key, declaration, hub)
         except ValueError as error:
             raise BadRecord(str(error)) from None
-        self._relayed[topic.spec.name] = topic
+        self.relayed[topic.spec.name] = topic
         return topic
 
     def _accept(self, member: Member, topic: Any) -> None:
@@ -75,6 +78,28 @@ class RelayingKeeper(CopyingKeeper):
             topic.asking[member] = None
             if len(topic.asking) == 1:
                 self._run(self._declare_there(topic))
+
+    def _take(self, peer: Peer, member: Member, record: Record) -> None:
+        gone = self._gone.get(member)
+        if gone and record.key in gone:
+            if record.kind != Kind.DECLARE:
+                self._take_late(member, record, *gone[record.key])
+                return
+            del gone[record.key]
+        CopyingKeeper._take(self, peer, member, record)
+
+    def _take_late(self, member: Member, record: Record, topic: Relayed, reason: str) -> None:
+        """Take what a worker has sent before it knew that the broker refuses a topic."""
+        answer = b""
+        if record.kind == Kind.CONFIRM:
+            answer = _unavailable(record, reason)
+        elif record.kind in (Kind.PUBLISH, Kind.GAP):
+            self._refused[reason] = self._refused.get(reason, 0) + record.amount
+            topic.tell_lost(record.amount)
+        else:
+            return
+        self._tickets.done(member, self._tickets.take(member), answer)
+        self._schedule()
 
     def _publish(self, member: Member, topic: Any, record: Record) -> None:
         items = topic.items(record.body, record.amount)
@@ -98,6 +123,7 @@ class RelayingKeeper(CopyingKeeper):
         CopyingKeeper._lost(self, peer, reason)
         if member is not None:
             self._tickets.lost(member)
+            self._gone.pop(member, None)
 
     def _sender(self, member: Member) -> str:
         return f"{self._node}.{member.peer.identity}"
@@ -170,10 +196,11 @@ class RelayingKeeper(CopyingKeeper):
             pass  # it comes back
 
     def _refuse(self, topic: Relayed, members: list[Member], text: str) -> None:
-        record = encode_record(Kind.REFUSED, 0, topic.key, 0, 0, text.encode("utf-8", "replace"))
+        record = refusal_record(topic.key, text)
         for member in members:
             if member in topic.users:
                 topic.leave(member)
+                self._gone.setdefault(member, {})[topic.key] = topic, text
                 member.peer.write(record)
 
     # -- once a second --------------------------------------------------------------------------
@@ -181,7 +208,7 @@ class RelayingKeeper(CopyingKeeper):
     def tick(self) -> None:
         """Tell the broker what is used, and what is too old; let go of what nobody follows."""
         self._ticks += 1
-        for name, topic in list(self._relayed.items()):
+        for name, topic in list(self.relayed.items()):
             if topic.users:
                 is_due = self._ticks % DECLARE_TICKS == 0 and topic.declared is Declared.YES
                 if is_due and self._state is State.READY:
@@ -205,7 +232,7 @@ class RelayingKeeper(CopyingKeeper):
             topic.drop_copy()
             self._broker.unwatch(name)
         if topic.idle_ticks >= LINGER_TICKS and not topic.users:
-            del self._relayed[name]
+            del self.relayed[name]
             topic.sequencer._forget(topic.topic)
 
 

@@ -21,7 +21,8 @@ from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_reco
 from fastws.pubsub.keeper.copies import Copies
 from fastws.pubsub.keeper.questions import Questions
 from fastws.pubsub.keeper.queue import Item, Queue
-from fastws.pubsub.keeper.records import KEEPER_IDENTITY, NoHubs, read_confirmed
+from fastws.pubsub.keeper.records import KEEPER_IDENTITY, NoHubs, Refusal, read_confirmed
+from fastws.pubsub.keeper.refusals import tell_refused
 from fastws.pubsub.keeper.shared_topic import Copy, Seat, SharedPart
 
 __all__ = ["KeeperClient"]
@@ -268,8 +269,18 @@ class KeeperClient(Numbering):
         self._write()
 
     def _refused(self, topic: SharedPart, record: Record) -> None:
-        topic.seat = Seat.REFUSED
         topic.refusal = f"topic {topic.name!r}: {record.body.decode('utf-8', 'replace')}"
+        if record.amount != Refusal.READING:
+            self._lose_seat(topic)
+        if record.number == Refusal.BY_BROKER:
+            tell_refused(topic)
+
+    def _lose_seat(self, topic: SharedPart) -> None:
+        """What is published to a topic waits; what is kept is asked for again when it is accepted."""
+        if topic.seat is Seat.ACCEPTED and topic.copy is not Copy.NONE:
+            topic.lose_copy()
+            topic.waiting.insert(0, Item.follow(topic))
+        topic.seat = Seat.REFUSED
         self.questions.refuse(topic)
         said = topic.hub_name, topic.declaration.digest
         if said not in self._said:

@@ -20,6 +20,7 @@ __all__ = [
     "Begin",
     "Declaration",
     "NoHubs",
+    "Refusal",
     "Verdict",
     "begin_record",
     "confirm_record",
@@ -28,6 +29,7 @@ __all__ = [
     "read_confirm",
     "read_confirmed",
     "read_kept",
+    "refusal_record",
 ]
 
 #: Workers are numbered from 1.
@@ -49,6 +51,21 @@ class NoHubs(dict[str, Any]):
     def get(self, name: str, default: Any = None) -> Any:
         """Raise :class:`BadRecord`."""
         raise BadRecord("a run of a bus, where messages come with their offsets")
+
+
+class Refusal(IntEnum):
+    """What REFUSED says besides its body."""
+
+    #: Its number: a broker refuses the topic, and nobody knows for how long. Who listens is told.
+    BY_BROKER = 1
+    #: Its count: what is published is taken, but what is kept cannot be read, or what is new not heard.
+    READING = 1
+
+
+def refusal_record(key: bytes, text: str, *, reading: bool = False) -> bytes:
+    """Return the record by which a broker refuses a topic."""
+    count = Refusal.READING if reading else 0
+    return encode_record(Kind.REFUSED, 0, key, count, Refusal.BY_BROKER, text.encode("utf-8", "replace"))
 
 
 class Declaration:

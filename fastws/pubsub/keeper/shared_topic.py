@@ -37,7 +37,7 @@ class Seat(Enum):
     NONE = "it does not know that this process uses it"
     ASKED = "it has been told the settings"
     ACCEPTED = "it does"
-    REFUSED = "other processes use it with other settings"
+    REFUSED = "other processes use it with other settings, or a broker refuses it"
 
 
 def epoch_digest(epoch: str) -> int:
@@ -64,6 +64,8 @@ class SharedPart(NumberedTopic):
         self.seat = Seat.NONE
         #: Why the keeper does not take it.
         self.refusal = ""
+        #: Clients that have been told so.
+        self.told_refused: set[Any] = set()
         #: Records for the keeper, until it takes this topic.
         self.waiting: list[Any] = []
         #: Those that listen or follow from a place that is not known yet.
@@ -167,6 +169,7 @@ class SharedPart(NumberedTopic):
 
     def remove(self, subscriber: object) -> None:
         self.wishes.pop(subscriber, None)
+        self.told_refused.discard(subscriber)
         super().remove(subscriber)
 
     def unfollow(self, follower: object) -> None:
@@ -192,6 +195,12 @@ class SharedPart(NumberedTopic):
             raise BrokerUnavailable(self.why_unavailable(timeout)) from None
         finally:
             self._arrivals.remove(arrival)
+
+    def fail_arrivals(self) -> None:
+        """Let the coroutines wait no more that wait for the copy: it does not come."""
+        for arrival in self._arrivals:
+            if not arrival.done():
+                arrival.set_exception(BrokerUnavailable(self.refusal))
 
     def why_unavailable(self, timeout: float) -> str:
         """Return in words why the keeper has not done something with this topic."""
@@ -248,6 +257,7 @@ class SharedPart(NumberedTopic):
         """All is here that was kept."""
         self.copy = Copy.LIVE
         self.is_live = True
+        self.told_refused.clear()
         for arrival in self._arrivals:
             if not arrival.done():
                 arrival.set_result(None)

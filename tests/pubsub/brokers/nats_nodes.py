@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 from fastws.pubsub.brokers.base import Append, BrokerTopic, Entry, Item, State, TopicKind, Verb
 from fastws.pubsub.brokers.nats import NatsBroker
+from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from tests.kit import until
 
-__all__ = ["Node", "history", "keyed", "nodes", "put", "run"]
+__all__ = ["Node", "answered", "history", "keyed", "nodes", "put", "run"]
+
+
+T = TypeVar("T")
 
 
 class Node:
@@ -23,6 +28,7 @@ class Node:
         self.blobs: list[tuple[str, bytes]] = []
         self.lost: list[str] = []
         self.told: list[tuple[str, str, list[Entry]]] = []
+        self.refusals: list[tuple[str, str]] = []
         self.states: list[State] = []
         self.reasons: list[str] = []
 
@@ -34,6 +40,9 @@ class Node:
 
     def appended(self, name: str, epoch: str, entries: list[Entry]) -> None:
         self.told.append((name, epoch, entries))
+
+    def refused(self, name: str, reason: str) -> None:
+        self.refusals.append((name, reason))
 
     def state(self, state: State, reason: str = "") -> None:
         self.states.append(state)
@@ -73,6 +82,15 @@ async def nodes(url: str, count: int = 1, timeout: float = 10) -> AsyncIterator[
     finally:
         for node in found:
             await node.broker.close()
+
+
+async def answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer: under load a server is silent for longer than a line waits for it."""
+    for _ in range(20):
+        with suppress(LineLost, NoAnswer):
+            return await ask()
+        await asyncio.sleep(0.1)
+    return await ask()
 
 
 def _topic(name: str, kind: TopicKind, **settings: Any) -> BrokerTopic:

@@ -103,6 +103,7 @@ asyncio.run(main())
 
 
 @pytest.mark.system
+@pytest.mark.timeout(300)
 def test_a_publish_never_waits(tmp_path: Path) -> None:
     """Counted in instructions, for both kinds of topics, while the broker is there and while it is away."""
     need("valgrind", "TESTS_REQUIRE_VALGRIND")

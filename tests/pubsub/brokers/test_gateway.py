@@ -394,3 +394,26 @@ def test_a_hub_that_was_made_before_the_loop_joins_at_its_first_use(first: str) 
             await hub.close()
 
     asyncio.run(use())
+
+
+async def test_what_is_on_its_way_when_a_topic_is_refused() -> None:
+    """It is told to be lost, and no worker ends for it; when the broker takes the topic again all goes on."""
+    async with site(BrokerServer(), 1, 1) as (one,):
+        (worker,) = one.workers
+        client = await of_topic(worker.hub, "t")
+        await until(lambda: client.syncs)
+        await worker.hub.publish_confirmed("t", "1")
+        keeper = one.gateway.keeper
+        topic = keeper.relayed["default/t"]
+        keeper._refuse(topic, list(topic.users), "it is full")
+        worker.hub.publish("t", "2")
+        with pytest.raises(BrokerUnavailable, match="it is full"):
+            await worker.hub.publish_confirmed("t", "3")
+        assert client.gaps == [("t", None, "broker")]
+        assert keeper._refused == {"it is full": 1}
+        worker.hub.publish("t", "4")
+        worker.keeper.tick()
+        await until(lambda: heard(client) == ["1", "4"])
+        await worker.hub.publish_confirmed("t", "5")
+        assert heard(client) == ["1", "4", "5"]
+        assert one.dropped == [] and client.gaps == [("t", None, "broker")]

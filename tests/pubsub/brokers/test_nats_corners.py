@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from fastws.pubsub.brokers.nats import history as histories
 from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.line import Line
 from fastws.pubsub.brokers.nats.streams import Stream
-from tests.pubsub.brokers.nats_nodes import Node, history, keyed, nodes, put, run
+from tests.pubsub.brokers.nats_nodes import Node, answered, history, keyed, nodes, put, run
 
 pytestmark = [pytest.mark.live, pytest.mark.system]
 PACKAGE = "fastws.pubsub.brokers.nats"
@@ -41,13 +42,14 @@ async def test_nodes_that_begin_together_begin_one_epoch(
 ) -> None:
     async with nodes(server.url, 3) as found:
         for topics in ([history(history=size) for size in (5, 9, 7)], [keyed()] * 3):
-            asked = [node.broker.read(topic, None) for node, topic in zip(found, topics, strict=True)]
+            pairs = zip(found, topics, strict=True)
+            asked = [answered(partial(node.broker.read, topic, None)) for node, topic in pairs]
             kept = await asyncio.gather(*asked)
             assert len({each.epoch for each in kept}) == 1
         # One may have set back what another one had set.
         monkeypatch.setattr(f"{PACKAGE}.streams.ASK_SECONDS", 0.0)
         for node, size in zip(found, (5, 9, 7), strict=True):
-            await node.broker.read(history(history=size), None)
+            await answered(partial(node.broker.read, history(history=size), None))
         config = (await line_of(found[0]).request("STREAM.INFO.fastws-history"))["config"]
         assert config["max_msgs_per_subject"] == 9
 
@@ -55,8 +57,8 @@ async def test_nodes_that_begin_together_begin_one_epoch(
 async def test_nodes_that_declare_together_all_do(server: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = history()
     async with nodes(server.url, 3) as found:
-        await asyncio.gather(*[node.broker.declare(topic) for node in found])
-        await found[0].broker.declare(topic)
+        await asyncio.gather(*[answered(partial(node.broker.declare, topic)) for node in found])
+        await answered(partial(found[0].broker.declare, topic))
         with pytest.raises(BrokerRefused, match="by node .*, .*"):
             await found[0].broker.declare(history(history=7))
         monkeypatch.setattr(f"{PACKAGE}.declaring.ATTEMPTS", 0)

@@ -17,6 +17,7 @@ from fastws.testing import BrokerSite, broker_conformance
 from fastws.testing.conformance import Case
 from tests.kit import until
 from tests.kit.nodes import heard, missed, nodes, of_topic
+from tests.kit.ports import free_port
 from tests.kit.redis import Redis, need_redis
 
 pytestmark = pytest.mark.system
@@ -28,11 +29,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Redis]]:
     need_redis()
     folder: Path = tmp_path_factory.mktemp("cluster")
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-    servers = [Redis(folder / str(number), *options).start() for number in range(3)]
+    # Else the second port is 10,000 above the first, where Linux gives ports to clients.
+    ports = [free_port() for _ in range(3)]
+    servers = [
+        Redis(folder / str(number), *options, "--cluster-port", str(port)).start()
+        for number, port in enumerate(ports)
+    ]
     for number, server in enumerate(servers):
         first, last = number * 5462, min(number * 5462 + 5461, 16383)
         server.cli("CLUSTER", "ADDSLOTSRANGE", str(first), str(last))
-        server.cli("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port))
+        server.cli("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port), str(ports[0]))
     deadline = time.monotonic() + 30
     while not all("cluster_state:ok" in server.cli("CLUSTER", "INFO") for server in servers):
         assert time.monotonic() < deadline

@@ -114,3 +114,17 @@ def test_the_oldest_is_dropped_where_too_much_waits() -> None:
     outbox.add("d", b"")
     outbox.taken(large)
     assert [one.name for one in outbox] == ["d"]
+
+
+def test_a_key_with_a_password_where_the_library_takes_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Older ones leave it to OpenSSL, which asks the terminal and waits for ever."""
+    from fastws.pubsub.brokers import redis_places
+
+    (tmp_path / "key").write_text(f"{'-' * 5}BEGIN ENCRYPTED PRIVATE KEY")
+    (tmp_path / "open").write_text(f"{'-' * 5}BEGIN PRIVATE KEY")
+    monkeypatch.setattr(redis_places, "TAKES_PASSWORD", False)
+    broker_at(f"rediss://h?ssl_keyfile={tmp_path}/open")
+    with pytest.raises(ValueError, match="needs a newer version of redis-py"):
+        broker_at(f"rediss://h?ssl_keyfile={tmp_path}/key")

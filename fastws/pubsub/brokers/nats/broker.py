@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -52,6 +53,20 @@ async def connect_to_any(servers: Servers, timeout: float) -> Line:
         except BrokerUnavailable as error:
             reasons.append(str(error))
     raise BrokerUnavailable("; ".join(reasons))
+
+
+async def connect_again(servers: Servers, away: Callable[[str], None]) -> Line:
+    """Connect, as soon as there is one; ``away`` is told why there is none, each reason once."""
+    pause, said = FIRST_PAUSE, ""
+    while True:
+        try:
+            return await connect_to_any(servers, CONNECT_SECONDS)
+        except BrokerUnavailable as error:
+            if str(error) != said:
+                said = str(error)
+                away(said)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
 class NatsBroker:
@@ -125,19 +140,7 @@ class NatsBroker:
             if not self._was_ready:
                 return  # start() raises
             self._sink.state(State.AWAY, reason)
-            line = await self._connect_again()
-
-    async def _connect_again(self) -> Line:
-        pause, said = FIRST_PAUSE, ""
-        while True:
-            try:
-                return await connect_to_any(self._servers, CONNECT_SECONDS)
-            except BrokerUnavailable as error:
-                if str(error) != said:
-                    said = str(error)
-                    self._sink.state(State.AWAY, said)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            line = await connect_again(self._servers, partial(self._sink.state, State.AWAY))
 
     async def _use(self, line: Line) -> None:
         """Hear and send over a line until it ends."""
@@ -252,6 +255,12 @@ class NatsBroker:
             self._changes.append(subject)
             self._news.set()
 
+    def _refused(self, subject: str, reason: str) -> None:
+        """This user may not hear a topic. Of one with a history or keys :meth:`watch` tells it."""
+        self._leave(subject)
+        if subject.startswith(f"{self._plain}."):
+            self._sink.refused(subject.removeprefix(f"{self._plain}."), reason)
+
     async def _change(self, line: Line, subject: str) -> None:
         """Follow, or leave, as it is wished now."""
         if subject in self._heard:
@@ -263,7 +272,7 @@ class NatsBroker:
         if subject in self._subscriptions:
             return
         self._subscriptions[subject] = None  # it is under way
-        subscription = await line.subscribe(subject, self._heard[subject])
+        subscription = await line.subscribe(subject, self._heard[subject], partial(self._refused, subject))
         if line is self._line:
             self._subscriptions[subject] = subscription
         if subject not in self._heard:

@@ -113,7 +113,7 @@ class HistoryTopic(NatsTopic):
             return
         if self._is_checked and sequence > self._sequence:
             if before == self._sequence:
-                self._take_raw(Raw(sequence, "", message.data, behind))
+                self._take_stored(Raw(sequence, "", message.data, behind), stored)
             else:
                 self._is_checked = False
         counts = self._stream.replicas == 1 or behind == before or not stored.parts
@@ -212,12 +212,20 @@ class HistoryTopic(NatsTopic):
         except BadRecord as error:
             self._say_strange(error)
         else:
-            is_next = raw.behind == 0 and (stored.epoch, stored.first) == (self._epoch, self._offset + 1)
-            is_sure = self._stream.replicas == 1 or raw.behind == self._sequence
-            if not stored.parts or is_sure or is_next:
-                self._know(raw.sequence, stored)
-        if raw.sequence > self._sequence:
-            self._sequence = raw.sequence
+            self._take_stored(raw, stored)
+            return
+        self._pass(raw.sequence)
+
+    def _take_stored(self, raw: Raw, stored: Stored) -> None:
+        is_next = raw.behind == 0 and (stored.epoch, stored.first) == (self._epoch, self._offset + 1)
+        is_sure = self._stream.replicas == 1 or raw.behind == self._sequence
+        if not stored.parts or is_sure or is_next:
+            self._know(raw.sequence, stored)
+        self._pass(raw.sequence)
+
+    def _pass(self, sequence: int) -> None:
+        if sequence > self._sequence:
+            self._sequence = sequence
             self._news.set()
 
     def _counted(self, raws: list[Raw]) -> list[tuple[Raw, Stored]]:

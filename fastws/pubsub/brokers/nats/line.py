@@ -71,14 +71,15 @@ class Opened(Client):
         except Exception:
             log.exception("a message of NATS cannot be taken")
 
-    async def _process_info(self, info: dict[str, Any], initial_connection: Any = None) -> None:
+    def _process_info(self, info: dict[str, Any], initial_connection: Any = None) -> Any:
+        # In older versions of the library it is no coroutine: what it returns is handed on.
         if self.must_be_tls and not info.get("tls_required"):
             if not info.get("tls_available"):
                 raise nats.errors.Error("it does not speak TLS")
             info["tls_required"] = True
         if info.get("tls_verify") and not self.has_certificate:
             raise nats.errors.Error("it asks for a certificate: cert=FILE and key=FILE")
-        await super()._process_info(info, bool(initial_connection))
+        return super()._process_info(info, bool(initial_connection))
 
 
 class Line:
@@ -102,6 +103,8 @@ class Line:
         self._not_allowed: dict[str, int] = {}
         self._error = ""
         self._subscriptions: set[Any] = set()
+        #: By subject, in small letters: what is called where this user may not hear it.
+        self._refusals: dict[str, Callable[[str], None]] = {}
 
     # -- the connection -------------------------------------------------------------------------
 
@@ -124,6 +127,7 @@ class Line:
             await line.close()
             raise BrokerUnavailable(f"{server.label} does not answer") from None
         except nats.errors.NoServersError:
+            await line.close()
             raise BrokerUnavailable(f"{server.label}: {line._error}") from None
         except Unfit as error:
             await line.close()
@@ -177,6 +181,11 @@ class Line:
 
     def _take_not_allowed(self, text: str) -> None:
         """This user may not use a subject: a line of the log, and for who waits for an answer an error."""
+        for subject, told in list(self._refusals.items()):
+            if text == f'permissions violation for subscription to "{subject}"':
+                self._not_allowed[text] = 1
+                told(text)
+                return
         count = self._not_allowed[text] = self._not_allowed.get(text, 0) + 1
         is_told = self._inbox.lower() in text  # it cannot be used at all, and who connects is told
         if str(count).strip("0") == "1" and not is_told:  # the first, the tenth, the hundredth …
@@ -189,7 +198,7 @@ class Line:
     def check_allowed(self, subject: str) -> None:
         """Raise :class:`BrokerRefused` where a subject that was subscribed to, and flushed, is not heard."""
         text = f'permissions violation for subscription to "{subject.lower()}"'
-        if text in self._not_allowed:
+        if self._not_allowed.pop(text, 0):  # it may be allowed at the next attempt
             raise BrokerRefused(text)
 
     async def _closed(self) -> None:
@@ -231,8 +240,15 @@ class Line:
 
     # -- what is sent, and what is heard ---------------------------------------------------------
 
-    async def subscribe(self, subject: str, heard: Callable[[Msg], None]) -> Any:
-        """Have ``heard`` called with each message, one after the other; return what :meth:`leave` takes."""
+    async def subscribe(
+        self, subject: str, heard: Callable[[Msg], None], refused: Callable[[str], None] | None = None
+    ) -> Any:
+        """Have ``heard`` called with each message, one after the other; return what :meth:`leave` takes.
+
+        ``refused`` is called with what the server says where this user may not hear it. Default: the log.
+        """
+        if refused is not None:
+            self._refusals[subject.lower()] = refused
         self._client.heard[self._client._sid + 1] = heard  # so the next subscription is called
         subscription = await self._guarded(self._client.subscribe(subject))
         self._subscriptions.add(subscription)
