@@ -15,9 +15,10 @@ from fastws.pubsub.fanout import Subscriber, fan_out_of
 from fastws.pubsub.gate import Gate
 from fastws.pubsub.hub_keyed import HubKeyed
 from fastws.pubsub.keyed import KeyedTopic
-from fastws.pubsub.lanes import made_lane, pacer_of
+from fastws.pubsub.lanes import made_lane
 from fastws.pubsub.numbered import NumberedTopic, count_resumed
 from fastws.pubsub.pace import Pace, least
+from fastws.pubsub.pacer import pacer_of
 from fastws.pubsub.sequenced import SequencedTopic
 from fastws.pubsub.views import View, view_of
 from fastws.pubsub.wishes import AS_DECLARED, Wish

@@ -13,8 +13,7 @@ cdef class KeyedTopic(NumberedTopic):
     cdef object _live
     cdef bytes _head
     cdef Py_ssize_t _room
-    cdef dict _snapshot
-    cdef long long _snapshot_target
+    cdef object _snapshot
 
     cpdef put(self, key, bytes source)
     cpdef expire(self)

@@ -61,6 +61,30 @@ class LiveTimer(Timed):
         return None
 
 
+class Snapshot:
+    """The last snapshot of a topic: its target, and its pieces by the position before each."""
+
+    __slots__ = ("pieces", "target")
+
+    def __init__(self) -> None:
+        self.pieces: dict[int, tuple[bytes, int]] = {}
+        self.target = -1
+
+    def begin(self, keys: Keys, changed_part: float = CHANGED_PART) -> int:
+        """Return the target of one that begins now: of the last one, while few keys have changed.
+
+        Args:
+            keys: What the topic holds.
+            changed_part: That part of the keys is few.
+        """
+        target = self.target
+        is_stale = target < max(keys.cleared, keys.floor) or keys.last - target > keys.count * changed_part
+        if is_stale or target < 0:
+            self.pieces = {}
+            self.target = keys.last
+        return self.target
+
+
 class KeyedTopic(NumberedTopic):
     """The frames are those of the feed protocol, and the same bytes for whoever listens."""
 
@@ -70,7 +94,6 @@ class KeyedTopic(NumberedTopic):
         "_live",
         "_room",
         "_snapshot",
-        "_snapshot_target",
         "_ticker",
         "keys",
         "released",
@@ -90,9 +113,7 @@ class KeyedTopic(NumberedTopic):
         self._head = b'{"t":' + dumps(self.name)
         #: Bytes for keys in one frame.
         self._room = FRAME_BYTES - len(self._head) - len(b',"set":{},"rm":[]}')
-        #: Pieces of the last snapshot, by the position before each, and its target.
-        self._snapshot: dict[int, tuple[bytes, int]] = {}
-        self._snapshot_target = -1
+        self._snapshot = Snapshot()
 
     def begin_life(self, epoch: str) -> None:
         """Hold no keys, in another life."""
@@ -100,8 +121,7 @@ class KeyedTopic(NumberedTopic):
         self.keys = Keys(keys.max_keys, keys.key_ttl, keys.ttl)
         self.epoch = epoch
         self.released = self.told = self._batch_start = 0
-        self._snapshot = {}
-        self._snapshot_target = -1
+        self._snapshot = Snapshot()
 
     # -- changes --------------------------------------------------------------------------------
 
@@ -204,29 +224,14 @@ class KeyedTopic(NumberedTopic):
 
         A piece that was made for somebody else stays right: what has changed since then comes later.
         """
-        is_last = target == self._snapshot_target
-        if is_last and position in self._snapshot:
-            return self._snapshot[position]
+        pieces = self._snapshot.pieces if target == self._snapshot.target else {}
+        if position in pieces:
+            return pieces[position]
         values: list[bytes] = []
         end = self.keys.read(position, target, self._room, values, [])
         frame = encode(TEXT, b'%b,"snap":{%b}}' % (self._head, b",".join(values)))
-        if is_last:
-            self._snapshot[position] = frame, end
+        pieces[position] = frame, end
         return frame, end
-
-    def _target(self, changed_part: float = CHANGED_PART) -> int:
-        """Return the target of a snapshot that begins now: of the last one, while few keys have changed.
-
-        Args:
-            changed_part: That part of the keys is few.
-        """
-        keys = self.keys
-        target = self._snapshot_target
-        is_stale = target < max(keys.cleared, keys.floor) or keys.last - target > keys.count * changed_part
-        if is_stale or target < 0:
-            self._snapshot = {}
-            self._snapshot_target = keys.last
-        return self._snapshot_target
 
     # -- for who is behind ----------------------------------------------------------------------
 
@@ -252,7 +257,7 @@ class KeyedTopic(NumberedTopic):
             position, target = self.keys.cleared, 0
         if max(position, target) < self.keys.floor:
             holds = holds or position >= 0
-            position, target = -1, self._target()
+            position, target = -1, self._snapshot.begin(self.keys)
         return (position, target), holds
 
     def read(self, place: Any) -> tuple[list[bytes], Any]:
@@ -273,7 +278,7 @@ class KeyedTopic(NumberedTopic):
         """
         frames: list[bytes] = []
         if place[0] < 0:
-            place = -1, self._target(0)
+            place = -1, self._snapshot.begin(self.keys, 0)
         return frames, self._read(frames, place, self.keys.last)
 
     def has_read_all(self, place: Any) -> bool:
@@ -301,7 +306,7 @@ class KeyedTopic(NumberedTopic):
         """Return where who asks for all changes since a position, or for a snapshot, begins."""
         self.expire()
         if since is None:
-            target = self._target()
+            target = self._snapshot.begin(self.keys)
             return Synced(self.name, self.position(target), snapshot=True), (-1, target)
         if since.epoch != self.epoch:
             reason = "epoch"
@@ -311,7 +316,7 @@ class KeyedTopic(NumberedTopic):
             reason = self.keys.floor_reason
         else:
             return recovered(Synced(self.name, since, resumed=True)), (since.offset, 0)
-        target = self._target()
+        target = self._snapshot.begin(self.keys)
         at = self.position(target)
         synced = Synced(self.name, at, resumed=False, missed=None, reason=reason, snapshot=True)
         return recovered(synced), (-1, target)
