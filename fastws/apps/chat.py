@@ -43,4 +43,4 @@ class Chat(fastws.Handler):
 
     def on_close(self, ws: fastws.WebSocket, code: int, reason: str) -> None:
         if code not in EXPECTED:
-            log.error("chat: %a closed with %d %a", ws.peer, code, reason)
+            log.error("chat: %a closed with %d %s", ws.peer, code, ascii(reason)[1:-1])
