@@ -186,8 +186,15 @@ class Callbacks:
     """
 
     __slots__ = (
-        "on_close", "on_gap", "on_message", "on_open", "on_refused", "on_sync", "on_writable", "tasks"
-    )  # fmt: skip
+        "on_close",
+        "on_gap",
+        "on_message",
+        "on_open",
+        "on_refused",
+        "on_sync",
+        "on_writable",
+        "tasks",
+    )
 
     def __init__(self, given: Any) -> None:
         handler = as_handler(given)

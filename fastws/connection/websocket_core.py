@@ -95,29 +95,22 @@ class WebSocketCore:
 
     def tell_gap(self, topic: str, missed: int | None, reason: str) -> bool:
         """Tell the handler that messages of a topic do not come; False when it does not want to know."""
-        connection: Any = self._connection
-        on_gap = getattr(connection.callbacks, "on_gap", None)
-        if on_gap is None:
-            return False
-        connection._call(on_gap, self, topic, missed, reason)
-        return True
+        return self._tell("on_gap", topic, missed, reason)
 
     def tell_sync(self, synced: object) -> bool:
         """Tell the handler where a subscription goes on; False when it does not want to know."""
-        connection: Any = self._connection
-        on_sync = getattr(connection.callbacks, "on_sync", None)
-        if on_sync is None:
-            return False
-        connection._call(on_sync, self, synced)
-        return True
+        return self._tell("on_sync", synced)
 
     def tell_refused(self, topic: str) -> bool:
         """Tell a feed that a broker refuses a topic; False where the handler is none."""
+        return self._tell("on_refused", topic)
+
+    def _tell(self, name: str, *told: object) -> bool:
         connection: Any = self._connection
-        on_refused = getattr(connection.callbacks, "on_refused", None)
-        if on_refused is None:
+        callback = getattr(connection.callbacks, name, None)
+        if callback is None:
             return False
-        connection._call(on_refused, self, topic)
+        connection._call(callback, self, *told)
         return True
 
     # -- sending --------------------------------------------------------------------------------

@@ -21,7 +21,13 @@ from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_reco
 from fastws.pubsub.keeper.copies import Copies
 from fastws.pubsub.keeper.questions import Questions
 from fastws.pubsub.keeper.queue import Item, Queue
-from fastws.pubsub.keeper.records import KEEPER_IDENTITY, NoHubs, Refusal, read_confirmed
+from fastws.pubsub.keeper.records import (
+    KEEPER_IDENTITY,
+    READING_REFUSED,
+    REFUSED_BY_BROKER,
+    NoHubs,
+    read_confirmed,
+)
 from fastws.pubsub.keeper.refusals import tell_refused
 from fastws.pubsub.keeper.shared_topic import Copy, Seat, SharedPart
 
@@ -270,9 +276,9 @@ class KeeperClient(Numbering):
 
     def _refused(self, topic: SharedPart, record: Record) -> None:
         topic.refusal = f"topic {topic.name!r}: {record.body.decode('utf-8', 'replace')}"
-        if record.amount != Refusal.READING:
+        if record.amount != READING_REFUSED:
             self._lose_seat(topic)
-        if record.number == Refusal.BY_BROKER:
+        if record.number == REFUSED_BY_BROKER:
             tell_refused(topic)
 
     def _lose_seat(self, topic: SharedPart) -> None:

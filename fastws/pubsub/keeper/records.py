@@ -17,10 +17,11 @@ from fastws.pubsub.patterns import Pattern
 
 __all__ = [
     "KEEPER_IDENTITY",
+    "READING_REFUSED",
+    "REFUSED_BY_BROKER",
     "Begin",
     "Declaration",
     "NoHubs",
-    "Refusal",
     "Verdict",
     "begin_record",
     "confirm_record",
@@ -43,6 +44,10 @@ SECONDS = struct.Struct("<d")
 #: What all workers have to declare alike.
 SETTINGS = {"history", "history_bytes", "key_ttl", "max_keys", "merge", "mode", "ttl"}
 MODES = [str(mode) for mode in TopicMode]
+#: The number of REFUSED where a broker refuses the topic, and nobody knows for how long: who listens is told.
+REFUSED_BY_BROKER = 1
+#: Its count where what is published is taken, but what is kept cannot be read, or what is new not heard.
+READING_REFUSED = 1
 
 
 class NoHubs(dict[str, Any]):
@@ -53,19 +58,10 @@ class NoHubs(dict[str, Any]):
         raise BadRecord("a run of a bus, where messages come with their offsets")
 
 
-class Refusal(IntEnum):
-    """What REFUSED says besides its body."""
-
-    #: Its number: a broker refuses the topic, and nobody knows for how long. Who listens is told.
-    BY_BROKER = 1
-    #: Its count: what is published is taken, but what is kept cannot be read, or what is new not heard.
-    READING = 1
-
-
 def refusal_record(key: bytes, text: str, *, reading: bool = False) -> bytes:
     """Return the record by which a broker refuses a topic."""
-    count = Refusal.READING if reading else 0
-    return encode_record(Kind.REFUSED, 0, key, count, Refusal.BY_BROKER, text.encode("utf-8", "replace"))
+    count = READING_REFUSED if reading else 0
+    return encode_record(Kind.REFUSED, 0, key, count, REFUSED_BY_BROKER, text.encode("utf-8", "replace"))
 
 
 class Declaration:
