@@ -20,12 +20,17 @@ from fastws.pubsub.brokers.base import (
 )
 from fastws.pubsub.brokers.redis_server import refused
 
-__all__ = ["differ", "entries_of", "kept_of_answer", "settle"]
+__all__ = ["differ", "encode_message", "entries_of", "kept_of_answer", "settle"]
 
 ITEM = struct.Struct("<BHI")
 MS = 1000.0
 #: Quicker than a call of the class.
 VERBS = {int(verb): verb for verb in Verb}
+
+
+def encode_message(body: bytes) -> bytes:
+    """Return a message as a channel tells it."""
+    return ITEM.pack(Verb.PUT, 0, len(body)) + body
 
 
 def entries_of(data: bytes) -> tuple[str, list[Entry]]:

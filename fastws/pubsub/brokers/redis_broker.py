@@ -25,16 +25,18 @@ from fastws.pubsub.brokers.base import (
     Kept,
     Sink,
     State,
+    TopicKind,
     Verdict,
     redacted,
 )
 from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
-from fastws.pubsub.brokers.redis_answers import differ, entries_of, kept_of_answer, settle
+from fastws.pubsub.brokers.redis_answers import differ, encode_message, entries_of, kept_of_answer, settle
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
 from fastws.pubsub.brokers.redis_line import Command
 from fastws.pubsub.brokers.redis_places import place_at
 from fastws.pubsub.brokers.redis_scripts import (
-    APPEND,
+    APPEND_HISTORY,
+    APPEND_KEYED,
     DECLARE,
     READ,
     Script,
@@ -289,8 +291,14 @@ class RedisBroker:
         most = topic.history or topic.max_keys
         channel = topic_channel(topic.name)
         kept_ms = _milliseconds(topic.ttl)
-        head = (topic.digest, topic.kind, most, kept_ms, channel, run.sender, run.number)
-        items = [each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)]
+        sender = f"w:{run.sender}" if run.sender else ""
+        head = (topic.digest, most, kept_ms, channel, sender, run.number, ONCE_SECONDS * 1000)
+        items: list[Any]
+        if topic.kind is TopicKind.HISTORY:
+            script, items = APPEND_HISTORY, [encode_message(item.body) for item in run.items]
+        else:
+            script = APPEND_KEYED
+            items = [each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)]
 
         def appended(answer: Any) -> Appended:
             if answer[0] == b"differ":
@@ -298,7 +306,7 @@ class RedisBroker:
             return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
         done = partial(settle, future, appended)
-        self._call(APPEND, keys, (*head, ONCE_SECONDS * 1000, *items), done, is_repeated=True)
+        self._call(script, keys, (*head, *items), done, is_repeated=True)
         return future
 
     async def watch(self, topic: BrokerTopic) -> None:

@@ -23,7 +23,8 @@ import hashlib
 from functools import lru_cache
 
 __all__ = [
-    "APPEND",
+    "APPEND_HISTORY",
+    "APPEND_KEYED",
     "CHECK",
     "DECLARE",
     "READ",
@@ -75,7 +76,7 @@ local function begin()
   return ARGV[1], 0, 0
 end
 local function life(sender)
-  local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'k', 'kind', 'd', 'x', sender or 'w:')
+  local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'k', 'kind', 'd', 'x', sender or '')
   if not h[1] or not h[2] then return begin() end
   if h[3] ~= ARGV[2] then
     if ARGV[3] ~= '1' then return begin() end
@@ -117,14 +118,10 @@ return {'ok', epoch, last}
 """
 )
 
-#: KEYS: 5, the id of the message, where it has one. ARGV: 5 the digest of the settings; 6 the kind; 7 how
-#: many messages or keys; 8 milliseconds that they are kept; 9 the channel; 10 the sender; 11 its number; 12
-#: milliseconds that the id is known; then verb, key, body and offset of each item.
-APPEND = Script(
-    LIFE
-    + """
-local sender = 'w:' .. ARGV[10]
-local epoch, last, count, digest, kept_until, known_run = life(sender)
+#: KEYS: 5, the id of the message, where it has one. ARGV: 5 the digest of the settings; 6 how many messages or
+#: keys; 7 milliseconds that they are kept; 8 the channel; 9 the field of the sender, "": it has no name; 10 its
+#: number; 11 milliseconds that the id is known; then the items.
+KNOWN = """
 if digest and digest ~= ARGV[5] then
   return {'differ', redis.call('HGET', KEYS[1], 'i') or '{}'}
 end
@@ -134,74 +131,110 @@ if KEYS[5] then
     return {'duplicate', epoch, tonumber(string.sub(known, #epoch + 2))}
   end
 end
-local t = now()
-if ARGV[10] ~= '' then
-  if known_run then
-    local number, offset = string.match(known_run, '^(%d+):(%d+):')
-    if tonumber(ARGV[11]) <= tonumber(number) then return {'duplicate', epoch, tonumber(offset)} end
-  elseif redis.call('HLEN', KEYS[1]) > 100 then
-    local all = redis.call('HGETALL', KEYS[1])
-    for i = 1, #all, 2 do
-      local at = string.sub(all[i], 1, 2) == 'w:' and string.match(all[i + 1], ':(%d+)$')
-      if at and t - tonumber(at) > 600000 then redis.call('HDEL', KEYS[1], all[i]) end
-    end
+local t = redis.call('TIME')
+t = t[1] * 1000 + math.floor(t[2] / 1000)
+if known_run then
+  if tonumber(ARGV[10]) <= tonumber(string.match(known_run, '^%d+')) then
+    return {'duplicate', epoch, tonumber(string.match(known_run, ':(%d+):'))}
+  end
+elseif ARGV[9] ~= '' and redis.call('HLEN', KEYS[1]) > 100 then
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    local at = string.sub(all[i], 1, 2) == 'w:' and string.match(all[i + 1], ':(%d+)$')
+    if at and t - tonumber(at) > 600000 then redis.call('HDEL', KEYS[1], all[i]) end
   end
 end
-local first, state, parts = last + 1, 'ok', {}
-local keyed = ARGV[6] == 'keyed'
-for i = 13, #ARGV, 4 do
+local first, kept = last + 1, tonumber(ARGV[7])
+local function keep_longer()
+  local more = kept + math.floor(kept / 8) + 1000
+  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', more))
+  redis.call('HSET', KEYS[1], 'x', string.format('%.0f', t + more))
+end
+"""
+
+#: Of a history. Each item is as the channel tells it. It is short, and what is seldom needed is not even made: a
+#: server that has nothing else to do finds none of it in its caches, and each command of a script takes it 3 µs.
+APPEND_HISTORY = Script(
+    """
+local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'kind', 'd', 'x', ARGV[9])
+local epoch, last, digest, kept_until, known_run = h[1], tonumber(h[2]), h[5], tonumber(h[6]), h[7]
+if not epoch or not last or h[3] ~= ARGV[2] or h[4] ~= 'history' then
+"""
+    + LIFE
+    + """
+  local count
+  epoch, last, count, digest, kept_until, known_run = life(ARGV[9])
+end
+"""
+    + KNOWN
+    + """
+for i = 12, #ARGV do
+  last = last + 1
+  local id = string.format('%.0f-0', last)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 't', t, 'm', string.sub(ARGV[i], 8))
+end
+if t + kept > (kept_until or 0) then keep_longer() end
+if ARGV[9] == '' then
+  redis.call('HSET', KEYS[1], 'n', last)
+else
+  redis.call('HSET', KEYS[1], 'n', last, ARGV[9], ARGV[10] .. ':' .. last .. ':' .. t)
+end
+if KEYS[5] then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[11]) end
+redis.call(ARGV[4], ARGV[8], epoch .. ' ' .. first .. ' ' .. (#ARGV - 11) .. '\\n' .. table.concat(ARGV, '', 12))
+return {'ok', epoch, last}
+"""
+)
+
+#: Of a keyed topic. The items are verb, key, body and offset of each.
+APPEND_KEYED = Script(
+    LIFE
+    + """
+local epoch, last, count, digest, kept_until, known_run = life(ARGV[9])
+"""
+    + KNOWN
+    + """
+local state, parts = 'ok', {}
+for i = 12, #ARGV, 4 do
   local verb, key, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local does = true
-  if keyed then
-    local held = verb ~= '3' and redis.call('HGET', KEYS[3], key)
-    if verb == '1' then
-      if not held then
-        does = count < tonumber(ARGV[7])
-        if does then count = count + 1 else state = 'full' end
-      end
-      if does then redis.call('HSET', KEYS[3], key, (last + 1) .. ':' .. t .. ':' .. body) end
-    elseif verb == '3' then
-      does = count > 0
-      if does then
-        count, kept_until = 0, 0
-        redis.call('DEL', KEYS[3], KEYS[2])
-        redis.call('HSET', KEYS[1], 'c', last + 1)
-      end
-    else
-      does = held and (verb == '2' or string.match(held, '^%d+') == ARGV[i + 3])
-      if does then
-        redis.call('HDEL', KEYS[3], key)
-        count = count - 1
-        verb, body = '2', ''
-      end
+  local held = verb ~= '3' and redis.call('HGET', KEYS[3], key)
+  if verb == '1' then
+    if not held then
+      does = count < tonumber(ARGV[6])
+      if does then count = count + 1 else state = 'full' end
+    end
+    if does then redis.call('HSET', KEYS[3], key, (last + 1) .. ':' .. t .. ':' .. body) end
+  elseif verb == '3' then
+    does = count > 0
+    if does then
+      count, kept_until = 0, 0
+      redis.call('DEL', KEYS[3], KEYS[2])
+      redis.call('HSET', KEYS[1], 'c', last + 1)
+    end
+  else
+    does = held and (verb == '2' or string.match(held, '^%d+') == ARGV[i + 3])
+    if does then
+      redis.call('HDEL', KEYS[3], key)
+      count = count - 1
+      verb, body = '2', ''
     end
   end
   if does then
     last = last + 1
     local id = string.format('%.0f-0', last)
-    if keyed then
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], id, 'v', verb, 't', t, 'k', key)
-    else
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], id, 't', t, 'm', body)
-    end
+    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 'v', verb, 't', t, 'k', key)
     parts[#parts + 1] = struct.pack('<BHI', tonumber(verb), #key, #body) .. key .. body
   end
 end
+if #parts > 0 and t + kept > (kept_until or 0) then keep_longer() end
 local state_of = {'n', last, 'k', count}
-if ARGV[10] ~= '' then
-  state_of[5], state_of[6] = sender, ARGV[11] .. ':' .. last .. ':' .. t
-end
-local kept = tonumber(ARGV[8])
-if #parts > 0 and t + kept > (kept_until or 0) then
-  local more = kept + math.floor(kept / 8) + 1000
-  redis.call('PEXPIRE', KEYS[2], string.format('%.0f', more))
-  state_of[#state_of + 1] = 'x'
-  state_of[#state_of + 1] = string.format('%.0f', t + more)
+if ARGV[9] ~= '' then
+  state_of[5], state_of[6] = ARGV[9], ARGV[10] .. ':' .. last .. ':' .. t
 end
 redis.call('HSET', KEYS[1], unpack(state_of))
-if KEYS[5] and state == 'ok' then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[12]) end
+if KEYS[5] and state == 'ok' then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[11]) end
 if #parts > 0 then
-  redis.call(ARGV[4], ARGV[9], epoch .. ' ' .. first .. ' ' .. #parts .. '\\n' .. table.concat(parts))
+  redis.call(ARGV[4], ARGV[8], epoch .. ' ' .. first .. ' ' .. #parts .. '\\n' .. table.concat(parts))
 end
 return {state, epoch, last}
 """
@@ -278,4 +311,4 @@ for _, command in ipairs({
 return 'ok'
 """)
 
-SCRIPTS = (DECLARE, APPEND, READ, CHECK)
+SCRIPTS = (DECLARE, APPEND_HISTORY, APPEND_KEYED, READ, CHECK)
