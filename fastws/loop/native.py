@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["SLOTS", "Item", "direct_descriptor", "is_item", "receive_many", "send_items", "send_many"]
+__all__ = [
+    "SLOTS",
+    "Item",
+    "direct_descriptor",
+    "is_item",
+    "receive_many",
+    "send_items",
+    "send_many",
+    "write_at_once",
+]
 
 #: One thing to write: a message that needs a header only (ASCII ``str``, ``bytes``); a frame, as a tuple of
 #: one; or such a message and the key that masks it (RFC 6455, section 5.3).
@@ -41,3 +50,21 @@ def direct_descriptor(transport: Any) -> int:
         return -1
     fileno: int = sock.fileno()
     return fileno
+
+
+def write_at_once(transport: Any, descriptor: int, data: bytes) -> None:
+    """Write as ``transport.write`` does, but in this turn of the loop: that of uvloop waits for the next one.
+
+    ``descriptor`` is what :func:`direct_descriptor` has returned for the transport.
+    """
+    rest: bytes | memoryview = data
+    # What waits comes first; and the descriptor of a transport that closes may be that of another socket.
+    if descriptor >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
+        assert send_items is not None
+        sent = send_items(descriptor, (data,))
+        if isinstance(sent, int):
+            return
+        _, taken, left = sent
+        if taken > 0:  # else it cannot be written, and the transport finds out why
+            rest = left
+    transport.write(rest)

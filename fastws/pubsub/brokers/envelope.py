@@ -14,7 +14,7 @@ it says which number is the next.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fastws.connection.publication import payload_of
@@ -100,32 +100,34 @@ def read_blob(blob: bytes) -> Blob:
         raise BadRecord("what is no blob")
     try:
         _, node, life, number, count = BLOB.unpack_from(blob)
-        bodies = list(_bodies(blob))
+        bodies = []
+        at, end = BLOB.size, len(blob)
+        while at < end:
+            (size,) = SIZE.unpack_from(blob, at)
+            at += SIZE.size + size
+            bodies.append(blob[at - size : at])
     except struct.error:
         raise BadRecord("what is no blob") from None
-    if len(bodies) != count:
+    if len(bodies) != count or at != end:
         raise BadRecord("what is no blob")
     return Blob(node, life, number, bodies)
 
 
-def _bodies(blob: bytes) -> Iterator[bytes]:
-    at, end = BLOB.size, len(blob)
-    while at < end:
-        (size,) = SIZE.unpack_from(blob, at)
-        at += SIZE.size + size
-        if at > end:
-            raise BadRecord("a blob that ends within a message")
-        yield blob[at - size : at]
-
-
-def blobs(body: bytes, count: int, most: int) -> Iterator[tuple[int, list[bytes]]]:
+def blobs(body: bytes, count: int, most: int) -> Iterable[tuple[int, list[bytes]]]:
     """Return the bodies of the messages of a run of the bus, in lists for blobs of at most ``most`` bytes.
 
     The first of each pair is how many messages before them are larger than that, and left out.
     """
+    bodies = list(map(body_of, split_frames(body, count)))
+    if len(body) + count * (SIZE.size + 1) + BLOB_BYTES <= most:
+        return ((0, bodies),)
+    return _divided(bodies, most)
+
+
+def _divided(bodies: list[bytes], most: int) -> Iterator[tuple[int, list[bytes]]]:
     found: list[bytes] = []
     size = skipped = 0
-    for each in map(body_of, split_frames(body, count)):
+    for each in bodies:
         if len(each) + BLOB_BYTES > most:
             if found:
                 yield skipped, found

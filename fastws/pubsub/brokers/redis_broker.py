@@ -12,7 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
@@ -39,7 +39,7 @@ from fastws.pubsub.brokers.redis_scripts import (
     APPEND_KEYED,
     DECLARE,
     READ,
-    Script,
+    Call,
     keys_of,
     plain_channel,
     topic_channel,
@@ -268,11 +268,8 @@ class RedisBroker:
 
     async def declare(self, topic: BrokerTopic) -> None:
         """Declare a topic's settings. Raises as :meth:`fastws.pubsub.brokers.base.Broker.declare`."""
-        answer = await self._script(
-            DECLARE,
-            topic,
-            (topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS),
-        )
+        settings = topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS
+        answer = await self._ask(Call(DECLARE, keys_of(topic.name), *settings))
         if answer[0] == b"differ":
             raise differ(answer)
         connected = self._connected
@@ -287,18 +284,15 @@ class RedisBroker:
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets."""
         future: asyncio.Future[Appended] = self._loop.create_future()
-        keys = keys_of(topic.name) if run.once is None else keys_of(topic.name, f"o:{run.once}")
-        most = topic.history or topic.max_keys
-        channel = topic_channel(topic.name)
-        kept_ms = _milliseconds(topic.ttl)
+        call = _append(topic) if run.once is None else _append_call(topic, f"o:{run.once}")
         sender = f"w:{run.sender}" if run.sender else ""
-        head = (topic.digest, most, kept_ms, channel, sender, run.number, ONCE_SECONDS * 1000)
         items: list[Any]
         if topic.kind is TopicKind.HISTORY:
-            script, items = APPEND_HISTORY, [encode_message(item.body) for item in run.items]
+            items = [encode_message(item.body) for item in run.items]
         else:
-            script = APPEND_KEYED
-            items = [each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)]
+            items = [
+                each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)
+            ]
 
         def appended(answer: Any) -> Appended:
             if answer[0] == b"differ":
@@ -306,7 +300,7 @@ class RedisBroker:
             return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
         done = partial(settle, future, appended)
-        self._call(script, keys, (*head, *items), done, is_repeated=True)
+        self._run(call, (sender, run.number, *items), done, is_repeated=True)
         return future
 
     async def watch(self, topic: BrokerTopic) -> None:
@@ -336,7 +330,7 @@ class RedisBroker:
         epoch, offset = ("", 0) if since is None else (since.epoch, since.offset)
         most_bytes = MAX_BYTES if not topic.history else topic.history_bytes
         arguments = (epoch, offset, topic.kind, topic.history, most_bytes, _milliseconds(topic.ttl))
-        return _kept(self._script(READ, topic, arguments), topic)
+        return _kept(self._ask(Call(READ, keys_of(topic.name), *arguments)), topic)
 
     # -- commands -------------------------------------------------------------------------------
 
@@ -351,26 +345,36 @@ class RedisBroker:
             self._settling.cancel()
             self._settling = None
 
-    def _script(self, script: Script, topic: BrokerTopic, arguments: tuple[Any, ...]) -> asyncio.Future[Any]:
+    def _ask(self, call: Call) -> asyncio.Future[Any]:
         """Run a script now, or not at all."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._connected is None:
             future.set_exception(BrokerUnavailable(f"{self.label} is away"))
         else:
-            done = partial(settle, future, lambda answer: answer)
-            self._call(script, keys_of(topic.name), arguments, done)
+            self._run(call, (), partial(settle, future, lambda answer: answer))
         return future
 
-    def _call(
+    def _run(
         self,
-        script: Script,
-        keys: tuple[str, ...],
+        call: Call,
         arguments: tuple[Any, ...],
         done: Callable[[Any], None],
         *,
         is_repeated: bool = False,
     ) -> None:
-        self._send(Command(keys[0], arguments, done, is_repeated=is_repeated, script=(script, keys)))
+        self._send(Command(call.keys[0], arguments, done, is_repeated=is_repeated, call=call))
+
+
+def _append_call(topic: BrokerTopic, *more: str) -> Call:
+    """Return what appends to a topic; ``more``: the end of the key of a message that is published once."""
+    script = APPEND_HISTORY if topic.kind is TopicKind.HISTORY else APPEND_KEYED
+    channel, most = topic_channel(topic.name), topic.history or topic.max_keys
+    settings = topic.digest, most, _milliseconds(topic.ttl), channel, ONCE_SECONDS * 1000
+    return Call(script, keys_of(topic.name, *more), *settings)
+
+
+#: The same for all other messages of a topic.
+_append = lru_cache(maxsize=256)(_append_call)
 
 
 async def _kept(asked: asyncio.Future[Any], topic: BrokerTopic) -> Kept:

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from redis.exceptions import (
@@ -20,6 +19,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from fastws.loop.native import direct_descriptor, write_at_once
 from fastws.pubsub.brokers.outbox import Waiting
 from fastws.pubsub.brokers.redis_bounds import (
     ANSWER_BYTES,
@@ -28,7 +28,7 @@ from fastws.pubsub.brokers.redis_bounds import (
     NOT_ENOUGH,
     BoundedReader,
 )
-from fastws.pubsub.brokers.redis_scripts import READ, Script
+from fastws.pubsub.brokers.redis_scripts import READ, Call, pack, packed
 from fastws.pubsub.brokers.redis_server import Server, is_forbidden, refused, words_for
 
 __all__ = ["ANSWER_SECONDS", "Command", "CommandLine", "Subscriptions"]
@@ -51,38 +51,19 @@ SHARDED = ("SSUBSCRIBE", "SUNSUBSCRIBE", b"smessage", "SPUBLISH")
 ELSEWHERE = (NoScriptError, ReadOnlyError, MovedError, AskError, TryAgainError, ClusterDownError)
 
 
-@lru_cache(maxsize=256)
-def _bulk(text: str | int) -> bytes:
-    """Return an argument as Redis reads it. Most come again with each command of a topic."""
-    encoded = str(text).encode()
-    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
-
-
-def pack(arguments: tuple[Any, ...]) -> bytes:
-    """Return a command as Redis reads it: redis-py takes several times as long for one of many arguments."""
-    parts = [b"*%d\r\n" % len(arguments)]
-    for each in arguments:
-        if isinstance(each, bytes):
-            parts += (b"$%d\r\n" % len(each), each, b"\r\n")
-        else:
-            parts.append(_bulk(each))
-    return b"".join(parts)
-
-
 class Command:
     """One command.
 
     Args:
         key: A key or channel that it is about.
-        arguments: As Redis takes them; of a script, what stands behind the keys and what all scripts are
-        told.
+        arguments: As Redis takes them; of a script, what stands behind what ``call`` has.
         done: Called with the answer, which may be an exception.
         is_repeated: Whether the next connection is sent it where this one has not answered.
         waiting: A blob that it publishes on the channel that is its key.
-        script: A script that is to run, with its keys.
+        call: A script that is to run.
     """
 
-    __slots__ = ("arguments", "done", "is_repeated", "key", "script", "size", "waiting")
+    __slots__ = ("arguments", "call", "done", "is_repeated", "key", "size", "waiting")
 
     def __init__(
         self,
@@ -92,14 +73,14 @@ class Command:
         *,
         is_repeated: bool = False,
         waiting: Waiting | None = None,
-        script: tuple[Script, tuple[str, ...]] | None = None,
+        call: Call | None = None,
     ) -> None:
         self.key = key
         self.arguments = arguments
         self.done = done
         self.is_repeated = is_repeated
         self.waiting = waiting
-        self.script = script
+        self.call = call
         self.size = sum([len(each) for each in arguments if isinstance(each, (bytes, str))])
         if waiting is not None:
             self.size += len(waiting.blob)
@@ -132,6 +113,7 @@ class Line(asyncio.Protocol):
         self._reader = BoundedReader(connection._parser.parse_error)
         self._transport: Any = connection._writer.transport
         self._transport.set_protocol(self)
+        self._descriptor = direct_descriptor(self._transport)
 
     def _end(self, reason: str) -> None:
         if self.is_open:
@@ -165,21 +147,21 @@ class Line(asyncio.Protocol):
         while self.is_open and not self._is_paused and (packed := self._next()):
             if not self._owed_since:
                 self._owed_since = self._loop.time()
-            self._transport.write(b"".join([pack(arguments) for arguments in packed]))
+            write_at_once(self._transport, self._descriptor, packed)
 
-    def _next(self) -> list[tuple[Any, ...]]:
-        """Return the next commands to be sent together."""
-        found: list[tuple[Any, ...]] = []
+    def _next(self) -> bytes:
+        """Return the next commands, to be sent together."""
+        found: list[bytes] = []
         size = 0
         while self._waiting and size < PACKED_BYTES:
             command = self._waiting.popleft()
             if not command.is_void:
                 found.append(self._sent(command))
                 size += command.size
-        return found
+        return b"".join(found)
 
-    def _sent(self, command: Command) -> tuple[Any, ...]:
-        """Note that a command is sent, and return what is sent."""
+    def _sent(self, command: Command) -> bytes:
+        """Note that a command is sent, and return it as Redis reads it."""
         raise NotImplementedError
 
     def pause_writing(self) -> None:
@@ -234,11 +216,9 @@ class CommandLine(Line):
 
     def __init__(self, connection: Any, lost: Callable[[Any, str], None], server: Server) -> None:
         self._unanswered: deque[Command] = deque()
-        self._server = (server.identity, "1" if server.is_durable else "0")
         self._publish = SHARDED[3] if server.is_sharded else WHOLE[3]
-        #: Names for epochs, of which the scripts take one where they begin one.
-        self._token = secrets.token_hex(5)
-        self._tokens = 0
+        #: What all scripts are told: how an epoch begins that they begin, of whom it is, how they publish.
+        self._head = (secrets.token_hex(3), server.identity, str(int(server.is_durable)), self._publish)
         #: How many questions for what a topic keeps are not answered: only such an answer may be large.
         self._reads = 0
         super().__init__(connection, lost)
@@ -252,19 +232,17 @@ class CommandLine(Line):
         """True when all was answered."""
         return not self._unanswered and not self._waiting
 
-    def _sent(self, command: Command) -> tuple[Any, ...]:
+    def _sent(self, command: Command) -> bytes:
         self._unanswered.append(command)
-        if command.waiting is not None:
-            return (self._publish, command.key, command.waiting.blob)
-        assert command.script is not None
-        script, keys = command.script
-        if script is READ:
+        call, arguments = command.call, command.arguments
+        if call is None:
+            assert command.waiting is not None
+            return packed(self._publish, command.key, command.waiting.blob)
+        if call.script is READ:
             self._reads += 1
             self._reader.most = KEPT_BYTES
-        self._tokens += 1
-        epoch = f"{self._token}.{self._tokens:x}"
-        head = (epoch, *self._server, self._publish)
-        return ("EVALSHA", script.digest, len(keys), *keys, *head, *command.arguments)
+        before = call.packed(self._head)
+        return b"*%d\r\n%b%b" % (call.count + len(arguments), before, pack(*arguments))
 
     def _take(self, answer: Any) -> None:
         if not self._unanswered:
@@ -272,7 +250,7 @@ class CommandLine(Line):
         if isinstance(answer, ELSEWHERE):
             raise answer
         command = self._unanswered.popleft()
-        if command.script is not None and command.script[0] is READ:
+        if command.call is not None and command.call.script is READ:
             self._reads -= 1
             if not self._reads:
                 self._reader.most = ANSWER_BYTES
@@ -338,9 +316,9 @@ class Subscriptions(Line):
                     future.set_exception(error)
                     future.exception()  # nobody need look at it
 
-    def _sent(self, command: Command) -> tuple[Any, ...]:
+    def _sent(self, command: Command) -> bytes:
         self._order.append(command.arguments)
-        return command.arguments
+        return packed(*command.arguments)
 
     def _take(self, answer: Any) -> None:
         self._owed_since = 0.0

@@ -29,8 +29,11 @@ __all__ = [
     "DECLARE",
     "READ",
     "SCRIPTS",
+    "Call",
     "Script",
     "keys_of",
+    "pack",
+    "packed",
     "plain_channel",
     "topic_channel",
 ]
@@ -42,6 +45,56 @@ class Script:
     def __init__(self, text: str) -> None:
         self.text = text
         self.digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Call:
+    """A script, its keys, and the first of what it is told about them: the same each time.
+
+    Args:
+        script: The script.
+        keys: Its keys.
+        fixed: Behind what a connection tells all scripts.
+    """
+
+    __slots__ = ("_fixed", "_for", "_packed", "count", "keys", "script")
+
+    def __init__(self, script: Script, keys: tuple[str, ...], *fixed: str | int | bytes) -> None:
+        self.script = script
+        self.keys = keys
+        self._fixed = fixed
+        self._for: tuple[str, ...] | None = None
+        self._packed = b""
+        #: How many arguments :meth:`packed` has.
+        self.count = 0
+
+    def packed(self, head: tuple[str, ...]) -> bytes:
+        """Return it as Redis reads it, up to what is another each time; ``head`` is what all are told."""
+        if head is not self._for:
+            arguments = ("EVALSHA", self.script.digest, len(self.keys), *self.keys, *head, *self._fixed)
+            self._for, self._packed, self.count = head, pack(*arguments), len(arguments)
+        return self._packed
+
+
+@lru_cache(maxsize=256)
+def _bulk(text: str | int) -> bytes:
+    """Return an argument as Redis reads it. Most come again with each command of a topic."""
+    encoded = str(text).encode()
+    return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
+
+
+def pack(*arguments: str | int | bytes) -> bytes:
+    """Return arguments as Redis reads them: redis-py takes several times as long."""
+    return b"".join(
+        [
+            b"$%d\r\n%b\r\n" % (len(each), each) if isinstance(each, bytes) else _bulk(each)
+            for each in arguments
+        ]
+    )
+
+
+def packed(*arguments: str | int | bytes) -> bytes:
+    """Return a command as Redis reads it."""
+    return b"*%d\r\n%b" % (len(arguments), pack(*arguments))
 
 
 @lru_cache(maxsize=256)
@@ -62,18 +115,20 @@ def topic_channel(name: str) -> str:
     return f"fastws:{{{name}}}:q"
 
 
-#: KEYS as above. ARGV: 1 an epoch, if one is needed; 2 the server; 3 whether a server of another name has the
-#: same data for sure ("1": this one was only started again, and has everything on its disk); 4 the command
-#: that publishes.
+#: KEYS as above. ARGV: 1 how an epoch begins, if one is needed; 2 the server; 3 whether a server of another
+#: name has the same data for sure ("1": this one was only started again, and has everything on its disk);
+#: 4 the command that publishes.
 LIFE = """
 local function now()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local function begin()
+  local t = redis.call('TIME')
+  local epoch = ARGV[1] .. string.format('.%x%05x', t[1], t[2])
   redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-  redis.call('HSET', KEYS[1], 'e', ARGV[1], 'n', 0, 's', ARGV[2], 'c', 0, 'k', 0)
-  return ARGV[1], 0, 0
+  redis.call('HSET', KEYS[1], 'e', epoch, 'n', 0, 's', ARGV[2], 'c', 0, 'k', 0)
+  return epoch, 0, 0
 end
 local function life(sender)
   local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'k', 'kind', 'd', 'x', sender or '')
@@ -118,9 +173,9 @@ return {'ok', epoch, last}
 """
 )
 
-#: KEYS: 5, the id of the message, where it has one. ARGV: 5 the digest of the settings; 6 how many messages or
-#: keys; 7 milliseconds that they are kept; 8 the channel; 9 the field of the sender, "": it has no name; 10 its
-#: number; 11 milliseconds that the id is known; then the items.
+#: KEYS: 5, the id of the message, where it has one. ARGV: 5 the digest of the settings; 6 how many messages
+#: or keys; 7 milliseconds that they are kept; 8 the channel; 9 milliseconds that the id is known; 10 the
+#: field of the sender, "": it has no name; 11 its number; then the items.
 KNOWN = """
 if digest and digest ~= ARGV[5] then
   return {'differ', redis.call('HGET', KEYS[1], 'i') or '{}'}
@@ -134,10 +189,10 @@ end
 local t = redis.call('TIME')
 t = t[1] * 1000 + math.floor(t[2] / 1000)
 if known_run then
-  if tonumber(ARGV[10]) <= tonumber(string.match(known_run, '^%d+')) then
+  if tonumber(ARGV[11]) <= tonumber(string.match(known_run, '^%d+')) then
     return {'duplicate', epoch, tonumber(string.match(known_run, ':(%d+):'))}
   end
-elseif ARGV[9] ~= '' and redis.call('HLEN', KEYS[1]) > 100 then
+elseif ARGV[10] ~= '' and redis.call('HLEN', KEYS[1]) > 100 then
   local all = redis.call('HGETALL', KEYS[1])
   for i = 1, #all, 2 do
     local at = string.sub(all[i], 1, 2) == 'w:' and string.match(all[i + 1], ':(%d+)$')
@@ -152,18 +207,18 @@ local function keep_longer()
 end
 """
 
-#: Of a history. Each item is as the channel tells it. It is short, and what is seldom needed is not even made: a
-#: server that has nothing else to do finds none of it in its caches, and each command of a script takes it 3 µs.
+#: Of a history. Each item is as the channel tells it. It is short, and what is seldom needed is not even
+#: made: a server that does little finds none of it in its caches, and a command of a script takes 3 µs.
 APPEND_HISTORY = Script(
     """
-local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'kind', 'd', 'x', ARGV[9])
+local h = redis.call('HMGET', KEYS[1], 'e', 'n', 's', 'kind', 'd', 'x', ARGV[10])
 local epoch, last, digest, kept_until, known_run = h[1], tonumber(h[2]), h[5], tonumber(h[6]), h[7]
 if not epoch or not last or h[3] ~= ARGV[2] or h[4] ~= 'history' then
 """
     + LIFE
     + """
   local count
-  epoch, last, count, digest, kept_until, known_run = life(ARGV[9])
+  epoch, last, count, digest, kept_until, known_run = life(ARGV[10])
 end
 """
     + KNOWN
@@ -174,13 +229,14 @@ for i = 12, #ARGV do
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[6], id, 't', t, 'm', string.sub(ARGV[i], 8))
 end
 if t + kept > (kept_until or 0) then keep_longer() end
-if ARGV[9] == '' then
+if ARGV[10] == '' then
   redis.call('HSET', KEYS[1], 'n', last)
 else
-  redis.call('HSET', KEYS[1], 'n', last, ARGV[9], ARGV[10] .. ':' .. last .. ':' .. t)
+  redis.call('HSET', KEYS[1], 'n', last, ARGV[10], ARGV[11] .. ':' .. last .. ':' .. t)
 end
-if KEYS[5] then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[11]) end
-redis.call(ARGV[4], ARGV[8], epoch .. ' ' .. first .. ' ' .. (#ARGV - 11) .. '\\n' .. table.concat(ARGV, '', 12))
+if KEYS[5] then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[9]) end
+local head = epoch .. ' ' .. first .. ' ' .. (#ARGV - 11) .. '\\n'
+redis.call(ARGV[4], ARGV[8], head .. table.concat(ARGV, '', 12))
 return {'ok', epoch, last}
 """
 )
@@ -189,7 +245,7 @@ return {'ok', epoch, last}
 APPEND_KEYED = Script(
     LIFE
     + """
-local epoch, last, count, digest, kept_until, known_run = life(ARGV[9])
+local epoch, last, count, digest, kept_until, known_run = life(ARGV[10])
 """
     + KNOWN
     + """
@@ -228,11 +284,11 @@ for i = 12, #ARGV, 4 do
 end
 if #parts > 0 and t + kept > (kept_until or 0) then keep_longer() end
 local state_of = {'n', last, 'k', count}
-if ARGV[9] ~= '' then
-  state_of[5], state_of[6] = ARGV[9], ARGV[10] .. ':' .. last .. ':' .. t
+if ARGV[10] ~= '' then
+  state_of[5], state_of[6] = ARGV[10], ARGV[11] .. ':' .. last .. ':' .. t
 end
 redis.call('HSET', KEYS[1], unpack(state_of))
-if KEYS[5] and state == 'ok' then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[11]) end
+if KEYS[5] and state == 'ok' then redis.call('SET', KEYS[5], epoch .. ':' .. last, 'PX', ARGV[9]) end
 if #parts > 0 then
   redis.call(ARGV[4], ARGV[8], epoch .. ' ' .. first .. ' ' .. #parts .. '\\n' .. table.concat(parts))
 end

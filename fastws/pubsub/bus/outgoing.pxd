@@ -27,13 +27,16 @@ cdef class Outgoing:
 
     @cython.locals(run=Run)
     cpdef add(self, Lane lane, bytes frame)
-    @cython.locals(peer=Peer, peers=list, records=list, whole=bytes)
+    @cython.locals(peer=Peer, only=Peer, peers=list, runs=list, records=list, whole=bytes, lane=Lane, body=bytes)
     cpdef flush(self)
-    @cython.locals(run=Run, lane=Lane, count=Py_ssize_t, body=bytes, records=list)
-    cdef list _records(self)
+    @cython.locals(run=Run, lane=Lane, count=Py_ssize_t, body=bytes, found=list)
+    cdef list _numbered(self)
     cdef list _take(self)
     cdef bint _begin(self, Lane lane) except -1
     cdef _check_size(self, Py_ssize_t size)
+
+@cython.locals(lane=Lane, body=bytes)
+cdef _hand_over(Peer peer, list runs)
 
 @cython.locals(lane=Lane)
 cdef _write_some(Peer peer, list records)

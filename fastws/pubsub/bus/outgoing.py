@@ -99,7 +99,15 @@ class Outgoing:
                 peer.tell_dropped()
         if not self.runs:
             return
-        records = self._records()
+        runs = self._numbered()
+        only = peers[0] if len(peers) == 1 else None
+        if only is not None and only.joined is not None:
+            _hand_over(only, runs)
+            return
+        records = [
+            (lane, count, encode_record(RUN, 0, lane.key, count, number, body))
+            for lane, count, number, body in runs
+        ]
         whole = records[0][2] if len(records) == 1 else b"".join([record for _, _, record in records])
         # A copy: a peer whose socket is broken goes.
         for peer in list(peers):
@@ -108,17 +116,17 @@ class Outgoing:
             else:
                 _write_some(peer, records)
 
-    def _records(self) -> list[tuple[Lane, int, bytes]]:
-        """Number what was collected, and return each run's lane, count and record."""
-        records = []
+    def _numbered(self) -> list[tuple[Lane, int, int, bytes]]:
+        """Number what was collected, and return each run's lane, count, first number and messages."""
+        found = []
         for run in self._take():
             lane, count = run.lane, len(run.frames)
             body = run.frames[0] if count == 1 else b"".join(run.frames)
-            records.append((lane, count, encode_record(RUN, 0, lane.key, count, lane.number, body)))
+            found.append((lane, count, lane.number, body))
             lane.number += count
             lane.is_told = False
             lane.silent_ticks = 0
-        return records
+        return found
 
     def _take(self) -> list[Run]:
         runs, self.runs = self.runs, []
@@ -163,6 +171,13 @@ class Outgoing:
                 return
         # The next message begins a run, or is one too many.
         self._last = None
+
+
+def _hand_over(peer: Peer, runs: list[tuple[Lane, int, int, bytes]]) -> None:
+    """Write to a peer in this process, which never lets anything wait, what it follows."""
+    for lane, count, number, body in runs:
+        if peer.follows is None or lane.key in peer.follows:
+            peer.write_run(lane.key, count, number, body)
 
 
 def _write_some(peer: Peer, records: list[tuple[Lane, int, bytes]]) -> None:

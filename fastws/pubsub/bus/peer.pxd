@@ -14,7 +14,7 @@ cdef class Peer:
     cdef Decoder _decoder
     cdef object _queue
     cdef Py_ssize_t _max_waiting
-    cdef Peer _joined
+    cdef public Peer joined
     cdef list _handed
     cdef bint _is_behind
     cdef bint _is_taking
@@ -35,5 +35,8 @@ cdef class Peer:
     @cython.locals(record=Record)
     cdef _wait(self, data)
     cdef _take(self, records)
-    cdef _take_data(self, data)
+    cdef _take_all(self, said)
+    cdef bint _is_free(self)
+    @cython.locals(other=Peer)
+    cpdef write_run(self, bytes key, count, number, bytes body)
     cpdef join(self, Peer other)

@@ -48,7 +48,6 @@ class Peer:
         "_handed",
         "_is_behind",
         "_is_taking",
-        "_joined",
         "_loop",
         "_lost",
         "_max_waiting",
@@ -65,6 +64,7 @@ class Peer:
         "is_filtered_by_us",
         "is_open",
         "is_started",
+        "joined",
         "waiting",
     )
 
@@ -92,7 +92,7 @@ class Peer:
         self._max_waiting = max_waiting
         #: The other end, where it is in this process; what it has handed over; and whether what it wrote
         #: before that is still in the socket.
-        self._joined: Peer | None = None
+        self.joined: Peer | None = None
         self._handed: list[bytes] = []
         self._is_behind = False
         #: Records are taken just now.
@@ -125,7 +125,7 @@ class Peer:
 
         The socket tells only when one of them has ended.
         """
-        self._joined, other._joined = other, self
+        self.joined, other.joined = other, self
         self._is_behind = other._is_behind = True
 
     def has_room(self, size: int) -> bool:
@@ -137,8 +137,8 @@ class Peer:
         """Write ``data``, or let it wait behind what waits. Never waits itself."""
         if not self.is_open:
             return
-        if self._joined is not None:
-            self._joined._hand(data, is_free=not self._is_taking)
+        if self.joined is not None:
+            self.joined._hand(data, is_free=not self._is_taking)
             return
         taken = 0
         if not self._queue:
@@ -160,6 +160,19 @@ class Peer:
         if self.waiting > MAX_WAITING_FACTOR * self._max_waiting + MAX_RECORD_BYTES:
             self._end("it has not read for too long")
 
+    def write_run(self, key: bytes, count: int, number: int, body: bytes) -> None:
+        """Write the record of a run. The other end in this process takes it as it is, where nothing waits."""
+        other = self.joined
+        if other is not None and self.is_open and not self._is_taking and other._is_free():
+            other._take_all([Record(RUN, 0, key, count, number, body)])
+        else:
+            self.write(encode_record(RUN, 0, key, count, number, body))
+
+    def _is_free(self) -> bool:
+        """True where what the other end writes may be taken at once."""
+        is_busy = self._is_taking or self._is_behind or self._handed
+        return not is_busy and self.is_open and self._loop is not None
+
     def _hand(self, data: bytes, *, is_free: bool) -> None:
         """Take what the other end writes: at once, or in the next turn where one of both takes something."""
         self._handed.append(data)
@@ -175,7 +188,7 @@ class Peer:
             self._is_behind = self._readable()
         handed, self._handed = self._handed, []
         if handed and self.is_open:
-            self._take_data(handed[0] if len(handed) == 1 else b"".join(handed))
+            self._take_all(handed[0] if len(handed) == 1 else b"".join(handed))
 
     def _wait(self, data: bytes) -> None:
         """Put data behind what waits. Small pieces become one, which costs less than an object for each."""
@@ -208,7 +221,7 @@ class Peer:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
         self._queue.clear()
-        self._joined = None
+        self.joined = None
         self.waiting = 0
 
     def _writable(self) -> None:
@@ -260,13 +273,14 @@ class Peer:
             self._take_handed()
             self._end(TORN if self._decoder.is_torn else "")
             return True
-        self._take_data(data)
+        self._take_all(data)
         return True
 
-    def _take_data(self, data: bytes) -> None:
+    def _take_all(self, said: bytes | list[Record]) -> None:
+        """Take what the other end has written, or records that it hands over."""
         self._is_taking = True
         try:
-            self._take(self._decoder.feed(data))
+            self._take(said if isinstance(said, list) else self._decoder.feed(said))
         except BadRecord as error:
             reason = str(error)
             try:

@@ -132,10 +132,35 @@ async def test_messages_are_taken_in_their_order_in_whatever_pieces(size: int) -
             else:
                 said.append(b"MSG s.%d 9999 %d\r\n%b\r\n+OK\r\n" % (each, len(text), text))
                 continue
-            headers = {2: {"Nats-Sequence": str(each)}, 3: {"Status": "503"}}.get(kind)
+            headers = {2: {"Nats-Sequence": str(each)}, 3: {"Status": "503"}}.get(kind, {})
             wanted.append((f"s.{each}", b"" if kind == 3 else text, "back" * (kind in (1, 3)), headers))
         await heard.say(b"".join(said), size)
         await until(lambda: len(found) >= len(wanted))
         assert found == wanted
         await line.flush()
         assert not line.lost.done()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"MSG s.0 x 5",
+        b"MSG s.0 1",
+        b"MSG s.0 1 -5",
+        b"MSG s.0 1 a b 5",
+        b"HMSG s.0 1 5",
+        b"MASSAGE s.0 1 5",
+    ],
+)
+async def test_a_message_that_is_none_is_never_taken(line: bytes) -> None:
+    """The one before it is; the line then ends, or waits for what would make it one."""
+    heard = Heard()
+    found: list[bytes] = []
+    async with lines(heard) as connection:
+        await connection.subscribe("s.*", lambda each: found.append(each.data))
+        before = b"MSG s.0 %d 2\r\nok\r\n" % connection._client._sid
+        await heard.say(before + line + b"\r\nwrong\r\n", 100_000)
+        await until(lambda: bool(found))
+        with pytest.raises(LineLost):
+            await connection.flush()
+    assert found == [b"ok"]

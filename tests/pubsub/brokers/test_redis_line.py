@@ -10,7 +10,7 @@ pytest.importorskip("redis")
 
 from redis.asyncio.connection import Connection
 
-from fastws.pubsub.brokers.redis_line import pack
+from fastws.pubsub.brokers.redis_scripts import packed
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from fastws.pubsub.brokers.redis_line import pack
     ],
 )
 def test_commands_are_packed_as_redis_py_does(arguments: tuple[Any, ...]) -> None:
-    assert pack(arguments) == b"".join(Connection().pack_commands([arguments]))
+    assert packed(*arguments) == b"".join(Connection().pack_commands([arguments]))
 
 
 def test_what_is_no_utf8_is_no_argument() -> None:
     with pytest.raises(UnicodeEncodeError):
-        pack(("SET", "\ud800"))
+        packed("SET", "\ud800")

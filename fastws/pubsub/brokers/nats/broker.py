@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from nats.aio.msg import Msg
-
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import (
     Append,
@@ -22,6 +20,7 @@ from fastws.pubsub.brokers.base import (
     State,
     TopicKind,
 )
+from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.confirming import Confirming
 from fastws.pubsub.brokers.nats.declaring import Declarations
 from fastws.pubsub.brokers.nats.failures import LineLost
@@ -96,7 +95,7 @@ class NatsBroker:
         #: There is something to send.
         self._news = asyncio.Event()
         #: Subjects that are heard, with what takes their messages, and how they are left.
-        self._heard: dict[str, Callable[[Msg], None]] = {}
+        self._heard: dict[str, Callable[[Message], None]] = {}
         self._subscriptions: dict[str, Any] = {}
         self._changes: deque[str] = deque()
         prefix = servers.prefix
@@ -235,7 +234,7 @@ class NatsBroker:
     def follow(self, name: str) -> None:
         """Hear a plain topic."""
 
-        def deliver(message: Msg) -> None:
+        def deliver(message: Message) -> None:
             self._sink.deliver(name, message.data)
 
         self._hear(f"{self._plain}.{name}", deliver)
@@ -244,7 +243,7 @@ class NatsBroker:
         """Hear it no more."""
         self._leave(f"{self._plain}.{name}")
 
-    def _hear(self, subject: str, heard: Callable[[Msg], None]) -> None:
+    def _hear(self, subject: str, heard: Callable[[Message], None]) -> None:
         if subject not in self._heard:
             self._heard[subject] = heard
             self._changes.append(subject)

@@ -23,14 +23,13 @@ import secrets
 from collections import deque
 from typing import NamedTuple
 
-from nats.aio.msg import Msg
-
 from fastws.pubsub.brokers.base import (
     Entry,
     Kept,
     Verdict,
 )
 from fastws.pubsub.brokers.nats.chain import counted, epoch_of, kept_of, next_parts
+from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.records import (
     HEAD_BYTES,
@@ -69,7 +68,7 @@ class Posted(NamedTuple):
 
     stored: Stored
     expected: int
-    answer: asyncio.Future[Msg]
+    answer: asyncio.Future[Message]
 
 
 class HistoryTopic(NatsTopic):
@@ -100,11 +99,11 @@ class HistoryTopic(NatsTopic):
 
     # -- what is known --------------------------------------------------------------------------
 
-    def hear(self, message: Msg) -> None:
+    def hear(self, message: Message) -> None:
         """Take what the stream has taken."""
         try:
             stored = read(message.data)
-            headers = message.headers or {}
+            headers = message.headers
             sequence, before = int(headers["Nats-Sequence"]), int(headers["Nats-Last-Sequence"])
             behind = int(headers[EXPECTED])
         except (BadRecord, ValueError, KeyError) as error:

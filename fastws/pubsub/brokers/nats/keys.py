@@ -15,8 +15,6 @@ import secrets
 from collections import deque
 from urllib.parse import quote, unquote
 
-from nats.aio.msg import Msg
-
 from fastws.pubsub.brokers.base import (
     Append,
     Entry,
@@ -25,6 +23,7 @@ from fastws.pubsub.brokers.base import (
     Verb,
     Verdict,
 )
+from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.streams import Ack, Raw, WrongSequence, once_id
 from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending
@@ -63,10 +62,10 @@ class KeyedTopic(NatsTopic):
 
     # -- what is known --------------------------------------------------------------------------
 
-    def hear(self, message: Msg) -> None:
+    def hear(self, message: Message) -> None:
         """Take what the stream has taken."""
         try:
-            sequence = int((message.headers or {})["Nats-Sequence"])
+            sequence = int(message.headers["Nats-Sequence"])
             subject = message.subject.removeprefix(self._stream.said + ".")
             raw = Raw(sequence, subject, message.data)
             place = self._place(raw)
@@ -208,7 +207,7 @@ class KeyedTopic(NatsTopic):
             and len(self._values) >= self.topic.max_keys
         )
 
-    async def _send(self, run: Append, number: int, item: Item) -> asyncio.Future[Msg]:
+    async def _send(self, run: Append, number: int, item: Item) -> asyncio.Future[Message]:
         name = self.topic.name
         once = once_id(name, run.sender, run.number, number) if run.once is None else once_id(name, run.once)
         if item.verb is Verb.CLEAR:
@@ -224,7 +223,7 @@ class KeyedTopic(NatsTopic):
             return await self._stream.put(subject, REMOVE, expected=item.offset)
         return await self._stream.put(subject, REMOVE, once=once)
 
-    async def _taken(self, item: Item, *, await_answer: asyncio.Future[Msg]) -> Ack | None:
+    async def _taken(self, item: Item, *, await_answer: asyncio.Future[Message]) -> Ack | None:
         """Take what the stream says to a change; None: it has not expired, there is a newer value."""
         try:
             ack = await self._stream.taken(await_answer)

@@ -16,12 +16,12 @@ from contextlib import suppress
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.protocol.command import hpub_cmd, pub_cmd
 
 from fastws.errors import BrokerUnavailable
+from fastws.loop.native import direct_descriptor, write_at_once
 from fastws.pubsub.brokers.base import BrokerRefused
+from fastws.pubsub.brokers.nats.client import Message, Opened, Reading
 from fastws.pubsub.brokers.nats.failures import NOT_ALLOWED, LineLost, NoAnswer, text_of
 from fastws.pubsub.brokers.nats.url import Server, Servers
 
@@ -49,39 +49,6 @@ class Unfit(Exception):
     """A server of NATS that will not do; the text goes on behind its name."""
 
 
-class Opened(Client):
-    """A client that does not go on in the clear where TLS was asked for, and says why it was not let in."""
-
-    must_be_tls = False
-    has_certificate = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        #: By the number of the subscription: what is called with its messages, at once. The library's own
-        #: way, a queue and a task for each, lets a message wait for another turn of the loop.
-        self.heard: dict[int, Callable[[Msg], None]] = {}
-
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        heard = self.heard.get(sid)
-        if heard is None:
-            return  # it was left meanwhile
-        try:
-            found = await self._process_headers(headers)
-            heard(self._build_message(sid, subject, reply, data, found))
-        except Exception:
-            log.exception("a message of NATS cannot be taken")
-
-    def _process_info(self, info: dict[str, Any], initial_connection: Any = None) -> Any:
-        # In older versions of the library it is no coroutine: what it returns is handed on.
-        if self.must_be_tls and not info.get("tls_required"):
-            if not info.get("tls_available"):
-                raise nats.errors.Error("it does not speak TLS")
-            info["tls_required"] = True
-        if info.get("tls_verify") and not self.has_certificate:
-            raise nats.errors.Error("it asks for a certificate: cert=FILE and key=FILE")
-        return super()._process_info(info, bool(initial_connection))
-
-
 class Line:
     """A connection. It ends once, with a reason.
 
@@ -95,10 +62,12 @@ class Line:
         #: Why it has ended.
         self.lost: asyncio.Future[str] = loop.create_future()
         self._client = Opened()
+        #: Of its socket, where that may be written to directly.
+        self._descriptor = -1
         self._inbox = ""
         self._numbers = itertools.count()
         #: By the number of the question: its subject, in small letters, and who waits.
-        self._answers: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._answers: dict[str, tuple[str, asyncio.Future[Message]]] = {}
         #: What the server has said to subjects that this user may not use, and how often.
         self._not_allowed: dict[str, int] = {}
         self._error = ""
@@ -154,6 +123,9 @@ class Line:
         for name in ("_reading_task", "_flusher_task", "_ping_interval_task"):
             # Where a line breaks its end is told by `lost`, and not by what these raise.
             getattr(self._client, name).add_done_callback(_look_at)
+        streams: Any = self._client._transport
+        self._descriptor = direct_descriptor(streams._io_writer.transport)
+        Reading(self._client)
         self._inbox = self._client.new_inbox()
         self._check_server()
         answers = f"{self._inbox}.*"
@@ -241,7 +213,7 @@ class Line:
     # -- what is sent, and what is heard ---------------------------------------------------------
 
     async def subscribe(
-        self, subject: str, heard: Callable[[Msg], None], refused: Callable[[str], None] | None = None
+        self, subject: str, heard: Callable[[Message], None], refused: Callable[[str], None] | None = None
     ) -> Any:
         """Have ``heard`` called with each message, one after the other; return what :meth:`leave` takes.
 
@@ -286,9 +258,10 @@ class Line:
         if headers:
             lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
             head = f"NATS/1.0\r\n{lines}\r\n".encode()
-            transport.write(hpub_cmd(subject, reply, head, payload))
+            command = hpub_cmd(subject, reply, head, payload)
         else:
-            transport.write(pub_cmd(subject, reply, payload))
+            command = pub_cmd(subject, reply, payload)
+        write_at_once(transport, self._descriptor, command)
         return True
 
     async def flush(self) -> None:
@@ -319,7 +292,7 @@ class Line:
 
     async def ask(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
-    ) -> asyncio.Future[Msg]:
+    ) -> asyncio.Future[Message]:
         """Send a question, in the order of the calls; return its answer. Raises :class:`LineLost`."""
         number, answer = self._question(subject)
         await self.send(subject, payload, headers, f"{self._inbox}.{number}")
@@ -327,7 +300,7 @@ class Line:
 
     def ask_now(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None = None
-    ) -> asyncio.Future[Msg] | None:
+    ) -> asyncio.Future[Message] | None:
         """Send a question at once and return its answer; None where :meth:`post` does not send it."""
         number, answer = self._question(subject)
         if self.post(subject, payload, headers, f"{self._inbox}.{number}"):
@@ -335,20 +308,20 @@ class Line:
         del self._answers[number]
         return None
 
-    def _question(self, subject: str) -> tuple[str, asyncio.Future[Msg]]:
+    def _question(self, subject: str) -> tuple[str, asyncio.Future[Message]]:
         number = str(next(self._numbers))
-        answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._answers[number] = (subject.lower(), answer)
         return number, answer
 
-    async def wait(self, answer: asyncio.Future[Msg], seconds: float | None = None) -> Msg:
+    async def wait(self, answer: asyncio.Future[Message], seconds: float | None = None) -> Message:
         """Return an answer. Raises :class:`LineLost`, :class:`NoAnswer` and :class:`BrokerRefused`."""
         seconds = ANSWER_SECONDS if seconds is None else seconds
         try:
             found = await asyncio.wait_for(answer, seconds)
         except TimeoutError:
             raise NoAnswer(f"{self.label}: no answer of a stream within {seconds:g} s") from None
-        if found.headers and found.headers.get("Status") == NO_RESPONDERS:
+        if found.headers.get("Status") == NO_RESPONDERS:
             raise NoAnswer(f"{self.label}: nobody answers")
         return found
 
@@ -361,7 +334,7 @@ class Line:
         said: dict[str, Any] = json.loads(found.data)
         return said
 
-    def _answered(self, message: Msg) -> None:
+    def _answered(self, message: Message) -> None:
         _, answer = self._answers.pop(message.subject.rpartition(".")[2], ("", None))
         if answer is not None and not answer.done():
             answer.set_result(message)
@@ -382,7 +355,7 @@ def _look_at(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-def _fail(answer: asyncio.Future[Msg], error: BrokerUnavailable) -> None:
+def _fail(answer: asyncio.Future[Message], error: BrokerUnavailable) -> None:
     if not answer.done():
         answer.set_exception(error)
         answer.exception()  # it may be that nobody waits

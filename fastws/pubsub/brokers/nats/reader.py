@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from nats.aio.msg import Msg
-
+from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
 
@@ -39,7 +38,7 @@ class Reader:
     def __init__(self, line: Line, subject: str) -> None:
         self._line = line
         self._subject = subject
-        self._found: list[tuple[Msg, int, int]] = []
+        self._found: list[tuple[Message, int, int]] = []
         self._is_complete = False
         self._now = 0.0
         self._news = asyncio.Event()
@@ -52,13 +51,14 @@ class Reader:
             self._is_complete = True
         self._news.set()
 
-    def take(self, message: Msg) -> None:
+    def take(self, message: Message) -> None:
         """Take one message."""
-        if message.headers and message.headers.get("Status") == CONTROL:
-            stalled = message.headers.get("Nats-Consumer-Stalled")
+        headers = message.headers
+        if headers.get("Status") == CONTROL:
+            stalled = headers.get("Nats-Consumer-Stalled")
             for reply in filter(None, (message.reply, stalled)):
                 self._reply(reply)
-            if self._now and message.headers.get("Description") == "Idle Heartbeat" and not stalled:
+            if self._now and headers.get("Description") == "Idle Heartbeat" and not stalled:
                 # The last of them was deleted meanwhile, as the oldest is when there are too many.
                 self._is_complete = True
                 self._news.set()
@@ -102,7 +102,7 @@ class Reader:
                 sequence,
                 message.subject.removeprefix(self._subject + "."),
                 message.data,
-                int((message.headers or {}).get(EXPECTED, -1)),
+                int(message.headers.get(EXPECTED, -1)),
                 max(self._now - time / NANOSECONDS, 0.0),
             )
             for message, sequence, time in self._found

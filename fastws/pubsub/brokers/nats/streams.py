@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from nats.aio.msg import Msg
-
 from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic, TopicKind
+from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
 from fastws.pubsub.brokers.nats.reader import EXPECTED, Raw, Reader
@@ -186,7 +185,7 @@ class Stream:
 
     async def put(
         self, subject: str, data: bytes, *, expected: int | None = None, once: str = ""
-    ) -> asyncio.Future[Msg]:
+    ) -> asyncio.Future[Message]:
         """Send a message to the stream; :meth:`taken` waits for what it says.
 
         Args:
@@ -199,13 +198,13 @@ class Stream:
 
     def put_now(
         self, subject: str, data: bytes, *, expected: int | None = None, once: str = ""
-    ) -> asyncio.Future[Msg] | None:
+    ) -> asyncio.Future[Message] | None:
         """Do as :meth:`put`, at once; None where that cannot be."""
         if self._line is None:
             return None
         return self._line.ask_now(f"{self.subject}.{subject}", data, _headers(expected, once))
 
-    async def taken(self, answer: asyncio.Future[Msg]) -> Ack:
+    async def taken(self, answer: asyncio.Future[Message]) -> Ack:
         """Return what the stream says to a message.
 
         Raises:

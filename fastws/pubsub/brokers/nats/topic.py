@@ -8,10 +8,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nats.aio.msg import Msg
-
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import Append, Appended, BrokerRefused, BrokerTopic, Kept, Sink, Verdict
+from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.streams import Stream
 from fastws.pubsub.events import Position
@@ -112,7 +111,7 @@ class NatsTopic:
         """The subject on which the stream says what it has taken of this topic."""
         raise NotImplementedError
 
-    def hear(self, message: Msg) -> None:
+    def hear(self, message: Message) -> None:
         """Take what the stream has taken."""
         raise NotImplementedError
 
