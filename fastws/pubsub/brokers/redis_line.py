@@ -63,7 +63,7 @@ class Command:
         call: A script that is to run.
     """
 
-    __slots__ = ("arguments", "call", "done", "is_repeated", "key", "size", "waiting")
+    __slots__ = ("arguments", "call", "done", "is_repeated", "key", "waiting")
 
     def __init__(
         self,
@@ -81,9 +81,6 @@ class Command:
         self.is_repeated = is_repeated
         self.waiting = waiting
         self.call = call
-        self.size = sum([len(each) for each in arguments if isinstance(each, (bytes, str))])
-        if waiting is not None:
-            self.size += len(waiting.blob)
 
     @property
     def is_void(self) -> bool:
@@ -144,10 +141,11 @@ class Line(asyncio.Protocol):
         self._write()
 
     def _write(self) -> None:
-        while self.is_open and not self._is_paused and (packed := self._next()):
-            if not self._owed_since:
-                self._owed_since = self._loop.time()
-            write_at_once(self._transport, self._descriptor, packed)
+        while self._waiting and self.is_open and not self._is_paused:
+            packed = self._next()
+            if packed:
+                self._owed_since = self._owed_since or self._loop.time()
+                write_at_once(self._transport, self._descriptor, packed)
 
     def _next(self) -> bytes:
         """Return the next commands, to be sent together."""
@@ -157,7 +155,7 @@ class Line(asyncio.Protocol):
             command = self._waiting.popleft()
             if not command.is_void:
                 found.append(self._sent(command))
-                size += command.size
+                size += len(found[-1])
         return b"".join(found)
 
     def _sent(self, command: Command) -> bytes:

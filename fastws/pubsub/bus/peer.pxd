@@ -37,6 +37,6 @@ cdef class Peer:
     cdef _take(self, records)
     cdef _take_all(self, said)
     cdef bint _is_free(self)
-    @cython.locals(other=Peer)
-    cpdef write_run(self, bytes key, count, number, bytes body)
+    @cython.locals(other=Peer, record=Record)
+    cpdef write_records(self, list records)
     cpdef join(self, Peer other)

@@ -160,13 +160,15 @@ class Peer:
         if self.waiting > MAX_WAITING_FACTOR * self._max_waiting + MAX_RECORD_BYTES:
             self._end("it has not read for too long")
 
-    def write_run(self, key: bytes, count: int, number: int, body: bytes) -> None:
-        """Write the record of a run. The other end in this process takes it as it is, where nothing waits."""
+    def write_records(self, records: list[Record]) -> None:
+        """Write records. The other end in this process takes them as they are, where nothing waits."""
         other = self.joined
         if other is not None and self.is_open and not self._is_taking and other._is_free():
-            other._take_all([Record(RUN, 0, key, count, number, body)])
+            other._take_all(records)
+        elif len(records) == 1:
+            self.write(records[0].encoded())
         else:
-            self.write(encode_record(RUN, 0, key, count, number, body))
+            self.write(b"".join([record.encoded() for record in records]))
 
     def _is_free(self) -> bool:
         """True where what the other end writes may be taken at once."""

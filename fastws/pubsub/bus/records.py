@@ -154,11 +154,13 @@ class BadRecord(Exception):
 
 
 class Record:
-    """One record of a peer."""
+    """One record of a peer, or for one."""
 
-    __slots__ = ("amount", "body", "flags", "key", "kind", "number")
+    __slots__ = ("_encoded", "amount", "body", "flags", "key", "kind", "number")
 
-    def __init__(self, kind: int, flags: int, key: bytes, amount: int, number: int, body: bytes) -> None:
+    def __init__(
+        self, kind: int, flags: int, key: bytes, amount: int, number: int, body: bytes = b""
+    ) -> None:
         self.kind = kind
         self.flags = flags
         self.key = key
@@ -166,6 +168,20 @@ class Record:
         self.amount = amount
         self.number = number
         self.body = body
+        self._encoded: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return HEADER_BYTES + len(self.key) + len(self.body)
+
+    def encoded(self) -> bytes:
+        """Return its bytes."""
+        found = self._encoded
+        if found is None:
+            found = encode_record(self.kind, self.flags, self.key, self.amount, self.number, self.body)
+            self._encoded = found
+        return found
 
 
 def encode_record(kind: int, flags: int, key: bytes, count: int, number: int, body: bytes = b"") -> bytes:

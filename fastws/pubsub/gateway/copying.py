@@ -10,7 +10,7 @@ from typing import Any
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import Broker, BrokerRefused, Entry, Kept, State
-from fastws.pubsub.bus.records import Flag, Kind, Record, encode_record
+from fastws.pubsub.bus.records import Flag, Kind, Record
 from fastws.pubsub.gateway.relayed_topic import Copy, Relayed
 from fastws.pubsub.keeper.keeper import Keeper
 from fastws.pubsub.keeper.member import Member
@@ -66,7 +66,7 @@ class CopyingKeeper(Keeper):
             if member in topic.users:
                 topic.tell()
                 offset = topic.next_offset()
-                member.add(topic, offset, encode_record(Kind.STATE, 0, record.key, 0, offset))
+                member.add(topic, offset, Record(Kind.STATE, 0, record.key, 0, offset))
 
         topic.current.append(answer)
         self._load(topic)
@@ -178,7 +178,7 @@ class CopyingKeeper(Keeper):
         if topic is None or topic.copy is Copy.NONE:
             return
         if topic.take_new(epoch, entries):
-            self._schedule()
+            self._flush_or_schedule()
         else:
             self._load(topic)
 

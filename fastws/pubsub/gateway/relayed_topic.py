@@ -18,7 +18,7 @@ from fastws.json import dumps
 from fastws.pubsub.brokers.base import BrokerRefused, BrokerTopic, Entry, Item, Kept, TopicKind, Verb, name_of
 from fastws.pubsub.brokers.envelope import body_of, kept_of
 from fastws.pubsub.bus.lanes import names_of
-from fastws.pubsub.bus.records import BadRecord, Kind, encode_record, split_frames
+from fastws.pubsub.bus.records import BadRecord, Kind, Record, split_frames
 from fastws.pubsub.events import Position
 from fastws.pubsub.keeper import changes
 from fastws.pubsub.keeper.kept_keys import KeptKeys
@@ -180,10 +180,11 @@ class Relayed(KeptTopic):
         if epoch != self.topic.epoch:
             return False
         last = self.last_offset()
-        found = [entry for entry in entries if entry.offset > last]
-        if found and not self.fits(found):
+        if entries and entries[0].offset <= last:
+            entries = [entry for entry in entries if entry.offset > last]
+        if entries and not self.fits(entries):
             return False
-        self.add(found)
+        self.add(entries)
         return True
 
     def add(self, entries: list[Entry]) -> None:
@@ -200,7 +201,7 @@ class Relayed(KeptTopic):
 
     def tell_lost(self, count: int) -> None:
         """Tell those who follow that the broker has refused messages."""
-        record = encode_record(Kind.GAP, 0, self.key, count, 1)
+        record = Record(Kind.GAP, 0, self.key, count, 1)
         for member in self.followers:
             member.add(self, self.next_offset(), record)
 
@@ -214,6 +215,10 @@ class RelayedStream(Relayed, KeptStream):
 
     def items(self, body: bytes, count: int) -> tuple[Item, ...]:
         return tuple([Item(body_of(frame)) for frame in split_frames(body, count)])
+
+    def last_offset(self) -> int:
+        last: int = self.topic.history.next - 1
+        return last
 
     def fits(self, entries: list[Entry]) -> bool:
         return entries[0].offset == self.last_offset() + 1
@@ -229,7 +234,7 @@ class RelayedStream(Relayed, KeptStream):
         first = self.last_offset() + 1
         frames = self._append(entries)
         if self.followers:
-            record = encode_record(Kind.NUMBERED, 0, self.key, len(frames), first, b"".join(frames))
+            record = Record(Kind.NUMBERED, 0, self.key, len(frames), first, b"".join(frames))
             for member in self.followers:
                 member.add(self, first, record)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
-from fastws.pubsub.bus.records import BadRecord, Kind, Record, encode_record
+from fastws.pubsub.bus.records import BadRecord, Kind, Record
 
 __all__ = ["Change", "Verb", "Wanted", "changes_record", "encode_wanted", "read_changes", "read_wanted"]
 
@@ -72,7 +72,7 @@ def read_wanted(body: bytes, count: int) -> list[Wanted]:
 
 def changes_record(
     kind: Kind, key: bytes, start: int, end: int, cleared: int, changes: Iterable[Change]
-) -> bytes:
+) -> Record:
     """Return the record of all changes after the number ``start`` and up to ``end``, in their order."""
     parts = [END.pack(end, cleared)]
     count = 0
@@ -83,7 +83,7 @@ def changes_record(
         parts.append(text)
         if value is not None:
             parts.append(value)
-    return encode_record(kind, 0, key, count, start, b"".join(parts))
+    return Record(kind, 0, key, count, start, b"".join(parts))
 
 
 def read_changes(record: Record) -> tuple[int, int, list[Change]]:

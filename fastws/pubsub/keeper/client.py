@@ -17,7 +17,7 @@ from fastws.errors import BrokerUnavailable
 from fastws.pubsub.bus.numbering import Numbering
 from fastws.pubsub.bus.peer import TORN, Peer
 from fastws.pubsub.bus.receiving import Receiver
-from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record, encode_record
+from fastws.pubsub.bus.records import BadRecord, Flag, Kind, Record
 from fastws.pubsub.keeper.copies import Copies
 from fastws.pubsub.keeper.questions import Questions
 from fastws.pubsub.keeper.queue import Item, Queue
@@ -66,7 +66,7 @@ class KeeperClient(Numbering):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._peer: Peer | None = None
         #: Records that leave at the end of this turn.
-        self._out: list[bytes] = []
+        self._out: list[Record] = []
         #: Written to this keeper, which has not said that it has taken them; and how many it has.
         self._sent: deque[Item] = deque()
         self._taken = 0
@@ -187,7 +187,7 @@ class KeeperClient(Numbering):
         del self.topics[topic.key]
         topic.partings = 0
         if topic.seat in (Seat.ACCEPTED, Seat.REFUSED, Seat.ASKED):
-            self._out.append(encode_record(Kind.DECLARE, Flag.NONE, topic.key, 0, 0))
+            self._out.append(Record(Kind.DECLARE, Flag.NONE, topic.key, 0, 0))
             topic.seat = Seat.NONE
             self._schedule()
 
@@ -216,9 +216,7 @@ class KeeperClient(Numbering):
     def _declare(self, topic: SharedPart) -> None:
         declaration = topic.declaration
         topic.seat = Seat.ASKED
-        self._out.append(
-            encode_record(Kind.DECLARE, Flag.TOPIC, topic.key, 0, declaration.digest, declaration.body)
-        )
+        self._out.append(Record(Kind.DECLARE, Flag.TOPIC, topic.key, 0, declaration.digest, declaration.body))
 
     def _send(self, item: Item) -> None:
         self._out.append(item.record)
@@ -228,7 +226,7 @@ class KeeperClient(Numbering):
     def _write(self) -> None:
         out, self._out = self._out, []
         if out and self._peer is not None:
-            self._peer.write(out[0] if len(out) == 1 else b"".join(out))
+            self._peer.write_records(out)
 
     # -- what comes -----------------------------------------------------------------------------
 
@@ -304,7 +302,7 @@ class KeeperClient(Numbering):
                 topic.idle_ticks = 0
             elif self.copies.rest(topic) and topic.seat is Seat.ACCEPTED:
                 topic.partings += 1
-                self._out.append(encode_record(Kind.FOLLOW, Flag.NONE, topic.key, 0, 0))
+                self._out.append(Record(Kind.FOLLOW, Flag.NONE, topic.key, 0, 0))
             if topic.seat is Seat.REFUSED:
                 self._declare(topic)
         self.queue.tell_lost()

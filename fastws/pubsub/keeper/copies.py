@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fastws.pubsub.bus.records import Kind, Record, encode_record
+from fastws.pubsub.bus.records import Kind, Record
 from fastws.pubsub.keeper.queue import Item, Queue
 from fastws.pubsub.keeper.records import read_begin
 from fastws.pubsub.keeper.shared_topic import Copy, SharedPart
@@ -47,7 +47,7 @@ class Copies:
         """Ask whether the keeper has got further than this process."""
         if not topic.is_probed:
             topic.is_probed = True
-            self._queue.add(Item(topic, encode_record(Kind.ASK, 0, topic.key, 0, 0)))
+            self._queue.add(Item(topic, Record(Kind.ASK, 0, topic.key, 0, 0)))
 
     def _hub(self, topic: SharedPart) -> Any:
         """Return whose topic it is; None where that has gone, or what comes is of a copy that was let go."""

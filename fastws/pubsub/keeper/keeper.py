@@ -208,7 +208,7 @@ class Keeper:
     def _ask(self, member: Member, topic: KeptTopic, record: Record) -> None:
         topic.tell()  # what comes before it
         offset = topic.next_offset()
-        member.add(topic, offset, encode_record(Kind.STATE, 0, record.key, 0, offset))
+        member.add(topic, offset, Record(Kind.STATE, 0, record.key, 0, offset))
 
     def _gap(self, member: Member, topic: KeptTopic, record: Record) -> None:
         topic.tell_gap(record.amount)
@@ -232,6 +232,12 @@ class Keeper:
             self._is_scheduled = True
             self._loop.call_soon(self._flush)
 
+    def _flush_or_schedule(self) -> None:
+        """Tell the first of a turn at once, what comes behind it at the end of the turn."""
+        if not self._is_scheduled:
+            self._flush()
+        self._schedule()
+
     def _flush(self) -> None:
         self._is_scheduled = False
         members = list(self._members.values())
@@ -243,9 +249,11 @@ class Keeper:
         for member in members:
             member.write()
         for member in members:
-            self._send_kept(member)
+            if member.wanted:
+                self._send_kept(member)
 
     def _send_kept(self, member: Member) -> None:
+        """Send a worker what it wants of what is kept, as far as there is room."""
         while member.wanted:
             if member.peer.waiting > KEPT_WAITING_BYTES:
                 if self._timer is None:

@@ -119,7 +119,8 @@ class KeptKeys(KeptTopic):
                 size += len(change.key) + len(change.value or b"")
             # A clear is told with the first: it is before all that is kept.
             end = max(end, keys.cleared)
-            records.append(changes_record(Kind.KEPT, self.key, start, end, keys.cleared, chunk))
+            record = changes_record(Kind.KEPT, self.key, start, end, keys.cleared, chunk)
+            records.append(record.encoded())
             start = end
         return records
 

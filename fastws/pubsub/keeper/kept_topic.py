@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastws.pubsub.bus.lanes import names_of
-from fastws.pubsub.bus.records import Kind, encode_record, split_frames
+from fastws.pubsub.bus.records import Kind, Record, split_frames
 from fastws.pubsub.history import History
 from fastws.pubsub.keeper.records import Begin, Declaration, begin_record, kept_record
 from fastws.pubsub.sequenced import SequencedTopic
@@ -96,7 +96,7 @@ class KeptTopic:
 
     def tell_gap(self, count: int) -> None:
         """Tell all followers that a worker has dropped messages."""
-        record = encode_record(Kind.GAP, 0, self.key, count, 0)
+        record = Record(Kind.GAP, 0, self.key, count, 0)
         for member in self.followers:
             member.add(self, self.next_offset(), record)
 
@@ -141,7 +141,7 @@ class KeptStream(KeptTopic):
             history.append(frame, now)
         self.topic.changed()
         if self.followers:
-            record = encode_record(NUMBERED, 0, self.key, count, first, body)
+            record = Record(NUMBERED, 0, self.key, count, first, body)
             for member in self.followers:
                 member.add(self, first, record)
 

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from fastws.pubsub.bus.peer import Peer
-from fastws.pubsub.bus.records import Kind, encode_record
+from fastws.pubsub.bus.records import Kind, Record, encode_record
 
 __all__ = ["Member"]
 
@@ -30,7 +30,7 @@ class Member:
         self._taken = 0
         self._told = 0
         self._answers: list[bytes] = []
-        self._out: list[tuple[Any, int, bytes]] = []
+        self._out: list[tuple[Any, int, Record]] = []
         self._size = 0
 
     def took(self, answer: bytes = b"") -> None:
@@ -58,10 +58,10 @@ class Member:
         if any(each is topic for each, *_ in self.wanted):
             self.wanted = deque(each for each in self.wanted if each[0] is not topic)
 
-    def add(self, topic: Any, offset: int, record: bytes) -> None:
+    def add(self, topic: Any, offset: int, record: Record) -> None:
         """Tell it something of a topic that it follows, at the end of this turn."""
         self._out.append((topic, offset, record))
-        self._size += len(record)
+        self._size += record.size
 
     def write(self) -> None:
         """Tell it what was added. Without room it is sent what is kept, later."""
@@ -70,7 +70,7 @@ class Member:
             return
         self._out, self._size = [], 0
         if self.peer.has_room(size):
-            self.peer.write(out[0][2] if len(out) == 1 else b"".join([record for _, _, record in out]))
+            self.peer.write_records([record for _, _, record in out])
             return
         for topic, offset, _ in out:
             if self in topic.followers:

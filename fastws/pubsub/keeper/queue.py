@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fastws.pubsub.bus.records import MAX_RECORD_BYTES, Flag, Kind, encode_record
+from fastws.pubsub.bus.records import MAX_RECORD_BYTES, Flag, Kind, Record
 
 if TYPE_CHECKING:
     from fastws.pubsub.keeper.shared_topic import SharedPart
@@ -29,14 +29,14 @@ class Item:
 
     Args:
         topic: What it is about.
-        record: Its bytes.
-        size: How many of them count against the bound.
+        record: It.
+        size: How many of its bytes count against the bound.
         is_taken: Whether the keeper says that it has taken it. If it ends before, the next one is sent it.
     """
 
     __slots__ = ("is_refused", "is_taken", "record", "size", "topic")
 
-    def __init__(self, topic: SharedPart, record: bytes, size: int = 0, *, is_taken: bool = False) -> None:
+    def __init__(self, topic: SharedPart, record: Record, size: int = 0, *, is_taken: bool = False) -> None:
         self.topic = topic
         self.record = record
         self.size = size
@@ -48,7 +48,7 @@ class Item:
     def follow(cls, topic: SharedPart) -> Item:
         """Return the question for a copy of what is kept, behind what is here already."""
         epoch, following = topic.held()
-        return cls(topic, encode_record(Kind.FOLLOW, Flag.TOPIC, topic.key, epoch, following))
+        return cls(topic, Record(Kind.FOLLOW, Flag.TOPIC, topic.key, epoch, following))
 
 
 class Run:
@@ -65,7 +65,7 @@ class Run:
     def item(self) -> Item:
         frames = self.frames
         body = frames[0] if len(frames) == 1 else b"".join(frames)
-        record = encode_record(PUBLISH, 0, self.topic.key, len(frames), self.number, body)
+        record = Record(PUBLISH, 0, self.topic.key, len(frames), self.number, body)
         return Item(self.topic, record, self.size, is_taken=True)
 
 
@@ -170,5 +170,5 @@ class Queue:
     def _tell_lost(self, topic: SharedPart) -> None:
         count = self._lost.pop(topic, 0)
         if count:
-            record = encode_record(Kind.GAP, 0, topic.key, count, 0)
+            record = Record(Kind.GAP, 0, topic.key, count, 0)
             self.add(Item(topic, record, is_taken=True))

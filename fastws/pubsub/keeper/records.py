@@ -131,10 +131,10 @@ def _check_settings(settings: Any) -> None:
         raise BadRecord("settings with a merge that is no text")
 
 
-def confirm_record(key: bytes, question: int, once: str | None, body: bytes) -> bytes:
+def confirm_record(key: bytes, question: int, once: str | None, body: bytes) -> Record:
     """Return the question for the position of a message, or change, that is to be published."""
     known = b"" if once is None else once.encode("utf-8", "surrogatepass")
-    return encode_record(Kind.CONFIRM, 0, key, 1, question, ONCE.pack(len(known)) + known + body)
+    return Record(Kind.CONFIRM, 0, key, 1, question, ONCE.pack(len(known)) + known + body)
 
 
 def read_confirm(record: Record) -> tuple[str | None, bytes]:

@@ -255,8 +255,8 @@ async def test_a_pace_of_its_own() -> None:
 CHANGES = [Change(3, 0.5, "a", b"1"), Change(5, 0.0, "\N{SNOWMAN}", None), Change(6, 1.0, "c", b"")]
 
 
-def record_of(data: bytes) -> Record:
-    [_, record] = Decoder().feed(hello(1) + data)
+def record_of(sent: Record) -> Record:
+    [_, record] = Decoder().feed(hello(1) + sent.encoded())
     return record
 
 

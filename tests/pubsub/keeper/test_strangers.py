@@ -64,7 +64,7 @@ def declare(key: bytes = KEY, **changes: Any) -> bytes:
         (hello(1) + declare() + encode_record(Kind.PUBLISH, 0, KEY, 2, 0, FRAME), "a run of 2 messages"),
         (hello(1) + declare() + encode_record(Kind.PUBLISH, 0, KEY, 1, 0, b"x" * 9), "no message"),
         (hello(1) + declare() + encode_record(Kind.CONFIRM, 0, KEY, 1, 1, b"\0"), "without a message"),
-        (hello(1) + declare() + confirm_record(KEY, 1, "x", b""), "a run of 1 messages"),
+        (hello(1) + declare() + confirm_record(KEY, 1, "x", b"").encoded(), "a run of 1 messages"),
         (hello(1) + declare() + encode_record(Kind.CONFIRM, 0, KEY, 1, 1, b"\1\0\xff" + FRAME), "no text"),
     ],
 )
