@@ -33,6 +33,11 @@ class Message:
         self.data = data
         self._head = head
 
+    def number(self, name: bytes) -> int:
+        """Return the number in a header. Raises ``ValueError`` where there is none."""
+        _, _, rest = self._head.partition(b"\r\n%b: " % name)
+        return int(rest.partition(b"\r\n")[0])
+
     @property
     def headers(self) -> dict[str, str]:
         """The headers by their names, and ``Status`` and ``Description`` where the first line has these.

@@ -60,7 +60,8 @@ class Last(NamedTuple):
 
     number: int
     done: int
-    at: Position
+    epoch: str
+    offset: int
 
 
 class Posted(NamedTuple):
@@ -103,10 +104,9 @@ class HistoryTopic(NatsTopic):
         """Take what the stream has taken."""
         try:
             stored = read(message.data)
-            headers = message.headers
-            sequence, before = int(headers["Nats-Sequence"]), int(headers["Nats-Last-Sequence"])
-            behind = int(headers[EXPECTED])
-        except (BadRecord, ValueError, KeyError) as error:
+            sequence, before = message.number(b"Nats-Sequence"), message.number(b"Nats-Last-Sequence")
+            behind = message.number(EXPECTED.encode())
+        except (BadRecord, ValueError) as error:
             self._say_strange(error)
             self._is_checked = False
             return
@@ -132,11 +132,10 @@ class HistoryTopic(NatsTopic):
             offset += len(part.items)
             done = part.before + len(part.items)
             self._senders.pop(part.sender, None)
-            at = Position(stored.epoch, offset)
-            self._senders[part.sender] = Last(part.number, done, at)
+            self._senders[part.sender] = Last(part.number, done, stored.epoch, offset)
             pending = self._by_run.get((part.sender, part.number))
             if pending is not None:
-                pending.at = at
+                pending.at = Position(stored.epoch, offset)
         while len(self._senders) > SENDERS:
             del self._senders[next(iter(self._senders))]
 
@@ -329,7 +328,7 @@ class HistoryTopic(NatsTopic):
                 pending.done = last.done
                 return
             verdict = Verdict.DONE if pending.is_sent else Verdict.DUPLICATE
-            self._next().resolve(pending.at or last.at, verdict)
+            self._next().resolve(pending.at or Position(last.epoch, last.offset), verdict)
 
     async def _resolve_duplicate(self, sequence: int) -> None:
         """A message with the id of the first run was there before."""

@@ -46,7 +46,10 @@ class Stored(NamedTuple):
     @property
     def last(self) -> int:
         """The offset of the last item; where there is none, the one before the first."""
-        return self.first - 1 + sum(len(part.items) for part in self.parts)
+        last = self.first - 1
+        for part in self.parts:
+            last += len(part.items)
+        return last
 
     def items(self) -> Iterator[tuple[int, Item]]:
         """Yield each item, behind its offset."""
