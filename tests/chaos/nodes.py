@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import signal
@@ -110,12 +111,13 @@ class NodesVerdict:
     told: Counter[str] = field(default_factory=Counter)
     codes: Counter[int] = field(default_factory=Counter)
     outages: list[Outage] = field(default_factory=list)
-    #: Seconds of messages within a node, while the broker was there and while it was away; at the middle, and
-    #: what one in a hundred exceeds.
+    #: Seconds of messages within a node, before the broker was away, while it was, and when it was back and
+    #: what had waited was made up for; at the middle, and what one in a hundred exceeds.
     local: float = 0.0
     local_away: float = 0.0
     local_p99: float = 0.0
     local_p99_away: float = 0.0
+    local_p99_back: float = 0.0
     #: Seconds of CPU time: the longest ``publish``. What else the machine does makes it no longer.
     longest_publish: float = 0.0
     #: What must not be, and how often it was.
@@ -355,18 +357,22 @@ class Siege:
                     faults["messages of the same node that did not come"] += len(left_out)
 
     def _judge_latencies(self) -> None:
-        there, away = [], []
+        before, away, back = [], [], []
+        first = min((outage.start for outage in self.outages), default=math.inf)
         for reader in self.plains:
             for sent, took in reader.latencies:
                 if any(outage.start < sent < outage.end for outage in self.outages):
                     away.append(took)
-                elif not any(
-                    outage.start - CLEAR < sent < outage.end + CLEAR for outage in self.outages
-                ) and not any(at - CLEAR < sent < at + CLEAR for at in self.faults_at):
-                    there.append(took)
+                elif any(at - CLEAR < sent < at + CLEAR for at in self.faults_at):
+                    continue
+                elif sent < first - CLEAR:
+                    before.append(took)
+                elif sent > first:
+                    back.append(took)
         verdict = self.verdict
-        verdict.local, verdict.local_p99 = _quantiles(there)
+        verdict.local, verdict.local_p99 = _quantiles(before)
         verdict.local_away, verdict.local_p99_away = _quantiles(away)
+        _, verdict.local_p99_back = _quantiles(back)
         answers = [int(text) for publisher in self.plain for text in publisher.answers]
         verdict.longest_publish = max(answers, default=0) / 1e9
 

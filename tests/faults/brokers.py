@@ -41,11 +41,13 @@ def _away(record: Record, broker: str, program: str) -> None:
     record.equal("and epochs", verdict.epochs, 1)
     record.at_most("after its return another node is heard within", verdict.slowest_return, 2, "s")
     record.at_most("the longest publish, CPU time", verdict.longest_publish * MS, 1, "ms")
-    local, away = verdict.local_p99 * MS, verdict.local_p99_away * MS
+    local, away, back = (
+        each * MS for each in (verdict.local_p99, verdict.local_p99_away, verdict.local_p99_back)
+    )
     if record.full:
         record.at_most("p99 within a node meanwhile, times that before", away / local, 2)
     record.note(
         f"{verdict.sent:,} messages, {verdict.delivered:,} deliveries; down for 1 s, still for {still:g} s; "
         f"within a node p50 {verdict.local * MS:.2f} ms, meanwhile {verdict.local_away * MS:.2f} ms; p99 "
-        f"{local:.1f} and {away:.1f} ms"
+        f"{local:.1f} and {away:.1f} ms, and when it is back {back:.1f} ms"
     )
