@@ -2,7 +2,7 @@
 cimport cython
 from fastws.pubsub.bus.lanes cimport Lane
 from fastws.pubsub.bus.peer cimport Peer
-from fastws.pubsub.bus.records cimport Record
+from fastws.pubsub.bus.records cimport Record, encode_record
 
 @cython.final
 cdef class Run:
@@ -27,16 +27,16 @@ cdef class Outgoing:
 
     @cython.locals(run=Run)
     cpdef add(self, Lane lane, bytes frame)
-    @cython.locals(peer=Peer, only=Peer, peers=list, records=list, first=bytes, whole=bytes, record=Record)
+    @cython.locals(peer=Peer, only=Peer, peers=list, runs=list, records=list, whole=bytes, lane=Lane, body=bytes)
     cpdef flush(self)
     @cython.locals(run=Run, lane=Lane, count=Py_ssize_t, body=bytes, found=list)
-    cdef list _records(self)
+    cdef list _numbered(self)
     cdef list _take(self)
     cdef bint _begin(self, Lane lane) except -1
     cdef _check_size(self, Py_ssize_t size)
 
-@cython.locals(lane=Lane, record=Record)
-cdef _hand_over(Peer peer, list records)
+@cython.locals(lane=Lane, body=bytes, follows=set)
+cdef _hand_over(Peer peer, list runs)
 
-@cython.locals(lane=Lane, record=Record)
+@cython.locals(lane=Lane)
 cdef _write_some(Peer peer, list records)

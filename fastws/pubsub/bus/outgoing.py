@@ -9,7 +9,7 @@ from typing import Any
 
 from fastws.pubsub.bus.lanes import Lane
 from fastws.pubsub.bus.peer import Peer
-from fastws.pubsub.bus.records import Kind, Record
+from fastws.pubsub.bus.records import Kind, Record, encode_record
 
 __all__ = ["Outgoing", "Run"]
 
@@ -99,13 +99,16 @@ class Outgoing:
                 peer.tell_dropped()
         if not self.runs:
             return
-        records = self._records()
+        runs = self._numbered()
         only = peers[0] if len(peers) == 1 else None
         if only is not None and only.joined is not None:
-            _hand_over(only, records)
+            _hand_over(only, runs)
             return
-        first = records[0][1].encoded()
-        whole = first if len(records) == 1 else b"".join([record.encoded() for _, record in records])
+        records = [
+            (lane, count, encode_record(RUN, 0, lane.key, count, number, body))
+            for lane, count, number, body in runs
+        ]
+        whole = records[0][2] if len(records) == 1 else b"".join([record for _, _, record in records])
         # A copy: a peer whose socket is broken goes.
         for peer in list(peers):
             if peer.follows is None and not peer.dropped and peer.has_room(len(whole)):
@@ -113,13 +116,13 @@ class Outgoing:
             else:
                 _write_some(peer, records)
 
-    def _records(self) -> list[tuple[Lane, Record]]:
-        """Number what was collected, and return each run's lane and record."""
+    def _numbered(self) -> list[tuple[Lane, int, int, bytes]]:
+        """Number what was collected, and return each run's lane, count, first number and messages."""
         found = []
         for run in self._take():
             lane, count = run.lane, len(run.frames)
             body = run.frames[0] if count == 1 else b"".join(run.frames)
-            found.append((lane, Record(RUN, 0, lane.key, count, lane.number, body)))
+            found.append((lane, count, lane.number, body))
             lane.number += count
             lane.is_told = False
             lane.silent_ticks = 0
@@ -170,18 +173,24 @@ class Outgoing:
         self._last = None
 
 
-def _hand_over(peer: Peer, records: list[tuple[Lane, Record]]) -> None:
+def _hand_over(peer: Peer, runs: list[tuple[Lane, int, int, bytes]]) -> None:
     """Write to a peer in this process, which never lets anything wait, what it follows."""
     follows = peer.follows
-    peer.write_records([record for lane, record in records if follows is None or lane.key in follows])
+    records = [
+        Record(RUN, 0, lane.key, count, number, body)
+        for lane, count, number, body in runs
+        if follows is None or lane.key in follows
+    ]
+    if records:
+        peer.write_records(records)
 
 
-def _write_some(peer: Peer, records: list[tuple[Lane, Record]]) -> None:
+def _write_some(peer: Peer, records: list[tuple[Lane, int, bytes]]) -> None:
     """Write what a peer follows and what it has room for; count the rest."""
-    for lane, record in records:
+    for lane, count, record in records:
         if peer.follows is not None and lane.key not in peer.follows:
             continue
-        if not peer.dropped and peer.has_room(record.size):
-            peer.write(record.encoded())
+        if not peer.dropped and peer.has_room(len(record)):
+            peer.write(record)
         else:
-            peer.dropped[lane] = peer.dropped.get(lane, 0) + record.amount
+            peer.dropped[lane] = peer.dropped.get(lane, 0) + count
