@@ -31,6 +31,7 @@ from fastws.pubsub.brokers.base import (
 )
 from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
 from fastws.pubsub.brokers.redis_answers import differ, encode_message, entries_of, kept_of_answer, settle
+from fastws.pubsub.brokers.redis_calls import Call
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
 from fastws.pubsub.brokers.redis_line import Command
 from fastws.pubsub.brokers.redis_places import place_at
@@ -39,7 +40,6 @@ from fastws.pubsub.brokers.redis_scripts import (
     APPEND_KEYED,
     DECLARE,
     READ,
-    Call,
     keys_of,
     plain_channel,
     topic_channel,

@@ -28,7 +28,8 @@ from fastws.pubsub.brokers.redis_bounds import (
     NOT_ENOUGH,
     BoundedReader,
 )
-from fastws.pubsub.brokers.redis_scripts import READ, Call, pack, packed
+from fastws.pubsub.brokers.redis_calls import Call, pack, packed
+from fastws.pubsub.brokers.redis_scripts import READ
 from fastws.pubsub.brokers.redis_server import Server, is_forbidden, refused, words_for
 
 __all__ = ["ANSWER_SECONDS", "Command", "CommandLine", "Subscriptions"]
@@ -142,10 +143,10 @@ class Line(asyncio.Protocol):
 
     def _write(self) -> None:
         while self._waiting and self.is_open and not self._is_paused:
-            packed = self._next()
-            if packed:
+            data = self._next()
+            if data:
                 self._owed_since = self._owed_since or self._loop.time()
-                write_at_once(self._transport, self._descriptor, packed)
+                write_at_once(self._transport, self._descriptor, data)
 
     def _next(self) -> bytes:
         """Return the next commands, to be sent together."""

@@ -10,7 +10,7 @@ pytest.importorskip("redis")
 
 from redis.asyncio.connection import Connection
 
-from fastws.pubsub.brokers.redis_scripts import packed
+from fastws.pubsub.brokers.redis_calls import packed
 
 
 @pytest.mark.parametrize(
