@@ -5,25 +5,26 @@ const PAUSE = 100;
  * Where others are in the text: an extension for CodeMirror. What they say may be anything: a place that is none
  * is not shown, a name is shown as text, and a colour is one of ours.
  */
-export function carets(vendor, text, awareness, nameOf) {
+export function carets(vendor, text, awareness, nameOf, colourOf) {
   const { Annotation, Decoration, EditorView, ViewPlugin, WidgetType } = vendor;
   const moved = Annotation.define();
 
   class Caret extends WidgetType {
-    constructor(client, name) {
+    constructor(client, name, colour) {
       super();
       this.client = client;
       this.name = name;
+      this.colour = colour;
     }
 
     eq(other) {
-      return other.client === this.client && other.name === this.name;
+      return other.client === this.client && other.name === this.name && other.colour === this.colour;
     }
 
     toDOM() {
       const caret = document.createElement("span");
       const label = document.createElement("span");
-      caret.className = `caret who-${this.client % 8}`;
+      caret.className = `caret who-${this.colour}`;
       caret.setAttribute("aria-hidden", "true");
       label.className = "caret-name";
       label.textContent = this.name;
@@ -48,8 +49,9 @@ export function carets(vendor, text, awareness, nameOf) {
       const [anchor, head] = [place(state.cursor.anchor), place(state.cursor.head)];
       if (anchor === null || head === null) continue;
       const [from, to] = [Math.min(anchor, head), Math.max(anchor, head)];
-      if (from < to) found.push(Decoration.mark({ class: `selected who-${client % 8}` }).range(from, to));
-      found.push(Decoration.widget({ widget: new Caret(client, nameOf(state)), side: 1 }).range(head));
+      const colour = colourOf(client, state);
+      if (from < to) found.push(Decoration.mark({ class: `selected who-${colour}` }).range(from, to));
+      found.push(Decoration.widget({ widget: new Caret(client, nameOf(state), colour), side: 1 }).range(head));
     }
     return Decoration.set(found, true);
   }

@@ -6,6 +6,8 @@ import { address, describeClose } from "./session.js";
 const LAST_PAUSE = 10_000 * (0.5 + Math.random());
 /** So many people have a mark of their own; the others are a number. */
 const MOST_SHOWN = 30;
+/** So many colours there are for them, in the style sheet. */
+const COLOURS = 8;
 
 const status = byId("status");
 const reconnect = byId("reconnect");
@@ -72,16 +74,38 @@ function follow(provider) {
   });
 }
 
+/** The colour of somebody, which is one of ours: that which they say, or one by their number. */
+function colourOf(client, state) {
+  const said = state?.user?.colour;
+  return Number.isInteger(said) && said >= 0 && said < COLOURS ? said : client % COLOURS;
+}
+
 /** Who one is, and who else is here. */
 function introduce(awareness) {
   const me = byId("me");
   me.value = memory.get("fastws.name") || `Guest ${awareness.clientID % 1000}`;
-  const say = () => awareness.setLocalStateField("user", { name: me.value });
+  let colour = awareness.clientID % COLOURS;
+  const say = () => awareness.setLocalStateField("user", { name: me.value, colour });
+  // Of two with the same colour the one with the larger number takes another, as long as there is one.
+  const differ = () => {
+    const others = [...awareness.getStates()].filter(([client]) => client !== awareness.clientID);
+    const isTaken = (one, most = Infinity) =>
+      others.some(([client, state]) => client < most && colourOf(client, state) === one);
+    if (!isTaken(colour, awareness.clientID)) return;
+    const free = [...Array(COLOURS).keys()].filter((one) => !isTaken(one));
+    if (free.length) {
+      colour = free[awareness.clientID % free.length];
+      say();
+    }
+  };
   me.addEventListener("input", () => {
     memory.set("fastws.name", me.value);
     say();
   });
-  awareness.on("change", () => list(awareness));
+  awareness.on("change", () => {
+    differ();
+    list(awareness);
+  });
   say();
 }
 
@@ -89,7 +113,7 @@ function list(awareness) {
   const states = [...awareness.getStates()].sort(([one], [other]) => one - other);
   const items = states.slice(0, MOST_SHOWN).map(([client, state]) => {
     const name = client === awareness.clientID ? "You" : nameOf(state);
-    return element("li", `who-${client % 8}`, name);
+    return element("li", `who-${colourOf(client, state)}`, name);
   });
   if (states.length > MOST_SHOWN) items.push(element("li", "who-4", `and ${states.length - MOST_SHOWN} more`));
   byId("people").replaceChildren(...items);
@@ -111,7 +135,7 @@ function open(vendor, text, awareness) {
         drawSelection(),
         placeholder("Nobody has written anything yet."),
         vendor.yCollab(text, null),
-        carets(vendor, text, awareness, nameOf),
+        carets(vendor, text, awareness, nameOf, colourOf),
         theme(EditorView),
       ],
     }),

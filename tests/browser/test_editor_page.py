@@ -93,6 +93,21 @@ def test_others_are_where_they_are(new_page: Callable[..., Page], site: Site) ->
     expect(bob.locator(".caret-name")).to_have_count(0)
 
 
+def test_no_two_have_the_same_colour(new_page: Callable[..., Page], site: Site) -> None:
+    """By their numbers five of eight have in four of five cases."""
+    pages = [new_page() for _ in range(5)]
+    for page in pages:
+        open_editor(page, site, "colours")
+    colours = "[...document.querySelectorAll('#people li')].map((each) => each.className).sort()"
+    found: set[tuple[str, ...]] = set()
+    for _ in range(200):
+        found = {tuple(page.evaluate(colours)) for page in pages}
+        if len(found) == 1 and len(set(min(found))) == len(pages):
+            return
+        pages[0].wait_for_timeout(25)
+    pytest.fail(f"{found}")
+
+
 def test_the_server_goes_and_comes_back(
     page: Page, start: Callable[..., Site], troubles: Troubles, unused_tcp_port: int
 ) -> None:
