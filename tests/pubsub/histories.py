@@ -9,7 +9,10 @@ from fastws.pubsub.hub import Hub
 from tests.kit import ManualLoop
 from tests.kit.outboxes import Peer
 
-__all__ = ["Client", "publish"]
+__all__ = ["STEP", "Client", "never_more_than", "publish", "times_of"]
+
+#: Seconds between two messages that are published to a topic with a rate.
+STEP = 0.004
 
 
 class Client(Peer):
@@ -33,3 +36,15 @@ class Client(Peer):
 def publish(hub: Hub, topic: str, first: int, last: int) -> None:
     for number in range(first, last + 1):
         hub.publish(topic, str(number))
+
+
+def times_of(loop: ManualLoop, client: Client, seen: list[tuple[float, str]]) -> None:
+    """Note what a client has got by now, and when that is."""
+    seen += [(loop.time(), text) for text in client.texts()]
+
+
+def never_more_than(most: int, seen: list[tuple[float, str]]) -> None:
+    """Check that no second has more messages than that."""
+    times = [time for time, _ in seen]
+    for time in times:
+        assert sum(time <= each < time + 1 - 1e-6 for each in times) <= most

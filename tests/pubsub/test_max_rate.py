@@ -12,21 +12,8 @@ import pytest
 from fastws.loop.turn import Turn
 from fastws.pubsub.hub import Hub
 from tests.kit import ManualLoop
-from tests.pubsub.histories import Client
+from tests.pubsub.histories import STEP, Client, never_more_than, times_of
 from tests.pubsub.mirrors import Mirror
-
-#: What is published, each this many seconds.
-STEP = 0.004
-
-
-def times_of(loop: ManualLoop, client: Client, seen: list[tuple[float, str]]) -> None:
-    seen += [(loop.time(), text) for text in client.texts()]
-
-
-def never_more_than(most: int, seen: list[tuple[float, str]]) -> None:
-    times = [time for time, _ in seen]
-    for time in times:
-        assert sum(time <= each < time + 1 - 1e-6 for each in times) <= most
 
 
 class TestMaxRate:

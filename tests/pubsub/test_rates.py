@@ -12,19 +12,6 @@ from tests.kit import ManualLoop
 from tests.kit.outboxes import text
 from tests.pubsub.histories import Client
 
-#: What is published, each this many seconds.
-STEP = 0.004
-
-
-def times_of(loop: ManualLoop, client: Client, seen: list[tuple[float, str]]) -> None:
-    seen += [(loop.time(), text) for text in client.texts()]
-
-
-def never_more_than(most: int, seen: list[tuple[float, str]]) -> None:
-    times = [time for time, _ in seen]
-    for time in times:
-        assert sum(time <= each < time + 1 - 1e-6 for each in times) <= most
-
 
 class TestSample:
     @pytest.mark.parametrize("history", [0, 100])

@@ -165,8 +165,6 @@ class Peer:
         other = self.joined
         if other is not None and self.is_open and not self._is_taking and other._is_free():
             other._take_all(records)
-        elif len(records) == 1:
-            self.write(records[0].encoded())
         else:
             self.write(b"".join([record.encoded() for record in records]))
 

@@ -9,9 +9,7 @@ cdef class Record:
     cdef public Py_ssize_t amount
     cdef public object number
     cdef public bytes body
-    cdef bytes _encoded
 
-    @cython.locals(found=bytes)
     cpdef bytes encoded(self)
 
 @cython.final

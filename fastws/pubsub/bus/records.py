@@ -156,7 +156,7 @@ class BadRecord(Exception):
 class Record:
     """One record of a peer, or for one."""
 
-    __slots__ = ("_encoded", "amount", "body", "flags", "key", "kind", "number")
+    __slots__ = ("amount", "body", "flags", "key", "kind", "number")
 
     def __init__(
         self, kind: int, flags: int, key: bytes, amount: int, number: int, body: bytes = b""
@@ -168,7 +168,6 @@ class Record:
         self.amount = amount
         self.number = number
         self.body = body
-        self._encoded: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -177,11 +176,7 @@ class Record:
 
     def encoded(self) -> bytes:
         """Return its bytes."""
-        found = self._encoded
-        if found is None:
-            found = encode_record(self.kind, self.flags, self.key, self.amount, self.number, self.body)
-            self._encoded = found
-        return found
+        return encode_record(self.kind, self.flags, self.key, self.amount, self.number, self.body)
 
 
 def encode_record(kind: int, flags: int, key: bytes, count: int, number: int, body: bytes = b"") -> bytes:

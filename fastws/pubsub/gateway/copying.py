@@ -178,7 +178,9 @@ class CopyingKeeper(Keeper):
         if topic is None or topic.copy is Copy.NONE:
             return
         if topic.take_new(epoch, entries):
-            self._flush_or_schedule()
+            if not self._is_scheduled:  # the first of a turn is told at once, the others at its end
+                self._flush()
+            self._schedule()
         else:
             self._load(topic)
 

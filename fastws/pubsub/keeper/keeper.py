@@ -232,12 +232,6 @@ class Keeper:
             self._is_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def _flush_or_schedule(self) -> None:
-        """Tell the first of a turn at once, what comes behind it at the end of the turn."""
-        if not self._is_scheduled:
-            self._flush()
-        self._schedule()
-
     def _flush(self) -> None:
         self._is_scheduled = False
         members = list(self._members.values())
