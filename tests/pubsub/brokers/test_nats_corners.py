@@ -54,6 +54,36 @@ async def test_nodes_that_begin_together_begin_one_epoch(
         assert config["max_msgs_per_subject"] == 9
 
 
+async def test_no_message_is_asked_of_a_stream_that_is_being_made(
+    server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is asked for one ends by itself, up to nats-server 2.9.14."""
+    monkeypatch.setattr(f"{PACKAGE}.streams.MAKING_SECONDS", 0.001)
+    request, subjects = Line.request, []
+    times = iter([*["0001-01-01T00:00:00Z"] * 3, None, "0001-01-01T00:00:00Z"])
+
+    async def early(self: Line, subject: str, *rest: Any) -> Any:
+        subjects.append(subject)
+        said = await request(self, subject, *rest)
+        if "created" in said and (when := next(times, None)) is not None:
+            said |= {"created": when, "state": dict.fromkeys(said["state"], 0)}
+        return said
+
+    monkeypatch.setattr(Line, "request", early)
+    async with nodes(server.url) as (node,):
+        await node.broker.append(history(), run(1, b"x"))
+        of_stream = [subject for subject in subjects if subject.endswith(".fastws-history")]
+        info, create, get = (f"STREAM.{what}.fastws-history" for what in ("INFO", "CREATE", "MSG.GET"))
+        assert of_stream == [info, create, info, info, info, get]
+        stream = node.broker._histories
+        assert await stream.last_sequence() == 2
+        made = (await request(line_of(node), info))["created"]
+        assert stream.made == made and not made.startswith("0001")
+        monkeypatch.setattr(f"{PACKAGE}.streams.NOT_MADE", made)
+        with pytest.raises(NoAnswer, match="the stream fastws-history is still being made"):
+            await stream.last_sequence()
+
+
 async def test_nodes_that_declare_together_all_do(server: Nats, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = history()
     async with nodes(server.url, 3) as found:

@@ -36,6 +36,10 @@ ASK_SECONDS = 5.0
 #: So often a consumer is asked for, and waited for so many seconds, before all patience goes into one more.
 CONSUMER_ATTEMPTS, CONSUMER_SECONDS = 8, 0.5
 EXPECTED_LINE = re.compile(rb"Nats-Expected-Last-Subject-Sequence: (\d+)\r\n")
+#: When a stream was made that nats-server 2.9.0 to 2.9.14 is still making, for another node. A question for a
+#: message of it ends such a server (by a nil pointer): so nobody asks before it is made.
+NOT_MADE = "0001-01-01T00:00:00Z"
+MAKING_ATTEMPTS, MAKING_SECONDS = 100, 0.05
 #: Bytes of a message for its subject, its headers, and what stands around an item.
 OTHER_BYTES = 8192
 #: Seconds. What is kept for longer is kept for ever.
@@ -131,14 +135,14 @@ class Stream:
             await self._make()
 
     async def _make(self) -> None:
-        said = await self.line.request(f"STREAM.INFO.{self.name}")
-        if "error" in said:
-            if said["error"].get("err_code") != NO_STREAM:
-                raise BrokerRefused(_error(said))
+        said = await self._info()
+        if _code(said) == NO_STREAM:
             said = await self.line.request(f"STREAM.CREATE.{self.name}", self._settings())
-            if said.get("error", {}).get("err_code") in FASTER:
-                again = await self.line.request(f"STREAM.INFO.{self.name}")
+            if _code(said) in FASTER:
+                again = await self._info()
                 said = said if "error" in again else again
+            elif said.get("created") == NOT_MADE:
+                said = await self._info()
         if "error" in said:
             raise BrokerRefused(_error(said))
         config = said["config"]
@@ -168,6 +172,20 @@ class Stream:
             "republish": {"src": f"{self.subject}.>", "dest": f"{self.said}.>"},
         }
 
+    async def _info(self) -> dict[str, Any]:
+        """Return what the server says of the stream when it is made, or why there is none.
+
+        Raises:
+            LineLost: The broker is away.
+            NoAnswer: Nobody answers for it, or it is still being made after some seconds.
+        """
+        for _ in range(MAKING_ATTEMPTS):
+            said = await self.line.request(f"STREAM.INFO.{self.name}")
+            if said.get("created") != NOT_MADE:
+                return said
+            await asyncio.sleep(MAKING_SECONDS)
+        raise NoAnswer(f"the stream {self.name} is still being made")
+
     async def last_sequence(self) -> int:
         """Return the number of the last message that it has taken.
 
@@ -175,7 +193,7 @@ class Stream:
             LineLost: The broker is away.
             NoAnswer: There is no such stream.
         """
-        said = await self.line.request(f"STREAM.INFO.{self.name}")
+        said = await self._info()
         if "error" in said:
             raise NoAnswer(_error(said))
         self.made = said["created"]
@@ -241,7 +259,7 @@ class Stream:
     async def _get(self, question: Mapping[str, object]) -> Raw | None:
         said = await self.line.request(f"STREAM.MSG.GET.{self.name}", question)
         if "error" in said:
-            code = said["error"].get("err_code")
+            code = _code(said)
             if code == NO_MESSAGE:
                 return None
             if code == NO_STREAM:
@@ -324,6 +342,11 @@ def _reading(filter: str, inbox: str) -> dict[str, object]:
         "mem_storage": True,
         "num_replicas": 1,
     }
+
+
+def _code(said: Mapping[str, Any]) -> int | None:
+    """Return the number of an error of JetStream; None: it is none."""
+    return said["error"].get("err_code") if "error" in said else None
 
 
 def _error(said: Mapping[str, Any]) -> str:
