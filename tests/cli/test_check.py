@@ -46,6 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith("FASTWS_") and name not in ("FASTWS_COMPILED", "FASTWS_ENGINE"):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(registry, "_groups", {})  # brokers of other tests' hubs
     (tmp_path / "checked_app.py").write_text(APP)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(__import__("sys").modules, "checked_app", raising=False)
@@ -256,9 +257,8 @@ def test_a_certificate_has_its_time(
 
 
 def test_the_broker_of_a_hub_of_the_application_is_tried(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(registry, "_groups", {})
     (folder / "own_broker.py").write_text(
         'import fastws\nhub = fastws.Hub(broker="redis://:geheim@127.0.0.1:1")\nroutes = []\n'
     )
