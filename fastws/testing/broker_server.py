@@ -197,6 +197,8 @@ class ServerBroker:
         self._outbox = Outbox(self._dropped)
         #: What waits for the server, in the order of the calls, and its answers.
         self._commands: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+        #: What was appended while it was away; it waits until all nodes have read what is kept.
+        self._appends: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
         self._back: asyncio.Event
         self._is_due = False
 
@@ -212,9 +214,10 @@ class ServerBroker:
     async def close(self) -> None:
         """Disconnect."""
         self._pass_on()
-        for _, future in self._commands:
+        for _, future in [*self._commands, *self._appends]:
             future.cancel()
         self._commands.clear()
+        self._appends.clear()
         self._sink = None
         for topic in self._server.topics.values():
             topic.declared.pop(self, None)
@@ -258,7 +261,7 @@ class ServerBroker:
                 self._server.tell(topic.name, there.epoch, entries)
             return answer
 
-        return self._command(number)
+        return self._command(number, waits=self._server.is_away or bool(self._appends))
 
     async def watch(self, topic: BrokerTopic) -> None:
         """Hear what is new in a topic."""
@@ -293,10 +296,10 @@ class ServerBroker:
         if self._server.refusal:
             raise BrokerRefused(self._server.refusal)
 
-    def _command(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
+    def _command(self, function: Callable[[], Any], *, waits: bool = False) -> asyncio.Future[Any]:
         assert self._loop is not None
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._commands.append((function, future))
+        (self._appends if waits else self._commands).append((function, future))
         self._schedule()
         return future
 
@@ -345,6 +348,14 @@ class ServerBroker:
 
     def _come_back(self) -> None:
         if self._sink is not None:
+            assert self._loop is not None
             self._back.set()
             self._sink.state(State.READY)
+            self._schedule()
+            self._loop.call_soon(self._append_waiting)
+
+    def _append_waiting(self) -> None:
+        if not self._server.is_away:
+            self._commands += self._appends
+            self._appends.clear()
             self._schedule()

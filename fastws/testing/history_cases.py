@@ -155,6 +155,23 @@ async def _an_outage_loses_nothing_and_doubles_nothing(site: BrokerSite) -> None
         assert heard.gaps == []
 
 
+@case("can_stop")
+async def _more_may_wait_than_is_kept(site: BrokerSite) -> None:
+    keep(site, history=10)
+    await site.join()
+    clients = [await site.listen(hub, "h") for hub in site.hubs]
+    await site.hubs[0].publish_confirmed("h", "ready")
+    await until(lambda: all(heard.messages == ["ready"] for heard in clients), timeout=SECONDS)
+    await site.stop()
+    for number in range(60):
+        site.hubs[0].publish("h", str(number))
+        await asyncio.sleep(0)
+    await site.start()
+    for heard in clients:
+        await got(heard, "ready", *map(str, range(60)))
+        assert heard.gaps == []
+
+
 @case("can_lose")
 async def _lost_data_is_a_new_epoch_that_is_told(site: BrokerSite) -> None:
     keep(site)

@@ -88,7 +88,7 @@ async def rejoined(hub: Hub, topic: str = "h") -> None:
     """Wait until a broker that was away is back for a hub."""
     for _ in range(500):
         try:
-            await hub.publish_confirmed(topic, "back", timeout=0.5)
+            await hub.publish_confirmed(topic, "back")
             return
         except Exception:
             await asyncio.sleep(0.01)

@@ -272,6 +272,9 @@ class Broker(Protocol):
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets, behind those of earlier calls, now or when the broker is back.
 
+        What has waited is appended when all nodes that are back as well have read what is kept: half a second
+        after ``State.READY``. Else more than a topic keeps would pass them by.
+
         The future fails with :class:`BrokerRefused` where the broker has refused it, and nothing was
         appended, and is cancelled when the broker is closed.
         """
@@ -291,8 +294,8 @@ class Broker(Protocol):
     def read(self, topic: BrokerTopic, since: Position | None) -> Awaitable[Kept]:
         """Return what is kept behind a position; all of it where that is None or of another epoch.
 
-        What is kept is asked for at the call: behind what was appended by calls before, and before what is
-        appended by later ones. The answer may be awaited later.
+        What is kept is asked for at the call: behind what was appended by calls before, unless that still
+        waits after an outage, and before what is appended by later ones. The answer may be awaited later.
 
         A topic that has never been used begins its first epoch. Where the position is ahead of all that the
         broker has, that has lost something, and a new epoch begins.

@@ -89,7 +89,7 @@ class RedisBroker:
         self._outbox = Outbox(self._dropped)
         #: What waits for a connection; and how many of these may wait for nothing.
         self._waiting: list[Command] = []
-        #: After an outage: sends what plain topics have published, which has to wait a little longer.
+        #: After an outage: sends what was published, which has to wait a little longer.
         self._settling: asyncio.TimerHandle | None = None
         self._voids = 0
         #: The channels that are heard.
@@ -129,16 +129,19 @@ class RedisBroker:
         self._connected = connected
         if self._returning is not None:
             self._settling = self._loop.call_later(SETTLE_SECONDS, self._settled)
-        waiting, self._waiting = self._waiting, []
-        for command in waiting:
-            self._send(command)
         self._came_back.set()
+        # What is kept is read before what waits is appended: where data is gone the positions of those who
+        # know more would be given a second time.
         if self._sink is not None:
             self._sink.state(State.READY)
+        self._send_waiting()
 
     def _settled(self) -> None:
-        """All other nodes should hear again."""
+        """All other nodes should hear again, and have read what is kept."""
         self._settling = None
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for command in waiting:
             self._send(command)
@@ -335,7 +338,7 @@ class RedisBroker:
     # -- commands -------------------------------------------------------------------------------
 
     def _send(self, command: Command) -> None:
-        if self._connected is None or (command.waiting is not None and self._settling is not None):
+        if self._connected is None or (command.is_repeated and self._settling is not None):
             self._waiting.append(command)
         else:
             self._connected.send(command)

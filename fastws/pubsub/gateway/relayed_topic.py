@@ -147,6 +147,7 @@ class Relayed(KeptTopic):
 
     def take_kept(self, kept: Kept) -> None:
         """Take what the broker keeps behind :meth:`position`; it is all here now."""
+        self.take_early()
         before = self.last_offset()
         if kept.epoch == self.topic.epoch and self.is_behind(kept):
             self.add([entry for entry in kept.entries if entry.offset > before])
@@ -163,6 +164,9 @@ class Relayed(KeptTopic):
             early, self.early = self.early, []
             for epoch, entries in early:
                 self.take_new(epoch, entries)
+
+    def take_early(self) -> None:
+        """Take what follows on what is here and was told while it is read: it may be kept no more."""
 
     def is_live(self) -> bool:
         """True when all is here."""
@@ -199,8 +203,8 @@ class Relayed(KeptTopic):
         self.early.clear()
         self.begin(Kept("", 0, 0, []))
 
-    def tell_lost(self, count: int) -> None:
-        """Tell those who follow that the broker has refused messages."""
+    def tell_gap(self, count: int) -> None:
+        """Tell those who follow that messages were dropped which waited for the broker, or refused by it."""
         record = Record(Kind.GAP, 0, self.key, count, 1)
         for member in self.followers:
             member.add(self, self.next_offset(), record)
@@ -222,6 +226,12 @@ class RelayedStream(Relayed, KeptStream):
 
     def fits(self, entries: list[Entry]) -> bool:
         return entries[0].offset == self.last_offset() + 1
+
+    def take_early(self) -> None:
+        for epoch, entries in self.early:
+            new = [entry for entry in entries if entry.offset > self.last_offset()]
+            if epoch == self.topic.epoch and new and self.fits(new):
+                self.add(new)
 
     def begin(self, kept: Kept) -> None:
         topic = self.topic

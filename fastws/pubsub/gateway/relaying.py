@@ -95,7 +95,7 @@ class RelayingKeeper(CopyingKeeper):
             answer = _unavailable(record, reason)
         elif record.kind in (Kind.PUBLISH, Kind.GAP):
             self._refused[reason] = self._refused.get(reason, 0) + record.amount
-            topic.tell_lost(record.amount)
+            topic.tell_gap(record.amount)
         else:
             return
         self._tickets.done(member, self._tickets.take(member), answer)
@@ -155,7 +155,7 @@ class RelayingKeeper(CopyingKeeper):
             reason = f"{self._broker.label}: {error}"
             if question is None:
                 self._refused[reason] = self._refused.get(reason, 0) + len(run.items)
-                topic.tell_lost(len(run.items))
+                topic.tell_gap(len(run.items))
             else:
                 answer = _unavailable(question, reason)
         else:

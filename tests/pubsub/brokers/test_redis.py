@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -216,6 +217,33 @@ async def test_a_restart_without_a_log_of_what_was_written(redis: Redis) -> None
         await rejoined(one)
         await until(lambda: heard(client)[-1:] == ["back"])
         assert client.syncs[-1].reason == "epoch"
+        assert (await two.position("h")).epoch != old.epoch
+
+
+@pytest.mark.system
+async def test_a_log_that_has_lost_its_end(redis: Redis) -> None:
+    """No position is given a second time in an epoch, though what waits is more than what was lost."""
+    redis.stop()
+    redis.options = ("--appendfsync", "always")
+    redis.start()
+    log, copy = redis.folder / "appendonlydir", redis.folder / "copy"
+    async with nodes(lambda: RedisBroker(redis.url)) as (one, two):
+        clients = [await of_topic(each, "h") for each in (one, two)]
+        await one.publish_confirmed("h", "0")
+        shutil.copytree(log, copy)
+        for number in range(1, 6):
+            old = (await one.publish_confirmed("h", str(number))).at
+        redis.stop(signal.SIGKILL)
+        shutil.rmtree(log)
+        copy.rename(log)
+        for number in range(6, 26):
+            one.publish("h", str(number))
+        redis.start()
+        await rejoined(one)
+        for client in clients:
+            await until(lambda client=client: heard(client)[-1:] == ["back"])
+            assert heard(client)[:-1] == [str(number) for number in range(26)]
+            assert [synced.reason for synced in client.syncs] == [None, "epoch"]
         assert (await two.position("h")).epoch != old.epoch
 
 

@@ -90,7 +90,7 @@ class NatsBroker:
         self._outbox: Outbox
         #: Blobs that were not sent over this line; and whether they may be, which after an outage is later.
         self._unsent: deque[Waiting] = deque()
-        self._may_send = False
+        self._may_send = asyncio.Event()
         self._confirming: Confirming
         #: There is something to send.
         self._news = asyncio.Event()
@@ -165,13 +165,13 @@ class NatsBroker:
             writer.cancel()
 
     def _open(self) -> None:
-        """Send from now on what plain topics publish."""
-        self._may_send = True
+        """Send from now on what is published."""
+        self._may_send.set()
         self._news.set()
 
     def _forget_line(self) -> None:
         self._is_ready.clear()
-        self._may_send = False
+        self._may_send.clear()
         self._line = None
         self._subscriptions.clear()
         for stream in (self._histories, self._keys):
@@ -186,7 +186,7 @@ class NatsBroker:
                 self._news.clear()
                 while self._changes:
                     await self._change(line, self._changes.popleft())
-                while self._unsent and self._may_send:
+                while self._unsent and self._may_send.is_set():
                     one = self._unsent.popleft()
                     if not one.is_dropped:
                         await line.send(f"{self._plain}.{one.name}", one.blob)
@@ -224,7 +224,7 @@ class NatsBroker:
         line = self._line
         if line is None:
             return
-        is_next = self._may_send and not self._unsent and not self._changes
+        is_next = self._may_send.is_set() and not self._unsent and not self._changes
         if is_next and line.post(f"{self._plain}.{name}", blob):
             self._confirming.note(one)
             return
@@ -344,12 +344,10 @@ class NatsBroker:
         make, stream = (
             (HistoryTopic, self._histories) if topic.kind is TopicKind.HISTORY else (KeyedTopic, self._keys)
         )
-        found: NatsTopic = make(topic, stream, self._sink, self._wait_ready, lambda: self._listen(found))
+        events = self._is_ready, self._may_send
+        found: NatsTopic = make(topic, stream, self._sink, *events, lambda: self._listen(found))
         self._topics[topic.name] = found
         return found
-
-    async def _wait_ready(self) -> None:
-        await self._is_ready.wait()
 
     async def _listen(self, known: NatsTopic) -> None:
         """Hear a topic from now on. Raises :class:`LineLost`, and ``BrokerRefused`` where it may not."""

@@ -72,7 +72,8 @@ class NatsTopic:
         topic: Its settings.
         stream: The one that its messages are in.
         sink: What hears of new messages.
-        ready: Waits until the broker is there.
+        is_ready: Set while the broker is there.
+        may_append: Set when it has been there for so long that other nodes have read what is kept.
         listen: Has :meth:`hear` called with what the stream takes, as soon as it returns.
     """
 
@@ -81,14 +82,16 @@ class NatsTopic:
         topic: BrokerTopic,
         stream: Stream,
         sink: Sink,
-        ready: Callable[[], Awaitable[None]],
+        is_ready: asyncio.Event,
+        may_append: asyncio.Event,
         listen: Callable[[], Awaitable[None]],
     ) -> None:
         self.topic = topic
         self.is_watched = False
         self._stream = stream
         self._sink = sink
-        self._ready = ready
+        self._is_ready = is_ready
+        self._may_append = may_append
         self._listen = listen
         #: Whether what is known has been compared with the stream since this line began.
         self._is_checked = False
@@ -180,24 +183,34 @@ class NatsTopic:
         return pending.answer
 
     def read(self, since: Position | None) -> asyncio.Future[Kept]:
-        """Return what is kept behind a position, and behind what was appended by calls before."""
+        """Return what is kept behind a position, and behind what was appended by calls before.
+
+        What waits after an outage is not among it: it is told as new.
+        """
         reading = Reading(since)
         self._add(reading)
         return reading.answer
 
     def _add(self, one: Pending | Reading) -> None:
-        self._waiting.append(one)
+        if isinstance(one, Reading) and not self._may_append.is_set():
+            readings = sum(isinstance(each, Reading) for each in self._waiting)
+            self._waiting.insert(readings, one)  # in front of all that is appended
+        else:
+            self._waiting.append(one)
         if self._writer is None or self._writer.done():
-            posted = None if isinstance(one, Reading) else self._post()
+            posted = self._post() if isinstance(one, Pending) and self._may_append.is_set() else None
             self._writer = asyncio.get_running_loop().create_task(self._write(posted))
 
     async def _write(self, posted: Any) -> None:
         while self._waiting:
             if posted is None:
-                await self._ready()
+                await self._is_ready.wait()
             if not self._waiting:
                 return
             first = self._waiting[0]
+            if posted is None and isinstance(first, Pending) and not self._may_append.is_set():
+                await self._may_append.wait()
+                continue
             try:
                 if isinstance(first, Reading):
                     kept = await self._kept(first.since)
