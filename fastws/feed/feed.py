@@ -155,6 +155,9 @@ class Feed(Handler):
     def on_sync(self, ws: WebSocket, synced: Synced) -> None:
         self._sessions[ws].sync(synced)
 
+    def on_gap(self, ws: WebSocket, topic: str, missed: int | None, reason: str) -> None:
+        self._sessions[ws].gap(topic, missed, reason)
+
     def _on_refused(self, ws: WebSocket, topic: str) -> None:
         """Tell a client that a broker refuses one of its topics."""
         self._sessions[ws].refuse(topic)

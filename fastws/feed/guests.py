@@ -71,6 +71,12 @@ class Guest:
         self.session.sync(synced)
         return True
 
+    def tell_gap(self, topic: str, missed: int | None, reason: str) -> bool:
+        """Tell the session that changes of a keyed topic do not come; the hub does."""
+        assert self.session is not None
+        self.session.gap(topic, missed, reason)
+        return True
+
     def tell_refused(self, topic: str) -> bool:
         """Tell the session that a broker refuses one of its topics; the hub does."""
         assert self.session is not None

@@ -298,6 +298,12 @@ class EventStream:
         self._session.sync(synced)
         return True
 
+    def tell_gap(self, topic: str, missed: int | None, reason: str) -> bool:
+        """Tell the session that changes of a keyed topic do not come; the hub does."""
+        assert self._session is not None
+        self._session.gap(topic, missed, reason)
+        return True
+
     def tell_refused(self, topic: str) -> bool:
         """Tell the session that a broker refuses one of its topics; the hub does."""
         assert self._session is not None

@@ -10,7 +10,7 @@ from fastws.feed.access import FeedClient, FeedError, Grant, User, note_user
 from fastws.feed.commands import Auth, BadCommand, Pub, Sub, Unsub, parse_command
 from fastws.feed.granting import granted, recent_of, replay_of, seen_as, start_of
 from fastws.feed.hooks import ask, nonsense
-from fastws.feed.messages import Ack, End, Error, Hello, Live, Sync
+from fastws.feed.messages import Ack, End, Error, Gap, Hello, Live, Sync
 from fastws.feed.protocol import MAX_COMMANDS_PER_SECOND, Close
 from fastws.feed.publishing import publish
 from fastws.feed.query import topics_of
@@ -306,6 +306,10 @@ class Session(SessionCore):
         if subscription is not None:
             subscription.unsaid = None
         self.say(Sync(synced.topic, str(synced.at), *said, lossy=lossy))
+
+    def gap(self, topic: str, missed: int | None, reason: str) -> None:
+        """Changes of a keyed topic do not come; of other topics its view says so."""
+        self.say(Gap(topic, missed, reason))
 
     def refuse(self, topic: str) -> None:
         """A broker refuses a topic: the client may ask for it again."""

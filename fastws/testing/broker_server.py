@@ -235,8 +235,8 @@ class ServerBroker:
         """Hear it no more."""
         self._followed.discard(name)
 
-    async def declare(self, topic: BrokerTopic) -> None:
-        """Declare the settings of a topic."""
+    async def declare(self, topic: BrokerTopic) -> str:
+        """Declare the settings of a topic; return its epoch."""
         self._check()
         await asyncio.sleep(0)
         self._check()
@@ -250,6 +250,7 @@ class ServerBroker:
         if there.topic.kind is not topic.kind:
             there.begin()
         there.topic = topic
+        return there.epoch
 
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Number the items of a run."""

@@ -259,10 +259,14 @@ class Broker(Protocol):
 
     # -- topics with a history or keys ----------------------------------------------------------
 
-    async def declare(self, topic: BrokerTopic) -> None:
+    async def declare(self, topic: BrokerTopic) -> str | None:
         """Say that this node uses a topic, with these settings; say it again every few seconds.
 
         Settings hold while a node that declared them has said so within the last 15 s.
+
+        Returns:
+            The epoch of the topic, by which a node learns that data is gone though nobody publishes; "" where
+            there is none any more. None: this broker does not say it here.
 
         Raises:
             BrokerRefused: Another node uses it with other settings; the text names them. Or it cannot be.

@@ -269,8 +269,8 @@ class RedisBroker:
 
     # -- topics with a history or keys ----------------------------------------------------------
 
-    async def declare(self, topic: BrokerTopic) -> None:
-        """Declare a topic's settings. Raises as :meth:`fastws.pubsub.brokers.base.Broker.declare`."""
+    async def declare(self, topic: BrokerTopic) -> str:
+        """Declare a topic's settings. As :meth:`fastws.pubsub.brokers.base.Broker.declare`."""
         settings = topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS
         answer = await self._ask(Call(DECLARE, keys_of(topic.name), *settings))
         if answer[0] == b"differ":
@@ -283,6 +283,7 @@ class RedisBroker:
                 self.label,
                 self._eviction,
             )
+        return str(answer[1], "ascii")
 
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets."""

@@ -34,6 +34,8 @@ log = logging.getLogger("fastws.error")
 
 #: The broker is told again what this node uses.
 DECLARE_TICKS = 5
+#: A broker may have to write a byte of a key as so many.
+KEY_GROWTH = 3
 #: A topic that nobody follows is heard for so many seconds more.
 LINGER_TICKS = 5
 
@@ -103,7 +105,20 @@ class RelayingKeeper(CopyingKeeper):
 
     def _publish(self, member: Member, topic: Any, record: Record) -> None:
         items = topic.items(record.body, record.amount)
+        if len(record.body) * KEY_GROWTH > self._broker.max_bytes:
+            items = self._leave_out_too_large(topic, items)
         self._append(member, topic, Append(self._sender(member), record.number, items))
+
+    def _leave_out_too_large(self, topic: Relayed, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        """Return the items that fit into the broker; those who follow are told of the others."""
+        most = self._broker.max_bytes
+        fitting = tuple(item for item in items if len(item.body) + len(item.key) * KEY_GROWTH <= most)
+        if missing := len(items) - len(fitting):
+            reason = f"{self._broker.label}: a message may have {most} bytes there"
+            self._refused[reason] = self._refused.get(reason, 0) + missing
+            topic.tell_gap(missing)
+            self._schedule()
+        return fitting
 
     def _confirm(self, member: Member, topic: Any, record: Record) -> None:
         once, body = read_confirm(record)
@@ -188,12 +203,15 @@ class RelayingKeeper(CopyingKeeper):
 
     async def _declare_again(self, topic: Relayed) -> None:
         try:
-            await self._broker.declare(topic.spec)
+            epoch = await self._broker.declare(topic.spec)
         except BrokerRefused as error:
             topic.declared = Declared.NO
             self._refuse(topic, list(topic.users), str(error))
         except BrokerUnavailable:
             pass  # it comes back
+        else:
+            if epoch is not None and epoch != topic.topic.epoch and topic.is_live():
+                self._load(topic)  # data is gone, and nobody has published since then
 
     def _refuse(self, topic: Relayed, members: list[Member], text: str) -> None:
         record = refusal_record(topic.key, text)

@@ -280,8 +280,8 @@ class NatsBroker:
 
     # -- topics with a history or keys ----------------------------------------------------------
 
-    async def declare(self, topic: BrokerTopic) -> None:
-        """Say that this node uses a topic, with these settings.
+    async def declare(self, topic: BrokerTopic) -> str | None:
+        """Say that this node uses a topic, with these settings; return its epoch as far as it was looked at.
 
         Raises:
             BrokerRefused: Another node uses it with other settings, or it cannot be.
@@ -289,9 +289,11 @@ class NatsBroker:
         """
         self._check_ready()
         known = self._of(topic)
-        await self._declarations.declare(topic)
+        if not await self._declarations.declare(topic):
+            return None
         if isinstance(known, KeyedTopic):
             await known.forget_removals()
+        return await known.epoch_there()
 
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets, behind those of earlier calls, now or when the broker is back."""

@@ -37,8 +37,8 @@ class Declarations:
         self._said: dict[str, tuple[str, float]] = {}
         self._seen: dict[tuple[str, str], tuple[int, float]] = {}
 
-    async def declare(self, topic: BrokerTopic) -> None:
-        """Say that this node uses a topic, with these settings.
+    async def declare(self, topic: BrokerTopic) -> bool:
+        """Say that this node uses a topic, with these settings; False where that was said a moment ago.
 
         Raises:
             BrokerRefused: Another node uses it with other settings.
@@ -47,7 +47,7 @@ class Declarations:
         now = asyncio.get_running_loop().time()
         digest, at = self._said.get(topic.name, ("", now))
         if digest == topic.digest and now - at < AGAIN_SECONDS and self._stream.made:
-            return
+            return False
         await self._stream.ensure(topic)
         subject = f"{topic.name}.d"
         self._count += 1
@@ -65,7 +65,7 @@ class Declarations:
             except WrongSequence:
                 continue
             self._said[topic.name] = (topic.digest, now)
-            return
+            return True
         raise NoAnswer(f"topic {topic.name}: others declare it all the time")
 
     def _compare(self, topic: BrokerTopic, data: bytes) -> dict[str, int]:

@@ -120,6 +120,12 @@ class HistoryTopic(NatsTopic):
             entries = [Entry(offset, item) for offset, item in stored.items()]
             self._sink.appended(self.topic.name, stored.epoch, entries)
 
+    async def epoch_there(self) -> str | None:
+        if not self._is_checked:
+            return None
+        await self._stream.ensure(self.topic)
+        return self._epoch if self._stream.made == self._made else ""
+
     def _know(self, sequence: int, stored: Stored) -> None:
         if self._epoch and stored.epoch != self._epoch:
             self._past.append(self._epoch)
@@ -336,9 +342,10 @@ class HistoryTopic(NatsTopic):
             raws = await self._stream.read(self.topic.name)
             counted = {raw.sequence for raw, _ in self._counted(raws)}
             if sequence not in counted and raws and raws[0].sequence <= sequence:
+                # That one is void, and its id is taken for minutes. All nodes make the same next one of it.
                 first = self._waiting[0]
                 assert isinstance(first, Pending)
-                first.run = first.run._replace(once=None)  # that one is void
+                first.run = first.run._replace(once=f"{first.run.once} {sequence}")
                 return
         pending = self._next()
         at, verdict = Position(self._epoch, self._offset), Verdict.DUPLICATE

@@ -89,6 +89,12 @@ class KeyedTopic(NatsTopic):
         if not self._epoch:
             await self.read(None)
 
+    async def epoch_there(self) -> str | None:
+        if not self._is_checked:
+            return None
+        raw = await self._stream.last(f"{self.topic.name}.e")
+        return "" if raw is None else raw.data.decode("ascii", "replace")
+
     def _place(self, raw: Raw) -> str:
         return raw.subject.removeprefix(self.topic.name + ".")
 

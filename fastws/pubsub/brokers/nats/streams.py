@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic, TopicKind
 from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
@@ -29,6 +30,9 @@ NANOSECONDS = 1_000_000_000
 KEEP_SECONDS = 3600
 #: Of the errors of JetStream: a stream that is not there, no message, another last number than expected.
 NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE = 10059, 10037, 10071
+#: Of a cluster that elects a leader, or of which too few servers are there; of a stream that is being moved
+#: or stopped: what was asked is asked again.
+NOT_NOW = frozenset({10004, 10005, 10007, 10008, 10009, 10041, 10096, 10118, 10119})
 #: Another node was faster: the name is taken, and the stream has other settings; or its subjects are taken.
 FASTER = (10058, 10065)
 #: Another node may have set its settings back in the same moment: they are looked at again after so long.
@@ -116,7 +120,7 @@ class Stream:
         Raises:
             BrokerRefused: It cannot be.
             LineLost: The broker is away.
-            NoAnswer: Nobody answers for it.
+            NoAnswer: Nobody answers for it, or nobody can do it now.
         """
         # One more: whether the oldest one counts is not always known.
         most = topic.history + (self.replicas > 1) if self._kind is TopicKind.HISTORY else 1
@@ -144,7 +148,7 @@ class Stream:
             elif said.get("created") == NOT_MADE:
                 said = await self._info()
         if "error" in said:
-            raise BrokerRefused(_error(said))
+            raise _failure(said)
         config = said["config"]
         if (config.get("republish") or {}).get("dest") != f"{self.said}.>":
             raise BrokerRefused(f"the stream {self.name} is there, and was not made by fastws")
@@ -155,7 +159,7 @@ class Stream:
             config |= {"max_msgs_per_subject": self._most, "max_age": self._age}
             said = await self.line.request(f"STREAM.UPDATE.{self.name}", config)
             if "error" in said:
-                raise BrokerRefused(_error(said))
+                raise _failure(said)
         self.made = said["created"]
 
     def _settings(self) -> dict[str, object]:
@@ -242,7 +246,7 @@ class Stream:
             return Ack(said["seq"], said.get("duplicate", False))
         if error.get("err_code") == WRONG_SEQUENCE:
             raise WrongSequence
-        raise BrokerRefused(_error(said))
+        raise _failure(said)
 
     async def last(self, subject: str) -> Raw | None:
         """Return the last message of a subject, as the stream's leader has it; None: there is none."""
@@ -265,7 +269,7 @@ class Stream:
             if code == NO_STREAM:
                 self.made = ""
                 raise NoAnswer(_error(said))
-            raise BrokerRefused(_error(said))
+            raise _failure(said)
         found = said["message"]
         data = base64.b64decode(found.get("data", ""))
         behind = EXPECTED_LINE.search(base64.b64decode(found.get("hdrs", "")))
@@ -273,7 +277,20 @@ class Stream:
         return Raw(found["seq"], subject, data, -1 if behind is None else int(behind[1]))
 
     async def read(self, filter: str) -> list[Raw]:
-        """Return all messages of the subjects that a filter names, in their order."""
+        """Return all messages of the subjects that a filter names, in their order.
+
+        Raises:
+            BrokerRefused: They may not be read.
+            LineLost: The broker is away.
+            NoAnswer: Nobody answers; or of several servers one has read that lacks what the leader has.
+        """
+        last = None if self.replicas == 1 else await self.last(filter)
+        found = await self._read(filter)
+        if last is not None and (not found or found[-1].sequence < last.sequence):
+            raise NoAnswer(f"{self.line.label}: a server is behind its leader")
+        return found
+
+    async def _read(self, filter: str) -> list[Raw]:
         line = self.line
         reader = Reader(line, self.subject)
         inbox = line._client.new_inbox()
@@ -282,7 +299,7 @@ class Stream:
         try:
             said = await self._make_consumer(line, _reading(f"{self.subject}.{filter}", inbox))
             if "error" in said:
-                raise BrokerRefused(_error(said))
+                raise _failure(said)
             consumer = said["name"]
             reader.begin(said)
             return await reader.wait()
@@ -347,6 +364,11 @@ def _reading(filter: str, inbox: str) -> dict[str, object]:
 def _code(said: Mapping[str, Any]) -> int | None:
     """Return the number of an error of JetStream; None: it is none."""
     return said["error"].get("err_code") if "error" in said else None
+
+
+def _failure(said: Mapping[str, Any]) -> BrokerUnavailable:
+    """Return what is raised for an error of JetStream."""
+    return (NoAnswer if _code(said) in NOT_NOW else BrokerRefused)(_error(said))
 
 
 def _error(said: Mapping[str, Any]) -> str:

@@ -121,6 +121,13 @@ class NatsTopic:
     async def prepare(self) -> None:
         """Know what is needed to tell what is new."""
 
+    async def epoch_there(self) -> str | None:
+        """Return the epoch that the stream has; None: nothing is known here to compare it with.
+
+        Raises :class:`BrokerUnavailable`.
+        """
+        raise NotImplementedError
+
     async def _kept(self, since: Position | None) -> Kept:
         """Return what is kept behind a position. Raises as :meth:`_write_some` does."""
         raise NotImplementedError
