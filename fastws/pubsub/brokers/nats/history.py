@@ -152,7 +152,10 @@ class HistoryTopic(NatsTopic):
         made = self._stream.made
         raw = await self._stream.last(self.topic.name)
         if raw is None:
-            if not self._epoch or made != self._made or await self._stream.last_sequence() < self._sequence:
+            is_known = bool(self._epoch) and made == self._made
+            if not is_known or await self._stream.last_sequence() < self._sequence:
+                if is_known:
+                    self._doubt()
                 await self._begin_epoch(0)
             else:
                 self._sequence = 0  # all were too old, and nobody has appended since then
@@ -164,9 +167,12 @@ class HistoryTopic(NatsTopic):
             elif epoch == self._epoch and made == self._made and await self._is_still_there(raw):
                 await self._catch_up(raw)
             else:
+                if made == self._made:
+                    self._doubt()
                 await self._begin_epoch(raw.sequence)
         self._made = made
         self._is_checked = True
+        self._in_doubt_since = None
 
     async def _is_still_there(self, last: Raw) -> bool:
         """False where another message, or none yet, has the number of the last one that is known."""
@@ -338,18 +344,17 @@ class HistoryTopic(NatsTopic):
 
     async def _resolve_duplicate(self, sequence: int) -> None:
         """A message with the id of the first run was there before."""
-        if self._stream.replicas > 1:
-            raws = await self._stream.read(self.topic.name)
-            counted = {raw.sequence for raw, _ in self._counted(raws)}
-            if sequence not in counted and raws and raws[0].sequence <= sequence:
-                # That one is void, and its id is taken for minutes. All nodes make the same next one of it.
-                first = self._waiting[0]
-                assert isinstance(first, Pending)
-                first.run = first.run._replace(once=f"{first.run.once} {sequence}")
-                return
+        raw = await self._stream.at(sequence)
+        if raw is None and await self._stream.last_sequence() < sequence:
+            raise NoAnswer("a server lacks what another one has had")
+        if raw is not None and not await self._counts(raw.behind, sequence):
+            # It is void, and its id is taken for minutes. All nodes make the same next one of it.
+            first = self._waiting[0]
+            assert isinstance(first, Pending)
+            first.run = first.run._replace(once=f"{first.run.once} {sequence}")
+            return
         pending = self._next()
         at, verdict = Position(self._epoch, self._offset), Verdict.DUPLICATE
-        raw = await self._stream.at(sequence)
         if raw is not None:
             stored = read(raw.data)
             at = Position(stored.epoch, stored.last)
@@ -364,6 +369,7 @@ class HistoryTopic(NatsTopic):
         await self._refresh()
         if since is not None and since.epoch == self._epoch:
             if since.offset > self._offset:
+                self._doubt()
                 await self._begin_epoch(self._sequence)
             elif since.offset == self._offset:
                 return Kept(self._epoch, self._offset, self._offset, [])

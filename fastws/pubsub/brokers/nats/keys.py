@@ -129,6 +129,8 @@ class KeyedTopic(NatsTopic):
         rolled_back = bool(known) and not await self._has(known)
         raw = await self._stream.last(f"{self.topic.name}.e")
         epoch = "" if raw is None else raw.data.decode("ascii", "replace")
+        if rolled_back and epoch == self._epoch:
+            self._doubt()
         if not epoch or (rolled_back and epoch == self._epoch):
             epoch = await self._begin_epoch(0 if raw is None else raw.sequence)
         if epoch != self._epoch:
@@ -147,6 +149,7 @@ class KeyedTopic(NatsTopic):
             except (BadRecord, ValueError) as error:
                 self._say_strange(error)
         self._is_checked = True
+        self._in_doubt_since = None
         return entries
 
     async def _has(self, sequence: int) -> bool:
@@ -286,6 +289,7 @@ class KeyedTopic(NatsTopic):
         entries = await self._refresh()
         if since is not None and since.epoch == self._epoch:
             if since.offset > self._last:
+                self._doubt()
                 raw = await self._stream.last(f"{self.topic.name}.e")
                 self._epoch = await self._begin_epoch(0 if raw is None else raw.sequence)
             elif since.offset >= max(self._floor, 1):

@@ -11,7 +11,7 @@ from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
 
-__all__ = ["EXPECTED", "Raw", "Reader"]
+__all__ = ["EXPECTED", "Raw", "Reader", "seconds_of"]
 
 NANOSECONDS = 1_000_000_000
 CONTROL = "100"
@@ -30,6 +30,8 @@ class Raw(NamedTuple):
     behind: int = -1
     #: Seconds since it was taken, by the server's clock, as far as that was asked.
     age: float = 0.0
+    #: Seconds since 1970, by that clock, when it was taken, of one that was asked for alone.
+    time: float = 0.0
 
 
 class Reader:
@@ -40,13 +42,14 @@ class Reader:
         self._subject = subject
         self._found: list[tuple[Message, int, int]] = []
         self._is_complete = False
-        self._now = 0.0
+        #: The server's time, in seconds since 1970, when it was asked.
+        self.now = 0.0
         self._news = asyncio.Event()
         self._replies: set[asyncio.Task[None]] = set()
 
     def begin(self, said: Mapping[str, Any]) -> None:
         """Take what the server says of the consumer."""
-        self._now = _seconds(said["created"])
+        self.now = seconds_of(said["created"])
         if not said["num_pending"] and not said["delivered"]["consumer_seq"]:
             self._is_complete = True
         self._news.set()
@@ -58,7 +61,7 @@ class Reader:
             stalled = headers.get("Nats-Consumer-Stalled")
             for reply in filter(None, (message.reply, stalled)):
                 self._reply(reply)
-            if self._now and headers.get("Description") == "Idle Heartbeat" and not stalled:
+            if self.now and headers.get("Description") == "Idle Heartbeat" and not stalled:
                 # The last of them was deleted meanwhile, as the oldest is when there are too many.
                 self._is_complete = True
                 self._news.set()
@@ -86,7 +89,7 @@ class Reader:
 
     async def wait(self) -> list[Raw]:
         """Return all of them. Raises :class:`LineLost` and :class:`NoAnswer`."""
-        while not (self._is_complete and self._now):
+        while not (self._is_complete and self.now):
             self._news.clear()
             news = asyncio.ensure_future(self._news.wait())
             done, _ = await asyncio.wait(
@@ -103,13 +106,13 @@ class Reader:
                 message.subject.removeprefix(self._subject + "."),
                 message.data,
                 int(message.headers.get(EXPECTED, -1)),
-                max(self._now - time / NANOSECONDS, 0.0),
+                max(self.now - time / NANOSECONDS, 0.0),
             )
             for message, sequence, time in self._found
         ]
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> float:
     """Return the seconds since 1970 of a time as Go writes it."""
     whole, _, part = text.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{part or 0}")

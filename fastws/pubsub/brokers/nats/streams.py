@@ -21,7 +21,7 @@ from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic,
 from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
-from fastws.pubsub.brokers.nats.reader import EXPECTED, Raw, Reader
+from fastws.pubsub.brokers.nats.reader import EXPECTED, Raw, Reader, seconds_of
 
 __all__ = ["EXPECTED", "OTHER_BYTES", "Ack", "Raw", "Stream", "WrongSequence", "once_id"]
 
@@ -274,7 +274,8 @@ class Stream:
         data = base64.b64decode(found.get("data", ""))
         behind = EXPECTED_LINE.search(base64.b64decode(found.get("hdrs", "")))
         subject = found["subject"].removeprefix(self.subject + ".")
-        return Raw(found["seq"], subject, data, -1 if behind is None else int(behind[1]))
+        behind_number = -1 if behind is None else int(behind[1])
+        return Raw(found["seq"], subject, data, behind_number, time=seconds_of(found["time"]))
 
     async def read(self, filter: str) -> list[Raw]:
         """Return all messages of the subjects that a filter names, in their order.
@@ -282,15 +283,23 @@ class Stream:
         Raises:
             BrokerRefused: They may not be read.
             LineLost: The broker is away.
-            NoAnswer: Nobody answers; or of several servers one has read that lacks what the leader has.
+            NoAnswer: Nobody answers.
         """
         last = None if self.replicas == 1 else await self.last(filter)
-        found = await self._read(filter)
-        if last is not None and (not found or found[-1].sequence < last.sequence):
-            raise NoAnswer(f"{self.line.label}: a server is behind its leader")
+        found, now = await self._read(filter)
+        if last is None or (last.sequence, last.data) in [(raw.sequence, raw.data) for raw in found]:
+            return found
+        # Any server may have read, and this one is behind the leader, or has other numbers: nats-server
+        # 2.9.10 may keep what was under way when a leader ended. The leader is asked, for one by one.
+        found = []
+        raw = await self.following(filter, 1)
+        while raw is not None:
+            found.append(raw._replace(age=max(now - raw.time, 0.0)))
+            raw = await self.following(filter, raw.sequence + 1)
         return found
 
-    async def _read(self, filter: str) -> list[Raw]:
+    async def _read(self, filter: str) -> tuple[list[Raw], float]:
+        """Return the messages as some server has them, and its time."""
         line = self.line
         reader = Reader(line, self.subject)
         inbox = line._client.new_inbox()
@@ -302,7 +311,7 @@ class Stream:
                 raise _failure(said)
             consumer = said["name"]
             reader.begin(said)
-            return await reader.wait()
+            return await reader.wait(), reader.now
         finally:
             await line.leave(heard)
             if consumer and not line.lost.done():

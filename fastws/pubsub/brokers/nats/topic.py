@@ -21,6 +21,9 @@ log = logging.getLogger("fastws.error")
 
 #: Seconds until what was not taken is sent again.
 PAUSE = 0.05
+#: Of several servers the next leader may answer before it has all that it has taken. For so many seconds
+#: it is asked again before something counts as lost.
+DOUBT_SECONDS = 10.0
 
 
 class Pending:
@@ -101,6 +104,8 @@ class NatsTopic:
         self._writer: asyncio.Task[None] | None = None
         #: The log has been told that nobody answers.
         self._is_slow = False
+        #: Since when the stream lacks what it has had.
+        self._in_doubt_since: float | None = None
         self._set_up()
 
     # -- what each kind does in its way ---------------------------------------------------------
@@ -148,6 +153,16 @@ class NatsTopic:
             NoAnswer: So it is here.
         """
         raise NotImplementedError
+
+    def _doubt(self) -> None:
+        """The stream lacks what it has had: return where that is lost. Raises :class:`NoAnswer` before."""
+        if self._stream.replicas > 1:
+            now = asyncio.get_running_loop().time()
+            if self._in_doubt_since is None:
+                self._in_doubt_since = now
+            if now - self._in_doubt_since < DOUBT_SECONDS:
+                raise NoAnswer("a server lacks what another one has had")
+        self._in_doubt_since = None
 
     # -- the line -------------------------------------------------------------------------------
 
