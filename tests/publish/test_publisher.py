@@ -269,6 +269,19 @@ def test_only_what_has_an_id_is_sent_again() -> None:
                 assert asyncio.run(publish(url)) == AT_ONE
 
 
+def test_a_server_that_ends_is_told_in_plain_words() -> None:
+    half = FINE.index(b"items")
+    middle = "in the middle of its answer"
+    for cut, where in ((0, "without an answer"), (8, middle), (half, middle)):
+        with (
+            scripted(FINE[:cut]) as (url, _),
+            Publisher(url) as client,
+            pytest.raises(PublishError) as caught,
+        ):
+            client.publish("a", "x")
+        assert caught.value.reason.endswith(f" has not answered: it closed the connection {where}")
+
+
 def test_only_what_has_failed_is_sent_again() -> None:
     half = (
         b'{"published":1,"items":[{"at":"e:1","duplicate":false},'
