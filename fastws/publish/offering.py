@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
+from fastws.json import checked_source
 from fastws.publish.items import Item, Refusal
 from fastws.pubsub.hub import Hub
 from fastws.pubsub.keys import KeysFull
+from fastws.pubsub.notes import JSON_NOTE
 from fastws.server.log_rate_limit import LogRateLimit
 
 __all__ = ["check", "publish"]
@@ -36,8 +38,22 @@ def check(hub: Hub, item: Item, index: int) -> None:
         reason = f"topic {item.topic!r} has no keys"
     elif item.once is not None and not hub._has_positions(item.topic):
         reason = f"'once' is for a topic that keeps messages, which {item.topic!r} does not"
+    elif item.key is not None:
+        reason = _wrong_value(item)
     if reason is not None:
         raise Refusal("bad_request", reason, index)
+
+
+def _wrong_value(item: Item) -> str | None:
+    """Return why a message is no value of a key."""
+    if isinstance(item.message, bytes):
+        return "the value of a key is JSON, so there is no 'base64'"
+    if isinstance(item.message, str) and item.note != JSON_NOTE:
+        try:
+            checked_source(item.message)
+        except ValueError as error:
+            return f"with a 'key' the 'message' is the source text of JSON: {error}"
+    return None
 
 
 async def publish(hub: Hub, items: Sequence[Item]) -> list[Outcome]:

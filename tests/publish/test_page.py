@@ -133,6 +133,13 @@ WRONG: dict[str, tuple[Any, int | None, str]] = {
     "a key that is empty": ([{"topic": "quotes", "json": 1, "key": ""}], 0, "1 to 255 bytes"),
     "a key that is missing": ([{"topic": "quotes", "json": 1}], 0, "is keyed"),
     "a key of a topic without": ([{"topic": "rooms/a", "json": 1, "key": "k"}], 0, "has no keys"),
+    "a key of a topic without, and no JSON": (
+        [{"topic": "rooms/a", "message": "{", "key": "k"}],
+        0,
+        "has no keys",
+    ),
+    "a key of a topic without, and bytes": ([{"topic": "a", "base64": "", "key": "k"}], 0, "has no keys"),
+    "a number beyond a double": ([{"topic": "a", "json": 10**400}], None, "infinity when parsed as double"),
     "a removal without a key": ([{"topic": "quotes", "remove": True}], 0, "goes with a 'key'"),
     "a removal with a message": (
         [{"topic": "quotes", "key": "k", "remove": True, "json": 1}],
