@@ -131,6 +131,22 @@ async def test_without_jetstream_only_plain_topics_pass(tmp_path: Path) -> None:
             await until(lambda: b.blobs == [("hub/p", b"blob")])
 
 
+async def test_a_stream_that_is_there_keeps_its_replicas_and_that_is_told_once(
+    server: Nats, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with nodes(server.url) as (node,):
+        await node.broker.read(history(), None)
+        await node.broker.read(keyed(), None)
+    assert "replicas" not in caplog.text
+    async with nodes(f"{server.url}?replicas=3") as (node,):
+        await node.broker.read(history(), None)
+        await node.broker.read(keyed(), None)
+        await node.broker.read(history("other", history=500), None)
+    words = "was made with replicas=1, and stays so: the URL has replicas=3"
+    for stream in ("history", "keys"):
+        assert caplog.text.count(f"the stream fastws-{stream} {words}") == 1
+
+
 async def test_a_stream_of_others_is_not_touched(server: Nats) -> None:
     async with nodes(server.url) as (node,):
         await api(node, "STREAM.CREATE.fastws-history", {"name": "fastws-history", "subjects": ["x"]})
