@@ -11,6 +11,7 @@ from fastws.errors import BrokerUnavailable
 from fastws.json import checked_source
 from fastws.publish.items import Item, Refusal
 from fastws.pubsub.hub import Hub
+from fastws.pubsub.keeper.questions import TooLarge
 from fastws.pubsub.keys import KeysFull
 from fastws.pubsub.notes import JSON_NOTE
 from fastws.server.log_rate_limit import LogRateLimit
@@ -21,6 +22,7 @@ log = logging.getLogger("fastws.error")
 
 #: So many messages are published in one turn of the loop, and wait together for their positions.
 TOGETHER = 64
+UNPUBLISHED = "a message of another program was not published: %s"
 
 _lines = LogRateLimit(5, 60.0)
 
@@ -73,9 +75,12 @@ async def _publish(hub: Hub, item: Item) -> Outcome:
         # What the topic itself has to say, such as that its keys are as many as there may be.
         code = "limit" if isinstance(error.__context__, KeysFull) else "bad_request"
         return _error(code, str(error))
+    except TooLarge as error:
+        _lines.log(logging.ERROR, UNPUBLISHED, error)
+        return _error("too_large", "the broker never takes a message of this size: it was not published")
     except BrokerUnavailable as error:
         # Who publishes is not told where the broker is.
-        _lines.log(logging.ERROR, "a message of another program was not published: %s", error)
+        _lines.log(logging.ERROR, UNPUBLISHED, error)
         return _error("unavailable", "the broker takes nothing now: it was not published")
     except TimeoutError:
         return _error("uncertain", "no answer in time: it may have been published")

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 import fastws
 from fastws.errors import BrokerUnavailable
 from fastws.publish.limits import CODES, MAX_BODY_BYTES
+from fastws.pubsub.keeper.questions import TooLarge
 from fastws.testing import memory_broker
 from tests.rows import all_rows
 
@@ -249,6 +250,7 @@ class Broken(fastws.Hub):
 async def test_a_broker_that_fails_is_told_as_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
     failures = {
         "unavailable": (BrokerUnavailable("nobody numbers"), 503, "it was not published"),
+        "too_large": (TooLarge("a message may have 9 bytes"), 413, "never takes"),
         "uncertain": (TimeoutError(), 503, "may have been published"),
         "internal": (KeyError("x"), 500, "the server failed"),
     }
