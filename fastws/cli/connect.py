@@ -19,6 +19,7 @@ import click
 
 from fastws.cli.errors import EXIT_FAILED, CannotStart, os_error_text
 from fastws.cli.options import HEADER, TOKEN, Command, option
+from fastws.cli.output import nowhere
 from fastws.cli.terminal import display, printable, read_lines
 from fastws.errors import ConnectionClosed, ConnectionClosedOK, FastWSError, HandshakeRefused, InvalidURL
 
@@ -78,8 +79,7 @@ def connect(url: str, **options: Any) -> int:
     try:
         return asyncio.run(session(url, settings, options))
     except BrokenPipeError:
-        # The reader of our output has ended. Python would fail at exit to write the rest of it.
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout = nowhere()  # its reader has ended
         return EXIT_FAILED
 
 

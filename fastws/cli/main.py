@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import click
 
 from fastws._version import __version__
+from fastws.cli.errors import EXIT_FAILED, os_error_text
+from fastws.cli.output import NO_ROOM, nowhere, say
 
 __all__ = ["main"]
 
@@ -108,17 +112,29 @@ def fastws() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code. Errors of the user become one line on stderr."""
+    """Run the command line and return the exit code. Errors of the user become one line on stderr.
+
+    So does an output that cannot be written.
+    """
     try:
         result = fastws.main(args, prog_name="fastws", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        say(error.format_message())
         return error.exit_code
     except click.ClickException as error:
-        click.echo(describe(error), err=True)
+        say(describe(error))
         return error.exit_code
     except click.Abort:
         return 130  # 128 + SIGINT: interrupted before a server or a connection was there to stop
+    except OSError as error:
+        if error.errno not in (*NO_ROOM, errno.EPIPE):
+            raise
+        sys.stdout = nowhere()
+        if error.errno != errno.EPIPE:
+            say(f"fastws: the output cannot be written: {os_error_text(error)}")
+        return EXIT_FAILED
     return result if isinstance(result, int) else 0
 
 

@@ -12,7 +12,9 @@ import click
 
 from fastws.cli.connect import client_context
 from fastws.cli.errors import EXIT_FAILED, CannotStart, os_error_text
+from fastws.cli.interrupts import exit_code, heeding_sigterm
 from fastws.cli.options import Command, option
+from fastws.cli.output import nowhere, say
 
 __all__ = ["publish"]
 
@@ -31,8 +33,9 @@ class UnreadableInput(Exception):
 @click.command(
     cls=Command,
     context_settings={"show_default": True},
-    epilog="Exit codes: 0 all is published, 1 something was refused or the server cannot be reached, 2 wrong "
-    "usage, 3 a file cannot be read.",
+    epilog="Exit codes: 0 all is published, even where the position cannot be written, 1 something was "
+    "refused or the server cannot be reached, 2 wrong usage, 3 a file cannot be read, 130 and 143 "
+    "interrupted by Ctrl-C and by SIGTERM.",
 )
 @click.argument("topic")
 @click.argument("message", metavar="[MESSAGE|-]", required=False)
@@ -85,10 +88,16 @@ def publish(topic: str, message: str | None, **options: Any) -> int:
     """
     check_usage(message, options)
     publisher = publisher_of(options)
-    with publisher:
+    with publisher, heeding_sigterm():
         if message != "-":
             return publish_one(publisher, topic, message, options)
         return publish_lines(publisher, topic, options)
+
+
+def interrupted(stop: KeyboardInterrupt, text: str) -> int:
+    """Say what is known to be published. Return the exit code."""
+    say(f"fastws publish: interrupted; {text}")
+    return exit_code(stop)
 
 
 def check_usage(message: str | None, options: dict[str, Any]) -> None:
@@ -155,13 +164,21 @@ def publish_one(publisher: Any, topic: str, message: str | None, options: dict[s
         done = publisher.publish(**item_of(topic, message, options, options["once"]))
     except (PublishError, ValueError, TypeError) as error:
         return failed(f"{error.code}: {error.reason}" if isinstance(error, PublishError) else str(error))
+    except KeyboardInterrupt as stop:
+        return interrupted(stop, "the message may be published")
     if done is not None:
-        click.echo(f"{done.at}{' duplicate' if done.duplicate else ''}")
+        told = f"{done.at}{' duplicate' if done.duplicate else ''}"
+        try:
+            click.echo(told)
+        except OSError as error:
+            # A script that tried again by this exit code would publish it twice.
+            sys.stdout = nowhere()
+            say(f"fastws publish: published at {told}, which cannot be written: {os_error_text(error)}")
     return 0
 
 
 def failed(text: str) -> int:
-    click.echo(f"fastws publish: {' '.join(text.split())}", err=True)
+    say(f"fastws publish: {' '.join(text.split())}")
     return EXIT_FAILED
 
 
@@ -192,11 +209,10 @@ def publish_lines(publisher: Any, topic: str, options: dict[str, Any]) -> int:
             progress.add(len(items))
             if wrong is not None:
                 return failed(f"line {progress.lines + 1}: {wrong}; {progress.lines} lines are published")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         progress.end()
         more = f", {under_way} may be" if under_way else ""
-        click.echo(f"fastws publish: interrupted; {progress.lines} lines are published{more}", err=True)
-        return 130
+        return interrupted(stop, f"{progress.lines} lines are published{more}")
     except UnreadableInput as error:
         progress.end()
         return failed(f"the input cannot be read: {error}; {progress.lines} lines are published")
@@ -268,7 +284,7 @@ class Progress:
     def _say(self, now: float) -> None:
         rate = self.lines / (now - self._began)
         text = f"{self.lines:,} messages, {rate:,.0f} a second"
-        click.echo(f"\r\x1b[K{text}" if self._is_terminal else text, err=True, nl=not self._is_terminal)
+        say(f"\r\x1b[K{text}" if self._is_terminal else text, nl=not self._is_terminal)
         self._has_said = True
 
     def end(self) -> None:
@@ -276,4 +292,4 @@ class Progress:
         if self._has_said:
             self._say(time.monotonic())
             if self._is_terminal:
-                click.echo("", err=True)
+                say("")

@@ -90,6 +90,8 @@ class Exchange:
         self._h11 = h11.Connection(h11.CLIENT)
         self._status = 0
         self._body = bytearray()
+        #: Something of the answer has come.
+        self._has_begun = False
 
     @property
     def is_reusable(self) -> bool:
@@ -111,6 +113,7 @@ class Exchange:
         self._h11.send(h11.EndOfMessage())
         assert data is not None
         self._body.clear()
+        self._has_begun = False
         return head + data
 
     def receive(self, data: bytes) -> Answer | None:
@@ -118,6 +121,7 @@ class Exchange:
 
         Raises :class:`BadAnswer`.
         """
+        self._has_begun |= bool(data)
         try:
             self._h11.receive_data(data)
             while (event := self._h11.next_event()) is not h11.NEED_DATA:
@@ -134,6 +138,9 @@ class Exchange:
                 elif isinstance(event, h11.ConnectionClosed):
                     raise BadAnswer("it closed the connection without an answer")
         except h11.RemoteProtocolError as error:
+            if not data:
+                where = "in the middle of its answer" if self._has_begun else "without an answer"
+                raise BadAnswer(f"it closed the connection {where}") from None
             raise BadAnswer(f"its answer is not HTTP/1.1: {error}"[:200]) from None
         return None
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastws.feed.strict_json import BadJSON, Member, objects
-from fastws.json import checked_source
 from fastws.publish.limits import MAX_ITEMS
 from fastws.pubsub.hub_keyed import MAX_ONCE_BYTES, REMOVAL
 from fastws.pubsub.keyed import checked_key
@@ -95,22 +94,11 @@ def _message(members: dict[str, Member], key: str | None) -> tuple[Any, bytes]:
     if text is None:
         raise TypeError(f"{given[0]!r} is text")
     if given == ["message"]:
-        if key is not None:
-            _check_source(text)
         return text, b""
-    if key is not None:
-        raise ValueError("the value of a key is JSON, so there is no 'base64'")
     try:
         return base64.b64decode(text, validate=True), b""
     except binascii.Error:
         raise ValueError("'base64' is not base64") from None
-
-
-def _check_source(text: str) -> None:
-    try:
-        checked_source(text)
-    except ValueError as error:
-        raise ValueError(f"with a 'key' the 'message' is the source text of JSON: {error}") from None
 
 
 def _is_removal(members: dict[str, Member]) -> bool:

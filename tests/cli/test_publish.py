@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,6 +135,29 @@ def test_an_interrupt_says_how_far_it_is(
     assert_one_line(result, 130, "interrupted; 0 lines are published, 3 may be")
     given(monkeypatch, b"1\n")
     assert_one_line(fastws_here("publish", "a/b/../c", "-", "--url", served.url), 1, "line 1: unauthorized")
+
+
+@pytest.mark.live
+def test_sigterm_says_how_far_it_is(
+    fastws_here: Here, served: PageServer, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [b"1\n2\n"]
+
+    def read(descriptor: int, size: int) -> bytes:
+        if not waiting:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return waiting.pop()
+
+    monkeypatch.setattr(command.os, "read", read)
+    before = signal.getsignal(signal.SIGTERM)
+    to = ("--url", served.url, "--token-file", token_file)
+    result = fastws_here("publish", "rooms/ended", "-", *to)
+    assert_one_line(result, 143, "interrupted; 2 lines are published\n")
+    assert signal.getsignal(signal.SIGTERM) is before
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        monkeypatch.setattr(Publisher, "publish", lambda *_, **__: signal.raise_signal(number))  # noqa: B023
+        result = fastws_here("publish", "rooms/ended", "3", *to)
+        assert_one_line(result, code, "interrupted; the message may be published\n")
 
 
 @pytest.mark.live

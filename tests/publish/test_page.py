@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 import fastws
 from fastws.errors import BrokerUnavailable
 from fastws.publish.limits import CODES, MAX_BODY_BYTES
+from fastws.pubsub.keeper.questions import TooLarge
 from fastws.testing import memory_broker
 from tests.rows import all_rows
 
@@ -133,6 +134,13 @@ WRONG: dict[str, tuple[Any, int | None, str]] = {
     "a key that is empty": ([{"topic": "quotes", "json": 1, "key": ""}], 0, "1 to 255 bytes"),
     "a key that is missing": ([{"topic": "quotes", "json": 1}], 0, "is keyed"),
     "a key of a topic without": ([{"topic": "rooms/a", "json": 1, "key": "k"}], 0, "has no keys"),
+    "a key of a topic without, and no JSON": (
+        [{"topic": "rooms/a", "message": "{", "key": "k"}],
+        0,
+        "has no keys",
+    ),
+    "a key of a topic without, and bytes": ([{"topic": "a", "base64": "", "key": "k"}], 0, "has no keys"),
+    "a number beyond a double": ([{"topic": "a", "json": 10**400}], None, "infinity when parsed as double"),
     "a removal without a key": ([{"topic": "quotes", "remove": True}], 0, "goes with a 'key'"),
     "a removal with a message": (
         [{"topic": "quotes", "key": "k", "remove": True, "json": 1}],
@@ -242,6 +250,7 @@ class Broken(fastws.Hub):
 async def test_a_broker_that_fails_is_told_as_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
     failures = {
         "unavailable": (BrokerUnavailable("nobody numbers"), 503, "it was not published"),
+        "too_large": (TooLarge("a message may have 9 bytes"), 413, "never takes"),
         "uncertain": (TimeoutError(), 503, "may have been published"),
         "internal": (KeyError("x"), 500, "the server failed"),
     }

@@ -243,6 +243,7 @@ def answer(status: int, body: bytes, *fields: bytes) -> bytes:
 
 
 FINE = answer(200, b'{"published":1,"items":[{"at":"e:1","duplicate":false}]}')
+LARGE = answer(413, b'{"published":0,"items":[{"error":{"code":"too_large","reason":"never"}}]}')
 BUSY = answer(503, b'{"published":0,"items":[{"error":{"code":"unavailable","reason":"no broker"}}]}')
 AT_ONE = fastws.Published(fastws.Position("e", 1))
 
@@ -267,6 +268,26 @@ def test_only_what_has_an_id_is_sent_again() -> None:
                         return await client.publish("a", "x", once="1")
 
                 assert asyncio.run(publish(url)) == AT_ONE
+
+
+def test_a_server_that_ends_is_told_in_plain_words() -> None:
+    half = FINE.index(b"items")
+    middle = "in the middle of its answer"
+    for cut, where in ((0, "without an answer"), (8, middle), (half, middle)):
+        with (
+            scripted(FINE[:cut]) as (url, _),
+            Publisher(url) as client,
+            pytest.raises(PublishError) as caught,
+        ):
+            client.publish("a", "x")
+        assert caught.value.reason.endswith(f" has not answered: it closed the connection {where}")
+
+
+def test_what_can_never_be_published_is_not_sent_again() -> None:
+    with scripted(LARGE) as (url, requests), Publisher(url) as client:
+        with pytest.raises(PublishError, match="too_large: never") as caught:
+            client.publish("a", "x", once="1")
+        assert caught.value.index == 0 and len(requests) == 1
 
 
 def test_only_what_has_failed_is_sent_again() -> None:

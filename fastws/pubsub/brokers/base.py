@@ -57,6 +57,7 @@ __all__ = [
     "BrokerTopic",
     "Entry",
     "Item",
+    "ItemTooLarge",
     "Kept",
     "Sink",
     "State",
@@ -90,6 +91,10 @@ class State(Enum):
 
 class BrokerRefused(BrokerUnavailable):
     """The broker has refused this one thing, and is there: it has no room, or may not be written to."""
+
+
+class ItemTooLarge(BrokerRefused):
+    """An item has more bytes than the broker ever takes: another attempt is none the better."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from fastws.pubsub.brokers.base import (
     Broker,
     BrokerRefused,
     Item,
+    ItemTooLarge,
     State,
     Verdict,
 )
@@ -172,7 +173,8 @@ class RelayingKeeper(CopyingKeeper):
                 self._refused[reason] = self._refused.get(reason, 0) + len(run.items)
                 topic.tell_gap(len(run.items))
             else:
-                answer = _unavailable(question, reason)
+                told = Told.TOO_LARGE if isinstance(error, ItemTooLarge) else Told.UNAVAILABLE
+                answer = _unavailable(question, reason, told)
         else:
             at, verdict = future.result()
             if question is not None:
@@ -268,6 +270,6 @@ def _told(verdict: Verdict, run: Append) -> Told:
     return Told.DUPLICATE if verdict is Verdict.DUPLICATE and is_once else Told.NUMBERED
 
 
-def _unavailable(question: Record, reason: str) -> bytes:
+def _unavailable(question: Record, reason: str, told: Told = Told.UNAVAILABLE) -> bytes:
     body = reason.encode("utf-8", "replace")
-    return encode_record(Kind.CONFIRMED, 0, question.key, Told.UNAVAILABLE, question.number, body)
+    return encode_record(Kind.CONFIRMED, 0, question.key, told, question.number, body)

@@ -11,7 +11,11 @@ from fastws.pubsub.keeper.records import Verdict, confirm_record
 from fastws.pubsub.keeper.shared_topic import Seat, SharedPart
 from fastws.pubsub.keys import KeysFull
 
-__all__ = ["Questions"]
+__all__ = ["Questions", "TooLarge"]
+
+
+class TooLarge(BrokerUnavailable):
+    """This message is larger than the broker takes: it was not published, and never can be."""
 
 
 class Questions:
@@ -27,6 +31,7 @@ class Questions:
         Raises:
             BrokerUnavailable: The message was not published: too much waits, there is no keeper, or it takes
                 nothing of this topic from here, or the broker behind it does not.
+            TooLarge: Nor can it ever be, by its size.
             KeysFull: It was a key that there is no room for.
             TimeoutError: It was sent, and no answer has come within ``timeout`` seconds: it may be published.
         """
@@ -59,9 +64,11 @@ class Questions:
         item, answer = self._waiting.get(number, (None, None))
         if item is None or answer is None or answer.done():
             return
-        item.is_refused = verdict is Verdict.UNAVAILABLE
+        item.is_refused = verdict in (Verdict.UNAVAILABLE, Verdict.TOO_LARGE)
         if verdict is Verdict.FULL:
             answer.set_exception(KeysFull())
+        elif verdict is Verdict.TOO_LARGE:
+            answer.set_exception(TooLarge(reason))
         elif at is None:
             answer.set_exception(BrokerUnavailable(reason))
         else:

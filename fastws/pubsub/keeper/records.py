@@ -161,13 +161,15 @@ class Verdict(IntEnum):
     FULL = 2
     #: It was not published: the broker behind the keeper is away, or has refused it.
     UNAVAILABLE = 3
+    #: It was not published, and never can be: it is larger than the broker behind the keeper takes.
+    TOO_LARGE = 4
 
 
 def read_confirmed(record: Record) -> tuple[Position | None, Verdict, str]:
     """Return the position that the keeper tells, what became of the message, and why it has none."""
     try:
         verdict = Verdict(record.amount)
-        if verdict is Verdict.UNAVAILABLE:
+        if verdict in (Verdict.UNAVAILABLE, Verdict.TOO_LARGE):
             return None, verdict, record.body.decode()
         return Position.parse(record.body.decode("ascii")), verdict, ""
     except ValueError:

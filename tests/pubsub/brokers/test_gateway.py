@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from fastws import BrokerUnavailable, Hub
-from fastws.pubsub.brokers.base import Item
+from fastws.pubsub.brokers.base import Append, Appended, BrokerTopic, Item, ItemTooLarge
 from fastws.pubsub.bus import following
 from fastws.pubsub.gateway.gateway import Gateway
 from fastws.pubsub.keeper.changes import Verb, encode_wanted
+from fastws.pubsub.keeper.questions import TooLarge
 from fastws.testing import BrokerServer
+from fastws.testing.broker_server import ServerBroker
 from tests.kit import until
 from tests.kit.keepers import Client, Worker
 from tests.kit.nodes import beat, heard, missed, nodes, of_topic, rejoined
@@ -235,6 +237,30 @@ async def test_what_the_broker_refuses_is_told(caplog: pytest.LogCaptureFixture)
         assert "1 messages were not published: memory: it is full" in caplog.text
         one.publish("h", "4")
         await until(lambda: heard(client) == ["1", "4"])
+
+
+async def test_a_message_that_can_never_be_appended_is_told_from_one_that_can_later() -> None:
+    server = BrokerServer()
+    broker = server.broker()
+
+    def append(topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
+        if len(run.items[0].body) < 1000:
+            return ServerBroker.append(broker, topic, run)
+        refused: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        refused.set_exception(ItemTooLarge("a message may have 999 bytes there"))
+        return refused
+
+    broker.append = append  # type: ignore[method-assign]
+    async with nodes(lambda: broker, 1) as (hub,):
+        with pytest.raises(TooLarge, match="memory: a message may have 999 bytes there"):
+            await hub.publish_confirmed("h", "x" * 1000)
+        with pytest.raises(TooLarge):
+            await hub.publish_confirmed("k", f'"{1000 * "x"}"', key="a")
+        assert (await hub.publish_confirmed("h", "x")).at.offset == 1
+        server.refusal = "it is full"
+        with pytest.raises(BrokerUnavailable, match="it is full") as refused:
+            await hub.publish_confirmed("h", "y")
+        assert not isinstance(refused.value, TooLarge)
 
 
 async def test_settings_are_those_of_who_uses_the_topic() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import fastws
-from fastws.pubsub.brokers.base import BrokerRefused, Item, Verb, Verdict
+from fastws.pubsub.brokers.base import BrokerRefused, Item, ItemTooLarge, Verb, Verdict
 from fastws.pubsub.events import Position
 from tests.kit import until
 from tests.kit.nats import Nats, need_nats
@@ -131,6 +131,22 @@ async def test_without_jetstream_only_plain_topics_pass(tmp_path: Path) -> None:
             await until(lambda: b.blobs == [("hub/p", b"blob")])
 
 
+async def test_a_stream_that_is_there_keeps_its_replicas_and_that_is_told_once(
+    server: Nats, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with nodes(server.url) as (node,):
+        await node.broker.read(history(), None)
+        await node.broker.read(keyed(), None)
+    assert "replicas" not in caplog.text
+    async with nodes(f"{server.url}?replicas=3") as (node,):
+        await node.broker.read(history(), None)
+        await node.broker.read(keyed(), None)
+        await node.broker.read(history("other", history=500), None)
+    words = "was made with replicas=1, and stays so: the URL has replicas=3"
+    for stream in ("history", "keys"):
+        assert caplog.text.count(f"the stream fastws-{stream} {words}") == 1
+
+
 async def test_a_stream_of_others_is_not_touched(server: Nats) -> None:
     async with nodes(server.url) as (node,):
         await api(node, "STREAM.CREATE.fastws-history", {"name": "fastws-history", "subjects": ["x"]})
@@ -220,7 +236,7 @@ async def test_a_run_that_is_larger_than_a_message_is_parted(server: Nats) -> No
         assert (await node.broker.append(topic, run(1, *bodies))).verdict is Verdict.DUPLICATE
         largest = node.broker.max_bytes
         assert (await node.broker.append(topic, run(2, b"x" * largest))).at.offset == 8
-        with pytest.raises(BrokerRefused, match=f"at most|{largest} bytes"):
+        with pytest.raises(ItemTooLarge, match=f"a message may have {largest} bytes"):
             await node.broker.append(topic, run(3, b"x" * (largest + 1)))
         assert (await node.broker.append(topic, run(4, b"y"))).at.offset == 9
 

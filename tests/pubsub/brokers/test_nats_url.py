@@ -11,6 +11,13 @@ pytest.importorskip("nats")
 
 from fastws.pubsub.brokers.nats.url import Server, Servers
 from tests.kit.nats_users import credentials
+from tests.live.servers import make_certificates
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
 
 GOOD: dict[str, list[Server]] = {
     "nats://a": [Server("a", 4222, is_tls=False)],
@@ -74,6 +81,15 @@ def test_what_nats_py_is_told(tmp_path: Path) -> None:
     assert servers.prefix == "chat" and servers.replicas == 1
     told = Servers("tls://a").options(Server("a", 1, is_tls=True))
     assert set(told) == {"tls", "tls_hostname"} and told["tls_hostname"] == "a"
+
+
+def test_files_for_tls_hold_where_only_the_server_asks_for_it(certificates: Path) -> None:
+    files = f"cert={certificates}/server.pem&key={certificates}/server-key.pem"
+    for query in (f"ca={certificates}/ca.pem", files):
+        servers = Servers(f"nats://a?{query}")
+        told = servers.options(servers.all[0])
+        assert set(told) == {"tls", "tls_hostname"} and told["tls_hostname"] == "a"
+    assert Servers("nats://a").options(Server("a", 1, is_tls=False)) == {}
 
 
 @pytest.mark.parametrize("how", ["empty", "half", "no seed", "another key", "nonsense"])

@@ -183,6 +183,12 @@ async def test_a_nats_server_with_tls_for_a_url_without(nats: Site) -> None:
     assert "TLS: " in text and "certificate" in text
 
 
+async def test_a_nats_server_that_wants_tls_itself_is_known_by_its_authority(nats: Site) -> None:
+    await share(nats.url().replace("tls:", "nats:"))
+    text = await refusal(nats.url(ca="other/ca.pem").replace("tls:", "nats:"))
+    assert "TLS: " in text and "certificate" in text
+
+
 async def test_a_file_that_is_not_there(site: Site) -> None:
     url = site.url(ca="none.pem")
     try:
@@ -251,5 +257,7 @@ async def test_client_certificates_of_nats(certificates: Path, tmp_path: Path) -
     with Nats(tmp_path / "nats", *files, *verified) as server:
         site = Site(certificates, "tls", "ca", 0, server.port)
         folder = certificates
-        await share(site.url(more=f"cert={folder / 'client.pem'}&key={folder / 'client-key.pem'}"))
+        url = site.url(more=f"cert={folder / 'client.pem'}&key={folder / 'client-key.pem'}")
+        await share(url)
+        await share(url.replace("tls:", "nats:"))
         assert "it asks for a certificate" in await refusal(site.url())

@@ -86,7 +86,7 @@ class Line:
         """
         line = cls(server.label)
         line._client.must_be_tls = server.is_tls
-        line._client.has_certificate = server.is_tls and servers.has_certificate
+        line._client.has_certificate = servers.has_certificate
         try:
             await asyncio.wait_for(line._connect(servers, server), timeout)
         except asyncio.CancelledError:

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
 from fastws.pubsub.brokers.nats.reader import EXPECTED, Raw, Reader, seconds_of
 
 __all__ = ["EXPECTED", "OTHER_BYTES", "Ack", "Raw", "Stream", "WrongSequence", "once_id"]
+
+log = logging.getLogger("fastws.error")
 
 NANOSECONDS = 1_000_000_000
 #: A history is kept for so much longer than its messages: so long the topic's epoch is known.
@@ -87,6 +90,7 @@ class Stream:
         self._age: int | None = None
         self._making = asyncio.Lock()
         self._asked_at = 0.0
+        self._has_warned = False
 
     @property
     def max_bytes(self) -> int:
@@ -161,6 +165,14 @@ class Stream:
             if "error" in said:
                 raise _failure(said)
         self.made = said["created"]
+        self._compare(config["num_replicas"])
+
+    def _compare(self, servers: int) -> None:
+        """Say once where the stream is on more or fewer servers than is asked for."""
+        if servers != self.replicas and not self._has_warned:
+            self._has_warned = True
+            text = "broker: the stream %s was made with replicas=%d, and stays so: the URL has replicas=%d"
+            log.warning(text, self.name, servers, self.replicas)
 
     def _settings(self) -> dict[str, object]:
         return {

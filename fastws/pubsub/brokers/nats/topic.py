@@ -9,7 +9,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastws.errors import BrokerUnavailable
-from fastws.pubsub.brokers.base import Append, Appended, BrokerRefused, BrokerTopic, Kept, Sink, Verdict
+from fastws.pubsub.brokers.base import (
+    Append,
+    Appended,
+    BrokerRefused,
+    BrokerTopic,
+    ItemTooLarge,
+    Kept,
+    Sink,
+    Verdict,
+)
 from fastws.pubsub.brokers.nats.client import Message
 from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
 from fastws.pubsub.brokers.nats.streams import Stream
@@ -198,7 +207,7 @@ class NatsTopic:
         pending = Pending(run)
         most = self._stream.max_bytes
         if any(len(item.body) + len(item.key) * 3 > most for item in run.items):
-            pending.refuse(BrokerRefused(f"a message may have {most} bytes there"))
+            pending.refuse(ItemTooLarge(f"a message may have {most} bytes there"))
             return pending.answer
         self._by_run[run.sender, run.number] = pending
         self._add(pending)

@@ -49,7 +49,7 @@ class Servers:
     Args:
         url: One URL, or several with commas between them: ``nats://USER:PASSWORD@HOST:PORT``,
             ``nats://TOKEN@HOST``, ``tls://HOST``. Parameters behind any of them are for all: ``creds=FILE``
-            (credentials with a key), ``ca=FILE`` (whose certificates are taken, of ``tls://``),
+            (credentials with a key), ``ca=FILE`` (whose certificates are taken, where TLS is spoken),
             ``cert=FILE`` and ``key=FILE`` (a certificate of one's own, for servers that ask for one),
             ``prefix=NAME`` (default "fastws": what the subjects and streams begin with) and ``replicas=N``
             (default 1: on how many servers of a cluster a stream is).
@@ -102,7 +102,8 @@ class Servers:
             found["token"] = server.user
         if self._creds is not None:
             found["user_credentials"] = self._creds
-        if server.is_tls:
+        # A server may demand TLS where the URL does not: the files hold there too.
+        if server.is_tls or self._ca is not None or self._cert is not None:
             found["tls"] = self._tls()
             found["tls_hostname"] = server.host
         return found
