@@ -63,6 +63,8 @@ SHORT_SECONDS, PAUSE_SECONDS = 1.0, 0.2
 CLOSE_SECONDS, LOOK_SECONDS = 1.0, 0.005
 #: So many commands whose blobs were dropped may stay where they are.
 FEW_VOIDS = 1000
+#: Of so many topics the log is told that their messages are refused.
+MOST_REFUSALS = 1000
 CHANNEL_END = len("}:p")
 CHANNEL_START = len("fastws:{")
 VERDICTS = {b"ok": Verdict.DONE, b"duplicate": Verdict.DUPLICATE, b"full": Verdict.FULL}
@@ -98,6 +100,8 @@ class RedisBroker:
         #: What was said of the server's policy where it is full.
         self._eviction = ""
         self._came_back = asyncio.Event()
+        #: Why messages of plain topics were refused, by the topic's name: the log is told once.
+        self._refusals: dict[str, str] = {}
 
     # -- the connections ------------------------------------------------------------------------
 
@@ -211,12 +215,17 @@ class RedisBroker:
         def done(answer: Any) -> None:
             if isinstance(answer, Exception):
                 self._refused(name, answer)
+            elif self._refusals:
+                self._refusals.pop(name, None)
             self._outbox.taken(one)
 
         self._send(Command(plain_channel(name), (), done, is_repeated=True, waiting=one))
 
     def _refused(self, name: str, error: Exception) -> None:
-        log.error("broker %s: a message to %s was refused: %s", self.label, name, refused(error))
+        reason = str(refused(error))
+        if self._refusals.get(name) != reason and len(self._refusals) < MOST_REFUSALS:
+            self._refusals[name] = reason
+            log.error("broker %s: messages to %s are refused: %s", self.label, name, reason)
         self._dropped(name)
 
     def _dropped(self, name: str) -> None:

@@ -23,6 +23,8 @@ log = logging.getLogger("fastws.error")
 
 #: A topic that was silent for so many seconds is forgotten; who receives it remembers it for longer.
 FORGET_TICKS, REMEMBER_TICKS = 60, 180
+#: After so many seconds a last number is said again that the broker has refused.
+AGAIN_TICKS = 5
 
 
 #: Half of a life.
@@ -32,7 +34,7 @@ LIFE_BITS = 16
 class Way:
     """A topic of this node on its way out."""
 
-    __slots__ = ("is_told", "life", "number", "silent_ticks")
+    __slots__ = ("is_told", "life", "number", "silent_ticks", "wait_ticks")
 
     def __init__(self, life: int) -> None:
         self.life = life
@@ -41,6 +43,8 @@ class Way:
         #: Whether the last number has been said again, and for how many seconds nothing was published.
         self.is_told = True
         self.silent_ticks = 0
+        #: For so many seconds it is not said.
+        self.wait_ticks = 0
 
 
 class Source:
@@ -113,9 +117,12 @@ class Plain:
         way.is_told = False
 
     def dropped(self, name: str) -> None:
-        """The broker was away for too long: a blob of a topic was dropped. The next number tells."""
-        self._dropped += 1
+        """A blob of a topic waited for too long, or was refused. The next number tells."""
         way = self._ways.get(name)
+        if way is not None and way.is_told:  # it was that number
+            way.wait_ticks = AGAIN_TICKS
+        else:
+            self._dropped += 1
         if way is not None:
             way.is_told = False
             way.silent_ticks = 0
@@ -185,7 +192,9 @@ class Plain:
         """Say last numbers again, so that a lost end is told; forget what was silent for long; log."""
         for name, way in list(self._ways.items()) if is_ready else ():
             way.silent_ticks += 1
-            if not way.is_told:
+            if way.wait_ticks:
+                way.wait_ticks -= 1
+            elif not way.is_told:
                 way.is_told = True
                 self._broker.publish(name, encode_blob(self.node, way.life, way.number))
             elif way.silent_ticks >= FORGET_TICKS:
@@ -205,7 +214,7 @@ class Plain:
         if self._missed:
             log.error("broker %s: missed %d messages of other nodes", label, self._missed)
         if self._dropped:
-            text = "broker %s: too much waits: the oldest %d runs of messages were dropped"
+            text = "broker %s: %d runs of messages were dropped: too much waits, or they were refused"
             log.error(text, label, self._dropped)
         if self._too_large:
             most = self._broker.max_bytes

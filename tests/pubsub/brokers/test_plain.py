@@ -55,6 +55,23 @@ def test_each_topic_has_numbers_of_its_own() -> None:
     assert {blob.node for _, blob in wire.sent} == {wire.plain.node}
 
 
+def test_a_last_number_that_is_refused_is_not_said_each_second(caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire()
+    wire.say("1")
+    wire.plain.dropped("hub/t")
+    for _ in range(20):
+        before = len(wire.sent)
+        wire.plain.tick(is_ready=True)
+        if len(wire.sent) > before:
+            wire.plain.dropped("hub/t")
+    assert len(wire.sent) == 1 + 4
+    assert [record.message for record in caplog.records] == [
+        "broker wire: 1 runs of messages were dropped: too much waits, or they were refused"
+    ]
+    wire.say("2")
+    assert wire.sent[-1][1].number == 2
+
+
 def test_doubles_go_and_gaps_are_told() -> None:
     wire = Wire()
     wire.take(5, "5", "6")
@@ -145,7 +162,7 @@ def test_what_was_lost_on_the_way_is_in_the_numbers(caplog: pytest.LogCaptureFix
     wire.plain.tick(is_ready=True)
     assert [(blob.number, len(blob.bodies)) for _, blob in wire.sent] == [(1, 1), (3, 1), (8, 0)]
     assert "1 messages were dropped: a message may have about 300 bytes" in caplog.text
-    assert "the oldest 2 runs of messages were dropped" in caplog.text
+    assert "2 runs of messages were dropped: too much waits" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["hub/t", "no name", "a/b/c", "hub/%zz"])

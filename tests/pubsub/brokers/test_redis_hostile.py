@@ -14,7 +14,7 @@ from fastws.pubsub.brokers.redis_broker import RedisBroker
 from fastws.pubsub.hub import Hub
 from tests.kit import until
 from tests.kit.keepers import Client
-from tests.kit.nodes import heard, missed, nodes, of_topic, rejoined
+from tests.kit.nodes import beat, heard, missed, nodes, of_topic, rejoined
 from tests.kit.redis import Redis, need_redis
 from tests.pubsub.brokers.test_redis_nonsense import refusal
 
@@ -92,6 +92,30 @@ async def test_a_right_that_is_taken_away(redis: Redis, caplog: pytest.LogCaptur
         redis.cli("ACL", "SETUSER", "node", "&*")
         await rejoined(one)
         await until(lambda: heard(client)[-1] == "back" and len(heard(client)) >= 3)
+
+
+async def test_a_channel_that_nothing_may_be_published_to(
+    redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.cli("ACL", "SETUSER", "node", "on", ">pw", "~*", "&*", "+@all")
+    url = redis.url.replace("//", "//node:pw@")
+    async with nodes(lambda: RedisBroker(url)) as (one, two):
+        plain = await of_topic(two, "t")
+        one.publish("t", "0")
+        await until(lambda: heard(plain) == ["0"])
+        redis.cli("ACL", "SETUSER", "node", "-publish")
+        for number in range(1, 4):
+            one.publish("t", str(number))
+            await asyncio.sleep(0)
+        await until(lambda: "messages to default/t are refused" in caplog.text)
+        for _ in range(4):
+            beat()
+            await asyncio.sleep(0.05)
+        assert caplog.text.count("default/t are refused: this user may not do that") == 1
+        redis.cli("ACL", "SETUSER", "node", "+publish")
+        one.publish("t", "4")
+        await until(lambda: heard(plain) == ["0", "4"])
+        assert missed(plain) == 3
 
 
 async def test_a_password_that_is_changed(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:

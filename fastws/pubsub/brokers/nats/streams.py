@@ -168,11 +168,12 @@ class Stream:
         self._compare(config["num_replicas"])
 
     def _compare(self, servers: int) -> None:
-        """Say once where the stream is on more or fewer servers than is asked for."""
-        if servers != self.replicas and not self._has_warned:
+        """Go by the number of servers that the stream is on; say once where more are asked for."""
+        if servers < self.replicas and not self._has_warned:
             self._has_warned = True
             text = "broker: the stream %s was made with replicas=%d, and stays so: the URL has replicas=%d"
             log.warning(text, self.name, servers, self.replicas)
+        self.replicas = servers
 
     def _settings(self) -> dict[str, object]:
         return {
