@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
@@ -65,7 +64,6 @@ __all__ = [
     "Verdict",
     "name_of",
     "names_in",
-    "redacted",
     "settings_text",
 ]
 
@@ -332,17 +330,6 @@ def names_in(name: str) -> tuple[str, str]:
 def _encoded(text: str) -> str:
     # quote() leaves these two as they are; NATS has a meaning for the first.
     return quote(text, safe="", errors="surrogatepass").replace(".", "%2E").replace("~", "%7E")
-
-
-#: The user's name and password of a URL.
-SECRET = re.compile(r"(?<=://)[^/?#]*@")
-#: Parameters of a URL that are secrets.
-SECRET_PARAMETER = re.compile(r"(?<=[?&])([^=&#]*(?:pass|token|secret|creds|seed|key)[^=&#]*)=[^&#]*", re.I)
-
-
-def redacted(url: str) -> str:
-    """Return a URL, or several with commas between them, as the log may show it."""
-    return SECRET_PARAMETER.sub(r"\1=***", SECRET.sub("***@", url))
 
 
 def settings_text(settings: bytes) -> str:

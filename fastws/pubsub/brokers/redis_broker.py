@@ -27,9 +27,9 @@ from fastws.pubsub.brokers.base import (
     State,
     TopicKind,
     Verdict,
-    redacted,
 )
 from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
+from fastws.pubsub.brokers.redacting import redacted
 from fastws.pubsub.brokers.redis_answers import differ, encode_message, entries_of, kept_of_answer, settle
 from fastws.pubsub.brokers.redis_calls import Call
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -30,7 +30,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, RedisError
 
-from fastws.pubsub.brokers.base import redacted
+from fastws.pubsub.brokers.redacting import check_encoded, redacted
 from fastws.pubsub.brokers.redis_bounds import SLOTS_BYTES, BoundedParser, allow
 
 __all__ = ["Cluster", "Layout", "OneServer", "Place", "Sentinels", "place_at"]
@@ -202,6 +202,7 @@ class Node(Place):
 
 def place_at(url: str) -> Place:
     """Return where a URL leads. Raises ``ValueError`` for one that leads nowhere."""
+    check_encoded(url)
     scheme, _, rest = url.partition("://")
     is_tls = scheme.startswith("rediss")
     if scheme.endswith("+sentinel"):
@@ -211,8 +212,8 @@ def place_at(url: str) -> Place:
         return Cluster(addresses, options, is_tls=is_tls)
     if scheme == "redis+unix":
         return OneServer(f"unix://{rest}")
+    parts = _parts(url)
     try:
-        parts = urlsplit(url)
         if not parts.hostname:
             raise ValueError("it names no host")
         if parts.path.strip("/") and not parts.path.strip("/").isdigit():
@@ -224,7 +225,7 @@ def place_at(url: str) -> Place:
 
 def _several(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
     """Return the addresses of a URL, the first part of its path, and redis-py's options of a connection."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     user, _, hosts = parts.netloc.rpartition("@")
     name, _, database = parts.path.strip("/").partition("/")
     port = SENTINEL_PORT if "+sentinel" in parts.scheme else REDIS_PORT
@@ -237,6 +238,15 @@ def _several(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
         raise ValueError(f"{redacted(url)}: {error}") from None
     options.pop("host")
     return addresses, name, _checking(options, is_tls=parts.scheme.startswith("rediss"))
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its text may have the password
+        raise ValueError(
+            f"{redacted(url)}: it is no URL, or something in it has to be percent-encoded"
+        ) from None
 
 
 def _checking(options: dict[str, Any], *, is_tls: bool) -> dict[str, Any]:
