@@ -6,7 +6,7 @@ import re
 
 __all__ = ["check_encoded", "redacted"]
 
-#: Parameters that are secrets, and all that are known: what looks like another one may be a part of a password.
+#: Parameters that are secrets, and all that are known: what looks like another may be part of a password.
 SECRET = r"[^=&#?]*(?:pass|token|secret|creds|seed|key)[^=&#?]*"
 KNOWN = (
     r"(?:ssl|socket|sentinel|health_check|client|lib|retry|encoding|decode)_?\w*"
@@ -29,7 +29,7 @@ COMMA = re.compile(r",(?=\s*[a-z]+://)", re.I)
 def redacted(url: str) -> str:
     """Return a URL, or several with commas between them, as the log may show it.
 
-    Where it can be read in several ways nobody knows where a password ends: all up to the last ``@`` is hidden.
+    Where it can be read in several ways, a password may reach to the last ``@``: all up to that is hidden.
     """
     found = [PLAIN.fullmatch(each.strip()) for each in COMMA.split(url)]
     if all(found):

@@ -128,9 +128,7 @@ class Servers:
 
 def _server(url: str, before: list[Server]) -> Server:
     if "://" not in url and before:
-        if (
-            "@" in url and before[0].user is None
-        ):  # a comma of a password, and what stands before it is no host
+        if "@" in url and before[0].user is None:  # the comma is one of a password
             raise ValueError(WHAT)
         url = ("tls://" if before[0].is_tls else "nats://") + url
     try:
