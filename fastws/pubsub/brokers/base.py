@@ -64,7 +64,7 @@ __all__ = [
     "Verdict",
     "name_of",
     "names_in",
-    "settings_text",
+    "other_settings",
 ]
 
 #: So long an id of ``publish_confirmed(once=...)`` is known.
@@ -332,6 +332,17 @@ def _encoded(text: str) -> str:
     return quote(text, safe="", errors="surrogatepass").replace(".", "%2E").replace("~", "%7E")
 
 
-def settings_text(settings: bytes) -> str:
-    """Return settings in words, as they travel in :attr:`BrokerTopic.settings`."""
-    return ", ".join(f"{name}={value!r}" for name, value in json.loads(settings).items())
+def other_settings(mine: bytes, theirs: bytes) -> BrokerRefused:
+    """Return what is raised where another node has declared ``theirs``: it names both, where they differ.
+
+    Args:
+        mine: :attr:`BrokerTopic.settings` of this node.
+        theirs: The same of the other one.
+    """
+    here, there = json.loads(mine), json.loads(theirs)
+    names = [name for name in {**there, **here} if here.get(name) != there.get(name)]
+    told = [
+        ", ".join(f"{name}={each[name]!r}" for name in names if name in each) or "others"
+        for each in (there, here)
+    ]
+    return BrokerRefused(f"another node uses it with other settings: {told[0]} there, and {told[1]} here")

@@ -279,7 +279,7 @@ class RedisBroker:
         settings = topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS
         answer = await self._ask(Call(DECLARE, keys_of(topic.name), *settings))
         if answer[0] == b"differ":
-            raise differ(answer)
+            raise differ(topic, answer)
         connected = self._connected
         if connected is not None and connected.eviction not in ("", self._eviction):
             self._eviction = connected.eviction
@@ -304,7 +304,7 @@ class RedisBroker:
 
         def appended(answer: Any) -> Appended:
             if answer[0] == b"differ":
-                raise differ(answer)
+                raise differ(topic, answer)
             return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
         done = partial(settle, future, appended)

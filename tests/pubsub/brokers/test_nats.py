@@ -384,7 +384,7 @@ async def test_another_node_with_other_settings_is_refused(
         await a.broker.declare(history())
         await b.broker.declare(history())
         for _ in range(2):
-            with pytest.raises(BrokerRefused, match="history='50'.* here, and with history='100'.* by node"):
+            with pytest.raises(BrokerRefused, match="history='100'.* there, and history='50'.* here"):
                 await b.broker.declare(history(history=50))
             await a.broker.declare(history())
         # Nobody says so any more.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastws import Hub
-from fastws.pubsub.brokers.base import name_of, names_in, settings_text
+from fastws.pubsub.brokers.base import name_of, names_in, other_settings
 from fastws.pubsub.brokers.outbox import Outbox
 from fastws.pubsub.brokers.redacting import redacted
 from fastws.pubsub.brokers.urls import broker_at, broker_in_environment, check_broker
@@ -101,8 +101,18 @@ def test_what_is_no_name(name: str) -> None:
         names_in(name)
 
 
-def test_settings_in_words() -> None:
-    assert settings_text(b'{"history":1,"ttl":2.5}') == "history=1, ttl=2.5"
+@pytest.mark.parametrize(
+    ("theirs", "text"),
+    [
+        (b'{"history":2,"ttl":2.5}', "history=2 there, and history=1 here"),
+        (b'{"history":2,"ttl":3.5}', "history=2, ttl=3.5 there, and history=1, ttl=2.5 here"),
+        (b'{"ttl":2.5}', "others there, and history=1 here"),
+        (b'{"ttl":2.5,"history":1}', "others there, and others here"),
+    ],
+)
+def test_both_settings_are_told_where_they_differ(theirs: bytes, text: str) -> None:
+    error = other_settings(b'{"history":1,"ttl":2.5}', theirs)
+    assert str(error) == f"another node uses it with other settings: {text}"
 
 
 @pytest.mark.parametrize("text", ["memory", "bus:/x", "redis://h", "rediss://h", "nats://h", "tls://h"])
