@@ -182,7 +182,6 @@ class RedisBroker:
     async def close(self) -> None:
         """Hand over what waits, for a second at most, and disconnect."""
         if self._sink is None:
-            self._say_what_is_left()  # a gateway that was never connected
             return
         for _ in range(int(CLOSE_SECONDS / LOOK_SECONDS)):
             if self._connected is None or (self._connected.is_idle and not self._waiting):
@@ -198,14 +197,9 @@ class RedisBroker:
             left += connected.left_over()
             connected.fail(BrokerUnavailable(f"{self.label} is closed"))
             await connected.close()
-        self._say_what_is_left()  # before commands end, which takes their blobs out
+        self._outbox.end(self.label)  # before commands end, which takes their blobs out
         for command in left:
             command.done(asyncio.CancelledError())
-
-    def _say_what_is_left(self) -> None:
-        if len(self._outbox):
-            log.error("broker %s: %d bytes were not taken at the end", self.label, self._outbox.size)
-            self._outbox = Outbox(self._dropped)
 
     # -- plain topics ---------------------------------------------------------------------------
 

@@ -189,6 +189,17 @@ def test_the_oldest_is_dropped_where_too_much_waits() -> None:
     assert [one.name for one in outbox] == ["d"]
 
 
+def test_what_is_left_at_the_end_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    outbox = Outbox(lambda name: None)
+    outbox.end("redis://h")
+    one = outbox.add("a", b"x" * 60)
+    outbox.end("redis://h")
+    outbox.end("redis://h")
+    outbox.taken(one)
+    assert caplog.messages == ["broker redis://h: 60 bytes were not taken at the end"]
+    assert (len(outbox), outbox.size) == (0, 0)
+
+
 def test_a_key_with_a_password_where_the_library_takes_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

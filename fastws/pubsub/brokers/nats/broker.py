@@ -87,7 +87,7 @@ class NatsBroker:
         self._is_ready = asyncio.Event()
         self._was_ready = False
         self._run: asyncio.Task[None] | None = None
-        self._outbox = Outbox(self._dropped)
+        self._outbox: Outbox
         #: Blobs that were not sent over this line; and whether they may be, which after an outage is later.
         self._unsent: deque[Waiting] = deque()
         self._may_send = asyncio.Event()
@@ -110,6 +110,7 @@ class NatsBroker:
     async def start(self, sink: Sink, timeout: float) -> None:
         """Connect, and say that it is ready. Raises :class:`BrokerUnavailable`."""
         self._sink = sink
+        self._outbox = Outbox(sink.dropped)
         try:
             line = await asyncio.wait_for(connect_to_any(self._servers, timeout), timeout)
         except TimeoutError:
@@ -197,7 +198,6 @@ class NatsBroker:
         """Hand over what waits, for a second at most, and disconnect."""
         run, self._run = self._run, None
         if run is None:
-            self._say_what_is_left()  # a gateway that was never connected
             return
         for _ in range(100):
             if self._line is None or not (self._outbox or self._has_waiting()):
@@ -212,16 +212,7 @@ class NatsBroker:
         self._forget_line()
         if line is not None:
             await line.close()
-        self._say_what_is_left()
-
-    def _say_what_is_left(self) -> None:
-        if len(self._outbox):
-            log.error("broker %s: %d bytes were not taken at the end", self.label, self._outbox.size)
-            self._outbox = Outbox(self._dropped)
-
-    def _dropped(self, name: str) -> None:
-        if self._was_ready:
-            self._sink.dropped(name)
+        self._outbox.end(self.label)
 
     def _has_waiting(self) -> bool:
         return any(not topic.is_idle for topic in self._topics.values())
