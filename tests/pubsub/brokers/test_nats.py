@@ -373,6 +373,17 @@ async def test_a_clear_and_a_new_stream_are_told_to_who_watches(server: Nats) ->
         assert kept.epoch == at.epoch and [entry.item.key for entry in kept.entries] == ["b"]
 
 
+async def test_what_was_published_before_a_first_connection_is_sent(server: Nats) -> None:
+    """A gateway has workers before its broker is there."""
+    other = Node(server.url)
+    other.broker.publish("hub/t", b"1")
+    async with nodes(server.url) as (a,):
+        await a.follow("hub/t")
+        await other.broker.start(other, 10)
+        await until(lambda: a.blobs == [("hub/t", b"1")])
+        await other.broker.close()
+
+
 # -- settings -----------------------------------------------------------------------------------
 
 
