@@ -118,7 +118,7 @@ def table_lines(heading: str, entry: dict[str, Any]) -> Iterator[str]:
 def shown(name: str, value: Any) -> Any:
     """Return a value, without a secret that is in it."""
     if name == "broker" and value:
-        from fastws.pubsub.brokers.base import redacted
+        from fastws.pubsub.brokers.redacting import redacted
 
         return redacted(value)
     return "***" if name in SECRETS and value else value
@@ -209,7 +209,7 @@ def try_operation(app: str | None, options: dict[str, Any]) -> str:
 
 def try_broker(app: str | None, options: dict[str, Any]) -> str:
     from fastws.cli.brokers import check_reachable, choose_broker
-    from fastws.pubsub.brokers.base import redacted
+    from fastws.pubsub.brokers.redacting import redacted
     from fastws.pubsub.bus.registry import broker_urls
 
     broker = choose_broker(options)

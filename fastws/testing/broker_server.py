@@ -26,7 +26,7 @@ from fastws.pubsub.brokers.base import (
     TopicKind,
     Verb,
     Verdict,
-    settings_text,
+    other_settings,
 )
 from fastws.pubsub.brokers.outbox import Outbox
 from fastws.pubsub.events import Position
@@ -244,8 +244,7 @@ class ServerBroker:
         now = self._time()
         for who, (digest, when) in there.declared.items():
             if who is not self and digest != topic.digest and now - when < DECLARED_SECONDS:
-                theirs = settings_text(there.topic.settings)
-                raise BrokerRefused(f"another node uses it with other settings: {theirs}")
+                raise other_settings(topic.settings, there.topic.settings)
         there.declared[self] = topic.digest, now
         if there.topic.kind is not topic.kind:
             there.begin()

@@ -200,7 +200,7 @@ async def _other_settings_are_refused_with_both_named(site: BrokerSite) -> None:
     try:
         await site.hubs[-1].publish_confirmed("h", "2", timeout=2.0)
     except BrokerUnavailable as error:
-        assert "history=100" in str(error), error
+        assert "history=100" in str(error) and "history=50" in str(error), error
     else:
         raise AssertionError("its settings are others")
     assert [each.message for each in await site.hubs[0].history("h")] == ["1"]

@@ -77,11 +77,12 @@ class KeptThere:
     async def close(self) -> None:
         """Let go of all workers, and of the broker."""
         self._starting.cancel()
+        await self._gateway.hear_out()
         await self._gateway.close()
 
 
 async def run_keeper(channel: Channel, hello: Message) -> None:
-    """Keep histories until the supervisor closes its end of the control pair."""
+    """Keep histories until the supervisor says so, or closes its end of the control pair."""
 
     def dropped(worker: int) -> None:
         channel.send("dropped", worker=worker)
@@ -100,6 +101,8 @@ async def run_keeper(channel: Channel, hello: Message) -> None:
             for message in channel.receive():
                 if message.kind == "worker":
                     keeper.add_worker(message)
+                elif message.kind == "end":  # its workers have ended: what they said last is handed over
+                    ended.set()
                 for fd in message.fds:
                     os.close(fd)
         except ControlError as error:

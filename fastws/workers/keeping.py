@@ -5,6 +5,7 @@ there from the beginning on, and has a line of the bus to each worker, too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -26,6 +27,10 @@ __all__ = ["Keeping"]
 log = logging.getLogger("fastws.error")
 
 MEANWHILE = "until the next one is there, nothing goes to other nodes and nothing comes from them"
+
+
+#: Seconds that a gateway has at the end: its broker takes one of them at most.
+END_SECONDS = 2.5
 
 
 class Keeping:
@@ -182,8 +187,12 @@ class Keeping:
             self._process.kill()
 
     def close(self) -> None:
-        """End it, and wait for that."""
+        """End it, and wait for that. A gateway hands over what waits for the broker, or says it cannot."""
         if self._process is not None:
+            if self._is_gateway and self._channel is not None:
+                self._channel.send("end")
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(END_SECONDS)
             self._process.kill()
             self._process.wait()
             self._drop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import socket
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from fastws.meters.board import Board
 from fastws.meters.meters import Meters
 from fastws.pubsub.bus.receiving import FIRST_GATEWAY
 from fastws.workers.control import Channel
-from fastws.workers.keeping import Keeping
+from fastws.workers.keeping import END_SECONDS, Keeping
 from fastws.workers.states import KEEPER_ROW, ROWS, Worker
 
 
@@ -28,6 +29,8 @@ class Process:
         self.given = Channel(theirs)
         self.channel = Channel(ours)
         self.kills = 0
+        self.hangs = False
+        self.waits: list[float | None] = []
 
     def poll(self) -> int | None:
         return self.returncode
@@ -35,8 +38,11 @@ class Process:
     def kill(self) -> None:
         self.kills += 1
 
-    def wait(self) -> None:
-        self.returncode = -9
+    def wait(self, timeout: float | None = None) -> None:
+        self.waits.append(timeout)
+        if timeout is not None and self.hangs:
+            raise subprocess.TimeoutExpired("keeper", timeout)
+        self.returncode = 0 if timeout is not None else -9
 
     def die(self, status: int) -> None:
         self.returncode = status
@@ -130,6 +136,27 @@ def test_a_gateway_is_there_from_the_beginning_and_has_two_lines_to_each_worker(
     assert count == 2 and FIRST_GATEWAY <= first != second
     assert "nothing goes to other nodes and nothing comes from them" in caplog.text
     site.close()
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_gateway_may_hand_over_what_waits_when_the_server_ends(
+    monkeypatch: pytest.MonkeyPatch, *, hangs: bool
+) -> None:
+    site = Site(monkeypatch, broker="redis://h", node="n")
+    site.keeping.begin(0.0)
+    [process] = site.processes
+    process.hangs = hangs
+    site.keeping.close()
+    assert process.said()[-1] == ("end", None)
+    assert process.waits == [END_SECONDS, None] and process.kills == 1
+    site.close()
+
+
+def test_a_keeper_without_a_broker_has_nothing_to_hand_over(site: Site) -> None:
+    site.keeping.want(0.0)
+    [process] = site.processes
+    site.keeping.close()
+    assert process.waits == [None] and ("end", None) not in process.said()
 
 
 def test_nobody_is_started_without_need(site: Site) -> None:

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import Enum, IntEnum, StrEnum
@@ -66,8 +65,7 @@ __all__ = [
     "Verdict",
     "name_of",
     "names_in",
-    "redacted",
-    "settings_text",
+    "other_settings",
 ]
 
 #: So long an id of ``publish_confirmed(once=...)`` is known.
@@ -343,17 +341,17 @@ def _encoded(text: str) -> str:
     return quote(text, safe="", errors="surrogatepass").replace(".", "%2E").replace("~", "%7E")
 
 
-#: The user's name and password of a URL.
-SECRET = re.compile(r"(?<=://)[^/?#]*@")
-#: Parameters of a URL that are secrets.
-SECRET_PARAMETER = re.compile(r"(?<=[?&])([^=&#]*(?:pass|token|secret|creds|seed|key)[^=&#]*)=[^&#]*", re.I)
+def other_settings(mine: bytes, theirs: bytes) -> BrokerRefused:
+    """Return what is raised where another node has declared ``theirs``: it names both, where they differ.
 
-
-def redacted(url: str) -> str:
-    """Return a URL, or several with commas between them, as the log may show it."""
-    return SECRET_PARAMETER.sub(r"\1=***", SECRET.sub("***@", url))
-
-
-def settings_text(settings: bytes) -> str:
-    """Return settings in words, as they travel in :attr:`BrokerTopic.settings`."""
-    return ", ".join(f"{name}={value!r}" for name, value in json.loads(settings).items())
+    Args:
+        mine: :attr:`BrokerTopic.settings` of this node.
+        theirs: The same of the other one.
+    """
+    here, there = json.loads(mine), json.loads(theirs)
+    names = [name for name in {**there, **here} if here.get(name) != there.get(name)]
+    told = [
+        ", ".join(f"{name}={each[name]!r}" for name in names if name in each) or "others"
+        for each in (there, here)
+    ]
+    return BrokerRefused(f"another node uses it with other settings: {told[0]} there, and {told[1]} here")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 
 __all__ = ["MAX_WAITING_BYTES", "SETTLE_SECONDS", "Outbox", "Waiting"]
+
+log = logging.getLogger("fastws.error")
 
 #: So much waits for a broker that is away. Beyond it the oldest is dropped, and told.
 MAX_WAITING_BYTES = 8 * 1024 * 1024
@@ -66,6 +69,13 @@ class Outbox:
             self._remove()
             if first is one:
                 return
+
+    def end(self, label: str) -> None:
+        """Say what was not taken by a broker, and let go of it."""
+        if self._waiting:
+            log.error("broker %s: %d bytes were not taken at the end", label, self.size)
+            self._waiting.clear()
+            self.size = 0
 
     def _remove(self) -> None:
         self.size -= len(self._waiting.popleft().blob)

@@ -16,7 +16,7 @@ from fastws.pubsub.brokers.base import (
     Kept,
     TopicKind,
     Verb,
-    settings_text,
+    other_settings,
 )
 from fastws.pubsub.brokers.redis_server import refused
 
@@ -113,6 +113,6 @@ def settle(future: asyncio.Future[Any], meaning: Callable[[Any], Any], answer: A
             future.set_exception(error)
 
 
-def differ(answer: Any) -> BrokerRefused:
+def differ(topic: BrokerTopic, answer: Any) -> BrokerRefused:
     """Return what is raised where another node has other settings."""
-    return BrokerRefused(f"another node uses it with other settings: {settings_text(answer[1])}")
+    return other_settings(topic.settings, answer[1])

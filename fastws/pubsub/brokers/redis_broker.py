@@ -27,9 +27,9 @@ from fastws.pubsub.brokers.base import (
     State,
     TopicKind,
     Verdict,
-    redacted,
 )
 from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
+from fastws.pubsub.brokers.redacting import redacted
 from fastws.pubsub.brokers.redis_answers import differ, encode_message, entries_of, kept_of_answer, settle
 from fastws.pubsub.brokers.redis_calls import Call
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
@@ -201,10 +201,9 @@ class RedisBroker:
             left += connected.left_over()
             connected.fail(BrokerUnavailable(f"{self.label} is closed"))
             await connected.close()
+        self._outbox.end(self.label)  # before commands end, which takes their blobs out
         for command in left:
             command.done(asyncio.CancelledError())
-        if len(self._outbox):
-            log.error("broker %s: %d bytes were not taken at the end", self.label, self._outbox.size)
 
     # -- plain topics ---------------------------------------------------------------------------
 
@@ -283,7 +282,7 @@ class RedisBroker:
         settings = topic.digest, topic.settings, topic.kind, self._node, "0", DECLARED_MS, UNUSED_MS
         answer = await self._ask(Call(DECLARE, keys_of(topic.name), *settings))
         if answer[0] == b"differ":
-            raise differ(answer)
+            raise differ(topic, answer)
         connected = self._connected
         if connected is not None and connected.eviction not in ("", self._eviction):
             self._eviction = connected.eviction
@@ -309,7 +308,7 @@ class RedisBroker:
 
         def appended(answer: Any) -> Appended:
             if answer[0] == b"differ":
-                raise differ(answer)
+                raise differ(topic, answer)
             return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
         done = partial(settle, future, appended)

@@ -8,15 +8,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from redis.exceptions import InvalidResponse, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeout
+from redis.exceptions import RedisError, ResponseError
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import BrokerRefused, name_of
 from fastws.pubsub.brokers.redis_line import Command, CommandLine, Subscriptions
-from fastws.pubsub.brokers.redis_places import Layout, Place
+from fastws.pubsub.brokers.redis_places import Layout, NoMaster, Place
 from fastws.pubsub.brokers.redis_scripts import CHECK, SCRIPTS, keys_of, plain_channel
-from fastws.pubsub.brokers.redis_server import Server, is_forbidden, parsed_info, server_of, words_for
+from fastws.pubsub.brokers.redis_server import (
+    FAILURES,
+    Server,
+    is_forbidden,
+    parsed_info,
+    server_of,
+    words_of_connecting,
+)
 
 __all__ = ["Connected", "Connecting"]
 
@@ -25,8 +31,6 @@ RETRY, LONGEST_RETRY = 0.05, 0.25
 ATTEMPT_SECONDS = 5.0
 #: Seconds between two looks at connections, and between two questions for a sign of life.
 LOOK_SECONDS, PING_LOOKS = 1.0, 3
-#: What OpenSSL says where a server answers without TLS, and redis-py where one ends the connection.
-NO_TLS, CLOSED = "WRONG_VERSION_NUMBER", "Connection closed by server."
 #: No hub has this name; what a node may do is tried there.
 NOBODYS = name_of("\0nodes", "rights")
 
@@ -173,21 +177,16 @@ class Connecting:
             for connection in opened:
                 with suppress(RedisError, OSError):
                     await connection.disconnect(nowait=True)
-            if isinstance(error, (InvalidResponse, ValueError, MemoryError)):
-                text = f"{self._label}: what is there does not speak Redis's protocol"
-                raise BrokerUnavailable(text) from None
-            if isinstance(error, (RedisError, OSError, EOFError)):
+            if isinstance(error, FAILURES):
                 raise BrokerUnavailable(f"{self._label}: {self._words_for(error)}") from None
             raise
         return Connected(layout, pairs, self._heard, self._lost)
 
     def _words_for(self, error: Exception) -> str:
-        text = words_for(error)
-        if self._place.is_tls and (isinstance(error, RedisTimeout) or NO_TLS in text):
-            return f"it does not speak TLS ({text})"
-        if not self._place.is_tls and CLOSED in text:
-            return f"{text} Does it want TLS, rediss://?"
-        return text
+        if isinstance(error, NoMaster):
+            return str(error)
+        place = self._place
+        return words_of_connecting(error, is_tls=place.is_tls, has_certificate=place.has_certificate)
 
     async def _pair(self, place: Place, opened: list[Any], *, is_cluster: bool) -> Opened:
         commands = await self._open(place, opened)

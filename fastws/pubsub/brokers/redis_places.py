@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -25,15 +26,15 @@ from redis.asyncio.connection import (
     parse_url,
 )
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import ClusterDownError, RedisError
+from redis.exceptions import ClusterDownError, InvalidResponse, RedisError
 
-from fastws.pubsub.brokers.base import redacted
+from fastws.pubsub.brokers.redacting import check_encoded, redacted
 from fastws.pubsub.brokers.redis_bounds import SLOTS_BYTES, BoundedParser, allow
+from fastws.pubsub.brokers.redis_server import FAILURES, words_of_connecting
 
-__all__ = ["Cluster", "Layout", "OneServer", "Place", "Sentinels", "place_at"]
+__all__ = ["Cluster", "Layout", "NoMaster", "OneServer", "Place", "Sentinels", "place_at"]
 
 #: What we do ourselves: the library waits for nothing but the connection, and tries nothing twice.
 OPTIONS: dict[str, Any] = {
@@ -49,8 +50,18 @@ TAKES_PASSWORD = "ssl_password" in inspect.signature(SSLConnection.__init__).par
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 #: Of a cluster.
 SLOTS = 16384
-#: What a sentinel has to answer; and a server that is to agree on TLS: one without it may be silent.
-SENTINEL_SECONDS, TLS_SECONDS = 2.0, 3.0
+#: Within which a sentinel has to be there, and to answer: one without TLS may be silent.
+SENTINEL_SECONDS, ANSWER_SECONDS = 2.0, 3.0
+#: Within which a server has to agree on TLS.
+TLS_SECONDS = 3.0
+
+
+#: What a sentinel says of a master that is none now.
+DOWN = {b"s_down", b"o_down"}
+
+
+class NoMaster(RedisError):
+    """No sentinel names a master. The text says of each why."""
 
 
 class Layout(NamedTuple):
@@ -69,6 +80,8 @@ class Place:
     """Makes connections that are not connected yet."""
 
     is_tls = False
+    #: Whether this side has one of its own.
+    has_certificate = False
 
     async def connection(self) -> AbstractConnection:
         """Return one to who is the master now. Raises what redis-py does."""
@@ -90,15 +103,12 @@ class OneServer(Place):
         options: dict[str, Any] = dict(parse_url(url))
         self._class = options.pop("connection_class", Connection)
         self.is_tls = self._class is SSLConnection
-        self._options = {**_checking(options, is_tls=self.is_tls), **OPTIONS}
-        self._make()  # so that a parameter that is none is told now
-
-    def _make(self) -> AbstractConnection:
-        found: AbstractConnection = self._class(**self._options, retry=Retry(NoBackoff(), 0))
-        return found
+        self._options = _checking(options, is_tls=self.is_tls)
+        self.has_certificate = "ssl_certfile" in self._options
+        _made(self._class, self._options)  # so that a parameter that is none is told now
 
     async def connection(self) -> AbstractConnection:
-        return self._make()
+        return _made(self._class, self._options)
 
 
 class Sentinels(Place):
@@ -124,22 +134,47 @@ class Sentinels(Place):
         self._addresses = addresses
         self._master = master
         self._options = options
-        self._sentinel_options = sentinel_options | ({"ssl": True} if is_tls else {})
+        self._sentinel_options = sentinel_options | {"socket_connect_timeout": SENTINEL_SECONDS}
         self._class = SSLConnection if is_tls else Connection
         self.is_tls = is_tls
+        self.has_certificate = "ssl_certfile" in options
+        for each in (self._options, self._sentinel_options):
+            _made(self._class, each)  # so that a parameter that is none is told now
 
     async def connection(self) -> AbstractConnection:
-        seconds = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
-        options = {**self._sentinel_options, **seconds, "retry": Retry(NoBackoff(), 0)}
-        sentinel: Any = Sentinel(self._addresses, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
+        reasons = []
+        for address in self._addresses:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    host, port = await self._ask(*address)
+            except TimeoutError:
+                reason = "no answer"
+            except NoMaster as error:
+                reason = str(error)
+            except FAILURES as error:
+                reason = words_of_connecting(error, is_tls=self.is_tls, has_certificate=self.has_certificate)
+            else:
+                return _made(self._class, {**self._options, "host": host, "port": port})
+            reasons.append(f"{address[0]}:{address[1]}: {reason}")
+        raise NoMaster(f"No master found for {self._master!r}: {'; '.join(reasons)}")
+
+    async def _ask(self, host: str, port: int) -> tuple[str, int]:
+        """Return the master that a sentinel knows. Raises :class:`NoMaster`, and what redis-py does."""
+        sentinel: Any = _made(self._class, {**self._sentinel_options, "host": host, "port": port})
         try:
-            host, port = await sentinel.discover_master(self._master)
+            await sentinel.connect()
+            await sentinel.send_command("SENTINEL", "MASTERS", check_health=False)
+            for each in await sentinel.read_response(disconnect_on_error=False):
+                known = dict(zip(each[::2], each[1::2], strict=True))
+                if known[b"name"].decode() == self._master:
+                    if DOWN & set(known[b"flags"].split(b",")):
+                        raise NoMaster("that master is down")
+                    return known[b"ip"].decode(), int(known[b"port"])
+        except (TypeError, KeyError, IndexError) as error:
+            raise InvalidResponse(str(error)) from None
         finally:
-            await asyncio.gather(*[each.aclose() for each in sentinel.sentinels])
-        found: AbstractConnection = self._class(
-            host=host, port=port, **self._options, **OPTIONS, retry=Retry(NoBackoff(), 0)
-        )
-        return found
+            await sentinel.disconnect(nowait=True)
+        raise NoMaster("it knows no master of that name")
 
 
 class Cluster(Place):
@@ -156,9 +191,11 @@ class Cluster(Place):
         self._options = options
         self._class = SSLConnection if is_tls else Connection
         self.is_tls = is_tls
+        self.has_certificate = "ssl_certfile" in options
+        _made(self._class, options)  # so that a parameter that is none is told now
 
     def _node(self, host: str, port: int) -> Node:
-        return Node(self._class, {**self._options, **OPTIONS, "host": host, "port": port})
+        return Node(self._class, {**self._options, "host": host, "port": port})
 
     async def layout(self) -> Layout:
         failure: Exception | None = None
@@ -191,28 +228,38 @@ class Cluster(Place):
 class Node(Place):
     """One node of a cluster."""
 
-    def __init__(self, made: Any, options: dict[str, Any]) -> None:
-        self._made = made
+    def __init__(self, kind: Any, options: dict[str, Any]) -> None:
+        self._class = kind
         self._options = options
 
     async def connection(self) -> AbstractConnection:
-        found: AbstractConnection = self._made(**self._options, retry=Retry(NoBackoff(), 0))
-        return found
+        return _made(self._class, self._options)
+
+
+def _made(kind: Any, options: dict[str, Any]) -> AbstractConnection:
+    """Return a connection. Raises ``ValueError`` for a parameter that redis-py has not, or that is ours."""
+    try:
+        found: AbstractConnection = kind(**{**options, **OPTIONS}, retry=Retry(NoBackoff(), 0))
+    except TypeError as error:
+        name = re.search(r"keyword argument '(\w+)'", str(error))
+        raise ValueError(f"it has no parameter {name[1]!r}" if name else str(error)) from None
+    return found
 
 
 def place_at(url: str) -> Place:
     """Return where a URL leads. Raises ``ValueError`` for one that leads nowhere."""
+    check_encoded(url)
     scheme, _, rest = url.partition("://")
     is_tls = scheme.startswith("rediss")
-    if scheme.endswith("+sentinel"):
-        return _sentinels(url, is_tls=is_tls)
-    if scheme.endswith("+cluster"):
-        addresses, _, options = _several(url)
-        return Cluster(addresses, options, is_tls=is_tls)
-    if scheme == "redis+unix":
-        return OneServer(f"unix://{rest}")
+    parts = _parts(url)
     try:
-        parts = urlsplit(url)
+        if scheme.endswith("+sentinel"):
+            return _sentinels(url, is_tls=is_tls)
+        if scheme.endswith("+cluster"):
+            addresses, _, options = _several(url)
+            return Cluster(addresses, options, is_tls=is_tls)
+        if scheme == "redis+unix":
+            return OneServer(f"unix://{rest}")
         if not parts.hostname:
             raise ValueError("it names no host")
         if parts.path.strip("/") and not parts.path.strip("/").isdigit():
@@ -224,19 +271,25 @@ def place_at(url: str) -> Place:
 
 def _several(url: str) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
     """Return the addresses of a URL, the first part of its path, and redis-py's options of a connection."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     user, _, hosts = parts.netloc.rpartition("@")
     name, _, database = parts.path.strip("/").partition("/")
     port = SENTINEL_PORT if "+sentinel" in parts.scheme else REDIS_PORT
-    try:
-        addresses = [_address(each, port) for each in hosts.split(",")]
-        # redis-py reads user, password, database and parameters.
-        head = f"{user}@" if user else ""
-        options = dict(parse_url(f"redis://{head}host/{database}?{parts.query}"))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{redacted(url)}: {error}") from None
+    addresses = [_address(each, port) for each in hosts.split(",")]
+    # redis-py reads user, password, database and parameters.
+    head = f"{user}@" if user else ""
+    options = dict(parse_url(f"redis://{head}host/{database}?{parts.query}"))
     options.pop("host")
     return addresses, name, _checking(options, is_tls=parts.scheme.startswith("rediss"))
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # its text may have the password
+        raise ValueError(
+            f"{redacted(url)}: it is no URL, or something in it has to be percent-encoded"
+        ) from None
 
 
 def _checking(options: dict[str, Any], *, is_tls: bool) -> dict[str, Any]:
@@ -271,7 +324,7 @@ def _check_file(name: str, path: str) -> None:
 def _sentinels(url: str, *, is_tls: bool) -> Sentinels:
     addresses, master, options = _several(url)
     if not master:
-        raise ValueError(f"{redacted(url)} is no redis+sentinel://HOST:PORT,HOST:PORT/MASTER")
+        raise ValueError("it is no redis+sentinel://HOST:PORT,HOST:PORT/MASTER")
     names = {"sentinel_username": "username", "sentinel_password": "password"}
     given = {own: options.pop(name) for name, own in names.items() if name in options}
     given |= {each: value for each, value in options.items() if each.startswith("ssl_")}

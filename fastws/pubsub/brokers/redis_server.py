@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from redis.exceptions import AskError, NoScriptError, TryAgainError
+from redis.exceptions import AskError, InvalidResponse, NoScriptError, RedisError, TryAgainError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import BrokerRefused
 
-__all__ = ["Server", "is_forbidden", "parsed_info", "refused", "server_of", "words_for"]
+__all__ = [
+    "CLOSED",
+    "FAILURES",
+    "Server",
+    "is_forbidden",
+    "parsed_info",
+    "refused",
+    "server_of",
+    "words_for",
+    "words_of_connecting",
+]
 
 #: Streams came with 5.0.
 OLDEST = (5, 0)
@@ -84,6 +95,17 @@ MEANINGS = {
 }
 
 
+#: What goes wrong with a connection, also where no Redis is there.
+FAILURES = (RedisError, OSError, EOFError, ValueError, MemoryError)
+#: How redis-py says that a server has ended the connection; and all that is said of that: it is something
+#: else where what was sent had not been read.
+CLOSED = "Connection closed by server."
+ENDED = (CLOSED, "Connection reset by peer", "Connection lost", "Broken pipe", "EOF occurred")
+#: What OpenSSL says where a server answers without TLS, and where it takes nobody without a certificate.
+NO_TLS = "WRONG_VERSION_NUMBER"
+WANTS_CERTIFICATE = ("CERTIFICATE_REQUIRED", "CERTIFICATE REQUIRED", "ALERT_HANDSHAKE_FAILURE")
+
+
 def words_for(error: BaseException) -> str:
     """Return an error in words: what it means, and what Redis has said."""
     for kind, meaning in KINDS.items():
@@ -107,6 +129,22 @@ def words_for(error: BaseException) -> str:
     }.items():
         if part in low:
             return f"{meaning} ({text})"
+    return text
+
+
+def words_of_connecting(error: BaseException, *, is_tls: bool, has_certificate: bool) -> str:
+    """Return in words why there is no connection."""
+    if isinstance(error, (InvalidResponse, ValueError, MemoryError)):
+        return "what is there does not speak Redis's protocol"
+    text = words_for(error)
+    if any(part in text for part in ENDED):
+        if not is_tls:
+            return f"{CLOSED} Does it want TLS, rediss://?"
+        return CLOSED if has_certificate else f"{CLOSED} It may be that it asks for a certificate"
+    if is_tls and (isinstance(error, RedisTimeout) or NO_TLS in text):
+        return f"it does not speak TLS ({text})"
+    if is_tls and any(part in text.upper() for part in WANTS_CERTIFICATE):
+        return f"it asks for a certificate ({text})"
     return text
 
 

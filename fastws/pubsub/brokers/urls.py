@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-from fastws.pubsub.brokers.base import Broker, redacted
+from fastws.pubsub.brokers.base import Broker
+from fastws.pubsub.brokers.redacting import redacted
 
 __all__ = ["broker_at", "broker_in_environment", "check_broker", "is_broker_url", "read_broker_file"]
 

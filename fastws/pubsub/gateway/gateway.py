@@ -30,6 +30,8 @@ log = logging.getLogger("fastws.error")
 
 #: Seconds that workers have to say how many listen.
 COUNT_SECONDS = 4.0
+#: Seconds between two looks whether all that workers have said is read, and how many of them.
+LOOK_SECONDS, LOOKS = 0.005, 40
 
 
 #: What the broker refuses to let us hear is tried again after so many seconds, and told again.
@@ -88,6 +90,13 @@ class Gateway:
     ) -> tuple[Peer, Peer]:
         """Serve a worker over connected stream sockets, which the gateway owns from now on."""
         return self.bus.add_peer(bus_line, identity), self.keeper.add_worker(keeper_line, identity)
+
+    async def hear_out(self) -> None:
+        """Read what workers have said that leave, for a moment at most."""
+        for _ in range(LOOKS):
+            if not self.bus.peers:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def close(self) -> None:
         """Hand over what waits, for a second at most, and let go of all."""

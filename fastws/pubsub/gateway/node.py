@@ -18,8 +18,6 @@ __all__ = ["Node"]
 
 log = logging.getLogger("fastws.error")
 
-#: Seconds between two looks whether the gateway has read all, and how many of them.
-LOOK_SECONDS, LOOKS = 0.005, 40
 #: Seconds that an attempt in the background may take; and of the first and the longest pause between two.
 START_SECONDS = 10.0
 RETRY, LONGEST_RETRY = 0.25, 1.0
@@ -89,10 +87,7 @@ class Node:
         await self.bus.close()
         gateway, self._gateway = self._gateway, None
         if gateway is not None:
-            for _ in range(LOOKS):
-                if not gateway.bus.peers:
-                    break
-                await asyncio.sleep(LOOK_SECONDS)
+            await gateway.hear_out()
             await gateway.close()
 
     def after_fork(self) -> None:

@@ -389,6 +389,17 @@ async def test_a_clear_and_a_new_stream_are_told_to_who_watches(server: Nats) ->
         assert kept.epoch == at.epoch and [entry.item.key for entry in kept.entries] == ["b"]
 
 
+async def test_what_was_published_before_a_first_connection_is_sent(server: Nats) -> None:
+    """A gateway has workers before its broker is there."""
+    other = Node(server.url)
+    other.broker.publish("hub/t", b"1")
+    async with nodes(server.url) as (a,):
+        await a.follow("hub/t")
+        await other.broker.start(other, 10)
+        await until(lambda: a.blobs == [("hub/t", b"1")])
+        await other.broker.close()
+
+
 # -- settings -----------------------------------------------------------------------------------
 
 
@@ -400,7 +411,7 @@ async def test_another_node_with_other_settings_is_refused(
         await a.broker.declare(history())
         await b.broker.declare(history())
         for _ in range(2):
-            with pytest.raises(BrokerRefused, match="history='50'.* here, and with history='100'.* by node"):
+            with pytest.raises(BrokerRefused, match="history='100'.* there, and history='50'.* here"):
                 await b.broker.declare(history(history=50))
             await a.broker.declare(history())
         # Nobody says so any more.

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -333,6 +334,37 @@ async def test_sentinels_name_the_next_master(tmp_path_factory: pytest.TempPathF
             await until(lambda: heard(client)[-1:] == ["2"])
             assert client.syncs[-1].reason == "epoch"
     assert "No master found for 'main'" in await refusal(url, 3.0)
+
+
+@pytest.mark.system
+async def test_what_sentinels_say_where_they_name_none(tmp_path: Path, redis: Redis) -> None:
+    (tmp_path / "sentinel.conf").write_text(
+        f"sentinel monitor main 127.0.0.1 {redis.port} 1\nrequirepass s3cret\n"
+    )
+    nobody = free_port()
+    with Redis(tmp_path, config=tmp_path / "sentinel.conf") as sentinel:
+        there = f"127.0.0.1:{sentinel.port}"
+        for query, host, master, reason in [
+            ("", there, "main", "it asks for a password"),
+            ("?sentinel_password=wr0ng", there, "main", "wrong user or password"),
+            ("?sentinel_password=s3cret", there, "other", "it knows no master of that name"),
+            ("", f"127.0.0.1:{nobody}", "main", "Error 111"),
+            ("", f"127.0.0.1:{redis.port}", "main", "unknown command"),
+        ]:
+            text = await refusal(f"redis+sentinel://{host}/{master}{query}")
+            assert (
+                f"/{master}{query and '?sentinel_password=***'}: No master found for '{master}': {host}: "
+                in text
+            )
+            assert reason in text and "wr0ng" not in text and "s3cret" not in text and len(text) < 300
+        text = await refusal(f"redis+sentinel://127.0.0.1:{nobody},{there}/main")
+        assert f"127.0.0.1:{nobody}: Error 111" in text and f"; {there}: it asks for a password" in text
+        async with nodes(
+            lambda: RedisBroker(f"redis+sentinel://127.0.0.1:{nobody},{there}/main?sentinel_password=s3cret")
+        ) as (one, two):
+            client = await of_topic(two, "h")
+            await one.publish_confirmed("h", "1")
+            await until(lambda: heard(client) == ["1"])
 
 
 @pytest.mark.system

@@ -11,6 +11,7 @@ pytest.importorskip("redis")
 
 from redis.exceptions import InvalidResponse
 
+from fastws.pubsub.brokers import redis_places
 from fastws.pubsub.brokers.redis_bounds import has_head
 from tests.kit.redis import refusal
 from tests.kit.talkers import says, talking
@@ -78,6 +79,26 @@ async def test_another_language(answer: bytes) -> None:
 async def test_silence() -> None:
     async with talking(says(b"")) as port:
         assert (await refusal(f"redis://127.0.0.1:{port}", 0.3)).endswith("no answer within 0.3 s")
+
+
+SENTINELS = {
+    b"HTTP/1.1 400 Bad Request\r\n\r\n": "what is there does not speak Redis's protocol",
+    b"*1\r\n+a\r\n": "what is there does not speak Redis's protocol",
+    b"*1\r\n*2\r\n+a\r\n+b\r\n": "what is there does not speak Redis's protocol",
+    b"+OK\r\n": "what is there does not speak Redis's protocol",
+    b"*0\r\n": "it knows no master of that name",
+    b"": "no answer",
+}
+
+
+@pytest.mark.parametrize("answer", SENTINELS)
+async def test_a_sentinel_that_is_none(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not answer:
+        monkeypatch.setattr(redis_places, "ANSWER_SECONDS", 0.2)
+    greeting = b"+OK\r\n" * 2 if answer[:1] in (b"*", b"+") else b""  # what redis-py says of itself
+    async with talking(says(greeting + answer)) as port:
+        text = await refusal(f"redis+sentinel://127.0.0.1:{port}/main")
+    assert text.endswith(f"/main: No master found for 'main': 127.0.0.1:{port}: {SENTINELS[answer]}")
 
 
 INFOS = {

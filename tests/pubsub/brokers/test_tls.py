@@ -26,6 +26,7 @@ from tests.live.servers import make_certificates
 pytestmark = pytest.mark.system
 
 PASSWORD = "s3cret"
+NOT_TLS = "Connection closed by server. Does it want TLS, rediss://?"
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,8 @@ async def test_one_for_another_name(which: str, certificates: Path, tmp_path: Pa
 async def test_a_server_without_tls(redis: Site) -> None:
     plain = f"rediss://127.0.0.1:{redis.plain}?ssl_ca_certs={redis.folder / 'ca.pem'}"
     assert "it does not speak TLS" in await refusal(plain)
+    text = await refusal(f"rediss+sentinel://127.0.0.1:{redis.plain}/main")
+    assert f": 127.0.0.1:{redis.plain}: it does not speak TLS" in text
 
 
 async def test_a_nats_server_without_tls(certificates: Path, tmp_path: Path) -> None:
@@ -173,8 +176,12 @@ async def test_a_nats_server_without_tls(certificates: Path, tmp_path: Path) -> 
 
 
 async def test_a_server_with_tls_for_a_url_without(redis: Site) -> None:
-    text = await refusal(f"redis://127.0.0.1:{redis.tls}")
-    assert f"redis://127.0.0.1:{redis.tls}: " in text
+    for user in ("", f":{PASSWORD}@"):
+        for scheme in ("redis", "redis+cluster"):
+            text = await refusal(f"{scheme}://{user}127.0.0.1:{redis.tls}")
+            assert text.endswith(f"127.0.0.1:{redis.tls}: {NOT_TLS}")
+    text = await refusal(f"redis+sentinel://127.0.0.1:{redis.tls}/main")
+    assert text.endswith(f": 127.0.0.1:{redis.tls}: {NOT_TLS}")
 
 
 async def test_a_nats_server_with_tls_for_a_url_without(nats: Site) -> None:
@@ -231,7 +238,8 @@ async def test_client_certificates_of_redis(certificates: Path, tmp_path: Path) 
         await share(
             site.url(more=f"ssl_certfile={folder / 'client.pem'}&ssl_keyfile={folder / 'client-key.pem'}")
         )
-        assert "certificate" in await refusal(site.url())
+        for more in ("", "ssl_min_version=771"):
+            assert "it asks for a certificate" in await refusal(site.url(more=more))
 
 
 async def test_sentinels_and_their_master(certificates: Path, tmp_path: Path) -> None:
@@ -247,7 +255,8 @@ async def test_sentinels_and_their_master(certificates: Path, tmp_path: Path) ->
     with Redis(tmp_path / "redis", *redis_options(certificates, master_port)), sentinel:
         site = Site(certificates, "rediss+sentinel", "ssl_ca_certs", 0, port)
         await share(site.url().replace("?", "/main?"))
-        assert "certificate" in await refusal(site.url(ca="other/ca.pem").replace("?", "/main?"))
+        text = await refusal(site.url(ca="other/ca.pem").replace("?", "/main?"))
+        assert f"127.0.0.1:{port}: " in text and "certificate verify failed" in text
 
 
 async def test_client_certificates_of_nats(certificates: Path, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fastws import Hub
-from fastws.pubsub.brokers.base import name_of, names_in, redacted, settings_text
+from fastws.pubsub.brokers.base import name_of, names_in, other_settings
 from fastws.pubsub.brokers.outbox import Outbox
+from fastws.pubsub.brokers.redacting import redacted
 from fastws.pubsub.brokers.urls import broker_at, broker_in_environment, check_broker
 
 SECRETS = {
@@ -20,12 +21,69 @@ SECRETS = {
     "nats://t0ken@h,nats://u:p@i": "nats://***@h,nats://***@i",
     "nats://h?creds=/x": "nats://h?creds=***",
     "redis://h": "redis://h",
+    "redis://h?sentinel_username=me@corp&db=1": "redis://h?sentinel_username=me@corp&db=1",
+    "redis://h?password=a/b@c?d#e&db=1": "redis://h?password=***&db=1",
+    "redis://h?password=a&b@c": "redis://***@",
+    "redis+unix:///run/a@b.sock": "redis+unix:///run/a@b.sock",
+    "redis+unix://:hush@/run/redis.sock?db=1": "redis+unix://***@/run/redis.sock?db=1",
+    "Redis://:hush@h": "Redis://***@h",
+    "redis://:hush@[::1]:1/0": "redis://***@[::1]:1/0",
+    "tls://me:hush@a,b:2?prefix=x": "tls://***@a,b:2?prefix=x",
+    "nats://a?prefix=x,nats://u:hush@b": "nats://a?prefix=x,nats://***@b",
 }
+#: What a password may begin with, and what may stand before it.
+CUT = ["a/", "a#", "a?", "12/", "12#", "12?", "/", "?a=", "a@", "a,", "//", "a://", " ", "[a]", "a?password="]
+BEFORE = [
+    "redis://:",
+    "rediss://me:",
+    "redis+sentinel://:",
+    "redis+unix://:",
+    "tls://me:",
+    "nats://a,nats://:",
+]
+BEFORE += [
+    "redis:/:",
+    "redis//:",
+    "redis:",
+    ":",
+    "me:",
+    "",
+    " redis://:",
+    "'redis://:",
+    "redis+sentinal://me:",
+]
 
 
 @pytest.mark.parametrize("url", SECRETS)
 def test_no_secret_is_shown(url: str) -> None:
     assert redacted(url) == SECRETS[url]
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("cut", CUT)
+def test_a_password_that_is_not_encoded_is_hidden_too(before: str, cut: str) -> None:
+    for host in ("h.example:1", "h/0", "h:1,i:2/main"):
+        url = f"{before}{cut}hush@{host}"
+        assert "hush" not in redacted(url)
+        # What looks like a parameter may be one, and end behind the last "@".
+        assert redacted(url).endswith("***@" if "password" in cut else f"***@{host}")
+        try:
+            check_broker(url)
+            broker_at(url)
+        except ValueError as error:
+            assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize("cut", ["a/", "a#", "a?", "12/", "/", "//", "a?password="])
+@pytest.mark.parametrize("scheme", ["redis", "rediss+cluster", "redis+sentinel", "redis+unix", "nats", "tls"])
+def test_what_to_do_is_told(scheme: str, cut: str) -> None:
+    with pytest.raises(ValueError, match="has to be percent-encoded: %2F"):
+        Hub(broker=f"{scheme}://:{cut}hush@h")
+
+
+def test_a_token_with_a_comma_is_no_host() -> None:
+    with pytest.raises(ValueError, match="percent-encoded"):
+        broker_at("nats://hu,hush@h")
 
 
 @pytest.mark.parametrize(
@@ -43,8 +101,18 @@ def test_what_is_no_name(name: str) -> None:
         names_in(name)
 
 
-def test_settings_in_words() -> None:
-    assert settings_text(b'{"history":1,"ttl":2.5}') == "history=1, ttl=2.5"
+@pytest.mark.parametrize(
+    ("theirs", "text"),
+    [
+        (b'{"history":2,"ttl":2.5}', "history=2 there, and history=1 here"),
+        (b'{"history":2,"ttl":3.5}', "history=2, ttl=3.5 there, and history=1, ttl=2.5 here"),
+        (b'{"ttl":2.5}', "others there, and history=1 here"),
+        (b'{"ttl":2.5,"history":1}', "others there, and others here"),
+    ],
+)
+def test_both_settings_are_told_where_they_differ(theirs: bytes, text: str) -> None:
+    error = other_settings(b'{"history":1,"ttl":2.5}', theirs)
+    assert str(error) == f"another node uses it with other settings: {text}"
 
 
 @pytest.mark.parametrize("text", ["memory", "bus:/x", "redis://h", "rediss://h", "nats://h", "tls://h"])
@@ -63,7 +131,12 @@ def test_a_password_is_not_in_what_is_said_of_a_mistake() -> None:
         ("redis://", "names no host"),
         ("redis://h:99999", "Port out of range"),
         ("redis://h/abc", "no number of a database"),
-        ("redis://h?nonsense=1", "unexpected keyword argument 'nonsense'"),
+        ("redis://h?nonsense=1", "^redis://h.nonsense=1: it has no parameter 'nonsense'$"),
+        ("redis+cluster://h?nonsense=1", "it has no parameter 'nonsense'"),
+        ("rediss+sentinel://h/m?nonsense=1", "it has no parameter 'nonsense'"),
+        ("redis+unix:///x?nonsense=1", "it has no parameter 'nonsense'"),
+        ("redis://h?retry=1", "it has no parameter 'retry'"),
+        ("redis://:[x]@h/0/1", "percent-encoded|no number of a database"),
         ("redis+sentinel://h", "HOST:PORT,HOST:PORT/MASTER"),
         ("redis+sentinel://h:x/m", "Port could not be cast"),
         ("redis+sentinel://,/m", "is no HOST:PORT"),
@@ -114,6 +187,17 @@ def test_the_oldest_is_dropped_where_too_much_waits() -> None:
     outbox.add("d", b"")
     outbox.taken(large)
     assert [one.name for one in outbox] == ["d"]
+
+
+def test_what_is_left_at_the_end_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    outbox = Outbox(lambda name: None)
+    outbox.end("redis://h")
+    one = outbox.add("a", b"x" * 60)
+    outbox.end("redis://h")
+    outbox.end("redis://h")
+    outbox.taken(one)
+    assert caplog.messages == ["broker redis://h: 60 bytes were not taken at the end"]
+    assert (len(outbox), outbox.size) == (0, 0)
 
 
 def test_a_key_with_a_password_where_the_library_takes_none(

@@ -87,7 +87,7 @@ class NatsBroker:
         self._is_ready = asyncio.Event()
         self._was_ready = False
         self._run: asyncio.Task[None] | None = None
-        self._outbox: Outbox
+        self._outbox = Outbox(self._dropped)
         #: Blobs that were not sent over this line; and whether they may be, which after an outage is later.
         self._unsent: deque[Waiting] = deque()
         self._may_send = asyncio.Event()
@@ -110,7 +110,6 @@ class NatsBroker:
     async def start(self, sink: Sink, timeout: float) -> None:
         """Connect, and say that it is ready. Raises :class:`BrokerUnavailable`."""
         self._sink = sink
-        self._outbox = Outbox(sink.dropped)
         try:
             line = await asyncio.wait_for(connect_to_any(self._servers, timeout), timeout)
         except TimeoutError:
@@ -212,6 +211,11 @@ class NatsBroker:
         self._forget_line()
         if line is not None:
             await line.close()
+        self._outbox.end(self.label)
+
+    def _dropped(self, name: str) -> None:
+        if self._was_ready:
+            self._sink.dropped(name)
 
     def _has_waiting(self) -> bool:
         return any(not topic.is_idle for topic in self._topics.values())

@@ -7,7 +7,7 @@ import json
 import secrets
 from typing import Any
 
-from fastws.pubsub.brokers.base import BrokerRefused, BrokerTopic, settings_text
+from fastws.pubsub.brokers.base import BrokerTopic, other_settings
 from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.streams import Stream, WrongSequence
 
@@ -72,16 +72,14 @@ class Declarations:
         """Return the other nodes that still use it. Raises :class:`BrokerRefused`."""
         try:
             said: dict[str, Any] = json.loads(data)
-            digest, settings = said["digest"], settings_text(json.dumps(said["settings"]).encode())
+            digest, settings = said["digest"], json.dumps(dict(said["settings"])).encode()
             nodes = {str(node): int(count) for node, count in said["nodes"].items()}
         except (ValueError, TypeError, KeyError, AttributeError):
             return {}  # of no version that is known
         nodes.pop(self._node, None)
         users = {node: count for node, count in nodes.items() if self._is_alive(topic.name, node, count)}
         if users and digest != topic.digest:
-            others = ", ".join(sorted(users))
-            mine = settings_text(topic.settings)
-            raise BrokerRefused(f"declared with {mine} here, and with {settings} by node {others}")
+            raise other_settings(topic.settings, settings)
         return users
 
     def _is_alive(self, name: str, node: str, count: int) -> bool:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from fastws.pubsub.brokers.redacting import check_encoded
+
 __all__ = ["Server", "Servers"]
 
 DEFAULT_PORT = 4222
@@ -18,7 +20,10 @@ USER_SEED = re.compile(rb"-+BEGIN USER NKEY SEED-+\r?\n(SU[A-Z2-7]+)\r?\n")
 #: In front of the subjects, and in the names of the streams.
 PREFIX = re.compile(r"[A-Za-z0-9_-]{1,32}")
 KNOWN = ("ca", "cert", "creds", "key", "prefix", "replicas")
-WHAT = "a NATS URL is nats://HOST:PORT or tls://HOST:PORT, several with commas between them"
+WHAT = (
+    "a NATS URL is nats://HOST:PORT or tls://HOST:PORT, several with commas between them; "
+    "what is special in a user, password or token has to be percent-encoded"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Servers:
     """
 
     def __init__(self, url: str) -> None:
+        check_encoded(url)
         self.all: list[Server] = []
         found: dict[str, str] = {}
         for each in url.split(","):
@@ -123,6 +129,8 @@ class Servers:
 
 def _server(url: str, before: list[Server]) -> Server:
     if "://" not in url and before:
+        if "@" in url and before[0].user is None:  # the comma is one of a password
+            raise ValueError(WHAT)
         url = ("tls://" if before[0].is_tls else "nats://") + url
     try:
         parts = urlsplit(url)
