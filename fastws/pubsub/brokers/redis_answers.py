@@ -1,4 +1,4 @@
-"""What the scripts in Redis say, in the words of the seam. No I/O."""
+"""What the scripts in Redis are told and say, in the words of the seam. No I/O."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import (
+    Append,
+    Appended,
     BrokerRefused,
     BrokerTopic,
     Entry,
@@ -16,21 +18,36 @@ from fastws.pubsub.brokers.base import (
     Kept,
     TopicKind,
     Verb,
+    Verdict,
     other_settings,
 )
 from fastws.pubsub.brokers.redis_server import refused
+from fastws.pubsub.events import Position
 
-__all__ = ["differ", "encode_message", "entries_of", "kept_of_answer", "settle"]
+__all__ = ["appended_of_answer", "arguments_of", "differ", "entries_of", "kept_of_answer", "settle"]
 
 ITEM = struct.Struct("<BHI")
 MS = 1000.0
 #: Quicker than a call of the class.
 VERBS = {int(verb): verb for verb in Verb}
+VERDICTS = {b"ok": Verdict.DONE, b"duplicate": Verdict.DUPLICATE, b"full": Verdict.FULL}
 
 
-def encode_message(body: bytes) -> bytes:
-    """Return a message as a channel tells it."""
-    return ITEM.pack(Verb.PUT, 0, len(body)) + body
+def arguments_of(topic: BrokerTopic, run: Append) -> tuple[str | int | bytes, ...]:
+    """Return what the scripts that append are told of a run; a message is as a channel tells it."""
+    sender = f"w:{run.sender}" if run.sender else ""
+    if topic.kind is TopicKind.HISTORY:
+        bodies = [item.body for item in run.items]
+        return (sender, run.number, *[ITEM.pack(Verb.PUT, 0, len(body)) + body for body in bodies])
+    items = [each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)]
+    return (sender, run.number, *items)
+
+
+def appended_of_answer(topic: BrokerTopic, answer: list[Any]) -> Appended:
+    """Return what became of an append. Raises :class:`BrokerRefused`."""
+    if answer[0] == b"differ":
+        raise differ(topic, answer)
+    return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
 
 
 def entries_of(data: bytes) -> tuple[str, list[Entry]]:

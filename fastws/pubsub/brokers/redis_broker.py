@@ -26,11 +26,17 @@ from fastws.pubsub.brokers.base import (
     Sink,
     State,
     TopicKind,
-    Verdict,
 )
 from fastws.pubsub.brokers.outbox import SETTLE_SECONDS, Outbox
 from fastws.pubsub.brokers.redacting import redacted
-from fastws.pubsub.brokers.redis_answers import differ, encode_message, entries_of, kept_of_answer, settle
+from fastws.pubsub.brokers.redis_answers import (
+    appended_of_answer,
+    arguments_of,
+    differ,
+    entries_of,
+    kept_of_answer,
+    settle,
+)
 from fastws.pubsub.brokers.redis_calls import Call
 from fastws.pubsub.brokers.redis_connecting import Connected, Connecting
 from fastws.pubsub.brokers.redis_line import Command
@@ -65,9 +71,6 @@ CLOSE_SECONDS, LOOK_SECONDS = 1.0, 0.005
 FEW_VOIDS = 1000
 #: Of so many topics the log is told that their messages are refused.
 MOST_REFUSALS = 1000
-CHANNEL_END = len("}:p")
-CHANNEL_START = len("fastws:{")
-VERDICTS = {b"ok": Verdict.DONE, b"duplicate": Verdict.DUPLICATE, b"full": Verdict.FULL}
 
 
 class RedisBroker:
@@ -83,7 +86,9 @@ class RedisBroker:
     def __init__(self, url: str) -> None:
         self.label = redacted(url)
         self.max_bytes = MAX_BYTES
-        self._connecting = Connecting(place_at(url), self.label, heard=self._heard, lost=self._lost)
+        place = place_at(url)
+        self._database = place.database
+        self._connecting = Connecting(place, self.label, heard=self._heard, lost=self._lost)
         self._sink: Sink | None = None
         self._loop: asyncio.AbstractEventLoop
         self._node = secrets.token_hex(8)
@@ -94,8 +99,8 @@ class RedisBroker:
         #: After an outage: sends what was published, which has to wait a little longer.
         self._settling: asyncio.TimerHandle | None = None
         self._voids = 0
-        #: The channels that are heard.
-        self._channels: dict[str, None] = {}
+        #: The channels that are heard: the topic of each, and whether that is a plain one.
+        self._channels: dict[str, tuple[str, bool]] = {}
         self._returning: asyncio.Task[None] | None = None
         #: What was said of the server's policy where it is full.
         self._eviction = ""
@@ -218,7 +223,8 @@ class RedisBroker:
                 self._refusals.pop(name, None)
             self._outbox.taken(one)
 
-        self._send(Command(plain_channel(name), (), done, is_repeated=True, waiting=one))
+        channel = plain_channel(name, self._database)
+        self._send(Command(channel, (), done, is_repeated=True, waiting=one))
 
     def _refused(self, name: str, error: Exception) -> None:
         reason = str(refused(error))
@@ -237,23 +243,22 @@ class RedisBroker:
 
     def follow(self, name: str) -> None:
         """Hear a plain topic."""
-        self._hear(plain_channel(name))
-
-    def unfollow(self, name: str) -> None:
-        """Hear it no more."""
-        self._forget(plain_channel(name))
-
-    def _hear(self, channel: str) -> None:
+        channel = plain_channel(name, self._database)
         if channel not in self._channels:
-            self._channels[channel] = None
+            self._channels[channel] = name, True
             if self._connected is not None:
                 (heard,) = self._connected.subscribe(channel)
                 heard.add_done_callback(partial(_look_at, partial(self._not_heard, channel)))
 
+    def unfollow(self, name: str) -> None:
+        """Hear it no more."""
+        self._forget(plain_channel(name, self._database))
+
     def _not_heard(self, channel: str, error: BrokerRefused) -> None:
         """This user may not hear a channel."""
-        if self._channels.pop(channel, self) is None and self._sink is not None:
-            self._sink.refused(channel[CHANNEL_START:-CHANNEL_END], str(error))
+        name, _ = self._channels.pop(channel, ("", True))
+        if name and self._sink is not None:
+            self._sink.refused(name, str(error))
 
     def _forget(self, channel: str) -> None:
         if channel in self._channels:
@@ -262,10 +267,10 @@ class RedisBroker:
                 self._connected.unsubscribe(channel)
 
     def _heard(self, channel: str, data: bytes) -> None:
-        if self._sink is None or channel not in self._channels:
+        name, is_plain = self._channels.get(channel, ("", True))
+        if self._sink is None or not name:
             return
-        name = channel[CHANNEL_START:-CHANNEL_END]
-        if channel.endswith("p"):
+        if is_plain:
             self._sink.deliver(name, data)
             return
         try:
@@ -296,29 +301,16 @@ class RedisBroker:
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets."""
         future: asyncio.Future[Appended] = self._loop.create_future()
-        call = _append(topic) if run.once is None else _append_call(topic, f"o:{run.once}")
-        sender = f"w:{run.sender}" if run.sender else ""
-        items: list[Any]
-        if topic.kind is TopicKind.HISTORY:
-            items = [encode_message(item.body) for item in run.items]
-        else:
-            items = [
-                each for item in run.items for each in (int(item.verb), item.key, item.body, item.offset)
-            ]
-
-        def appended(answer: Any) -> Appended:
-            if answer[0] == b"differ":
-                raise differ(topic, answer)
-            return Appended(Position(answer[1].decode(), answer[2]), VERDICTS[answer[0]])
-
-        done = partial(settle, future, appended)
-        self._run(call, (sender, run.number, *items), done, is_repeated=True)
+        once = () if run.once is None else (f"o:{run.once}",)
+        call = (_append_call if once else _append)(topic, self._database, *once)
+        done = partial(settle, future, partial(appended_of_answer, topic))
+        self._run(call, arguments_of(topic, run), done, is_repeated=True)
         return future
 
     async def watch(self, topic: BrokerTopic) -> None:
         """Hear what is new in a topic; return when it is heard. Raises :class:`BrokerRefused`."""
-        channel = topic_channel(topic.name)
-        self._channels[channel] = None
+        channel = topic_channel(topic.name, self._database)
+        self._channels[channel] = topic.name, False
         while True:
             connected = self._connected
             if connected is None:
@@ -335,7 +327,7 @@ class RedisBroker:
 
     def unwatch(self, name: str) -> None:
         """Hear nothing more of it."""
-        self._forget(topic_channel(name))
+        self._forget(topic_channel(name, self._database))
 
     def read(self, topic: BrokerTopic, since: Position | None) -> Awaitable[Kept]:
         """Return what is kept behind a position. Raises :class:`BrokerUnavailable`."""
@@ -377,10 +369,10 @@ class RedisBroker:
         self._send(Command(call.keys[0], arguments, done, is_repeated=is_repeated, call=call))
 
 
-def _append_call(topic: BrokerTopic, *more: str) -> Call:
+def _append_call(topic: BrokerTopic, database: int, *more: str) -> Call:
     """Return what appends to a topic; ``more``: the end of the key of a message that is published once."""
     script = APPEND_HISTORY if topic.kind is TopicKind.HISTORY else APPEND_KEYED
-    channel, most = topic_channel(topic.name), topic.history or topic.max_keys
+    channel, most = topic_channel(topic.name, database), topic.history or topic.max_keys
     settings = topic.digest, most, _milliseconds(topic.ttl), channel, ONCE_SECONDS * 1000
     return Call(script, keys_of(topic.name, *more), *settings)
 

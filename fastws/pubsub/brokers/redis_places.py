@@ -80,6 +80,8 @@ class Place:
     """Makes connections that are not connected yet."""
 
     is_tls = False
+    #: The number of its database.
+    database = 0
     #: Whether this side has one of its own.
     has_certificate = False
 
@@ -103,6 +105,7 @@ class OneServer(Place):
         options: dict[str, Any] = dict(parse_url(url))
         self._class = options.pop("connection_class", Connection)
         self.is_tls = self._class is SSLConnection
+        self.database = options.get("db") or 0
         self._options = _checking(options, is_tls=self.is_tls)
         self.has_certificate = "ssl_certfile" in self._options
         _made(self._class, self._options)  # so that a parameter that is none is told now
@@ -133,6 +136,7 @@ class Sentinels(Place):
     ) -> None:
         self._addresses = addresses
         self._master = master
+        self.database = options.get("db") or 0
         self._options = options
         self._sentinel_options = sentinel_options | {"socket_connect_timeout": SENTINEL_SECONDS}
         self._class = SSLConnection if is_tls else Connection

@@ -12,9 +12,10 @@ Of a topic, whose name is ``N``, there are under ``fastws:{N}:``
 - ``u``, a hash: which nodes use it, ``DIGEST:MILLISECONDS``,
 - ``o:ID``, a position, for 300 s: the message with that id.
 
-Channels are ``fastws:{N}:p`` for what plain topics publish and ``fastws:{N}:q`` for what was appended: the
-epoch, the first offset and how many items, with spaces between and a line end behind; then of each item
-``<BHI``: the verb, the sizes of key and body, and both.
+Channels are ``fastws:{N}:p`` for what plain topics publish and ``fastws:{N}:q`` for what was appended, with
+the number of the database behind that where it is not 0: Redis has the same channels for all of them. The
+second one tells the epoch, the first offset and how many items, with spaces between and a line end behind;
+then of each item ``<BHI``: the verb, the sizes of key and body, and both.
 """
 
 from __future__ import annotations
@@ -51,15 +52,15 @@ def keys_of(name: str, *more: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def plain_channel(name: str) -> str:
+def plain_channel(name: str, database: int = 0) -> str:
     """Return the channel of a plain topic."""
-    return f"fastws:{{{name}}}:p"
+    return f"fastws:{{{name}}}:p{database or ''}"
 
 
 @lru_cache(maxsize=256)
-def topic_channel(name: str) -> str:
+def topic_channel(name: str, database: int = 0) -> str:
     """Return the channel of what is appended to a topic."""
-    return f"fastws:{{{name}}}:q"
+    return f"fastws:{{{name}}}:q{database or ''}"
 
 
 #: KEYS as above. ARGV: 1 how an epoch begins, if one is needed; 2 the server; 3 whether a server of another

@@ -87,6 +87,20 @@ async def test_it_is_full(redis: Redis, caplog: pytest.LogCaptureFixture) -> Non
         await until(lambda: heard(client) == ["1", "4"])
 
 
+async def test_databases_do_not_meet(shared: Redis) -> None:
+    """Redis has the same channels for all of them."""
+    urls = [f"{shared.url}/{number}" for number in (3, 4)]
+    async with nodes(lambda: RedisBroker(urls[0])) as first, nodes(lambda: RedisBroker(urls[1])) as second:
+        clients = [[await of_topic(hubs[1], name) for name in ("t", "h")] for hubs in (first, second)]
+        for number, hubs in enumerate((first, second)):
+            hubs[0].publish("t", f"plain {number}")
+            await hubs[0].publish_confirmed("h", f"kept {number}")
+        for number, (plain, kept) in enumerate(clients):
+            await until(lambda kept=kept, plain=plain: heard(kept) and heard(plain))
+            assert (heard(plain), heard(kept)) == ([f"plain {number}"], [f"kept {number}"])
+
+
+@pytest.mark.system
 async def test_data_that_was_deleted(shared: Redis) -> None:
     """Positions begin anew, under another epoch, and whoever returns is told."""
     async with nodes(lambda: RedisBroker(shared.url)) as (one, two):

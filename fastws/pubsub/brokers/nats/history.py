@@ -121,10 +121,10 @@ class HistoryTopic(NatsTopic):
             self._sink.appended(self.topic.name, stored.epoch, entries)
 
     async def epoch_there(self) -> str | None:
-        if not self._is_checked:
-            return None
-        await self._stream.ensure(self.topic)
-        return self._epoch if self._stream.made == self._made else ""
+        if self._is_checked:
+            await self._stream.ensure(self.topic)
+            return self._epoch if self._stream.made == self._made else ""
+        return None
 
     def _know(self, sequence: int, stored: Stored) -> None:
         if self._epoch and stored.epoch != self._epoch:
@@ -154,8 +154,7 @@ class HistoryTopic(NatsTopic):
         if raw is None:
             is_known = bool(self._epoch) and made == self._made
             if not is_known or await self._stream.last_sequence() < self._sequence:
-                if is_known:
-                    self._doubt()
+                self._doubt(is_same=is_known)
                 await self._begin_epoch(0)
             else:
                 self._sequence = 0  # all were too old, and nobody has appended since then
@@ -167,8 +166,7 @@ class HistoryTopic(NatsTopic):
             elif epoch == self._epoch and made == self._made and await self._is_still_there(raw):
                 await self._catch_up(raw)
             else:
-                if made == self._made:
-                    self._doubt()
+                self._doubt(is_same=made == self._made)
                 await self._begin_epoch(raw.sequence)
         self._made = made
         self._is_checked = True
@@ -257,10 +255,9 @@ class HistoryTopic(NatsTopic):
             self._sequence = 0
             await self._catch_up(raw)
             return
-        if await self._counts(behind, ack.sequence):
-            self._know(ack.sequence, stored)
-        else:
+        if not await self._counts(behind, ack.sequence):
             raise NoAnswer("the beginning of an epoch came too late")
+        self._know(ack.sequence, stored)
 
     async def _counts(self, behind: int, sequence: int) -> bool:
         """True where a message of this node stands where it was to stand."""
@@ -358,8 +355,8 @@ class HistoryTopic(NatsTopic):
         if raw is not None:
             stored = read(raw.data)
             at = Position(stored.epoch, stored.last)
-            run = pending.run
-            if [(part.sender, part.number) for part in stored.parts] == [(run.sender, run.number)]:
+            own = pending.run.sender, pending.run.number
+            if [(part.sender, part.number) for part in stored.parts] == [own]:
                 verdict = Verdict.DONE
         pending.resolve(at, verdict)
 

@@ -163,9 +163,12 @@ class NatsTopic:
         """
         raise NotImplementedError
 
-    def _doubt(self) -> None:
-        """The stream lacks what it has had: return where that is lost. Raises :class:`NoAnswer` before."""
-        if self._stream.replicas > 1:
+    def _doubt(self, *, is_same: bool = True) -> None:
+        """The stream lacks what it has had: return where that is lost, also since it ``is_same`` no more.
+
+        Raises :class:`NoAnswer` before.
+        """
+        if is_same and self._stream.replicas > 1:
             now = asyncio.get_running_loop().time()
             if self._in_doubt_since is None:
                 self._in_doubt_since = now
