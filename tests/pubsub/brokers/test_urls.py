@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -40,8 +41,6 @@ BEFORE = [
     "redis+unix://:",
     "tls://me:",
     "nats://a,nats://:",
-]
-BEFORE += [
     "redis:/:",
     "redis//:",
     "redis:",
@@ -59,26 +58,25 @@ def test_no_secret_is_shown(url: str) -> None:
     assert redacted(url) == SECRETS[url]
 
 
-@pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize("cut", CUT)
-def test_a_password_that_is_not_encoded_is_hidden_too(before: str, cut: str) -> None:
-    for host in ("h.example:1", "h/0", "h:1,i:2/main"):
+def test_a_password_that_is_not_encoded_is_hidden_too(cut: str) -> None:
+    for before, host in itertools.product(BEFORE, ("h.example:1", "h/0", "h:1,i:2/main")):
         url = f"{before}{cut}hush@{host}"
-        assert "hush" not in redacted(url)
+        assert "hush" not in redacted(url), url
         # What looks like a parameter may be one, and end behind the last "@".
-        assert redacted(url).endswith("***@" if "password" in cut else f"***@{host}")
+        assert redacted(url).endswith("***@" if "password" in cut else f"***@{host}"), url
         try:
             check_broker(url)
             broker_at(url)
         except ValueError as error:
-            assert "hush" not in str(error)
+            assert "hush" not in str(error), url
 
 
-@pytest.mark.parametrize("cut", ["a/", "a#", "a?", "12/", "/", "//", "a?password="])
 @pytest.mark.parametrize("scheme", ["redis", "rediss+cluster", "redis+sentinel", "redis+unix", "nats", "tls"])
-def test_what_to_do_is_told(scheme: str, cut: str) -> None:
-    with pytest.raises(ValueError, match="has to be percent-encoded: %2F"):
-        Hub(broker=f"{scheme}://:{cut}hush@h")
+def test_what_to_do_is_told(scheme: str) -> None:
+    for cut in ("a/", "a#", "a?", "12/", "/", "//", "a?password="):
+        with pytest.raises(ValueError, match="has to be percent-encoded: %2F"):
+            Hub(broker=f"{scheme}://:{cut}hush@h")
 
 
 def test_a_token_with_a_comma_is_no_host() -> None:
