@@ -12,7 +12,7 @@ import click
 
 from fastws._version import __version__
 from fastws.cli.errors import EXIT_FAILED, os_error_text
-from fastws.cli.output import NO_ROOM, nowhere, say
+from fastws.cli.output import NO_ROOM, is_broken, nowhere, say
 
 __all__ = ["main"]
 
@@ -129,7 +129,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.Abort:
         return 130  # 128 + SIGINT: interrupted before a server or a connection was there to stop
     except OSError as error:
-        if error.errno not in (*NO_ROOM, errno.EPIPE):
+        if error.errno not in (*NO_ROOM, errno.EPIPE) or not is_broken(sys.stdout):
             raise
         sys.stdout = nowhere()
         if error.errno != errno.EPIPE:

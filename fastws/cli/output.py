@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-__all__ = ["NO_ROOM", "nowhere", "say"]
+__all__ = ["NO_ROOM", "is_broken", "nowhere", "say"]
 
 #: What a file says that takes nothing more. A pipe that nobody reads is no failure of ours.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -21,6 +21,17 @@ def say(text: str, *, nl: bool = True) -> None:
         click.echo(text, err=True, nl=nl)
     except OSError:
         sys.stderr = nowhere()
+
+
+def is_broken(output: TextIO | None) -> bool:
+    """True where what was written to an output cannot be, and the failure is not that of another file."""
+    if output is None or getattr(output, "write_through", False):
+        return True  # nothing is held back that could tell
+    try:
+        output.flush()
+    except OSError:
+        return True
+    return False
 
 
 def nowhere() -> TextIO:

@@ -279,8 +279,8 @@ class Broker(Protocol):
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets, behind those of earlier calls, now or when the broker is back.
 
-        What has waited is appended when all nodes that are back as well have read what is kept: half a second
-        after ``State.READY``. Else more than a topic keeps would pass them by.
+        What has waited is appended half a second after ``State.READY``: by then other nodes should be back as
+        well, and have read what is kept. Else more than a topic keeps would pass them by.
 
         The future fails with :class:`BrokerRefused` where the broker has refused it, and nothing was
         appended, and is cancelled when the broker is closed.

@@ -12,8 +12,9 @@ log = logging.getLogger("fastws.error")
 
 #: So much waits for a broker that is away. Beyond it the oldest is dropped, and told.
 MAX_WAITING_BYTES = 8 * 1024 * 1024
-#: Seconds after an outage for which everything waits that plain topics publish: other nodes come back within
-#: them, and hear again. A node tries at least four times a second, and connects in a few milliseconds.
+#: Seconds after an outage for which everything waits that is published: other nodes should come back within
+#: them, hear again, and read what is kept. A node tries at least four times a second, and connects in a few
+#: milliseconds.
 SETTLE_SECONDS = 0.5
 
 

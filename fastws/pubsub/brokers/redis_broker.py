@@ -181,6 +181,9 @@ class RedisBroker:
             except BrokerUnavailable as error:
                 self._say(str(error))
                 await connected.close()
+            except asyncio.CancelledError:
+                await connected.close()
+                raise
             else:
                 return
 

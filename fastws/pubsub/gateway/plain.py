@@ -108,7 +108,7 @@ class Plain:
                 self._broker.publish(name, encode_blob(self.node, way.life, way.number, bodies))
                 way.number += len(bodies)
         way.is_told = False
-        way.silent_ticks = 0
+        way.silent_ticks = way.wait_ticks = 0
 
     def missed_here(self, hub: str, topic: str, missed: int) -> None:
         """A worker of this node has published messages that the gateway has not got."""

@@ -108,6 +108,9 @@ class RelayingKeeper(CopyingKeeper):
         items = topic.items(record.body, record.amount)
         if len(record.body) * KEY_GROWTH > self._broker.max_bytes:
             items = self._leave_out_too_large(topic, items)
+            if not items:
+                self._tickets.done(member, self._tickets.take(member))
+                return
         self._append(member, topic, Append(self._sender(member), record.number, items))
 
     def _leave_out_too_large(self, topic: Relayed, items: tuple[Item, ...]) -> tuple[Item, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 pytest.importorskip("nats")
 
 from fastws.pubsub.brokers.base import BrokerRefused, Item, Verdict
+from fastws.pubsub.brokers.nats.failures import NoAnswer
 from fastws.pubsub.brokers.nats.line import Line
 from fastws.pubsub.brokers.nats.records import Part, Stored, encode
 from fastws.pubsub.brokers.nats.streams import Stream, once_id
@@ -93,6 +95,57 @@ async def test_a_server_that_has_other_numbers_than_the_leader_is_not_believed(
                 kept = await node.broker.read(topic, None)
                 assert [entry.item.body for entry in kept.entries] == [b"0", b"1", b"2"]
                 assert all((entry.age >= 100) is (wrong is shifted) for entry in kept.entries)
+
+
+async def test_what_changes_while_it_is_read_is_no_sign_of_another_server(
+    server: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = Stream.last
+
+    async def before(self: Stream, subject: str) -> Any:
+        raw = await last(self, subject)
+        return raw if raw is None or subject != f"{keyed().name}.>" else raw._replace(sequence=1, data=b"old")
+
+    async with nodes(server.url) as (node,):
+        for number in range(3):
+            await node.broker.append(keyed(), put(number + 1, Item(b"%d" % number, f"k{number}")))
+        as_of_three(node)
+        monkeypatch.setattr(Stream, "last", before)
+        monkeypatch.setattr(Stream, "following", None)  # the messages are not asked for one by one
+        kept = await node.broker.read(keyed(), None)
+        assert [entry.item.body for entry in kept.entries] == [b"0", b"1", b"2"]
+
+
+@pytest.mark.parametrize("topic", [TOPIC, keyed()], ids=["history", "keyed"])
+async def test_who_is_ahead_of_a_cluster_for_a_while_begins_a_new_epoch(
+    server: Nats, monkeypatch: pytest.MonkeyPatch, topic: Any
+) -> None:
+    async with nodes(server.url) as (node,):
+        add = run if topic is TOPIC else put
+        at = (await node.broker.append(topic, add(1, b"x" if topic is TOPIC else Item(b"x", "k")))).at
+        as_of_three(node)
+        ahead = at.after(5)
+        for _ in range(3):
+            with pytest.raises(NoAnswer, match="lacks"):
+                await node.broker.read(topic, ahead)
+        assert (await node.broker.read(topic, at)).epoch == at.epoch
+        monkeypatch.setattr(f"{PACKAGE}.topic.DOUBT_SECONDS", 0.1)
+        epochs = {at.epoch}
+        while epochs == {at.epoch}:
+            with suppress(NoAnswer):
+                epochs.add((await node.broker.read(topic, ahead)).epoch)
+
+
+async def test_who_asks_while_appends_wait_is_answered_before_them(server: Nats) -> None:
+    async with nodes(server.url) as (node,):
+        await node.broker.append(TOPIC, run(1, b"1"))
+        node.broker._may_send.clear()  # as after an outage
+        waits = node.broker.append(TOPIC, run(2, b"2"))
+        for _ in range(2):
+            kept = await node.broker.read(TOPIC, None)
+            assert [entry.item.body for entry in kept.entries] == [b"1"] and not waits.done()
+        node.broker._may_send.set()
+        assert (await waits).at.offset == 2
 
 
 async def test_messages_that_a_next_leader_lacks_for_a_moment_are_not_lost(

@@ -95,9 +95,12 @@ async def test_databases_do_not_meet(shared: Redis) -> None:
         for number, hubs in enumerate((first, second)):
             hubs[0].publish("t", f"plain {number}")
             await hubs[0].publish_confirmed("h", f"kept {number}")
+        for hubs in (first, second):  # behind what would have come from the other one
+            hubs[0].publish("t", "end")
+            await hubs[0].publish_confirmed("h", "end")
         for number, (plain, kept) in enumerate(clients):
-            await until(lambda kept=kept, plain=plain: heard(kept) and heard(plain))
-            assert (heard(plain), heard(kept)) == ([f"plain {number}"], [f"kept {number}"])
+            await until(lambda kept=kept, plain=plain: heard(kept)[-1:] == heard(plain)[-1:] == ["end"])
+            assert heard(plain) == [f"plain {number}", "end"] and heard(kept) == [f"kept {number}", "end"]
 
 
 @pytest.mark.system

@@ -120,7 +120,9 @@ class NatsBroker:
         await asyncio.wait((ready, line.lost), return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if not self._is_ready.is_set():
-            await self.close()
+            run, self._run = self._run, None
+            await run  # it has let go of the line; what waits goes on waiting
+            await line.close()
             raise BrokerUnavailable(f"{self.label}: {line.lost.result()}")
 
     async def _keep_connected(self, line: Line) -> None:
@@ -297,7 +299,10 @@ class NatsBroker:
             return None
         if isinstance(known, KeyedTopic):
             await known.forget_removals()
-        return await known.epoch_there()
+        try:
+            return await known.epoch_there()
+        except BrokerUnavailable:
+            return None  # that is asked again, and the settings hold
 
     def append(self, topic: BrokerTopic, run: Append) -> asyncio.Future[Appended]:
         """Give items their offsets, behind those of earlier calls, now or when the broker is back."""
@@ -332,11 +337,8 @@ class NatsBroker:
             BrokerUnavailable: When it is awaited: the broker is away, or has refused it.
         """
         if not self._is_ready.is_set():
-            return self._away()
+            return _away(self.label)
         return self._of(topic).read(since)
-
-    async def _away(self) -> Kept:
-        raise BrokerUnavailable(f"{self.label} is away")
 
     def _check_ready(self) -> None:
         if not self._is_ready.is_set():
@@ -366,3 +368,7 @@ class NatsBroker:
             await self._subscribe(line, subject)
         await line.flush()
         line.check_allowed(subject)
+
+
+async def _away(label: str) -> Kept:
+    raise BrokerUnavailable(f"{label} is away")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Mapping
+from typing import Any
 
 import nats.errors
 
 from fastws.errors import BrokerUnavailable
+from fastws.pubsub.brokers.base import BrokerRefused
 
-__all__ = ["NOT_ALLOWED", "LineLost", "NoAnswer", "text_of"]
+__all__ = ["NOT_ALLOWED", "LineLost", "NoAnswer", "code_of", "failure_of", "text_of", "text_of_error"]
 
 #: What a server says to a subject that this user may not use. nats-py makes it small letters.
 NOT_ALLOWED = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"")
@@ -20,6 +23,9 @@ MEANINGS = {
     "info message, json parse error": NO_NATS,
     "authorization violation": "wrong user, password, token or credentials (Authorization Violation)",
 }
+#: Errors of JetStream: of a cluster that elects a leader, or of which too few servers are there; of a stream
+#: that is being moved or stopped. What was asked is asked again.
+NOT_NOW = frozenset({10004, 10005, 10007, 10008, 10009, 10041, 10096, 10118, 10119})
 
 
 class LineLost(BrokerUnavailable):
@@ -45,3 +51,18 @@ def text_of(error: BaseException) -> str:
         if text.lower().startswith(beginning):
             return meaning
     return text or type(error).__name__
+
+
+def code_of(said: Mapping[str, Any]) -> int | None:
+    """Return the number of an error of JetStream; None: it is none."""
+    return said["error"].get("err_code") if "error" in said else None
+
+
+def failure_of(said: Mapping[str, Any]) -> BrokerUnavailable:
+    """Return what is raised for an error of JetStream."""
+    return (NoAnswer if code_of(said) in NOT_NOW else BrokerRefused)(text_of_error(said))
+
+
+def text_of_error(said: Mapping[str, Any]) -> str:
+    """Return an error of JetStream in words."""
+    return f"JetStream: {said['error'].get('description', 'it is refused')}"

@@ -153,8 +153,8 @@ class HistoryTopic(NatsTopic):
         raw = await self._stream.last(self.topic.name)
         if raw is None:
             is_known = bool(self._epoch) and made == self._made
-            if not is_known or await self._stream.last_sequence() < self._sequence:
-                self._doubt(is_same=is_known)
+            is_less = is_known and await self._stream.last_sequence() < self._sequence
+            if self._is_lost("stream", lacks=is_less) or not is_known:
                 await self._begin_epoch(0)
             else:
                 self._sequence = 0  # all were too old, and nobody has appended since then
@@ -166,11 +166,11 @@ class HistoryTopic(NatsTopic):
             elif epoch == self._epoch and made == self._made and await self._is_still_there(raw):
                 await self._catch_up(raw)
             else:
-                self._doubt(is_same=made == self._made)
+                self._is_lost("stream", lacks=made == self._made)
                 await self._begin_epoch(raw.sequence)
         self._made = made
         self._is_checked = True
-        self._in_doubt_since = None
+        self._is_lost("stream", lacks=False)
 
     async def _is_still_there(self, last: Raw) -> bool:
         """False where another message, or none yet, has the number of the last one that is known."""
@@ -255,16 +255,9 @@ class HistoryTopic(NatsTopic):
             self._sequence = 0
             await self._catch_up(raw)
             return
-        if not await self._counts(behind, ack.sequence):
+        if not await self._stream.counts(self.topic.name, behind, ack.sequence):
             raise NoAnswer("the beginning of an epoch came too late")
         self._know(ack.sequence, stored)
-
-    async def _counts(self, behind: int, sequence: int) -> bool:
-        """True where a message of this node stands where it was to stand."""
-        if self._stream.replicas == 1:
-            return True
-        raw = await self._stream.following(self.topic.name, behind + 1)
-        return raw is not None and raw.sequence == sequence
 
     # -- what is appended -----------------------------------------------------------------------
 
@@ -297,7 +290,7 @@ class HistoryTopic(NatsTopic):
         if ack.is_duplicate:
             await self._resolve_duplicate(ack.sequence)
             return
-        if not await self._counts(expected, ack.sequence):
+        if not await self._stream.counts(self.topic.name, expected, ack.sequence):
             self._is_checked = False
             return
         self._know(ack.sequence, stored)
@@ -344,7 +337,7 @@ class HistoryTopic(NatsTopic):
         raw = await self._stream.at(sequence)
         if raw is None and await self._stream.last_sequence() < sequence:
             raise NoAnswer("a server lacks what another one has had")
-        if raw is not None and not await self._counts(raw.behind, sequence):
+        if raw is not None and await self._is_void(raw):
             # It is void, and its id is taken for minutes. All nodes make the same next one of it.
             first = self._waiting[0]
             assert isinstance(first, Pending)
@@ -360,13 +353,23 @@ class HistoryTopic(NatsTopic):
                 verdict = Verdict.DONE
         pending.resolve(at, verdict)
 
+    async def _is_void(self, raw: Raw) -> bool:
+        """True where another message stood behind the same one before it."""
+        if not await self._stream.counts(self.topic.name, raw.behind, raw.sequence):
+            return True
+        if self._stream.replicas == 1 or not raw.behind or await self._stream.at(raw.behind) is not None:
+            return False
+        # What was between them is not kept either, where it was. It counts if it was heard as one that does.
+        part = read(raw.data).parts[0]
+        last = self._senders.get(part.sender)
+        return last is None or last.number < part.number
+
     # -- what is kept ---------------------------------------------------------------------------
 
     async def _kept(self, since: Position | None) -> Kept:
         await self._refresh()
         if since is not None and since.epoch == self._epoch:
-            if since.offset > self._offset:
-                self._doubt()
+            if self._is_lost("copy", lacks=since.offset > self._offset):
                 await self._begin_epoch(self._sequence)
             elif since.offset == self._offset:
                 return Kept(self._epoch, self._offset, self._offset, [])

@@ -129,9 +129,7 @@ class KeyedTopic(NatsTopic):
         rolled_back = bool(known) and not await self._has(known)
         raw = await self._stream.last(f"{self.topic.name}.e")
         epoch = "" if raw is None else raw.data.decode("ascii", "replace")
-        if rolled_back and epoch == self._epoch:
-            self._doubt()
-        if not epoch or (rolled_back and epoch == self._epoch):
+        if self._is_lost("stream", lacks=rolled_back and epoch == self._epoch) or not epoch:
             epoch = await self._begin_epoch(0 if raw is None else raw.sequence)
         if epoch != self._epoch:
             self._epoch, self._last, self._cleared, self._floor = epoch, 0, 0, 0
@@ -149,7 +147,6 @@ class KeyedTopic(NatsTopic):
             except (BadRecord, ValueError) as error:
                 self._say_strange(error)
         self._is_checked = True
-        self._in_doubt_since = None
         return entries
 
     async def _has(self, sequence: int) -> bool:
@@ -288,8 +285,7 @@ class KeyedTopic(NatsTopic):
     async def _kept(self, since: Position | None) -> Kept:
         entries = await self._refresh()
         if since is not None and since.epoch == self._epoch:
-            if since.offset > self._last:
-                self._doubt()
+            if self._is_lost("copy", lacks=since.offset > self._last):
                 raw = await self._stream.last(f"{self.topic.name}.e")
                 self._epoch = await self._begin_epoch(0 if raw is None else raw.sequence)
             elif since.offset >= max(self._floor, 1):

@@ -17,10 +17,15 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from fastws.errors import BrokerUnavailable
 from fastws.pubsub.brokers.base import ONCE_SECONDS, BrokerRefused, BrokerTopic, TopicKind
 from fastws.pubsub.brokers.nats.client import Message
-from fastws.pubsub.brokers.nats.failures import LineLost, NoAnswer
+from fastws.pubsub.brokers.nats.failures import (
+    LineLost,
+    NoAnswer,
+    code_of,
+    failure_of,
+    text_of_error,
+)
 from fastws.pubsub.brokers.nats.line import ANSWER_SECONDS, Line
 from fastws.pubsub.brokers.nats.reader import EXPECTED, Raw, Reader, seconds_of
 
@@ -33,9 +38,6 @@ NANOSECONDS = 1_000_000_000
 KEEP_SECONDS = 3600
 #: Of the errors of JetStream: a stream that is not there, no message, another last number than expected.
 NO_STREAM, NO_MESSAGE, WRONG_SEQUENCE = 10059, 10037, 10071
-#: Of a cluster that elects a leader, or of which too few servers are there; of a stream that is being moved
-#: or stopped: what was asked is asked again.
-NOT_NOW = frozenset({10004, 10005, 10007, 10008, 10009, 10041, 10096, 10118, 10119})
 #: Another node was faster: the name is taken, and the stream has other settings; or its subjects are taken.
 FASTER = (10058, 10065)
 #: Another node may have set its settings back in the same moment: they are looked at again after so long.
@@ -80,7 +82,7 @@ class Stream:
         self.said = f"{prefix}.l{letter}"
         self._kind = kind
         #: On how many servers it is. Where there is more than one they may take two messages behind the same.
-        self.replicas = replicas
+        self.replicas = self._asked_replicas = replicas
         #: When it was made, as the server says: a stream that was deleted and made again has another time.
         self.made = ""
         self._line: Line | None = None
@@ -144,15 +146,15 @@ class Stream:
 
     async def _make(self) -> None:
         said = await self._info()
-        if _code(said) == NO_STREAM:
+        if code_of(said) == NO_STREAM:
             said = await self.line.request(f"STREAM.CREATE.{self.name}", self._settings())
-            if _code(said) in FASTER:
+            if code_of(said) in FASTER:
                 again = await self._info()
                 said = said if "error" in again else again
             elif said.get("created") == NOT_MADE:
                 said = await self._info()
         if "error" in said:
-            raise _failure(said)
+            raise failure_of(said)
         config = said["config"]
         if (config.get("republish") or {}).get("dest") != f"{self.said}.>":
             raise BrokerRefused(f"the stream {self.name} is there, and was not made by fastws")
@@ -163,16 +165,16 @@ class Stream:
             config |= {"max_msgs_per_subject": self._most, "max_age": self._age}
             said = await self.line.request(f"STREAM.UPDATE.{self.name}", config)
             if "error" in said:
-                raise _failure(said)
+                raise failure_of(said)
         self.made = said["created"]
         self._compare(config["num_replicas"])
 
     def _compare(self, servers: int) -> None:
         """Go by the number of servers that the stream is on; say once where more are asked for."""
-        if servers < self.replicas and not self._has_warned:
+        if servers < self._asked_replicas and not self._has_warned:
             self._has_warned = True
             text = "broker: the stream %s was made with replicas=%d, and stays so: the URL has replicas=%d"
-            log.warning(text, self.name, servers, self.replicas)
+            log.warning(text, self.name, servers, self._asked_replicas)
         self.replicas = servers
 
     def _settings(self) -> dict[str, object]:
@@ -182,7 +184,7 @@ class Stream:
             "retention": "limits",
             "discard": "old",
             "storage": "file",
-            "num_replicas": self.replicas,
+            "num_replicas": self._asked_replicas,
             "max_msgs_per_subject": self._most,
             "max_age": self._age,
             "duplicate_window": ONCE_SECONDS * NANOSECONDS,
@@ -212,7 +214,7 @@ class Stream:
         """
         said = await self._info()
         if "error" in said:
-            raise NoAnswer(_error(said))
+            raise NoAnswer(text_of_error(said))
         self.made = said["created"]
         return int(said["state"]["last_seq"])
 
@@ -259,7 +261,7 @@ class Stream:
             return Ack(said["seq"], said.get("duplicate", False))
         if error.get("err_code") == WRONG_SEQUENCE:
             raise WrongSequence
-        raise _failure(said)
+        raise failure_of(said)
 
     async def last(self, subject: str) -> Raw | None:
         """Return the last message of a subject, as the stream's leader has it; None: there is none."""
@@ -269,6 +271,13 @@ class Stream:
         """Return the first message of a subject that has this number or a larger one."""
         return await self._get({"next_by_subj": f"{self.subject}.{subject}", "seq": sequence})
 
+    async def counts(self, subject: str, behind: int, sequence: int) -> bool:
+        """True where a message stands where it was to stand, as far as the messages are kept."""
+        if self.replicas == 1:
+            return True
+        raw = await self.following(subject, behind + 1)
+        return raw is not None and raw.sequence == sequence
+
     async def at(self, sequence: int) -> Raw | None:
         """Return the message with that number."""
         return await self._get({"seq": sequence})
@@ -276,13 +285,13 @@ class Stream:
     async def _get(self, question: Mapping[str, object]) -> Raw | None:
         said = await self.line.request(f"STREAM.MSG.GET.{self.name}", question)
         if "error" in said:
-            code = _code(said)
+            code = code_of(said)
             if code == NO_MESSAGE:
                 return None
             if code == NO_STREAM:
                 self.made = ""
-                raise NoAnswer(_error(said))
-            raise _failure(said)
+                raise NoAnswer(text_of_error(said))
+            raise failure_of(said)
         found = said["message"]
         data = base64.b64decode(found.get("data", ""))
         behind = EXPECTED_LINE.search(base64.b64decode(found.get("hdrs", "")))
@@ -300,16 +309,24 @@ class Stream:
         """
         last = None if self.replicas == 1 else await self.last(filter)
         found, now = await self._read(filter)
-        if last is None or (last.sequence, last.data) in [(raw.sequence, raw.data) for raw in found]:
+        if last is None or (found and await self._is_as_leader_has_it(found[-1], last)):
             return found
         # Any server may have read, and this one is behind the leader, or has other numbers: nats-server
-        # 2.9.10 may keep what was under way when a leader ended. The leader is asked, for one by one.
+        # 2.9.10 may keep what was under way when a leader ended. The leader is asked, for one by one; what
+        # comes meanwhile is heard.
         found = []
         raw = await self.following(filter, 1)
-        while raw is not None:
+        while raw is not None and raw.sequence <= last.sequence:
             found.append(raw._replace(age=max(now - raw.time, 0.0)))
             raw = await self.following(filter, raw.sequence + 1)
         return found
+
+    async def _is_as_leader_has_it(self, newest: Raw, last: Raw) -> bool:
+        """True where a server that has read has the numbers of the leader, whose last message this was."""
+        if newest.sequence < last.sequence:
+            return False
+        there = last if newest.sequence == last.sequence else await self.at(newest.sequence)
+        return there is not None and (there.subject, there.data) == (newest.subject, newest.data)
 
     async def _read(self, filter: str) -> tuple[list[Raw], float]:
         """Return the messages as some server has them, and its time."""
@@ -321,7 +338,7 @@ class Stream:
         try:
             said = await self._make_consumer(line, _reading(f"{self.subject}.{filter}", inbox))
             if "error" in said:
-                raise _failure(said)
+                raise failure_of(said)
             consumer = said["name"]
             reader.begin(said)
             return await reader.wait(), reader.now
@@ -381,17 +398,3 @@ def _reading(filter: str, inbox: str) -> dict[str, object]:
         "mem_storage": True,
         "num_replicas": 1,
     }
-
-
-def _code(said: Mapping[str, Any]) -> int | None:
-    """Return the number of an error of JetStream; None: it is none."""
-    return said["error"].get("err_code") if "error" in said else None
-
-
-def _failure(said: Mapping[str, Any]) -> BrokerUnavailable:
-    """Return what is raised for an error of JetStream."""
-    return (NoAnswer if _code(said) in NOT_NOW else BrokerRefused)(_error(said))
-
-
-def _error(said: Mapping[str, Any]) -> str:
-    return f"JetStream: {said['error'].get('description', 'it is refused')}"

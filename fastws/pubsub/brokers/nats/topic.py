@@ -113,8 +113,10 @@ class NatsTopic:
         self._writer: asyncio.Task[None] | None = None
         #: The log has been told that nobody answers.
         self._is_slow = False
-        #: Since when the stream lacks what it has had.
-        self._in_doubt_since: float | None = None
+        #: Since when, over this line, the stream lacks what it has had, or what the copy here has.
+        self._doubts: dict[str, float] = {}
+        #: Somebody asks what is kept while what is appended has to wait.
+        self._reads = asyncio.Event()
         self._set_up()
 
     # -- what each kind does in its way ---------------------------------------------------------
@@ -163,18 +165,19 @@ class NatsTopic:
         """
         raise NotImplementedError
 
-    def _doubt(self, *, is_same: bool = True) -> None:
-        """The stream lacks what it has had: return where that is lost, also since it ``is_same`` no more.
+    def _is_lost(self, what: str, *, lacks: bool) -> bool:
+        """True where the stream lacks what it has had, and that counts as lost.
 
-        Raises :class:`NoAnswer` before.
+        Of several servers it does after a while only. Until then this raises :class:`NoAnswer`.
         """
-        if is_same and self._stream.replicas > 1:
-            now = asyncio.get_running_loop().time()
-            if self._in_doubt_since is None:
-                self._in_doubt_since = now
-            if now - self._in_doubt_since < DOUBT_SECONDS:
-                raise NoAnswer("a server lacks what another one has had")
-        self._in_doubt_since = None
+        if not lacks or self._stream.replicas == 1:
+            self._doubts.pop(what, None)
+            return lacks
+        now = asyncio.get_running_loop().time()
+        if now - self._doubts.setdefault(what, now) < DOUBT_SECONDS:
+            raise NoAnswer("a server lacks what another one has had")
+        del self._doubts[what]
+        return True
 
     # -- the line -------------------------------------------------------------------------------
 
@@ -185,6 +188,7 @@ class NatsTopic:
     def interrupt(self) -> None:
         """The line has ended."""
         self.forget()
+        self._doubts.clear()
         readings = [each for each in self._waiting if isinstance(each, Reading)]
         for reading in readings:
             self._waiting.remove(reading)
@@ -229,6 +233,7 @@ class NatsTopic:
         if isinstance(one, Reading) and not self._may_append.is_set():
             readings = sum(isinstance(each, Reading) for each in self._waiting)
             self._waiting.insert(readings, one)  # in front of all that is appended
+            self._reads.set()
         else:
             self._waiting.append(one)
         if self._writer is None or self._writer.done():
@@ -243,7 +248,7 @@ class NatsTopic:
                 return
             first = self._waiting[0]
             if posted is None and isinstance(first, Pending) and not self._may_append.is_set():
-                await self._may_append.wait()
+                await self._wait_to_append()
                 continue
             try:
                 if isinstance(first, Reading):
@@ -267,6 +272,16 @@ class NatsTopic:
             except Exception:
                 log.exception("broker: topic %s cannot be read or written", self.topic.name)
                 self._refuse(BrokerRefused("the broker says what makes no sense"))
+
+    async def _wait_to_append(self) -> None:
+        """Wait until that may be done, or until somebody asks what is kept."""
+        self._reads.clear()
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._may_append, self._reads)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     def _refuse(self, error: BrokerUnavailable) -> None:
         """The first one that waits has failed."""
