@@ -21,6 +21,7 @@ import contextlib
 import logging
 import secrets
 from collections import deque
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from fastws.pubsub.brokers.base import (
@@ -37,7 +38,7 @@ from fastws.pubsub.brokers.nats.records import (
     encode,
     read,
 )
-from fastws.pubsub.brokers.nats.streams import EXPECTED, OTHER_BYTES, Raw, WrongSequence
+from fastws.pubsub.brokers.nats.streams import EXPECTED, OTHER_BYTES, Raw, Stream, WrongSequence
 from fastws.pubsub.brokers.nats.topic import NatsTopic, Pending, Reading
 from fastws.pubsub.bus.records import BadRecord
 from fastws.pubsub.events import Position
@@ -337,7 +338,7 @@ class HistoryTopic(NatsTopic):
         raw = await self._stream.at(sequence)
         if raw is None and await self._stream.last_sequence() < sequence:
             raise NoAnswer("a server lacks what another one has had")
-        if raw is not None and await self._is_void(raw):
+        if raw is not None and await _is_void(raw, self._stream, self._senders):
             # It is void, and its id is taken for minutes. All nodes make the same next one of it.
             first = self._waiting[0]
             assert isinstance(first, Pending)
@@ -353,17 +354,6 @@ class HistoryTopic(NatsTopic):
                 verdict = Verdict.DONE
         pending.resolve(at, verdict)
 
-    async def _is_void(self, raw: Raw) -> bool:
-        """True where another message stood behind the same one before it."""
-        if not await self._stream.counts(self.topic.name, raw.behind, raw.sequence):
-            return True
-        if self._stream.replicas == 1 or not raw.behind or await self._stream.at(raw.behind) is not None:
-            return False
-        # What was between them is not kept either, where it was. It counts if it was heard as one that does.
-        part = read(raw.data).parts[0]
-        last = self._senders.get(part.sender)
-        return last is None or last.number < part.number
-
     # -- what is kept ---------------------------------------------------------------------------
 
     async def _kept(self, since: Position | None) -> Kept:
@@ -375,3 +365,15 @@ class HistoryTopic(NatsTopic):
                 return Kept(self._epoch, self._offset, self._offset, [])
         raws = await self._stream.read(self.topic.name)
         return kept_of(self._counted(raws), self.topic, Position(self._epoch, self._offset), since)
+
+
+async def _is_void(raw: Raw, stream: Stream, senders: Mapping[str, Last]) -> bool:
+    """True where another message of its topic stands behind the same one before it."""
+    if not await stream.counts(raw.subject, raw.behind, raw.sequence):
+        return True
+    if stream.replicas == 1 or not raw.behind or await stream.at(raw.behind) is not None:
+        return False
+    # What was between them is not kept either, where it was. It counts if it was heard as one that does.
+    part = read(raw.data).parts[0]
+    last = senders.get(part.sender)
+    return last is None or last.number < part.number
